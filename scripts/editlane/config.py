@@ -1,0 +1,135 @@
+"""The run's configuration: checked against the schema and against what is on this machine, before anything runs."""
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError, validators
+
+from editlane.checkpoints import check_checkpoint
+from editlane.errors import UserError
+from editlane.registry import EDITORS, JUDGES, adapter_class
+from editlane.scoring import load_protocol
+
+Config = dict[str, Any]
+
+BUILT_MODELS = "resources/models/tiny-"
+"""Models with this prefix are built by the workflow."""
+
+RESERVED = frozenset({"sources", "shards", "report", "partial_report", "logs", "benchmarks", "journal"})
+"""Folders of a run; an editor cannot have such a name."""
+
+
+def check_config(config: Config, schema: Path) -> Config:
+    """The configuration with defaults filled in and names in NFC. Raises UserError for the first thing wrong."""
+    filled = _with_defaults(config, yaml.safe_load(schema.read_text(encoding="utf-8")))
+    filled["dataset"]["categories"] = _categories(filled["dataset"]["categories"])
+    if filled["dataset"]["format"] == "pairs":
+        filled.setdefault("editors", {"given": {"adapter": "given"} | _editor_defaults()})
+    if "editors" not in filled:
+        raise UserError(
+            f"config: `editors` is missing. Name at least one, or use `dataset: {{format: pairs}}`. {_HELP}"
+        )
+    _check_files(filled)
+    for kind, known in (("editor", EDITORS), ("judge", JUDGES)):
+        for name, settings in filled[f"{kind}s"].items():
+            _check_adapter(kind, name, settings, known)
+    _check_names(filled)
+    return filled
+
+
+_HELP = "config/README.md describes every key."
+_PATHS = "Paths are relative to the folder that snakemake runs in."
+
+
+def _editor_defaults() -> Config:
+    return {"model": None, "revision": None, "env": "envs/edit.yaml", "params": {}}
+
+
+def _with_defaults(config: Config, schema: Config) -> Config:
+    """Validate a copy of the config and set the defaults that the schema names."""
+    validate_properties = Draft202012Validator.VALIDATORS["properties"]
+
+    def fill(validator: Any, properties: Any, instance: Any, parent: Any) -> Iterator[ValidationError]:
+        if isinstance(instance, dict):
+            for name, subschema in properties.items():
+                if "default" in subschema:
+                    instance.setdefault(name, _copy(subschema["default"]))
+        yield from validate_properties(validator, properties, instance, parent)
+
+    copy: Config = _copy(config)
+    error = next(Draft202012Validator(schema).iter_errors(copy), None)
+    if error is not None:
+        raise UserError(_schema_message(error))
+    filler = validators.extend(Draft202012Validator, {"properties": fill})  # type: ignore[no-untyped-call]
+    for _ in filler(schema).iter_errors(copy):
+        pass
+    return copy
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _copy(entry) for name, entry in value.items()}
+    return [_copy(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _schema_message(error: ValidationError) -> str:
+    where = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    described = error.schema.get("description") if isinstance(error.schema, dict) else None
+    hint = f" {' '.join(described.split())}" if described and error.absolute_path else ""
+    return f"config: at {where}: {error.message}.{hint} {_HELP}"
+
+
+def _categories(names: list[str]) -> list[str]:
+    categories = [unicodedata.normalize("NFC", name) for name in names]
+    if len(set(categories)) < len(categories):
+        raise UserError(f"config: dataset.categories names a category twice: {', '.join(categories)}.")
+    return categories
+
+
+def _check_files(config: Config) -> None:
+    dataset = Path(config["dataset"]["path"])
+    if not dataset.is_file():
+        raise UserError(f"config: dataset.path is {dataset}, which is not a file. {_PATHS}")
+    for name, judge in config["judges"].items():
+        protocol = load_protocol(Path(judge["protocol"]))
+        protocol.check_categories(config["dataset"]["categories"])
+        protocol.asked(judge["params"].get("optional_criteria", ()))
+        if not Path(judge["env"]).is_file():
+            raise UserError(f"config: judges.{name}.env is {judge['env']}, which is not a file. {_PATHS}")
+    for name, editor in config["editors"].items():
+        if not Path(editor["env"]).is_file():
+            raise UserError(f"config: editors.{name}.env is {editor['env']}, which is not a file. {_PATHS}")
+
+
+def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]) -> None:
+    adapter = settings["adapter"]
+    try:
+        adapter_class(kind, adapter, known).check_params(settings["params"])
+        model = settings["model"]
+        if adapter in ("fake", "given"):
+            if model:
+                raise UserError(f"adapter {adapter!r} has no model; leave `model` out.")
+        elif not model:
+            raise UserError(f"adapter {adapter!r} needs a `model`: a checkpoint folder or a hub id.")
+        elif not model.startswith(BUILT_MODELS):
+            check_checkpoint(model)
+    except UserError as error:
+        raise UserError(f"config: {kind}s.{name}: {error}") from error
+
+
+def _check_names(config: Config) -> None:
+    taken = RESERVED & config["editors"].keys()
+    if taken:
+        raise UserError(f"config: an editor cannot be called {min(taken)!r}; the run keeps a folder of that name.")
+    given = [name for name, editor in config["editors"].items() if editor["adapter"] == "given"]
+    if given and config["dataset"]["format"] != "pairs":
+        raise UserError(
+            f"config: editor {given[0]!r} has the adapter 'given', which needs `dataset: {{format: pairs}}`."
+        )
+    baseline = config["report"]["baseline"]
+    if baseline is not None and baseline not in config["editors"]:
+        names = ", ".join(config["editors"])
+        raise UserError(f"config: report.baseline is {baseline!r}, which is none of the editors: {names}.")

@@ -1,0 +1,217 @@
+"""From a dataset to items: every record checked, every image stored as it came, every item named.
+
+The dataset is read twice: first every record is checked, then the images are stored. So a mistake in the last record
+leaves nothing behind, and one record at a time is in memory.
+"""
+
+import binascii
+import dataclasses
+import hashlib
+import json
+import logging
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from editlane import images
+from editlane.drafts import LANGUAGES, Draft, read_drafts
+from editlane.errors import UnknownName, UserError
+from editlane.item_ids import digest, given_id, made_id, safe_name, unique_ids
+from editlane.types import Item
+
+HASHED_BYTES = 100_000_000
+"""A dataset file up to this size is named in the provenance by its SHA-256, a larger one by its size."""
+
+_SHOWN = 5
+
+log = logging.getLogger(__name__)
+
+
+def prepare_items(
+    dataset: Path, *, format: str, language: str, categories: Sequence[str], run_dir: Path
+) -> tuple[list[Item], dict[str, Any]]:
+    """The items of a dataset by category and id, and where they are from; original images go to `run_dir`/sources.
+
+    Raises UserError, before anything is written, for whatever the user can mend in the dataset or in the settings.
+    """
+    if language not in LANGUAGES:
+        raise UnknownName("language", language, LANGUAGES)
+    asked = check_categories(categories)
+    check_dataset(dataset, format, language, asked)
+
+    skipped: Counter[str] = Counter()
+    items, ids, identities = [], [], []
+    for draft in read_drafts(dataset, format, language, asked, skipped):
+        item = _item(draft, run_dir)
+        items.append(item)
+        ids.append(item.item_id)
+        identities.append(digest(draft.given_id, draft.name, json.dumps(dataclasses.asdict(item), sort_keys=True)))
+    unique = unique_ids(ids, identities)
+    items = [dataclasses.replace(item, item_id=item_id) for item, item_id in zip(items, unique, strict=True)]
+    items.sort(key=lambda item: (asked.index(item.category), item.item_id))  # the dataset's order does not matter
+    provenance = {
+        "dataset": _file_identity(dataset),
+        "format": format,
+        "language": language,
+        "records": len(items) + skipped.total(),
+        "items": {name: sum(item.category == name for item in items) for name in asked},
+        "fallback_language": sum(item.language != language for item in items),
+        "skipped": dict(sorted(skipped.items())),
+    }
+    if format == "pairs":
+        provenance["without_edit"] = sum(item.given_path is None for item in items)
+    _log(provenance)
+    return items, provenance
+
+
+def _log(provenance: dict[str, Any]) -> None:
+    log.info("%d records; items: %s", provenance["records"], _counts(provenance["items"]))
+    if provenance["skipped"]:
+        log.info("left out, because their category was not asked for: %s", _counts(provenance["skipped"]))
+    if provenance["fallback_language"]:
+        count, language = provenance["fallback_language"], provenance["language"]
+        log.info("%d items have no instruction in %r; the one in the other language is used", count, language)
+    if provenance.get("without_edit"):
+        log.info("%d items come without an edit", provenance["without_edit"])
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
+    """The asked categories, NFC, each once. Raises UserError for one that cannot name a folder."""
+    names = [unicodedata.normalize("NFC", name) for name in categories]
+    for name in names:
+        if safe_name(name) != name or set(name) & set("{}"):
+            raise UserError(
+                f'The category {name!r} cannot name a folder. Leave out / \\ : * ? " < > | {{ }}, control characters, '
+                "a dot or a space at either end; 120 bytes are the limit."
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def check_dataset(dataset: Path, format: str, language: str, categories: tuple[str, ...]) -> None:
+    """Read the whole dataset once. Raises UserError for anything that would end `prepare_items` half way."""
+    skipped: Counter[str] = Counter()
+    places: dict[str, str] = {}
+    missing: list[str] = []
+    empty = True
+    for draft in read_drafts(dataset, format, language, categories, skipped):
+        empty = False
+        if draft.given_id:
+            other = places.setdefault(unicodedata.normalize("NFC", draft.given_id), draft.where)
+            if other != draft.where:
+                raise UserError(f"{dataset}: the same item_id twice: {other}, and {draft.where}. Give each its own.")
+        if isinstance(draft.image, Path) and not _is_file(draft.image):
+            missing.append(f"{draft.name} ({draft.where})")
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        raise UserError(
+            f"{len(missing)} image file(s) of {dataset} are not there: {shown}. Paths are relative to the folder of "
+            "the dataset file."
+        )
+    if empty:
+        found = f"{dataset} has only: {', '.join(sorted(skipped))}" if skipped else f"{dataset} has no records"
+        raise UserError(f"No items are left. The categories asked for are {', '.join(categories)}; {found}.")
+
+
+def _item(draft: Draft, run_dir: Path) -> Item:
+    """Store the images of a draft. The item's id is not yet made unique."""
+    source = _store(draft.image, run_dir)
+    given = None
+    if isinstance(draft.edited, str) or (draft.edited and _is_file(draft.edited)):
+        given = _store(draft.edited, run_dir)
+    width, height = source.size or (None, None)
+    made = made_id(draft.name, source.sha256, draft.instruction, draft.category)
+    return Item(
+        item_id=given_id(draft.given_id) if draft.given_id else made,
+        category=draft.category,
+        instruction=draft.instruction,
+        language=draft.language,
+        source_path=source.path,
+        source_sha256=source.sha256,
+        width=width,
+        height=height,
+        cost=cost(source.size),
+        description=draft.description,
+        rationale=draft.rationale,
+        tags=draft.tags,
+        difficulty=draft.difficulty,
+        given_path=given.path if given else None,
+        given_sha256=given.sha256 if given else None,
+    )
+
+
+def cost(size: tuple[int, int] | None) -> float:
+    """The estimated work for an image of this size, 0.5 to 1.0; 1.0 where the size is unknown.
+
+    Half is fixed (text, sampling overhead); the other half grows with the pixels up to one megapixel, because editors
+    and judges scale larger images down to about that.
+    """
+    if size is None:
+        return 1.0
+    return round(0.5 + 0.5 * min(size[0] * size[1] / 1e6, 1.0), 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    path: str
+    sha256: str
+    size: tuple[int, int] | None
+
+
+def _store(image: Path | str, run_dir: Path) -> _Stored:
+    """Put an image's bytes, as they came, under the name of their hash. Nothing is written where they lie already."""
+    try:
+        content = decode_base64(image) if isinstance(image, str) else image.read_bytes()
+    except OSError as error:
+        raise UserError(f"Cannot read {image}: {error.strerror}.") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    suffix, size = images.sniff(content)
+    path = f"sources/{sha256[:2]}/{sha256}.{suffix}"
+    target = run_dir / path
+    if not (target.exists() and target.stat().st_size == len(content)):
+        images.write_atomically(target, content)
+    return _Stored(path=path, sha256=sha256, size=size)
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of base64 text or of a data URI; the text's own bytes where it is neither.
+
+    Line breaks, the URL-safe alphabet and missing padding are accepted. Text that cannot be decoded is kept, so that
+    its item ends as `source_unreadable` with something to look at.
+    """
+    head, comma, payload = text.partition(",") if text.startswith("data:") else ("", "", text)
+    if comma and not head.endswith(";base64"):
+        return text.encode()
+    try:
+        content = binascii.a2b_base64(payload, strict_mode=True)
+    except ValueError:
+        content = _decode_leniently(payload)
+    return content or text.encode()
+
+
+def _decode_leniently(payload: str) -> bytes:
+    payload = "".join(payload.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        return binascii.a2b_base64(payload + "=" * (-len(payload) % 4), strict_mode=True)
+    except ValueError:
+        return b""
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # e.g. a name that is too long for the file system
+        return False
+
+
+def _file_identity(dataset: Path) -> dict[str, str | int]:
+    size = dataset.stat().st_size
+    if size > HASHED_BYTES:
+        return {"file": dataset.name, "bytes": size}
+    return {"file": dataset.name, "sha256": images.file_sha256(dataset)}

@@ -1,0 +1,61 @@
+"""The device of this process. torch is imported only inside the functions that need it."""
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import clear_frames
+from typing import Any
+
+from editlane.errors import OutOfMemory
+
+
+def pick_device() -> str:
+    """`cuda` where the lease gave this process a GPU that torch can use, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_name() -> str:
+    """What the tables say about the device: the leased id and the model's name, or `cpu`."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    leased = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    return f"{torch.cuda.get_device_name()} ({leased})"
+
+
+def pick_dtype(name: str | None, device: str) -> Any:
+    """The torch dtype called `name`; without a name bfloat16 on a GPU and float32 on the CPU."""
+    import torch
+
+    return getattr(torch, name or ("bfloat16" if device == "cuda" else "float32"))
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn an out-of-memory error into ours, with the device's cache given back."""
+    import torch
+
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        message = (str(error) or "out of memory").splitlines()[0]
+        clear_frames(error.__traceback__)  # their variables are the tensors of the failed call
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    raise OutOfMemory(message)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a class for its own allocator; the CUDA runtime, cuBLAS, cuDNN and the CPU's allocator only say it."""
+    import torch
+
+    words = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)

@@ -1,0 +1,208 @@
+"""Carry out the instructions of a lane with one editor.
+
+Three things happen at once: the next source is decoded (reader thread), the model works on this one, and the last edit
+is encoded, hashed, saved and recorded (writer thread).
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from editlane.errors import ItemError, OutOfMemory
+from editlane.images import file_sha256, is_unchanged, open_image, save_png
+from editlane.journal import Row, content_key
+from editlane.prefetch import prefetched
+from editlane.progress import Heartbeat
+from editlane.types import EDITED, Edit, Editor, EditRequest, Item
+
+log = logging.getLogger(__name__)
+
+PASSING_KINDS = frozenset({"oom", "timeout", "transport"})
+"""Failures that another attempt may mend: they are rows, but not kept in the journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditLane:
+    """What is the same for all items of one editor in one lane."""
+
+    editor: str
+    identity: dict[str, Any]
+    editor_key: str
+    run_dir: Path
+    seed: int
+
+    def item_seed(self, item: Item) -> int:
+        """0 .. 2**32 - 1, from the item's identity and the run's seed, never from its position."""
+        digest = hashlib.sha256(f"{self.seed}\n{item.item_id}".encode()).digest()
+        return int.from_bytes(digest[:4], "big")
+
+    def key(self, item: Item) -> str:
+        """The journal key of this item's edit."""
+        return content_key(
+            editor=self.identity,
+            source=item.source_sha256,
+            given=item.given_sha256,
+            instruction=item.instruction,
+            seed=self.item_seed(item),
+        )
+
+    def image_path(self, item: Item) -> str:
+        """Where the edit of this item lies, relative to the run's folder."""
+        return f"{self.editor}/images/{item.category}/{item.item_id}.png"
+
+    def kept(self, item: Item, done: dict[str, Row]) -> Row | None:
+        """The finished row of this item, if the journal has one and its image is still what was recorded."""
+        row = done.get(self.key(item))
+        if row is None or row["edited_sha256"] is None:
+            return row
+        wanted, recorded = self.run_dir / self.image_path(item), self.run_dir / row["edited_path"]
+        if not _holds(wanted, row["edited_sha256"]):
+            if not _holds(recorded, row["edited_sha256"]):
+                return None
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            partial = wanted.with_name(wanted.name + ".partial")
+            shutil.copyfile(recorded, partial)
+            os.replace(partial, wanted)
+        return row | {"edited_path": self.image_path(item)}
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_sha256(path) == sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """How the model ended on one item: with an edit or with an error."""
+
+    outcome: Edit | ItemError
+    seconds: float
+    tiled_vae: bool
+
+
+def edit_items(
+    lane: EditLane,
+    editor: Editor,
+    items: Sequence[Item],
+    *,
+    device: str,
+    check: Callable[[], None],
+    heartbeat: Heartbeat,
+    finished: Callable[[Item, Row], None],
+) -> None:
+    """Edit every item; `finished(item, row)` is called from the writer thread once the image is on the disk.
+
+    `check` is asked before each item and may raise Stopped. Only errors that concern more than one item leave here.
+    """
+    saving: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+        for item, source in prefetched(lambda item: open_image(lane.run_dir / item.source_path), items):
+            check()
+            heartbeat.begin(item.item_id, item.category)
+            attempt, image = attempt_edit(lane, editor, item, source, heartbeat.step)
+            saving.append(writer.submit(_save, lane, item, image, attempt, device, finished))
+            while len(saving) > 2:
+                saving.popleft().result()
+        for save in saving:
+            save.result()
+
+
+def attempt_edit(
+    lane: EditLane, editor: Editor, item: Item, source: "Future[Image]", on_step: Callable[[int, int], None]
+) -> tuple[Attempt, Image | None]:
+    """One item on the device: out of memory is tried once more with a tiled VAE; other errors end the item."""
+    try:
+        image = source.result()
+    except ItemError as error:
+        return Attempt(outcome=error, seconds=0.0, tiled_vae=False), None
+    started = time.monotonic()
+    outcome: Edit | ItemError
+    for tiled in (False, True):
+        request = EditRequest(
+            item=item,
+            source=image,
+            given=lane.run_dir / item.given_path if item.given_path else None,
+            seed=lane.item_seed(item),
+            on_step=on_step,
+            tiled_vae=tiled,
+        )
+        try:
+            outcome = editor.edit(request)
+            break
+        except OutOfMemory as error:
+            outcome = error
+            log.warning("%s/%s out of memory%s", item.category, item.item_id, "" if tiled else "; once more, tiled VAE")
+        except ItemError as error:
+            outcome = error
+            break
+    return Attempt(outcome=outcome, seconds=time.monotonic() - started, tiled_vae=tiled), image
+
+
+def _save(
+    lane: EditLane,
+    item: Item,
+    source: Image | None,
+    attempt: Attempt,
+    device: str,
+    finished: Callable[[Item, Row], None],
+) -> None:
+    row: Row = {
+        "editor": lane.editor,
+        "editor_key": lane.editor_key,
+        "seed": lane.item_seed(item),
+        "tiled_vae": attempt.tiled_vae,
+        "edit_seconds": round(attempt.seconds, 3),
+        "edit_device": device,
+    }
+    if isinstance(attempt.outcome, ItemError):
+        row |= failed_columns(attempt.outcome)
+    else:
+        row |= _edited_columns(lane, item, source, attempt.outcome)
+    log.info("%s/%s %s %.2f s%s", item.category, item.item_id, row["state"], attempt.seconds, _reason(row))
+    finished(item, row)
+
+
+def _edited_columns(lane: EditLane, item: Item, source: Image | None, edit: Edit) -> Row:
+    path = lane.image_path(item)
+    requested = edit.requested_size or (None, None)
+    return {
+        "state": EDITED,
+        "error_kind": None,
+        "error": None,
+        "edited_path": path,
+        "edited_sha256": save_png(edit.image, lane.run_dir / path),
+        "unchanged": source is not None and is_unchanged(source, edit.image),
+        "requested_width": requested[0],
+        "requested_height": requested[1],
+        "edited_width": edit.image.width,
+        "edited_height": edit.image.height,
+    }
+
+
+def failed_columns(error: ItemError) -> Row:
+    """The columns of an item without an edit."""
+    return {
+        "state": error.state,
+        "error_kind": error.kind,
+        "error": one_line(error),
+        **dict.fromkeys(("edited_path", "edited_sha256", "unchanged")),
+        **dict.fromkeys(("requested_width", "requested_height", "edited_width", "edited_height")),
+    }
+
+
+def one_line(error: Exception) -> str:
+    """The message without line breaks, 300 characters at most."""
+    return " ".join(str(error).split())[:300]
+
+
+def _reason(row: Row) -> str:
+    return f" ({row['error_kind']}: {row['error']})" if row["error"] else ""

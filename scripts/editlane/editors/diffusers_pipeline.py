@@ -1,0 +1,88 @@
+"""Any diffusers pipeline that takes an image and a prompt: InstructPix2Pix, FLUX.1 Kontext, FLUX.2 Klein, OmniGen, ...
+
+What a pipeline takes is read from the signature of its `__call__`, before any weight is loaded.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from editlane import checkpoints, pipelines
+from editlane.errors import UnknownName, UserError
+from editlane.types import Edit, EditRequest
+
+IMAGE_ARGUMENTS = ("image", "images", "input_images")
+"""The names for the source; the last two take a list."""
+
+OMNIGEN_PLACEHOLDER = "<img><|image_1|></img> "
+"""With `input_images` the prompt must say where the image belongs, or the model does not look at it."""
+
+SET_PER_ITEM = frozenset(
+    {"prompt", *IMAGE_ARGUMENTS, "generator", "output_type", "return_dict", "callback_on_step_end", "latents"}
+)
+
+
+class DiffusersEditor:
+    """One checkpoint of a diffusers pipeline on the device of this process.
+
+    `params` are the keyword arguments of the pipeline's `__call__`, plus `dtype`.
+    """
+
+    VERSION = "1"
+    """Bump when the same item would get other pixels."""
+
+    def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
+        self.check_params(params)
+        name = checkpoints.read_model_index(model, revision).get("_class_name")
+        pipeline = pipelines.pipeline_class(name)
+        self.accepted = accepted_arguments(pipeline)
+        self.arguments = {key: value for key, value in params.items() if key != "dtype"}
+        check_arguments(pipeline.__name__, self.accepted, self.arguments)
+        folder = pipelines.fetch_checkpoint(pipeline, model, revision)
+        self.pipe = pipelines.load_pipeline(pipeline, folder, params.get("dtype"))
+
+    @classmethod
+    def check_params(cls, params: Mapping[str, Any]) -> None:
+        """Raises UserError for what no pipeline takes; the rest is checked once the pipeline's class is known."""
+        try:
+            pipelines.check_common_params(params)
+        except UserError as error:
+            raise UserError(f"params of the editor diffusers: {error}") from error
+        for name in sorted(SET_PER_ITEM & params.keys()):
+            raise UserError(f"params of the editor diffusers: {name} is set for every item; remove it.")
+
+    def edit(self, request: EditRequest) -> Edit:
+        """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
+        arguments = self.arguments | item_arguments(self.accepted, request)
+        width, height = self.arguments.get("width"), self.arguments.get("height")
+        image = pipelines.run_pipeline(self.pipe, request, arguments)
+        return Edit(image=image, requested_size=(width, height) if width and height else None)
+
+
+def accepted_arguments(pipeline: Any) -> list[str]:
+    """The names that the `__call__` of this pipeline class takes, in order; a catch-all `**kwargs` does not count."""
+    parameters = inspect.signature(pipeline.__call__).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [parameter.name for parameter in parameters if parameter.kind in named and parameter.name != "self"]
+
+
+def check_arguments(pipeline: str, accepted: list[str], arguments: Mapping[str, Any]) -> None:
+    """Raises UserError where the pipeline does no image editing, or does not take one of `arguments`."""
+    if "prompt" not in accepted or not any(name in accepted for name in IMAGE_ARGUMENTS):
+        raise UserError(f"{pipeline} takes no image with a prompt, so it cannot edit. Choose another checkpoint.")
+    for name in arguments:
+        if name not in accepted:
+            raise UnknownName(f"parameter of {pipeline}", name, set(accepted) - SET_PER_ITEM)
+
+
+def item_arguments(accepted: list[str], request: EditRequest) -> dict[str, Any]:
+    """The arguments that differ from item to item, by the names that the pipeline has for them."""
+    name = next(name for name in IMAGE_ARGUMENTS if name in accepted)
+    prompt = request.item.instruction
+    arguments: dict[str, Any] = {
+        name: request.source if name == "image" else [request.source],
+        "prompt": OMNIGEN_PLACEHOLDER + prompt if name == "input_images" else prompt,
+    }
+    if "callback_on_step_end" in accepted:
+        arguments["callback_on_step_end"] = pipelines.step_callback(request)
+    return arguments

@@ -1,0 +1,83 @@
+"""An editor without a model: it tints the photo and draws a rectangle, and it can misbehave on demand."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageColor, ImageDraw
+
+from editlane.errors import EditFailed, EditRefused
+from editlane.fakes import KillSwitch, chance, check_kill_switch, check_seconds, duration
+from editlane.params import check_integer, check_number, read_params
+from editlane.types import Edit, EditRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeEditorParams:
+    """The settings of the fake editor."""
+
+    seconds: Any = 0.0
+    """Time per edit, or [least, most]; the item decides where between them."""
+    steps: int = 4
+    """Calls of on_step per edit, spread over `seconds`."""
+    failure_rate: float = 0.0
+    """Share of items, 0..1, that end as edit_failed; the item decides, not the order."""
+    refusal_rate: float = 0.0
+    """Share of items that end as edit_refused."""
+    noop_rate: float = 0.0
+    """Share of items that come back unchanged."""
+    kill_switch: Any = None
+    """A file with a number n: the n-th edit from then on kills this process (see fakes.KillSwitch)."""
+
+    def __post_init__(self) -> None:
+        check_seconds(self.seconds)
+        check_integer("steps", self.steps, 1)
+        for name in ("failure_rate", "refusal_rate", "noop_rate"):
+            check_number(name, getattr(self, name), 0, 1)
+        check_kill_switch(self.kill_switch)
+
+
+class FakeEditor:
+    """The same seed and instruction give the same tint and rectangle on every machine."""
+
+    VERSION = "1"
+
+    def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
+        self.params = read_params(FakeEditorParams, "the fake editor", params)
+        self.kill_switch = KillSwitch(self.params.kill_switch)
+
+    @classmethod
+    def check_params(cls, params: Mapping[str, Any]) -> None:
+        """Raises UserError for a name or a value that this editor does not take."""
+        read_params(FakeEditorParams, "the fake editor", params)
+
+    def edit(self, request: EditRequest) -> Edit:
+        """Tint and draw. Raises EditFailed and EditRefused as often as the params ask for."""
+        params = self.params
+        identity = (request.item.source_sha256, request.item.instruction)
+        wait = duration(params.seconds, chance("seconds", *identity)) / params.steps
+        self.kill_switch.count()
+        for step in range(1, params.steps + 1):
+            if wait:
+                time.sleep(wait)
+            request.on_step(step, params.steps)
+        if chance("failure", *identity) < params.failure_rate:
+            raise EditFailed("the fake editor was told to fail on this item")
+        if chance("refusal", *identity) < params.refusal_rate:
+            raise EditRefused("the fake editor was told to refuse this item")
+        if chance("noop", *identity) < params.noop_rate:
+            return Edit(image=request.source.copy())
+        return Edit(image=paint(request.source, request.seed, request.item.instruction))
+
+
+def paint(source: Image.Image, seed: int, instruction: str) -> Image.Image:
+    """The source with a tint and a filled rectangle, both chosen by seed and instruction; same size, RGB."""
+    share = [chance(name, str(seed), instruction) for name in ("hue", "left", "top")]
+    tint = ImageColor.getrgb(f"hsl({int(share[0] * 360)},80%,50%)")
+    image = Image.blend(source, Image.new("RGB", source.size, tint), 0.25)
+    width, height = source.size
+    left, top = int(share[1] * width * 2 / 3), int(share[2] * height * 2 / 3)
+    opposite = tuple(255 - value for value in tint)
+    ImageDraw.Draw(image).rectangle((left, top, left + width // 3, top + height // 3), fill=opposite)
+    return image

@@ -1,0 +1,33 @@
+"""The edits that came with the dataset (`format: pairs`): score only, no editing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from editlane.errors import EditFailed, SourceUnreadable, UserError
+from editlane.images import open_image
+from editlane.types import Edit, EditRequest
+
+
+class GivenEditor:
+    """Returns the image that the dataset gives for the item."""
+
+    VERSION = "1"
+
+    def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
+        self.check_params(params)
+
+    @classmethod
+    def check_params(cls, params: Mapping[str, Any]) -> None:
+        """Raises UserError where there are any: this adapter has no settings."""
+        if params:
+            raise UserError(f"params of the given editor: it takes none, but has {', '.join(params)}. Remove them.")
+
+    def edit(self, request: EditRequest) -> Edit:
+        """The given edit, RGB and upright. Raises EditFailed of kind `missing`, or of the kinds of open_image."""
+        path = request.given
+        if path is None:
+            raise EditFailed("the dataset gives no edit for this item, or its file was missing", kind="missing")
+        try:
+            return Edit(image=open_image(path))
+        except SourceUnreadable as error:
+            raise EditFailed(f"the given edit cannot be read: {error}", kind=error.kind) from error

@@ -1,0 +1,67 @@
+"""Everything Editlane raises on purpose.
+
+UserError                the user can mend it: printed as one paragraph, exit code 2
+├── UnknownName          a name that no registry knows
+ItemError                ends one item as a row with a state; never ends the lane
+├── SourceUnreadable     source_unreadable: the source image cannot be decoded
+├── EditFailed           edit_failed
+│   └── OutOfMemory      edit_failed or judge_failed: the device had too little memory for this item
+├── EditRefused          edit_refused: a safety checker or the provider said no
+└── JudgeFailed          judge_failed
+Stopped                  the lane was told to stop between two items: exit code 75
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what, where, and what to do."""
+
+
+class UnknownName(UserError):
+    """A name that is not in its registry; the message offers the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = get_close_matches(name, names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}.")
+
+
+class ItemError(Exception):
+    """Ends one item. `state` and `kind` become the row's `state` and `error_kind`."""
+
+    state = "edit_failed"
+    kind = "model"
+
+    def __init__(self, message: str, *, kind: str | None = None) -> None:
+        super().__init__(message)
+        if kind is not None:
+            self.kind = kind
+
+
+class SourceUnreadable(ItemError):
+    state = "source_unreadable"
+    kind = "decode"
+
+
+class EditFailed(ItemError):
+    state = "edit_failed"
+
+
+class OutOfMemory(EditFailed):
+    kind = "oom"
+
+
+class EditRefused(ItemError):
+    state = "edit_refused"
+    kind = "refused"
+
+
+class JudgeFailed(ItemError):
+    state = "judge_failed"
+
+
+class Stopped(Exception):
+    """The lane was told to stop; every finished item is in the journal."""

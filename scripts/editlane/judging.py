@@ -1,0 +1,204 @@
+"""Judge the edits of a lane with one judge, batch by batch.
+
+The next batch is read, resized and tokenised (reader thread) while the device works on this one. Batches are cut from
+all edits of a shard, finished ones included, and never mix categories: a resumed lane forms the batches of an
+undisturbed one, so its numbers are the same to the last digit.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from editlane.editing import one_line
+from editlane.errors import ItemError, JudgeFailed, OutOfMemory
+from editlane.images import file_sha256, open_image
+from editlane.journal import Row, content_key
+from editlane.prefetch import prefetched
+from editlane.progress import Heartbeat
+from editlane.scoring import ScoringProtocol, category_fingerprint, questions, score_readouts, score_reply
+from editlane.tables import to_item
+from editlane.types import EDITED, Judge, Question, State
+
+log = logging.getLogger(__name__)
+
+Questions = dict[str, Question]
+
+PASSING_KINDS = frozenset({"oom", "timeout", "transport", "missing", "changed"})
+"""Failures that another attempt may mend: they are rows, but not kept in the journal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeLane:
+    """What is the same for all edits that one judge scores in one lane."""
+
+    judge: str
+    identity: dict[str, Any]
+    judge_key: str
+    run_dir: Path
+    protocol: ScoringProtocol
+    criteria: tuple[str, ...]
+
+    def key(self, row: Row) -> str:
+        """The journal key of this edit's score. Holds the text of its own category only."""
+        return content_key(
+            judge=self.identity,
+            protocol=[self.protocol.name, self.protocol.version, category_fingerprint(self.protocol, row["category"])],
+            criteria=self.criteria,
+            source=row["source_sha256"],
+            edited=row["edited_sha256"],
+            text=[row["instruction"], row["description"], row["rationale"]],
+        )
+
+    def ask(self, row: Row) -> Questions:
+        """The questions about one edit. Raises JudgeFailed if the edited image is not what was recorded."""
+        path = self.run_dir / row["edited_path"]
+        if not path.is_file():
+            raise JudgeFailed(f"the edited image {row['edited_path']} is not there any more", kind="missing")
+        if file_sha256(path) != row["edited_sha256"]:
+            raise JudgeFailed(f"the edited image {row['edited_path']} has changed since it was made", kind="changed")
+        source = open_image(self.run_dir / row["source_path"])
+        return questions(self.protocol, to_item(row), source, open_image(path), self.criteria)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Edits of one category that are judged together."""
+
+    rows: list[Row]
+    asked: list[Questions | ItemError]
+    """One per row: its questions by criterion, or why it cannot be asked."""
+    prepared: dict[str, Any]
+    """Per criterion what the judge made of the questions of those that can be asked."""
+
+
+def cut_batches(rows: Sequence[Row], size: int, wanted: Callable[[Row], bool]) -> Iterator[list[Row]]:
+    """Chunks of `size` neighbours of one category, each without the rows that are not wanted; none is empty."""
+    categories = dict.fromkeys(row["category"] for row in rows)
+    for category in categories:
+        members = [row for row in rows if row["category"] == category]
+        for start in range(0, len(members), size):
+            chunk = [row for row in members[start : start + size] if wanted(row)]
+            if chunk:
+                yield chunk
+
+
+def score_batches(
+    lane: JudgeLane,
+    judge: Judge,
+    batches: Sequence[list[Row]],
+    *,
+    device: str,
+    check: Callable[[], None],
+    heartbeat: Heartbeat,
+    finished: Callable[[list[tuple[Row, Row]]], None],
+) -> None:
+    """Judge every batch; `finished` gets (edit row, score columns) of a whole batch at once.
+
+    `check` is asked before each batch and may raise Stopped. Only errors that concern more than one item leave here.
+    """
+    for rows, loading in prefetched(lambda rows: load_batch(lane, judge, rows), batches, depth=1):
+        check()
+        heartbeat.begin(rows[0]["item_id"], rows[0]["category"])
+        started = time.monotonic()
+        batch = loading.result()
+        scored = judge_batch(lane, judge, batch)
+        common = {
+            "judge": lane.judge,
+            "judge_key": lane.judge_key,
+            "protocol_version": lane.protocol.version,
+            "score_seconds": round((time.monotonic() - started) / len(rows), 4),
+            "score_device": device,
+        }
+        for row, columns in zip(rows, scored, strict=True):
+            columns.update(common)
+            log.info("%s/%s %s on %s", row["category"], row["item_id"], _verdict(columns), device)
+        finished(list(zip(rows, scored, strict=True)))
+        heartbeat.finished(len(rows), state=scored[-1]["state"], score=scored[-1]["score"])
+
+
+def load_batch(lane: JudgeLane, judge: Judge, rows: list[Row]) -> Batch:
+    """Read the images of a batch and let the judge prepare them; runs in the reader thread."""
+    asked: list[Questions | ItemError] = []
+    for row in rows:
+        try:
+            asked.append(lane.ask(row))
+        except ItemError as error:
+            asked.append(error)
+    askable = [entry for entry in asked if not isinstance(entry, ItemError)]
+    return Batch(rows=rows, asked=asked, prepared=_prepare(lane, judge, askable))
+
+
+def _prepare(lane: JudgeLane, judge: Judge, asked: list[Questions]) -> dict[str, Any]:
+    if not asked:
+        return {}
+    try:
+        return {name: judge.prepare([entry[name] for entry in asked]) for name in lane.criteria}
+    except ItemError as error:
+        return {"": error}
+
+
+def judge_batch(lane: JudgeLane, judge: Judge, batch: Batch) -> list[Row]:
+    """The score columns of every row of the batch, in order."""
+    askable = [entry for entry in batch.asked if not isinstance(entry, ItemError)]
+    answers = iter(answer(lane, judge, askable, batch.prepared))
+    return [_failed(entry) if isinstance(entry, ItemError) else next(answers) for entry in batch.asked]
+
+
+def answer(lane: JudgeLane, judge: Judge, asked: list[Questions], prepared: dict[str, Any]) -> list[Row]:
+    """Ask the judge; a batch that fails is halved until the edit that fails stands alone, as a row of its own."""
+    if not asked:
+        return []
+    try:
+        if "" in prepared:
+            raise prepared[""]
+        return _answer(lane, judge, len(asked), prepared)
+    except ItemError as error:
+        if len(asked) == 1:
+            return [_failed(error)]
+        log.warning("a batch of %d failed (%s); trying halves", len(asked), one_line(error))
+    middle = len(asked) // 2
+    halves = (asked[:middle], asked[middle:])
+    return [row for half in halves for row in answer(lane, judge, half, _prepare(lane, judge, half))]
+
+
+def _answer(lane: JudgeLane, judge: Judge, count: int, prepared: dict[str, Any]) -> list[Row]:
+    protocol = lane.protocol
+    if protocol.answers:
+        readouts = {name: judge.read_out(prepared[name], protocol.answers) for name in lane.criteria}
+        return [score_readouts(protocol, {name: readouts[name][i] for name in lane.criteria}) for i in range(count)]
+    (criterion,) = lane.criteria
+    return [score_reply(protocol, reply) for reply in judge.generate(prepared[criterion], protocol.max_new_tokens)]
+
+
+def _failed(error: ItemError) -> Row:
+    """An edit that could not be judged; running out of memory while judging is the judge's failure, too."""
+    own = not isinstance(error, OutOfMemory) and error.state != State.EDIT_FAILED
+    state = error.state if own else State.JUDGE_FAILED
+    return {"state": str(state), "error_kind": error.kind, "error": one_line(error), "score": None}
+
+
+def unjudged(lane: JudgeLane, row: Row) -> Row:
+    """The score columns of an item that has no edit to judge: its state is handed on."""
+    return {
+        "judge": lane.judge,
+        "judge_key": lane.judge_key,
+        "protocol_version": lane.protocol.version,
+        "state": row["state"],
+        "error_kind": row["error_kind"],
+        "error": row["error"],
+        "score": None,
+    }
+
+
+def is_judgeable(row: Row) -> bool:
+    """Whether this row of an edits table has an edit."""
+    return bool(row["state"] == EDITED)
+
+
+def _verdict(columns: Row) -> str:
+    if columns["score"] is None:
+        return f"{columns['state']} ({columns['error_kind']}: {columns['error']}) {columns.get('reply') or ''}"
+    return f"score {columns['score']:.2f} answer {columns['reply']}"

@@ -1,0 +1,74 @@
+"""What a reader must know before the numbers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from editlane.report.load import Report, models
+from editlane.report.summary import is_low, percent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    title: str
+    lines: tuple[str, ...]
+    severe: bool = True
+    """False: a note; the numbers hold."""
+
+
+def find_notices(report: Report, *, random_weights: Sequence[str] = (), min_coverage: float = 0.0) -> list[Notice]:
+    """All notices of a report, the gravest first."""
+    random = sorted({*random_weights, *(name for _, name, record in models(report) if record.get("random_weights"))})
+    found = [_random(random), _partial(report), _coverage(report, min_coverage), _unpinned(report, random)]
+    return [notice for notice in found if notice]
+
+
+def _random(names: Sequence[str]) -> Notice | None:
+    if not names:
+        return None
+    title = "Scores of randomly initialised models mean nothing."
+    return Notice(title=title, lines=(f"Random weights: {_join(names)}.",))
+
+
+def _partial(report: Report) -> Notice | None:
+    missing, rows = report.numbers["missing"], report.numbers["rows"]
+    if not missing:
+        return None
+    lines = []
+    for editor, judge in report.cells:
+        cell = report.numbers["editors"][editor][judge]
+        count, expected = cell["overall"]["missing"], cell["overall"]["n"]
+        if count == expected:
+            lines.append(f"{editor} scored by {judge}: all {expected} rows")
+        elif count:
+            parts = [f"{name} {s['missing']}" for name, s in cell["categories"].items() if s["missing"]]
+            lines.append(f"{editor} scored by {judge}: {count} of {expected} rows ({_join(parts)})")
+    title = f"This report is partial: {missing} of {rows + missing} rows do not exist yet."
+    return Notice(title=title, lines=tuple(lines))
+
+
+def _coverage(report: Report, min_coverage: float) -> Notice | None:
+    lines = []
+    for editor, judge in report.cells:
+        cell = report.numbers["editors"][editor][judge]
+        named = {"overall": cell["overall"]} | cell["categories"]
+        low = [f"{name} {s['scored']}/{s['n']}" for name, s in named.items() if is_low(s, min_coverage)]
+        if low:
+            lines.append(f"{editor} scored by {judge}: {_join(low)}")
+    title = f"Coverage is below {percent(min_coverage)} here; read the worst-case bounds, not the means."
+    return Notice(title=title, lines=tuple(lines)) if lines else None
+
+
+def _unpinned(report: Report, random: Sequence[str]) -> Notice | None:
+    open_ones = [
+        f"{kind} {name} ({record['model']})"
+        for kind, name, record in models(report)
+        if record.get("model") and not record.get("revision") and name not in random
+    ]
+    if not open_ones:
+        return None
+    title = "A revision is not pinned; the same command may load other weights later."
+    return Notice(title=title, lines=(f"{_join(open_ones)}.",), severe=False)
+
+
+def _join(words: Iterable[str]) -> str:
+    return ", ".join(words)

@@ -1,0 +1,157 @@
+"""The Parquet tables: each schema is written down here, and only this module reads and writes them."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from editlane.errors import UserError
+from editlane.types import Item
+
+ITEM_FIELDS = [
+    pa.field("item_id", pa.string(), nullable=False),
+    pa.field("category", pa.string(), nullable=False),
+    pa.field("instruction", pa.string(), nullable=False),
+    pa.field("language", pa.string(), nullable=False),
+    pa.field("source_path", pa.string(), nullable=False),
+    pa.field("source_sha256", pa.string(), nullable=False),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("cost", pa.float64(), nullable=False),
+    pa.field("description", pa.string()),
+    pa.field("rationale", pa.string()),
+    pa.field("tags", pa.list_(pa.string()), nullable=False),
+    pa.field("difficulty", pa.string()),
+    pa.field("given_path", pa.string()),
+    pa.field("given_sha256", pa.string()),
+]
+ITEMS = pa.schema(ITEM_FIELDS)
+
+EDIT_FIELDS = [
+    pa.field("editor", pa.string(), nullable=False),
+    pa.field("editor_key", pa.string(), nullable=False),
+    pa.field("state", pa.string(), nullable=False),
+    pa.field("error_kind", pa.string()),
+    pa.field("error", pa.string()),
+    pa.field("seed", pa.int64(), nullable=False),
+    pa.field("edited_path", pa.string()),
+    pa.field("edited_sha256", pa.string()),
+    pa.field("unchanged", pa.bool_()),
+    pa.field("tiled_vae", pa.bool_()),
+    pa.field("requested_width", pa.int32()),
+    pa.field("requested_height", pa.int32()),
+    pa.field("edited_width", pa.int32()),
+    pa.field("edited_height", pa.int32()),
+    pa.field("edit_seconds", pa.float64()),
+    pa.field("edit_device", pa.string()),
+]
+EDITS = pa.schema(ITEM_FIELDS + EDIT_FIELDS)
+
+RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")
+"""Columns that say how a run went, not what came out; they differ between two equal runs."""
+
+
+def scores_schema(criteria: Sequence[str]) -> pa.Schema:
+    """The schema of scores: one row per item x editor x judge, with four columns per criterion."""
+    per_criterion = [
+        field
+        for name in criteria
+        for field in (
+            pa.field(f"score_{name}", pa.float64()),
+            pa.field(f"mode_{name}", pa.string()),
+            pa.field(f"entropy_{name}", pa.float64()),
+            pa.field(f"mass_{name}", pa.float64()),
+        )
+    ]
+    return pa.schema(
+        [
+            pa.field("item_id", pa.string(), nullable=False),
+            pa.field("category", pa.string(), nullable=False),
+            pa.field("editor", pa.string(), nullable=False),
+            pa.field("judge", pa.string(), nullable=False),
+            pa.field("state", pa.string(), nullable=False),
+            pa.field("error_kind", pa.string()),
+            pa.field("error", pa.string()),
+            pa.field("score", pa.float64()),
+            *per_criterion,
+            pa.field("entropy", pa.float64()),
+            pa.field("mass", pa.float64()),
+            pa.field("reply", pa.string()),
+            pa.field("unchanged", pa.bool_()),
+            pa.field("instruction", pa.string(), nullable=False),
+            pa.field("language", pa.string(), nullable=False),
+            pa.field("source_path", pa.string(), nullable=False),
+            pa.field("source_sha256", pa.string(), nullable=False),
+            pa.field("edited_path", pa.string()),
+            pa.field("edited_sha256", pa.string()),
+            pa.field("seed", pa.int64(), nullable=False),
+            pa.field("edit_seconds", pa.float64()),
+            pa.field("score_seconds", pa.float64()),
+            pa.field("edit_device", pa.string()),
+            pa.field("score_device", pa.string()),
+            pa.field("editor_key", pa.string(), nullable=False),
+            pa.field("judge_key", pa.string(), nullable=False),
+            pa.field("protocol_version", pa.string(), nullable=False),
+        ]
+    )
+
+
+def write_table(
+    path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
+) -> None:
+    """Write all rows or nothing: beside, fsync, rename. `provenance` goes into the file's metadata as JSON."""
+    metadata = {"editlane": json.dumps(provenance or {}, ensure_ascii=False, sort_keys=True)}
+    table = pa.Table.from_pylist(list(rows), schema=schema.with_metadata(metadata))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        pq.write_table(table, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(
+            f"Cannot read the table {path}: {error}. If a disk or a copy damaged it, delete the file and run the same "
+            "command again; finished items are kept in the journal."
+        ) from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table. Raises UserError where the file is missing or damaged."""
+    rows: list[dict[str, Any]] = _read(path).to_pylist()
+    return rows
+
+
+def read_columns(path: Path) -> list[str]:
+    """The column names of a table, in order."""
+    return list(_read(path).column_names)
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """What the writer of a table said about how it was made."""
+    provenance: dict[str, Any] = json.loads((_read(path).schema.metadata or {}).get(b"editlane", b"{}"))
+    return provenance
+
+
+def read_items(path: Path) -> list[Item]:
+    """The items of `items.parquet`, of a shard, or of the item columns of an edits table."""
+    return [to_item(row) for row in read_rows(path)]
+
+
+def to_item(row: dict[str, Any]) -> Item:
+    """The item inside a row that starts with the item columns."""
+    return Item(**{name: row[name] for name in ITEMS.names} | {"tags": tuple(row["tags"])})
+
+
+def item_row(item: Item) -> dict[str, Any]:
+    """The item columns of a row."""
+    return {name: getattr(item, name) for name in ITEMS.names} | {"tags": list(item.tags)}

@@ -1,0 +1,40 @@
+"""Parts that the Stable Diffusion and FLUX families have in common: CLIP's text encoder and the KL autoencoder."""
+
+from typing import Any
+
+TEXT_HIDDEN = 32
+LATENT_CHANNELS = 4
+
+
+def clip_text_encoder(tokenizer: Any) -> Any:
+    """A CLIPTextModel with embeddings of `TEXT_HIDDEN` numbers."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_HIDDEN,
+        intermediate_size=2 * TEXT_HIDDEN,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        projection_dim=TEXT_HIDDEN,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def kl_vae(vae_class: Any, **options: Any) -> Any:
+    """A VAE with the released block layout, so the image shrinks by 8 as there; only narrower."""
+    return vae_class(
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(8,) * 4,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=1,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        sample_size=64,
+        **options,
+    )

@@ -1,0 +1,83 @@
+"""Tokenizers with one token per byte or character: no training, no download."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
+
+QWEN_SPECIALS = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+"""In the order of the released Qwen2.5-VL and Qwen3-VL vocabularies."""
+
+WHOLE_WORDS = ("Yes", "No", "yes", "no")
+"""One token each in the released vocabularies; a one-token answer needs them so here, too."""
+
+QWEN_CHAT_TEMPLATE = (
+    "{%- for m in messages %}"
+    "{{- '<|im_start|>' + m.role + '\n' }}"
+    "{%- if m.content is string %}{{- m.content }}"
+    "{%- else %}{%- for c in m.content %}"
+    "{%- if c.type == 'image' or 'image' in c or 'image_url' in c %}"
+    "{{- '<|vision_start|><|image_pad|><|vision_end|>' }}"
+    "{%- elif c.type == 'video' or 'video' in c %}{{- '<|vision_start|><|video_pad|><|vision_end|>' }}"
+    "{%- elif 'text' in c %}{{- c.text }}{%- endif %}{%- endfor %}{%- endif %}"
+    "{{- '<|im_end|>\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+"""What the released Qwen3-VL template gives for texts and images without tools."""
+
+
+def qwen_tokenizer() -> "Qwen2Tokenizer":
+    """Byte-level Qwen2 tokenizer: 256 bytes, the merges of `WHOLE_WORDS`, the special tokens.
+
+    Without further merges on purpose: Qwen-Image-Edit drops the first 64 tokens of its prompt template, and with
+    longer tokens these would reach into the user's instruction.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import AddedToken, Qwen2Tokenizer
+
+    vocab = {symbol: index for index, symbol in enumerate(sorted(ByteLevel.alphabet()))}
+    merges: list[tuple[str, str]] = []
+    for word in WHOLE_WORDS:
+        for end in range(1, len(word)):
+            if word[: end + 1] not in vocab:
+                vocab[word[: end + 1]] = len(vocab)
+                merges.append((word[:end], word[end]))
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=32768, padding_side="left")
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in QWEN_SPECIALS])
+    tokenizer.eos_token = "<|im_end|>"  # as in the Instruct checkpoints; padding stays <|endoftext|>
+    tokenizer.chat_template = QWEN_CHAT_TEMPLATE
+    return tokenizer
+
+
+def clip_tokenizer() -> "CLIPTokenizer":
+    """CLIP tokenizer: 256 bytes, within and at the end of a word; at most 77 tokens."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    symbols = sorted(ByteLevel.alphabet())
+    tokens = [*symbols, *(symbol + "</w>" for symbol in symbols), "<|startoftext|>", "<|endoftext|>"]
+    vocab = {token: index for index, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
+
+
+def t5_tokenizer() -> "T5Tokenizer":
+    """T5 tokenizer: one token per printable ASCII character; every other character is unknown to it."""
+    from transformers import T5Tokenizer
+
+    printable = [(chr(code), -3.0) for code in range(33, 127)]
+    specials = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=specials + printable, extra_ids=0, model_max_length=512)

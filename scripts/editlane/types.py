@@ -1,0 +1,125 @@
+"""The nouns of Editlane, each named once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL.Image import Image
+
+
+class State(StrEnum):
+    """How an item ended. A number exists only for `scored`."""
+
+    SCORED = "scored"
+    SOURCE_UNREADABLE = "source_unreadable"
+    EDIT_FAILED = "edit_failed"
+    EDIT_REFUSED = "edit_refused"
+    JUDGE_UNREADABLE = "judge_unreadable"
+    JUDGE_FAILED = "judge_failed"
+
+
+EDITED = "edited"
+"""The state of an edit that waits for its judge; it never reaches `scores.parquet`."""
+
+SCALE = (0.0, 10.0)
+"""Lowest and highest score an item can get."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One source image and one instruction in one category. Paths are relative to the run's folder."""
+
+    item_id: str
+    """NFC, unique in the run, safe as a file name."""
+    category: str
+    instruction: str
+    language: str
+    """The language of `instruction`; differs from the dataset's setting where that one was missing."""
+    source_path: str
+    source_sha256: str
+    width: int | None
+    """Pixels, as displayed (after EXIF rotation); null where the header cannot be read."""
+    height: int | None
+    cost: float
+    """Estimated work relative to other items; lanes are balanced by it."""
+    description: str | None = None
+    rationale: str | None = None
+    tags: tuple[str, ...] = ()
+    difficulty: str | None = None
+    given_path: str | None = None
+    """`format: pairs` only: the edit that came with the dataset; null where its file is missing."""
+    given_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditRequest:
+    """What an editor gets for one item."""
+
+    item: Item
+    source: Image
+    """RGB, upright."""
+    given: Path | None
+    """`format: pairs` only: the file of the edit that came with the dataset."""
+    seed: int
+    on_step: Callable[[int, int], None]
+    """Call as on_step(step, steps) after each denoising step, counted from 1."""
+    tiled_vae: bool = False
+    """Second attempt after an out-of-memory error: decode the image in tiles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What an editor gives back for one item."""
+
+    image: Image
+    requested_size: tuple[int, int] | None = None
+    """(width, height) asked of the model; None where the model chose."""
+
+
+class Editor(Protocol):
+    """An image-editing model on one device. Built by its adapter, `Adapter(model=, revision=, params=)`."""
+
+    def edit(self, request: EditRequest) -> Edit:
+        """Carry out one instruction. Raises ItemError for this item only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question to a judge: a system text, then texts and RGB images in reading order."""
+
+    system: str
+    parts: tuple[str | Image, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readout:
+    """The judge's distribution over the legal answers, from one forward pass."""
+
+    probabilities: tuple[float, ...]
+    """One per legal answer, in their order; sums to 1."""
+    mass: float
+    """Share of the full next-token distribution that lies on legal answers, 0..1."""
+
+
+class Judge(Protocol):
+    """A vision-language model on one device."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many questions it is asked at once."""
+        ...
+
+    def prepare(self, questions: Sequence[Question]) -> Any:
+        """CPU work for one batch; runs beside the device's work on the batch before."""
+        ...
+
+    def read_out(self, batch: Any, answers: Sequence[str]) -> list[Readout]:
+        """One forward pass; one distribution over `answers` per question."""
+        ...
+
+    def generate(self, batch: Any, max_new_tokens: int) -> list[str]:
+        """Greedy decoding; one reply per question."""
+        ...

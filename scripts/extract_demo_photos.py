@@ -1,0 +1,38 @@
+"""Copy the demo's photos out of the installed scikit-image package; nothing is downloaded.
+
+    python scripts/extract_demo_photos.py --out resources/demo/photos
+
+Writes OUT/astronaut.png and six more, byte for byte as the package has them.
+"""
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+
+from editlane.errors import UserError
+from editlane.images import write_atomically
+from editlane.step import run_step
+
+PHOTOS = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "motorcycle_left.png", "rocket.jpg")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the photos")
+    args = parser.parse_args()
+
+    try:
+        folder = files("skimage") / "data"
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "The demo's photos come with scikit-image, which this Python does not have: pip install scikit-image"
+        ) from error
+    missing = [name for name in PHOTOS if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"The installed scikit-image has no {', '.join(missing)}. Install a release from PyPI.")
+    for name in PHOTOS:
+        write_atomically(args.out / name, (folder / name).read_bytes())
+
+
+if __name__ == "__main__":
+    run_step(main)

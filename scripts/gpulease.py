@@ -1,0 +1,146 @@
+"""Hold one GPU of this machine for as long as a command runs, whoever else wants it.
+
+    python scripts/gpulease.py -- python scripts/edit_lane.py ...
+
+Takes a lock file per device in a folder of this machine (GPULEASE_DIR, default /dev/shm/gpulease; never on a network
+file system), sets CUDA_VISIBLE_DEVICES and becomes the command. The command inherits the lock, so the kernel gives the
+device back when its last process ends, however it ends. Pool: CUDA_VISIBLE_DEVICES if set, else nvidia-smi; a machine
+without a GPU gets one slot a core. Under SLURM the allocation's devices are leased within the job only.
+Prints what it took to stderr. Exit codes: the command's own; 2 no such devices; 75 the workflow that waited has died.
+"""
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from editlane.lifeline import supervisor
+
+DEFAULT_DIR = "/dev/shm/gpulease" if os.path.isdir("/dev/shm") else "/tmp/gpulease"
+
+
+def nvidia_uuids() -> list[tuple[str, str]]:
+    """(index, uuid) of every GPU that nvidia-smi sees; empty where there is no nvidia-smi."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True)
+    if answer.returncode != 0:
+        detail = (answer.stdout + answer.stderr).strip().splitlines()[:1]
+        fail(f"nvidia-smi fails: {' '.join(detail)}. Mend the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
+    rows = (line.split(",") for line in answer.stdout.splitlines() if line.strip())
+    return [(index.strip(), uuid.strip()) for index, uuid in rows]
+
+
+def device_pool() -> dict[str, str]:
+    """Lock name -> value for CUDA_VISIBLE_DEVICES. An index and a uuid of one GPU share one lock name."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    job = os.environ.get("SLURM_JOB_ID")
+    if visible and job:  # the scheduler owns the devices; their numbers may mean other GPUs in other jobs
+        return {f"slurm-{job}-{name}": name for name in split_names(visible)}
+    if visible is None:
+        gpus = {uuid: uuid for _, uuid in nvidia_uuids()}
+    elif visible:
+        known = nvidia_uuids()
+        gpus = {canonical(name, known): name for name in split_names(visible)}
+    else:
+        gpus = {}
+    return gpus or {f"cpu-{slot}": "" for slot in range(len(os.sched_getaffinity(0)))}
+
+
+def split_names(visible: str) -> list[str]:
+    return [name.strip() for name in visible.split(",") if name.strip()]
+
+
+def canonical(name: str, known: list[tuple[str, str]]) -> str:
+    """The uuid behind an index or a shortened uuid; the name itself where nvidia-smi does not know it (MIG)."""
+    for index, uuid in known:
+        if name == index or (name.startswith("GPU-") and uuid.startswith(name)):
+            return uuid
+    return name
+
+
+def open_lock(folder: str, name: str) -> int:
+    """A lock file that every user of this machine may open."""
+    path = os.path.join(folder, name.replace("/", "_") + ".lock")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    if os.fstat(handle).st_uid == os.getuid():
+        os.fchmod(handle, 0o666)
+    return handle
+
+
+def try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def take(folder: str, wanted: int) -> list[str]:
+    """Wait until `wanted` devices are held, and return their CUDA names. One waiter at a time, so no deadlock."""
+    pool = device_pool()
+    if wanted > len(pool):
+        fail(f"{wanted} devices were asked for, but this machine offers {len(pool)}: {', '.join(pool)}.")
+    workflow = supervisor()
+    gate = open_lock(folder, "gate")
+    held: dict[str, int] = {}
+    wait_until(lambda: try_lock(gate), workflow)
+
+    def take_free() -> bool:
+        for name in pool:
+            if name not in held and len(held) < wanted:
+                handle = open_lock(folder, name)
+                if try_lock(handle):
+                    os.set_inheritable(handle, True)
+                    held[name] = handle
+                else:
+                    os.close(handle)
+        return len(held) == wanted
+
+    wait_until(take_free, workflow)
+    os.close(gate)
+    for name, handle in held.items():
+        os.ftruncate(handle, 0)
+        os.write(handle, f"{os.getpid()} {' '.join(sys.argv[1:])[:200]}\n".encode())
+        print(f"gpulease: holds {name}", file=sys.stderr, flush=True)
+    return [pool[name] for name in held]
+
+
+def wait_until(done, workflow: int | None) -> None:  # type: ignore[no-untyped-def]
+    while not done():
+        if workflow is not None and not os.path.exists(f"/proc/{workflow}"):
+            print("gpulease: the workflow that waited for a device is gone", file=sys.stderr)
+            sys.exit(75)
+        time.sleep(0.2)
+
+
+def fail(message: str) -> None:
+    print(f"error: gpulease: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", type=int, default=1, help="devices to hold (default 1)")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND [ARG ...]")
+    args = parser.parse_args()
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command or args.n < 1:
+        parser.error("give a command after --, and -n of 1 or more")
+    folder = os.environ.get("GPULEASE_DIR", DEFAULT_DIR)
+    os.makedirs(folder, exist_ok=True)
+    if os.stat(folder).st_uid == os.getuid():
+        os.chmod(folder, 0o1777)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(filter(None, take(folder, args.n)))
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        fail(f"cannot start {command[0]!r}: {error.strerror}.")
+
+
+if __name__ == "__main__":
+    main()

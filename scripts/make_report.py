@@ -1,0 +1,55 @@
+"""Write the report of a run: report.html (one file that can be mailed), report.md and report.json.
+
+    python scripts/make_report.py --scores results/demo/scores.parquet --items results/demo/items.parquet \\
+        --run-dir results/demo --out-dir results/demo/report
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from editlane.report.load import load_report, read_config
+from editlane.report.notices import find_notices
+from editlane.report.write import write_report
+from editlane.step import run_step
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", type=Path, required=True, help="scores.parquet")
+    parser.add_argument("--items", type=Path, required=True, help="items.parquet")
+    parser.add_argument(
+        "--run-dir", type=Path, required=True, help="the folder that the tables' image paths start from"
+    )
+    parser.add_argument("--out-dir", type=Path, required=True, help="where the three files go")
+    parser.add_argument("--config", type=Path, help="the run's merged config as JSON")
+    parser.add_argument(
+        "--expected-editors", nargs="+", default=[], help="a missing row of these makes a partial report"
+    )
+    parser.add_argument(
+        "--expected-judges", nargs="+", default=[], help="a missing row of these makes a partial report"
+    )
+    parser.add_argument("--baseline", help="the editor that comes first")
+    parser.add_argument("--min-coverage", type=float, default=0.0, help="0..1; less than this is warned of")
+    parser.add_argument("--random-weights", nargs="*", default=[], help="editors and judges that were never trained")
+    args = parser.parse_args()
+
+    report = load_report(
+        scores=args.scores,
+        items=args.items,
+        config=read_config(args.config),
+        run=args.run_dir.name,
+        editors=args.expected_editors,
+        judges=args.expected_judges,
+        baseline=args.baseline,
+    )
+    notices = find_notices(report, random_weights=args.random_weights, min_coverage=args.min_coverage)
+    write_report(report, notices, run_dir=args.run_dir, out_dir=args.out_dir, min_coverage=args.min_coverage)
+    for notice in notices:
+        log.warning("%s", " ".join((notice.title, *notice.lines)))
+
+
+if __name__ == "__main__":
+    run_step(main)

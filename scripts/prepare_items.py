@@ -1,0 +1,39 @@
+"""Turn a dataset into the items of a run.
+
+    python scripts/prepare_items.py --dataset resources/demo/items.jsonl --format items --language en \\
+        --categories 物理 环境 社会 因果 指代 --run-dir results/demo --out results/demo/items.parquet
+
+Writes the table of items, and every image as it came to RUN-DIR/sources/AA/SHA256.EXT.
+"""
+
+import argparse
+from pathlib import Path
+
+from editlane import tables
+from editlane.datasets import prepare_items
+from editlane.step import run_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", type=Path, required=True, help="the dataset file")
+    parser.add_argument("--format", required=True, help="items (JSONL, CSV, Parquet), base64-json, or pairs")
+    parser.add_argument("--language", required=True, help="the instructions to use: en or zh")
+    parser.add_argument("--categories", nargs="+", required=True, help="records of other categories are left out")
+    parser.add_argument("--run-dir", type=Path, required=True, help="the run's folder, results/<run>")
+    parser.add_argument("--out", type=Path, required=True, help="the table of items to write")
+    args = parser.parse_args()
+
+    items, provenance = prepare_items(
+        args.dataset,
+        format=args.format,
+        language=args.language,
+        categories=args.categories,
+        run_dir=args.run_dir,
+    )
+    rows = [tables.item_row(item) for item in items]
+    tables.write_table(args.out, rows, tables.ITEMS, provenance=provenance)
+
+
+if __name__ == "__main__":
+    run_step(main)

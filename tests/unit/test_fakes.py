@@ -1,0 +1,277 @@
+"""The fake editor, the fake judge and the editor of given edits: they decide by content and misbehave when told to."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from editlane.editors.fake import FakeEditor
+from editlane.editors.given import GivenEditor
+from editlane.errors import EditFailed, EditRefused, JudgeFailed, UnknownName, UserError
+from editlane.fakes import chance
+from editlane.judges.fake import MASS, SILENCE, FakeJudge
+from editlane.types import EditRequest, Item, Question
+
+DIGITS = [str(digit) for digit in range(10)]
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def item(number=0, instruction="把杯子移到桌上", **changes):
+    values = {
+        "item_id": f"i{number}",
+        "category": "物理",
+        "instruction": instruction,
+        "language": "zh",
+        "source_path": "s.png",
+        "source_sha256": f"{number:064x}",
+        "width": 60,
+        "height": 40,
+        "cost": 1.0,
+    }
+    return Item(**(values | changes))
+
+
+def request(an_item, seed=1, source=None, on_step=lambda step, steps: None, given=None):
+    source = source or Image.new("RGB", (60, 40), (10, 120, 200))
+    return EditRequest(item=an_item, source=source, given=given, seed=seed, on_step=on_step)
+
+
+def editor(**params):
+    return FakeEditor(model=None, revision=None, params=params)
+
+
+def judge(**params):
+    return FakeJudge(model=None, revision=None, params=params)
+
+
+def question(edited=(200, 10, 10), instruction="turn the sky red", source=(10, 10, 200), criterion="Answer:"):
+    images = [Image.new("RGB", (20, 10), colour) for colour in (source, edited)]
+    return Question(system="物理", parts=("source:", images[0], "edited:", images[1], instruction, criterion))
+
+
+def expectation(readout):
+    return sum(value * probability for value, probability in enumerate(readout.probabilities))
+
+
+def outcome(an_editor, an_item):
+    try:
+        return an_editor.edit(request(an_item)).image.tobytes()
+    except (EditFailed, EditRefused) as error:
+        return error.state
+
+
+# --- the editor
+
+
+def test_an_edit_depends_on_seed_and_instruction_only():
+    pixels = editor().edit(request(item())).image.tobytes()
+    assert editor().edit(request(item(5))).image.tobytes() == pixels
+    assert editor().edit(request(item(), seed=2)).image.tobytes() != pixels
+    assert editor().edit(request(item(instruction="让天下雨"))).image.tobytes() != pixels
+
+
+def test_an_edit_keeps_the_size_and_always_changes_something():
+    for size in ((1, 1), (3, 200), (60, 40)):
+        for colour in ((0, 0, 0), (255, 255, 255), (127, 127, 127)):
+            source = Image.new("RGB", size, colour)
+            edited = editor().edit(request(item(), source=source)).image
+            assert edited.size == size and edited.mode == "RGB"
+            assert edited.tobytes() != source.tobytes()
+
+
+def test_every_step_is_reported():
+    steps = []
+    editor(steps=3).edit(request(item(), on_step=lambda step, total: steps.append((step, total))))
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "found"), [("failure_rate", "edit_failed"), ("refusal_rate", "edit_refused"), ("noop_rate", "unchanged")]
+)
+def test_rates_choose_items_by_content_not_by_order(rate, found):
+    source = request(item()).source.tobytes()
+    wanted = source if found == "unchanged" else found
+    items = [item(number) for number in range(200)]
+    forward = [outcome(editor(**{rate: 0.25}), i) == wanted for i in items]
+    backward = [outcome(editor(**{rate: 0.25}), i) == wanted for i in reversed(items)]
+    assert forward == backward[::-1]
+    assert 30 <= sum(forward) <= 70
+    assert not any(outcome(editor(**{rate: 0.0}), i) == wanted for i in items[:5])
+    assert all(outcome(editor(**{rate: 1.0}), i) == wanted for i in items[:5])
+
+
+def test_seconds_are_spent():
+    started = time.perf_counter()
+    editor(seconds=[0.05, 0.06], steps=2).edit(request(item()))
+    assert 0.05 <= time.perf_counter() - started < 1
+
+
+# --- the editor of given edits
+
+
+def given(path):
+    return GivenEditor(model=None, revision=None, params={}).edit(request(item(), given=path)).image
+
+
+def test_a_given_edit_is_decoded_upright_rgb(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.new("L", (8, 4), 9).save(tmp_path / "e.jpg", exif=exif)
+    edited = given(tmp_path / "e.jpg")
+    assert edited.size == (4, 8) and edited.mode == "RGB"
+
+
+@pytest.mark.parametrize(("name", "kind"), [(None, "missing"), ("gone.png", "missing"), ("text.png", "decode")])
+def test_a_given_edit_without_an_image_fails_for_its_item(tmp_path, name, kind):
+    (tmp_path / "text.png").write_text("not an image")
+    with pytest.raises(EditFailed) as failed:
+        given(name and tmp_path / name)
+    assert failed.value.kind == kind
+
+
+# --- the judge
+
+
+def test_a_readout_is_a_distribution_in_the_order_of_the_answers():
+    a_judge = judge(behaviour="random")
+    forward, backward = (a_judge.read_out([question()], answers)[0] for answers in (DIGITS, DIGITS[::-1]))
+    assert sum(forward.probabilities) == pytest.approx(1)
+    assert forward.mass == MASS
+    assert forward.probabilities == pytest.approx(backward.probabilities[::-1])
+
+
+def test_a_judge_that_sees_gives_an_unchanged_image_the_lowest_answer():
+    blue = (10, 10, 200)
+    unchanged, edited = judge().read_out([question(edited=blue), question()], DIGITS)
+    assert max(unchanged.probabilities) == unchanged.probabilities[0]
+    assert expectation(unchanged) < 0.2 < 2 < expectation(edited)
+    no = judge().read_out([question(edited=blue)], ["Yes", "No"])[0]
+    assert no.probabilities[1] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "notices_images", "notices_instruction"),
+    [
+        ("sees", True, True),
+        ("random", True, True),
+        ("constant", False, False),
+        ("ignores_images", False, True),
+        ("ignores_instruction", True, False),
+    ],
+)
+def test_behaviours(behaviour, notices_images, notices_instruction):
+    a_judge = judge(behaviour=behaviour)
+    base = a_judge.generate([question()], 10)
+    images = [a_judge.generate([question(edited=(1, 2, n))], 10) for n in range(3)]
+    instructions = [a_judge.generate([question(instruction=str(n))], 10) for n in range(3)]
+    assert any(reply != base for reply in images) is notices_images
+    assert any(reply != base for reply in instructions) is notices_instruction
+
+
+def test_an_item_is_silent_for_all_its_criteria_or_for_none():
+    a_judge = judge(unreadable_rate=0.5)
+    silent = []
+    for n in range(40):
+        batch = [question(instruction=str(n), criterion=criterion) for criterion in ("category", "instruction")]
+        masses = {readout.mass for readout in a_judge.read_out(batch, DIGITS)}
+        assert len(masses) == 1
+        replies = {reply == SILENCE for reply in a_judge.generate(batch, 10)}
+        assert replies == {masses != {MASS}}
+        silent.append(masses != {MASS})
+    assert 8 <= sum(silent) <= 32
+
+
+def test_failing_items_fail_their_batch_and_the_others_do_not():
+    a_judge = judge(failure_rate=0.3)
+    questions = [question(instruction=str(n)) for n in range(20)]
+    failing = []
+    for one in questions:
+        try:
+            a_judge.read_out([one], DIGITS)
+        except JudgeFailed:
+            failing.append(one)
+    assert 0 < len(failing) < 20
+    with pytest.raises(JudgeFailed, match="told to fail"):
+        a_judge.read_out(questions, DIGITS)
+    assert len(a_judge.read_out([q for q in questions if q not in failing], DIGITS)) == 20 - len(failing)
+
+
+# --- both
+
+
+PROGRAM = """
+import sys
+from PIL import Image
+from editlane.judges.fake import FakeJudge
+from editlane.types import Question
+judge = FakeJudge(model=None, revision=None, params={"kill_switch": sys.argv[1]})
+for n in range(5):
+    judge.read_out([Question(system="", parts=(str(n), "?"))], ["0", "1"])
+    print(n, flush=True)
+"""
+
+
+def test_the_kill_switch_kills_at_the_nth_question_and_only_once(tmp_path):
+    switch = tmp_path / "kill"
+    switch.write_text("3")
+    command = [sys.executable, "-c", PROGRAM, str(switch)]
+    killed = subprocess.run(command, capture_output=True, text=True, cwd=SCRIPTS)
+    assert killed.returncode == -9
+    assert killed.stdout.split() == ["0", "1"]
+    assert not switch.exists()
+    again = subprocess.run(command, capture_output=True, text=True, cwd=SCRIPTS)
+    assert (again.returncode, again.stdout.split()) == (0, ["0", "1", "2", "3", "4"])
+
+
+def test_the_editor_has_the_same_kill_switch(tmp_path, monkeypatch):
+    signals = []
+    monkeypatch.setattr("os.kill", lambda pid, number: signals.append(number))
+    (tmp_path / "kill").write_text("2")
+    an_editor = editor(kill_switch=str(tmp_path / "kill"))
+    an_editor.edit(request(item()))
+    assert signals == []
+    an_editor.edit(request(item()))
+    assert signals == [9]
+
+
+@pytest.mark.parametrize("adapter", [FakeEditor, FakeJudge])
+def test_unknown_names_are_refused_with_a_hint(adapter):
+    with pytest.raises(UnknownName, match=r"Unknown parameter of the .* 'kill_swich'\. Did you mean 'kill_switch'"):
+        adapter.check_params({"kill_swich": "x"})
+
+
+@pytest.mark.parametrize(
+    ("adapter", "params", "message"),
+    [
+        (FakeEditor, {"failure_rate": 1.5}, "failure_rate is 1.5; use a number from 0 to 1"),
+        (FakeEditor, {"failure_rate": True}, "failure_rate is True"),
+        (FakeEditor, {"seconds": [2, 1]}, r"seconds\[1\] is 1"),
+        (FakeEditor, {"seconds": "1"}, "seconds is '1'"),
+        (FakeEditor, {"steps": 0}, "steps is 0; use a whole number of 1 or more"),
+        (FakeEditor, {"kill_switch": 3}, "kill_switch is 3"),
+        (FakeJudge, {"batch_size": 2.0}, "batch_size is 2.0"),
+        (FakeJudge, {"behaviour": "see"}, "Unknown behaviour 'see'. Did you mean 'sees'"),
+        (FakeJudge, {"unreadable_rate": float("nan")}, "unreadable_rate is nan"),
+        (FakeJudge, {"optional_criteria": "preservation"}, "use a list"),
+        (GivenEditor, {"steps": 3}, "takes none, but has steps"),
+    ],
+)
+def test_bad_values_are_refused(adapter, params, message):
+    with pytest.raises(UserError, match=message):
+        adapter.check_params(params)
+    with pytest.raises(UserError, match=message):
+        adapter(model=None, revision=None, params=params)
+
+
+def test_chance_is_the_same_everywhere():
+    assert chance("指代", b"x") == pytest.approx(0.07363599223704398, abs=0)
+    assert chance("ab", "c") != chance("a", "bc")
+
+
+def test_a_fake_needs_no_model_library():
+    code = "import sys; import editlane.judges.fake, editlane.editors.fake; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=SCRIPTS, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,154 @@
+"""The lease of a device: never two processes on one, whatever goes wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path("scripts/gpulease.py").resolve()
+UUIDS = ["GPU-aaaa1111", "GPU-bbbb2222", "GPU-cccc3333"]
+
+
+@pytest.fixture
+def machine(tmp_path: Path):
+    """A machine with three GPUs: an nvidia-smi that says so, and an empty lease folder."""
+    smi = tmp_path / "bin/nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\n" + "".join(f"echo '{n}, {uuid}'\n" for n, uuid in enumerate(UUIDS)))
+    smi.chmod(0o755)
+    env = {"PATH": f"{smi.parent}:{os.environ['PATH']}", "GPULEASE_DIR": str(tmp_path / "leases")}
+
+    def start(*command: str, n: int = 1, **extra: str) -> subprocess.Popen[str]:
+        flags = [sys.executable, str(SCRIPT), "-n", str(n), "--", *command]
+        return subprocess.Popen(flags, env=env | extra, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    return start
+
+
+def devices(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    return out.strip()
+
+
+SHOW = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep ${1:-0}", "show")
+
+
+def test_every_process_gets_a_device_of_its_own(machine) -> None:
+    running = [machine(*SHOW, "1") for _ in range(3)]
+    assert sorted(devices(process) for process in running) == UUIDS
+
+
+def test_no_device_is_held_twice_with_more_jobs_than_devices(machine, tmp_path: Path) -> None:
+    code = f"""
+import os, pathlib, sys, time
+mark = pathlib.Path({str(tmp_path)!r}) / ("busy-" + os.environ["CUDA_VISIBLE_DEVICES"])
+mark.touch(exist_ok=False)
+time.sleep(0.15)
+mark.unlink()
+print("ok")
+"""
+    running = [machine(sys.executable, "-c", code) for _ in range(12)]
+    assert [devices(process) for process in running] == ["ok"] * 12
+
+
+def test_an_index_and_a_uuid_of_one_gpu_are_the_same_device(machine) -> None:
+    holder = machine(*SHOW, "2", CUDA_VISIBLE_DEVICES="1")
+    time.sleep(0.5)
+    started = time.monotonic()
+    other = machine(*SHOW, CUDA_VISIBLE_DEVICES="GPU-bbbb")
+    assert devices(other) == "GPU-bbbb"
+    assert time.monotonic() - started > 1
+    assert devices(holder) == "1"
+
+
+def test_sigkill_gives_the_device_back(machine) -> None:
+    holder = machine("sleep", "60", CUDA_VISIBLE_DEVICES="0")
+    time.sleep(0.5)
+    holder.kill()
+    holder.communicate()
+    assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="0")) == "0"
+
+
+def test_a_child_that_outlives_the_command_keeps_the_device(machine) -> None:
+    holder = machine("sh", "-c", "sleep 1.5 >/dev/null 2>&1 & echo gone", CUDA_VISIBLE_DEVICES="0")
+    assert devices(holder) == "gone"
+    started = time.monotonic()
+    assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="0")) == "0"
+    assert time.monotonic() - started > 0.7
+
+
+def test_two_devices_for_one_process(machine) -> None:
+    assert sorted(devices(machine(*SHOW, n=2)).split(",")) == UUIDS[:2]
+
+
+def test_a_machine_without_gpus_has_one_slot_a_core(machine) -> None:
+    slots = len(os.sched_getaffinity(0))
+    running = [machine(*SHOW, "1", CUDA_VISIBLE_DEVICES="") for _ in range(slots)]
+    assert [devices(process) for process in running] == [""] * slots
+    late = machine("true", CUDA_VISIBLE_DEVICES="", n=slots + 1)
+    assert "this machine offers" in late.communicate()[1]
+    assert late.returncode == 2
+
+
+def test_slurm_devices_keep_their_names_and_other_jobs_do_not_matter(machine) -> None:
+    one = machine(*SHOW, "1", SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0")
+    other = machine(*SHOW, "1", SLURM_JOB_ID="8", CUDA_VISIBLE_DEVICES="0")
+    started = time.monotonic()
+    assert [devices(one), devices(other)] == ["0", "0"]
+    assert time.monotonic() - started < 1.9
+
+
+def test_two_processes_in_one_slurm_allocation_do_not_share(machine) -> None:
+    pair = [machine(*SHOW, "1", SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0,1") for _ in range(2)]
+    assert sorted(devices(process) for process in pair) == ["0", "1"]
+
+
+def test_a_failing_nvidia_smi_is_said_and_not_taken_for_a_cpu_machine(machine, tmp_path: Path) -> None:
+    (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'driver/library version mismatch'\nexit 18\n")
+    process = machine("true")
+    _, err = process.communicate()
+    assert process.returncode == 2
+    assert "driver/library version mismatch" in err
+
+
+def test_a_command_that_does_not_exist(machine) -> None:
+    process = machine("no-such-command")
+    assert "cannot start 'no-such-command'" in process.communicate()[1]
+    assert process.returncode == 2
+
+
+def test_the_exit_code_is_the_commands(machine) -> None:
+    process = machine("sh", "-c", "exit 7")
+    process.communicate()
+    assert process.returncode == 7
+
+
+def test_a_waiter_stops_when_its_workflow_dies(machine, tmp_path: Path) -> None:
+    holder = machine("sleep", "20", CUDA_VISIBLE_DEVICES="0")
+    time.sleep(0.5)
+    fake_workflow = tmp_path / "snakemake"  # an ancestor by that name
+    fake_workflow.write_text(
+        f"""
+import subprocess, sys
+subprocess.run(["sh", "-c", "{sys.executable} {SCRIPT} -- touch {tmp_path}/ran; echo $? > {tmp_path}/code"])
+"""
+    )
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    env = {"PATH": path, "GPULEASE_DIR": str(tmp_path / "leases"), "CUDA_VISIBLE_DEVICES": "0"}
+    workflow = subprocess.Popen([sys.executable, str(fake_workflow)], env=env)
+    time.sleep(1)
+    workflow.kill()
+    workflow.wait()
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "code").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.1)
+    assert (tmp_path / "code").read_text() == "75\n"
+    holder.send_signal(signal.SIGTERM)
+    holder.communicate()
+    assert not (tmp_path / "ran").exists()

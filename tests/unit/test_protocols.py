@@ -1,0 +1,170 @@
+"""Protocol files: the shipped ones are complete, and a bad file is refused with what, where and what to write."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+import yaml
+
+from editlane.errors import UserError
+from editlane.protocols import GeneratedAnswer, ReadoutAnswer, load_protocol
+
+PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
+CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
+
+
+def valid():
+    """The contents of a small file that has every key."""
+    return {
+        "name": "small",
+        "version": "1",
+        "description": "for tests",
+        "system": "Judge.\n{rubric}",
+        "rubrics": {"物理": "Gravity.", "指代": "Reference."},
+        "images": [{"show": "source", "label": "Before:"}, {"show": "edited", "label": "After:"}],
+        "item": {"instruction": "Asked: {instruction}", "rationale": "Hard: {rationale}"},
+        "criteria": {"a": {"question": "A?"}, "b": {"question": "B?"}, "c": {"question": "C?", "optional": True}},
+        "answer": {"kind": "readout", "answers": ["1", "2", "3"], "values": [1, 2, 3], "min_mass": 0.5},
+        "score": {"min": ["a", "b"]},
+    }
+
+
+GENERATE = {"kind": "generate", "max_new_tokens": 8, "pattern": r"(\d+)", "range": [1, 5]}
+
+
+def load(tmp_path, data):
+    path = tmp_path / "protocol.yaml"
+    path.write_text(
+        data if isinstance(data, str) else yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8"
+    )
+    return load_protocol(path)
+
+
+@pytest.mark.parametrize("name", ["rubric", "yesno", "legacy"])
+def test_the_shipped_protocols_cover_the_five_categories(name):
+    protocol = load_protocol(PROTOCOLS / f"{name}.yaml")
+    assert protocol.name == name
+    assert tuple(protocol.rubrics) == CATEGORIES
+    protocol.check_categories(CATEGORIES)
+    assert len(set(protocol.rubrics.values())) == 5
+
+
+def test_the_default_protocol():
+    protocol = load_protocol(PROTOCOLS / "rubric.yaml")
+    assert protocol.answers == tuple("0123456789")
+    assert protocol.answer.values[0] == 0 and protocol.answer.values[9] == 10
+    assert protocol.answer.values[3] == pytest.approx(10 / 3)
+    assert protocol.max_new_tokens == 1
+    assert protocol.score_of == ("category", "instruction")
+    assert protocol.asked() == ("category", "instruction")
+    assert protocol.asked(["preservation"]) == ("category", "instruction", "preservation")
+    assert [shown.show for shown in protocol.images] == ["source", "edited"]
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_rubric_has_a_gate_and_five_anchor_points(category):
+    rubric = load_protocol(PROTOCOLS / "rubric.yaml").rubrics[category]
+    assert "Gate: the answer is 0 if the instruction was not carried out" in rubric
+    assert [line[0] for line in rubric.splitlines() if line[1:4] == " = "] == ["0", "3", "5", "7", "9"]
+
+
+def test_yes_is_ten_and_no_is_zero():
+    answer = load_protocol(PROTOCOLS / "yesno.yaml").answer
+    assert dict(zip(answer.answers, answer.values, strict=True)) == {"Yes": 10.0, "No": 0.0}
+
+
+def test_the_legacy_protocol_shows_the_edited_image_only():
+    protocol = load_protocol(PROTOCOLS / "legacy.yaml")
+    assert [shown.show for shown in protocol.images] == ["edited"]
+    assert protocol.answers == ()
+    assert protocol.max_new_tokens == 64
+
+
+def test_a_valid_file_becomes_a_protocol(tmp_path):
+    protocol = load(tmp_path, valid())
+    assert protocol.answer == ReadoutAnswer(answers=("1", "2", "3"), values=(0.0, 5.0, 10.0), min_mass=0.5)
+    assert protocol.item_texts == {"instruction": "Asked: {instruction}", "rationale": "Hard: {rationale}"}
+    assert len(protocol.sha256) == 64
+    generated = load(
+        tmp_path, valid() | {"criteria": {"a": {"question": "A?"}}, "answer": GENERATE, "score": {"min": ["a"]}}
+    )
+    assert generated.answer == GeneratedAnswer(max_new_tokens=8, pattern=r"(\d+)", low=1.0, high=5.0)
+
+
+def test_category_names_are_compared_in_nfc(tmp_path):
+    data = valid() | {"rubrics": {unicodedata.normalize("NFD", "café"): "Coffee."}}
+    load(tmp_path, data).check_categories([unicodedata.normalize("NFC", "café")])
+
+
+def test_a_category_without_a_rubric_is_refused(tmp_path):
+    with pytest.raises(UserError, match="'small' has no rubric for 环境, 因果; it has 物理, 指代"):
+        load(tmp_path, valid()).check_categories((*CATEGORIES[:2], "因果"))
+
+
+def test_a_protocol_without_rubrics_takes_every_category(tmp_path):
+    data = valid() | {"system": "Judge."}
+    del data["rubrics"]
+    load(tmp_path, data).check_categories(["anything"])
+
+
+def test_an_unknown_criterion_is_refused(tmp_path):
+    with pytest.raises(UserError, match="criterion of the protocol 'small' 'cc'"):
+        load(tmp_path, valid()).asked(["cc"])
+
+
+def changed(**changes):
+    data = valid()
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        target = data
+        for parent in parents:
+            target = target[parent]
+        target[key] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("a: [", "cannot be read as YAML"),
+        ("just a text", "the file is empty or no mapping"),
+        ({k: v for k, v in valid().items() if k != "score"}, "the file lacks score. Add it"),
+        (changed(critera={}), "Unknown key in the file: 'critera'. Did you mean 'criteria'"),
+        (changed(version=1.0), "version is 1.0; use a text .*quotes"),
+        (changed(system="Judge."), "{rubric}"),
+        (changed(rubrics__物理=""), "rubrics: 物理 is ''"),
+        (changed(images=[]), "images is empty"),
+        (changed(images=[{"show": "edit", "label": "x"}]), "Unknown image to show 'edit'. Did you mean 'edited'"),
+        (changed(images=[{"show": "edited", "label": "x", "size": 3}]), "Unknown key in images: 'size'"),
+        (changed(item__instruction="Asked:"), "item: instruction: has no {instruction}"),
+        (changed(item__tags="{tags}"), "Unknown key in item: 'tags'"),
+        (changed(criteria={"Kategorie 1": {"question": "?"}}), "'Kategorie 1' becomes part of a column's name"),
+        (changed(criteria__a__optional="no"), "optional is 'no'; use true or false"),
+        (changed(answer__kind="readut"), "Unknown kind of answer 'readut'. Did you mean 'readout'"),
+        (changed(answer__answers=[True, False, "x"]), "texts in quotes"),
+        (changed(answer__answers=["1", "2", "2"]), "all different"),
+        (changed(answer__values=[1, 2]), "a list of 3 numbers"),
+        (changed(answer__values=[1, 1, 1]), "must differ"),
+        (changed(answer__values=[1, float("inf"), 1]), "be finite"),
+        (changed(answer__values=[1, "2", 3]), "use a number"),
+        (changed(answer__min_mass=1.1), "min_mass is 1.1; use a number from 0 to 1"),
+        (changed(answer__range=[0, 1]), "Unknown key in answer: 'range'"),
+        (changed(answer=GENERATE), "asks one question, not 3"),
+        (changed(answer=GENERATE | {"pattern": "("}), "no regular expression"),
+        (changed(answer=GENERATE | {"pattern": r"(\d)(\d)"}), "has 2 groups; use one"),
+        (changed(answer=GENERATE | {"range": [5, 1]}), r"range is \[5, 1\]"),
+        (changed(answer=GENERATE | {"max_new_tokens": 0}), "max_new_tokens is 0"),
+        (changed(score={"max": ["a"]}), "Unknown key in score: 'max'"),
+        (changed(score={"min": ["d"]}), "Unknown criterion under score: 'd'"),
+        (changed(score={"min": ["a", "c"]}), "c is optional"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path, data, message):
+    with pytest.raises(UserError, match=message) as refused:
+        load(tmp_path, data)
+    assert str(tmp_path / "protocol.yaml") in str(refused.value)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"There is no protocol file .*nowhere\.yaml"):
+        load_protocol(tmp_path / "nowhere.yaml")

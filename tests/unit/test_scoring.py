@@ -1,0 +1,314 @@
+"""From an edit to questions, and from answers to score columns: exact texts, exact numbers, and never a made up one.
+
+The prompts of the shipped protocols are kept in tests/golden. After an intended change write them anew and read the
+difference:
+
+    PYTHONPATH=scripts python tests/unit/test_scoring.py
+"""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from editlane.protocols import Criterion, GeneratedAnswer, ReadoutAnswer, ScoringProtocol, ShownImage, load_protocol
+from editlane.scoring import category_fingerprint, questions, score_readouts, score_reply, system_text
+from editlane.tables import scores_schema
+from editlane.types import Item, Readout
+
+ROOT = Path(__file__).parents[2]
+PROTOCOLS = ROOT / "resources" / "protocols"
+GOLDEN = ROOT / "tests" / "golden"
+SOURCE, EDITED = Image.new("RGB", (4, 3), "red"), Image.new("RGB", (4, 3), "blue")
+
+
+def item(**changes):
+    values = {
+        "item_id": "i1",
+        "category": "物理",
+        "instruction": "把桌上的玻璃杯移到地板上",
+        "language": "zh",
+        "source_path": "s.png",
+        "source_sha256": "0" * 64,
+        "width": 4,
+        "height": 3,
+        "cost": 1.0,
+        "description": "A glass of water on a wooden table.",
+        "rationale": "The water and the shadow have to move along.",
+    }
+    return Item(**(values | changes))
+
+
+def small(**changes):
+    values = {
+        "name": "small",
+        "version": "1",
+        "description": "for tests",
+        "system": "Judge.\n{rubric}",
+        "rubrics": {"物理": "Gravity.", "指代": "Reference."},
+        "images": (ShownImage(show="source", label="Before:"), ShownImage(show="edited", label="After:")),
+        "item_texts": {"instruction": "Asked: {instruction}", "rationale": "Hard: {rationale}"},
+        "criteria": tuple(Criterion(name=n, question=f"{n}?", optional=n == "extra") for n in ("a", "b", "extra")),
+        "answer": ReadoutAnswer(answers=("0", "1", "2"), values=(0.0, 5.0, 10.0), min_mass=0.5),
+        "score_of": ("a", "b"),
+        "sha256": "0" * 64,
+    }
+    return ScoringProtocol(**(values | changes))
+
+
+def readout(*probabilities, mass=0.9):
+    return Readout(probabilities=probabilities, mass=mass)
+
+
+# --- questions
+
+
+def rendered(protocol, an_item):
+    """All questions about one item as text."""
+    names = {id(SOURCE): "<source image>", id(EDITED): "<edited image>"}
+    asked = questions(protocol, an_item, SOURCE, EDITED, [one.name for one in protocol.criteria])
+    (system,) = {question.system for question in asked.values()}
+    shared, *others = [question.parts[:-1] for question in asked.values()]
+    assert all(other == shared for other in others)
+    texts = [part if isinstance(part, str) else names[id(part)] for part in shared]
+    last = [f"--- {name} ---\n{question.parts[-1]}\n" for name, question in asked.items()]
+    return f"--- system ---\n{system}\n--- user ---\n{''.join(texts)}{''.join(last)}"
+
+
+@pytest.mark.parametrize("name", ["rubric", "yesno", "legacy"])
+def test_the_prompts_of_the_shipped_protocols(name):
+    wanted = (GOLDEN / f"prompt_{name}.txt").read_text(encoding="utf-8")
+    assert rendered(load_protocol(PROTOCOLS / f"{name}.yaml"), item()) == wanted
+
+
+def test_a_question_is_rubric_then_images_then_item_then_criterion():
+    asked = questions(small(), item(), SOURCE, EDITED, ["a", "extra"])
+    assert list(asked) == ["a", "extra"]
+    assert asked["a"].system == "Judge.\nGravity."
+    assert asked["a"].parts == (
+        "Before:\n",
+        SOURCE,
+        "\nAfter:\n",
+        EDITED,
+        "\n\nAsked: 把桌上的玻璃杯移到地板上\nHard: The water and the shadow have to move along.\n\n",
+        "a?",
+    )
+    assert asked["extra"].parts == (*asked["a"].parts[:-1], "extra?")
+
+
+def test_what_an_item_does_not_have_is_left_out():
+    asked = questions(small(), item(rationale=None), SOURCE, EDITED, ["a"])
+    assert asked["a"].parts[-2] == "\n\nAsked: 把桌上的玻璃杯移到地板上\n\n"
+
+
+def test_braces_in_an_instruction_stay_as_they_are():
+    asked = questions(small(), item(instruction="{rationale} {0} {rubric}"), SOURCE, EDITED, ["a"])
+    assert "Asked: {rationale} {0} {rubric}\nHard: The water" in asked["a"].parts[-2]
+
+
+def test_an_image_that_is_not_shown_is_not_in_the_question():
+    protocol = small(images=(ShownImage(show="edited", label="Image:"),))
+    parts = questions(protocol, item(), SOURCE, EDITED, ["a"])["a"].parts
+    assert [part for part in parts if not isinstance(part, str)] == [EDITED]
+
+
+# --- fingerprints
+
+
+def test_one_rubric_changes_one_category_only():
+    before, after = small(), small(rubrics={"物理": "Gravity and light.", "指代": "Reference."})
+    assert category_fingerprint(before, "物理") != category_fingerprint(after, "物理")
+    assert category_fingerprint(before, "指代") == category_fingerprint(after, "指代")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"system": "Judge well.\n{rubric}"},
+        {"images": (ShownImage(show="edited", label="After:"), ShownImage(show="source", label="Before:"))},
+        {"item_texts": {"rationale": "Hard: {rationale}", "instruction": "Asked: {instruction}"}},
+        {"criteria": (Criterion(name="a", question="A?", optional=False), *small().criteria[1:])},
+        {"answer": replace(small().answer, min_mass=0.4)},
+        {"answer": replace(small().answer, values=(10.0, 5.0, 0.0))},
+        {"score_of": ("a",)},
+    ],
+)
+def test_everything_that_decides_a_score_changes_every_category(change):
+    for category in ("物理", "指代"):
+        assert category_fingerprint(small(), category) != category_fingerprint(small(**change), category)
+
+
+def test_name_version_and_description_do_not_change_the_fingerprint():
+    other = small(name="other", version="2", description="said differently", sha256="1" * 64)
+    assert category_fingerprint(other, "物理") == category_fingerprint(small(), "物理")
+
+
+# --- read-outs
+
+
+def test_the_numbers_of_a_readout():
+    columns = score_readouts(small(), {"a": readout(0.1, 0.2, 0.7), "b": readout(0.0, 1.0, 0.0, mass=0.8123456789)})
+    assert columns == {
+        "state": "scored",
+        "error_kind": None,
+        "error": None,
+        "score": 5.0,
+        "score_a": 8.0,
+        "mode_a": "2",
+        "entropy_a": 0.8018,
+        "mass_a": 0.9,
+        "score_b": 5.0,
+        "mode_b": "1",
+        "entropy_b": 0.0,
+        "mass_b": 0.812346,
+        "entropy": 0.8018,
+        "mass": 0.812346,
+        "reply": "a 2, b 1",
+    }
+    assert set(columns) <= set(scores_schema(["a", "b"]).names)
+
+
+def test_an_optional_criterion_has_columns_but_no_say_in_the_score():
+    readouts = {"a": readout(0, 0, 1), "b": readout(0, 0, 1), "extra": readout(0.5, 0.5, 0, mass=0.6)}
+    columns = score_readouts(small(), readouts)
+    assert (columns["score"], columns["score_extra"]) == (10.0, 2.5)
+    assert (columns["entropy"], columns["mass"]) == (0.0, 0.9)
+    assert columns["entropy_extra"] == round(math.log(2), 4)
+
+
+def test_digits_0_to_9_are_stretched_to_0_to_10():
+    protocol = load_protocol(PROTOCOLS / "rubric.yaml")
+    nine, three = ([float(digit == peak) for digit in range(10)] for peak in (9, 3))
+    columns = score_readouts(protocol, {"category": readout(*nine), "instruction": readout(*three)})
+    assert (columns["score_category"], columns["score_instruction"], columns["score"]) == (10.0, 3.3333, 3.3333)
+
+
+def test_p_yes_times_ten():
+    columns = score_readouts(load_protocol(PROTOCOLS / "yesno.yaml"), {"correct": readout(0.73, 0.27)})
+    assert (columns["score"], columns["mode_correct"]) == (7.3, "Yes")
+
+
+def test_too_little_mass_in_any_criterion_is_unreadable_but_can_be_looked_into():
+    columns = score_readouts(small(), {"a": readout(0, 0, 1), "b": readout(0.5, 0.5, 0, mass=0.4999)})
+    assert (columns["state"], columns["error_kind"]) == ("judge_unreadable", "mass")
+    assert columns["error"] == "too little probability on legal answers: b 0.5; the protocol asks for 0.5"
+    assert [columns[name] for name in ("score", "score_a", "score_b", "reply")] == [None] * 4
+    assert (columns["mode_b"], columns["mass_b"], columns["mass"]) == ("0", 0.4999, 0.4999)
+    extra = {"a": readout(0, 0, 1), "b": readout(0, 0, 1), "extra": readout(0, 0, 1, mass=0.1)}
+    assert score_readouts(small(), extra)["state"] == "judge_unreadable"
+    assert score_readouts(small(), {"a": readout(0, 0, 1), "b": readout(0, 0, 1, mass=0.5)})["state"] == "scored"
+
+
+@pytest.mark.parametrize(
+    "broken", [readout(math.nan, 0.5, 0.5), readout(0, 0, 1, mass=math.nan), readout(math.inf, 0, 0)]
+)
+def test_numbers_that_are_not_finite_are_the_judges_failure(broken):
+    columns = score_readouts(small(), {"a": readout(0, 0, 1), "b": broken})
+    assert (columns["state"], columns["error_kind"]) == ("judge_failed", "nonfinite")
+    assert columns["error"] == "the judge's probabilities for b are not finite"
+    assert [value for value in columns.values() if isinstance(value, float)] == []
+
+
+def test_a_readout_of_the_wrong_length_is_a_bug_and_not_a_score():
+    with pytest.raises(ValueError, match="zip"):
+        score_readouts(small(), {"a": readout(1.0), "b": readout(1.0)})
+
+
+@given(st.lists(st.lists(st.floats(0.001, 1), min_size=3, max_size=3), min_size=2, max_size=2), st.floats(0.5, 1))
+def test_every_number_is_in_its_range(weights, mass):
+    a, b = (readout(*(weight / sum(row) for weight in row), mass=mass) for row in weights)
+    columns = score_readouts(small(), {"a": a, "b": b})
+    assert 0 <= columns["score"] <= 10
+    assert columns["score"] == min(columns["score_a"], columns["score_b"])
+    assert 0 <= columns["entropy"] <= round(math.log(3), 4)
+    assert columns["entropy"] >= columns["entropy_a"] and columns["mass"] <= columns["mass_a"]
+
+
+# --- replies
+
+LEGACY = load_protocol(PROTOCOLS / "legacy.yaml")
+
+
+@pytest.mark.parametrize(
+    ("reply", "score"),
+    [
+        ("Score: 7.125", 7.125),
+        ("score：8", 8.0),
+        ("**Score: 7.5**", 7.5),
+        ("**Score:** 0.000", 0.0),
+        ("The light fits.\nScore: 10.000\n", 10.0),
+        ("Score: 7.5.", 7.5),
+        ("Score: 7/10", 7.0),
+        ("Score: 3\n1. The final Score: 3.000 is fair.", 3.0),
+        ("评分如下 Score: 6.5。", 6.5),
+    ],
+)
+def test_a_reply_with_one_number_is_scored(reply, score):
+    columns = score_reply(LEGACY, reply)
+    assert (columns["state"], columns["score"], columns["score_overall"]) == ("scored", score, score)
+    assert columns["reply"] == reply
+    assert set(columns) <= set(scores_schema(["overall"]).names)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ("", "no_number"),
+        ("I cannot rate this image.", "no_number"),
+        ("Score: X.XXX", "no_number"),
+        ("I would say 7 of 10.", "no_number"),
+        ("Score: nan", "no_number"),
+        ("Score: 4/5", "no_number"),
+        ("Score: 70/100", "no_number"),
+        ("Score: 75%", "no_number"),
+        ("Score: 5-7", "no_number"),
+        ("Score: 5 or 6", "no_number"),
+        ("Score: 8,5", "no_number"),
+        ("Score: 7e3", "no_number"),
+        ("Score: 7.5.3", "no_number"),
+        ("Score: 11", "out_of_range"),
+        ("Score: -1", "out_of_range"),
+        ("Score: 7\nScore: 700", "out_of_range"),
+        ("Score: 3.0\n... or rather Score: 4.0", "contradiction"),
+    ],
+)
+def test_a_reply_without_one_legal_number_has_no_score(reply, kind):
+    columns = score_reply(LEGACY, reply)
+    assert (columns["state"], columns["error_kind"], columns["score"]) == ("judge_unreadable", kind, None)
+    assert columns["reply"] == reply and columns["error"]
+    assert "score_overall" not in columns
+
+
+@pytest.mark.parametrize("pattern", [r"(\w+)", r"(?:x)(y)?"])
+def test_a_pattern_that_finds_no_number_gives_no_score(pattern):
+    protocol = small(
+        criteria=small().criteria[:1],
+        score_of=("a",),
+        answer=GeneratedAnswer(max_new_tokens=4, pattern=pattern, low=0.0, high=5.0),
+    )
+    assert score_reply(protocol, "x seven")["error_kind"] == "no_number"
+    assert score_reply(protocol, "x nan")["score"] is None
+
+
+def test_another_range_is_brought_to_0_to_10():
+    answer = GeneratedAnswer(max_new_tokens=4, pattern=r"(\d+)", low=1.0, high=5.0)
+    protocol = small(criteria=small().criteria[:1], score_of=("a",), answer=answer)
+    assert [score_reply(protocol, str(number))["score"] for number in (1, 2, 5)] == [0.0, 2.5, 10.0]
+    assert score_reply(protocol, "0")["error_kind"] == "out_of_range"
+
+
+def test_the_rubric_of_the_category_is_in_the_system_text():
+    protocol = load_protocol(PROTOCOLS / "rubric.yaml")
+    texts = [system_text(protocol, category) for category in protocol.rubrics]
+    assert len(set(texts)) == 5
+    assert not any("{rubric}" in text for text in texts)
+
+
+if __name__ == "__main__":
+    for name in ("rubric", "yesno", "legacy"):
+        text = rendered(load_protocol(PROTOCOLS / f"{name}.yaml"), item())
+        (GOLDEN / f"prompt_{name}.txt").write_text(text, encoding="utf-8")

@@ -1,0 +1,102 @@
+"""A project to run the workflow in: the repository's code by symlink, a config and a small dataset of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+from PIL import Image
+
+from editlane.journal import read_journal
+from editlane.tables import RUN_COLUMNS
+
+ROOT = Path(__file__).parents[2]
+CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
+
+
+class Project:
+    """A checkout's code with a config and a dataset of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("workflow", "scripts", "envs"):
+            (folder / name).symlink_to(ROOT / name)
+        (folder / "resources").mkdir()
+        (folder / "resources/protocols").symlink_to(ROOT / "resources/protocols")
+        (folder / "config").mkdir()
+        self.config: dict[str, Any] = {
+            "run": "试验",
+            "dataset": {"path": "data/items.jsonl", "language": "zh", "categories": CATEGORIES},
+            "lanes": 2,
+            "editors": {"fake-a": {"adapter": "fake"}},
+            "judges": {"judge": {"adapter": "fake", "params": {"batch_size": 2}}},
+        }
+        self.write_items(range(20))
+
+    def write_items(self, numbers: Any) -> None:
+        """A dataset of small photos: item n depends on n only, whatever stands beside it."""
+        data = self.folder / "data"
+        (data / "照片").mkdir(parents=True, exist_ok=True)
+        with (data / "items.jsonl").open("w", encoding="utf-8") as file:
+            for number in numbers:
+                name = f"照片/图 {number % 7}.png"
+                color = (number % 7 * 36, 120, 200 - number % 7 * 20)
+                Image.new("RGB", (48 + number % 7, 40), color).save(data / name)
+                record = {
+                    "item_id": f"项目-{number:02}",
+                    "category": CATEGORIES[number % 5],
+                    "instruction": f"make it rain, number {number}",
+                    "instruction_zh": f"让它下雨，第 {number} 次",
+                    "image": name,
+                }
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / self.config["run"]
+
+    def command(self, *arguments: str) -> list[str]:
+        (self.folder / "config/config.yaml").write_text(yaml.safe_dump(self.config, allow_unicode=True))
+        return [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"CUDA_VISIBLE_DEVICES": "", "GPULEASE_DIR": str(self.folder / "leases")}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A workflow in a process group of its own."""
+        with (self.folder / "snakemake.log").open("a") as log:
+            return subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.folder, env=self.environment(), text=True, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run the workflow to its end; its output. Fails the test on another exit code."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder, env=self.environment(), text=True, capture_output=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout[-3000:] + done.stderr[-6000:]
+        return done.stdout + done.stderr
+
+    def computed(self, stage: str) -> int:
+        """How many items this stage ever computed: the records in its journal, repeated ones counted."""
+        files = (self.results / "journal" / stage).rglob("*.jsonl")
+        return sum(len(path.read_bytes().splitlines()) for path in files)
+
+    def journal(self, stage: str) -> dict[str, Any]:
+        return {
+            key: row
+            for folder in {path.parent for path in (self.results / "journal" / stage).rglob("*.jsonl")}
+            for key, row in read_journal(folder).items()
+        }
+
+    def scores(self) -> list[dict[str, Any]]:
+        return pq.read_table(self.results / "scores.parquet").drop(RUN_COLUMNS).to_pylist()
+
+    def report(self) -> dict[str, Any]:
+        return json.loads((self.results / "report/report.json").read_text(encoding="utf-8"))

@@ -1,0 +1,89 @@
+"""The README's first command on a copy of the repository: real model classes, real photos, a report."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tracked and new files, with the installed packages, after `make demo`."""
+    folder = tmp_path_factory.mktemp("新 用户") / "editlane"
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    out = make(folder)
+    assert "report: results/demo/report/report.html" in out
+    return folder
+
+
+def make(folder: Path) -> str:
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "GPULEASE_DIR": str(folder / ".leases")}
+    command = ["make", "demo", "--old-file=.venv/installed"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+def test_every_item_of_every_editor_and_judge_is_there(demo: Path) -> None:
+    report = json.loads((demo / "results/demo/report/report.json").read_text(encoding="utf-8"))
+    rows = pq.read_table(demo / "results/demo/scores.parquet").to_pylist()
+    items = pq.read_table(demo / "results/demo/items.parquet").num_rows
+    assert items >= 12
+    assert report["rows"] == len(rows) == items * 2
+    assert {row["category"] for row in rows} == {"物理", "环境", "社会", "因果", "指代"}
+    assert all(row["state"] in ("scored", "judge_unreadable") for row in rows)
+    assert all(0 <= row["mass"] <= 1 for row in rows)
+
+
+def test_the_report_says_that_the_weights_are_random(demo: Path) -> None:
+    for name in ("report.html", "report.md"):
+        text = (demo / "results/demo/report" / name).read_text(encoding="utf-8")
+        assert "Scores of randomly initialised models mean nothing" in text
+
+
+def test_a_second_make_demo_has_nothing_to_do_within_seconds(demo: Path) -> None:
+    started = time.monotonic()
+    assert "Nothing to be done" in make(demo)
+    assert time.monotonic() - started < 15
+
+
+def test_the_demo_is_small_on_disk(demo: Path) -> None:
+    folders = [demo / "results", demo / "resources", demo / ".snakemake"]
+    size = sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    assert size < 1e9
+
+
+def test_no_table_holds_a_path_of_this_machine(demo: Path) -> None:
+    for path in (demo / "results/demo").rglob("*"):
+        if path.suffix in (".parquet", ".jsonl", ".json", ".md") and path.is_file():
+            text = path.read_bytes()
+            assert str(demo).encode() not in text, path
+            assert str(ROOT).encode() not in text, path
+
+
+def test_the_readmes_commands_are_the_makefiles(demo: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^(make [\w-]+)", readme, re.MULTILINE)
+    assert commands[:2] == ["make demo", "make test"]
+    for command in commands:
+        subprocess.run([*command.split(), "--dry-run"], cwd=demo, check=True, capture_output=True)
+
+
+def test_the_config_page_is_written_from_the_schema(tmp_path: Path) -> None:
+    flags = ["--schema", "workflow/schemas/config.schema.yaml", "--out", str(tmp_path / "README.md")]
+    subprocess.run(["python", "scripts/document_config.py", *flags], cwd=ROOT, check=True)
+    written, kept = (tmp_path / "README.md").read_text("utf-8"), (ROOT / "config/README.md").read_text("utf-8")
+    assert written == kept, "run: python scripts/document_config.py --schema workflow/schemas/config.schema.yaml --out config/README.md"

@@ -1,0 +1,54 @@
+"""What a dry run plans, without running anything."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def planned(text: str) -> dict[str, int]:
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
+
+
+def dry_run(*arguments: str) -> str:
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "all", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def test_the_real_run_plans_six_edit_and_six_score_lanes_each_with_a_gpu_of_its_own() -> None:
+    text = dry_run("--configfile", "config/qwen.yaml", "--resources", "gpu=6", "--sdm", "conda")
+    counts = planned(text)
+    assert (counts["edit_lane"], counts["score_lane"]) == (6, 6)
+    jobs = re.findall(r"rule (edit_lane|score_lane):\n(.*?)\n\n", text, re.DOTALL)
+    assert len(jobs) == 12
+    assert all(re.search(r"resources: .*\bgpu=1\b", job) for _, job in jobs)
+    commands = re.findall(r"python scripts/gpulease\.py -n 1 -- python scripts/(edit|score)_lane\.py", text)
+    assert (commands.count("edit"), commands.count("score")) == (6, 6)
+    assert {int(lane) for lane in re.findall(r"edit_lane\.py .*?--lane (\d+)", text, re.DOTALL)} == set(range(6))
+
+
+@pytest.mark.parametrize("name", ["config", "qwen", "small"])
+def test_every_config_of_the_repository_plans(name: str) -> None:
+    counts = planned(dry_run("--configfile", f"config/{name}.yaml"))
+    assert counts["merge_scores"] == counts["make_report"] == 1
+
+
+def test_the_demo_builds_what_it_needs_itself() -> None:
+    counts = planned(dry_run("--configfile", "config/config.yaml"))
+    assert counts["extract_demo_photos"] == 1
+    assert counts["build_tiny_model"] == 3
+    assert counts["edit_lane"] == 4
+
+
+def test_two_editors_and_two_judges_are_planned_side_by_side(project) -> None:
+    project.config["editors"] = {"a": {"adapter": "fake"}, "b": {"adapter": "fake", "params": {"steps": 2}}}
+    project.config["judges"] = {"j": {"adapter": "fake"}, "k": {"adapter": "fake", "params": {"behaviour": "random"}}}
+    project.config["lanes"] = 3
+    counts = planned(project.run("--dry-run"))
+    assert (counts["edit_lane"], counts["score_lane"]) == (6, 12)

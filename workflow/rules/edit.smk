@@ -1,0 +1,42 @@
+"""From shards to edits: one process and one GPU a lane, the model loaded once.
+
+REQUIRED INPUTS: results/<run>/shards/{category}/lane{lane}.parquet
+OUTPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet, results/<run>/{editor}/images/
+"""
+
+
+rule edit_lane:
+    """Carry out the instructions of one lane with one editor."""
+    input:
+        shards=expand(
+            "<results>/shards/{category}/lane{{lane}}.parquet", category=CATEGORIES
+        ),
+        model=lambda wildcards: built_model("editors", wildcards.editor),
+    output:
+        edits=expand(
+            "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",
+            category=CATEGORIES,
+        ),
+    log:
+        "<results>/logs/edit_lane/{editor}/lane{lane}.log",
+    benchmark:
+        "<results>/benchmarks/edit_lane/{editor}/lane{lane}.tsv"
+    priority: 10
+    conda:
+        lambda wildcards: env_of("editors", wildcards.editor)
+    threads: LANE_THREADS
+    resources:
+        gpu=1,
+        gpu_manufacturer="nvidia",
+    params:
+        adapter=lambda wildcards: adapter_flags("editors", wildcards.editor),
+        version=lambda wildcards: adapter_version("editors", wildcards.editor),
+        seed=config["seed"],
+        run_dir=RESULTS,
+    shell:
+        r"""
+        python scripts/gpulease.py -n {resources.gpu} -- python scripts/edit_lane.py \
+            --run-dir {params.run_dir:q} --editor {wildcards.editor:q} --lane {wildcards.lane} --seed {params.seed} \
+            {params.adapter:q} \
+            --shards {input.shards:q} --edits {output.edits:q} >{log:q} 2>&1
+        """

@@ -1,0 +1,82 @@
+"""From a dataset file to shards.
+
+REQUIRED INPUTS: the dataset file of the config
+OUTPUTS: results/<run>/items.parquet, results/<run>/sources/, results/<run>/shards/{category}/lane{lane}.parquet
+"""
+
+
+rule extract_demo_photos:
+    """Copy the demo's photos out of the installed scikit-image package."""
+    output:
+        photos=directory("resources/demo/photos"),
+    log:
+        "<results>/logs/extract_demo_photos.log",
+    conda:
+        "../../envs/workflow.yaml"
+    shell:
+        "python scripts/extract_demo_photos.py --out {output.photos:q} >{log:q} 2>&1"
+
+
+rule build_tiny_model:
+    """Build a tiny, randomly initialised checkpoint of a real model class."""
+    output:
+        model=directory("resources/models/tiny-{kind}"),
+    log:
+        "<results>/logs/build_tiny_model/{kind}.log",
+    conda:
+        "../../envs/edit.yaml"
+    shell:
+        "python scripts/build_tiny_model.py --kind {wildcards.kind:q} --out {output.model:q} >{log:q} 2>&1"
+
+
+rule prepare_items:
+    """Read the dataset: one row an item, and the source images as they came."""
+    input:
+        dataset=config["dataset"]["path"],
+        photos=(
+            "resources/demo/photos"
+            if config["dataset"]["path"].startswith("resources/demo/")
+            else []
+        ),
+    output:
+        item_table="<results>/items.parquet",
+    log:
+        "<results>/logs/prepare_items.log",
+    benchmark:
+        "<results>/benchmarks/prepare_items.tsv"
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        dataset=config["dataset"],
+        run_dir=RESULTS,
+    shell:
+        r"""
+        python scripts/prepare_items.py --dataset {input.dataset:q} --format {params.dataset[format]:q} \
+            --language {params.dataset[language]:q} --categories {params.dataset[categories]:q} \
+            --run-dir {params.run_dir:q} --out {output.item_table:q} >{log:q} 2>&1
+        """
+
+
+rule split_lanes:
+    """Deal the items into lanes, balanced by cost."""
+    input:
+        item_table="<results>/items.parquet",
+    output:
+        shards=expand(
+            "<results>/shards/{category}/lane{lane}.parquet",
+            category=CATEGORIES,
+            lane=LANES,
+        ),
+    log:
+        "<results>/logs/split_lanes.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        categories=CATEGORIES,
+        lanes=len(LANES),
+        shards=f"{RESULTS}/shards",
+    shell:
+        r"""
+        python scripts/split_lanes.py --items {input.item_table:q} --categories {params.categories:q} \
+            --lanes {params.lanes} --shards {params.shards:q} >{log:q} 2>&1
+        """

@@ -1,0 +1,69 @@
+"""From scores to a report.
+
+REQUIRED INPUTS: results/<run>/scores.parquet, results/<run>/items.parquet
+OUTPUTS: results/<run>/report/report.html, report.md, report.json
+"""
+
+
+rule make_report:
+    """Write what can honestly be said about the scores."""
+    input:
+        item_table="<results>/items.parquet",
+        scores="<results>/scores.parquet",
+    output:
+        html="<results>/report/report.html",
+        markdown="<results>/report/report.md",
+        json="<results>/report/report.json",
+    log:
+        "<results>/logs/make_report.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        run_dir=RESULTS,
+        out_dir=f"{RESULTS}/report",
+        editors=EDITORS,
+        judges=JUDGES,
+        baseline=(
+            ["--baseline", config["report"]["baseline"]]
+            if config["report"]["baseline"]
+            else []
+        ),
+        min_coverage=config["report"]["min_coverage"],
+    shell:
+        r"""
+        python scripts/make_report.py --items {input.item_table:q} --scores {input.scores:q} --run-dir {params.run_dir:q} \
+            --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
+            {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q} \
+            >{log:q} 2>&1
+        """
+
+
+rule partial_report:
+    """Report on the lanes that are done; say what is missing. Ask for it by name: snakemake partial_report."""
+    input:
+        item_table="<results>/items.parquet",
+    log:
+        "<results>/logs/partial_report.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        run_dir=RESULTS,
+        out_dir=f"{RESULTS}/partial_report",
+        scores=scores_of_all_lanes(),
+        editors=EDITORS,
+        judges=JUDGES,
+        baseline=(
+            ["--baseline", config["report"]["baseline"]]
+            if config["report"]["baseline"]
+            else []
+        ),
+        min_coverage=config["report"]["min_coverage"],
+    shell:
+        r"""
+        exec >{log:q} 2>&1
+        python scripts/merge_scores.py --partial --items {input.item_table:q} --editors {params.editors:q} \
+            --judges {params.judges:q} --scores {params.scores:q} --out {params.out_dir:q}/scores.parquet
+        python scripts/make_report.py --items {input.item_table:q} --scores {params.out_dir:q}/scores.parquet \
+            --run-dir {params.run_dir:q} --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
+            {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q}
+        """

@@ -1,0 +1,75 @@
+"""From edits to one table of scores: one process and one GPU a lane, the judge loaded once.
+
+REQUIRED INPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet
+OUTPUTS: results/<run>/{editor}/scores/{judge}/{category}/lane{lane}.parquet, results/<run>/scores.parquet
+"""
+
+
+rule score_lane:
+    """Judge the edits of one lane with one judge; starts as soon as its lane is edited."""
+    input:
+        edits=expand(
+            "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",
+            category=CATEGORIES,
+        ),
+        model=lambda wildcards: built_model("judges", wildcards.judge),
+        protocol=lambda wildcards: config["judges"][wildcards.judge]["protocol"],
+    output:
+        scores=expand(
+            "<results>/{{editor}}/scores/{{judge}}/{category}/lane{{lane}}.parquet",
+            category=CATEGORIES,
+        ),
+    log:
+        "<results>/logs/score_lane/{editor}/{judge}/lane{lane}.log",
+    benchmark:
+        "<results>/benchmarks/score_lane/{editor}/{judge}/lane{lane}.tsv"
+    priority: 5
+    conda:
+        lambda wildcards: env_of("judges", wildcards.judge)
+    threads: LANE_THREADS
+    resources:
+        gpu=1,
+        gpu_manufacturer="nvidia",
+    params:
+        adapter=lambda wildcards: adapter_flags("judges", wildcards.judge),
+        version=lambda wildcards: adapter_version("judges", wildcards.judge),
+        run_dir=RESULTS,
+    shell:
+        r"""
+        python scripts/gpulease.py -n {resources.gpu} -- python scripts/score_lane.py \
+            --run-dir {params.run_dir:q} --editor {wildcards.editor:q} --judge {wildcards.judge:q} --lane {wildcards.lane} \
+            {params.adapter:q} \
+            --protocol {input.protocol:q} --edits {input.edits:q} --scores {output.scores:q} >{log:q} 2>&1
+        """
+
+
+def scores_of_all_lanes():
+    """The scores tables of a complete run."""
+    return expand(
+        RESULTS + "/{editor}/scores/{judge}/{category}/lane{lane}.parquet",
+        editor=EDITORS,
+        judge=JUDGES,
+        category=CATEGORIES,
+        lane=LANES,
+    )
+
+
+rule merge_scores:
+    """Put the scores of all lanes into one table; refuses lost or doubled rows."""
+    input:
+        item_table="<results>/items.parquet",
+        scores=scores_of_all_lanes(),
+    output:
+        scores="<results>/scores.parquet",
+    log:
+        "<results>/logs/merge_scores.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        editors=EDITORS,
+        judges=JUDGES,
+    shell:
+        r"""
+        python scripts/merge_scores.py --items {input.item_table:q} --editors {params.editors:q} --judges {params.judges:q} \
+            --scores {input.scores:q} --out {output.scores:q} >{log:q} 2>&1
+        """
