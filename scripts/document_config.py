@@ -16,10 +16,10 @@ from editlane.step import run_step
 
 HEAD = """# Configuration
 
-`config/config.yaml` is the demo, `config/qwen.yaml` the real run, `config/small.yaml` is for a small GPU or a patient
-CPU. Copy one and run it: `snakemake --configfile config/mine.yaml --cores all`. How many GPUs, cores or cluster jobs are
-used is not configuration: say it on the command line (`--resources gpu=6`). Without it every visible GPU is used and
-none twice.
+`config/config.yaml` is the demo, `config/qwen.yaml` the real run, `config/small.yaml` fits a small GPU or a patient
+CPU. Copy one and run it: `snakemake --configfile config/mine.yaml --cores all`. How many GPUs, cores or cluster jobs
+are used is not configuration: say it on the command line (`--resources gpu=6`). Without it every visible GPU is used
+and none twice.
 
 This page is written by `python scripts/document_config.py` from `workflow/schemas/config.schema.yaml`.
 Unknown keys are errors.

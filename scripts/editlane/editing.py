@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from editlane.errors import ItemError, OutOfMemory
+from editlane.errors import ItemError, OutOfMemory, one_line
 from editlane.images import file_sha256, is_unchanged, open_image, save_png
 from editlane.journal import Row, content_key
 from editlane.prefetch import prefetched
@@ -197,11 +197,6 @@ def failed_columns(error: ItemError) -> Row:
         **dict.fromkeys(("edited_path", "edited_sha256", "unchanged")),
         **dict.fromkeys(("requested_width", "requested_height", "edited_width", "edited_height")),
     }
-
-
-def one_line(error: Exception) -> str:
-    """The message without line breaks, 300 characters at most."""
-    return " ".join(str(error).split())[:300]
 
 
 def _reason(row: Row) -> str:

@@ -65,3 +65,8 @@ class JudgeFailed(ItemError):
 
 class Stopped(Exception):
     """The lane was told to stop; every finished item is in the journal."""
+
+
+def one_line(error: Exception) -> str:
+    """The message without line breaks, 300 characters at most: what a table says about a failure."""
+    return " ".join(str(error).split())[:300]

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editlane.editing import one_line
-from editlane.errors import ItemError, JudgeFailed, OutOfMemory
+from editlane.errors import ItemError, JudgeFailed, OutOfMemory, one_line
 from editlane.images import file_sha256, open_image
 from editlane.journal import Row, content_key
 from editlane.prefetch import prefetched

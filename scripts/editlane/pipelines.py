@@ -15,7 +15,7 @@ from PIL import Image
 
 from editlane import checkpoints
 from editlane.devices import memory_errors, pick_device, pick_dtype
-from editlane.errors import EditFailed, EditRefused, ItemError, Stopped, UserError
+from editlane.errors import EditFailed, EditRefused, ItemError, Stopped, UserError, one_line
 from editlane.params import check_choice, check_integer
 from editlane.quiet import quiet_model_libraries
 from editlane.torchvision_free import drop_video_processors
@@ -135,7 +135,7 @@ def _item_errors() -> Iterator[None]:
             torch.cuda.synchronize()  # raises where an earlier kernel broke the context
         log.info("the model failed on this item", exc_info=True)
         clear_frames(error.__traceback__)  # their variables are the tensors of the failed call
-        raise EditFailed(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise EditFailed(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 @contextmanager

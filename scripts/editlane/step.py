@@ -14,7 +14,8 @@ from editlane.errors import Stopped, UserError
 
 def run_step(main: Callable[[], None]) -> None:
     """Run a step's `main`. UserError: one paragraph, exit code 2. Stopped: exit code 75. Others: a traceback."""
-    logging.basicConfig(format="%(asctime)s.%(msecs)03d %(message)s", datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr)
+    line = "%(asctime)s.%(msecs)03d %(message)s"
+    logging.basicConfig(format=line, datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr)
     try:
         main()
     except UserError as error:

@@ -2,9 +2,9 @@
 
     python tests/bench/bench_lanes.py [--items 270] [--lanes 6] [--json OUT]
 
-A real Snakemake run with the fake editor and the fake judge, 50 to 150 ms an item and stage. Efficiency = sum of item times /
-(lanes x wall), where wall is that of the slowest lane from its first item to its last; start-up is listed apart. `even` is what
-lanes without any overhead would reach: the rest is items that happen to be slower in one lane than in another.
+A real Snakemake run with the fake editor and the fake judge, 50 to 150 ms an item and stage. Efficiency = sum of
+item times / (lanes x wall), where wall is that of the slowest lane from its first item to its last; start-up is listed
+apart. `even` is what lanes without any overhead would reach: the rest is items that happen to be slower in one lane.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).parents[2] / "scripts")]
 
-from project import Project
+from project import Project  # noqa: E402 (found through the line above)
 
 SECONDS = {"edit": [0.05, 0.15], "score": [0.025, 0.075]}  # the judge is asked twice
 
@@ -87,8 +87,9 @@ def main() -> None:
         project = run_lanes(Path(folder), args.items, args.lanes)
         rows = [stage(project, name, args.lanes) for name in SECONDS]
         table = pq.read_table(project.results / "scores.parquet").to_pylist()
-    for name in SECONDS:
-        rows.append(with_barriers(f"barriers, {name}", [row[f"{name}_seconds"] for row in table], args.lanes))
+    rows += [
+        with_barriers(f"barriers, {name}", [row[f"{name}_seconds"] for row in table], args.lanes) for name in SECONDS
+    ]
     print(f"{args.items} items, {args.lanes} lanes")
     print(f"{'':16} {'items s':>8} {'wall s':>8} {'efficiency':>11} {'even':>6} {'start-up s':>11}")
     for row in rows:

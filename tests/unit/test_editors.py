@@ -181,10 +181,10 @@ def test_qwen_gets_one_image_and_only_what_was_set(qwen_plus: QwenImageEditor, m
 
 
 def test_qwen_takes_sizes_from_the_model_where_none_is_asked(
-    qwen_plus: QwenImageEditor, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = str(tiny_model("qwen-image-edit"))
-    editor = QwenImageEditor(model=model, revision=None, params={"true_cfg_scale": 1, "num_inference_steps": 1})
+    editor = QwenImageEditor(model=model, revision=None, params={"true_cfg_scale": 1})
     recorder = CallRecorder(editor.pipe, lambda **_: output(np.zeros((1, 48, 80, 3), np.float32)))
     monkeypatch.setattr(editor, "pipe", recorder)
     edit = editor.edit(request())
@@ -212,7 +212,7 @@ def test_a_tiled_vae_is_for_one_call_only(qwen_plus: QwenImageEditor, plain: str
         ({"true_cfg_scale": 1.5}, r"true_cfg_scale is 1.5 without a negative_prompt.*set true_cfg_scale: 1"),
         ({"negative_prompt": 3}, r"negative_prompt is 3; use a text"),
         ({"negative_prompt": " ", "true_cfg_scale": "4"}, r"true_cfg_scale is '4'; use a number"),
-        ({"negative_prompt": " ", "num_inference_steps": 0}, r"num_inference_steps is 0; use a whole number of 1"),
+        ({"negative_prompt": " ", "num_inference_steps": 1}, r"num_inference_steps is 1; use a whole number of 2"),
         ({"negative_prompt": " ", "num_inference_steps": True}, r"num_inference_steps is True"),
         ({"negative_prompt": " ", "dtype": "bf16"}, r"Unknown dtype 'bf16'.*bfloat16"),
         ({"negative_prompt": " ", "height": 64}, r"height is given without width"),

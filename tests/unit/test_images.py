@@ -155,16 +155,13 @@ def with_alpha(mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize(
+    ("format", "mode"),
+    [("PNG", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("GIF", "RGBA"), ("WEBP", "RGBA"), ("TIFF", "RGBA"), ("TIFF", "LA")],
+)
 def test_transparent_parts_show_white(opened, format, mode):
     image = with_alpha("RGBA").quantize(4) if mode == "P" else with_alpha(mode)
-    if format == "WEBP":
-        content = encoded(image.convert("RGBA"), format, lossless=True, exact=True)
-    elif (format, mode) == ("TIFF", "P"):
-        pytest.skip("TIFF stores no transparent palette")
-    else:
-        content = encoded(image, format)
+    content = encoded(image, format, **({"lossless": True, "exact": True} if format == "WEBP" else {}))
     left, right = (opened(content).getpixel((x, 4)) for x in (2, 30))
     assert right == (255, 255, 255)
     assert max(left) < 40

@@ -83,7 +83,7 @@ def test_the_readmes_commands_are_the_makefiles(demo: Path) -> None:
 
 
 def test_the_config_page_is_written_from_the_schema(tmp_path: Path) -> None:
-    flags = ["--schema", "workflow/schemas/config.schema.yaml", "--out", str(tmp_path / "README.md")]
-    subprocess.run(["python", "scripts/document_config.py", *flags], cwd=ROOT, check=True)
+    command = "python scripts/document_config.py --schema workflow/schemas/config.schema.yaml --out"
+    subprocess.run([*command.split(), str(tmp_path / "README.md")], cwd=ROOT, check=True)
     written, kept = (tmp_path / "README.md").read_text("utf-8"), (ROOT / "config/README.md").read_text("utf-8")
-    assert written == kept, "run: python scripts/document_config.py --schema workflow/schemas/config.schema.yaml --out config/README.md"
+    assert written == kept, f"run: {command} config/README.md"

@@ -1,5 +1,6 @@
 """What a dry run plans, without running anything."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,15 +15,34 @@ def planned(text: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
 
 
-def dry_run(*arguments: str) -> str:
+def dry_run(*arguments: str, path: Path | None = None) -> str:
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "all", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    env = os.environ | ({"PATH": f"{path}:{os.environ['PATH']}"} if path else {})
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
 
-def test_the_real_run_plans_six_edit_and_six_score_lanes_each_with_a_gpu_of_its_own() -> None:
-    text = dry_run("--configfile", "config/qwen.yaml", "--resources", "gpu=6", "--sdm", "conda")
+@pytest.fixture
+def conda(tmp_path: Path) -> Path:
+    """A test double of conda: it answers what Snakemake asks while it plans, and can do nothing else."""
+    double = tmp_path / "conda"
+    double.write_text(
+        f"""#!/bin/sh
+case "$*" in
+--version) echo conda 24.11.3 ;;
+"info --json") echo '{{"conda_prefix": "{tmp_path}", "platform": "linux-64", "envs_dirs": []}}' ;;
+config*) echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
+*) echo "the test double cannot: conda $*" >&2; exit 1 ;;
+esac
+"""
+    )
+    double.chmod(0o755)
+    return tmp_path
+
+
+def test_the_real_run_plans_six_edit_and_six_score_lanes_each_with_a_gpu_of_its_own(conda: Path) -> None:
+    text = dry_run("--configfile", "config/qwen.yaml", "--resources", "gpu=6", "--sdm", "conda", path=conda)
     counts = planned(text)
     assert (counts["edit_lane"], counts["score_lane"]) == (6, 6)
     jobs = re.findall(r"rule (edit_lane|score_lane):\n(.*?)\n\n", text, re.DOTALL)

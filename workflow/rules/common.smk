@@ -72,6 +72,14 @@ def env_of(kind, name):
     return str(Path(config[kind][name]["env"]).resolve())
 
 
+def scores_of_all_lanes():
+    """The scores tables of a complete run."""
+    pattern = f"{RESULTS}/{{editor}}/scores/{{judge}}/{{category}}/lane{{lane}}.parquet"
+    return expand(
+        pattern, editor=EDITORS, judge=JUDGES, category=CATEGORIES, lane=LANES
+    )
+
+
 HELD_LOCKS = []
 
 

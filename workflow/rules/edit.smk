@@ -32,7 +32,7 @@ rule edit_lane:
         adapter=lambda wildcards: adapter_flags("editors", wildcards.editor),
         version=lambda wildcards: adapter_version("editors", wildcards.editor),
         seed=config["seed"],
-        run_dir=RESULTS,
+        run_dir=subpath(input[0], ancestor=3),
     shell:
         r"""
         python scripts/gpulease.py -n {resources.gpu} -- python scripts/edit_lane.py \

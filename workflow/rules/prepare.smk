@@ -48,7 +48,7 @@ rule prepare_items:
         "../../envs/workflow.yaml"
     params:
         dataset=config["dataset"],
-        run_dir=RESULTS,
+        run_dir=subpath(output.item_table, parent=True),
     shell:
         r"""
         python scripts/prepare_items.py --dataset {input.dataset:q} --format {params.dataset[format]:q} \
@@ -74,7 +74,7 @@ rule split_lanes:
     params:
         categories=CATEGORIES,
         lanes=len(LANES),
-        shards=f"{RESULTS}/shards",
+        shards=subpath(output[0], ancestor=2),
     shell:
         r"""
         python scripts/split_lanes.py --items {input.item_table:q} --categories {params.categories:q} \

@@ -19,8 +19,8 @@ rule make_report:
     conda:
         "../../envs/report.yaml"
     params:
-        run_dir=RESULTS,
-        out_dir=f"{RESULTS}/report",
+        run_dir=subpath(input.item_table, parent=True),
+        out_dir=subpath(output.html, parent=True),
         editors=EDITORS,
         judges=JUDGES,
         baseline=(
@@ -47,7 +47,7 @@ rule partial_report:
     conda:
         "../../envs/report.yaml"
     params:
-        run_dir=RESULTS,
+        run_dir=subpath(input.item_table, parent=True),
         out_dir=f"{RESULTS}/partial_report",
         scores=scores_of_all_lanes(),
         editors=EDITORS,

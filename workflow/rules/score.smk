@@ -33,7 +33,7 @@ rule score_lane:
     params:
         adapter=lambda wildcards: adapter_flags("judges", wildcards.judge),
         version=lambda wildcards: adapter_version("judges", wildcards.judge),
-        run_dir=RESULTS,
+        run_dir=subpath(input[0], ancestor=4),
     shell:
         r"""
         python scripts/gpulease.py -n {resources.gpu} -- python scripts/score_lane.py \
@@ -41,17 +41,6 @@ rule score_lane:
             {params.adapter:q} \
             --protocol {input.protocol:q} --edits {input.edits:q} --scores {output.scores:q} >{log:q} 2>&1
         """
-
-
-def scores_of_all_lanes():
-    """The scores tables of a complete run."""
-    return expand(
-        RESULTS + "/{editor}/scores/{judge}/{category}/lane{lane}.parquet",
-        editor=EDITORS,
-        judge=JUDGES,
-        category=CATEGORIES,
-        lane=LANES,
-    )
 
 
 rule merge_scores:

@@ -22,7 +22,8 @@ class QwenImageEditParams:
     dtype: str | None = None
     """Of weights and activations; None is bfloat16 on a GPU and float32 on the CPU."""
     num_inference_steps: int | None = None
-    """Denoising steps; diffusers takes 50. The model card's number is 40, Lightning checkpoints take 4 or 8."""
+    """Denoising steps, at least 2: with 1 the released scheduler divides 0 by 0. diffusers' own number is 50, the
+    2509 model card's 40; Lightning checkpoints take 4 or 8."""
     true_cfg_scale: float = 4.0
     """Classifier-free guidance; above 1 every step runs the model twice, the second time with `negative_prompt`."""
     negative_prompt: str | None = None
@@ -36,6 +37,8 @@ class QwenImageEditParams:
 
     def __post_init__(self) -> None:
         pipelines.check_common_params({field.name: getattr(self, field.name) for field in fields(self)})
+        if self.num_inference_steps is not None:
+            check_integer("num_inference_steps", self.num_inference_steps, 2)
         check_number("true_cfg_scale", self.true_cfg_scale, 0)
         if not isinstance(self.negative_prompt, str | None):
             raise UserError(f"negative_prompt is {self.negative_prompt!r}; use a text.")

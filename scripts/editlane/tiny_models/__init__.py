@@ -1,7 +1,7 @@
 """Tiny randomly initialised checkpoints, for the demo and for tests; nothing is downloaded.
 
-They have the released models' classes and file layout, and about 2 MB. What such a model draws or answers means nothing; each folder carries a marker
-(`checkpoints.RANDOM_WEIGHTS_FILE`) by which reports say so.
+They have the released models' classes and file layout, and about 2 MB. What such a model draws or answers means
+nothing; each folder carries a marker (`checkpoints.RANDOM_WEIGHTS_FILE`) by which reports say so.
 """
 
 import importlib

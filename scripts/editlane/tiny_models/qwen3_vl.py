@@ -13,6 +13,12 @@ EXPERT_HIDDEN = 48
 WEIGHT_FACTOR = 6.0
 """With the default initialisation (std 0.02) all logits are close to 0 and no answer depends on the input."""
 
+ANSWER_FACTOR, OTHER_FACTOR = 6.0, 0.05
+"""Of the output head: most of the probability falls on what a judge may answer, so that the demo has scores."""
+
+ATTENTION_FACTOR = 8.0
+"""Of the queries' norms: attention that picks tokens instead of averaging, so that an answer depends on the images."""
+
 PIXELS = (32 * 32, 256 * 256)
 
 
@@ -83,9 +89,15 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     from transformers import GenerationConfig
 
     with torch.no_grad():
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
                 parameter.mul_(WEIGHT_FACTOR)
+            elif name.endswith("q_norm.weight"):
+                parameter.mul_(ATTENTION_FACTOR)
+        answers = tokenizer.convert_tokens_to_ids([*"0123456789", "Yes", "No"])
+        head = model.lm_head.weight
+        head.mul_(OTHER_FACTOR)
+        head[answers] *= ANSWER_FACTOR / OTHER_FACTOR
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.pad_token_id,
         eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id],
