@@ -8,7 +8,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from editlane.report.load import load_report, read_config
+from editlane.report.load import load_report
 from editlane.report.notices import find_notices
 from editlane.report.write import write_report
 from editlane.step import run_step
@@ -24,7 +24,7 @@ def main() -> None:
         "--run-dir", type=Path, required=True, help="the folder that the tables' image paths start from"
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="where the three files go")
-    parser.add_argument("--config", type=Path, help="the run's merged config as JSON")
+    parser.add_argument("--categories", nargs="+", default=[], help="in this order; one without items gets a row, too")
     parser.add_argument(
         "--expected-editors", nargs="+", default=[], help="a missing row of these makes a partial report"
     )
@@ -33,19 +33,18 @@ def main() -> None:
     )
     parser.add_argument("--baseline", help="the editor that comes first")
     parser.add_argument("--min-coverage", type=float, default=0.0, help="0..1; less than this is warned of")
-    parser.add_argument("--random-weights", nargs="*", default=[], help="editors and judges that were never trained")
     args = parser.parse_args()
 
     report = load_report(
         scores=args.scores,
         items=args.items,
-        config=read_config(args.config),
         run=args.run_dir.name,
         editors=args.expected_editors,
         judges=args.expected_judges,
+        categories=args.categories,
         baseline=args.baseline,
     )
-    notices = find_notices(report, random_weights=args.random_weights, min_coverage=args.min_coverage)
+    notices = find_notices(report, min_coverage=args.min_coverage)
     write_report(report, notices, run_dir=args.run_dir, out_dir=args.out_dir, min_coverage=args.min_coverage)
     for notice in notices:
         log.warning("%s", " ".join((notice.title, *notice.lines)))

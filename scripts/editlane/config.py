@@ -1,6 +1,5 @@
 """The run's configuration: checked against the schema and against what is on this machine, before anything runs."""
 
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from editlane.checkpoints import check_checkpoint
+from editlane.datasets import check_categories
 from editlane.errors import UserError
 from editlane.registry import EDITORS, JUDGES, adapter_class
 from editlane.scoring import load_protocol
@@ -83,10 +83,10 @@ def _schema_message(error: ValidationError) -> str:
 
 
 def _categories(names: list[str]) -> list[str]:
-    categories = [unicodedata.normalize("NFC", name) for name in names]
-    if len(set(categories)) < len(categories):
-        raise UserError(f"config: dataset.categories names a category twice: {', '.join(categories)}.")
-    return categories
+    categories = check_categories(names)
+    if len(categories) < len(names):
+        raise UserError(f"config: dataset.categories names a category twice: {', '.join(names)}.")
+    return list(categories)
 
 
 def _check_files(config: Config) -> None:

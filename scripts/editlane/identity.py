@@ -9,7 +9,7 @@ from editlane.checkpoints import is_randomly_initialised, model_fingerprint
 from editlane.journal import content_key
 from editlane.registry import adapter_class
 
-PACKAGES = ("torch", "transformers", "diffusers", "accelerate", "tokenizers", "pillow", "numpy")
+PACKAGES = ("torch", "transformers", "torchvision", "diffusers", "accelerate", "tokenizers", "pillow", "numpy")
 
 
 def identity(
@@ -36,6 +36,7 @@ def provenance(parts: dict[str, Any], *, model: str | None, revision: str | None
         "adapter_version": parts["version"],
         "model": (Path(model).name if Path(model).exists() else model) if model else None,
         "revision": revision,
+        "pinned": model is None or revision is not None or Path(model).exists(),
         "fingerprint": short_key({"model": parts["model"]}),
         "params": parts["params"],
         "random_weights": model is not None and is_randomly_initialised(model),

@@ -86,8 +86,9 @@ def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -
     share of the full distribution on them. The row's `score` is the lowest score of the protocol's `score: min:`
     criteria; its `entropy` is their highest and its `mass` their lowest. `reply` is the modes in words.
 
-    With too little mass in any criterion the state is `judge_unreadable` (error_kind `mass`): all scores are null,
-    modes, entropies and masses stay for diagnosis. With a number that is not finite it is `judge_failed` (`nonfinite`).
+    With too little mass in one of these the state is `judge_unreadable` (error_kind `mass`): all scores are null,
+    modes, entropies and masses stay for diagnosis. An optional criterion with too little mass is null by itself.
+    With a number that is not finite the state is `judge_failed` (`nonfinite`).
     """
     answer = protocol.answer
     assert isinstance(answer, ReadoutAnswer), "this protocol generates a reply; use score_reply"
@@ -102,13 +103,14 @@ def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -
         columns[f"mass_{name}"] = round(readout.mass, 6)
     columns["entropy"] = max(columns[f"entropy_{name}"] for name in protocol.score_of)
     columns["mass"] = min(columns[f"mass_{name}"] for name in protocol.score_of)
-    silent = [name for name, readout in readouts.items() if readout.mass < answer.min_mass]
-    if silent:
-        masses = ", ".join(f"{name} {readouts[name].mass:.3g}" for name in silent)
-        error = f"too little probability on legal answers: {masses}; the protocol asks for {answer.min_mass:g}"
+    silent = {name for name, readout in readouts.items() if readout.mass < answer.min_mass}
+    if silent & set(protocol.score_of):
+        low = [f"{name} {readouts[name].mass:.3g}" for name in protocol.score_of if name in silent]
+        error = f"too little probability on legal answers: {', '.join(low)}; the protocol asks for {answer.min_mass:g}"
         columns |= dict.fromkeys(f"score_{name}" for name in readouts)
         return columns | _without_score(State.JUDGE_UNREADABLE, "mass", error)
-    columns |= {f"score_{name}": _expectation(answer, readout) for name, readout in readouts.items()}
+    for name, readout in readouts.items():
+        columns[f"score_{name}"] = None if name in silent else _expectation(answer, readout)
     return columns | {
         "state": str(State.SCORED),
         "error_kind": None,

@@ -25,7 +25,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     *parents, last = path.split("/")
     place = config
     for name in parents:
-        place = place[name]
+        place = place.setdefault(name, {})
     if value is ...:
         del place[last]
     else:
@@ -62,7 +62,7 @@ WRONG = [
     ("dataset/categories", [], r"at dataset.categories"),
     ("dataset/categories", ["物理", "物理"], r"non-unique|twice"),
     ("dataset/categories", ["café", "cafe\u0301"], r"names a category twice"),
-    ("dataset/categories", ["a/b"], r"at dataset.categories.0"),
+    ("dataset/categories", ["a/b"], r"'a/b' cannot name a folder"),
     ("dataset/categories", ["物理", "天气"], r"no rubric for 天气"),
     ("dataset/categories", "物理", r"at dataset.categories"),
     ("editors", {}, r"at editors"),

@@ -192,14 +192,20 @@ def test_p_yes_times_ten():
     assert (columns["score"], columns["mode_correct"]) == (7.3, "Yes")
 
 
-def test_too_little_mass_in_any_criterion_is_unreadable_but_can_be_looked_into():
-    columns = score_readouts(small(), {"a": readout(0, 0, 1), "b": readout(0.5, 0.5, 0, mass=0.4999)})
+def test_too_little_mass_is_unreadable_but_can_be_looked_into_and_an_optional_criterion_is_null_by_itself():
+    columns = score_readouts(small(), {"a": readout(0, 0, 1), "b": readout(0.5, 0.5, 0, mass=0.41)})
     assert (columns["state"], columns["error_kind"]) == ("judge_unreadable", "mass")
-    assert columns["error"] == "too little probability on legal answers: b 0.5; the protocol asks for 0.5"
+    assert columns["error"] == "too little probability on legal answers: b 0.41; the protocol asks for 0.5"
     assert [columns[name] for name in ("score", "score_a", "score_b", "reply")] == [None] * 4
-    assert (columns["mode_b"], columns["mass_b"], columns["mass"]) == ("0", 0.4999, 0.4999)
+    assert (columns["mode_b"], columns["mass_b"], columns["mass"]) == ("0", 0.41, 0.41)
     extra = {"a": readout(0, 0, 1), "b": readout(0, 0, 1), "extra": readout(0, 0, 1, mass=0.1)}
-    assert score_readouts(small(), extra)["state"] == "judge_unreadable"
+    columns = score_readouts(small(), extra)
+    assert (columns["state"], columns["score"], columns["score_extra"], columns["mass_extra"]) == (
+        "scored",
+        10,
+        None,
+        0.1,
+    )
     assert score_readouts(small(), {"a": readout(0, 0, 1), "b": readout(0, 0, 1, mass=0.5)})["state"] == "scored"
 
 

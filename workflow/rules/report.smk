@@ -23,6 +23,7 @@ rule make_report:
         out_dir=subpath(output.html, parent=True),
         editors=EDITORS,
         judges=JUDGES,
+        categories=CATEGORIES,
         baseline=(
             ["--baseline", config["report"]["baseline"]]
             if config["report"]["baseline"]
@@ -33,7 +34,7 @@ rule make_report:
         r"""
         python scripts/make_report.py --items {input.item_table:q} --scores {input.scores:q} --run-dir {params.run_dir:q} \
             --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
-            {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q} \
+            --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q} \
             >{log:q} 2>&1
         """
 
@@ -52,6 +53,7 @@ rule partial_report:
         scores=scores_of_all_lanes(),
         editors=EDITORS,
         judges=JUDGES,
+        categories=CATEGORIES,
         baseline=(
             ["--baseline", config["report"]["baseline"]]
             if config["report"]["baseline"]
@@ -65,5 +67,5 @@ rule partial_report:
             --judges {params.judges:q} --scores {params.scores:q} --out {params.out_dir:q}/scores.parquet
         python scripts/make_report.py --items {input.item_table:q} --scores {params.out_dir:q}/scores.parquet \
             --run-dir {params.run_dir:q} --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
-            {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q}
+            --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q}
         """

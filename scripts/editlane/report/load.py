@@ -1,6 +1,5 @@
 """Read what the report is about."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ class Report:
     categories: list[str]
     criteria: list[str]
     baseline: str | None
-    config: Mapping[str, Any]
 
     @property
     def cells(self) -> list[tuple[str, str]]:
@@ -39,19 +37,19 @@ def load_report(
     *,
     scores: Path,
     items: Path,
-    config: Mapping[str, Any],
     run: str,
     editors: Sequence[str] = (),
     judges: Sequence[str] = (),
+    categories: Sequence[str] = (),
     baseline: str | None = None,
 ) -> Report:
-    """Read both tables. Expected editors and judges are those given, else the config's, else those that have rows.
+    """Read both tables. Editors, judges and categories are those given, else those that have rows.
 
     Raises UserError where a table is damaged, where the two do not fit together, or where the baseline is unknown.
     """
     rows, all_items = tables.read_rows(scores), tables.read_items(items)
-    editors = list(editors or config.get("editors") or dict.fromkeys(row["editor"] for row in rows))
-    judges = list(judges or config.get("judges") or dict.fromkeys(row["judge"] for row in rows))
+    editors = list(editors or dict.fromkeys(row["editor"] for row in rows))
+    judges = list(judges or dict.fromkeys(row["judge"] for row in rows))
     if not editors or not judges:
         raise UserError(
             f"{scores} has no rows to name editors and judges; give --expected-editors and --expected-judges."
@@ -61,15 +59,15 @@ def load_report(
             raise UnknownName("baseline", baseline, editors)
         editors = [baseline, *(editor for editor in editors if editor != baseline)]
     criteria = [name.removeprefix("mode_") for name in tables.read_columns(scores) if name.startswith("mode_")]
-    given = config.get("dataset", {}).get("categories") or ()
+    categories = list(dict.fromkeys([*categories, *(item.category for item in all_items)]))
     numbers = report_numbers(
         rows,
         all_items,
         editors,
         judges,
-        run=config.get("run") or run,
+        run=run,
         criteria=criteria,
-        categories=given,
+        categories=categories,
         provenance={"dataset": tables.read_provenance(items)} | tables.read_provenance(scores),
     )
     return Report(
@@ -78,18 +76,17 @@ def load_report(
         rows={(row["item_id"], row["editor"], row["judge"]): row for row in rows},
         editors=editors,
         judges=judges,
-        categories=list(dict.fromkeys([*given, *(item.category for item in all_items)])),
+        categories=categories,
         criteria=criteria,
         baseline=baseline,
-        config=config,
     )
 
 
 def models(report: Report) -> list[tuple[str, str, dict[str, Any]]]:
-    """(kind, name, what config and provenance say) of every editor and judge; provenance wins, it is what ran."""
+    """(kind, name, what the provenance says) of every editor and judge."""
     provenance = report.numbers["provenance"]
     return [
-        (kind.removesuffix("s"), name, _record(report.config.get(kind), name) | _record(provenance.get(kind), name))
+        (kind.removesuffix("s"), name, _record(provenance.get(kind), name))
         for kind, names in (("editors", report.editors), ("judges", report.judges))
         for name in names
     ]
@@ -98,16 +95,3 @@ def models(report: Report) -> list[tuple[str, str, dict[str, Any]]]:
 def _record(records: Any, name: str) -> dict[str, Any]:
     record = records.get(name) if isinstance(records, Mapping) else None
     return dict(record) if isinstance(record, Mapping) else {}
-
-
-def read_config(path: Path | None) -> dict[str, Any]:
-    """The run's merged config; empty without a path. Raises UserError where it is not a JSON object."""
-    if path is None:
-        return {}
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read the config {path}: {error}. Give the run's merged config as JSON.") from error
-    if not isinstance(config, dict):
-        raise UserError(f"The config {path} is not a JSON object.")
-    return config

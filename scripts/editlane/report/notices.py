@@ -1,6 +1,6 @@
 """What a reader must know before the numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from editlane.report.load import Report, models
@@ -15,14 +15,14 @@ class Notice:
     """False: a note; the numbers hold."""
 
 
-def find_notices(report: Report, *, random_weights: Sequence[str] = (), min_coverage: float = 0.0) -> list[Notice]:
+def find_notices(report: Report, *, min_coverage: float = 0.0) -> list[Notice]:
     """All notices of a report, the gravest first."""
-    random = sorted({*random_weights, *(name for _, name, record in models(report) if record.get("random_weights"))})
-    found = [_random(random), _partial(report), _coverage(report, min_coverage), _unpinned(report, random)]
+    found = [_random(report), _partial(report), _coverage(report, min_coverage), _unpinned(report), _language(report)]
     return [notice for notice in found if notice]
 
 
-def _random(names: Sequence[str]) -> Notice | None:
+def _random(report: Report) -> Notice | None:
+    names = sorted(name for _, name, record in models(report) if record.get("random_weights"))
     if not names:
         return None
     title = "Scores of randomly initialised models mean nothing."
@@ -58,16 +58,22 @@ def _coverage(report: Report, min_coverage: float) -> Notice | None:
     return Notice(title=title, lines=tuple(lines)) if lines else None
 
 
-def _unpinned(report: Report, random: Sequence[str]) -> Notice | None:
-    open_ones = [
-        f"{kind} {name} ({record['model']})"
-        for kind, name, record in models(report)
-        if record.get("model") and not record.get("revision") and name not in random
-    ]
+def _unpinned(report: Report) -> Notice | None:
+    unpinned = [entry for entry in models(report) if entry[2].get("pinned") is False]
+    open_ones = [f"{kind} {name} ({record['model']})" for kind, name, record in unpinned]
     if not open_ones:
         return None
     title = "A revision is not pinned; the same command may load other weights later."
     return Notice(title=title, lines=(f"{_join(open_ones)}.",), severe=False)
+
+
+def _language(report: Report) -> Notice | None:
+    dataset = report.numbers["provenance"].get("dataset", {})
+    count = dataset.get("fallback_language")
+    if not count:
+        return None
+    title = f"{count} of {len(report.items)} instructions are not in the language asked for ({dataset['language']})."
+    return Notice(title=title, lines=("Their items have none in it.",), severe=False)
 
 
 def _join(words: Iterable[str]) -> str:
