@@ -46,7 +46,7 @@ def edit_missing(lane: EditLane, items: list[Item], args: argparse.Namespace, li
             return rows
         options = read_adapter_flags(args)
         editor = registry.build("editor", options.pop("adapter"), registry.EDITORS, **options)
-        device = device_label(args.adapter)
+        device = device_label(editor)
         path = lane.run_dir / f"logs/edit_lane/{lane.editor}/lane{args.lane}.heartbeat.json"
         heartbeat = Heartbeat(path, device=device, total=len(missing), stage="edit", name=lane.editor, lane=args.lane)
 

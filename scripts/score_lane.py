@@ -50,7 +50,7 @@ def score_missing(lane: JudgeLane, edits: list[Row], args: argparse.Namespace, l
             return scored
         options = read_adapter_flags(args)
         judge = registry.build("judge", options.pop("adapter"), registry.JUDGES, **options)
-        device = device_label(args.adapter)
+        device = device_label(judge)
         path = lane.run_dir / f"logs/score_lane/{args.editor}/{args.judge}/lane{args.lane}.heartbeat.json"
         labels = {"stage": "score", "editor": args.editor, "name": args.judge, "lane": args.lane}
         heartbeat = Heartbeat(path, device=device, total=missing, **labels)

@@ -107,14 +107,14 @@ def _check_files(config: Config) -> None:
 def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]) -> None:
     adapter = settings["adapter"]
     try:
-        adapter_class(kind, adapter, known).check_params(settings["params"])
+        found = adapter_class(kind, adapter, known)
+        found.check_params(settings["params"])
         model = settings["model"]
-        if adapter in ("fake", "given"):
-            if model:
-                raise UserError(f"adapter {adapter!r} has no model; leave `model` out.")
-        elif not model:
+        if model and not found.NEEDS_MODEL:
+            raise UserError(f"adapter {adapter!r} has no model; leave `model` out.")
+        if found.NEEDS_MODEL and not model:
             raise UserError(f"adapter {adapter!r} needs a `model`: a checkpoint folder or a hub id.")
-        elif not model.startswith(BUILT_MODELS):
+        if model and not model.startswith(BUILT_MODELS):
             check_checkpoint(model)
     except UserError as error:
         raise UserError(f"config: {kind}s.{name}: {error}") from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from editlane.devices import device_name
 from editlane.errors import Stopped, UserError
+from editlane.types import Editor, Judge
 
 
 def run_step(main: Callable[[], None]) -> None:
@@ -48,8 +49,6 @@ def read_adapter_flags(args: argparse.Namespace) -> dict[str, Any]:
     return {"adapter": args.adapter, "model": args.model or None, "revision": args.revision or None, "params": params}
 
 
-def device_label(adapter: str) -> str:
+def device_label(loaded: Editor | Judge) -> str:
     """The device that the tables name; adapters without a model name what they leased, and load no torch to do so."""
-    if adapter in ("fake", "given"):
-        return os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"
-    return device_name()
+    return device_name() if loaded.NEEDS_MODEL else os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"

@@ -81,6 +81,11 @@ class Edit:
 class Editor(Protocol):
     """An image-editing model on one device. Built by its adapter, `Adapter(model=, revision=, params=)`."""
 
+    VERSION: str
+    """Of the adapter's code; bumped when the same input would give another result."""
+    NEEDS_MODEL: bool
+    """Whether the adapter loads a checkpoint."""
+
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises ItemError for this item only."""
         ...
@@ -105,7 +110,10 @@ class Readout:
 
 
 class Judge(Protocol):
-    """A vision-language model on one device."""
+    """A vision-language model on one device. Built by its adapter like an editor."""
+
+    VERSION: str
+    NEEDS_MODEL: bool
 
     @property
     def batch_size(self) -> int:

@@ -106,11 +106,13 @@ def test_pairs_need_no_editor() -> None:
     }
 
 
-def test_category_names_become_nfc() -> None:
+def test_category_names_become_nfc(tmp_path: Path) -> None:
+    protocol = yaml.safe_load(Path("resources/protocols/legacy.yaml").read_text(encoding="utf-8"))
+    protocol["rubrics"] = dict.fromkeys(["cafe\u0301"], "look at the coffee")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(protocol, allow_unicode=True), encoding="utf-8")
     config = changed("dataset/categories", ["cafe\u0301"])
-    config["judges"]["tiny-qwen3-vl"]["protocol"] = "resources/protocols/yesno.yaml"
-    config["judges"]["tiny-qwen3-vl"]["params"] = {}
-    assert check_config(config, SCHEMA)["dataset"]["categories"] == ["café"]
+    config["judges"]["tiny-qwen3-vl"] |= {"protocol": str(tmp_path / "own.yaml"), "params": {}}
+    assert check_config(config, SCHEMA)["dataset"]["categories"] == ["caf\u00e9"]
 
 
 def test_every_setting_of_the_schema_is_described() -> None:

@@ -45,6 +45,9 @@ def make_lane(run_dir: Path, protocol: Path = RUBRIC, **changed: Any) -> JudgeLa
 class Judge:
     """Answers with the red value of the edited image; `errors` maps such a value to what its batch raises."""
 
+    VERSION = "1"
+    NEEDS_MODEL = False
+
     errors: dict[int, Exception] = field(default_factory=dict)
     batch_size: int = 4
     batches: list[list[int]] = field(default_factory=list)

@@ -29,6 +29,7 @@ class DiffusersEditor:
     """
 
     VERSION = "1"
+    NEEDS_MODEL = True
     """Bump when the same item would get other pixels."""
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:

@@ -42,6 +42,7 @@ class FakeEditor:
     """The same seed and instruction give the same tint and rectangle on every machine."""
 
     VERSION = "1"
+    NEEDS_MODEL = False
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
         self.params = read_params(FakeEditorParams, "the fake editor", params)

@@ -12,6 +12,7 @@ class GivenEditor:
     """Returns the image that the dataset gives for the item."""
 
     VERSION = "1"
+    NEEDS_MODEL = False
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
         self.check_params(params)

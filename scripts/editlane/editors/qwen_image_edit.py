@@ -61,6 +61,7 @@ class QwenImageEditor:
     """One Qwen-Image-Edit checkpoint on the device of this process."""
 
     VERSION = "1"
+    NEEDS_MODEL = True
     """Bump when the same item would get other pixels."""
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:

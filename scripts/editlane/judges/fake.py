@@ -56,6 +56,7 @@ class FakeJudge:
     """Answers questions laid out as scoring.questions does: the criterion is the last part."""
 
     VERSION = "1"
+    NEEDS_MODEL = False
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
         self.params = read_params(FakeJudgeParams, "the fake judge", params)

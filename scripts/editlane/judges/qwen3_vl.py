@@ -57,6 +57,7 @@ class Qwen3VLJudge:
     """One Qwen3-VL checkpoint on the device of this process."""
 
     VERSION = "1"
+    NEEDS_MODEL = True
     """Bump when the same question would get other probabilities."""
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
