@@ -28,7 +28,8 @@ def test_a_run_ends_with_one_row_per_item_editor_and_judge_and_a_report(project)
     assert any(row["unchanged"] for row in rows if row["editor"] == "fake-b")
     assert not any(row["unchanged"] for row in rows if row["editor"] == "fake-a")
     edited = next(row for row in rows if row["edited_path"])
-    assert Image.open(project.results / edited["edited_path"]).format == "PNG"
+    with Image.open(project.results / edited["edited_path"]) as image:
+        assert image.format == "PNG"
 
     report = project.report()
     assert report["rows"] == len(rows)
