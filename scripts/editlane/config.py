@@ -94,9 +94,12 @@ def _check_files(config: Config) -> None:
     if not dataset.is_file():
         raise UserError(f"config: dataset.path is {dataset}, which is not a file. {_PATHS}")
     for name, judge in config["judges"].items():
-        protocol = load_protocol(Path(judge["protocol"]))
-        protocol.check_categories(config["dataset"]["categories"])
-        protocol.asked(judge["params"].get("optional_criteria", ()))
+        try:
+            protocol = load_protocol(Path(judge["protocol"]))
+            protocol.check_categories(config["dataset"]["categories"])
+            protocol.asked(judge["params"].get("optional_criteria", ()))
+        except UserError as error:
+            raise UserError(f"config: judges.{name}: {error}") from error
         if not Path(judge["env"]).is_file():
             raise UserError(f"config: judges.{name}.env is {judge['env']}, which is not a file. {_PATHS}")
     for name, editor in config["editors"].items():

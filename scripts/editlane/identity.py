@@ -15,10 +15,15 @@ PACKAGES = ("torch", "transformers", "torchvision", "diffusers", "accelerate", "
 def identity(
     kind: str, known: dict[str, str], *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
 ) -> dict[str, Any]:
-    """All that a result of this editor or judge depends on, besides the item. Independent of where the model lies."""
+    """All that a result of this editor or judge depends on, besides the item. Independent of where the model lies.
+
+    Raises UserError for an unknown adapter, wrong params or a checkpoint that is not complete.
+    """
+    found = adapter_class(kind, adapter, known)
+    found.check_params(params)
     return {
         "adapter": adapter,
-        "version": adapter_class(kind, adapter, known).VERSION,
+        "version": found.VERSION,
         "model": model_fingerprint(model, revision) if model else None,
         "params": params,
     }

@@ -118,6 +118,8 @@ def write_table(
 def _read(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, partitioning=None)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no table {path}. Run the step that writes it first.") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(
             f"Cannot read the table {path}: {error}. If a disk or a copy damaged it, delete the file and run the same "

@@ -1,0 +1,48 @@
+"""What every environment relies on: light imports, names that resolve, errors that say what is missing."""
+
+import pkgutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import editlane
+from editlane import registry
+from editlane.errors import UnknownName, UserError
+
+HEAVY = {"torch", "transformers", "diffusers", "accelerate", "snakemake", "skimage", "scipy", "pandas"}
+
+
+def test_importing_the_whole_package_loads_no_model_library() -> None:
+    modules = [module.name for module in pkgutil.walk_packages(editlane.__path__, "editlane.")]
+    assert "editlane.editors.qwen_image_edit" in modules
+    code = f"import sys, {', '.join(modules)}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd="scripts", capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(("kind", "known"), [("editor", registry.EDITORS), ("judge", registry.JUDGES)])
+def test_every_registered_name_resolves_to_an_adapter(kind: str, known: dict[str, str]) -> None:
+    for name in known:
+        adapter = registry.adapter_class(kind, name, known)
+        assert adapter.VERSION
+        assert adapter.NEEDS_MODEL in (True, False)
+        assert callable(adapter.check_params)
+
+
+def test_an_unknown_name_offers_the_nearest() -> None:
+    with pytest.raises(
+        UnknownName, match=r"Unknown judge 'qwen3_vl'. Did you mean 'qwen3-vl'\? Available: fake, qwen3-vl"
+    ):
+        registry.adapter_class("judge", "qwen3_vl", registry.JUDGES)
+
+
+def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Adapter:
+        def __init__(self, **options: Any) -> None:
+            import no_such_package  # noqa: F401
+
+    monkeypatch.setattr(registry, "adapter_class", lambda *_: Adapter)
+    with pytest.raises(UserError, match=r"needs the package 'no_such_package'.*--sdm conda"):
+        registry.build("editor", "x", {}, model="m")
