@@ -28,6 +28,7 @@ bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_judge.py
 
 $(VENV)/installed: envs/local.txt envs/local.lock.txt
+	@echo "installing packages into $(VENV); this takes some minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r envs/local.txt -c envs/local.lock.txt
 	touch $@

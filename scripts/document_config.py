@@ -38,17 +38,37 @@ optional `item_id`, `instruction_zh`, `description`, `rationale`, `tags`, `diffi
 `base64-json`: one JSON list of records with `subset`, `edit_instruction`, `edit_instruction_en`, `src_img_b64`,
 `original_image_path` and more; it is streamed, so its size does not matter.
 
+An `item_id` that cannot be a file name gets its forbidden characters replaced and 8 hex digits added.
+
+## Parameters
+
+- `qwen-image-edit`: `num_inference_steps`, `true_cfg_scale` with `negative_prompt`, `height` with `width`,
+  `guidance_scale`, `max_sequence_length`, `dtype`.
+- `diffusers`: the keyword arguments of the pipeline's call, and `dtype`.
+- `qwen3-vl`: `batch_size`, `max_image_side`, `optional_criteria`, `dtype`, `attn_implementation`.
+- `fake` editor, to try things out without a model: `seconds`, `steps`, `failure_rate`, `refusal_rate`, `noop_rate`.
+  `fake` judge: `seconds`, `batch_size`, `behaviour`, `unreadable_rate`, `failure_rate`.
+
+An unknown name or a wrong value stops the run at its start and names what would be right.
+
 ## Working with results
 
+In `.venv`, run `source .venv/bin/activate` first. Every command is run in the repository; name your config each time.
+
 - After a crash, a kill or a full disk the same command goes on. Finished items are in `results/<run>/journal/` and are
-  not computed again.
+  not computed again, as long as their images are there.
 - Changing `lanes`, the order or the size of the dataset recomputes nothing that is there. Changing one category's
-  rubric judges that category again. Changing an editor's `params` edits again.
-- A report on what is done so far: `snakemake partial_report`.
+  rubric judges that category again. Changing an editor's `params` or the `seed` edits again and overwrites the images.
+  `batch_size` and other settings of speed can be changed at any time.
+- A report on what is done so far, also beside a running workflow:
+  `snakemake --configfile config/mine.yaml partial_report`; it goes to `results/<run>/partial_report/`.
 - To drop one editor, delete `results/<run>/<editor>`, `results/<run>/journal/edit/<editor>` and
   `results/<run>/journal/score/<editor>`.
-- Items that failed for want of memory or time are tried again when their lane runs again
-  (`snakemake --forcerun edit_lane`). Other failures are kept; delete the editor's journal to try them again.
+- Failures that another attempt may mend (out of memory, an error of the model, a missing file) are tried again when
+  their lane runs again: `snakemake --configfile config/mine.yaml --forcerun edit_lane`. A refusal or an image that
+  cannot be decoded stays. An item on which three processes died is given up as `crash`.
+- Photos or weights that changed behind the same name are not noticed by themselves:
+  `--forcerun prepare_items` or `--forcerun edit_lane` looks again and redoes what differs.
 - A changed environment file makes Snakemake rerun its rules; `--rerun-triggers mtime params input` keeps it from that.
   Either way the journal keeps finished items.
 - Never use `--keep-incomplete`: it makes Snakemake take a broken table for a whole one.

@@ -12,9 +12,10 @@ import logging
 from pathlib import Path
 
 from editlane import registry, tables
-from editlane.editing import PASSING_KINDS, EditLane, edit_items
-from editlane.identity import identity, provenance, short_key
-from editlane.journal import Row, opened
+from editlane.editing import EditLane, edit_items
+from editlane.errors import CRASHED, EditFailed
+from editlane.identity import edit_lane, editor_provenance
+from editlane.journal import DEATHS, Journal, Row
 from editlane.lifeline import Lifeline
 from editlane.progress import Heartbeat
 from editlane.step import adapter_flags, device_label, read_adapter_flags, run_step
@@ -32,48 +33,68 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, required=True, help="the run's seed")
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="one file per category")
     parser.add_argument("--edits", type=Path, nargs="+", required=True, help="one output per shard, in the same order")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if len(args.shards) != len(args.edits):
+        parser.error(
+            f"--shards names {len(args.shards)} files and --edits {len(args.edits)}; give one output per shard"
+        )
+    return args
 
 
-def edit_missing(lane: EditLane, items: list[Item], args: argparse.Namespace, lifeline: Lifeline) -> dict[str, Row]:
+def edit_missing(
+    lane: EditLane, items: list[Item], journal: Journal, args: argparse.Namespace, lifeline: Lifeline
+) -> dict[str, Row]:
     """The row of every item; the model is loaded only if the journal lacks some."""
-    with opened(lane.run_dir / "journal/edit" / lane.editor, f"lane{args.lane}") as (done, journal):
-        kept = {item.item_id: lane.kept(item, done) for item in items}
-        rows = {item_id: row for item_id, row in kept.items() if row is not None}
-        missing = [item for item in items if item.item_id not in rows]
-        log.info("%s lane %d: %d items, %d of them in the journal", lane.editor, args.lane, len(items), len(rows))
-        if not missing:
-            return rows
-        options = read_adapter_flags(args)
-        editor = registry.build("editor", options.pop("adapter"), registry.EDITORS, **options)
-        device = device_label(editor)
-        path = lane.run_dir / f"logs/edit_lane/{lane.editor}/lane{args.lane}.heartbeat.json"
-        heartbeat = Heartbeat(path, device=device, total=len(missing), stage="edit", name=lane.editor, lane=args.lane)
+    kept = {item.item_id: lane.kept(item, journal.finished.rows) for item in items}
+    rows = {item_id: row for item_id, row in kept.items() if row is not None}
+    log.info("%s lane %d: %d items, %d of them in the journal", lane.editor, args.lane, len(items), len(rows))
 
-        def finished(item: Item, row: Row) -> None:
-            if row["error_kind"] not in PASSING_KINDS:
-                journal.append({lane.key(item): row})
-            rows[item.item_id] = row
-            heartbeat.finished(1, state=row["state"], seconds=row["edit_seconds"])
+    def finished(item: Item, row: Row) -> None:
+        journal.finish({lane.key(item): row})
+        rows[item.item_id] = row
 
-        edit_items(lane, editor, missing, device=device, check=lifeline.check, heartbeat=heartbeat, finished=finished)
+    for item in items:
+        if item.item_id not in rows and journal.finished.deaths[lane.key(item)] >= DEATHS:
+            finished(item, lane.failed(item, EditFailed(CRASHED, kind="crash")))
+    missing = [item for item in items if item.item_id not in rows]
+    if not missing:
+        return rows
+    options = read_adapter_flags(args)
+    editor = registry.build("editor", options.pop("adapter"), registry.EDITORS, **options)
+    device = device_label(editor)
+    path = lane.run_dir / f"logs/edit_lane/{lane.editor}/lane{args.lane}.heartbeat.json"
+    heartbeat = Heartbeat(path, device=device, total=len(missing), stage="edit", name=lane.editor, lane=args.lane)
+
+    def saved(item: Item, row: Row) -> None:
+        finished(item, row)
+        heartbeat.finished(1, state=row["state"], seconds=row["edit_seconds"])
+
+    edit_items(
+        lane,
+        editor,
+        missing,
+        device=device,
+        check=lifeline.check,
+        heartbeat=heartbeat,
+        begin=lambda item: journal.begin([lane.key(item)]),
+        died=lambda item: journal.finished.deaths[lane.key(item)] > 0,
+        finished=saved,
+    )
     return rows
 
 
 def main() -> None:
     args = parse_args()
     lifeline = Lifeline()
-    parts = identity("editor", registry.EDITORS, **read_adapter_flags(args))
-    lane = EditLane(
-        editor=args.editor, identity=parts, editor_key=short_key(parts), run_dir=args.run_dir, seed=args.seed
-    )
+    options = read_adapter_flags(args)
+    lane = edit_lane(args.run_dir, args.editor, args.seed, options)
     shards = [tables.read_items(path) for path in args.shards]
-    rows = edit_missing(lane, [item for shard in shards for item in shard], args, lifeline)
-    about = provenance(parts, model=args.model, revision=args.revision) | {"seed": args.seed}
-    source = {"editor": {args.editor: about}}
-    for path, shard in zip(args.edits, shards, strict=True):
-        table = [tables.item_row(item) | rows[item.item_id] for item in shard]
-        tables.write_table(path, table, tables.EDITS, provenance=source)
+    with Journal(args.run_dir / "journal/edit" / args.editor, f"lane{args.lane}") as journal:
+        rows = edit_missing(lane, [item for shard in shards for item in shard], journal, args, lifeline)
+        source = {"editor": editor_provenance(lane, options)}
+        for path, shard in zip(args.edits, shards, strict=True):
+            table = [tables.item_row(item) | rows[item.item_id] for item in shard]
+            tables.write_table(path, table, tables.EDITS, provenance=source)
 
 
 if __name__ == "__main__":

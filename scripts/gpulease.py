@@ -2,8 +2,9 @@
 
     python scripts/gpulease.py -- python scripts/edit_lane.py ...
 
-Takes a lock file per device in a folder of this machine (GPULEASE_DIR, default /dev/shm/gpulease; never on a network
-file system), sets CUDA_VISIBLE_DEVICES and becomes the command. The command inherits the lock, so the kernel gives the
+Takes a lock file per device in a folder of this machine (GPULEASE_DIR, default /run/lock/gpulease or /tmp/gpulease: the
+same for all users and containers, never on a network file system), sets CUDA_VISIBLE_DEVICES and becomes the command.
+The command inherits the lock, so the kernel gives the
 device back when its last process ends, however it ends. Pool: CUDA_VISIBLE_DEVICES if set, else nvidia-smi; a machine
 without a GPU gets one slot a core. Under SLURM the allocation's devices are leased within the job only.
 Prints what it took to stderr. Exit codes: the command's own; 2 no such devices; 75 the workflow that waited has died.
@@ -19,7 +20,18 @@ import time
 
 from editlane.lifeline import supervisor
 
-DEFAULT_DIR = "/dev/shm/gpulease" if os.path.isdir("/dev/shm") else "/tmp/gpulease"
+NO_DEVICE = ("", "-1", "NoDevFiles")
+"""Values of CUDA_VISIBLE_DEVICES that hide every GPU."""
+
+
+def default_dir() -> str:
+    """The same for every user: /run/lock where all may write. (/dev/shm is emptied when its user logs out.)"""
+    shared = "/run/lock"
+    return (
+        f"{shared}/gpulease"
+        if os.path.isdir(shared) and os.stat(shared).st_mode & 0o1777 == 0o1777
+        else "/tmp/gpulease"
+    )
 
 
 def nvidia_uuids() -> list[tuple[str, str]]:
@@ -28,6 +40,8 @@ def nvidia_uuids() -> list[tuple[str, str]]:
         return []
     query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     answer = subprocess.run(query, capture_output=True, text=True)
+    if answer.returncode == 6:  # "No devices were found"
+        return []
     if answer.returncode != 0:
         detail = (answer.stdout + answer.stderr).strip().splitlines()[:1]
         fail(f"nvidia-smi fails: {' '.join(detail)}. Mend the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
@@ -39,20 +53,20 @@ def device_pool() -> dict[str, str]:
     """Lock name -> value for CUDA_VISIBLE_DEVICES. An index and a uuid of one GPU share one lock name."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     job = os.environ.get("SLURM_JOB_ID")
-    if visible and job:  # the scheduler owns the devices; their numbers may mean other GPUs in other jobs
+    if job and visible not in (None, *NO_DEVICE):  # the scheduler's numbers may mean other GPUs in other jobs
         return {f"slurm-{job}-{name}": name for name in split_names(visible)}
-    if visible is None:
+    if visible is None and not job:
         gpus = {uuid: uuid for _, uuid in nvidia_uuids()}
-    elif visible:
+    elif visible in (None, *NO_DEVICE):
+        gpus = {}
+    else:
         known = nvidia_uuids()
         gpus = {canonical(name, known): name for name in split_names(visible)}
-    else:
-        gpus = {}
     return gpus or {f"cpu-{slot}": "" for slot in range(len(os.sched_getaffinity(0)))}
 
 
-def split_names(visible: str) -> list[str]:
-    return [name.strip() for name in visible.split(",") if name.strip()]
+def split_names(visible: str | None) -> list[str]:
+    return [name.strip() for name in (visible or "").split(",") if name.strip()]
 
 
 def canonical(name: str, known: list[tuple[str, str]]) -> str:
@@ -60,16 +74,25 @@ def canonical(name: str, known: list[tuple[str, str]]) -> str:
     for index, uuid in known:
         if name == index or (name.startswith("GPU-") and uuid.startswith(name)):
             return uuid
+    if known and name.isdigit():
+        fail(f"CUDA_VISIBLE_DEVICES names the GPU {name}, but nvidia-smi sees only {len(known)}.")
     return name
 
 
 def open_lock(folder: str, name: str) -> int:
     """A lock file that every user of this machine may open."""
     path = os.path.join(folder, name.replace("/", "_") + ".lock")
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    if os.fstat(handle).st_uid == os.getuid():
+    while True:
+        try:  # the kernel refuses O_CREAT on another user's file in a shared folder
+            return os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            pass
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
         os.fchmod(handle, 0o666)
-    return handle
+        return handle
 
 
 def try_lock(handle: int) -> bool:
@@ -131,10 +154,11 @@ def main() -> None:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command or args.n < 1:
         parser.error("give a command after --, and -n of 1 or more")
-    folder = os.environ.get("GPULEASE_DIR", DEFAULT_DIR)
+    folder = os.environ.get("GPULEASE_DIR") or default_dir()
     os.makedirs(folder, exist_ok=True)
     if os.stat(folder).st_uid == os.getuid():
         os.chmod(folder, 0o1777)
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(filter(None, take(folder, args.n)))
     try:
         os.execvp(command[0], command)

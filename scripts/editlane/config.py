@@ -9,17 +9,30 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from editlane.checkpoints import check_checkpoint
 from editlane.datasets import check_categories
-from editlane.errors import UserError
+from editlane.errors import UnknownName, UserError
 from editlane.registry import EDITORS, JUDGES, adapter_class
 from editlane.scoring import load_protocol
+from editlane.tiny_models import KINDS
 
 Config = dict[str, Any]
 
 BUILT_MODELS = "resources/models/tiny-"
 """Models with this prefix are built by the workflow."""
 
-RESERVED = frozenset({"sources", "shards", "report", "partial_report", "logs", "benchmarks", "journal"})
-"""Folders of a run; an editor cannot have such a name."""
+RESERVED = frozenset(
+    {
+        "sources",
+        "shards",
+        "report",
+        "partial_report",
+        "logs",
+        "benchmarks",
+        "journal",
+        "items.parquet",
+        "scores.parquet",
+    }
+)
+"""What a run keeps in its folder; an editor cannot have such a name."""
 
 
 def check_config(config: Config, schema: Path) -> Config:
@@ -77,6 +90,13 @@ def _copy(value: Any) -> Any:
 
 def _schema_message(error: ValidationError) -> str:
     where = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
+        known, found = error.schema["properties"], dict(error.instance)  # type: ignore[arg-type]
+        unknown = next(str(name) for name in found if name not in known)
+        return f"config: at {where}: {UnknownName('key', unknown, known)} {_HELP}"
+    if error.validator == "pattern":
+        use = "use letters, digits, . _ and -, beginning with a letter or a digit"
+        return f"config: at {where}: {error.instance!r} cannot be a name; {use}."
     described = error.schema.get("description") if isinstance(error.schema, dict) else None
     hint = f" {' '.join(described.split())}" if described and error.absolute_path else ""
     return f"config: at {where}: {error.message}.{hint} {_HELP}"
@@ -117,7 +137,10 @@ def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]
             raise UserError(f"adapter {adapter!r} has no model; leave `model` out.")
         if found.NEEDS_MODEL and not model:
             raise UserError(f"adapter {adapter!r} needs a `model`: a checkpoint folder or a hub id.")
-        if model and not model.startswith(BUILT_MODELS):
+        if model and model.startswith(BUILT_MODELS):
+            if model.removeprefix(BUILT_MODELS) not in KINDS:
+                raise UnknownName("model", model, [BUILT_MODELS + kind for kind in KINDS])
+        elif model:
             check_checkpoint(model)
     except UserError as error:
         raise UserError(f"config: {kind}s.{name}: {error}") from error
@@ -126,7 +149,7 @@ def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]
 def _check_names(config: Config) -> None:
     taken = RESERVED & config["editors"].keys()
     if taken:
-        raise UserError(f"config: an editor cannot be called {min(taken)!r}; the run keeps a folder of that name.")
+        raise UserError(f"config: an editor cannot be called {min(taken)!r}; the run keeps something else there.")
     given = [name for name, editor in config["editors"].items() if editor["adapter"] == "given"]
     if given and config["dataset"]["format"] != "pairs":
         raise UserError(

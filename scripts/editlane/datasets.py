@@ -86,10 +86,10 @@ def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
     """The asked categories, NFC, each once. Raises UserError for one that cannot name a folder."""
     names = [unicodedata.normalize("NFC", name) for name in categories]
     for name in names:
-        if safe_name(name) != name or set(name) & set("{}"):
+        if safe_name(name) != name or set(name) & set("{}") or name.startswith("-"):
             raise UserError(
                 f'The category {name!r} cannot name a folder. Leave out / \\ : * ? " < > | {{ }}, control characters, '
-                "a dot or a space at either end; 120 bytes are the limit."
+                "a dash in front, a dot or a space at either end; 120 bytes are the limit."
             )
     return tuple(dict.fromkeys(names))
 
@@ -174,7 +174,7 @@ def _store(image: Path | str, run_dir: Path) -> _Stored:
     suffix, size = images.sniff(content)
     path = f"sources/{sha256[:2]}/{sha256}.{suffix}"
     target = run_dir / path
-    if not (target.exists() and target.stat().st_size == len(content)):
+    if not (target.exists() and images.file_sha256(target) == sha256):
         images.write_atomically(target, content)
     return _Stored(path=path, sha256=sha256, size=size)
 

@@ -7,14 +7,22 @@ from contextlib import contextmanager
 from traceback import clear_frames
 from typing import Any
 
-from editlane.errors import OutOfMemory
+from editlane.errors import OutOfMemory, UserError
 
 
 def pick_device() -> str:
-    """`cuda` where the lease gave this process a GPU that torch can use, else `cpu`."""
+    """`cuda` where torch can use a GPU, else `cpu`. Raises UserError for a leased GPU that torch cannot use."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if os.environ.get("CUDA_VISIBLE_DEVICES"):
+        raise UserError(
+            f"This process holds the GPU {os.environ['CUDA_VISIBLE_DEVICES']}, but torch {torch.__version__} cannot "
+            "use it (a CPU build, or a driver that is too old). Run with --sdm conda, or set CUDA_VISIBLE_DEVICES= "
+            "to use the CPU."
+        )
+    return "cpu"
 
 
 def device_name() -> str:

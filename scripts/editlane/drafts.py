@@ -103,11 +103,14 @@ class _Record:
 
     def in_language(self, field: str, language: str) -> tuple[str, str] | None:
         """(text, language) of a field, in the asked language if it is there. A field without a language in its name
-        has the language its letters say.
+        is in the one that no other field has, else in that of its letters.
         """
         texts = {name: self.text(f"{field}_{name}") for name in LANGUAGES}
         if bare := self.text(field):
+            open_ones = [name for name in LANGUAGES if not texts[name]]
             spoken = language_of(bare) or language
+            if bare not in texts.values() and spoken not in open_ones and open_ones:
+                spoken = open_ones[0]
             texts[spoken] = texts[spoken] or bare
         return next(((text, name) for name in (language, *LANGUAGES) if (text := texts[name])), None)
 
@@ -138,7 +141,7 @@ def _draft(record: _Record, where: str, category: str, language: str, folder: Pa
         raise UserError(f"{record.where} has no instruction ({name}, {name}_en or {name}_zh).")
     instruction, language_found = spoken
     image = record.required("image")
-    source = image if format == "base64-json" or _is_base64(image) else _inside(folder, image, record)
+    source = image if format == "base64-json" or _is_base64(image, folder) else _inside(folder, image, record)
     edited = record.text("edited") if format == "pairs" else None
     return Draft(
         where=where,
@@ -148,7 +151,7 @@ def _draft(record: _Record, where: str, category: str, language: str, folder: Pa
         instruction=instruction,
         language=language_found,
         image=source,
-        edited=edited if edited is None or _is_base64(edited) else _inside(folder, edited, record),
+        edited=edited if edited is None or _is_base64(edited, folder) else _inside(folder, edited, record),
         description=(record.in_language("description", language) or (None,))[0],
         rationale=(record.in_language("rationale", language) or (None,))[0],
         tags=_tags(record.fields.get("tags")),
@@ -167,9 +170,18 @@ def language_of(text: str) -> str | None:
     return None if han == latin == 0 else "zh" if han > latin else "en"
 
 
-def _is_base64(text: str) -> bool:
-    """Whether an image field holds the image itself. A path has a dot in it, or is short."""
-    return text.startswith("data:") or len(text) > _PATH_LENGTH or (len(text) >= _BASE64_LENGTH and "." not in text)
+def _is_base64(text: str, folder: Path) -> bool:
+    """Whether an image field holds the image itself. A path has a dot in it, is short, or names a file."""
+    if text.startswith("data:") or len(text) > _PATH_LENGTH:
+        return True
+    return len(text) >= _BASE64_LENGTH and "." not in text and not _is_file(folder, text)
+
+
+def _is_file(folder: Path, text: str) -> bool:
+    try:
+        return (folder / text).is_file()
+    except (OSError, ValueError):  # too long, or no path at all
+        return False
 
 
 def _inside(folder: Path, text: str, record: _Record) -> Path:

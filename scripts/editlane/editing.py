@@ -19,16 +19,15 @@ from typing import Any
 from PIL.Image import Image
 
 from editlane.errors import ItemError, OutOfMemory, one_line
-from editlane.images import file_sha256, is_unchanged, open_image, save_png
+from editlane.images import file_sha256, is_unchanged, save_png
 from editlane.journal import Row, content_key
 from editlane.prefetch import prefetched
 from editlane.progress import Heartbeat
+from editlane.recorded import open_recorded
+from editlane.tables import EDIT_FIELDS
 from editlane.types import EDITED, Edit, Editor, EditRequest, Item
 
 log = logging.getLogger(__name__)
-
-PASSING_KINDS = frozenset({"oom", "timeout", "transport"})
-"""Failures that another attempt may mend: they are rows, but not kept in the journal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +55,23 @@ class EditLane:
             seed=self.item_seed(item),
         )
 
+    def open_source(self, item: Item) -> Image:
+        """The source of this item. Raises SourceUnreadable."""
+        return open_recorded(self.run_dir, item.source_path, item.source_sha256)
+
     def image_path(self, item: Item) -> str:
         """Where the edit of this item lies, relative to the run's folder."""
         return f"{self.editor}/images/{item.category}/{item.item_id}.png"
+
+    def common(self, item: Item) -> Row:
+        """The columns that every edit of this item has."""
+        return {"editor": self.editor, "editor_key": self.editor_key, "seed": self.item_seed(item)}
+
+    def failed(self, item: Item, error: ItemError) -> Row:
+        """The columns of an item without an edit."""
+        empty = (field.name for field in EDIT_FIELDS)
+        reason = {"state": str(error.state), "error_kind": error.kind, "error": one_line(error)}
+        return dict.fromkeys(empty) | self.common(item) | reason
 
     def kept(self, item: Item, done: dict[str, Row]) -> Row | None:
         """The finished row of this item, if the journal has one and its image is still what was recorded."""
@@ -97,16 +110,23 @@ def edit_items(
     device: str,
     check: Callable[[], None],
     heartbeat: Heartbeat,
+    begin: Callable[[Item], None],
+    died: Callable[[Item], bool],
     finished: Callable[[Item, Row], None],
 ) -> None:
-    """Edit every item; `finished(item, row)` is called from the writer thread once the image is on the disk.
+    """Edit every item. `begin(item)` is called before the model sees it, `finished(item, row)` from the writer thread
+    once the image is on the disk.
 
+    Before an item on which a process `died` all others are saved, so that another death is its own and nobody else's.
     `check` is asked before each item and may raise Stopped. Only errors that concern more than one item leave here.
     """
     saving: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
-        for item, source in prefetched(lambda item: open_image(lane.run_dir / item.source_path), items):
+        for item, source in prefetched(lane.open_source, items):
             check()
+            while saving and died(item):
+                saving.popleft().result()
+            begin(item)
             heartbeat.begin(item.item_id, item.category)
             attempt, image = attempt_edit(lane, editor, item, source, heartbeat.step)
             saving.append(writer.submit(_save, lane, item, image, attempt, device, finished))
@@ -155,18 +175,15 @@ def _save(
     device: str,
     finished: Callable[[Item, Row], None],
 ) -> None:
-    row: Row = {
-        "editor": lane.editor,
-        "editor_key": lane.editor_key,
-        "seed": lane.item_seed(item),
+    if isinstance(attempt.outcome, ItemError):
+        row = lane.failed(item, attempt.outcome)
+    else:
+        row = lane.common(item) | _edited_columns(lane, item, source, attempt.outcome)
+    row |= {
         "tiled_vae": attempt.tiled_vae,
         "edit_seconds": round(attempt.seconds, 3),
         "edit_device": device,
     }
-    if isinstance(attempt.outcome, ItemError):
-        row |= failed_columns(attempt.outcome)
-    else:
-        row |= _edited_columns(lane, item, source, attempt.outcome)
     log.info("%s/%s %s %.2f s%s", item.category, item.item_id, row["state"], attempt.seconds, _reason(row))
     finished(item, row)
 
@@ -185,17 +202,6 @@ def _edited_columns(lane: EditLane, item: Item, source: Image | None, edit: Edit
         "requested_height": requested[1],
         "edited_width": edit.image.width,
         "edited_height": edit.image.height,
-    }
-
-
-def failed_columns(error: ItemError) -> Row:
-    """The columns of an item without an edit."""
-    return {
-        "state": error.state,
-        "error_kind": error.kind,
-        "error": one_line(error),
-        **dict.fromkeys(("edited_path", "edited_sha256", "unchanged")),
-        **dict.fromkeys(("requested_width", "requested_height", "edited_width", "edited_height")),
     }
 
 

@@ -29,6 +29,13 @@ class UnknownName(UserError):
         super().__init__(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}.")
 
 
+CRASHED = "one process after another died on this item; to try it again, delete its `begin` lines from the journal"
+"""The message of the kind `crash`."""
+
+PASSING_KINDS = frozenset({"oom", "timeout", "transport", "missing", "changed", "model"})
+"""Kinds of failure that another attempt may mend: they are rows, but the journal does not keep them."""
+
+
 class ItemError(Exception):
     """Ends one item. `state` and `kind` become the row's `state` and `error_kind`."""
 

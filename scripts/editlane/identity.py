@@ -6,8 +6,12 @@ from typing import Any
 
 from editlane import __version__
 from editlane.checkpoints import is_randomly_initialised, model_fingerprint
+from editlane.editing import EditLane
+from editlane.images import PREPROCESSING
 from editlane.journal import content_key
-from editlane.registry import adapter_class
+from editlane.judging import JudgeLane
+from editlane.registry import EDITORS, JUDGES, adapter_class
+from editlane.scoring import ScoringProtocol
 
 PACKAGES = ("torch", "transformers", "torchvision", "diffusers", "accelerate", "tokenizers", "pillow", "numpy")
 
@@ -25,25 +29,51 @@ def identity(
         "adapter": adapter,
         "version": found.VERSION,
         "model": model_fingerprint(model, revision) if model else None,
-        "params": params,
+        "params": {name: value for name, value in params.items() if name not in found.SPEED_PARAMS},
+        "preprocessing": PREPROCESSING,
     }
 
 
-def short_key(parts: dict[str, Any]) -> str:
-    """16 hex digits for the tables' `editor_key` and `judge_key`."""
+def edit_lane(run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> EditLane:
+    """The lane of an editor; `options`: its adapter, model, revision and params. Raises UserError like `identity`."""
+    parts = identity("editor", EDITORS, **options)
+    return EditLane(editor=editor, identity=parts, editor_key=_short(parts), run_dir=run_dir, seed=seed)
+
+
+def judge_lane(run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> JudgeLane:
+    """The lane of a judge, like `edit_lane`."""
+    parts = identity("judge", JUDGES, **options)
+    criteria = protocol.asked(options["params"].get("optional_criteria", ()))
+    return JudgeLane(judge=judge, identity=parts, run_dir=run_dir, protocol=protocol, criteria=criteria)
+
+
+def _short(parts: dict[str, Any]) -> str:
     return content_key(**parts)[:16]
 
 
-def provenance(parts: dict[str, Any], *, model: str | None, revision: str | None) -> dict[str, Any]:
-    """What a reader of the report is told about an editor or a judge. Holds no path, no time and no device."""
+def editor_provenance(lane: EditLane, options: dict[str, Any]) -> dict[str, Any]:
+    """What a reader of the report is told about an editor."""
+    return {lane.editor: _provenance(lane.identity, **options) | {"seed": lane.seed}}
+
+
+def judge_provenance(lane: JudgeLane, options: dict[str, Any]) -> dict[str, Any]:
+    """What a reader of the report is told about a judge."""
+    protocol = {name: getattr(lane.protocol, name) for name in ("name", "version", "sha256")}
+    return {lane.judge: _provenance(lane.identity, **options) | {"protocol": protocol}}
+
+
+def _provenance(
+    parts: dict[str, Any], *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
+) -> dict[str, Any]:
+    """Holds no path, no time and no device."""
     return {
-        "adapter": parts["adapter"],
+        "adapter": adapter,
         "adapter_version": parts["version"],
         "model": (Path(model).name if Path(model).exists() else model) if model else None,
         "revision": revision,
         "pinned": model is None or revision is not None or Path(model).exists(),
-        "fingerprint": short_key({"model": parts["model"]}),
-        "params": parts["params"],
+        "fingerprint": _short({"model": parts["model"]}),
+        "params": params,
         "random_weights": model is not None and is_randomly_initialised(model),
         "packages": _packages(),
         "editlane": __version__,

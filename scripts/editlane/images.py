@@ -22,11 +22,15 @@ MAX_PIXELS = 100_000_000
 """Width x height above which an image is not decoded; 300 MB as RGB."""
 
 PREPROCESSING = "1"
-"""Part of a judge's key. Bump when `open_image` or `fit_within` would give other pixels for the same file."""
+"""Part of every key. Bump when `open_image` or `fit_within` would give other pixels for the same file."""
 
-UNCHANGED_LEVELS = 4.0
-"""`is_unchanged`: the mean absolute difference, in levels of 0..255, that the most different tile may reach. Fourteen
-photos resized with another filter than ours reached 3.7; a change of one small object reaches 10 and more."""
+UNCHANGED_LEVELS = 2
+"""`is_unchanged`, same size: what a channel of a pixel may differ by, in levels of 0..255. Room for rounding only."""
+
+UNCHANGED_TILE_LEVELS = 4.0
+"""`is_unchanged`, other size: the mean absolute difference, in levels of 0..255, that the most different tile may
+reach. Photos resized with another filter than ours reached 3.7. A pale edit, or one small in its tile, stays below.
+"""
 
 _TILES = (16, 16)
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
@@ -60,16 +64,17 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, *, at_least: int | None = None) -> Image.Image:
     """The image as people see it: RGB, upright, decoded; of an animation the first frame.
 
+    With `at_least` a larger JPEG may come out smaller, which is much faster: both sides at least that many pixels.
     Transparent parts show white. 16-bit values are scaled to 8 bit, not clipped. Colour profiles are not applied.
     Raises SourceUnreadable with kind `missing` (no such file, or no right to read it), `too_large` (more than
     MAX_PIXELS by its header) or `decode` (no image format we read, truncated, damaged).
     """
     try:
         with path.open("rb") as file:
-            return _decode(file)
+            return _decode(file, at_least)
     except SourceUnreadable as error:
         raise SourceUnreadable(f"{path.name}: {error}", kind=error.kind) from error
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
@@ -81,13 +86,15 @@ def open_image(path: Path) -> Image.Image:
         raise SourceUnreadable(f"{path.name}: cannot be decoded: {reason}") from error
 
 
-def _decode(file: IO[bytes]) -> Image.Image:
+def _decode(file: IO[bytes], at_least: int | None) -> Image.Image:
     with _quiet():
         image = _open_header(file)
         if image.width * image.height > MAX_PIXELS:
             raise SourceUnreadable(f"{image.width} x {image.height} pixels is too large", kind="too_large")
         if image.format == "TIFF":  # the only one that warns while it decodes; it also turns itself upright
             image.load()
+    if at_least:
+        image.draft(None, (at_least, at_least))
     image.load()
     with _quiet():
         orientation = _orientation(image)
@@ -189,13 +196,16 @@ def fit_within(image: Image.Image, max_side: int) -> Image.Image:
 
 
 def is_unchanged(source: Image.Image, edited: Image.Image) -> bool:
-    """Whether an edit shows its source again: equal pixels, or no visible difference at the edit's size.
+    """Whether an edit shows its source again: the same pixels, apart from resizing.
 
-    The pictures are compared tile by tile (16 x 16 tiles), because a real edit of one small object hardly moves the
-    mean of the whole picture. See UNCHANGED_LEVELS.
+    At the source's size no pixel may differ by more than UNCHANGED_LEVELS. At another size the source is resized and
+    compared tile by tile (16 x 16 tiles), see UNCHANGED_TILE_LEVELS: resizing alone moves single pixels far, so there
+    an edit much smaller than a tile cannot be told from it and counts as unchanged.
     """
-    if source.size != edited.size:
-        source = source.resize(edited.size, Image.Resampling.LANCZOS)
-    difference = ImageChops.difference(source.convert("RGB"), edited.convert("RGB"))
+    source, edited = source.convert("RGB"), edited.convert("RGB")
+    if source.size == edited.size:
+        extrema = np.asarray(ImageChops.difference(source, edited).getextrema())
+        return bool(extrema.max() <= UNCHANGED_LEVELS)
+    difference = ImageChops.difference(source.resize(edited.size, Image.Resampling.LANCZOS), edited)
     tiles = np.asarray(difference.resize(_TILES, Image.Resampling.BOX), dtype=np.float32).mean(axis=2)
-    return bool(tiles.max() <= UNCHANGED_LEVELS)
+    return bool(tiles.max() <= UNCHANGED_TILE_LEVELS)

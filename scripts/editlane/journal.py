@@ -1,7 +1,7 @@
 """The journal: an append-only record of finished items, keyed by content. The reason why nothing is computed twice.
 
-A journal is a folder with one JSON-lines file per writer. A record is `{"key": ..., "row": {...}}`; the key names all
-that the result depends on, so a change of lanes, order or size of the dataset finds every old result again.
+A journal is a folder with one JSON-lines file per writer. A key names all that a result depends on, so a change of
+lanes, order or size of the dataset finds every old result again.
 """
 
 import errno
@@ -10,15 +10,22 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from editlane.errors import PASSING_KINDS
+
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+
+DEATHS = 3
+"""An item on which this many processes died is not tried again: it fails with the kind `crash`."""
 
 
 def content_key(**parts: Any) -> str:
@@ -27,52 +34,84 @@ def content_key(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_journal(folder: Path) -> dict[str, Row]:
-    """All finished items of a journal, by key; a later record of a key replaces an earlier one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What a journal says."""
+
+    rows: dict[str, Row]
+    """The finished items, by key."""
+    deaths: Counter[str]
+    """How often work on a key was begun and neither finished nor given up: the process died on it."""
+
+
+def read_journal(folder: Path) -> Finished:
+    """Read all writers' files; a later record of a key replaces an earlier one.
 
     A last line without its newline was cut off by a crash and is left out, as is a line that is not a record.
     """
-    found: dict[str, Row] = {}
+    found = Finished(rows={}, deaths=Counter())
     for path in sorted(folder.glob("*.jsonl")):
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                record = _record(line)
-                if record is not None:
-                    found[record["key"]] = record["row"]
-                elif line.endswith(b"\n"):
+                if line.endswith(b"\n") and not _apply(line, found):
                     log.warning("journal: %s line %d is damaged; its item is done again", path, number)
+    for key in found.rows:
+        del found.deaths[key]
     return found
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
-        return None
+def _apply(line: bytes, found: Finished) -> bool:
+    """Add one line to what was found; False where it is no record."""
     try:
         record = json.loads(line)
     except ValueError:
-        return None
-    if isinstance(record, dict) and isinstance(record.get("key"), str) and isinstance(record.get("row"), dict):
-        return record
-    return None
+        return False
+    match record:
+        case {"key": str(key), "row": dict(row)}:
+            found.rows[key] = row
+        case {"begin": [*keys]}:
+            found.deaths.update(keys)
+        case {"end": [*keys]}:
+            for key in keys:
+                del found.deaths[key]
+        case _:
+            return False
+    return True
 
 
-class JournalWriter:
-    """Appends to one file of a journal. The file is locked: a second writer waits until the first process ends."""
+class Journal:
+    """A journal that is open for one writer. Its file is locked: a second writer waits until the first process ends.
+
+    Records: `{"begin": [keys]}` before work starts, `{"key": ..., "row": {...}}` for a finished item, `{"end": [keys]}`
+    for items that failed in a way that another attempt may mend.
+    """
 
     def __init__(self, folder: Path, writer: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{writer}.jsonl"
-        self._file = self.path.open("ab")
-        _lock(self._file, self.path)
-        _cut_torn_tail(self.path, self._file)
+        path = folder / f"{writer}.jsonl"
+        self._file = path.open("ab")
+        self._threads = threading.Lock()
+        _lock(self._file, path)
+        _cut_torn_tail(path, self._file)
         _sync_folder(folder)
+        self.finished = read_journal(folder)  # after the lock, so that an orphan's last record is seen
 
-    def append(self, rows: Mapping[str, Row]) -> None:
-        """Write the rows in one piece and wait for the disk."""
-        lines = (json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n" for key, row in rows.items())
-        self._file.write("".join(lines).encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def begin(self, keys: Sequence[str]) -> None:
+        """Work on these items starts now."""
+        self._append([{"begin": list(keys)}])
+
+    def finish(self, rows: Mapping[str, Row]) -> None:
+        """These items are done. Written in one piece; rows of a passing failure are not kept."""
+        kept = [{"key": key, "row": row} for key, row in rows.items() if row["error_kind"] not in PASSING_KINDS]
+        given_up = [key for key, row in rows.items() if row["error_kind"] in PASSING_KINDS]
+        self._append([*kept, *([{"end": given_up}] if given_up else [])])
+
+    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        with self._threads:
+            self._file.write(text.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +130,7 @@ def _lock(file: IO[bytes], path: Path) -> None:
             log.info("journal: waiting for the process that still writes %s", path)
             fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
             raise
         log.warning("journal: this file system has no locks; make sure that only one run uses %s", path.parent)
 
@@ -121,10 +160,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def opened(folder: Path, writer: str) -> Iterator[tuple[dict[str, Row], JournalWriter]]:
-    """What the journal holds, and a writer. The lock comes first, so that an orphan's last record is seen."""
-    with JournalWriter(folder, writer) as journal:
-        yield read_journal(folder), journal

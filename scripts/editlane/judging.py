@@ -1,8 +1,8 @@
 """Judge the edits of a lane with one judge, batch by batch.
 
 The next batch is read, resized and tokenised (reader thread) while the device works on this one. Batches are cut from
-all edits of a shard, finished ones included, and never mix categories: a resumed lane forms the batches of an
-undisturbed one, so its numbers are the same to the last digit.
+all edits of a shard, finished ones included, and never mix categories: a lane that goes on after a kill forms the
+batches of an undisturbed one, so that its numbers are the same.
 """
 
 import logging
@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editlane.errors import ItemError, JudgeFailed, OutOfMemory, one_line
-from editlane.images import file_sha256, open_image
+from editlane.errors import CRASHED, ItemError, JudgeFailed, OutOfMemory, SourceUnreadable, one_line
 from editlane.journal import Row, content_key
 from editlane.prefetch import prefetched
 from editlane.progress import Heartbeat
+from editlane.recorded import open_recorded
 from editlane.scoring import ScoringProtocol, category_fingerprint, questions, score_readouts, score_reply
-from editlane.tables import to_item
+from editlane.tables import scores_schema, to_item
 from editlane.types import EDITED, Judge, Question, State
 
 log = logging.getLogger(__name__)
 
 Questions = dict[str, Question]
+"""About one edit, by criterion."""
 
-PASSING_KINDS = frozenset({"oom", "timeout", "transport", "missing", "changed"})
-"""Failures that another attempt may mend: they are rows, but not kept in the journal."""
+Prepared = dict[str, Any] | ItemError
+"""By criterion what the judge made of a batch's questions, or why it could make nothing of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,6 @@ class JudgeLane:
 
     judge: str
     identity: dict[str, Any]
-    judge_key: str
     run_dir: Path
     protocol: ScoringProtocol
     criteria: tuple[str, ...]
@@ -51,15 +51,34 @@ class JudgeLane:
             text=[row["instruction"], row["description"], row["rationale"]],
         )
 
+    def common(self, row: Row) -> Row:
+        """The columns that every score of this edit has."""
+        text = category_fingerprint(self.protocol, row["category"])
+        key = content_key(judge=self.identity, protocol=[self.protocol.name, self.protocol.version, text])
+        return {"judge": self.judge, "judge_key": key[:16], "protocol_version": self.protocol.version}
+
+    def unjudged(self, row: Row) -> Row:
+        """The score columns of an item that has no edit to judge: its state is handed on."""
+        handed_on = {name: row[name] for name in ("state", "error_kind", "error")}
+        return self.common(row) | handed_on | {"score": None}
+
+    def score_row(self, row: Row, scored: Row | None) -> Row:
+        """A whole row of a scores table, from a row of an edits table and, if it has an edit, its score columns."""
+        columns = row | (scored if scored is not None else self.unjudged(row))
+        return {name: columns.get(name) for name in scores_schema(self.criteria).names}
+
+    def crashed(self, row: Row) -> Row:
+        """The score columns of an edit on which one process after another died."""
+        return self.common(row) | _failed(JudgeFailed(CRASHED, kind="crash"))
+
     def ask(self, row: Row) -> Questions:
-        """The questions about one edit. Raises JudgeFailed if the edited image is not what was recorded."""
-        path = self.run_dir / row["edited_path"]
-        if not path.is_file():
-            raise JudgeFailed(f"the edited image {row['edited_path']} is not there any more", kind="missing")
-        if file_sha256(path) != row["edited_sha256"]:
-            raise JudgeFailed(f"the edited image {row['edited_path']} has changed since it was made", kind="changed")
-        source = open_image(self.run_dir / row["source_path"])
-        return questions(self.protocol, to_item(row), source, open_image(path), self.criteria)
+        """The questions about one edit. Raises JudgeFailed if one of its images is not what was recorded."""
+        try:
+            source = open_recorded(self.run_dir, row["source_path"], row["source_sha256"])
+            edited = open_recorded(self.run_dir, row["edited_path"], row["edited_sha256"])
+        except SourceUnreadable as error:
+            raise JudgeFailed(str(error), kind=error.kind) from error
+        return questions(self.protocol, to_item(row), source, edited, self.criteria)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +88,25 @@ class Batch:
     rows: list[Row]
     asked: list[Questions | ItemError]
     """One per row: its questions by criterion, or why it cannot be asked."""
-    prepared: dict[str, Any]
-    """Per criterion what the judge made of the questions of those that can be asked."""
+    prepared: Prepared
 
 
-def cut_batches(rows: Sequence[Row], size: int, wanted: Callable[[Row], bool]) -> Iterator[list[Row]]:
-    """Chunks of `size` neighbours of one category, each without the rows that are not wanted; none is empty."""
+def cut_batches(
+    rows: Sequence[Row], size: int, wanted: Callable[[Row], bool], alone: Callable[[Row], bool] = lambda row: False
+) -> Iterator[list[Row]]:
+    """Chunks of `size` neighbours of one category, each without the rows that are not wanted; none is empty.
+
+    A row that is to stand alone gets a batch of its own.
+    """
     categories = dict.fromkeys(row["category"] for row in rows)
     for category in categories:
         members = [row for row in rows if row["category"] == category]
         for start in range(0, len(members), size):
             chunk = [row for row in members[start : start + size] if wanted(row)]
-            if chunk:
-                yield chunk
+            together = [row for row in chunk if not alone(row)]
+            if together:
+                yield together
+            yield from ([row] for row in chunk if alone(row))
 
 
 def score_batches(
@@ -92,27 +117,23 @@ def score_batches(
     device: str,
     check: Callable[[], None],
     heartbeat: Heartbeat,
+    begin: Callable[[list[Row]], None],
     finished: Callable[[list[tuple[Row, Row]]], None],
 ) -> None:
-    """Judge every batch; `finished` gets (edit row, score columns) of a whole batch at once.
+    """Judge every batch; `begin` gets its rows, `finished` (edit row, score columns) of a whole batch at once.
 
     `check` is asked before each batch and may raise Stopped. Only errors that concern more than one item leave here.
     """
     for rows, loading in prefetched(lambda rows: load_batch(lane, judge, rows), batches, depth=1):
         check()
+        begin(rows)
         heartbeat.begin(rows[0]["item_id"], rows[0]["category"])
         started = time.monotonic()
         batch = loading.result()
         scored = judge_batch(lane, judge, batch)
-        common = {
-            "judge": lane.judge,
-            "judge_key": lane.judge_key,
-            "protocol_version": lane.protocol.version,
-            "score_seconds": round((time.monotonic() - started) / len(rows), 4),
-            "score_device": device,
-        }
+        seconds = round((time.monotonic() - started) / len(rows), 4)
         for row, columns in zip(rows, scored, strict=True):
-            columns.update(common)
+            columns |= lane.common(row) | {"score_seconds": seconds, "score_device": device}
             log.info("%s/%s %s on %s", row["category"], row["item_id"], _verdict(columns), device)
         finished(list(zip(rows, scored, strict=True)))
         heartbeat.finished(len(rows), state=scored[-1]["state"], score=scored[-1]["score"])
@@ -130,13 +151,13 @@ def load_batch(lane: JudgeLane, judge: Judge, rows: list[Row]) -> Batch:
     return Batch(rows=rows, asked=asked, prepared=_prepare(lane, judge, askable))
 
 
-def _prepare(lane: JudgeLane, judge: Judge, asked: list[Questions]) -> dict[str, Any]:
+def _prepare(lane: JudgeLane, judge: Judge, asked: list[Questions]) -> Prepared:
     if not asked:
         return {}
     try:
         return {name: judge.prepare([entry[name] for entry in asked]) for name in lane.criteria}
     except ItemError as error:
-        return {"": error}
+        return error
 
 
 def judge_batch(lane: JudgeLane, judge: Judge, batch: Batch) -> list[Row]:
@@ -146,13 +167,13 @@ def judge_batch(lane: JudgeLane, judge: Judge, batch: Batch) -> list[Row]:
     return [_failed(entry) if isinstance(entry, ItemError) else next(answers) for entry in batch.asked]
 
 
-def answer(lane: JudgeLane, judge: Judge, asked: list[Questions], prepared: dict[str, Any]) -> list[Row]:
+def answer(lane: JudgeLane, judge: Judge, asked: list[Questions], prepared: Prepared) -> list[Row]:
     """Ask the judge; a batch that fails is halved until the edit that fails stands alone, as a row of its own."""
     if not asked:
         return []
     try:
-        if "" in prepared:
-            raise prepared[""]
+        if isinstance(prepared, ItemError):
+            raise prepared
         return _answer(lane, judge, len(asked), prepared)
     except ItemError as error:
         if len(asked) == 1:
@@ -177,19 +198,6 @@ def _failed(error: ItemError) -> Row:
     own = not isinstance(error, OutOfMemory) and error.state != State.EDIT_FAILED
     state = error.state if own else State.JUDGE_FAILED
     return {"state": str(state), "error_kind": error.kind, "error": one_line(error), "score": None}
-
-
-def unjudged(lane: JudgeLane, row: Row) -> Row:
-    """The score columns of an item that has no edit to judge: its state is handed on."""
-    return {
-        "judge": lane.judge,
-        "judge_key": lane.judge_key,
-        "protocol_version": lane.protocol.version,
-        "state": row["state"],
-        "error_kind": row["error_kind"],
-        "error": row["error"],
-        "score": None,
-    }
 
 
 def is_judgeable(row: Row) -> bool:

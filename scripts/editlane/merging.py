@@ -22,25 +22,21 @@ class Merged:
     rows: list[Row]
     criteria: tuple[str, ...]
     provenance: dict[str, Any]
-    missing: int
-    """Cells without a row; more than 0 only in a partial merge."""
 
 
-def merge(
-    paths: Sequence[Path], items: Sequence[Item], editors: Sequence[str], judges: Sequence[str], *, partial: bool
-) -> Merged:
-    """Read and check the scores tables. Raises UserError for doubled, unknown or (unless partial) lost rows."""
+def merge(paths: Sequence[Path], items: Sequence[Item], editors: Sequence[str], judges: Sequence[str]) -> Merged:
+    """Read and check the scores tables. Raises UserError for lost, doubled or unknown rows."""
     rows = [row for path in paths for row in tables.read_rows(path)]
     expected = {(item.item_id, editor, judge) for item in items for editor in editors for judge in judges}
     found = Counter((row["item_id"], row["editor"], row["judge"]) for row in rows)
-    doubled = [cell for cell, count in found.items() if count > 1]
-    lost = expected - found.keys()
-    for what, cells in (("doubled", doubled), ("not of this run", found.keys() - expected), ("lost", lost)):
-        if cells and not (partial and cells is lost):
+    doubled = {cell for cell, count in found.items() if count > 1}
+    lost, unknown = expected - found.keys(), found.keys() - expected
+    for what, cells in (("doubled", doubled), ("not of this run", unknown), ("lost", lost)):
+        if cells:
             raise UserError(_refusal(what, sorted(cells)))
     order = {item.item_id: position for position, item in enumerate(items)}
     rows.sort(key=lambda row: (editors.index(row["editor"]), judges.index(row["judge"]), order[row["item_id"]]))
-    return Merged(rows=rows, criteria=_criteria(paths), provenance=_provenance(paths, len(expected)), missing=len(lost))
+    return Merged(rows=rows, criteria=_criteria(paths), provenance=_provenance(paths))
 
 
 def _refusal(what: str, cells: Sequence[Cell]) -> str:
@@ -61,8 +57,8 @@ def _criteria(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _provenance(paths: Sequence[Path], expected: int) -> dict[str, Any]:
-    together: dict[str, Any] = {"editors": {}, "judges": {}, "expected_rows": expected}
+def _provenance(paths: Sequence[Path]) -> dict[str, Any]:
+    together: dict[str, Any] = {"editors": {}, "judges": {}}
     for path in paths:
         source = tables.read_provenance(path)
         together["editors"] |= source.get("editor", {})

@@ -90,8 +90,9 @@ def report_numbers(
 ) -> dict[str, Any]:
     """The object of `report.json`. A complete run has `rows` = items x editors x judges and `missing` = 0.
 
-    Categories come in the given order, then those of further items in theirs. Raises UserError where rows are doubled,
-    belong to no item, editor or judge of the run, or carry a score that their state does not allow.
+    Categories come in the given order, then those of further items in theirs. Of `criteria` each judge has those that
+    it answered for any editor. Raises UserError where rows are doubled, belong to no item, editor or judge of the run,
+    or carry a score that their state does not allow.
     """
     check_rows(rows, items, editors, judges)
     sizes = dict.fromkeys(categories, 0)
@@ -100,16 +101,23 @@ def report_numbers(
     cells: dict[tuple[str, str], list[Row]] = {(editor, judge): [] for editor in editors for judge in judges}
     for row in rows:
         cells[row["editor"], row["judge"]].append(row)
+    asked = {judge: _asked([row for row in rows if row["judge"] == judge], criteria) for judge in judges}
     return {
         "run": run,
         "items": len(items),
         "rows": len(rows),
         "missing": len(items) * len(cells) - len(rows),
         "editors": {
-            editor: {judge: _cell(cells[editor, judge], sizes, criteria) for judge in judges} for editor in editors
+            editor: {judge: _cell(cells[editor, judge], sizes, asked[judge]) for judge in judges} for editor in editors
         },
         "provenance": dict(provenance or {}),
     }
+
+
+def _asked(rows: Sequence[Row], criteria: Sequence[str]) -> list[str]:
+    """The criteria that the judge of these rows answered at least once; the table holds those of all judges."""
+    columns = {name: (f"mode_{name}", f"score_{name}") for name in criteria}
+    return [name for name in criteria if any(row.get(column) is not None for row in rows for column in columns[name])]
 
 
 def _cell(rows: Sequence[Row], sizes: Mapping[str, int], criteria: Sequence[str]) -> dict[str, Any]:

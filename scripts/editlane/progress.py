@@ -48,5 +48,9 @@ class Heartbeat:
                 return
             self._written = time.monotonic()
             partial = self._path.with_name(self._path.name + ".partial")
-            partial.write_text(json.dumps(self._state | {"time": time.time()}, ensure_ascii=False), encoding="utf-8")
-            os.replace(partial, self._path)
+            text = json.dumps(self._state | {"time": time.time()}, ensure_ascii=False)
+            try:
+                partial.write_text(text, encoding="utf-8")
+                os.replace(partial, self._path)
+            except OSError as error:  # a lane that nobody can watch still works
+                log.warning("cannot write the heartbeat: %s", error.strerror)

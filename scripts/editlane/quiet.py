@@ -2,10 +2,16 @@
 
 
 def quiet_model_libraries() -> None:
-    """Let diffusers and transformers print errors only, and draw no progress bars while they load or save."""
+    """No progress bars; of transformers errors only; of diffusers also warnings, through the lane's own log.
+
+    A diffusers warning can concern one item: its prompt was longer than the text encoder reads, and was cut.
+    """
     import diffusers.utils.logging
     import transformers.utils.logging
 
     for library in (diffusers.utils.logging, transformers.utils.logging):
-        library.set_verbosity_error()
         library.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.set_verbosity_warning()
+    diffusers.utils.logging.disable_default_handler()
+    diffusers.utils.logging.enable_propagation()

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,17 @@ def scores_schema(criteria: Sequence[str]) -> pa.Schema:
     )
 
 
+def scores_paths(
+    run_dir: Path, editors: Iterable[str], judges: Iterable[str], categories: Iterable[str], lanes: int
+) -> list[Path]:
+    """Where the scores of all lanes lie."""
+    cells = product(editors, judges, categories, range(lanes))
+    return [
+        run_dir / editor / "scores" / judge / category / f"lane{lane}.parquet"
+        for editor, judge, category, lane in cells
+    ]
+
+
 def write_table(
     path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
 ) -> None:
@@ -116,8 +128,16 @@ def write_table(
 
 
 def _read(path: Path) -> pa.Table:
+    return _checked(path, lambda: pq.read_table(path, partitioning=None))
+
+
+def _schema(path: Path) -> pa.Schema:
+    return _checked(path, lambda: pq.read_schema(path))
+
+
+def _checked(path: Path, read: Callable[[], Any]) -> Any:
     try:
-        return pq.read_table(path, partitioning=None)
+        return read()
     except FileNotFoundError as error:
         raise UserError(f"There is no table {path}. Run the step that writes it first.") from error
     except (pa.ArrowInvalid, OSError) as error:
@@ -127,26 +147,30 @@ def _read(path: Path) -> pa.Table:
         ) from error
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a table. Raises UserError where the file is missing or damaged."""
-    rows: list[dict[str, Any]] = _read(path).to_pylist()
+def read_rows(path: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a table. Raises UserError where the file is missing, damaged, or lacks a needed column."""
+    table = _read(path)
+    lacking = [name for name in needed if name not in table.column_names]
+    if lacking:
+        raise UserError(f"The table {path} has no column {', '.join(lacking)}; it is not the table this step reads.")
+    rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
 
 def read_columns(path: Path) -> list[str]:
     """The column names of a table, in order."""
-    return list(_read(path).column_names)
+    return list(_schema(path).names)
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """What the writer of a table said about how it was made."""
-    provenance: dict[str, Any] = json.loads((_read(path).schema.metadata or {}).get(b"editlane", b"{}"))
+    provenance: dict[str, Any] = json.loads((_schema(path).metadata or {}).get(b"editlane", b"{}"))
     return provenance
 
 
 def read_items(path: Path) -> list[Item]:
     """The items of `items.parquet`, of a shard, or of the item columns of an edits table."""
-    return [to_item(row) for row in read_rows(path)]
+    return [to_item(row) for row in read_rows(path, ITEMS.names)]
 
 
 def to_item(row: dict[str, Any]) -> Item:

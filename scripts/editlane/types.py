@@ -85,6 +85,8 @@ class Editor(Protocol):
     """Of the adapter's code; bumped when the same input would give another result."""
     NEEDS_MODEL: bool
     """Whether the adapter loads a checkpoint."""
+    SPEED_PARAMS: frozenset[str]
+    """Params that change how fast a result comes, not the result; they are no part of the journal key."""
 
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises ItemError for this item only."""
@@ -114,6 +116,7 @@ class Judge(Protocol):
 
     VERSION: str
     NEEDS_MODEL: bool
+    SPEED_PARAMS: frozenset[str]
 
     @property
     def batch_size(self) -> int:

@@ -59,6 +59,7 @@ def run(lane: EditLane, editor: Editor, items: list[Item], check=lambda: None) -
     heartbeat = Heartbeat(lane.run_dir / "beat.json", device="cpu", total=len(items), lane=0)
     edit_items(
         lane, editor, items, device="cpu", check=check, heartbeat=heartbeat,
+        begin=lambda item: None, died=lambda item: False,
         finished=lambda item, row: rows.update({item.item_id: row}),
     )  # fmt: skip
     return rows
@@ -110,7 +111,8 @@ def test_an_error_of_the_whole_device_ends_the_lane_and_keeps_what_was_finished(
     with pytest.raises(RuntimeError, match="illegal memory access"):
         edit_items(
             make_lane(tmp_path), Editor({"做 2": [RuntimeError("illegal memory access")]}), items, device="cpu",
-            check=lambda: None, heartbeat=heartbeat, finished=lambda item, row: rows.update({item.item_id: row}),
+            check=lambda: None, heartbeat=heartbeat, begin=lambda item: None, died=lambda item: False,
+            finished=lambda item, row: rows.update({item.item_id: row}),
         )  # fmt: skip
     assert list(rows) == ["项-0", "项-1"]
 
@@ -126,6 +128,39 @@ def test_a_lane_that_is_told_to_stop_finishes_its_item_first(tmp_path: Path) -> 
     with pytest.raises(Stopped):
         run(make_lane(tmp_path), editor, items, check)
     assert sorted(path.name for path in (tmp_path / "e/images/物理").iterdir()) == ["项-0.png", "项-1.png"]
+
+
+def test_a_source_that_is_gone_or_changed_is_not_edited(tmp_path: Path) -> None:
+    items = [make_item(n, tmp_path) for n in range(3)]
+    (tmp_path / "sources/0.png").unlink()
+    (tmp_path / "sources/1.png").write_bytes((tmp_path / "sources/2.png").read_bytes())
+    editor = Editor()
+    rows = run(make_lane(tmp_path), editor, items)
+    ended = [(rows[item.item_id]["state"], rows[item.item_id]["error_kind"]) for item in items]
+    assert ended == [("source_unreadable", "missing"), ("source_unreadable", "changed"), ("edited", None)]
+    assert len(editor.requests) == 1
+
+
+def test_before_a_deadly_item_all_others_are_saved(tmp_path: Path) -> None:
+    items = [make_item(n, tmp_path) for n in range(4)]
+    saved: list[str] = []
+    seen: dict[str, list[str]] = {}
+    heartbeat = Heartbeat(tmp_path / "beat.json", device="cpu", total=4, lane=0)
+    edit_items(
+        make_lane(tmp_path), Editor(), items, device="cpu", check=lambda: None, heartbeat=heartbeat,
+        begin=lambda item: seen.update({item.item_id: list(saved)}), died=lambda item: item.item_id == "项-3",
+        finished=lambda item, row: saved.append(item.item_id),
+    )  # fmt: skip
+    assert seen["项-3"] == ["项-0", "项-1", "项-2"]
+
+
+def test_a_heartbeat_that_cannot_be_written_fails_nothing(tmp_path: Path) -> None:
+    heartbeat = Heartbeat(tmp_path / "gone/beat.json", device="cpu", total=1, lane=0)
+    (tmp_path / "gone/beat.json").unlink()
+    (tmp_path / "gone").rmdir()
+    heartbeat.begin("i", "物理")
+    heartbeat.step(1, 2)
+    heartbeat.finished(1)
 
 
 def test_a_full_disk_ends_the_lane_instead_of_losing_the_edit(tmp_path: Path) -> None:

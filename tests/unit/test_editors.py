@@ -17,7 +17,13 @@ import pytest
 from PIL import Image
 
 from editlane import pipelines
-from editlane.editors.diffusers_pipeline import DiffusersEditor, accepted_arguments, check_arguments, item_arguments
+from editlane.editors.diffusers_pipeline import (
+    DiffusersEditor,
+    accepted_arguments,
+    check_arguments,
+    item_arguments,
+    size_arguments,
+)
 from editlane.editors.qwen_image_edit import QwenImageEditor
 from editlane.errors import EditFailed, EditRefused, OutOfMemory, Stopped, UnknownName, UserError
 from editlane.types import EditRequest, Item
@@ -270,6 +276,32 @@ def test_other_pipelines_edit_by_seed_instruction_and_source(
     tiled = editor.edit(request(source=photo(128, 96), tiled_vae=True))
     assert editor.pipe.vae.use_tiling is False
     assert "width" in params or tiled.image.size == (128, 96), "sources of other sizes follow each other"
+
+
+def test_kontext_keeps_the_aspect_ratio_of_the_source(tiny_model: TinyModel) -> None:
+    params = {"num_inference_steps": 1, "max_area": 256 * 144, "_auto_resize": False}
+    editor = DiffusersEditor(model=str(tiny_model("flux-kontext")), revision=None, params=params)
+    edit = editor.edit(request(source=photo(640, 360)))
+    assert (edit.image.size, edit.requested_size) == ((256, 144), None)
+
+
+def test_a_pipeline_is_told_the_shape_of_the_source_unless_a_size_was_asked() -> None:
+    one = request(source=photo(64, 36))
+    kontext, omnigen = ["max_area", "width", "height"], ["width", "height", "use_input_image_size_as_output"]
+    assert size_arguments(kontext, {"max_area": 4096}, one) == {"width": 64, "height": 36}
+    assert size_arguments(omnigen, {}, one) == {"use_input_image_size_as_output": True}
+    for accepted in (kontext, omnigen):
+        assert size_arguments(accepted, {"width": 64, "height": 64}, one) == {}
+    assert size_arguments(["width", "height"], {}, one) == {}
+    assert "use_input_image_size_as_output" in accepted_arguments(diffusers.OmniGenPipeline)
+    assert set(kontext) <= set(accepted_arguments(diffusers.FluxKontextPipeline))
+
+
+def test_a_prompt_that_was_cut_is_told_in_the_log(pix2pix: DiffusersEditor, caplog: pytest.LogCaptureFixture) -> None:
+    pix2pix.edit(request("Make the sky red."))
+    assert caplog.text == ""
+    pix2pix.edit(request("Make the sky red. " * 40))
+    assert "was truncated because CLIP can only handle sequences up to 77 tokens" in caplog.text
 
 
 def test_nothing_is_resized_and_the_requested_size_is_told(replace_call: Any, pix2pix: DiffusersEditor) -> None:

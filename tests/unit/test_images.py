@@ -435,8 +435,31 @@ def test_a_small_real_edit_is_a_change():
     assert images.is_unchanged(noise(), edited) is False
 
 
+def test_at_the_same_size_one_small_disc_is_a_change_and_rounding_is_none():
+    source = noise((1024, 1024))
+    edited = source.copy()
+    ImageDraw.Draw(edited).ellipse((500, 500, 510, 510), fill="magenta")
+    assert images.is_unchanged(source, edited) is False
+    values = np.asarray(source, dtype=np.int16)
+    for levels, unchanged in ((2, True), (3, False)):
+        other = Image.fromarray(np.where(values > 127, values - levels, values + levels).astype(np.uint8))
+        assert images.is_unchanged(source, other) is unchanged
+
+
 def test_a_slight_change_of_light_is_a_change():
     assert not images.is_unchanged(noise(), noise().point(lambda level: level * 0.9))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_comes_out_smaller_where_that_is_enough(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    (tmp_path / "photo").write_bytes(encoded(photo((1600, 1200)), "JPEG", exif=exif.tobytes()))
+    small = images.open_image(tmp_path / "photo", at_least=300)
+    assert small.size == ((400, 300) if orientation == 1 else (300, 400))
+    whole = images.open_image(tmp_path / "photo")
+    assert np.abs(np.subtract(corners(small), corners(whole))).max() <= 3
+    assert images.open_image(tmp_path / "photo", at_least=1201).size == whole.size
 
 
 REAL = sorted(path for path in SHARED.rglob("*") if path.suffix in {".jpg", ".png", ".webp"})

@@ -1,8 +1,11 @@
 """The Qwen3-VL judge on tiny random models, dense and mixture of experts: the real classes, on the CPU in float32."""
 
+import importlib.util
+import itertools
 import math
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import torch
 from PIL import Image
 
 from editlane.errors import JudgeFailed, OutOfMemory, UserError
-from editlane.judges.qwen3_vl import Qwen3VLJudge
+from editlane.judges.qwen3_vl import Qwen3VLJudge, _load_errors
 from editlane.protocols import load_protocol
 from editlane.scoring import questions, score_readouts, score_reply
 from editlane.types import Item, Question
@@ -166,6 +169,18 @@ def test_two_answers_that_are_the_same_token_are_refused(judge, monkeypatch):
         judge.answer_ids(("a", "A"))
 
 
+def test_answers_are_looked_up_while_the_reader_thread_prepares(judge):
+    """Both set the padding of the one tokenizer."""
+    asked = [question(1, (32, 32), (32, 32), text) for text in ("短", "a much longer instruction than the other one")]
+    wanted = judge.prepare(asked)["input_ids"].shape
+    with ThreadPoolExecutor(1) as reader:
+        batches = [reader.submit(judge.prepare, asked) for _ in range(300)]
+        orders = itertools.permutations(DIGITS)
+        while not all(batch.done() for batch in batches):
+            judge.answer_ids(next(orders))
+    assert {batch.result()["input_ids"].shape for batch in batches} == {wanted}
+
+
 def test_yes_and_no_are_answers(judge):
     (found,) = read_out(judge, MIXED[:1], ("Yes", "No"))
     assert sum(found.probabilities) == pytest.approx(1, abs=1e-6)
@@ -305,6 +320,24 @@ def test_a_damaged_config_is_refused(tmp_path, tiny_model):
     model = copy_with_config(tiny_model("qwen3-vl"), tmp_path, "{")
     with pytest.raises(UserError, match=r"The judge's model .* cannot be loaded"):
         Qwen3VLJudge(model=model, revision=None, params={})
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-VL-8B-Instruct", "/models/qwen"])
+def test_attention_code_that_is_not_installed_is_the_users_to_mend(model):
+    with pytest.raises(UserError, match=f"{model} cannot be loaded: FlashAttention2 .* not installed"):  # noqa: SIM117
+        with _load_errors(model, None):
+            raise ImportError("FlashAttention2 has been toggled on, but flash_attn is\nnot installed")
+    with pytest.raises(ModuleNotFoundError), _load_errors(model, None):
+        raise ModuleNotFoundError("No module named 'accelerate'", name="accelerate")
+
+
+def test_flash_attention_without_its_package_is_refused(tiny_model):
+    if importlib.util.find_spec("flash_attn"):
+        pytest.skip("flash_attn is installed")
+    with pytest.raises(UserError, match=r"cannot be loaded: .*[Ff]lash"):
+        Qwen3VLJudge(
+            model=str(tiny_model("qwen3-vl")), revision=None, params={"attn_implementation": "flash_attention_2"}
+        )
 
 
 def test_a_hub_that_is_not_reached_is_the_users_to_mend(monkeypatch):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from editlane.errors import JudgeFailed, OutOfMemory
 from editlane.images import file_sha256
-from editlane.judging import JudgeLane, cut_batches, score_batches, unjudged
+from editlane.judging import JudgeLane, cut_batches, score_batches
 from editlane.progress import Heartbeat
 from editlane.protocols import load_protocol
 from editlane.types import Question, Readout
@@ -25,7 +25,8 @@ def make_row(number: int, run_dir: Path, category: str = "物理") -> dict[str, 
         Image.new("RGB", (16, 16), color).save(run_dir / f"{name}{number}.png")
     return {
         "item_id": f"项-{number:02}", "category": category, "instruction": f"做 {number}", "language": "zh",
-        "source_path": f"source{number}.png", "source_sha256": "s", "width": 16, "height": 16, "cost": 1.0,
+        "source_path": f"source{number}.png",
+        "source_sha256": file_sha256(run_dir / f"source{number}.png"), "width": 16, "height": 16, "cost": 1.0,
         "description": None, "rationale": None, "tags": [], "difficulty": None, "given_path": None,
         "given_sha256": None, "editor": "e", "state": "edited", "error_kind": None, "error": None,
         "edited_path": f"edited{number}.png", "edited_sha256": file_sha256(run_dir / f"edited{number}.png"),
@@ -35,7 +36,7 @@ def make_row(number: int, run_dir: Path, category: str = "物理") -> dict[str, 
 def make_lane(run_dir: Path, protocol: Path = RUBRIC, **changed: Any) -> JudgeLane:
     loaded = load_protocol(protocol)
     settings = {
-        "judge": "j", "identity": {"adapter": "x"}, "judge_key": "k", "run_dir": run_dir, "protocol": loaded,
+        "judge": "j", "identity": {"adapter": "x"}, "run_dir": run_dir, "protocol": loaded,
         "criteria": loaded.asked(),
     }  # fmt: skip
     return JudgeLane(**settings | changed)
@@ -47,6 +48,7 @@ class Judge:
 
     VERSION = "1"
     NEEDS_MODEL = False
+    SPEED_PARAMS = frozenset()
 
     errors: dict[int, Exception] = field(default_factory=dict)
     batch_size: int = 4
@@ -72,7 +74,7 @@ def run(lane: JudgeLane, judge: Judge, rows: list[dict], wanted=lambda row: True
     heartbeat = Heartbeat(lane.run_dir / "beat.json", device="cpu", total=len(rows), lane=0)
     batches = list(cut_batches(rows, judge.batch_size, wanted))
     score_batches(
-        lane, judge, batches, device="cpu", check=lambda: None, heartbeat=heartbeat,
+        lane, judge, batches, device="cpu", check=lambda: None, heartbeat=heartbeat, begin=lambda rows: None,
         finished=lambda batch: found.update({row["item_id"]: new for row, new in batch}),
     )  # fmt: skip
     return found
@@ -98,6 +100,12 @@ def test_batches_never_mix_categories_and_do_not_shift_when_some_are_done(tmp_pa
     assert whole == [["0", "1", "2", "3"], ["4"], ["5", "6", "7"]]
     left = cut_batches(rows, 4, lambda row: row["item_id"] not in {"项-01", "项-04"})
     assert [[row["item_id"][-1] for row in batch] for batch in left] == [["0", "2", "3"], ["5", "6", "7"]]
+
+
+def test_a_row_that_is_to_stand_alone_gets_a_batch_of_its_own(tmp_path: Path) -> None:
+    rows = [make_row(n, tmp_path) for n in range(5)]
+    batches = cut_batches(rows, 4, wanted=lambda row: True, alone=lambda row: row["item_id"] in {"项-01", "项-03"})
+    assert [[row["item_id"][-1] for row in batch] for batch in batches] == [["0", "2"], ["1"], ["3"], ["4"]]
 
 
 @pytest.mark.parametrize("error", [JudgeFailed("no", kind="model"), OutOfMemory("full")])
@@ -132,7 +140,7 @@ def test_a_generated_protocol_reads_the_reply(tmp_path: Path) -> None:
 
 def test_an_item_without_an_edit_hands_its_state_on(tmp_path: Path) -> None:
     row = make_row(0, tmp_path) | {"state": "edit_refused", "error_kind": "refused", "error": "unsafe"}
-    new = unjudged(make_lane(tmp_path), row)
+    new = make_lane(tmp_path).unjudged(row)
     assert (new["state"], new["error_kind"], new["error"], new["score"]) == ("edit_refused", "refused", "unsafe", None)
 
 

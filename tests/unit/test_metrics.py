@@ -149,6 +149,18 @@ def test_criteria_are_summed_up_over_scored_rows_only() -> None:
     assert spread_of["bounds"] == (pytest.approx(4 / 3), pytest.approx(14 / 3))
 
 
+def test_a_judge_has_the_criteria_that_it_answered_and_no_others() -> None:
+    rows = [entry | {"mode_correct": None, "score_correct": None} for entry in full_rows()]
+    rows[3:] = [failed(entry["item_id"], "edit_failed", category=entry["category"], editor="b") for entry in rows[3:]]
+    unread = {"judge": "k", "score": None, "state": "judge_unreadable", "score_instruction": None}
+    rows += [entry | unread | {"mode_correct": "Yes"} for entry in rows[:3]]
+    numbers = report_numbers(rows, ITEMS, ["a", "b"], ["j", "k"], run="demo", criteria=["instruction", "correct"])
+    criteria = {judge: list(cell["criteria"]) for judge, cell in numbers["editors"]["a"].items()}
+    assert criteria == {"j": ["instruction"], "k": ["correct"]}
+    spread_of = numbers["editors"]["b"]["j"]["criteria"]["instruction"]
+    assert (spread_of["scored"], spread_of["n"], spread_of["bounds"]) == (0, 3, (0.0, 10.0)), "asked, but all failed"
+
+
 def test_error_kinds_are_counted_by_state() -> None:
     rows = [
         failed("1", "edit_failed", "oom"),

@@ -360,7 +360,7 @@ def test_a_partial_report_says_which_rows_are_missing(tmp_path: Path) -> None:
 
 
 def test_notices_name_random_weights_low_coverage_and_open_revisions(run: Path) -> None:
-    random, coverage, unpinned = find_notices(load(run), min_coverage=0.7)
+    random, coverage, unscored, unpinned = find_notices(load(run), min_coverage=0.7)
     assert random.title == "Scores of randomly initialised models mean nothing."
     assert random.lines == ("Random weights: k.",)
     assert coverage.lines == (
@@ -369,7 +369,49 @@ def test_notices_name_random_weights_low_coverage_and_open_revisions(run: Path) 
         "b scored by j: overall 2/5, 环境 0/2, 指代 0/1",
         "b scored by k: overall 2/5, 环境 0/2, 指代 0/1",
     )
+    assert unscored.lines[0] == "a scored by j: 4 of 5 items" and len(unscored.lines) == 4
     assert unpinned.lines == ("editor b (black-forest-labs/FLUX.1-Kontext-dev).",) and not unpinned.severe
+
+
+def test_one_item_without_a_score_is_told_without_any_min_coverage(tmp_path: Path) -> None:
+    scores = {("a", "j"): [8.0, 4.0, 9.0, 2.0, ("edit_failed", "oom")], ("b", "j"): [5.0] * 5}
+    notices = find_notices(load(write_run(tmp_path / "demo", scores)))
+    assert notices[0].title.endswith("means are taken over different items; compare the worst-case bounds.")
+    assert (notices[0].lines, notices[0].severe) == (("a scored by j: 4 of 5 items",), False)
+    full = write_run(tmp_path / "full", {("a", "j"): [5.0] * 5, ("b", "j"): [5.0] * 5})
+    assert [notice.severe for notice in find_notices(load(full))] == [False], "only the open revision"
+
+
+def test_the_page_says_what_its_numbers_mean(files: dict[str, str]) -> None:
+    for hint in (
+        "Overall counts every item once; a larger category weighs more.",
+        "Unchanged: the same pixels, apart from resizing; a model that redraws its input is not counted.",
+        "where it answers with the digits 0 to 9, its 5 stands here as 5.56.",
+    ):
+        assert hint in files[".html"]
+
+
+def test_a_criterion_is_listed_for_the_judges_that_were_asked(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "demo")
+    rows = tables.read_rows(run / "scores.parquet")
+    for row in rows:
+        row["score_category" if row["judge"] == "j" else "score_instruction"] = None
+    schema = tables.scores_schema(["category", "instruction"])
+    tables.write_table(run / "scores.parquet", rows, schema, provenance=PROVENANCE)
+    files = write(run)
+    by_j, by_k = (re.search(rf"## Criteria by {judge}\n\n(.*?)\n\n", files[".md"], re.DOTALL) for judge in "jk")
+    assert by_j and "| instruction | a |" in by_j[1] and "| category |" not in by_j[1]
+    assert by_k and "| category | a |" in by_k[1] and "| instruction |" not in by_k[1]
+
+
+def test_an_edit_that_is_not_the_judged_one_is_not_shown(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "demo")
+    write_image(run / "a/images/物理/树-1.png", "magenta")
+    cards = re.findall(r'<article class="item".*?</article>', write(run)[".html"], re.DOTALL)
+    changed, untouched = cards[:2]
+    assert changed.count('<div class="none">image has changed since it was judged</div>') == 1
+    assert changed.count("<img") == 2, "the source and the edit of b"
+    assert "has changed" not in untouched and untouched.count("<img") == 3
 
 
 def test_instructions_in_another_language_are_counted(run: Path) -> None:

@@ -251,6 +251,14 @@ LEGACY = load_protocol(PROTOCOLS / "legacy.yaml")
         ("Score: 7/10", 7.0),
         ("Score: 3\n1. The final Score: 3.000 is fair.", 3.0),
         ("评分如下 Score: 6.5。", 6.5),
+        ("Score: 8 out of 10", 8.0),
+        ("Score: 8/10", 8.0),
+        ("Score: 8.000 / 10.000", 8.0),
+        ("Score: 8分", 8.0),
+        ("Score: 8分（满分10分）", 8.0),
+        ("**Score: 7.250**", 7.25),
+        ("Score: 8 because of a missing shadow", 8.0),
+        ("Score: 8.\nOne of 3 lamps is on; 5 stars.", 8.0),
     ],
 )
 def test_a_reply_with_one_number_is_scored(reply, score):
@@ -271,6 +279,20 @@ def test_a_reply_with_one_number_is_scored(reply, score):
         ("Score: 4/5", "no_number"),
         ("Score: 70/100", "no_number"),
         ("Score: 75%", "no_number"),
+        ("Score: 4 out of 5", "no_number"),
+        ("Score: 4 of 5", "no_number"),
+        ("Score: 4 (out of 5)", "no_number"),
+        ("Score: 4 out of a possible 5", "no_number"),
+        ("**Score: 4** out of 5", "no_number"),
+        ("**Score: 4**/5", "no_number"),
+        ("Score: 4/10.5", "no_number"),
+        ("Score: 4 分/5", "no_number"),
+        ("Score: 4分（满分5分）", "no_number"),
+        ("Score: 4 on a scale of 1 to 5", "no_number"),
+        ("Score: 4 (1-5)", "no_number"),
+        ("Score: 5 stars out of 5", "no_number"),
+        ("Score: 8 ± 1", "no_number"),
+        ("Score: 8 +/- 1", "no_number"),
         ("Score: 5-7", "no_number"),
         ("Score: 5 or 6", "no_number"),
         ("Score: 8,5", "no_number"),
@@ -312,6 +334,13 @@ def test_the_rubric_of_the_category_is_in_the_system_text():
     texts = [system_text(protocol, category) for category in protocol.rubrics]
     assert len(set(texts)) == 5
     assert not any("{rubric}" in text for text in texts)
+
+
+def test_the_gate_concerns_the_question_about_the_rubric_only():
+    protocol = load_protocol(PROTOCOLS / "rubric.yaml")
+    assert "Where the question is about the category's rubric, its gate comes first" in protocol.system
+    assert "with the rubric below" not in protocol.system
+    assert "not enforced" in protocol.description
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ EDIT = ["--run-dir", "r", "--editor", "e", "--lane", "0", "--seed", "1", "--shar
         (["--adapter", "fake", "--params", "{"], "--params is not JSON"),
         (["--adapter", "fake", "--params", "[1]"], "give a JSON object"),
         (["--adapter", "fake", "--params", '{"second": 1}'], "Did you mean 'seconds'"),
-        (["--adapter", "qwen-image-edit", "--model", "./none"], "./none"),
+        (["--adapter", "diffusers", "--model", "./none"], "./none"),
         (["--adapter", "fake"], "none.parquet"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from editlane.journal import read_journal
 from editlane.tables import RUN_COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,8 @@ class Project:
         return [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"CUDA_VISIBLE_DEVICES": "", "GPULEASE_DIR": str(self.folder / "leases")}
+        leases = {"CUDA_VISIBLE_DEVICES": "", "GPULEASE_DIR": str(self.folder / "leases")}
+        return os.environ | leases | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A workflow in a process group of its own."""
@@ -84,19 +86,20 @@ class Project:
         return done.stdout + done.stderr
 
     def computed(self, stage: str) -> int:
-        """How many items this stage ever computed: the records in its journal, repeated ones counted."""
+        """How many items this stage ever finished: the rows in its journal, repeated ones counted."""
         files = (self.results / "journal" / stage).rglob("*.jsonl")
-        return sum(len(path.read_bytes().splitlines()) for path in files)
-
-    def journal(self, stage: str) -> dict[str, Any]:
-        return {
-            key: row
-            for folder in {path.parent for path in (self.results / "journal" / stage).rglob("*.jsonl")}
-            for key, row in read_journal(folder).items()
-        }
+        return sum(line.startswith(b'{"key"') for path in files for line in path.read_bytes().splitlines())
 
     def scores(self) -> list[dict[str, Any]]:
         return pq.read_table(self.results / "scores.parquet").drop(RUN_COLUMNS).to_pylist()
 
     def report(self) -> dict[str, Any]:
         return json.loads((self.results / "report/report.json").read_text(encoding="utf-8"))
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait until a run got somewhere."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the run did not get there"
+        time.sleep(0.02)

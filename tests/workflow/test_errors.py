@@ -23,7 +23,7 @@ def set_config(*path: str, value: Any) -> Callable[[Any], None]:
 
 
 WRONG_CONFIG = [
-    (set_config("lanse", value=2), "'lanse' was unexpected"),
+    (set_config("lanse", value=2), "Unknown key 'lanse'. Did you mean 'lanes'?"),
     (set_config("lanes", value=0), "at lanes: 0 is less than the minimum of 1"),
     (set_config("dataset", "path", value="data/none.jsonl"), "data/none.jsonl, which is not a file"),
     (set_config("dataset", "categories", value=["物理", "物理"]), "non-unique"),

@@ -1,11 +1,13 @@
 """Whole runs on fakes."""
 
 import json
+import shutil
 import subprocess
 import time
 
 import pyarrow.parquet as pq
 from PIL import Image
+from project import ROOT, wait_for
 
 from editlane.tables import RUN_COLUMNS
 
@@ -70,19 +72,61 @@ def test_a_lane_that_fails_for_good_leaves_the_others_and_a_partial_report(proje
     out = project.run(code=1)
     assert "Cannot read the table results/试验/shards/环境/lane1.parquet" in out
     assert not (project.results / "scores.parquet").exists()
-    project.run("partial_report")
+    partial = project.run("partial_report")
+    assert "report: results/试验/partial_report/report.html" in partial
     folder = project.results / "partial_report"
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     done = pq.read_table(folder / "scores.parquet").num_rows
     overall = report["editors"]["fake-a"]["judge"]["overall"]
+    assert done == project.computed("score")
     assert 0 < done < 20
-    assert overall["n"] == 20
-    assert overall["missing"] == 20 - done
-    assert overall["scored"] == done
-    assert "missing" in (folder / "report.md").read_text(encoding="utf-8")
+    assert (overall["n"], overall["missing"], overall["scored"]) == (20, 20 - done, done)
+    assert f"{20 - done} of 20 rows do not exist yet" in (folder / "report.md").read_text(encoding="utf-8")
     shard.write_bytes(whole)
     project.run()
     assert len(project.scores()) == 20
+
+
+def test_a_partial_report_counts_nothing_of_another_config(project) -> None:
+    project.run("merge_scores")
+    project.config["seed"] = 43
+    project.run("partial_report")
+    report = json.loads((project.results / "partial_report/report.json").read_text(encoding="utf-8"))
+    assert (report["rows"], report["missing"]) == (0, 20)
+
+
+def test_a_partial_report_beside_a_running_workflow(project) -> None:
+    project.config["editors"]["fake-a"]["params"] = {"seconds": 0.4}
+    run = project.start()
+    wait_for(lambda: project.computed("edit") >= 2)
+    project.run("partial_report")
+    assert run.wait(timeout=120) == 0
+    report = json.loads((project.results / "partial_report/report.json").read_text(encoding="utf-8"))
+    assert report["rows"] + report["missing"] == 20
+    assert report["missing"] > 0
+    assert (project.computed("edit"), len(project.scores())) == (20, 20)
+
+
+def test_an_item_that_kills_every_process_becomes_a_row_and_its_lane_goes_on(project) -> None:
+    """Three deaths on one item are enough; the lane's last try finishes all others."""
+    (project.folder / "scripts").unlink()
+    shutil.copytree(ROOT / "scripts", project.folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    for kind, text, poison in (
+        ("editors", "request.item.instruction", "第 3 次"),
+        ("judges", "str(question.parts)", "第 6 次"),
+    ):
+        path = project.folder / f"scripts/editlane/{kind}/fake.py"
+        line = "        self.kill_switch.count()\n"
+        source = path.read_text(encoding="utf-8")
+        assert source.count(line) == 1
+        die = f"        if {poison!r} in {text}:\n            __import__('os').kill(__import__('os').getpid(), 9)\n"
+        path.write_text(source.replace(line, die + line), encoding="utf-8")
+    project.run("merge_scores")
+    ended = {row["item_id"]: (row["state"], row["error_kind"]) for row in project.scores()}
+    assert ended.pop("项目-03") == ("edit_failed", "crash")
+    assert ended.pop("项目-06") == ("judge_failed", "crash")
+    assert set(ended.values()) == {("scored", None)}
+    assert len(ended) == 18
 
 
 def test_given_edits_are_judged_without_an_editor(project) -> None:
@@ -124,10 +168,7 @@ def test_unreadable_sources_are_rows_and_never_end_a_lane(project) -> None:
 def test_two_workflows_on_one_results_folder_are_refused(project) -> None:
     project.config["editors"]["fake-a"]["params"] = {"seconds": 0.3}
     first = project.start()
-    lock = project.results / ".lock"
-    deadline = time.monotonic() + 30
-    while not lock.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for((project.results / ".lock").exists)
     second = subprocess.run(
         project.command(), cwd=project.folder, env=project.environment(), text=True, capture_output=True
     )

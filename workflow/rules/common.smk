@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
@@ -81,18 +82,38 @@ def scores_of_all_lanes():
 
 
 HELD_LOCKS = []
+STARTED = time.time()
 
 
 onstart:
     # Held until this process ends, however it ends. Two runs on one results folder would write the same tables.
-    Path(RESULTS).mkdir(parents=True, exist_ok=True)
-    run_lock = open(f"{RESULTS}/.lock", "w")
-    HELD_LOCKS.append(run_lock)  # a closed file is an open lock
+    if set(workflow.dag_settings.targets) == {"partial_report"}:
+        return  # reads only
     try:
+        Path(RESULTS).mkdir(parents=True, exist_ok=True)
+        run_lock = open(f"{RESULTS}/.lock", "w")
+        HELD_LOCKS.append(run_lock)  # a closed file is an open lock
         fcntl.flock(run_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
     except BlockingIOError:
-        print(
-            f"error: another workflow is running on {RESULTS}. Wait for it, stop it, or choose another `run:`.",
-            file=sys.stderr,
-        )
-        os._exit(2)
+        reason = f"another workflow is running on {RESULTS}. Wait for it, stop it, or choose another `run:`."
+    except OSError as error:
+        reason = f"cannot write to {RESULTS}: {error.strerror}. Check the folder's rights and its disk."
+    print(f"error: {reason}", file=sys.stderr)
+    os._exit(2)
+
+
+onerror:
+    # What went wrong, once, as the last words.
+    logs = [
+        path
+        for path in Path(RESULTS, "logs").rglob("*.log")
+        if path.stat().st_mtime >= STARTED
+    ]
+    lines = (
+        line
+        for path in logs
+        for line in path.read_text(errors="replace").splitlines()
+    )
+    for line in sorted({line for line in lines if line.startswith("error: ")}):
+        print(line, file=sys.stderr)

@@ -22,6 +22,7 @@ rule edit_lane:
     benchmark:
         "<results>/benchmarks/edit_lane/{editor}/lane{lane}.tsv"
     priority: 10
+    retries: 3  # a lane that died goes on from its journal
     conda:
         lambda wildcards: env_of("editors", wildcards.editor)
     threads: LANE_THREADS

@@ -40,17 +40,14 @@ rule make_report:
 
 
 rule partial_report:
-    """Report on the lanes that are done; say what is missing. Ask for it by name: snakemake partial_report."""
-    input:
-        item_table="<results>/items.parquet",
+    """Report on what is done so far and say what is missing, also beside a running workflow."""
     log:
         "<results>/logs/partial_report.log",
     conda:
         "../../envs/report.yaml"
     params:
-        run_dir=subpath(input.item_table, parent=True),
-        out_dir=f"{RESULTS}/partial_report",
-        scores=scores_of_all_lanes(),
+        run_dir=RESULTS,
+        config=json.dumps(config, ensure_ascii=False),
         editors=EDITORS,
         judges=JUDGES,
         categories=CATEGORIES,
@@ -63,9 +60,11 @@ rule partial_report:
     shell:
         r"""
         exec >{log:q} 2>&1
-        python scripts/merge_scores.py --partial --items {input.item_table:q} --editors {params.editors:q} \
-            --judges {params.judges:q} --scores {params.scores:q} --out {params.out_dir:q}/scores.parquet
-        python scripts/make_report.py --items {input.item_table:q} --scores {params.out_dir:q}/scores.parquet \
-            --run-dir {params.run_dir:q} --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
-            --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q}
+        python scripts/collect_scores.py --items {params.run_dir:q}/items.parquet --run-dir {params.run_dir:q} \
+            --config {params.config:q} --out {params.run_dir:q}/partial_report/scores.parquet
+        python scripts/make_report.py --items {params.run_dir:q}/items.parquet \
+            --scores {params.run_dir:q}/partial_report/scores.parquet --run-dir {params.run_dir:q} \
+            --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
+            --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} \
+            --out-dir {params.run_dir:q}/partial_report
         """

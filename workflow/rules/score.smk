@@ -24,6 +24,7 @@ rule score_lane:
     benchmark:
         "<results>/benchmarks/score_lane/{editor}/{judge}/lane{lane}.tsv"
     priority: 5
+    retries: 3
     conda:
         lambda wildcards: env_of("judges", wildcards.judge)
     threads: LANE_THREADS
@@ -55,10 +56,14 @@ rule merge_scores:
     conda:
         "../../envs/workflow.yaml"
     params:
+        run_dir=subpath(input.item_table, parent=True),
         editors=EDITORS,
         judges=JUDGES,
+        categories=CATEGORIES,
+        lanes=len(LANES),
     shell:
         r"""
-        python scripts/merge_scores.py --items {input.item_table:q} --editors {params.editors:q} --judges {params.judges:q} \
-            --scores {input.scores:q} --out {output.scores:q} >{log:q} 2>&1
+        python scripts/merge_scores.py --items {input.item_table:q} --run-dir {params.run_dir:q} \
+            --editors {params.editors:q} --judges {params.judges:q} --categories {params.categories:q} \
+            --lanes {params.lanes} --out {output.scores:q} >{log:q} 2>&1
         """

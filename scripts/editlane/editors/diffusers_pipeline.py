@@ -29,8 +29,9 @@ class DiffusersEditor:
     """
 
     VERSION = "1"
-    NEEDS_MODEL = True
     """Bump when the same item would get other pixels."""
+    NEEDS_MODEL = True
+    SPEED_PARAMS: frozenset[str] = frozenset()
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
         self.check_params(params)
@@ -54,7 +55,8 @@ class DiffusersEditor:
 
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
-        arguments = self.arguments | item_arguments(self.accepted, request)
+        arguments = size_arguments(self.accepted, self.arguments, request)
+        arguments |= self.arguments | item_arguments(self.accepted, request)
         width, height = self.arguments.get("width"), self.arguments.get("height")
         image = pipelines.run_pipeline(self.pipe, request, arguments)
         return Edit(image=image, requested_size=(width, height) if width and height else None)
@@ -74,6 +76,19 @@ def check_arguments(pipeline: str, accepted: list[str], arguments: Mapping[str, 
     for name in arguments:
         if name not in accepted:
             raise UnknownName(f"parameter of {pipeline}", name, set(accepted) - SET_PER_ITEM)
+
+
+def size_arguments(accepted: list[str], asked: Mapping[str, Any], request: EditRequest) -> dict[str, Any]:
+    """What makes the edit as wide to its height as the source, for pipelines that would draw a square by default.
+
+    With `max_area` a pipeline scales width and height to that area and keeps their ratio. Empty where the user asked
+    for a size, and for pipelines that look at the source themselves.
+    """
+    if asked.get("width") or asked.get("height"):
+        return {}
+    if {"max_area", "width", "height"} <= set(accepted):
+        return {"width": request.source.width, "height": request.source.height}
+    return {"use_input_image_size_as_output": True} if "use_input_image_size_as_output" in accepted else {}
 
 
 def item_arguments(accepted: list[str], request: EditRequest) -> dict[str, Any]:

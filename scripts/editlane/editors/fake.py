@@ -43,6 +43,7 @@ class FakeEditor:
 
     VERSION = "1"
     NEEDS_MODEL = False
+    SPEED_PARAMS = frozenset({"seconds", "steps", "kill_switch"})
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
         self.params = read_params(FakeEditorParams, "the fake editor", params)
@@ -64,7 +65,7 @@ class FakeEditor:
                 time.sleep(wait)
             request.on_step(step, params.steps)
         if chance("failure", *identity) < params.failure_rate:
-            raise EditFailed("the fake editor was told to fail on this item")
+            raise EditFailed("the fake editor was told to fail on this item", kind="fake")
         if chance("refusal", *identity) < params.refusal_rate:
             raise EditRefused("the fake editor was told to refuse this item")
         if chance("noop", *identity) < params.noop_rate:

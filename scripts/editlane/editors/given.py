@@ -13,6 +13,7 @@ class GivenEditor:
 
     VERSION = "1"
     NEEDS_MODEL = False
+    SPEED_PARAMS: frozenset[str] = frozenset()
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
         self.check_params(params)

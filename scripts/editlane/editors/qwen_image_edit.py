@@ -61,8 +61,9 @@ class QwenImageEditor:
     """One Qwen-Image-Edit checkpoint on the device of this process."""
 
     VERSION = "1"
-    NEEDS_MODEL = True
     """Bump when the same item would get other pixels."""
+    NEEDS_MODEL = True
+    SPEED_PARAMS: frozenset[str] = frozenset()
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
         self.params = read_params(QwenImageEditParams, OWNER, params)

@@ -57,6 +57,7 @@ class FakeJudge:
 
     VERSION = "1"
     NEEDS_MODEL = False
+    SPEED_PARAMS = frozenset({"batch_size", "seconds", "kill_switch"})
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
         self.params = read_params(FakeJudgeParams, "the fake judge", params)
@@ -102,7 +103,7 @@ class FakeJudge:
         if seconds:
             time.sleep(seconds)
         if chance("failure", *item) < params.failure_rate:
-            raise JudgeFailed("the fake judge was told to fail on this item")
+            raise JudgeFailed("the fake judge was told to fail on this item", kind="fake")
         return chance("unreadable", *item) < params.unreadable_rate, height_of(params.behaviour, question)
 
 

@@ -5,6 +5,7 @@ on the legal answers only. Batches are padded on the left, so the last position 
 """
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,8 +58,9 @@ class Qwen3VLJudge:
     """One Qwen3-VL checkpoint on the device of this process."""
 
     VERSION = "1"
-    NEEDS_MODEL = True
     """Bump when the same question would get other probabilities."""
+    NEEDS_MODEL = True
+    SPEED_PARAMS = frozenset({"batch_size"})
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
         from transformers.utils import logging as transformers_logging
@@ -73,6 +75,7 @@ class Qwen3VLJudge:
             self._load(model, revision or "main")
         self.processor.tokenizer.padding_side = "left"
         _admit_images(self.processor.image_processor, self.params.max_image_side)
+        self._tokenizing = threading.Lock()  # padding is a state of the tokenizer, and two threads use it
         self._answer_ids: dict[tuple[str, ...], list[int]] = {}
 
     def _load(self, model: str, revision: str) -> None:
@@ -107,14 +110,15 @@ class Qwen3VLJudge:
         """
         conversations = [self._conversation(question) for question in questions]
         try:
-            batch = self.processor.apply_chat_template(
-                conversations,
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-                processor_kwargs={"padding": True},
-            )
+            with self._tokenizing:
+                batch = self.processor.apply_chat_template(
+                    conversations,
+                    add_generation_prompt=True,
+                    tokenize=True,
+                    return_dict=True,
+                    return_tensors="pt",
+                    processor_kwargs={"padding": True},
+                )
         except ValueError as error:
             raise JudgeFailed(f"the processor refuses the question: {error}", kind="question") from error
         return dict(batch)
@@ -158,7 +162,8 @@ class Qwen3VLJudge:
         if known is not None:
             return known
         tokenizer = self.processor.tokenizer
-        encoded = {answer: tokenizer.encode(answer, add_special_tokens=False) for answer in answers}
+        with self._tokenizing:
+            encoded = {answer: tokenizer.encode(answer, add_special_tokens=False) for answer in answers}
         for answer, ids in encoded.items():
             if len(ids) != 1:
                 pieces = ", ".join(repr(tokenizer.decode([one])) for one in ids)
@@ -210,9 +215,11 @@ def _check_architecture(model: str, revision: str | None) -> None:
 def _load_errors(model: str, revision: str | None) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except ModuleNotFoundError:  # the registry names the missing package
+        raise
+    except (OSError, ValueError, ImportError) as error:  # ImportError: attention code that is not installed
         reason = " ".join(str(error).split())
-        if checkpoints.is_hub_id(model):
+        if checkpoints.is_hub_id(model) and not isinstance(error, ImportError):
             raise checkpoints.hub_error(model, revision, reason) from error
         raise UserError(f"The judge's model {model} cannot be loaded: {reason}") from error
 

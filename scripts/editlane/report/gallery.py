@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from editlane.images import file_sha256
 from editlane.metrics import Row
 from editlane.report.load import Report
 from editlane.report.summary import number, words
@@ -76,12 +77,13 @@ class Failure:
     error: str
 
 
-def make_cards(report: Report) -> list[Card]:
-    """One card per item, in the order of the items table."""
-    return [_card(report, item) for item in report.items]
+def make_cards(report: Report, run_dir: Path) -> list[Card]:
+    """One card per item, in the order of the items table. Edits in `run_dir` are shown as long as they are those that
+    were judged."""
+    return [_card(report, item, run_dir) for item in report.items]
 
 
-def _card(report: Report, item: Item) -> Card:
+def _card(report: Report, item: Item, run_dir: Path) -> Card:
     rows = [report.rows.get((item.item_id, editor, judge)) for editor, judge in report.cells]
     states = {str(row["state"]) if row else "missing" for row in rows}
     if any(row and row["unchanged"] for row in rows):
@@ -95,18 +97,21 @@ def _card(report: Report, item: Item) -> Card:
             alt=f"Source of {item.item_id}",
             why_not="source unreadable",
         ),
-        panels=tuple(_panel(report, item, place) for place in range(len(report.editors))),
+        panels=tuple(_panel(report, item, place, run_dir) for place in range(len(report.editors))),
         states=" ".join(sorted(states)),
         scores=",".join("" if row is None or row["score"] is None else f"{row['score']:.6g}" for row in rows),
         ratio=f"{min(max(ratio, 0.75), 1.78):.2f}",
     )
 
 
-def _panel(report: Report, item: Item, place: int) -> Panel:
+def _panel(report: Report, item: Item, place: int, run_dir: Path) -> Panel:
     editor = report.editors[place]
     rows = {judge: report.rows.get((item.item_id, editor, judge)) for judge in report.judges}
     there = [row for row in rows.values() if row]
     edited = next((row for row in there if row["edited_path"]), None)
+    why_not = "edit unreadable" if edited else words(there[0]["state"]) if there else "not yet edited"
+    if edited and _has_changed(run_dir / edited["edited_path"], edited["edited_sha256"]):
+        edited, why_not = None, "image has changed since it was judged"
     return Panel(
         editor=editor,
         place=place,
@@ -114,11 +119,16 @@ def _panel(report: Report, item: Item, place: int) -> Panel:
             key=(edited["edited_sha256"] or edited["edited_path"]) if edited else None,
             path=edited["edited_path"] if edited else None,
             alt=f"Edit of {item.item_id} by {editor}",
-            why_not="edit unreadable" if edited else words(there[0]["state"]) if there else "not yet edited",
+            why_not=why_not,
         ),
         unchanged=any(row["unchanged"] for row in there),
         verdicts=tuple(_verdict(judge, row, report.criteria) for judge, row in rows.items()),
     )
+
+
+def _has_changed(path: Path, sha256: str | None) -> bool:
+    """Whether a file is there with other bytes than those recorded; without a record nothing can be said."""
+    return sha256 is not None and path.is_file() and file_sha256(path) != sha256
 
 
 def _verdict(judge: str, row: Row | None, criteria: list[str]) -> Verdict:

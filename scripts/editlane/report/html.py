@@ -36,7 +36,7 @@ def to_html(report: Report, notices: Sequence[Notice], run_dir: Path, out_dir: P
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"words": words, "lang": lang}
-    cards = make_cards(report)
+    cards = make_cards(report, run_dir)
     thumbnails = make_thumbnails(picture_paths(cards, run_dir))
     script = (HERE / "script.js").read_text(encoding="utf-8")
     return environment.get_template("template.html").render(

@@ -17,7 +17,14 @@ class Notice:
 
 def find_notices(report: Report, *, min_coverage: float = 0.0) -> list[Notice]:
     """All notices of a report, the gravest first."""
-    found = [_random(report), _partial(report), _coverage(report, min_coverage), _unpinned(report), _language(report)]
+    found = (
+        _random(report),
+        _partial(report),
+        _coverage(report, min_coverage),
+        _unscored(report),
+        _unpinned(report),
+        _language(report),
+    )
     return [notice for notice in found if notice]
 
 
@@ -56,6 +63,16 @@ def _coverage(report: Report, min_coverage: float) -> Notice | None:
             lines.append(f"{editor} scored by {judge}: {_join(low)}")
     title = f"Coverage is below {percent(min_coverage)} here; read the worst-case bounds, not the means."
     return Notice(title=title, lines=tuple(lines)) if lines else None
+
+
+def _unscored(report: Report) -> Notice | None:
+    lines = []
+    for editor, judge in report.cells:
+        overall = report.numbers["editors"][editor][judge]["overall"]
+        if is_low(overall, 1.0):
+            lines.append(f"{editor} scored by {judge}: {overall['scored']} of {overall['n']} items")
+    title = "Not every item has a score, so means are taken over different items; compare the worst-case bounds."
+    return Notice(title=title, lines=tuple(lines), severe=False) if lines else None
 
 
 def _unpinned(report: Report) -> Notice | None:

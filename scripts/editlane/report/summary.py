@@ -126,7 +126,7 @@ def _score_table(report: Report, judge: str, min_coverage: float) -> Table:
 
 
 def criterion_tables(report: Report) -> list[Table]:
-    """One per judge: the parts that a score is made of."""
+    """One per judge: the parts that its scores are made of; none for a judge that never answered."""
     return [
         Table(
             title=f"Criteria by {judge}",
@@ -144,11 +144,11 @@ def criterion_tables(report: Report) -> list[Table]:
                         for place, editor in enumerate(report.editors)
                     ),
                 )
-                for criterion in report.criteria
+                for criterion in asked
             ),
         )
         for judge in report.judges
-        if report.criteria
+        if (asked := list(report.numbers["editors"][report.editors[0]][judge]["criteria"]))
     ]
 
 

@@ -33,7 +33,7 @@ class Thumbnails:
 
 def make_thumbnails(paths: Mapping[str, Path], budget: int = BUDGET) -> Thumbnails:
     """Encode every picture once, at the best level at which all of them together fit the budget."""
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # each holds a decoded image
         every = list(paths.values())
         sample = [image for image in pool.map(_small, every[:: max(1, len(every) // SAMPLE)]) if image]
         side, quality = choose_level(sample, len(every), budget)
@@ -54,7 +54,7 @@ def choose_level(sample: Sequence[Image.Image], count: int, budget: int) -> tupl
 def _small(path: Path) -> Image.Image | None:
     """The picture at the size of the best level; None where it cannot be read."""
     try:
-        return fit_within(open_image(path), LEVELS[0][0])
+        return fit_within(open_image(path, at_least=2 * LEVELS[0][0]), LEVELS[0][0])
     except ItemError:
         return None
 
