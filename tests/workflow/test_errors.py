@@ -47,11 +47,8 @@ def test_a_wrong_config_ends_with_code_2_and_one_paragraph(project, change, mess
 RECORD = '{"category": "物理", "instruction": "下雨", "image": "照片/图 0.png"}\n'
 WRONG_DATASET = [
     ("", "is empty"),
-    (RECORD + '{"category": "物理", "image": "照片/图 0.png"}\n', "instruction"),
-    (RECORD + '{"category": 7, "instruction": "下雨", "image": "照片/图 0.png"}\n', "category"),
     (RECORD + '{"category": "物理", "instruction": "下\n', "byte"),
     (RECORD + '{"category": "物理", "instruction": "下雨", "image": "../../outside.png"}\n', "outside"),
-    (RECORD + '{"category": "物理", "instruction": "下雨", "image": "照片/没有.png"}\n', "照片/没有.png"),
 ]
 
 

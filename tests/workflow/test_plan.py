@@ -16,7 +16,17 @@ def planned(text: str) -> dict[str, int]:
 
 
 def dry_run(*arguments: str, path: Path | None = None) -> str:
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "all", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--dry-run",
+        "--forceall",
+        "--printshellcmds",
+        "--cores",
+        "all",
+        *arguments,
+    ]
     env = os.environ | ({"PATH": f"{path}:{os.environ['PATH']}"} if path else {})
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -45,7 +55,7 @@ def test_the_real_run_plans_six_edit_and_six_score_lanes_each_with_a_gpu_of_its_
     text = dry_run("--configfile", "config/qwen.yaml", "--resources", "gpu=6", "--sdm", "conda", path=conda)
     counts = planned(text)
     assert (counts["edit_lane"], counts["score_lane"]) == (6, 6)
-    jobs = re.findall(r"rule (edit_lane|score_lane):\n(.*?)\n\n", text, re.DOTALL)
+    jobs = re.findall(r"^rule (edit_lane|score_lane):\n(.*?)(?=^rule |^\[|^Job stats)", text, re.DOTALL | re.MULTILINE)
     assert len(jobs) == 12
     assert all(re.search(r"resources: .*\bgpu=1\b", job) for _, job in jobs)
     commands = re.findall(r"python scripts/gpulease\.py -n 1 -- python scripts/(edit|score)_lane\.py", text)
