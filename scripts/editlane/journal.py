@@ -97,21 +97,22 @@ class Journal:
         self.finished = read_journal(folder)  # after the lock, so that an orphan's last record is seen
 
     def begin(self, keys: Sequence[str]) -> None:
-        """Work on these items starts now."""
-        self._append([{"begin": list(keys)}])
+        """Work on these items starts now. Does not wait for the disk: it need not outlive more than this process."""
+        self._append([{"begin": list(keys)}], wait=False)
 
     def finish(self, rows: Mapping[str, Row]) -> None:
         """These items are done. Written in one piece; rows of a passing failure are not kept."""
         kept = [{"key": key, "row": row} for key, row in rows.items() if row["error_kind"] not in PASSING_KINDS]
         given_up = [key for key, row in rows.items() if row["error_kind"] in PASSING_KINDS]
-        self._append([*kept, *([{"end": given_up}] if given_up else [])])
+        self._append([*kept, *([{"end": given_up}] if given_up else [])], wait=True)
 
-    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def _append(self, records: Sequence[Mapping[str, Any]], *, wait: bool) -> None:
         text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         with self._threads:
             self._file.write(text.encode())
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if wait:
+                os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self

@@ -32,6 +32,7 @@ def run_lanes(folder: Path, items: int, lanes: int) -> Project:
     project = Project(folder)
     project.write_items(range(items))
     project.config["lanes"] = lanes
+    project.devices = ",".join(f"bench-{lane}" for lane in range(lanes))  # a device a lane; the fakes use none
     project.config["editors"]["fake-a"]["params"] = {"seconds": SECONDS["edit"]}
     project.config["judges"]["judge"]["params"] = {"seconds": SECONDS["score"], "batch_size": 2}
     project.run("--cores", str(lanes), "merge_scores")

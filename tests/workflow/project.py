@@ -22,6 +22,9 @@ CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
 class Project:
     """A checkout's code with a config and a dataset of its own."""
 
+    devices = ""
+    """CUDA_VISIBLE_DEVICES of its lanes: names to lease; empty for one slot a core."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in ("workflow", "scripts", "envs"):
@@ -65,7 +68,7 @@ class Project:
         return [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
 
     def environment(self) -> dict[str, str]:
-        leases = {"CUDA_VISIBLE_DEVICES": "", "GPULEASE_DIR": str(self.folder / "leases")}
+        leases = {"CUDA_VISIBLE_DEVICES": self.devices, "GPULEASE_DIR": str(self.folder / "leases")}
         return os.environ | leases | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
