@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from editlane.lifeline import supervisor
 
@@ -133,7 +134,8 @@ def take(folder: str, wanted: int) -> list[str]:
     return [pool[name] for name in held]
 
 
-def wait_until(done, workflow: int | None) -> None:  # type: ignore[no-untyped-def]
+def wait_until(done: Callable[[], bool], workflow: int | None) -> None:
+    """Ask again and again; end this process where the workflow that waits for the device has died."""
     while not done():
         if workflow is not None and not os.path.exists(f"/proc/{workflow}"):
             print("gpulease: the workflow that waited for a device is gone", file=sys.stderr)
