@@ -349,7 +349,7 @@ def test_a_partial_report_says_which_rows_are_missing(tmp_path: Path) -> None:
     scores = {("a", "j"): [8.0, 4.0, 9.0, 2.0, 3.0], ("b", "j"): [5.0, 1.0]}
     run = write_run(tmp_path / "demo", scores)
     report = load(run, editors=["a", "b", "c"], judges=["j"])
-    (notice, *_) = find_notices(report)
+    _, notice, *_ = find_notices(report)
     assert notice.title == "This report is partial: 8 of 15 rows do not exist yet."
     assert notice.lines == ("b scored by j: 3 of 5 rows (环境 2, 指代 1)", "c scored by j: all 5 rows")
     files = write(run, editors=["a", "b", "c"], judges=["j"])
@@ -362,7 +362,7 @@ def test_a_partial_report_says_which_rows_are_missing(tmp_path: Path) -> None:
 def test_notices_name_random_weights_low_coverage_and_open_revisions(run: Path) -> None:
     random, coverage, unscored, unpinned = find_notices(load(run), min_coverage=0.7)
     assert random.title == "Scores of randomly initialised models mean nothing."
-    assert random.lines == ("Random weights: k.",)
+    assert random.lines == ("Random weights: k.", "No model: j.")
     assert coverage.lines == (
         "a scored by j: 环境 1/2",
         "a scored by k: overall 3/5, 物理 1/2, 环境 1/2",
@@ -375,11 +375,11 @@ def test_notices_name_random_weights_low_coverage_and_open_revisions(run: Path) 
 
 def test_one_item_without_a_score_is_told_without_any_min_coverage(tmp_path: Path) -> None:
     scores = {("a", "j"): [8.0, 4.0, 9.0, 2.0, ("edit_failed", "oom")], ("b", "j"): [5.0] * 5}
-    notices = find_notices(load(write_run(tmp_path / "demo", scores)))
+    _, *notices = find_notices(load(write_run(tmp_path / "demo", scores)))  # the judge is a fake one
     assert notices[0].title.endswith("means are taken over different items; compare the worst-case bounds.")
     assert (notices[0].lines, notices[0].severe) == (("a scored by j: 4 of 5 items",), False)
     full = write_run(tmp_path / "full", {("a", "j"): [5.0] * 5, ("b", "j"): [5.0] * 5})
-    assert [notice.severe for notice in find_notices(load(full))] == [False], "only the open revision"
+    assert [notice.severe for notice in find_notices(load(full))] == [True, False], "a fake judge, an open revision"
 
 
 def test_the_page_says_what_its_numbers_mean(files: dict[str, str]) -> None:

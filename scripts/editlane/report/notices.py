@@ -18,7 +18,7 @@ class Notice:
 def find_notices(report: Report, *, min_coverage: float = 0.0) -> list[Notice]:
     """All notices of a report, the gravest first."""
     found = (
-        _random(report),
+        _meaningless(report),
         _partial(report),
         _coverage(report, min_coverage),
         _unscored(report),
@@ -28,12 +28,14 @@ def find_notices(report: Report, *, min_coverage: float = 0.0) -> list[Notice]:
     return [notice for notice in found if notice]
 
 
-def _random(report: Report) -> Notice | None:
-    names = sorted(name for _, name, record in models(report) if record.get("random_weights"))
-    if not names:
+def _meaningless(report: Report) -> Notice | None:
+    random = sorted(name for _, name, record in models(report) if record.get("random_weights"))
+    fake = sorted(name for _, name, record in models(report) if record.get("adapter") == "fake")
+    if not random and not fake:
         return None
-    title = "Scores of randomly initialised models mean nothing."
-    return Notice(title=title, lines=(f"Random weights: {_join(names)}.",))
+    lines = [f"{what}: {_join(names)}." for what, names in (("Random weights", random), ("No model", fake)) if names]
+    kind = "randomly initialised" if random else "fake"
+    return Notice(title=f"Scores of {kind} models mean nothing.", lines=tuple(lines))
 
 
 def _partial(report: Report) -> Notice | None:
