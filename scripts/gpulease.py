@@ -4,15 +4,16 @@
 
 Takes a lock file per device in a folder of this machine (GPULEASE_DIR, default /run/lock/gpulease or /tmp/gpulease: the
 same for all users and containers, never on a network file system), sets CUDA_VISIBLE_DEVICES and becomes the command.
-The command inherits the lock, so the kernel gives the
-device back when its last process ends, however it ends. Pool: CUDA_VISIBLE_DEVICES if set, else nvidia-smi; a machine
-without a GPU gets one slot a core. Under SLURM the allocation's devices are leased within the job only.
+The command inherits the lock, so the kernel gives the device back when its last process ends, however it ends.
+Pool: CUDA_VISIBLE_DEVICES if set, else nvidia-smi; a machine without a GPU gets one slot a core. Under SLURM the
+allocation's devices are leased within the job only.
 Prints what it took to stderr. Exit codes: the command's own; 2 no such devices; 75 the workflow that waited has died.
 """
 
 import argparse
 import fcntl
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -105,29 +106,31 @@ def try_lock(handle: int) -> bool:
 
 
 def take(folder: str, wanted: int) -> list[str]:
-    """Wait until `wanted` devices are held, and return their CUDA names. One waiter at a time, so no deadlock."""
+    """Wait until `wanted` devices are held, and return their CUDA names.
+
+    All at once or none: who waits holds nothing, so nobody waits for a device that is free, and there is no deadlock.
+    """
     pool = device_pool()
     if wanted > len(pool):
         fail(f"{wanted} devices were asked for, but this machine offers {len(pool)}: {', '.join(pool)}.")
-    workflow = supervisor()
-    gate = open_lock(folder, "gate")
     held: dict[str, int] = {}
-    wait_until(lambda: try_lock(gate), workflow)
 
     def take_free() -> bool:
         for name in pool:
-            if name not in held and len(held) < wanted:
+            if len(held) < wanted:
                 handle = open_lock(folder, name)
                 if try_lock(handle):
-                    os.set_inheritable(handle, True)
                     held[name] = handle
                 else:
                     os.close(handle)
-        return len(held) == wanted
+        if len(held) < wanted:
+            while held:
+                os.close(held.popitem()[1])
+        return bool(held)
 
-    wait_until(take_free, workflow)
-    os.close(gate)
+    wait_until(take_free, supervisor())
     for name, handle in held.items():
+        os.set_inheritable(handle, True)
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()} {' '.join(sys.argv[1:])[:200]}\n".encode())
         print(f"gpulease: holds {name}", file=sys.stderr, flush=True)
@@ -140,7 +143,7 @@ def wait_until(done: Callable[[], bool], workflow: int | None) -> None:
         if workflow is not None and not os.path.exists(f"/proc/{workflow}"):
             print("gpulease: the workflow that waited for a device is gone", file=sys.stderr)
             sys.exit(75)
-        time.sleep(0.2)
+        time.sleep(0.2 + 0.1 * random.random())  # so that two waiters do not keep step
 
 
 def fail(message: str) -> None:

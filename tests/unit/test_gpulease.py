@@ -82,6 +82,29 @@ def test_a_child_that_outlives_the_command_keeps_the_device(machine) -> None:
     assert time.monotonic() - started > 0.7
 
 
+def test_who_waits_for_one_device_does_not_hold_up_another(machine) -> None:
+    holder = machine("sleep", "4", CUDA_VISIBLE_DEVICES="0")
+    time.sleep(0.5)
+    waiter = machine(*SHOW, CUDA_VISIBLE_DEVICES="0")
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="1")) == "1"
+    assert time.monotonic() - started < 2
+    assert devices(waiter) == "0"
+    holder.communicate()
+
+
+def test_who_waits_for_two_holds_neither(machine) -> None:
+    holder = machine("sleep", "4", CUDA_VISIBLE_DEVICES="0")
+    time.sleep(0.5)
+    waiter = machine(*SHOW, n=2, CUDA_VISIBLE_DEVICES="0,1")
+    time.sleep(0.7)
+    assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="1")) == "1"
+    assert waiter.poll() is None
+    assert devices(waiter) == "0,1"
+    holder.communicate()
+
+
 def test_two_devices_for_one_process(machine) -> None:
     assert sorted(devices(machine(*SHOW, n=2)).split(",")) == UUIDS[:2]
 
@@ -152,3 +175,21 @@ subprocess.run(["sh", "-c", "{sys.executable} {SCRIPT} -- touch {tmp_path}/ran; 
     holder.send_signal(signal.SIGTERM)
     holder.communicate()
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "visible", [{"CUDA_VISIBLE_DEVICES": "-1"}, {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, {"SLURM_JOB_ID": "7"}], ids=str
+)
+def test_hidden_gpus_are_no_devices(machine, visible: dict[str, str]) -> None:
+    process = machine(*SHOW, **visible)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out.strip()) == (0, "")
+    assert "holds cpu-" in err
+
+
+def test_no_devices_found_means_the_cpu_and_an_unknown_index_is_refused(machine, tmp_path: Path) -> None:
+    unknown = machine("true", CUDA_VISIBLE_DEVICES="7")
+    assert "names the GPU 7, but nvidia-smi sees only 3" in unknown.communicate()[1]
+    assert unknown.returncode == 2
+    (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+    assert devices(machine(*SHOW)) == ""
