@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from editlane import dataset_files, images
-from editlane.dataset_files import read_records
-from editlane.datasets import check_categories, cost, decode_base64, prepare_items
-from editlane.drafts import language_of
+from editlane import images
+from editlane.datasets import files as dataset_files
+from editlane.datasets.files import read_records
+from editlane.datasets.item_ids import MAX_BYTES, digest, given_id, made_id, safe_name, unique_ids
+from editlane.datasets.prepare import check_categories, cost, decode_base64, prepare_items
+from editlane.datasets.records import language_of
 from editlane.errors import SourceUnreadable, UserError
-from editlane.item_ids import MAX_BYTES, digest, given_id, made_id, safe_name, unique_ids
 from editlane.types import Item
 
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
@@ -775,7 +776,7 @@ def test_provenance_names_the_file_and_not_the_folder(place, monkeypatch):
     place.prepare(path)
     assert place.provenance["dataset"] == {"file": "items.jsonl", "sha256": images.file_sha256(path)}
     assert str(place.folder) not in json.dumps(place.provenance)
-    monkeypatch.setattr("editlane.datasets.HASHED_BYTES", 10)
+    monkeypatch.setattr("editlane.datasets.prepare.HASHED_BYTES", 10)
     place.prepare(path)
     assert place.provenance["dataset"] == {"file": "items.jsonl", "bytes": path.stat().st_size}
 

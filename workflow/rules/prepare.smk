@@ -48,12 +48,17 @@ rule prepare_items:
         "../../envs/workflow.yaml"
     params:
         dataset=config["dataset"],
+        edited_dir=(
+            ["--edited-dir", config["dataset"]["edited_dir"]]
+            if config["dataset"]["edited_dir"]
+            else []
+        ),
         run_dir=subpath(output.item_table, parent=True),
     shell:
         r"""
         python scripts/prepare_items.py --dataset {input.dataset:q} --format {params.dataset[format]:q} \
             --language {params.dataset[language]:q} --categories {params.dataset[categories]:q} \
-            --run-dir {params.run_dir:q} --out {output.item_table:q} >{log:q} 2>&1
+            {params.edited_dir:q} --run-dir {params.run_dir:q} --out {output.item_table:q} >{log:q} 2>&1
         """
 
 

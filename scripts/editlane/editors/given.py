@@ -1,4 +1,4 @@
-"""The edits that came with the dataset (`format: pairs`): score only, no editing."""
+"""The edits that were made elsewhere (`format: pairs` or `edited_dir`): score only, no editing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from editlane.types import Edit, EditRequest
 
 
 class GivenEditor:
-    """Returns the image that the dataset gives for the item."""
+    """Returns the image that was given for the item."""
 
     VERSION = "1"
     NEEDS_MODEL = False
@@ -28,7 +28,7 @@ class GivenEditor:
         """The given edit, RGB and upright. Raises EditFailed of kind `missing`, or of the kinds of open_image."""
         path = request.given
         if path is None:
-            raise EditFailed("the dataset gives no edit for this item, or its file was missing", kind="missing")
+            raise EditFailed("no edit is given for this item, or its file was missing", kind="missing")
         try:
             return Edit(image=open_image(path))
         except SourceUnreadable as error:

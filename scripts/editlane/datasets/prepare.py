@@ -10,16 +10,18 @@ import hashlib
 import json
 import logging
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from editlane import images
-from editlane.drafts import LANGUAGES, Draft, read_drafts
+from editlane.datasets.drafts import Draft, LeftOut, read_drafts
+from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.item_ids import digest, given_id, made_id, safe_name, unique_ids
+from editlane.datasets.public_formats import FORMATS, PUBLIC_FORMATS, annotation_files
+from editlane.datasets.records import LANGUAGES
 from editlane.errors import UnknownName, UserError
-from editlane.item_ids import digest, given_id, made_id, safe_name, unique_ids
 from editlane.types import Item
 
 HASHED_BYTES = 100_000_000
@@ -31,37 +33,53 @@ log = logging.getLogger(__name__)
 
 
 def prepare_items(
-    dataset: Path, *, format: str, language: str, categories: Sequence[str], run_dir: Path
+    dataset: Path,
+    *,
+    format: str,
+    language: str,
+    categories: Sequence[str],
+    run_dir: Path,
+    edited_dir: Path | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
     """The items of a dataset by category and id, and where they are from; original images go to `run_dir`/sources.
 
-    Raises UserError, before anything is written, for whatever the user can mend in the dataset or in the settings.
+    With `edited_dir` each item has the edit that lies there under its id. Raises UserError, before anything is
+    written, for whatever the user can mend in the dataset or in the settings.
     """
     if language not in LANGUAGES:
         raise UnknownName("language", language, LANGUAGES)
+    if format not in FORMATS:
+        raise UnknownName("dataset format", format, FORMATS)
     asked = check_categories(categories)
-    check_dataset(dataset, format, language, asked)
+    edits = EditedFolder(edited_dir) if edited_dir else None
+    check_dataset(dataset, format, language, asked, edits)
 
-    skipped: Counter[str] = Counter()
+    left_out = LeftOut()
     items, ids, identities = [], [], []
-    for draft in read_drafts(dataset, format, language, asked, skipped):
+    references = 0
+    for draft in read_drafts(dataset, format, language, asked, left_out, edits):
         item = _item(draft, run_dir)
         items.append(item)
         ids.append(item.item_id)
         identities.append(digest(draft.given_id, draft.name, json.dumps(dataclasses.asdict(item), sort_keys=True)))
+        references += draft.reference_image
     unique = unique_ids(ids, identities)
     items = [dataclasses.replace(item, item_id=item_id) for item, item_id in zip(items, unique, strict=True)]
     items.sort(key=lambda item: (asked.index(item.category), item.item_id))  # the dataset's order does not matter
     provenance = {
-        "dataset": _file_identity(dataset),
+        "dataset": _identity(dataset, format),
         "format": format,
         "language": language,
-        "records": len(items) + skipped.total(),
+        "records": len(items) + left_out.categories.total() + left_out.other_language,
         "items": {name: sum(item.category == name for item in items) for name in asked},
         "fallback_language": sum(item.language != language for item in items),
-        "skipped": dict(sorted(skipped.items())),
+        "skipped": dict(sorted(left_out.categories.items())),
     }
-    if format == "pairs":
+    if left_out.other_language:
+        provenance["other_language"] = left_out.other_language
+    if references:
+        provenance["unused_reference_images"] = references
+    if format == "pairs" or edits:
         provenance["without_edit"] = sum(item.given_path is None for item in items)
     _log(provenance)
     return items, provenance
@@ -71,6 +89,11 @@ def _log(provenance: dict[str, Any]) -> None:
     log.info("%d records; items: %s", provenance["records"], _counts(provenance["items"]))
     if provenance["skipped"]:
         log.info("left out, because their category was not asked for: %s", _counts(provenance["skipped"]))
+    if provenance.get("other_language"):
+        log.info("%d records are in the language that was not asked for", provenance["other_language"])
+    if provenance.get("unused_reference_images"):
+        count = provenance["unused_reference_images"]
+        log.info("%d items have a reference image; it is not used, judges see the source and the edit", count)
     if provenance["fallback_language"]:
         count, language = provenance["fallback_language"], provenance["language"]
         log.info("%d items have no instruction in %r; the one in the other language is used", count, language)
@@ -94,15 +117,17 @@ def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def check_dataset(dataset: Path, format: str, language: str, categories: tuple[str, ...]) -> None:
+def check_dataset(
+    dataset: Path, format: str, language: str, categories: tuple[str, ...], edits: EditedFolder | None = None
+) -> None:
     """Read the whole dataset once. Raises UserError for anything that would end `prepare_items` half way."""
-    skipped: Counter[str] = Counter()
+    left_out = LeftOut()
     places: dict[str, str] = {}
     missing: list[str] = []
     empty = True
-    for draft in read_drafts(dataset, format, language, categories, skipped):
+    for draft in read_drafts(dataset, format, language, categories, left_out, edits):
         empty = False
-        if draft.given_id:
+        if draft.given_id and format not in PUBLIC_FORMATS:  # a published key that comes twice cannot be mended
             other = places.setdefault(unicodedata.normalize("NFC", draft.given_id), draft.where)
             if other != draft.where:
                 raise UserError(f"{dataset}: the same item_id twice: {other}, and {draft.where}. Give each its own.")
@@ -115,15 +140,18 @@ def check_dataset(dataset: Path, format: str, language: str, categories: tuple[s
             "the dataset file."
         )
     if empty:
-        found = f"{dataset} has only: {', '.join(sorted(skipped))}" if skipped else f"{dataset} has no records"
+        others = ", ".join(sorted(left_out.categories))
+        found = f"{dataset} has only: {others}" if others else f"{dataset} has no records"
         raise UserError(f"No items are left. The categories asked for are {', '.join(categories)}; {found}.")
+    if edits:
+        edits.check_used()
 
 
 def _item(draft: Draft, run_dir: Path) -> Item:
     """Store the images of a draft. The item's id is not yet made unique."""
     source = _store(draft.image, run_dir)
     given = None
-    if isinstance(draft.edited, str) or (draft.edited and _is_file(draft.edited)):
+    if draft.edited and (not isinstance(draft.edited, Path) or _is_file(draft.edited)):
         given = _store(draft.edited, run_dir)
     width, height = source.size or (None, None)
     made = made_id(draft.name, source.sha256, draft.instruction, draft.category)
@@ -164,12 +192,12 @@ class _Stored:
     size: tuple[int, int] | None
 
 
-def _store(image: Path | str, run_dir: Path) -> _Stored:
+def _store(image: Path | str | bytes, run_dir: Path) -> _Stored:
     """Put an image's bytes, as they came, under the name of their hash. Nothing is written where they lie already."""
     try:
-        content = decode_base64(image) if isinstance(image, str) else image.read_bytes()
+        content = image.read_bytes() if isinstance(image, Path) else _decoded(image)
     except OSError as error:
-        raise UserError(f"Cannot read {image}: {error.strerror}.") from error
+        raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
     sha256 = hashlib.sha256(content).hexdigest()
     suffix, size = images.sniff(content)
     path = f"sources/{sha256[:2]}/{sha256}.{suffix}"
@@ -177,6 +205,10 @@ def _store(image: Path | str, run_dir: Path) -> _Stored:
     if not (target.exists() and images.file_sha256(target) == sha256):
         images.write_atomically(target, content)
     return _Stored(path=path, sha256=sha256, size=size)
+
+
+def _decoded(image: str | bytes) -> bytes:
+    return decode_base64(image) if isinstance(image, str) else image
 
 
 def decode_base64(text: str) -> bytes:
@@ -210,8 +242,16 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _file_identity(dataset: Path) -> dict[str, str | int]:
-    size = dataset.stat().st_size
-    if size > HASHED_BYTES:
-        return {"file": dataset.name, "bytes": size}
-    return {"file": dataset.name, "sha256": images.file_sha256(dataset)}
+def _identity(dataset: Path, format: str) -> dict[str, str | int]:
+    """What the provenance says about the dataset: its name, and a hash or the size of its file or files."""
+    files = annotation_files(dataset, format)
+    if files == [dataset]:
+        return {"file": dataset.name} | _content(dataset)
+    contents = [[file.relative_to(dataset).as_posix(), _content(file)] for file in files]
+    sha256 = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+    return {"folder": dataset.resolve().name, "files": len(files), "sha256": sha256}
+
+
+def _content(file: Path) -> dict[str, str | int]:
+    size = file.stat().st_size
+    return {"bytes": size} if size > HASHED_BYTES else {"sha256": images.file_sha256(file)}

@@ -1,11 +1,11 @@
-"""Datasets as they lie on disk: JSONL, CSV, Parquet, or one JSON list of any size, read record by record.
+"""Datasets as they lie on disk: JSONL, CSV, Parquet, Arrow, or one JSON list or object of any size.
 
 A record is a dict as the file has it, with the place that error messages name, e.g. `record 3 (line 4)`.
 """
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ import ijson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from editlane.errors import UnknownName, UserError
+from editlane.errors import UserError
 
 Records = Iterator[tuple[str, dict[str, Any]]]
 
-FORMATS = ("base64-json", "items", "pairs")
+OWN_FORMATS = ("base64-json", "items", "pairs")
 
 _CHUNK = 1 << 20
 """Bytes read at once. With ijson's default of 64 KiB, strings of several megabytes take ten times as long."""
@@ -28,21 +28,34 @@ _BROKEN_JSON = (ijson.JSONError, UnicodeDecodeError)  # yajl lets some bytes pas
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_records(path: Path, format: str) -> Records:
-    """The records of a dataset in order. Raises UserError where the file is missing, empty, or broken."""
-    if format not in FORMATS:
-        raise UnknownName("dataset format", format, FORMATS)
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-    if format != "base64-json" and path.suffix.lower() not in readers:
-        raise UserError(f"{path} ends in {path.suffix!r}; format {format!r} is read from {', '.join(readers)}.")
+def read_records(path: Path, format: str, *, edited: bool = True) -> Records:
+    """The records of a dataset in one of OWN_FORMATS, in order; without `edited`, `pairs` need no such column.
+
+    Raises UserError where the file is missing, empty, or broken.
+    """
+    suffix = path.suffix.lower()
+    if format != "base64-json" and suffix not in (".csv", ".jsonl", ".parquet"):
+        raise UserError(f"{path} ends in {path.suffix!r}; format {format!r} is read from .csv, .jsonl, .parquet.")
+    check_file(path)
+    if format == "base64-json":
+        return read_rows(path) if suffix == ".parquet" else read_json(path, format)
+    required = ("category", "image", "edited") if format == "pairs" and edited else ("category", "image")
+    if suffix == ".csv":
+        return _read_csv(path, required)
+    if suffix == ".jsonl":
+        return _read_jsonl(path)
+    _check_columns(path, column_names(path), required)
+    return read_rows(path)
+
+
+def check_file(path: Path) -> None:
+    """Raises UserError where there is no such file, or nothing in it."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder. Name the dataset file in `dataset: path:` of the config.")
     if not path.is_file():
         raise UserError(f"There is no dataset file {path}. Set `dataset: path:` in the config.")
     if path.stat().st_size == 0:
         raise UserError(f"The dataset file {path} is empty.")
-    if format == "base64-json":
-        return _read_json_list(path)
-    required = ("category", "image", "edited") if format == "pairs" else ("category", "image")
-    return readers[path.suffix.lower()](path, required)
 
 
 def _check_columns(path: Path, columns: Iterable[str], required: Iterable[str]) -> None:
@@ -54,7 +67,7 @@ def _check_columns(path: Path, columns: Iterable[str], required: Iterable[str]) 
         raise UserError(f"{path} has no column {' and no column '.join(missing)}; it has: {', '.join(columns)}.")
 
 
-def _read_jsonl(path: Path, _required: Iterable[str]) -> Records:
+def _read_jsonl(path: Path) -> Records:
     """A missing key is looked at record by record, so no columns are checked here."""
     offset = number = 0
     with path.open("rb") as file:
@@ -105,25 +118,60 @@ def _read_csv(path: Path, required: Iterable[str]) -> Records:
             raise UserError(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8 and try again.") from error
 
 
-def _read_parquet(path: Path, required: Iterable[str]) -> Records:
+def column_names(path: Path) -> list[str]:
+    """The columns of a Parquet file, or of an Arrow file. Raises UserError where it is broken."""
     try:
-        with pq.ParquetFile(path) as file:
-            _check_columns(path, file.schema_arrow.names, required)
-            number = 0
-            for batch in file.iter_batches(batch_size=_ROWS):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield f"record {number}", record
+        if path.suffix.lower() == ".parquet":
+            return list(pq.read_schema(path).names)
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            return list(reader.schema.names)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+        raise _unreadable(path, error) from error
 
 
-def _read_json_list(path: Path) -> Records:
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> Records:
+    """The rows of a Parquet file, or of an Arrow file as the `datasets` library saves it; only `columns` are read.
+
+    A few rows at once are in memory. Raises UserError where the file is broken.
+    """
+    number = 0
+    try:
+        batches = _parquet_batches if path.suffix.lower() == ".parquet" else _arrow_batches
+        for batch in batches(path, columns):
+            for record in batch.to_pylist():
+                number += 1
+                yield f"record {number}", record
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _parquet_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """One row group after the other: asked for all at once, pyarrow keeps those behind in memory."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield from file.iter_batches(batch_size=_ROWS, row_groups=[group], columns=columns)
+
+
+def _arrow_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
+        for whole in reader:
+            batch = whole if columns is None else whole.select(list(columns))
+            yield from (batch.slice(start, _ROWS) for start in range(0, batch.num_rows, _ROWS))
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    kind = "Parquet" if path.suffix.lower() == ".parquet" else "Arrow"
+    return UserError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())}")
+
+
+def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
     """The objects of one JSON list, without ever holding more than one of them.
 
+    With `keyed` it is one JSON object of objects; each gets its key as its field `key`.
     `ijson.items` builds a path for every nesting level, so that 100 kB of "[" take 25 GB; hence the events and a limit.
     """
     number = depth = 0
+    key = None
     record = ijson.ObjectBuilder()
     with path.open("rb") as file:
         start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
@@ -131,22 +179,30 @@ def _read_json_list(path: Path) -> Records:
         try:
             for event, value in ijson.basic_parse(file, buf_size=_CHUNK):
                 depth -= event.startswith("end_")
-                if depth == 0 and event not in ("start_array", "end_array"):
-                    raise UserError(f"{path} is not a JSON list of records; format 'base64-json' needs one.")
+                if depth == 0 and event != ("start_map" if keyed else "start_array") and not event.startswith("end_"):
+                    kind = "object" if keyed else "list"
+                    raise UserError(f"{path} is not a JSON {kind} of records; format {format!r} needs one.")
+                if depth == 1 and event == "map_key":
+                    key = value
+                    continue
                 if depth == 1 and event == "start_map":
                     number, record = number + 1, ijson.ObjectBuilder()
                 elif depth == 1 and event != "end_map":
-                    raise UserError(f"{path}, record {number + 1} is not an object with fields.")
+                    raise UserError(f"{path}, {_place(number + 1, key)} is not an object with fields.")
                 if depth > 0:
                     record.event(event, value)
                 if depth == 1 and event == "end_map":
-                    yield f"record {number}", record.value
+                    yield _place(number, key), record.value | ({"key": key} if keyed else {})
                 depth += event.startswith("start_")
                 if depth > _DEPTH:
-                    raise UserError(f"{path}, record {number}: nested too deeply.")
+                    raise UserError(f"{path}, {_place(number, key)}: nested too deeply.")
         except _BROKEN_JSON as error:
             where = f"after record {number}" if depth == 1 else f"record {number}"
             raise UserError(_broken(path, _broken_at(path, start), where)) from error
+
+
+def _place(number: int, key: str | None) -> str:
+    return f"record {number}" if key is None else f"record {number} ({key!r})"
 
 
 def _broken_at(path: Path, start: int) -> int:
