@@ -3,28 +3,33 @@
 name: yesno
 version: "1"                       # part of every score's key: a new version judges everything again
 description: who it is for
-system: text with {rubric}         # first in every prompt, equal for all items of a category
+system: text with {rubric}         # first in every prompt, equal for all items of a category; may be left out
 rubrics: {物理: text, ...}          # fills {rubric}; left out where `system` has none
-images:                            # which images are shown, in this order, each after its label
+images:                            # which images are shown, in this order, each after its label if it has one
   - {show: source, label: "Source image:"}
   - {show: edited, label: "Edited image:"}
 item:                              # the item's own texts; a line is left out where the item has no such value
-  instruction: "Instruction: {instruction}"
-criteria:                          # one question each; a question is the last thing in its prompt
+  instruction: "Instruction: {instruction}"   # `item` may be left out: a question may hold {instruction}, too
+criteria:                          # a score each; its question is the last thing in a prompt
   correct: {question: text}
   other: {question: text, optional: true}
+  natural: {question: text, images: [{show: edited}]}   # shows its own images instead of those above
+  artefacts: {reply_of: natural}   # no question of its own: the next number in that reply; `generate` only
 answer:                            # either one token, read from its probability ...
   {kind: readout, answers: ["Yes", "No"], values: [1, 0], min_mass: 0.5}
   # ... or a reply: {kind: generate, max_new_tokens: 64, pattern: regular expression, range: [0, 10]}
-score: {min: [correct]}            # the criteria whose lowest score is the item's score
+  # with one group of the pattern for each number of a reply
+score: {min: [correct]}            # the item's score from those of its criteria: `min` or `geometric_mean` of a list,
+                                   # where an entry may be such a combination again, as {min: [natural, artefacts]}
 """
 
 import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,99 +37,19 @@ import yaml
 
 from editlane.errors import UnknownName, UserError
 from editlane.params import check_choice, check_integer, check_number
-from editlane.types import SCALE
+from editlane.scoring_protocol import (
+    COMBINATIONS,
+    Combination,
+    Criterion,
+    GeneratedAnswer,
+    ReadoutAnswer,
+    ScoringProtocol,
+    ShownImage,
+    rescaled,
+)
 
 SHOWN = ("source", "edited")
 ITEM_TEXTS = ("instruction", "description", "rationale")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Criterion:
-    """One question about an edit. An optional one is asked only where the judge's params name it."""
-
-    name: str
-    question: str
-    optional: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownImage:
-    """One image of a prompt."""
-
-    show: str
-    """`source` or `edited`."""
-    label: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadoutAnswer:
-    """The answer is one token; the score is the expectation of `values` over the probabilities of `answers`."""
-
-    answers: tuple[str, ...]
-    values: tuple[float, ...]
-    """One per answer, on 0..10: the file's values, shifted and stretched so that the lowest is 0 and the highest 10."""
-    min_mass: float
-    """With less than this share of the probability on legal answers the judge said something else."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GeneratedAnswer:
-    """The answer is a number in a reply, found by the one group of `pattern`."""
-
-    max_new_tokens: int
-    pattern: str
-    low: float
-    high: float
-    """The range of the number in the reply; it is brought to 0..10."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringProtocol:
-    """A checked protocol."""
-
-    name: str
-    version: str
-    description: str
-    system: str
-    rubrics: Mapping[str, str]
-    """Category -> text; empty where the protocol asks the same of every category."""
-    images: tuple[ShownImage, ...]
-    item_texts: Mapping[str, str]
-    """Field of the item -> its line, with {field} where the value goes; in the order of the prompt."""
-    criteria: tuple[Criterion, ...]
-    answer: ReadoutAnswer | GeneratedAnswer
-    score_of: tuple[str, ...]
-    """The item's score is the lowest score of these criteria."""
-    sha256: str
-    """Of the file."""
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """The legal one-token answers; empty where the judge generates a reply."""
-        return self.answer.answers if isinstance(self.answer, ReadoutAnswer) else ()
-
-    @property
-    def max_new_tokens(self) -> int:
-        """The longest reply; 1 where the answer is one token."""
-        return 1 if isinstance(self.answer, ReadoutAnswer) else self.answer.max_new_tokens
-
-    def check_categories(self, categories: Collection[str]) -> None:
-        """Raises UserError where a category of the run has no rubric."""
-        missing = [category for category in categories if self.rubrics and category not in self.rubrics]
-        if missing:
-            raise UserError(
-                f"The protocol {self.name!r} has no rubric for {', '.join(missing)}; it has {', '.join(self.rubrics)}. "
-                "Add one under `rubrics:` or leave the category out of `dataset: categories:`."
-            )
-
-    def asked(self, optional_criteria: Sequence[str] = ()) -> tuple[str, ...]:
-        """The criteria to ask, in the protocol's order: all that are not optional, and those named here.
-
-        Raises UnknownName for a criterion that the protocol does not have.
-        """
-        for name in optional_criteria:
-            check_choice(f"criterion of the protocol {self.name!r}", name, [one.name for one in self.criteria])
-        return tuple(one.name for one in self.criteria if not one.optional or one.name in optional_criteria)
 
 
 def load_protocol(path: Path) -> ScoringProtocol:
@@ -138,32 +63,32 @@ def load_protocol(path: Path) -> ScoringProtocol:
         reason = " ".join(str(error).split())
         raise UserError(f"The protocol file {path} cannot be read as YAML: {reason}") from error
     try:
-        return _protocol(data, hashlib.sha256(content).hexdigest())
+        return _protocol(data, content)
     except UserError as error:
         raise UserError(f"The protocol file {path}: {error}") from error
 
 
-def _protocol(data: Any, sha256: str) -> ScoringProtocol:
-    required = ("name", "version", "description", "system", "images", "item", "criteria", "answer", "score")
-    data = _mapping("the file", data, required, optional=("rubrics",))
-    system = _text("system", data["system"])
+def _protocol(data: Any, content: bytes) -> ScoringProtocol:
+    required = ("name", "version", "description", "images", "criteria", "answer", "score")
+    data = _mapping("the file", data, required, optional=("system", "rubrics", "item"))
+    system = _text("system", data["system"]) if "system" in data else ""
     rubrics = _rubrics(system, data.get("rubrics"))
-    criteria = tuple(_criterion(name, one) for name, one in _mapping("criteria", data["criteria"]).items())
+    criteria = _criteria(data["criteria"])
     answer = _answer(data["answer"])
-    if isinstance(answer, GeneratedAnswer) and len(criteria) != 1:
-        raise UserError(f"criteria: a protocol that generates its answer asks one question, not {len(criteria)}.")
+    _check_replies(criteria, answer)
     return ScoringProtocol(
         name=_text("name", data["name"]),
         version=_text("version", data["version"]),
         description=_text("description", data["description"]),
         system=system,
         rubrics=rubrics,
-        images=_images(data["images"]),
-        item_texts=_item_texts(data["item"]),
+        images=_images("images", data["images"]),
+        item_texts=_item_texts(data["item"]) if "item" in data else {},
         criteria=criteria,
         answer=answer,
-        score_of=_score_of(data["score"], criteria),
-        sha256=sha256,
+        score=_score(data["score"], criteria),
+        sha256=hashlib.sha256(content).hexdigest(),
+        text=content.decode("utf-8"),
     )
 
 
@@ -174,14 +99,15 @@ def _rubrics(system: str, data: Any) -> dict[str, str]:
     return {unicodedata.normalize("NFC", name): _text(f"rubrics: {name}", text) for name, text in entries.items()}
 
 
-def _images(data: Any) -> tuple[ShownImage, ...]:
+def _images(where: str, data: Any) -> tuple[ShownImage, ...]:
     if not isinstance(data, list) or not data:
-        raise UserError('images is empty or no list; use a list of {show: source or edited, label: "Text:"}.')
+        raise UserError(f'{where} is empty or no list; use a list of {{show: source or edited, label: "Text:"}}.')
     shown = []
     for entry in data:
-        entry = _mapping("images", entry, ("show", "label"))
+        entry = _mapping(where, entry, ("show",), optional=("label",))
         check_choice("image to show", entry["show"], SHOWN)
-        shown.append(ShownImage(show=entry["show"], label=_text("images: label", entry["label"])))
+        label = _text(f"{where}: label", entry["label"]) if "label" in entry else ""
+        shown.append(ShownImage(show=entry["show"], label=label))
     return tuple(shown)
 
 
@@ -193,14 +119,53 @@ def _item_texts(data: Any) -> dict[str, str]:
     return {field: line.strip() for field, line in lines.items()}
 
 
+def _criteria(data: Any) -> tuple[Criterion, ...]:
+    found = {name: _criterion(name, one) for name, one in _mapping("criteria", data).items()}
+    asking = [name for name, one in found.items() if not one.reply_of]
+    for name, one in found.items():
+        if one.reply_of:
+            check_choice(f"criterion under criteria: {name}: reply_of:", one.reply_of, asking)
+            found[name] = replace(one, optional=found[one.reply_of].optional)
+    return tuple(found.values())
+
+
 def _criterion(name: Any, data: Any) -> Criterion:
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"criteria: {name!r} becomes part of a column's name; use small letters, digits and _.")
-    data = _mapping(f"criteria: {name}", data, ("question",), optional=("optional",))
+    where = f"criteria: {name}"
+    if isinstance(data, dict) and "reply_of" in data:
+        return Criterion(
+            name=name, question="", optional=False, reply_of=str(_mapping(where, data, ("reply_of",))["reply_of"])
+        )
+    data = _mapping(where, data, ("question",), optional=("optional", "images"))
     optional = data.get("optional", False)
     if not isinstance(optional, bool):
-        raise UserError(f"criteria: {name}: optional is {optional!r}; use true or false.")
-    return Criterion(name=name, question=_text(f"criteria: {name}: question", data["question"]), optional=optional)
+        raise UserError(f"{where}: optional is {optional!r}; use true or false.")
+    return Criterion(
+        name=name,
+        question=_text(f"{where}: question", data["question"]),
+        optional=optional,
+        images=_images(f"{where}: images", data["images"]) if "images" in data else None,
+    )
+
+
+def _check_replies(criteria: Sequence[Criterion], answer: ReadoutAnswer | GeneratedAnswer) -> None:
+    """Raises UserError unless one answer, or one pattern, reads what every question is answered with."""
+    followers = Counter(one.reply_of for one in criteria if one.reply_of)
+    if isinstance(answer, ReadoutAnswer):
+        if followers:
+            name = next(one.name for one in criteria if one.reply_of)
+            raise UserError(f"criteria: {name}: reply_of: one token answers one criterion. Give it a `question:`.")
+        return
+    groups = re.compile(answer.pattern).groups
+    for one in criteria:
+        numbers = 1 + followers[one.name]
+        if not one.reply_of and groups != numbers:
+            found = f"{groups} group{'s' * (groups != 1)}"
+            wanted = "one, (...), around the number" if numbers == 1 else f"{numbers}, one (...) around each number"
+            raise UserError(
+                f"answer: pattern has {found}; use {wanted} of the reply to {one.name}, and (?:...) elsewhere."
+            )
 
 
 def _answer(data: Any) -> ReadoutAnswer | GeneratedAnswer:
@@ -238,13 +203,9 @@ def _generated(data: Any) -> GeneratedAnswer:
     check_integer("answer: max_new_tokens", data["max_new_tokens"], 1)
     pattern = _text("answer: pattern", data["pattern"])
     try:
-        groups = re.compile(pattern).groups
+        re.compile(pattern)
     except re.error as error:
         raise UserError(f"answer: pattern is no regular expression: {error}.") from error
-    if groups != 1:
-        raise UserError(
-            f"answer: pattern has {groups} groups; use one, (...), around the number, and (?:...) elsewhere."
-        )
     limits = data["range"]
     if not isinstance(limits, list) or len(limits) != 2:
         raise UserError(f"answer: range is {limits!r}; use [lowest, highest].")
@@ -257,23 +218,29 @@ def _generated(data: Any) -> GeneratedAnswer:
     )
 
 
-def _score_of(data: Any, criteria: Sequence[Criterion]) -> tuple[str, ...]:
-    names = _mapping("score", data, ("min",))["min"]
-    if not isinstance(names, list) or not names:
-        raise UserError(f"score: min is {names!r}; use a list of criteria.")
-    for name in names:
-        check_choice("criterion under score:", name, [one.name for one in criteria])
-    optional = [one.name for one in criteria if one.optional and one.name in names]
+def _score(data: Any, criteria: Sequence[Criterion]) -> Combination:
+    combination = _combination("score", data, [one.name for one in criteria])
+    optional = [one.name for one in criteria if one.optional and one.name in combination.criteria]
     if optional:
         raise UserError(
             f"score: {', '.join(optional)} is optional, so it may be unasked. Take it out of one of the two."
         )
-    return tuple(names)
+    return combination
 
 
-def rescaled(value: float, low: float, high: float) -> float:
-    """`value` of low..high on the scale of all scores, 0..10."""
-    return SCALE[0] + (value - low) / (high - low) * (SCALE[1] - SCALE[0])
+def _combination(where: str, data: Any, known: Sequence[str]) -> Combination:
+    entries = _mapping(where, data, optional=COMBINATIONS)
+    if len(entries) != 1:
+        raise UserError(f"{where} has both {' and '.join(entries)}; use one, or put one into the list of the other.")
+    ((how, listed),) = entries.items()
+    if not isinstance(listed, list) or not listed:
+        raise UserError(f"{where}: {how} is {listed!r}; use a list of criteria.")
+    parts: list[str | Combination] = []
+    for entry in listed:
+        if not isinstance(entry, dict):
+            check_choice(f"criterion under {where}:", entry, known)
+        parts.append(_combination(f"{where}: {how}", entry, known) if isinstance(entry, dict) else entry)
+    return Combination(how=how, parts=tuple(parts))
 
 
 def _text(where: str, value: Any) -> str:

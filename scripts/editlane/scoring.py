@@ -11,11 +11,20 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL.Image import Image
 
-from editlane.protocols import GeneratedAnswer, ReadoutAnswer, ScoringProtocol, load_protocol, rescaled
+from editlane.protocols import load_protocol
+from editlane.scoring_protocol import (
+    Combination,
+    Criterion,
+    GeneratedAnswer,
+    ReadoutAnswer,
+    ScoringProtocol,
+    ShownImage,
+    rescaled,
+)
 from editlane.types import Item, Question, Readout, State
 
 __all__ = [
@@ -24,26 +33,36 @@ __all__ = [
     "load_protocol",
     "questions",
     "score_readouts",
-    "score_reply",
+    "score_replies",
 ]
 
 
 def questions(
     protocol: ScoringProtocol, item: Item, source: Image, edited: Image, criteria: Sequence[str]
 ) -> dict[str, Question]:
-    """One question per criterion about one edit; they differ only in their last part.
+    """The questions about one edit, by the criterion that has the question (see ScoringProtocol.questions_for).
 
     The order lets a model reuse what questions have in common: the system text with the rubric (equal for a category),
     the images after their labels, the item's own texts (equal for an item), the criterion's question.
     """
     system = system_text(protocol, item.category)
-    shared: list[str | Image] = []
-    for number, shown in enumerate(protocol.images):
-        shared.append(f"{shown.label}\n" if number == 0 else f"\n{shown.label}\n")
-        shared.append(source if shown.show == "source" else edited)
-    shared.append(f"\n\n{item_text(protocol, item)}\n\n")
-    asked = {one.name: one.question for one in protocol.criteria}
-    return {name: Question(system=system, parts=(*shared, asked[name])) for name in criteria}
+    texts = [f"\n\n{item_text(protocol, item)}\n\n"] if protocol.item_texts else []
+    by_name = {one.name: one for one in protocol.criteria}
+    asked = {}
+    for name in protocol.questions_for(criteria):
+        images = _image_parts(by_name[name].images or protocol.images, source, edited)
+        question = by_name[name].question.replace("{instruction}", item.instruction)
+        asked[name] = Question(system=system, parts=(*images, *texts, question))
+    return asked
+
+
+def _image_parts(images: Sequence[ShownImage], source: Image, edited: Image) -> list[str | Image]:
+    parts: list[str | Image] = []
+    for number, shown in enumerate(images):
+        if shown.label:
+            parts.append(f"{shown.label}\n" if number == 0 else f"\n{shown.label}\n")
+        parts.append(source if shown.show == "source" else edited)
+    return parts
 
 
 def system_text(protocol: ScoringProtocol, category: str) -> str:
@@ -71,11 +90,23 @@ def category_fingerprint(protocol: ScoringProtocol, category: str) -> str:
         "system": system_text(protocol, category),
         "images": [asdict(shown) for shown in protocol.images],
         "item": list(protocol.item_texts.items()),
-        "criteria": [asdict(criterion) for criterion in protocol.criteria],
+        "criteria": [_criterion_parts(criterion) for criterion in protocol.criteria],
         "answer": asdict(protocol.answer),
-        "score_of": protocol.score_of,
+        "score_of": _combination_parts(protocol.score),
     }
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
+
+
+def _criterion_parts(criterion: Criterion) -> dict[str, Any]:
+    """Without what is not set, so that scores of protocols that never set it keep their keys."""
+    return {name: value for name, value in asdict(criterion).items() if value is not None}
+
+
+def _combination_parts(combination: Combination) -> Any:
+    """As in the file, but a `min` of criteria is its list alone, as in the keys of older scores."""
+    parts = [part if isinstance(part, str) else _combination_parts(part) for part in combination.parts]
+    plain = combination.how == "min" and all(isinstance(part, str) for part in parts)
+    return parts if plain else {combination.how: parts}
 
 
 def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -> dict[str, Any]:
@@ -83,15 +114,15 @@ def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -
 
     Per criterion: `score_` is the expectation of the answers' values (0..10), `mode_` the most likely legal answer,
     `entropy_` that of the distribution over legal answers in nats (0 certain, log of their number at most), `mass_` the
-    share of the full distribution on them. The row's `score` is the lowest score of the protocol's `score: min:`
-    criteria; its `entropy` is their highest and its `mass` their lowest. `reply` is the modes in words.
+    share of the full distribution on them. The row's `score` is what the protocol's `score:` makes of its criteria; its
+    `entropy` is their highest and its `mass` their lowest. `reply` is the modes in words.
 
     With too little mass in one of these the state is `judge_unreadable` (error_kind `mass`): all scores are null,
     modes, entropies and masses stay for diagnosis. An optional criterion with too little mass is null by itself.
     With a number that is not finite the state is `judge_failed` (`nonfinite`).
     """
     answer = protocol.answer
-    assert isinstance(answer, ReadoutAnswer), "this protocol generates a reply; use score_reply"
+    assert isinstance(answer, ReadoutAnswer), "this protocol generates a reply; use score_replies"
     broken = [name for name, readout in readouts.items() if not _is_finite(readout)]
     if broken:
         error = f"the judge's probabilities for {', '.join(broken)} are not finite"
@@ -101,56 +132,84 @@ def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -
         columns[f"mode_{name}"] = _mode(answer, readout)
         columns[f"entropy_{name}"] = round(_entropy(readout), 4)
         columns[f"mass_{name}"] = round(readout.mass, 6)
-    columns["entropy"] = max(columns[f"entropy_{name}"] for name in protocol.score_of)
-    columns["mass"] = min(columns[f"mass_{name}"] for name in protocol.score_of)
+    decisive = protocol.score.criteria
+    columns["entropy"] = max(columns[f"entropy_{name}"] for name in decisive)
+    columns["mass"] = min(columns[f"mass_{name}"] for name in decisive)
     silent = {name for name, readout in readouts.items() if readout.mass < answer.min_mass}
-    if silent & set(protocol.score_of):
-        low = [f"{name} {readouts[name].mass:.3g}" for name in protocol.score_of if name in silent]
+    if silent & set(decisive):
+        low = [f"{name} {readouts[name].mass:.3g}" for name in decisive if name in silent]
         error = f"too little probability on legal answers: {', '.join(low)}; the protocol asks for {answer.min_mass:g}"
         columns |= dict.fromkeys(f"score_{name}" for name in readouts)
         return columns | _without_score(State.JUDGE_UNREADABLE, "mass", error)
-    for name, readout in readouts.items():
-        columns[f"score_{name}"] = None if name in silent else _expectation(answer, readout)
-    return columns | {
-        "state": str(State.SCORED),
-        "error_kind": None,
-        "error": None,
-        "score": min(columns[f"score_{name}"] for name in protocol.score_of),
-        "reply": ", ".join(f"{name} {columns[f'mode_{name}']}" for name in readouts),
-    }
+    scores = {name: _expectation(answer, readout) for name, readout in readouts.items() if name not in silent}
+    reply = ", ".join(f"{name} {columns[f'mode_{name}']}" for name in readouts)
+    return columns | _scored(protocol, scores, list(readouts)) | {"reply": reply}
 
 
-def score_reply(protocol: ScoringProtocol, reply: str) -> dict[str, Any]:
-    """The score columns of one edit from a generated reply, which is kept whole.
+def score_replies(protocol: ScoringProtocol, replies: Mapping[str, str]) -> dict[str, Any]:
+    """The score columns of one edit from a generated reply per question; `reply` keeps them whole.
 
-    `judge_unreadable` where the reply has no legal number (error_kind `no_number`), one outside of the range
-    (`out_of_range`), or two different ones (`contradiction`).
+    `judge_unreadable` where a reply that the score needs has no legal numbers (error_kind `no_number`), one outside of
+    the range (`out_of_range`), or two different answers (`contradiction`); all scores are null then. Criteria that the
+    score does not need are null by themselves.
     """
     answer = protocol.answer
     assert isinstance(answer, GeneratedAnswer), "this protocol reads probabilities; use score_readouts"
-    try:
-        numbers = {float(found) for found in re.findall(answer.pattern, reply)}
-    except ValueError:  # a protocol's pattern may match more than numbers
-        numbers = set()
-    listed = ", ".join(f"{number:g}" for number in sorted(numbers))
-    if not numbers:
-        columns = _without_score(State.JUDGE_UNREADABLE, "no_number", "the reply holds no score")
-    elif not all(answer.low <= number <= answer.high for number in numbers):  # also catches nan
-        error = f"the reply's score {listed} is outside of {answer.low:g}..{answer.high:g}"
-        columns = _without_score(State.JUDGE_UNREADABLE, "out_of_range", error)
-    elif len(numbers) > 1:
-        columns = _without_score(State.JUDGE_UNREADABLE, "contradiction", f"the reply holds several scores: {listed}")
+    answered = protocol.questions_for(list(replies))
+    found = {name: _numbers(answer, reply) for name, reply in replies.items()}
+    unread = {name: why for name, why in found.items() if isinstance(why, _Unread)}
+    decisive = [name for name in unread if set(answered[name]) & set(protocol.score.criteria)]
+    if decisive:
+        error = "; ".join(_about(answered, name) + unread[name].error for name in decisive)
+        columns = _without_score(State.JUDGE_UNREADABLE, unread[decisive[0]].kind, error)
     else:
-        score = round(rescaled(numbers.pop(), answer.low, answer.high), 4)
-        (name,) = protocol.score_of
-        columns = {
-            "state": str(State.SCORED),
-            "error_kind": None,
-            "error": None,
-            "score": score,
-            f"score_{name}": score,
+        scores = {
+            criterion: round(rescaled(number, answer.low, answer.high), 4)
+            for name, numbers in found.items()
+            if not isinstance(numbers, _Unread)
+            for criterion, number in zip(answered[name], numbers, strict=True)
         }
-    return columns | {"reply": reply}
+        columns = _scored(protocol, scores, [criterion for name in replies for criterion in answered[name]])
+    return columns | {"reply": "\n\n".join(_about(answered, name) + reply for name, reply in replies.items())}
+
+
+class _Unread(NamedTuple):
+    """Why a reply has no legal numbers."""
+
+    kind: str
+    error: str
+
+
+def _numbers(answer: GeneratedAnswer, reply: str) -> list[float] | _Unread:
+    """The numbers of a reply, in its order."""
+    try:
+        answers = {tuple(map(float, match.groups())) for match in re.finditer(answer.pattern, reply)}
+    except (TypeError, ValueError):  # a protocol's pattern may match more than numbers, or leave a group out
+        answers = set()
+    listed = ", ".join(" and ".join(f"{number:g}" for number in numbers) for numbers in sorted(answers))
+    if not answers:
+        return _Unread("no_number", "the reply holds no score")
+    if not all(answer.low <= number <= answer.high for numbers in answers for number in numbers):  # also catches nan
+        return _Unread("out_of_range", f"the reply's score {listed} is outside of {answer.low:g}..{answer.high:g}")
+    if len(answers) > 1:
+        return _Unread("contradiction", f"the reply holds several scores: {listed}")
+    return list(answers.pop())
+
+
+def _about(answered: Mapping[str, Sequence[str]], name: str) -> str:
+    """Which of several replies, or nothing where there is one."""
+    return f"{', '.join(answered[name])}: " if len(answered) > 1 else ""
+
+
+def _scored(protocol: ScoringProtocol, scores: Mapping[str, float], asked: Sequence[str]) -> dict[str, Any]:
+    """The columns of a scored row; a criterion that was asked but not answered is null."""
+    return {
+        "state": str(State.SCORED),
+        "error_kind": None,
+        "error": None,
+        "score": round(protocol.score.of(scores), 4),
+        **{f"score_{name}": scores.get(name) for name in asked},
+    }
 
 
 def _without_score(state: State, kind: str, error: str) -> dict[str, Any]:

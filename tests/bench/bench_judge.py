@@ -59,11 +59,11 @@ def main() -> None:
 
     def generate() -> None:
         for one in legacy_questions:
-            judge.generate(judge.prepare([one["overall"]]), args.tokens)
+            judge.generate(judge.prepare([one["overall"]]), args.tokens, [0])
 
     def generate_rubric() -> None:
         for one in rubric_questions:
-            judge.generate(judge.prepare([one["category"]]), args.tokens)
+            judge.generate(judge.prepare([one["category"]]), args.tokens, [0])
 
     ways = {
         f"read-out, 2 criteria, batches of {args.batch_size}": read_out,

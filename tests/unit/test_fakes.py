@@ -1,22 +1,27 @@
 """The fake editor, the fake judge and the editor of given edits: they decide by content and misbehave when told to."""
 
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import skimage.data
 from PIL import Image
 
 from editlane.editors.fake import FakeEditor
 from editlane.editors.given import GivenEditor
 from editlane.errors import EditFailed, EditRefused, JudgeFailed, UnknownName, UserError
-from editlane.fakes import chance
+from editlane.fakes import chance, is_signed, is_signed_for
 from editlane.judges.fake import MASS, SILENCE, FakeJudge
+from editlane.protocols import load_protocol
+from editlane.scoring import questions, score_readouts, score_replies
 from editlane.types import EditRequest, Item, Question
 
 DIGITS = [str(digit) for digit in range(10)]
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
 
 
 def item(number=0, instruction="把杯子移到桌上", **changes):
@@ -49,7 +54,13 @@ def judge(**params):
 
 def question(edited=(200, 10, 10), instruction="turn the sky red", source=(10, 10, 200), criterion="Answer:"):
     images = [Image.new("RGB", (20, 10), colour) for colour in (source, edited)]
+    for image in images:
+        image.putpixel((19, 9), (255, 255, 255))  # or it would be blank
     return Question(system="物理", parts=("source:", images[0], "edited:", images[1], instruction, criterion))
+
+
+def replies(a_judge, *questions, seed=1):
+    return a_judge.generate(questions, 10, [seed] * len(questions))
 
 
 def expectation(readout):
@@ -71,6 +82,17 @@ def test_an_edit_depends_on_seed_and_instruction_only():
     assert editor().edit(request(item(5))).image.tobytes() == pixels
     assert editor().edit(request(item(), seed=2)).image.tobytes() != pixels
     assert editor().edit(request(item(instruction="让天下雨"))).image.tobytes() != pixels
+
+
+def test_an_edit_is_signed_for_its_instruction_and_survives_as_png(tmp_path):
+    editor().edit(request(item(instruction="第一行：把杯子\n移到桌上"))).image.save(tmp_path / "e.png")
+    edited = Image.open(tmp_path / "e.png")
+    assert is_signed(edited)
+    assert is_signed_for(edited, ["x", "Source: a cup.\nInstruction to the model: 第一行：把杯子\n移到桌上\nHard: yes"])
+    assert is_signed_for(edited, ["第一行：把杯子\n移到桌上"])
+    assert not is_signed_for(edited, ["Instruction: 第一行：把杯子", "移到桌上", ""])
+    assert not is_signed(request(item()).source)
+    assert not is_signed(editor().edit(request(item(), source=Image.new("RGB", (7, 60)))).image)  # no room
 
 
 def test_an_edit_keeps_the_size_and_always_changes_something():
@@ -152,6 +174,96 @@ def test_a_judge_that_sees_gives_an_unchanged_image_the_lowest_answer():
     assert no.probabilities[1] > 0.8
 
 
+# --- what the controls find
+
+
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
+CONTROLS = {"source_as_edit", "other_instruction", "blank_edit", "swapped"}
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """Real edits by the fake editor and the four controls about them: name -> (item, source, edited) of each item."""
+    photos = [Image.fromarray(getattr(skimage.data, name)()).resize((96, 64)) for name in PHOTOS] * 6
+    items = [item(n, instruction=f"把第 {n} 个: 物体涂成红色", rationale="The shadow: it stays.") for n in range(24)]
+    pairs = list(zip(items, photos, strict=True))
+    edits = [(photo, editor().edit(request(one, seed=1, source=photo)).image) for one, photo in pairs]
+    others = [*items[1:], items[0]]
+    triples = [(one, *pair) for one, pair in zip(items, edits, strict=True)]
+    return {
+        "real": triples,
+        "source_as_edit": [(one, source, source) for one, source, _ in triples],
+        "other_instruction": [(other, *pair) for other, pair in zip(others, edits, strict=True)],
+        "blank_edit": [(one, source, Image.new("RGB", source.size, "white")) for one, source, _ in triples],
+        "swapped": [(one, edited, source) for one, source, edited in triples],
+    }
+
+
+def told_apart(shown, protocol, a_judge):
+    """The controls whose scores lie below those of the real edits: AUC of 0.75 or more."""
+    loaded = load_protocol(PROTOCOLS / f"{protocol}.yaml")
+    scores = {}
+    for name, triples in shown.items():
+        asked = [questions(loaded, *triple, loaded.asked()) for triple in triples]
+        if loaded.answers:
+            read = [a_judge.read_out(list(one.values()), loaded.answers) for one in asked]
+            rows = [score_readouts(loaded, dict(zip(loaded.asked(), one, strict=True))) for one in read]
+        else:
+            rows = [
+                score_replies(loaded, dict(zip(one, replies(a_judge, *one.values()), strict=True))) for one in asked
+            ]
+        scores[name] = [row["score"] for row in rows]
+    return {name for name in CONTROLS if auc(scores["real"], scores[name]) >= 0.75}
+
+
+def auc(above, below):
+    pairs = [(a > b) + (a == b) / 2 for a in above for b in below]
+    return sum(pairs) / len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "behaviour", "found"),
+    [
+        ("rubric", "sees", CONTROLS),
+        ("viescore", "sees", CONTROLS),
+        ("legacy", "sees", {"other_instruction", "blank_edit"}),  # it does not show the source
+        ("rubric", "ignores_instruction", CONTROLS - {"other_instruction"}),
+        ("viescore", "ignores_instruction", CONTROLS - {"other_instruction"}),
+        ("rubric", "ignores_images", set()),
+        ("viescore", "ignores_images", set()),
+        ("rubric", "constant", set()),
+        ("viescore", "constant", set()),
+        ("rubric", "random", set()),
+    ],
+)
+def test_each_behaviour_tells_apart_the_controls_that_it_should(shown, protocol, behaviour, found):
+    assert told_apart(shown, protocol, judge(behaviour=behaviour)) == found
+
+
+def test_an_edit_by_another_editor_is_no_worse_for_having_no_signature():
+    (found,) = judge().read_out([question()], DIGITS)
+    assert expectation(found) > 2
+
+
+# --- noise
+
+
+def test_noise_is_drawn_for_every_seed_and_nothing_else():
+    a_judge = judge(noise=0.05)
+    batch = [question(), question(edited=(9, 9, 9))]
+    assert a_judge.generate(batch, 10, [1, 2]) == a_judge.generate(batch[::-1], 10, [2, 1])[::-1]
+    drawn = [float(a_judge.generate([question()], 10, [seed])[0].removeprefix("Score: ")) for seed in range(200)]
+    (quiet,) = replies(judge(), question())
+    assert statistics.mean(drawn) == pytest.approx(float(quiet.removeprefix("Score: ")), abs=0.15)
+    assert statistics.stdev(drawn) == pytest.approx(0.5, abs=0.08)
+    assert replies(judge(noise=100.0), *[question()] * 9, seed=3) == replies(judge(noise=100.0), question(), seed=3) * 9
+    assert a_judge.read_out(batch, DIGITS) == judge().read_out(batch, DIGITS)
+
+
+def test_only_a_noisy_judge_samples():
+    assert FakeJudge.samples({"noise": 0.1}) and not FakeJudge.samples({}) and not FakeJudge.samples({"noise": 0})
+
+
 @pytest.mark.parametrize(
     ("behaviour", "notices_images", "notices_instruction"),
     [
@@ -164,9 +276,9 @@ def test_a_judge_that_sees_gives_an_unchanged_image_the_lowest_answer():
 )
 def test_behaviours(behaviour, notices_images, notices_instruction):
     a_judge = judge(behaviour=behaviour)
-    base = a_judge.generate([question()], 10)
-    images = [a_judge.generate([question(edited=(1, 2, n))], 10) for n in range(3)]
-    instructions = [a_judge.generate([question(instruction=str(n))], 10) for n in range(3)]
+    base = replies(a_judge, question())
+    images = [replies(a_judge, question(edited=(1, 2, n))) for n in range(3)]
+    instructions = [replies(a_judge, question(instruction=str(n))) for n in range(3)]
     assert any(reply != base for reply in images) is notices_images
     assert any(reply != base for reply in instructions) is notices_instruction
 
@@ -178,8 +290,7 @@ def test_an_item_is_silent_for_all_its_criteria_or_for_none():
         batch = [question(instruction=str(n), criterion=criterion) for criterion in ("category", "instruction")]
         masses = {readout.mass for readout in a_judge.read_out(batch, DIGITS)}
         assert len(masses) == 1
-        replies = {reply == SILENCE for reply in a_judge.generate(batch, 10)}
-        assert replies == {masses != {MASS}}
+        assert {reply == SILENCE for reply in replies(a_judge, *batch)} == {masses != {MASS}}
         silent.append(masses != {MASS})
     assert 8 <= sum(silent) <= 32
 
@@ -207,7 +318,7 @@ import sys
 from PIL import Image
 from editlane.judges.fake import FakeJudge
 from editlane.types import Question
-judge = FakeJudge(model=None, revision=None, params={"kill_switch": sys.argv[1]})
+judge = FakeJudge(model=None, revision=None, params={"kill_switch": sys.argv[1], "behaviour": "random"})
 for n in range(5):
     judge.read_out([Question(system="", parts=(str(n), "?"))], ["0", "1"])
     print(n, flush=True)
@@ -256,6 +367,7 @@ def test_unknown_names_are_refused_with_a_hint(adapter):
         (FakeJudge, {"behaviour": "see"}, "Unknown behaviour 'see'. Did you mean 'sees'"),
         (FakeJudge, {"unreadable_rate": float("nan")}, "unreadable_rate is nan"),
         (FakeJudge, {"optional_criteria": "preservation"}, "use a list"),
+        (FakeJudge, {"noise": -0.1}, "noise is -0.1; use a number of 0 or more"),
         (GivenEditor, {"steps": 3}, "takes none, but has steps"),
     ],
 )

@@ -6,6 +6,7 @@ import math
 import random
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ import torch
 from PIL import Image
 
 from editlane.errors import JudgeFailed, OutOfMemory, UserError
-from editlane.judges.qwen3_vl import Qwen3VLJudge, _load_errors
+from editlane.judges.qwen3_vl import Qwen3VLJudge, _draw_tokens, _load_errors
 from editlane.protocols import load_protocol
-from editlane.scoring import questions, score_readouts, score_reply
+from editlane.scoring import questions, score_readouts, score_replies
 from editlane.types import Item, Question
 
 PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
@@ -64,6 +65,10 @@ def judge(judges):
 
 def read_out(a_judge, asked, answers=DIGITS):
     return a_judge.read_out(a_judge.prepare(asked), answers)
+
+
+def generate(a_judge, asked, tokens, seeds=None):
+    return a_judge.generate(a_judge.prepare(asked), tokens, seeds or [0] * len(asked))
 
 
 def largest_difference(readouts, others):
@@ -125,6 +130,15 @@ def test_the_prompt_is_the_chat_of_the_question(judge):
         "<|im_start|>assistant\n"
     )
     assert text.count("<|image_pad|>") == 2 * 3 * 2  # 96 x 64 pixels, one token per 32 x 32, two images
+
+
+def test_a_question_without_a_system_text_has_none(judge):
+    bare = Question(system="", parts=(picture(1, (32, 32)), picture(2, (32, 32)), "How good?"))
+    text = judge.processor.tokenizer.decode(judge.prepare([bare])["input_ids"][0])
+    image = "<|vision_start|><|image_pad|><|vision_end|>"
+    assert text.replace("<|image_pad|>" * 4, "<|image_pad|>") == (
+        f"<|im_start|>user\n{image}{image}How good?<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def test_padding_is_on_the_left(judge):
@@ -214,19 +228,47 @@ def test_an_item_goes_through_a_shipped_protocol(judge):
 @pytest.mark.parametrize("kind", KINDS)
 def test_batched_replies_equal_single_ones_and_are_never_a_score(judges, kind):
     a_judge, protocol = judges[kind], load_protocol(PROTOCOLS / "legacy.yaml")
-    replies = a_judge.generate(a_judge.prepare(MIXED), 12)
-    assert replies == [a_judge.generate(a_judge.prepare([one]), 12)[0] for one in MIXED]
+    replies = generate(a_judge, MIXED, 12)
+    assert replies == [generate(a_judge, [one], 12)[0] for one in MIXED]
     assert all(replies)
     for reply in replies:
-        columns = score_reply(protocol, reply)
+        columns = score_replies(protocol, {"overall": reply})
         assert (columns["state"], columns["score"], columns["reply"]) == ("judge_unreadable", None, reply)
 
 
 def test_generation_is_greedy_even_where_the_checkpoint_samples(judge, monkeypatch):
-    wanted = judge.generate(judge.prepare(MIXED), 8)
+    wanted = generate(judge, MIXED, 8)
     monkeypatch.setattr(judge.model.generation_config, "do_sample", True)
     monkeypatch.setattr(judge.model.generation_config, "temperature", 100.0)
-    assert judge.generate(judge.prepare(MIXED), 8) == wanted
+    assert generate(judge, MIXED, 8) == wanted
+
+
+def test_a_warm_judge_draws_each_reply_by_its_own_seed(judge, monkeypatch):
+    small = MIXED[0], MIXED[1]
+    (greedy,) = generate(judge, small[:1], 4, seeds=(7,))
+    monkeypatch.setattr(judge, "params", replace(judge.params, temperature=1.5))
+    state = torch.get_rng_state()
+    drawn = generate(judge, small, 4, seeds=(7, 8))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert generate(judge, small[::-1], 4, seeds=(8, 7)) == drawn[::-1]
+    assert generate(judge, small[:1], 4, seeds=(7,)) == drawn[:1]
+    assert len({greedy, drawn[0], *generate(judge, small[:1], 4, seeds=(9,))}) == 3
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_tokens_are_drawn_with_the_probabilities_of_their_temperature(temperature):
+    logits = torch.tensor([1.0, -torch.inf, 0.0, 2.0, -40.0])
+    wanted = (logits / temperature).softmax(-1)
+    left = _draw_tokens(temperature, range(20_000))(None, logits.expand(20_000, -1))
+    assert torch.equal(left.isfinite().sum(-1), torch.ones(20_000, dtype=torch.long))
+    shares = left.argmax(-1).bincount(minlength=5) / 20_000
+    assert shares[1] == 0
+    assert (shares - wanted).abs().max() < 0.012  # over three standard errors
+
+
+def test_only_a_warm_judge_samples():
+    assert Qwen3VLJudge.samples({"temperature": 0.7})
+    assert not Qwen3VLJudge.samples({}) and not Qwen3VLJudge.samples({"temperature": 0})
 
 
 # --- failures
@@ -271,7 +313,7 @@ def test_an_ordinary_failure_is_a_judge_failure_of_the_batch(judge, logits_hook)
         read_out(judge, MIXED)
     assert (failed.value.state, failed.value.kind) == ("judge_failed", "model")
     with pytest.raises(JudgeFailed):
-        judge.generate(judge.prepare(MIXED), 4)
+        generate(judge, MIXED, 4)
 
 
 def test_running_out_of_memory_is_told_apart(judge, logits_hook):
@@ -356,6 +398,8 @@ def test_a_hub_that_is_not_reached_is_the_users_to_mend(monkeypatch):
         ({"dtype": "bf16"}, "Unknown dtype 'bf16'. Did you mean 'bfloat16'"),
         ({"attn_implementation": "flash"}, "Unknown attn_implementation 'flash'"),
         ({"optional_criteria": "preservation"}, "use a list of names"),
+        ({"temperature": -0.5}, "temperature is -0.5; use a number from 0 to 100"),
+        ({"temperature": float("inf")}, "temperature is inf"),
     ],
 )
 def test_bad_params_are_refused_without_loading_a_model(params, message):

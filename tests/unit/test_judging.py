@@ -37,7 +37,7 @@ def make_lane(run_dir: Path, protocol: Path = RUBRIC, **changed: Any) -> JudgeLa
     loaded = load_protocol(protocol)
     settings = {
         "judge": "j", "identity": {"adapter": "x"}, "run_dir": run_dir, "protocol": loaded,
-        "criteria": loaded.asked(),
+        "criteria": loaded.asked(), "samples": 1,
     }  # fmt: skip
     return JudgeLane(**settings | changed)
 
@@ -53,6 +53,8 @@ class Judge:
     errors: dict[int, Exception] = field(default_factory=dict)
     batch_size: int = 4
     batches: list[list[int]] = field(default_factory=list)
+    seeds: list[list[int]] = field(default_factory=list)
+    reply: str = "Score: {}.5"
 
     def prepare(self, questions: Sequence[Question]) -> list[int]:
         images = [[part for part in question.parts if not isinstance(part, str)] for question in questions]
@@ -65,8 +67,17 @@ class Judge:
                 raise self.errors[value]
         return [Readout(probabilities=tuple(float(n == value) for n in range(10)), mass=1.0) for value in batch]
 
-    def generate(self, batch: list[int], max_new_tokens: int) -> list[str]:
-        return [f"Score: {value}.5" for value in batch]
+    @classmethod
+    def samples(cls, params: dict[str, Any]) -> bool:
+        return True
+
+    def generate(self, batch: list[int], max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
+        self.seeds.append(list(seeds))
+        self.batches.append(batch)
+        for value in batch:
+            if value in self.errors:
+                raise self.errors[value]
+        return [self.reply.format(value) for value in batch]
 
 
 def run(lane: JudgeLane, judge: Judge, rows: list[dict], wanted=lambda row: True) -> dict[str, dict]:
@@ -136,6 +147,31 @@ def test_a_generated_protocol_reads_the_reply(tmp_path: Path) -> None:
     found = run(lane, Judge(), [make_row(3, tmp_path)])
     assert found["项-03"]["score"] == 3.5
     assert found["项-03"]["reply"] == "Score: 3.5"
+
+
+def test_two_questions_fill_four_criteria(tmp_path: Path) -> None:
+    lane = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
+    judge = Judge(reply='{{"score": [{}, 9]}}')
+    found = run(lane, judge, [make_row(n, tmp_path) for n in (4, 7)])
+    assert judge.batches == [[4, 7], [4, 7]]
+    new = found["项-07"]
+    assert [new[f"score_{name}"] for name in lane.criteria] == [7, 9, 7, 9]
+    assert new["score"] == 7
+    row = lane.score_row(make_row(7, tmp_path) | {"unchanged": False}, new)
+    assert (row["score_artefacts"], row["mode_artefacts"]) == (9, None)
+
+
+def test_the_seed_of_a_reply_is_its_questions_alone(tmp_path: Path) -> None:
+    """Neither neighbours nor order change it; another repeat and another question of the same edit do."""
+    lane = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
+    rows = [make_row(n, tmp_path) for n in range(3)] + [make_row(0, tmp_path) | {"item_id": "项-09", "repeat": 1}]
+    whole, alone, halved = Judge(), Judge(batch_size=1), Judge({1: JudgeFailed("no", kind="model")})
+    for judge, chosen in ((whole, rows), (alone, rows[::-1]), (halved, rows)):
+        run(lane, judge, chosen)
+    first, second = whole.seeds
+    assert len({*first, *second}) == 8 and min(first) >= 0
+    assert alone.seeds == [[seed] for pair in zip(first[::-1], second[::-1], strict=True) for seed in pair]
+    assert halved.seeds[-2:] == [first[2:], second[2:]]
 
 
 def test_an_item_without_an_edit_hands_its_state_on(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from editlane.errors import UserError
-from editlane.protocols import GeneratedAnswer, ReadoutAnswer, load_protocol
+from editlane.protocols import load_protocol
+from editlane.scoring_protocol import Combination, GeneratedAnswer, ReadoutAnswer, ShownImage
 
 PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
@@ -55,7 +56,7 @@ def test_the_default_protocol():
     assert protocol.answer.values[0] == 0 and protocol.answer.values[9] == 10
     assert protocol.answer.values[3] == pytest.approx(10 / 3)
     assert protocol.max_new_tokens == 1
-    assert protocol.score_of == ("category", "instruction")
+    assert protocol.score == Combination(how="min", parts=("category", "instruction"))
     assert protocol.asked() == ("category", "instruction")
     assert protocol.asked(["preservation"]) == ("category", "instruction", "preservation")
     assert [shown.show for shown in protocol.images] == ["source", "edited"]
@@ -80,6 +81,19 @@ def test_the_legacy_protocol_shows_the_edited_image_only():
     assert protocol.max_new_tokens == 64
 
 
+def test_viescore_asks_two_questions_for_four_scores():
+    protocol = load_protocol(PROTOCOLS / "viescore.yaml")
+    assert protocol.asked() == ("success", "overediting", "naturalness", "artefacts")
+    assert protocol.questions_for(protocol.asked()) == {
+        "success": ("success", "overediting"),
+        "naturalness": ("naturalness", "artefacts"),
+    }
+    assert protocol.score.criteria == protocol.asked()
+    assert (protocol.system, protocol.rubrics, protocol.answers) == ("", {}, ())
+    protocol.check_categories(["subject-add", "物理"])
+    assert "random" in protocol.description and "has no score" in protocol.description
+
+
 def test_a_valid_file_becomes_a_protocol(tmp_path):
     protocol = load(tmp_path, valid())
     assert protocol.answer == ReadoutAnswer(answers=("1", "2", "3"), values=(0.0, 5.0, 10.0), min_mass=0.5)
@@ -89,6 +103,37 @@ def test_a_valid_file_becomes_a_protocol(tmp_path):
         tmp_path, valid() | {"criteria": {"a": {"question": "A?"}}, "answer": GENERATE, "score": {"min": ["a"]}}
     )
     assert generated.answer == GeneratedAnswer(max_new_tokens=8, pattern=r"(\d+)", low=1.0, high=5.0)
+
+
+def two_replies():
+    """The contents of a file with two questions, each of which is answered with two numbers."""
+    data = valid() | {"answer": GENERATE | {"pattern": r"(\d+), (\d+)"}}
+    data["criteria"] = {
+        "a": {"question": "A {instruction}?"},
+        "b": {"question": "B?", "images": [{"show": "edited"}], "optional": True},
+        "b2": {"reply_of": "b"},
+        "a2": {"reply_of": "a"},
+    }
+    data["score"] = {"geometric_mean": ["a", {"min": ["a", "a2"]}]}
+    del data["item"], data["system"], data["rubrics"]
+    return data
+
+
+def test_criteria_that_share_a_reply(tmp_path):
+    protocol = load(tmp_path, two_replies())
+    assert protocol.asked() == ("a", "a2")
+    assert protocol.asked(["b"]) == protocol.asked(["b2"]) == ("a", "b", "b2", "a2")
+    assert protocol.questions_for(("a", "b", "b2", "a2")) == {"a": ("a", "a2"), "b": ("b", "b2")}
+    assert protocol.questions_for(("a", "a2")) == {"a": ("a", "a2")}
+    assert [one.images for one in protocol.criteria][1] == (ShownImage(show="edited", label=""),)
+    assert (protocol.item_texts, protocol.system) == ({}, "")
+
+
+def test_a_combination_of_scores(tmp_path):
+    combination = load(tmp_path, two_replies()).score
+    assert combination.criteria == ("a", "a2")
+    assert combination.of({"a": 9.0, "a2": 4.0}) == 6.0
+    assert combination.of({"a": 9.0, "a2": 0.0}) == 0.0
 
 
 def test_category_names_are_compared_in_nfc(tmp_path):
@@ -149,14 +194,27 @@ def changed(**changes):
         (changed(answer__values=[1, "2", 3]), "use a number"),
         (changed(answer__min_mass=1.1), "min_mass is 1.1; use a number from 0 to 1"),
         (changed(answer__range=[0, 1]), "Unknown key in answer: 'range'"),
-        (changed(answer=GENERATE), "asks one question, not 3"),
         (changed(answer=GENERATE | {"pattern": "("}), "no regular expression"),
-        (changed(answer=GENERATE | {"pattern": r"(\d)(\d)"}), "has 2 groups; use one"),
+        (changed(answer=GENERATE | {"pattern": r"(\d)(\d)"}), "has 2 groups; use one, .* of the reply to a, and"),
+        (two_replies() | {"answer": GENERATE}, "has 1 group; use 2, one .* around each number of the reply to a, and"),
+        (changed(criteria__b={"reply_of": "d"}), "Unknown criterion under criteria: b: reply_of: 'd'"),
+        (changed(criteria__a={"reply_of": "b"}, criteria__b={"reply_of": "a"}), "criteria: a: reply_of: 'b'"),
+        (changed(criteria__b={"reply_of": "a"}), "b: reply_of: one token answers one criterion"),
+        (changed(criteria__b={"reply_of": "a", "question": "B?"}), "Unknown key in criteria: b: 'question'"),
+        (changed(criteria__b__images=[]), "criteria: b: images is empty"),
+        (changed(criteria__b__images=[{"show": "both"}]), "Unknown image to show 'both'"),
+        (changed(images=[{"show": "edited", "label": ""}]), "images: label is ''; use a text"),
+        (changed(system=None), "system is None; use a text"),
         (changed(answer=GENERATE | {"range": [5, 1]}), r"range is \[5, 1\]"),
         (changed(answer=GENERATE | {"max_new_tokens": 0}), "max_new_tokens is 0"),
         (changed(score={"max": ["a"]}), "Unknown key in score: 'max'"),
         (changed(score={"min": ["d"]}), "Unknown criterion under score: 'd'"),
         (changed(score={"min": ["a", "c"]}), "c is optional"),
+        (changed(score={"min": ["a"], "geometric_mean": ["b"]}), "score has both min and geometric_mean; use one"),
+        (changed(score={"geometric_mean": []}), r"score: geometric_mean is \[\]; use a list of criteria"),
+        (changed(score={"geometric_mean": ["a", {"min": ["d"]}]}), "criterion under score: geometric_mean: 'd'"),
+        (changed(score={"min": ["a", {"geometric_mean": ["b", "c"]}]}), "c is optional"),
+        (changed(score={"min": ["a", {"mean": ["b"]}]}), "Unknown key in score: min: 'mean'"),
     ],
 )
 def test_a_bad_file_is_refused(tmp_path, data, message):

@@ -6,6 +6,7 @@ difference:
     PYTHONPATH=scripts python tests/unit/test_scoring.py
 """
 
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from editlane.protocols import Criterion, GeneratedAnswer, ReadoutAnswer, ScoringProtocol, ShownImage, load_protocol
-from editlane.scoring import category_fingerprint, questions, score_readouts, score_reply, system_text
+from editlane.protocols import load_protocol
+from editlane.scoring import category_fingerprint, questions, score_readouts, score_replies, system_text
+from editlane.scoring_protocol import (
+    Combination,
+    Criterion,
+    GeneratedAnswer,
+    ReadoutAnswer,
+    ScoringProtocol,
+    ShownImage,
+)
 from editlane.tables import scores_schema
 from editlane.types import Item, Readout
 
 ROOT = Path(__file__).parents[2]
 PROTOCOLS = ROOT / "resources" / "protocols"
+LEGACY, VIESCORE = (load_protocol(PROTOCOLS / f"{name}.yaml") for name in ("legacy", "viescore"))
 GOLDEN = ROOT / "tests" / "golden"
 SOURCE, EDITED = Image.new("RGB", (4, 3), "red"), Image.new("RGB", (4, 3), "blue")
 
@@ -54,8 +64,9 @@ def small(**changes):
         "item_texts": {"instruction": "Asked: {instruction}", "rationale": "Hard: {rationale}"},
         "criteria": tuple(Criterion(name=n, question=f"{n}?", optional=n == "extra") for n in ("a", "b", "extra")),
         "answer": ReadoutAnswer(answers=("0", "1", "2"), values=(0.0, 5.0, 10.0), min_mass=0.5),
-        "score_of": ("a", "b"),
+        "score": Combination(how="min", parts=("a", "b")),
         "sha256": "0" * 64,
+        "text": "",
     }
     return ScoringProtocol(**(values | changes))
 
@@ -72,14 +83,20 @@ def rendered(protocol, an_item):
     names = {id(SOURCE): "<source image>", id(EDITED): "<edited image>"}
     asked = questions(protocol, an_item, SOURCE, EDITED, [one.name for one in protocol.criteria])
     (system,) = {question.system for question in asked.values()}
-    shared, *others = [question.parts[:-1] for question in asked.values()]
-    assert all(other == shared for other in others)
-    texts = [part if isinstance(part, str) else names[id(part)] for part in shared]
-    last = [f"--- {name} ---\n{question.parts[-1]}\n" for name, question in asked.items()]
-    return f"--- system ---\n{system}\n--- user ---\n{''.join(texts)}{''.join(last)}"
+    prompts = [question.parts[:-1] for question in asked.values()]
+    text = f"--- system ---\n{system}\n" if system else ""
+    for number, (name, question) in enumerate(asked.items()):
+        if number == 0 or prompts[number] != prompts[number - 1]:
+            user = [part if isinstance(part, str) else names[id(part)] for part in prompts[number]]
+            text += f"--- user ---\n{''.join(user)}"
+        text += f"--- {name} ---\n{question.parts[-1]}\n"
+    return text
 
 
-@pytest.mark.parametrize("name", ["rubric", "yesno", "legacy"])
+SHIPPED = ("rubric", "yesno", "legacy", "viescore")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_prompts_of_the_shipped_protocols(name):
     wanted = (GOLDEN / f"prompt_{name}.txt").read_text(encoding="utf-8")
     assert rendered(load_protocol(PROTOCOLS / f"{name}.yaml"), item()) == wanted
@@ -110,6 +127,25 @@ def test_braces_in_an_instruction_stay_as_they_are():
     assert "Asked: {rationale} {0} {rubric}\nHard: The water" in asked["a"].parts[-2]
 
 
+def test_viescore_shows_both_images_with_the_instruction_and_the_edit_alone_without_it():
+    asked = questions(VIESCORE, item(), SOURCE, EDITED, VIESCORE.asked())
+    consistency, quality = asked["success"], asked["naturalness"]
+    assert list(asked) == ["success", "naturalness"]
+    assert consistency.parts[:2] == (SOURCE, EDITED) and quality.parts[:1] == (EDITED,)
+    assert [len(question.parts) for question in asked.values()] == [3, 2]
+    assert consistency.parts[2].endswith("\n\nInstruction: 把桌上的玻璃杯移到地板上")
+    assert not any(text in quality.parts[1] for text in ("玻璃杯", "nstruction", "glass"))
+
+
+def test_a_question_with_its_own_images_has_the_other_texts_of_its_item():
+    own = Criterion(
+        name="a", question="{instruction}? {0}", optional=False, images=(ShownImage(show="edited", label=""),)
+    )
+    asked = questions(small(criteria=(own, *small().criteria[1:])), item(rationale=None), SOURCE, EDITED, ["a", "b"])
+    assert asked["a"].parts == (EDITED, "\n\nAsked: 把桌上的玻璃杯移到地板上\n\n", "把桌上的玻璃杯移到地板上? {0}")
+    assert asked["b"].parts[:4] == ("Before:\n", SOURCE, "\nAfter:\n", EDITED)
+
+
 def test_an_image_that_is_not_shown_is_not_in_the_question():
     protocol = small(images=(ShownImage(show="edited", label="Image:"),))
     parts = questions(protocol, item(), SOURCE, EDITED, ["a"])["a"].parts
@@ -117,6 +153,21 @@ def test_an_image_that_is_not_shown_is_not_in_the_question():
 
 
 # --- fingerprints
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("rubric", "af0397f6155e1445ede18634eb0e17d6e48d4d1b47dd0fe5ea1a7f429b6b0651"),
+        ("yesno", "765c2ae8c3b12b6232f8c94af5094406ec4e721e15617d21dab6f6a1cfddbf04"),
+        ("legacy", "cf7088ea6f9a112c5f14a134184c6bd110477558b0ab7551071cf3ac92878ea9"),
+    ],
+)
+def test_scores_that_are_in_a_journal_stay_found(name, wanted):
+    """Another value here judges everything anew. Right after a changed text, wrong after a changed program."""
+    protocol = load_protocol(PROTOCOLS / f"{name}.yaml")
+    found = "".join(category_fingerprint(protocol, category) for category in protocol.rubrics)
+    assert hashlib.sha256(found.encode()).hexdigest() == wanted
 
 
 def test_one_rubric_changes_one_category_only():
@@ -134,7 +185,11 @@ def test_one_rubric_changes_one_category_only():
         {"criteria": (Criterion(name="a", question="A?", optional=False), *small().criteria[1:])},
         {"answer": replace(small().answer, min_mass=0.4)},
         {"answer": replace(small().answer, values=(10.0, 5.0, 0.0))},
-        {"score_of": ("a",)},
+        {"score": Combination(how="min", parts=("a",))},
+        {"score": Combination(how="geometric_mean", parts=("a", "b"))},
+        {"score": Combination(how="min", parts=(Combination(how="min", parts=("a", "b")),))},
+        {"criteria": (replace(small().criteria[0], images=()), *small().criteria[1:])},
+        {"criteria": (*small().criteria[:2], replace(small().criteria[2], reply_of="a"))},
     ],
 )
 def test_everything_that_decides_a_score_changes_every_category(change):
@@ -234,9 +289,19 @@ def test_every_number_is_in_its_range(weights, mass):
     assert columns["entropy"] >= columns["entropy_a"] and columns["mass"] <= columns["mass_a"]
 
 
+def test_a_readout_can_be_combined_in_other_ways():
+    combined = small(score=Combination(how="geometric_mean", parts=("a", Combination(how="min", parts=("a", "b")))))
+    columns = score_readouts(combined, {"a": readout(0, 0, 1), "b": readout(0.2, 0.8, 0, mass=0.7)})
+    assert (columns["score"], columns["score_a"], columns["score_b"]) == (6.3246, 10, 4)
+    assert (columns["entropy"], columns["mass"]) == (columns["entropy_b"], 0.7)
+
+
 # --- replies
 
-LEGACY = load_protocol(PROTOCOLS / "legacy.yaml")
+
+def score_reply(protocol, reply):
+    (question,) = protocol.questions_for(protocol.asked())
+    return score_replies(protocol, {question: reply})
 
 
 @pytest.mark.parametrize(
@@ -315,7 +380,7 @@ def test_a_reply_without_one_legal_number_has_no_score(reply, kind):
 def test_a_pattern_that_finds_no_number_gives_no_score(pattern):
     protocol = small(
         criteria=small().criteria[:1],
-        score_of=("a",),
+        score=Combination(how="min", parts=("a",)),
         answer=GeneratedAnswer(max_new_tokens=4, pattern=pattern, low=0.0, high=5.0),
     )
     assert score_reply(protocol, "x seven")["error_kind"] == "no_number"
@@ -324,9 +389,86 @@ def test_a_pattern_that_finds_no_number_gives_no_score(pattern):
 
 def test_another_range_is_brought_to_0_to_10():
     answer = GeneratedAnswer(max_new_tokens=4, pattern=r"(\d+)", low=1.0, high=5.0)
-    protocol = small(criteria=small().criteria[:1], score_of=("a",), answer=answer)
+    protocol = small(criteria=small().criteria[:1], score=Combination(how="min", parts=("a",)), answer=answer)
     assert [score_reply(protocol, str(number))["score"] for number in (1, 2, 5)] == [0.0, 2.5, 10.0]
     assert score_reply(protocol, "0")["error_kind"] == "out_of_range"
+
+
+# --- several numbers in a reply, several replies
+
+GOOD = '{"score": [9, 6.5], "reasoning": "Natural, but for the hand."}'
+
+
+def viescore(consistency, quality=GOOD):
+    return score_replies(VIESCORE, {"success": consistency, "naturalness": quality})
+
+
+@pytest.mark.parametrize(
+    ("reply", "success", "overediting"),
+    [
+        ('{\n"score" : [4, 10],\n"reasoning" : "..."\n}', 4, 10),
+        ('```json\n{"score": [7.5, 8], "reasoning": "Score = [7.5, 8] it is."}\n```', 7.5, 8),
+        ('{"reasoning": "A cup, 3 lamps, [a, b].", "score": [10,0]}', 10, 0),
+        ("{'score': [2, 3], 'reasoning': 'I put [9, 9] lamps'}", 2, 3),
+        ("[6, 0]", 6, 0),
+    ],
+)
+def test_a_reply_with_two_numbers_is_two_scores(reply, success, overediting):
+    columns = viescore(reply)
+    score = round(math.sqrt(min(success, overediting) * 6.5), 4)
+    assert columns == {
+        "state": "scored",
+        "error_kind": None,
+        "error": None,
+        "score": score,
+        "score_success": success,
+        "score_overediting": overediting,
+        "score_naturalness": 9,
+        "score_artefacts": 6.5,
+        "reply": f"success, overediting: {reply}\n\nnaturalness, artefacts: {GOOD}",
+    }
+    assert set(columns) <= set(scores_schema(VIESCORE.asked()).names)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ("", "no_number"),
+        ("The edit is good.", "no_number"),
+        ('{"score": [...], "reasoning": "..."}', "no_number"),
+        ('{"score": 7, "reasoning": ""}', "no_number"),
+        ('{"score": [7], "reasoning": ""}', "no_number"),
+        ('{"score": [7, 8, 9], "reasoning": ""}', "no_number"),
+        ('{"score": [7/10, 8/10]}', "no_number"),
+        ('{"score": [11, 3]}', "out_of_range"),
+        ('{"score": [3, -1]}', "out_of_range"),
+        ('{"score": [3, 4]} or rather {"score": [4, 4]}', "contradiction"),
+    ],
+)
+def test_one_unreadable_reply_leaves_the_item_without_a_score(reply, kind):
+    for columns, which in (
+        (viescore(reply), "success, overediting"),
+        (viescore(GOOD, reply), "naturalness, artefacts"),
+    ):
+        assert (columns["state"], columns["error_kind"], columns["score"]) == ("judge_unreadable", kind, None)
+        assert columns["error"].startswith(f"{which}: the reply")
+        assert GOOD in columns["reply"] and f"{which}: {reply}" in columns["reply"]
+        assert not [name for name in columns if name.startswith("score_")]
+
+
+def test_two_unreadable_replies_are_both_named():
+    columns = viescore("no", '{"score": [11, 3]}')
+    assert columns["error_kind"] == "no_number"
+    assert columns["error"] == (
+        "success, overediting: the reply holds no score; "
+        "naturalness, artefacts: the reply's score 11 and 3 is outside of 0..10"
+    )
+
+
+def test_a_reply_that_the_score_does_not_need_is_null_by_itself():
+    answer = GeneratedAnswer(max_new_tokens=4, pattern=r"(\d+)", low=0.0, high=10.0)
+    columns = score_replies(small(answer=answer), {"a": "7", "b": "8", "extra": "none"})
+    assert (columns["state"], columns["score"], columns["score_b"], columns["score_extra"]) == ("scored", 7, 8, None)
 
 
 def test_the_rubric_of_the_category_is_in_the_system_text():
@@ -344,6 +486,6 @@ def test_the_gate_concerns_the_question_about_the_rubric_only():
 
 
 if __name__ == "__main__":
-    for name in ("rubric", "yesno", "legacy"):
+    for name in SHIPPED:
         text = rendered(load_protocol(PROTOCOLS / f"{name}.yaml"), item())
         (GOLDEN / f"prompt_{name}.txt").write_text(text, encoding="utf-8")

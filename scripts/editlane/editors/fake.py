@@ -1,4 +1,4 @@
-"""An editor without a model: it tints the photo and draws a rectangle, and it can misbehave on demand."""
+"""An editor without a model: it tints the photo, draws a rectangle and signs, and it can misbehave on demand."""
 
 import time
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image, ImageColor, ImageDraw
 
 from editlane.errors import EditFailed, EditRefused
-from editlane.fakes import KillSwitch, chance, check_kill_switch, check_seconds, duration
+from editlane.fakes import SIDE, KillSwitch, chance, check_kill_switch, check_seconds, duration, signature
 from editlane.params import check_integer, check_number, read_params
 from editlane.types import Edit, EditRequest
 
@@ -41,7 +41,7 @@ class FakeEditorParams:
 class FakeEditor:
     """The same seed and instruction give the same tint and rectangle on every machine."""
 
-    VERSION = "1"
+    VERSION = "2"
     NEEDS_MODEL = False
     SPEED_PARAMS = frozenset({"seconds", "steps", "kill_switch"})
 
@@ -74,7 +74,11 @@ class FakeEditor:
 
 
 def paint(source: Image.Image, seed: int, instruction: str) -> Image.Image:
-    """The source with a tint and a filled rectangle, both chosen by seed and instruction; same size, RGB."""
+    """The source with a tint and a filled rectangle, both chosen by seed and instruction; same size, RGB.
+
+    The signature of the instruction stands in the top left corner, by which the fake judge knows what was asked for; an
+    image with no room for it stays unsigned.
+    """
     share = [chance(name, str(seed), instruction) for name in ("hue", "left", "top")]
     tint = ImageColor.getrgb(f"hsl({int(share[0] * 360)},80%,50%)")
     image = Image.blend(source, Image.new("RGB", source.size, tint), 0.25)
@@ -82,4 +86,6 @@ def paint(source: Image.Image, seed: int, instruction: str) -> Image.Image:
     left, top = int(share[1] * width * 2 / 3), int(share[2] * height * 2 / 3)
     opposite = tuple(255 - value for value in tint)
     ImageDraw.Draw(image).rectangle((left, top, left + width // 3, top + height // 3), fill=opposite)
+    if min(image.size) >= SIDE:
+        image.paste(signature(instruction))
     return image

@@ -4,19 +4,28 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from PIL.Image import Image
 
 from editlane.errors import JudgeFailed
-from editlane.fakes import KillSwitch, chance, check_kill_switch, check_seconds, duration
+from editlane.fakes import (
+    KillSwitch,
+    chance,
+    check_kill_switch,
+    check_seconds,
+    duration,
+    is_signed,
+    is_signed_for,
+)
 from editlane.params import check_choice, check_integer, check_names_list, check_number, read_params
 from editlane.types import Question, Readout
 
 BEHAVIOURS = ("sees", "constant", "random", "ignores_images", "ignores_instruction")
-"""sees: an unchanged image gets the lowest answer, any other one an answer above it, by a hash of the whole question.
-constant: always the middle. random: by a hash of the whole question, unchanged or not. ignores_images: by a hash of
-the texts. ignores_instruction: by a hash of the images and the criterion (the last part of a question)."""
+"""sees: as `_seen` says, by a hash of the whole question. ignores_instruction: the same, but takes every edit for what
+was asked for, by a hash of the images and the criterion (the first line of a question's last part). constant: always
+the middle. random: by a hash of the whole question. ignores_images: by a hash of the texts."""
 
 MASS = 0.95
 UNREADABLE_MASS = 0.001
@@ -38,6 +47,9 @@ class FakeJudgeParams:
     """Share of items, 0..1, without a legal answer; the item decides, not the order."""
     failure_rate: float = 0.0
     """Share of items that raise JudgeFailed; their whole batch fails, as with a real model."""
+    noise: float = 0.0
+    """What a temperature is to a real judge: the standard deviation, in units of the scale, of each generated number.
+    Read-outs have none."""
     kill_switch: Any = None
     """A file with a number n: the n-th question from then on kills this process (see fakes.KillSwitch)."""
 
@@ -49,13 +61,14 @@ class FakeJudgeParams:
         check_choice("behaviour", self.behaviour, BEHAVIOURS)
         check_number("unreadable_rate", self.unreadable_rate, 0, 1)
         check_number("failure_rate", self.failure_rate, 0, 1)
+        check_number("noise", self.noise, 0)
         check_kill_switch(self.kill_switch)
 
 
 class FakeJudge:
     """Answers questions laid out as scoring.questions does: the criterion is the last part."""
 
-    VERSION = "1"
+    VERSION = "2"
     NEEDS_MODEL = False
     SPEED_PARAMS = frozenset({"batch_size", "seconds", "kill_switch"})
 
@@ -67,6 +80,11 @@ class FakeJudge:
     def check_params(cls, params: Mapping[str, Any]) -> None:
         """Raises UserError for a name or a value that this judge does not take."""
         read_params(FakeJudgeParams, "the fake judge", params)
+
+    @classmethod
+    def samples(cls, params: Mapping[str, Any]) -> bool:
+        """Whether, with these params, the same question again may get another reply."""
+        return read_params(FakeJudgeParams, "the fake judge", params).noise > 0
 
     @property
     def batch_size(self) -> int:
@@ -82,20 +100,37 @@ class FakeJudge:
         ranks = ranked(answers)
         readouts = []
         for question in batch:
-            unreadable, height = self._look(question)
+            unreadable = self._is_unreadable(question)
+            height = height_of(self.params.behaviour, question)
             peak = min(int(height * len(answers)), len(answers) - 1)
             weights = [math.exp(-2.0 * abs(rank - peak)) for rank in ranks]
             probabilities = tuple(weight / sum(weights) for weight in weights)
             readouts.append(Readout(probabilities=probabilities, mass=UNREADABLE_MASS if unreadable else MASS))
         return readouts
 
-    def generate(self, batch: Sequence[Question], max_new_tokens: int) -> list[str]:
-        """`Score: X.XXX` on 0..10, or a reply without a number. Raises JudgeFailed like read_out."""
-        looks = [self._look(question) for question in batch]
-        return [SILENCE if unreadable else f"Score: {10 * height:.3f}" for unreadable, height in looks]
+    def generate(self, batch: Sequence[Question], max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
+        """`Score: X.XXX` on 0..10, or a reply without a number; where the question speaks of a "score" in quotes, two
+        numbers as JSON, as VIEScore wants them. Raises JudgeFailed like read_out."""
+        return [
+            SILENCE if self._is_unreadable(question) else self._reply(question, seed)
+            for question, seed in zip(batch, seeds, strict=True)
+        ]
 
-    def _look(self, question: Question) -> tuple[bool, float]:
-        """Whether the item is unreadable, and how good its edit looks, 0..1."""
+    def _reply(self, question: Question, seed: int) -> str:
+        if '"score"' not in str(question.parts[-1]):
+            return f"Score: {self._number(question, seed)}"
+        first, second = self._number(question, seed), self._number(question, seed, "second")
+        return f'{{"score": [{first}, {second}], "reasoning": "a fake"}}'
+
+    def _number(self, question: Question, seed: int, *salt: str) -> str:
+        height = height_of(self.params.behaviour, question, *salt)
+        if self.params.noise:
+            share = max(chance("noise", str(seed), *salt), 2**-50)  # 0 has no quantile
+            height += self.params.noise * NormalDist().inv_cdf(share)
+        return f"{10 * min(max(height, 0), 1):.3f}"
+
+    def _is_unreadable(self, question: Question) -> bool:
+        """Whether the item has no legal answer; takes its time, and raises JudgeFailed for the items that fail."""
         params = self.params
         item = question.parts[:-1]  # without the criterion: an item fails or stays silent for all its criteria
         self.kill_switch.count()
@@ -104,24 +139,46 @@ class FakeJudge:
             time.sleep(seconds)
         if chance("failure", *item) < params.failure_rate:
             raise JudgeFailed("the fake judge was told to fail on this item", kind="fake")
-        return chance("unreadable", *item) < params.unreadable_rate, height_of(params.behaviour, question)
+        return chance("unreadable", *item) < params.unreadable_rate
 
 
-def height_of(behaviour: str, question: Question) -> float:
-    """How good an edit looks to a judge of this behaviour, 0..1."""
+def height_of(behaviour: str, question: Question, *salt: str) -> float:
+    """How good an edit looks to a judge of this behaviour, 0..1; another `salt`, another number."""
     images = [part for part in question.parts if isinstance(part, Image)]
     texts = [part for part in question.parts if isinstance(part, str)]
     if behaviour == "constant":
         return 0.5
     if behaviour == "ignores_images":
-        return chance(question.system, *texts)
+        return chance(question.system, *texts, *salt)
     if behaviour == "ignores_instruction":
-        return chance(*images, texts[-1])
-    drawn = chance(question.system, *question.parts)
-    if behaviour == "random":
-        return drawn
-    unchanged = len(images) > 1 and images[0].size == images[-1].size and images[0].tobytes() == images[-1].tobytes()
-    return 0.0 if unchanged else 0.3 + 0.7 * drawn
+        return _seen(images, (), chance(*images, texts[-1].split("\n")[0], *salt))
+    drawn = chance(question.system, *question.parts, *salt)
+    return _seen(images, texts, drawn) if behaviour == "sees" else drawn
+
+
+def _seen(images: Sequence[Image], texts: Sequence[str], drawn: float) -> float:
+    """0 for a blank image and for one that equals the source; 0.3..1 for any other, unless the fake editor signed one
+    of the two: 0..0.2 for an edit that is signed for no instruction in the texts, and for one without a signature
+    whose source has one.
+
+    An image alone with one text is asked about without its instruction, so its signature says nothing.
+    """
+    edited = images[-1]
+    if _is_blank(edited) or (len(images) > 1 and _is_same(images[0], edited)):
+        return 0.0
+    if is_signed(edited):
+        wrong = len(images) + len(texts) > 2 and not is_signed_for(edited, texts)
+    else:
+        wrong = is_signed(images[0])
+    return 0.2 * drawn if wrong else 0.3 + 0.7 * drawn
+
+
+def _is_blank(image: Image) -> bool:
+    return image.convert("RGB").getcolors(maxcolors=1) is not None
+
+
+def _is_same(one: Image, other: Image) -> bool:
+    return one.size == other.size and one.tobytes() == other.tobytes()
 
 
 def ranked(answers: Sequence[str]) -> list[int]:

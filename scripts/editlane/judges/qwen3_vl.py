@@ -5,8 +5,9 @@ on the legal answers only. Batches are padded on the left, so the last position 
 """
 
 import logging
+import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from traceback import clear_frames
@@ -16,7 +17,7 @@ from editlane import checkpoints
 from editlane.devices import memory_errors, pick_device, pick_dtype
 from editlane.errors import ItemError, JudgeFailed, UserError
 from editlane.images import fit_within
-from editlane.params import check_choice, check_integer, check_names_list, read_params
+from editlane.params import check_choice, check_integer, check_names_list, check_number, read_params
 from editlane.torchvision_free import drop_video_processors
 from editlane.types import Question, Readout
 
@@ -44,6 +45,8 @@ class Qwen3VLParams:
     attn_implementation: str = "sdpa"
     optional_criteria: Sequence[str] = ()
     """The optional criteria of the protocol that are asked as well."""
+    temperature: float = 0.0
+    """Of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
 
     def __post_init__(self) -> None:
         check_integer("batch_size", self.batch_size, 1)
@@ -52,6 +55,7 @@ class Qwen3VLParams:
             check_choice("dtype", self.dtype, DTYPES)
         check_choice("attn_implementation", self.attn_implementation, ATTENTION)
         check_names_list("optional_criteria", self.optional_criteria)
+        check_number("temperature", self.temperature, 0, 100)
 
 
 class Qwen3VLJudge:
@@ -96,6 +100,11 @@ class Qwen3VLJudge:
         """Raises UserError for a name or a value that this judge does not take. Needs no model library."""
         read_params(Qwen3VLParams, OWNER, params)
 
+    @classmethod
+    def samples(cls, params: Mapping[str, Any]) -> bool:
+        """Whether, with these params, the same question again may get another reply."""
+        return read_params(Qwen3VLParams, OWNER, params).temperature > 0
+
     @property
     def batch_size(self) -> int:
         """How many questions this judge is asked at once."""
@@ -139,10 +148,13 @@ class Qwen3VLJudge:
             masses = logits.softmax(-1)[:, ids].sum(-1).tolist()
         return [Readout(probabilities=tuple(row), mass=mass) for row, mass in zip(probabilities, masses, strict=True)]
 
-    def generate(self, batch: Mapping[str, "torch.Tensor"], max_new_tokens: int) -> list[str]:
-        """Greedy decoding, whatever the checkpoint's own generation settings are. Raises like read_out."""
+    def generate(self, batch: Mapping[str, "torch.Tensor"], max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
+        """Decoding at the params' temperature, whatever the checkpoint's own generation settings are.
+
+        A reply depends on its own seed, not on its neighbours in the batch (but for rounding). Raises like read_out.
+        """
         import torch
-        from transformers import GenerationConfig
+        from transformers import GenerationConfig, LogitsProcessorList
 
         own = self.model.generation_config
         greedy = GenerationConfig(
@@ -151,8 +163,9 @@ class Qwen3VLJudge:
             eos_token_id=own.eos_token_id,
             pad_token_id=self.processor.tokenizer.pad_token_id,
         )
+        drawn = LogitsProcessorList([_draw_tokens(self.params.temperature, seeds)] if self.params.temperature else [])
         with _batch_errors(), torch.inference_mode():
-            tokens = self.model.generate(**self._on_device(batch), generation_config=greedy)
+            tokens = self.model.generate(**self._on_device(batch), generation_config=greedy, logits_processor=drawn)
         replies = tokens[:, batch["input_ids"].shape[1] :]
         return list(self.processor.batch_decode(replies, skip_special_tokens=True))
 
@@ -185,11 +198,31 @@ class Qwen3VLJudge:
             else {"type": "image", "image": fit_within(part, self.params.max_image_side)}
             for part in question.parts
         ]
-        system = [{"type": "text", "text": _plain(question.system)}]
-        return [{"role": "system", "content": system}, {"role": "user", "content": parts}]
+        user = {"role": "user", "content": parts}
+        if not question.system:
+            return [user]
+        return [{"role": "system", "content": [{"type": "text", "text": _plain(question.system)}]}, user]
 
     def _on_device(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+
+def _draw_tokens(temperature: float, seeds: Sequence[int]) -> Callable[..., "torch.Tensor"]:
+    """A step of decoding that leaves one token per row: drawn at this temperature by the row's own seed.
+
+    transformers' own sampling draws for the whole batch, so that a reply would depend on its neighbours.
+    """
+    import torch
+
+    generators = [random.Random(seed) for seed in seeds]
+
+    def draw(input_ids: "torch.Tensor", logits: "torch.Tensor") -> "torch.Tensor":
+        cumulated = (logits.double() / temperature).softmax(-1).cumsum(-1)
+        points = torch.tensor([[one.random()] for one in generators], dtype=torch.double, device=logits.device)
+        chosen = torch.searchsorted(cumulated, points * cumulated[:, -1:], right=True)
+        return torch.full_like(logits, -torch.inf).scatter_(-1, chosen.clamp_(max=logits.shape[-1] - 1), 0.0)
+
+    return draw
 
 
 def _plain(text: str) -> str:
