@@ -19,13 +19,14 @@ from typing import Any
 from PIL.Image import Image
 
 from editlane.errors import ItemError, OutOfMemory, one_line
-from editlane.images import file_sha256, is_unchanged, save_png
+from editlane.images import file_sha256, save_png
 from editlane.journal import Row, content_key
 from editlane.prefetch import prefetched
 from editlane.progress import Heartbeat
 from editlane.recorded import open_recorded
 from editlane.tables import EDIT_FIELDS
 from editlane.types import EDITED, Edit, Editor, EditRequest, Item
+from editlane.unchanged import is_unchanged
 
 log = logging.getLogger(__name__)
 

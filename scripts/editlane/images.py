@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from editlane.errors import SourceUnreadable
 
@@ -24,15 +24,6 @@ MAX_PIXELS = 100_000_000
 PREPROCESSING = "1"
 """Part of every key. Bump when `open_image` or `fit_within` would give other pixels for the same file."""
 
-UNCHANGED_LEVELS = 2
-"""`is_unchanged`, same size: what a channel of a pixel may differ by, in levels of 0..255. Room for rounding only."""
-
-UNCHANGED_TILE_LEVELS = 4.0
-"""`is_unchanged`, other size: the mean absolute difference, in levels of 0..255, that the most different tile may
-reach. Photos resized with another filter than ours reached 3.7. A pale edit, or one small in its tile, stays below.
-"""
-
-_TILES = (16, 16)
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -98,7 +89,7 @@ def _decode(file: IO[bytes], at_least: int | None) -> Image.Image:
     image.load()
     with _quiet():
         orientation = _orientation(image)
-    rgb = _to_rgb(image)
+    rgb = to_rgb(image)
     return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 
@@ -109,7 +100,7 @@ def _open_header(file: IO[bytes]) -> Image.Image:
         raise SourceUnreadable(f"empty or not an image Editlane reads ({', '.join(FORMATS)})") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """A decoded image of any mode as a new RGB image without metadata."""
     if image.mode == "F" or image.mode.startswith("I"):
         image = _to_8_bit(image)
@@ -193,19 +184,3 @@ def fit_within(image: Image.Image, max_side: int) -> Image.Image:
         return image
     width, height = (max(1, round(side * max_side / longer)) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def is_unchanged(source: Image.Image, edited: Image.Image) -> bool:
-    """Whether an edit shows its source again: the same pixels, apart from resizing.
-
-    At the source's size no pixel may differ by more than UNCHANGED_LEVELS. At another size the source is resized and
-    compared tile by tile (16 x 16 tiles), see UNCHANGED_TILE_LEVELS: resizing alone moves single pixels far, so there
-    an edit much smaller than a tile cannot be told from it and counts as unchanged.
-    """
-    source, edited = source.convert("RGB"), edited.convert("RGB")
-    if source.size == edited.size:
-        extrema = np.asarray(ImageChops.difference(source, edited).getextrema())
-        return bool(extrema.max() <= UNCHANGED_LEVELS)
-    difference = ImageChops.difference(source.resize(edited.size, Image.Resampling.LANCZOS), edited)
-    tiles = np.asarray(difference.resize(_TILES, Image.Resampling.BOX), dtype=np.float32).mean(axis=2)
-    return bool(tiles.max() <= UNCHANGED_TILE_LEVELS)

@@ -1,0 +1,251 @@
+"""Copies of a photo that were only saved, resized or shifted are unchanged; edits, small ones too, are not."""
+
+import io
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
+
+from editlane.alignment import align
+from editlane.images import open_image
+from editlane.unchanged import is_unchanged
+
+SHARED = Path(__file__).parents[2] / "../shared/data"
+SAMPLES = pytest.mark.skipif(not SHARED.exists(), reason="the sample photos (../shared/data) are not here")
+PHOTOS = ("astronaut", "camera", "chelsea", "rocket")
+Resampling = Image.Resampling
+Change = Callable[[Image.Image], Image.Image]
+
+
+@cache
+def pairs() -> list[dict[str, str]]:
+    return [json.loads(line) for line in (SHARED / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@cache
+def real(path: str) -> Image.Image:
+    return open_image(SHARED / path)
+
+
+@cache
+def photo(name: str) -> Image.Image:
+    return Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
+
+
+def encoded(image: Image.Image, format: str, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, format, quality=quality)
+    return Image.open(file)
+
+
+def scaled(image: Image.Image, factor: float, filter: Resampling = Resampling.LANCZOS) -> Image.Image:
+    return image.resize((round(image.width * factor), round(image.height * factor)), filter)
+
+
+def rounded(image: Image.Image, step: int) -> Image.Image:
+    return image.resize((image.width // step * step, image.height // step * step), Resampling.BICUBIC)
+
+
+def megapixel(image: Image.Image, step: int) -> Image.Image:
+    """As most editors resize: to about 1 megapixel, both sides a multiple of `step`."""
+    factor = 1024 / (image.width * image.height) ** 0.5
+    size = (round(image.width * factor / step) * step, round(image.height * factor / step) * step)
+    return image.resize(size, Resampling.LANCZOS)
+
+
+def cropped(image: Image.Image, step: int) -> Image.Image:
+    return ImageOps.fit(image, (image.width // step * step, image.height // step * step), centering=(0.5, 0.5))
+
+
+def padded(image: Image.Image, step: int) -> Image.Image:
+    size = (-(-image.width // step) * step, -(-image.height // step) * step)
+    out = Image.new("RGB", size)
+    out.paste(image)
+    return out
+
+
+def shifted(image: Image.Image, x: int, y: int) -> Image.Image:
+    """Moved to the right and down; the edge is repeated where nothing is left."""
+    rows = np.clip(np.arange(image.height) - y, 0, image.height - 1)
+    columns = np.clip(np.arange(image.width) - x, 0, image.width - 1)
+    return Image.fromarray(np.asarray(image.convert("RGB"))[rows][:, columns])
+
+
+def decoded(image: Image.Image) -> Image.Image:
+    """As a VAE gives an image back: slightly blurred, noisy and lighter."""
+    noise = np.random.default_rng(0).normal(1.0, 2.0, (image.height, image.width, 3))
+    pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(0.8)).convert("RGB")) + noise
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+
+
+COPIES: dict[str, Change] = {
+    "the same": lambda image: image.copy(),
+    "JPEG 60": lambda image: encoded(image, "JPEG", 60),
+    "JPEG 95": lambda image: encoded(image, "JPEG", 95),
+    "WebP 60": lambda image: encoded(image, "WEBP", 60),
+    "half": lambda image: scaled(image, 0.5),
+    "three quarters, bilinear": lambda image: scaled(image, 0.75, Resampling.BILINEAR),
+    "one and a half, bicubic": lambda image: scaled(image, 1.5, Resampling.BICUBIC),
+    "squashed to a square": lambda image: image.resize((1024, 1024), Resampling.LANCZOS),
+    "cropped to a square": lambda image: ImageOps.fit(image, (768, 768)),
+    "padded to a square": lambda image: ImageOps.pad(image, (768, 768), color="white"),
+    "stretched to a multiple of 16": lambda image: rounded(image, 16),
+    "cropped to a multiple of 32": lambda image: cropped(image, 32),
+    "padded to a multiple of 32": lambda image: padded(image, 32),
+    "one megapixel": lambda image: megapixel(image, 32),
+    "1 pixel to the right": lambda image: shifted(image, 1, 0),
+    "3 pixels up and to the right": lambda image: shifted(image, 3, -3),
+    "RGBA": lambda image: image.convert("RGBA"),
+    "palette": lambda image: image.quantize(256),
+    "half, JPEG 60, shifted": lambda image: shifted(encoded(scaled(image, 0.5), "JPEG", 60), 1, -2),
+    "one megapixel, VAE, WebP 75, shifted": lambda image: shifted(
+        encoded(decoded(megapixel(image, 16)), "WEBP", 75), -3, 2
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("name", ["astronaut", "rocket"])  # the two that encoders change most
+def test_a_copy_is_unchanged(name: str, kind: str) -> None:
+    source = photo(name)
+    assert is_unchanged(source, COPIES[kind](source))
+
+
+@SAMPLES
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_of_a_real_source_is_unchanged(kind: str) -> None:
+    half = list(COPIES).index(kind) % 2  # every kind with three of the six sources: seconds instead of half a minute
+    for path in sorted({pair["source"] for pair in pairs()})[half::2]:
+        source = real(path)
+        assert is_unchanged(source, COPIES[kind](source)), path
+
+
+@SAMPLES
+def test_every_real_edit_is_changed() -> None:
+    assert len(pairs()) == 15
+    for pair in pairs():
+        assert not is_unchanged(real(pair["source"]), real(pair["edit"])), pair["edit"]
+
+
+def spot(image: Image.Image, x: float, y: float, share: float = 0.03) -> tuple[Image.Image, tuple[int, int, int]]:
+    """A mask of one soft disc of `share` of the area, and its middle and radius."""
+    radius = round((share * image.width * image.height / np.pi) ** 0.5)
+    middle = round(x * image.width), round(y * image.height)
+    mask = Image.new("L", image.size)
+    ImageDraw.Draw(mask).circle(middle, radius, fill=255)
+    return mask.filter(ImageFilter.GaussianBlur(1.5)), (*middle, radius)
+
+
+def recoloured(image: Image.Image, x: float, y: float) -> Image.Image:
+    hsv = np.asarray(image.convert("HSV")).copy()
+    hsv[..., 0] += 85
+    hsv[..., 1] = np.maximum(hsv[..., 1], 100)
+    return Image.composite(Image.fromarray(hsv, "HSV").convert("RGB"), image, spot(image, x, y)[0])
+
+
+def removed(image: Image.Image, x: float, y: float) -> Image.Image:
+    """Another part of the photo in the disc's place."""
+    moved = Image.fromarray(np.roll(np.asarray(image), image.width // 3, axis=1))
+    return Image.composite(moved, image, spot(image, x, y)[0])
+
+
+def written(image: Image.Image, x: float, y: float) -> Image.Image:
+    out = image.copy()
+    draw = ImageDraw.Draw(out)
+    draw.text((x * image.width, y * image.height), "PLANE", fill="red", font_size=image.height // 20)
+    return out
+
+
+@pytest.mark.parametrize("save", [lambda image: image, lambda image: encoded(megapixel(image, 16), "JPEG", 75)])
+@pytest.mark.parametrize("edit", [recoloured, removed, written])
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_small_real_edit_is_changed(name: str, edit: Callable[..., Image.Image], save: Change) -> None:
+    source = photo(name)
+    for x, y in ((0.3, 0.35), (0.6, 0.65)):
+        assert not is_unchanged(source, save(edit(source, x, y)))
+
+
+def warmer(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image) * [1, 0.95, 0.9]).astype(np.uint8))
+
+
+def film_grain(image: Image.Image) -> Image.Image:
+    grain = np.random.default_rng(0).normal(0, 50, (image.height, image.width, 1))
+    return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda image: image.point(lambda level: level * 0.9),
+        lambda image: image.point(lambda level: min(255, level * 1.1)),
+        warmer,
+        lambda image: image.convert("L"),
+        lambda image: image.filter(ImageFilter.GaussianBlur(image.width / 60)),
+        lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        lambda image: image.crop((40, 40, image.width - 40, image.height - 40)).resize(image.size),
+        film_grain,
+    ],
+    ids=["darker", "lighter", "warmer", "black and white", "blurred", "mirrored", "zoomed in", "film grain"],
+)
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_a_change_of_the_whole_picture_is_changed(name: str, edit: Change) -> None:
+    assert not is_unchanged(photo(name), edit(photo(name)))
+
+
+@pytest.mark.parametrize(("diameter", "levels", "unchanged"), [(24, 80, False), (40, 40, False), (6, 20, True)])
+def test_how_small_an_edit_is_seen_in_a_megapixel(diameter: int, levels: int, unchanged: bool) -> None:
+    source = photo("chelsea").resize((1024, 1024))
+    edited = source.copy()
+    colour = tuple(level + levels if level < 128 else level - levels for level in source.getpixel((440, 340)))
+    ImageDraw.Draw(edited).circle((440, 340), diameter / 2, fill=colour)
+    assert is_unchanged(source, edited) is unchanged
+
+
+def test_a_picture_that_was_continued_beyond_its_edges_is_changed_and_one_with_bars_is_not() -> None:
+    whole = photo("coffee")
+    source = whole.crop((100, 0, 500, 400))
+    assert not is_unchanged(source, whole)
+    assert is_unchanged(source, ImageOps.pad(source, (600, 400), color=(12, 34, 56)))
+
+
+def test_transparent_parts_count_as_white() -> None:
+    source = photo("chelsea").convert("RGBA")
+    source.putalpha(spot(photo("chelsea"), 0.5, 0.5, share=0.3)[0])
+    assert is_unchanged(source, Image.alpha_composite(Image.new("RGBA", source.size, "white"), source).convert("RGB"))
+    assert not is_unchanged(source, photo("chelsea"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (16, 16), (2000, 5)])
+def test_tiny_and_narrow_pictures(size: tuple[int, int]) -> None:
+    source = photo("coffee").resize(size)
+    assert is_unchanged(source, source.resize((size[0] * 2, size[1] * 2)))
+    assert not is_unchanged(source, Image.new("RGB", size, "blue"))
+
+
+def test_plain_pictures_are_compared_too() -> None:
+    grey = Image.new("RGB", (300, 200), (128, 128, 128))
+    assert is_unchanged(grey, Image.new("RGB", (200, 300), (129, 128, 127)))
+    assert not is_unchanged(grey, Image.new("RGB", (300, 200), (128, 128, 140)))
+
+
+@pytest.mark.parametrize(
+    ("change", "x", "y"),
+    [
+        (lambda image: image.resize((900, 500)), (1, 0), (1, 0)),
+        (lambda image: shifted(image, 3, -2), (1, -3 / 600), (1, 2 / 400)),
+        (lambda image: ImageOps.fit(image, (500, 500)), (2 / 3, 1 / 6), (1, 0)),
+        (lambda image: ImageOps.pad(image, (600, 600)), (1, 0), (1.5, -0.25)),
+        (lambda image: image.crop((0, 0, 592, 384)), (592 / 600, 0), (384 / 400, 0)),
+    ],
+    ids=["stretched", "shifted", "cropped", "padded", "cropped at right and bottom"],
+)
+def test_align_finds_what_the_editor_did(change: Change, x: tuple[float, float], y: tuple[float, float]) -> None:
+    source = photo("coffee")
+    found = align(source, change(source), 256)
+    assert [(axis.scale, axis.offset) for axis in found] == [pytest.approx(x, abs=5e-4), pytest.approx(y, abs=5e-4)]
