@@ -1,7 +1,8 @@
 """Put together the scores that are done so far, from the journals; also while the lanes are at work.
 
     python scripts/collect_scores.py --run-dir results/demo --items results/demo/items.parquet \\
-        --config "$(cat config.json)" --out results/demo/partial_report/scores.parquet
+        --config "$(cat config.json)" --plan results/demo/plan.parquet \\
+        --out results/demo/partial_report/scores.parquet --controls results/demo/partial_report/controls.parquet
 
 Only what belongs to this config counts: a score made under other settings, of another instruction or of an image that
 has changed is not there yet.
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane import tables
+from editlane.controls import lane_questions
 from editlane.editing import EditLane
 from editlane.identity import edit_lane, editor_provenance, judge_lane, judge_provenance
 from editlane.journal import Row, read_journal
@@ -50,11 +52,15 @@ def main() -> None:
     parser.add_argument(
         "--config", type=json.loads, required=True, help="the run's config as JSON: editors, judges, seed"
     )
+    parser.add_argument("--plan", type=Path, required=True, help="plan.parquet; it may not be there yet")
     parser.add_argument("--out", type=Path, required=True, help="a table like scores.parquet, with rows missing")
+    parser.add_argument("--controls", type=Path, required=True, help="a table like controls.parquet, with rows missing")
     args = parser.parse_args()
 
     items = tables.read_items(args.items)
+    plan = tables.read_rows(args.plan) if args.plan.exists() else []
     rows: list[Row] = []
+    controls: list[Row] = []
     criteria: dict[str, None] = {}
     source: dict[str, Any] = {"dataset": tables.read_provenance(args.items), "editors": {}, "judges": {}}
     for editor, settings in args.config["editors"].items():
@@ -67,7 +73,10 @@ def main() -> None:
             source["judges"] |= judge_provenance(lane, options_of(judging))
             criteria |= dict.fromkeys(lane.criteria)
             rows += finished_scores(lane, editor, edits)
+            asked = lane_questions(plan, edits, editor, 0, lane.samples)
+            controls += finished_scores(lane, editor, asked)
     tables.write_table(args.out, rows, tables.scores_schema(list(criteria)), provenance=source)
+    tables.write_table(args.controls, controls, tables.controls_schema(list(criteria)), provenance=source)
     log.info("%d rows are done", len(rows))
 
 

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from editlane import tables
-from editlane.merging import merge
+from editlane.merging import criteria_of, merge, provenance_of, score_cells
 from editlane.step import run_step
 
 log = logging.getLogger(__name__)
@@ -28,11 +28,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="scores.parquet")
     args = parser.parse_args()
 
-    paths = tables.scores_paths(args.run_dir, args.editors, args.judges, args.categories, args.lanes)
-    merged = merge(paths, tables.read_items(args.items), args.editors, args.judges)
-    provenance = merged.provenance | {"dataset": tables.read_provenance(args.items)}
-    tables.write_table(args.out, merged.rows, tables.scores_schema(merged.criteria), provenance=provenance)
-    log.info("%d rows", len(merged.rows))
+    cells = score_cells(args.run_dir, args.editors, args.judges, args.categories, args.lanes)
+    paths = [path for cell in cells for path in cell.paths]
+    schema = tables.scores_schema(criteria_of(paths))
+    item_ids = tables.read_arrow(args.items)["item_id"].to_pylist()
+    provenance = provenance_of(paths) | {"dataset": tables.read_provenance(args.items)}
+    count = tables.write_parts(args.out, merge(cells, item_ids, schema), schema, provenance=provenance)
+    log.info("%d rows", count)
 
 
 if __name__ == "__main__":

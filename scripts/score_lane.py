@@ -2,8 +2,8 @@
 
     python scripts/gpulease.py -- python scripts/score_lane.py --run-dir results/demo --editor fake --judge fake \\
         --adapter fake --protocol resources/protocols/rubric.yaml --lane 0 \\
-        --edits results/demo/fake/edits/物理/lane0.parquet \\
-        --scores results/demo/fake/scores/fake/物理/lane0.parquet
+        --edits results/demo/fake/edits/物理/lane0.parquet --scores results/demo/fake/scores/fake/物理/lane0.parquet \\
+        --plan results/demo/plan.parquet --controls results/demo/fake/controls/fake/lane0.parquet
 
 Takes any number of edits tables and writes one scores table for each.
 """
@@ -13,6 +13,7 @@ import logging
 from pathlib import Path
 
 from editlane import registry, tables
+from editlane.controls import lane_questions
 from editlane.identity import judge_lane, judge_provenance
 from editlane.journal import DEATHS, Journal, Row
 from editlane.judging import JudgeLane, cut_batches, is_judgeable, score_batches
@@ -34,6 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--lane", type=int, required=True)
     parser.add_argument("--edits", type=Path, nargs="+", required=True, help="one table per category")
     parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one output per table, in the same order")
+    parser.add_argument("--plan", type=Path, required=True, help="which controls are asked, too")
+    parser.add_argument("--controls", type=Path, required=True, help="the output for them")
     args = parser.parse_args()
     if len(args.edits) != len(args.scores):
         parser.error(
@@ -43,46 +46,47 @@ def parse_args() -> argparse.Namespace:
 
 
 def score_missing(
-    lane: JudgeLane, edits: list[Row], journal: Journal, args: argparse.Namespace, lifeline: Lifeline
+    lane: JudgeLane, lists: list[list[Row]], journal: Journal, args: argparse.Namespace, lifeline: Lifeline
 ) -> dict[str, Row]:
-    """The score columns of every edit; the judge is loaded only if the journal lacks some."""
-    keys = {row["item_id"]: lane.key(row) for row in edits}
+    """The score columns of every row of the lists, by key; the judge is loaded only if the journal lacks some."""
+    missing = {lane.key(row): row for rows in reversed(lists) for row in reversed(rows)}
+    keys = {id(row): key for key, row in missing.items()}  # of two equal questions the first is asked
     done, deaths = journal.finished.rows, journal.finished.deaths
-    scored = {item_id: done[key] for item_id, key in keys.items() if key in done}
-    log.info("%s lane %d: %d edits, %d of them in the journal", args.judge, args.lane, len(edits), len(scored))
+    scored = {key: done[key] for key in missing if key in done}
+    log.info("%s lane %d: %d questions, %d of them in the journal", args.judge, args.lane, len(missing), len(scored))
 
     def finished(batch: list[tuple[Row, Row]]) -> None:
-        journal.finish({keys[row["item_id"]]: new for row, new in batch})
-        scored.update({row["item_id"]: new for row, new in batch})
+        new = {keys[id(row)]: columns for row, columns in batch}
+        journal.finish(new)
+        scored.update(new)
 
-    def died(row: Row, times: int) -> bool:
-        return deaths[keys[row["item_id"]]] >= times
-
-    finished([(row, lane.crashed(row)) for row in edits if row["item_id"] not in scored and died(row, DEATHS)])
-    missing = len(edits) - len(scored)
-    if not missing:
+    finished([(row, lane.crashed(row)) for key, row in missing.items() if key not in scored and deaths[key] >= DEATHS])
+    if len(scored) == len(missing):
         return scored
     options = read_adapter_flags(args)
     judge = registry.build("judge", options.pop("adapter"), registry.JUDGES, **options)
     device = device_label(judge)
     path = lane.run_dir / f"logs/score_lane/{args.editor}/{args.judge}/lane{args.lane}.heartbeat.json"
     labels = {"stage": "score", "editor": args.editor, "name": args.judge, "lane": args.lane}
+    # what killed its batch all but once is asked alone, so that the others of its batch get their scores
+    batches = [
+        batch
+        for rows in lists
+        for batch in cut_batches(
+            rows,
+            judge.batch_size,
+            wanted=lambda row: id(row) in keys and keys[id(row)] not in scored,
+            alone=lambda row: deaths[keys[id(row)]] >= DEATHS - 1,
+        )
+    ]
     score_batches(
         lane,
         judge,
-        # what killed its batch all but once is asked alone, so that the others of its batch get their scores
-        list(
-            cut_batches(
-                edits,
-                judge.batch_size,
-                wanted=lambda row: row["item_id"] not in scored,
-                alone=lambda row: died(row, DEATHS - 1),
-            )
-        ),
+        batches,
         device=device,
         check=lifeline.check,
-        heartbeat=Heartbeat(path, device=device, total=missing, **labels),
-        begin=lambda rows: journal.begin([keys[row["item_id"]] for row in rows]),
+        heartbeat=Heartbeat(path, device=device, total=len(missing) - len(scored), **labels),
+        begin=lambda rows: journal.begin([keys[id(row)] for row in rows]),
         finished=finished,
     )
     return scored
@@ -94,14 +98,19 @@ def main() -> None:
     options = read_adapter_flags(args)
     lane = judge_lane(args.run_dir, args.judge, load_protocol(args.protocol), options)
     shards = [tables.read_rows(path, tables.EDITS.names) for path in args.edits]
+    plan = tables.read_rows(args.plan, tables.PLAN.names)
+    edits = [row for shard in shards for row in shard]
+    controls = lane_questions(plan, edits, args.editor, args.lane, lane.samples)
     with Journal(args.run_dir / "journal/score" / args.editor / args.judge, f"lane{args.lane}") as journal:
-        judgeable = [row for shard in shards for row in shard if is_judgeable(row)]
-        scored = score_missing(lane, judgeable, journal, args, lifeline)
+        asked = [list(filter(is_judgeable, rows)) for rows in (edits, controls)]
+        scored = score_missing(lane, asked, journal, args, lifeline)
         about = {"judge": judge_provenance(lane, options)}
-        for edits, path, shard in zip(args.edits, args.scores, shards, strict=True):
-            table = [lane.score_row(row, scored.get(row["item_id"])) for row in shard]
-            source = tables.read_provenance(edits) | about
-            tables.write_table(path, table, tables.scores_schema(lane.criteria), provenance=source)
+        outputs = [*zip(args.scores, shards, strict=True), (args.controls, controls)]
+        for path, rows in outputs:
+            table = [lane.score_row(row, scored[lane.key(row)] if is_judgeable(row) else None) for row in rows]
+            schema = tables.controls_schema if rows is controls else tables.scores_schema
+            source = tables.read_provenance(args.edits[0]) | about
+            tables.write_table(path, table, schema(lane.criteria), provenance=source)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from editlane.checkpoints import check_checkpoint
-from editlane.datasets import check_categories
+from editlane.datasets.prepare import check_categories
+from editlane.datasets.public_formats import may_be_folder
 from editlane.errors import UnknownName, UserError
 from editlane.registry import EDITORS, JUDGES, adapter_class
 from editlane.scoring import load_protocol
@@ -29,6 +30,9 @@ RESERVED = frozenset(
         "benchmarks",
         "journal",
         "items.parquet",
+        "plan.parquet",
+        "controls.parquet",
+        "preservation.parquet",
         "scores.parquet",
     }
 )
@@ -39,11 +43,12 @@ def check_config(config: Config, schema: Path) -> Config:
     """The configuration with defaults filled in and names in NFC. Raises UserError for the first thing wrong."""
     filled = _with_defaults(config, yaml.safe_load(schema.read_text(encoding="utf-8")))
     filled["dataset"]["categories"] = _categories(filled["dataset"]["categories"])
-    if filled["dataset"]["format"] == "pairs":
+    if _has_edits(filled):
         filled.setdefault("editors", {"given": {"adapter": "given"} | _editor_defaults()})
     if "editors" not in filled:
         raise UserError(
-            f"config: `editors` is missing. Name at least one, or use `dataset: {{format: pairs}}`. {_HELP}"
+            "config: `editors` is missing. Name at least one, or judge given edits with `dataset: {format: pairs}` or "
+            f"`dataset: {{edited_dir: ...}}`. {_HELP}"
         )
     _check_files(filled)
     for kind, known in (("editor", EDITORS), ("judge", JUDGES)):
@@ -51,6 +56,10 @@ def check_config(config: Config, schema: Path) -> Config:
             _check_adapter(kind, name, settings, known)
     _check_names(filled)
     return filled
+
+
+def _has_edits(config: Config) -> bool:
+    return config["dataset"]["format"] == "pairs" or config["dataset"]["edited_dir"] is not None
 
 
 _HELP = "config/README.md describes every key."
@@ -111,8 +120,11 @@ def _categories(names: list[str]) -> list[str]:
 
 def _check_files(config: Config) -> None:
     dataset = Path(config["dataset"]["path"])
-    if not dataset.is_file():
+    if not dataset.is_file() and not (dataset.is_dir() and may_be_folder(config["dataset"]["format"])):
         raise UserError(f"config: dataset.path is {dataset}, which is not a file. {_PATHS}")
+    edited_dir = config["dataset"]["edited_dir"]
+    if edited_dir is not None and not Path(edited_dir).is_dir():
+        raise UserError(f"config: dataset.edited_dir is {edited_dir}, which is not a folder. {_PATHS}")
     for name, judge in config["judges"].items():
         try:
             protocol = load_protocol(Path(judge["protocol"]))
@@ -151,9 +163,15 @@ def _check_names(config: Config) -> None:
     if taken:
         raise UserError(f"config: an editor cannot be called {min(taken)!r}; the run keeps something else there.")
     given = [name for name, editor in config["editors"].items() if editor["adapter"] == "given"]
-    if given and config["dataset"]["format"] != "pairs":
+    if given and not _has_edits(config):
         raise UserError(
-            f"config: editor {given[0]!r} has the adapter 'given', which needs `dataset: {{format: pairs}}`."
+            f"config: editor {given[0]!r} has the adapter 'given', which needs `dataset: {{format: pairs}}` or "
+            "`dataset: {edited_dir: ...}`."
+        )
+    if config["dataset"]["edited_dir"] is not None and not given:
+        raise UserError(
+            "config: dataset.edited_dir is set, but no editor has the adapter 'given', which takes the edits from "
+            "there. Add one, leave `editors` out, or take edited_dir away."
         )
     baseline = config["report"]["baseline"]
     if baseline is not None and baseline not in config["editors"]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from editlane import __version__
 from editlane.checkpoints import is_randomly_initialised, model_fingerprint
+from editlane.controls import SAMPLES
 from editlane.editing import EditLane
 from editlane.images import PREPROCESSING
 from editlane.journal import content_key
@@ -44,7 +45,12 @@ def judge_lane(run_dir: Path, judge: str, protocol: ScoringProtocol, options: di
     """The lane of a judge, like `edit_lane`."""
     parts = identity("judge", JUDGES, **options)
     criteria = protocol.asked(options["params"].get("optional_criteria", ()))
-    return JudgeLane(judge=judge, identity=parts, run_dir=run_dir, protocol=protocol, criteria=criteria)
+    adapter = adapter_class("judge", options["adapter"], JUDGES)
+    sampled = not protocol.answers and adapter.samples(options["params"])
+    samples = SAMPLES if sampled else 1
+    return JudgeLane(
+        judge=judge, identity=parts, run_dir=run_dir, protocol=protocol, criteria=criteria, samples=samples
+    )
 
 
 def _short(parts: dict[str, Any]) -> str:
@@ -58,7 +64,7 @@ def editor_provenance(lane: EditLane, options: dict[str, Any]) -> dict[str, Any]
 
 def judge_provenance(lane: JudgeLane, options: dict[str, Any]) -> dict[str, Any]:
     """What a reader of the report is told about a judge."""
-    protocol = {name: getattr(lane.protocol, name) for name in ("name", "version", "sha256")}
+    protocol = {name: getattr(lane.protocol, name) for name in ("name", "version", "sha256", "text")}
     return {lane.judge: _provenance(lane.identity, **options) | {"protocol": protocol}}
 
 

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from editlane.errors import CRASHED, ItemError, JudgeFailed, OutOfMemory, SourceUnreadable, one_line
 from editlane.journal import Row, content_key
 from editlane.prefetch import prefetched
 from editlane.progress import Heartbeat
 from editlane.recorded import open_recorded
-from editlane.scoring import ScoringProtocol, category_fingerprint, questions, score_readouts, score_reply
-from editlane.tables import scores_schema, to_item
-from editlane.types import EDITED, Judge, Question, State
+from editlane.scoring import ScoringProtocol, category_fingerprint, questions, score_readouts, score_replies
+from editlane.tables import controls_schema, scores_schema, to_item
+from editlane.types import EDITED, Control, Judge, Question, State
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ class JudgeLane:
     run_dir: Path
     protocol: ScoringProtocol
     criteria: tuple[str, ...]
+    samples: int
+    """How often an edit of the repeats is asked again: once where the same question gives the same answer."""
 
     def key(self, row: Row) -> str:
         """The journal key of this edit's score. Holds the text of its own category only."""
@@ -49,6 +53,7 @@ class JudgeLane:
             source=row["source_sha256"],
             edited=row["edited_sha256"],
             text=[row["instruction"], row["description"], row["rationale"]],
+            **({"repeat": row["repeat"]} if row.get("repeat") else {}),
         )
 
     def common(self, row: Row) -> Row:
@@ -63,9 +68,11 @@ class JudgeLane:
         return self.common(row) | handed_on | {"score": None}
 
     def score_row(self, row: Row, scored: Row | None) -> Row:
-        """A whole row of a scores table, from a row of an edits table and, if it has an edit, its score columns."""
+        """A whole row of a scores table, or of a controls table, from a row of an edits table, or a control about one,
+        and, if it has an edit, its score columns."""
         columns = row | (scored if scored is not None else self.unjudged(row))
-        return {name: columns.get(name) for name in scores_schema(self.criteria).names}
+        schema = controls_schema(self.criteria) if "control" in row else scores_schema(self.criteria)
+        return {name: columns.get(name) for name in schema.names}
 
     def crashed(self, row: Row) -> Row:
         """The score columns of an edit on which one process after another died."""
@@ -75,7 +82,10 @@ class JudgeLane:
         """The questions about one edit. Raises JudgeFailed if one of its images is not what was recorded."""
         try:
             source = open_recorded(self.run_dir, row["source_path"], row["source_sha256"])
-            edited = open_recorded(self.run_dir, row["edited_path"], row["edited_sha256"])
+            if row.get("control") == Control.BLANK_EDIT:
+                edited = Image.new("RGB", source.size, "white")
+            else:
+                edited = open_recorded(self.run_dir, row["edited_path"], row["edited_sha256"])
         except SourceUnreadable as error:
             raise JudgeFailed(str(error), kind=error.kind) from error
         return questions(self.protocol, to_item(row), source, edited, self.criteria)
@@ -155,7 +165,7 @@ def _prepare(lane: JudgeLane, judge: Judge, asked: list[Questions]) -> Prepared:
     if not asked:
         return {}
     try:
-        return {name: judge.prepare([entry[name] for entry in asked]) for name in lane.criteria}
+        return {name: judge.prepare([entry[name] for entry in asked]) for name in asked[0]}
     except ItemError as error:
         return error
 
@@ -163,34 +173,46 @@ def _prepare(lane: JudgeLane, judge: Judge, asked: list[Questions]) -> Prepared:
 def judge_batch(lane: JudgeLane, judge: Judge, batch: Batch) -> list[Row]:
     """The score columns of every row of the batch, in order."""
     askable = [entry for entry in batch.asked if not isinstance(entry, ItemError)]
-    answers = iter(answer(lane, judge, askable, batch.prepared))
+    pairs = zip(batch.rows, batch.asked, strict=True)
+    seeds = [_seed(lane, row) for row, entry in pairs if not isinstance(entry, ItemError)]
+    answers = iter(answer(lane, judge, askable, batch.prepared, seeds))
     return [_failed(entry) if isinstance(entry, ItemError) else next(answers) for entry in batch.asked]
 
 
-def answer(lane: JudgeLane, judge: Judge, asked: list[Questions], prepared: Prepared) -> list[Row]:
+def _seed(lane: JudgeLane, row: Row) -> int:
+    """Of a judge that samples its replies: from what is asked, so the same in every batch, and another at a repeat."""
+    return int(lane.key(row)[:12], 16)
+
+
+def answer(
+    lane: JudgeLane, judge: Judge, asked: list[Questions], prepared: Prepared, seeds: Sequence[int]
+) -> list[Row]:
     """Ask the judge; a batch that fails is halved until the edit that fails stands alone, as a row of its own."""
     if not asked:
         return []
     try:
         if isinstance(prepared, ItemError):
             raise prepared
-        return _answer(lane, judge, len(asked), prepared)
+        return _answer(lane, judge, prepared, seeds)
     except ItemError as error:
         if len(asked) == 1:
             return [_failed(error)]
         log.warning("a batch of %d failed (%s); trying halves", len(asked), one_line(error))
     middle = len(asked) // 2
-    halves = (asked[:middle], asked[middle:])
-    return [row for half in halves for row in answer(lane, judge, half, _prepare(lane, judge, half))]
+    halves = ((asked[:middle], seeds[:middle]), (asked[middle:], seeds[middle:]))
+    return [row for half, own in halves for row in answer(lane, judge, half, _prepare(lane, judge, half), own)]
 
 
-def _answer(lane: JudgeLane, judge: Judge, count: int, prepared: dict[str, Any]) -> list[Row]:
+def _answer(lane: JudgeLane, judge: Judge, prepared: dict[str, Any], seeds: Sequence[int]) -> list[Row]:
     protocol = lane.protocol
     if protocol.answers:
-        readouts = {name: judge.read_out(prepared[name], protocol.answers) for name in lane.criteria}
-        return [score_readouts(protocol, {name: readouts[name][i] for name in lane.criteria}) for i in range(count)]
-    (criterion,) = lane.criteria
-    return [score_reply(protocol, reply) for reply in judge.generate(prepared[criterion], protocol.max_new_tokens)]
+        readouts = {name: judge.read_out(batch, protocol.answers) for name, batch in prepared.items()}
+        return [score_readouts(protocol, {name: readouts[name][i] for name in readouts}) for i in range(len(seeds))]
+    replies = {
+        name: judge.generate(batch, protocol.max_new_tokens, [seed + number for seed in seeds])
+        for number, (name, batch) in enumerate(prepared.items())
+    }
+    return [score_replies(protocol, {name: replies[name][i] for name in replies}) for i in range(len(seeds))]
 
 
 def _failed(error: ItemError) -> Row:

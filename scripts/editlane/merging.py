@@ -1,63 +1,106 @@
-"""The scores of all lanes in one table, with nothing lost and nothing doubled."""
+"""The tables of all lanes in one table, with nothing lost and nothing doubled; cell by cell, so that a million rows
+need the memory of one cell."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from editlane import tables
 from editlane.errors import UserError
-from editlane.journal import Row
-from editlane.types import Item
-
-Cell = tuple[str, str, str]
-"""(item_id, editor, judge): one row of the scores table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """All rows in the order of the report."""
+class Cell:
+    """What is to have exactly one row per item: an editor, or an editor and a judge."""
 
-    rows: list[Row]
-    criteria: tuple[str, ...]
-    provenance: dict[str, Any]
+    names: Mapping[str, str]
+    """Column -> the value that all of the cell's rows have there, as {"editor": "a", "judge": "j"}."""
+    paths: Sequence[Path]
+    """The tables of its lanes."""
 
-
-def merge(paths: Sequence[Path], items: Sequence[Item], editors: Sequence[str], judges: Sequence[str]) -> Merged:
-    """Read and check the scores tables. Raises UserError for lost, doubled or unknown rows."""
-    rows = [row for path in paths for row in tables.read_rows(path)]
-    expected = {(item.item_id, editor, judge) for item in items for editor in editors for judge in judges}
-    found = Counter((row["item_id"], row["editor"], row["judge"]) for row in rows)
-    doubled = {cell for cell, count in found.items() if count > 1}
-    lost, unknown = expected - found.keys(), found.keys() - expected
-    for what, cells in (("doubled", doubled), ("not of this run", unknown), ("lost", lost)):
-        if cells:
-            raise UserError(_refusal(what, sorted(cells)))
-    order = {item.item_id: position for position, item in enumerate(items)}
-    rows.sort(key=lambda row: (editors.index(row["editor"]), judges.index(row["judge"]), order[row["item_id"]]))
-    return Merged(rows=rows, criteria=_criteria(paths), provenance=_provenance(paths))
+    @property
+    def label(self) -> str:
+        """As error messages name it: `editor a, judge j`."""
+        return ", ".join(f"{column} {value}" for column, value in self.names.items())
 
 
-def _refusal(what: str, cells: Sequence[Cell]) -> str:
-    first = "; ".join(f"item {item}, editor {editor}, judge {judge}" for item, editor, judge in cells[:3])
+def merge(cells: Sequence[Cell], item_ids: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
+    """One table per cell, its rows in the order of `item_ids`. Raises UserError for lost, doubled or unknown rows.
+
+    A column of `schema` that a lane's table lacks is null.
+    """
+    ids = pa.array(item_ids, pa.string())
+    for cell in cells:
+        yield _merge_cell(cell, schema, ids)
+
+
+def _merge_cell(cell: Cell, schema: pa.Schema, ids: pa.Array) -> pa.Table:
+    table = pa.concat_tables(_conform(tables.read_arrow(path), schema) for path in cell.paths)
+    return table.take(_order(cell, table, ids))
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _order(cell: Cell, table: pa.Table, ids: pa.Array) -> np.ndarray:
+    """Where each item's row lies in `table`."""
+    places = pc.index_in(table["item_id"], value_set=ids).to_numpy()  # NaN: no item of the run
+    belongs = ~np.isnan(places)
+    for column, value in cell.names.items():
+        belongs &= pc.equal(table[column], value).to_numpy()
+    counts = np.bincount(places[belongs].astype(np.int64), minlength=len(ids))
+    found = {
+        "doubled": ids.filter(pa.array(counts > 1)),
+        "not of this run": pc.unique(table["item_id"].filter(pa.array(~belongs))),
+        "lost": ids.filter(pa.array(counts == 0)),
+    }
+    for what, items in found.items():
+        if len(items):
+            raise UserError(_refusal(what, cell, items.to_pylist()))
+    return np.argsort(places, kind="stable")
+
+
+def _refusal(what: str, cell: Cell, items: Sequence[str]) -> str:
+    first = "; ".join(f"item {item}, {cell.label}" for item in sorted(items)[:3])
     return (
-        f"The lanes' scores do not fit the items: {len(cells)} rows are {what} ({first}). The lane files are not "
+        f"The lanes' tables do not fit the items: {len(items)} rows are {what} ({first}). The lane files are not "
         "all of one run. Delete the run's shards, edits and scores tables and run the same command again; images and "
         "finished items are kept in the journal."
     )
 
 
-def _criteria(paths: Sequence[Path]) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for path in paths:
-        for column in tables.read_columns(path):
-            if column.startswith("mode_"):
-                names[column.removeprefix("mode_")] = None
-    return tuple(names)
+def score_cells(
+    run_dir: Path, editors: Sequence[str], judges: Sequence[str], categories: Sequence[str], lanes: int
+) -> list[Cell]:
+    """Every editor with every judge, in the order of the report."""
+    return [
+        Cell(
+            names={"editor": editor, "judge": judge},
+            paths=tables.scores_paths(run_dir, [editor], [judge], categories, lanes),
+        )
+        for editor in editors
+        for judge in judges
+    ]
 
 
-def _provenance(paths: Sequence[Path]) -> dict[str, Any]:
+def criteria_of(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The criteria that the scores tables have columns for, in the order of their first appearance."""
+    columns = (column for path in paths for column in tables.read_columns(path))
+    return tuple(dict.fromkeys(name.removeprefix("mode_") for name in columns if name.startswith("mode_")))
+
+
+def provenance_of(paths: Sequence[Path]) -> dict[str, Any]:
+    """What the lanes said about their editors and judges."""
     together: dict[str, Any] = {"editors": {}, "judges": {}}
     for path in paths:
         source = tables.read_provenance(path)

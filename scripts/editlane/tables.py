@@ -5,13 +5,16 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from editlane.errors import UserError
 from editlane.types import Item
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ITEM_FIELDS = [
     pa.field("item_id", pa.string(), nullable=False),
@@ -52,8 +55,50 @@ EDIT_FIELDS = [
 ]
 EDITS = pa.schema(ITEM_FIELDS + EDIT_FIELDS)
 
+PRESERVATION = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("editor", pa.string(), nullable=False),
+        pa.field("source_sha256", pa.string(), nullable=False),
+        pa.field("edited_sha256", pa.string()),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("error", pa.string()),
+        pa.field("ssim", pa.float64()),
+        pa.field("psnr", pa.float64()),
+        pa.field("mae", pa.float64()),
+        pa.field("changed_share", pa.float64()),
+    ]
+)
+"""One row per item x editor. `state`: measured, no_edit or failed. `psnr` (dB) is null for equal images."""
+
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")
 """Columns that say how a run went, not what came out; they differ between two equal runs."""
+
+
+REPEATING = ("category", "editor", "judge", "state", "error_kind", "language", "edit_device", "score_device", "control")
+"""Text columns with few different values."""
+
+CONTROL_FIELDS = [
+    pa.field("control", pa.string(), nullable=False),
+    pa.field("repeat", pa.int32(), nullable=False),
+    pa.field("other_item_id", pa.string()),
+]
+
+PLAN = pa.schema(
+    [
+        *ITEM_FIELDS,
+        pa.field("editor", pa.string(), nullable=False),
+        pa.field("control", pa.string(), nullable=False),
+        pa.field("other_item_id", pa.string()),
+    ]
+)
+"""Which controls are asked, once for every judge; the instruction is the one to show."""
+
+
+def controls_schema(criteria: Sequence[str]) -> pa.Schema:
+    """The schema of controls: a row of scores, and which control it is."""
+    return pa.schema([*scores_schema(criteria), *CONTROL_FIELDS])
 
 
 def scores_schema(criteria: Sequence[str]) -> pa.Schema:
@@ -112,19 +157,42 @@ def scores_paths(
     ]
 
 
+def controls_paths(run_dir: Path, editors: Iterable[str], judges: Iterable[str], lanes: int) -> list[Path]:
+    """Where the controls of all lanes lie."""
+    cells = product(editors, judges, range(lanes))
+    return [run_dir / editor / "controls" / judge / f"lane{lane}.parquet" for editor, judge, lane in cells]
+
+
 def write_table(
     path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
 ) -> None:
     """Write all rows or nothing: beside, fsync, rename. `provenance` goes into the file's metadata as JSON."""
+    write_parts(path, [pa.Table.from_pylist(list(rows), schema=schema)], schema, provenance=provenance)
+
+
+def write_parts(
+    path: Path, parts: Iterable[pa.Table], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
+) -> int:
+    """As `write_table`, from Arrow tables of this schema, one at a time; the number of rows."""
     metadata = {"editlane": json.dumps(provenance or {}, ensure_ascii=False, sort_keys=True)}
-    table = pa.Table.from_pylist(list(rows), schema=schema.with_metadata(metadata))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    count = 0
     with partial.open("wb") as file:
-        pq.write_table(table, file)
+        with pq.ParquetWriter(file, schema.with_metadata(metadata)) as writer:
+            for part in parts:
+                writer.write_table(part.replace_schema_metadata(metadata))
+                count += len(part)
+                del part  # before the next one is made
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+    return count
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """A whole table. Raises UserError where the file is missing or damaged."""
+    return _read(path)
 
 
 def _read(path: Path) -> pa.Table:
@@ -155,6 +223,24 @@ def read_rows(path: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
         raise UserError(f"The table {path} has no column {', '.join(lacking)}; it is not the table this step reads.")
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
+
+
+def read_frame(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """A table as a data frame, where there are too many rows for dicts: texts that repeat are categories.
+
+    Raises UserError where the file is missing, damaged, or lacks one of the `columns` (None: all that it has).
+    """
+    import pandas as pd
+
+    table = _read(path)
+    lacking = [name for name in columns or () if name not in table.column_names]
+    if lacking:
+        raise UserError(f"The table {path} has no column {', '.join(lacking)}; it is not the table this step reads.")
+    if columns is not None:
+        table = table.select(columns)
+    repeating = [name for name in REPEATING if name in table.column_names]
+    frame: pd.DataFrame = table.to_pandas(categories=repeating, types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
+    return frame
 
 
 def read_columns(path: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """The nouns of Editlane, each named once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,30 @@ class State(StrEnum):
 
 EDITED = "edited"
 """The state of an edit that waits for its judge; it never reaches `scores.parquet`."""
+
+
+class Control(StrEnum):
+    """An extra question to a judge whose answer can be checked; `controls.parquet` has a row for each.
+
+    The first four tell whether the judge can be believed: each should score lower than a real edit.
+    """
+
+    SOURCE_AS_EDIT = "source_as_edit"
+    """The source, shown as its own edit."""
+    OTHER_INSTRUCTION = "other_instruction"
+    """The edit, under the instruction of another item of its category."""
+    BLANK_EDIT = "blank_edit"
+    """A blank image, shown as the edit."""
+    SWAPPED = "swapped"
+    """Source and edit in each other's place."""
+    REPEAT = "repeat"
+    """The same question again: the judge's noise."""
+    CANARY = "canary"
+    """A frozen pair that every run has judged: the judge's drift."""
+
+
+ACCEPTANCE = (Control.SOURCE_AS_EDIT, Control.OTHER_INSTRUCTION, Control.BLANK_EDIT, Control.SWAPPED)
+"""The controls that decide whether a judge is accepted."""
 
 SCALE = (0.0, 10.0)
 """Lowest and highest score an item can get."""
@@ -49,7 +73,7 @@ class Item:
     tags: tuple[str, ...] = ()
     difficulty: str | None = None
     given_path: str | None = None
-    """`format: pairs` only: the edit that came with the dataset; null where its file is missing."""
+    """The edit that was given for it (`format: pairs` or `edited_dir`); null where its file is missing."""
     given_sha256: str | None = None
 
 
@@ -61,7 +85,7 @@ class EditRequest:
     source: Image
     """RGB, upright."""
     given: Path | None
-    """`format: pairs` only: the file of the edit that came with the dataset."""
+    """The file of the edit that was given for the item; null where there is none."""
     seed: int
     on_step: Callable[[int, int], None]
     """Call as on_step(step, steps) after each denoising step, counted from 1."""
@@ -118,6 +142,11 @@ class Judge(Protocol):
     NEEDS_MODEL: bool
     SPEED_PARAMS: frozenset[str]
 
+    @classmethod
+    def samples(cls, params: Mapping[str, Any]) -> bool:
+        """Whether, with these params, the same question again may get another reply; read-outs never draw."""
+        ...
+
     @property
     def batch_size(self) -> int:
         """How many questions it is asked at once."""
@@ -131,6 +160,6 @@ class Judge(Protocol):
         """One forward pass; one distribution over `answers` per question."""
         ...
 
-    def generate(self, batch: Any, max_new_tokens: int) -> list[str]:
-        """Greedy decoding; one reply per question."""
+    def generate(self, batch: Any, max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
+        """One reply per question; `seeds` has one, 0 or more, per question, which decides all chance in its reply."""
         ...

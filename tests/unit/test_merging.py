@@ -5,16 +5,9 @@ import pytest
 
 from editlane import tables
 from editlane.errors import UserError
-from editlane.merging import merge
-from editlane.types import Item
+from editlane.merging import Cell, criteria_of, merge, provenance_of
 
-ITEMS = [
-    Item(
-        item_id=f"项-{number}", category="物理", instruction="x", language="zh", source_path="s", source_sha256="s",
-        width=1, height=1, cost=1.0,
-    )
-    for number in range(4)
-]  # fmt: skip
+ITEMS = [f"项-{number}" for number in range(4)]
 
 
 def score_row(item: str, editor: str = "e", judge: str = "j", **columns: Any) -> dict[str, Any]:
@@ -31,6 +24,16 @@ def write(path: Path, items: list[str], criteria: tuple[str, ...] = ("category",
     return path
 
 
+def cell(paths: list[Path], editor: str = "e", judge: str = "j") -> Cell:
+    return Cell(names={"editor": editor, "judge": judge}, paths=paths)
+
+
+def merged(cells: list[Cell]) -> list[dict[str, Any]]:
+    """The rows of the table that the cells make."""
+    schema = tables.scores_schema(criteria_of([path for one in cells for path in one.paths]))
+    return [row for table in merge(cells, ITEMS, schema) for row in table.to_pylist()]
+
+
 def test_the_rows_of_all_lanes_come_in_the_order_of_the_report(tmp_path: Path) -> None:
     paths = [
         write(tmp_path / "1.parquet", ["项-2", "项-0"], editor="b"),
@@ -38,58 +41,61 @@ def test_the_rows_of_all_lanes_come_in_the_order_of_the_report(tmp_path: Path) -
         write(tmp_path / "3.parquet", ["项-3", "项-1"], editor="b"),
         write(tmp_path / "4.parquet", ["项-2", "项-0"], editor="a"),
     ]
-    merged = merge(paths, ITEMS, ["b", "a"], ["j"])
-    cells = [(row["editor"], row["item_id"]) for row in merged.rows]
-    assert cells == [(editor, f"项-{number}") for editor in ("b", "a") for number in range(4)]
-    assert merged.provenance["editors"] == {"a": {"model": "m"}, "b": {"model": "m"}}
+    cells = [cell(paths[::2], editor="b"), cell(paths[1::2], editor="a")]
+    rows = merged(cells)
+    assert [(row["editor"], row["item_id"]) for row in rows] == [(editor, item) for editor in "ba" for item in ITEMS]
+    assert provenance_of(paths)["editors"] == {"a": {"model": "m"}, "b": {"model": "m"}}
 
 
 def test_lost_rows_are_refused_and_named(tmp_path: Path) -> None:
     path = write(tmp_path / "1.parquet", ["项-0", "项-2", "项-3"])
     with pytest.raises(UserError, match=r"1 rows are lost \(item 项-1, editor e, judge j\)"):
-        merge([path], ITEMS, ["e"], ["j"])
+        merged([cell([path])])
 
 
 def test_doubled_rows_are_refused_and_named(tmp_path: Path) -> None:
     paths = [write(tmp_path / "1.parquet", ["项-0", "项-1"]), write(tmp_path / "2.parquet", ["项-1"])]
     with pytest.raises(UserError, match=r"1 rows are doubled \(item 项-1"):
-        merge(paths, ITEMS, ["e"], ["j"])
+        merged([cell(paths)])
 
 
 def test_rows_of_another_dataset_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "1.parquet", [item.item_id for item in ITEMS] + ["项-9"])
+    path = write(tmp_path / "1.parquet", [*ITEMS, "项-9"])
     with pytest.raises(UserError, match="not of this run"):
-        merge([path], ITEMS, ["e"], ["j"])
+        merged([cell([path])])
+
+
+def test_rows_of_another_editor_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "1.parquet", ITEMS, editor="other")
+    with pytest.raises(UserError, match=r"4 rows are not of this run \(item 项-0, editor e, judge j"):
+        merged([cell([path])])
 
 
 def test_judges_with_other_criteria_share_one_table(tmp_path: Path) -> None:
-    items = [item.item_id for item in ITEMS]
     paths = [
-        write(tmp_path / "1.parquet", items, ("category", "instruction"), judge="a", score_instruction=3.0),
-        write(tmp_path / "2.parquet", items, ("correct",), judge="b", score_correct=7.0),
+        write(tmp_path / "1.parquet", ITEMS, ("category", "instruction"), judge="a", score_instruction=3.0),
+        write(tmp_path / "2.parquet", ITEMS, ("correct",), judge="b", score_correct=7.0),
     ]
-    merged = merge(paths, ITEMS, ["e"], ["a", "b"])
-    assert merged.criteria == ("category", "instruction", "correct")
-    tables.write_table(tmp_path / "all.parquet", merged.rows, tables.scores_schema(merged.criteria))
-    rows = tables.read_rows(tmp_path / "all.parquet")
+    assert criteria_of(paths) == ("category", "instruction", "correct")
+    rows = merged([cell(paths[:1], judge="a"), cell(paths[1:], judge="b")])
     assert [(row["score_instruction"], row["score_correct"]) for row in rows] == [(3.0, None)] * 4 + [(None, 7.0)] * 4
 
 
 def test_a_damaged_table_is_said(tmp_path: Path) -> None:
     (tmp_path / "1.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(UserError, match=r"Cannot read the table .*1\.parquet"):
-        merge([tmp_path / "1.parquet"], ITEMS, ["e"], ["j"])
+        merged([cell([tmp_path / "1.parquet"])])
 
 
 def test_half_a_table_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "1.parquet", ["项-0"])
     before = path.read_bytes()
 
-    def tear(table: Any, file: Any) -> None:
+    def tear(file: Any, schema: Any) -> None:
         file.write(b"PAR1 half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(tables.pq, "write_table", tear)
+    monkeypatch.setattr(tables.pq, "ParquetWriter", tear)
     with pytest.raises(OSError, match="No space left"):
         tables.write_table(path, [], tables.scores_schema([]))
     assert path.read_bytes() == before

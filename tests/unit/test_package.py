@@ -11,15 +11,26 @@ import editlane
 from editlane import registry
 from editlane.errors import UnknownName, UserError
 
-HEAVY = {"torch", "transformers", "diffusers", "accelerate", "snakemake", "skimage", "scipy", "pandas"}
+MODELS = {"torch", "transformers", "diffusers", "accelerate", "snakemake", "skimage"}
+STATISTICS = {"pandas", "scipy", "statsmodels"}
+LANES = ("config", "controls", "editing", "identity", "journal", "judging", "registry", "step", "tables")
+
+
+def loaded(modules: list[str], of: set[str]) -> list[str]:
+    """Which packages of these come along with an import."""
+    code = f"import sys, {', '.join(modules)}; print(*sorted({of!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd="scripts", capture_output=True, text=True, check=True)
+    return done.stdout.split()
 
 
 def test_importing_the_whole_package_loads_no_model_library() -> None:
     modules = [module.name for module in pkgutil.walk_packages(editlane.__path__, "editlane.")]
     assert "editlane.editors.qwen_image_edit" in modules
-    code = f"import sys, {', '.join(modules)}; print(*sorted({HEAVY!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd="scripts", capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    assert loaded(modules, MODELS) == []
+
+
+def test_a_lane_loads_no_statistics() -> None:
+    assert loaded([f"editlane.{name}" for name in LANES], STATISTICS) == []
 
 
 @pytest.mark.parametrize(("kind", "known"), [("editor", registry.EDITORS), ("judge", registry.JUDGES)])

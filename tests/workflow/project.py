@@ -38,6 +38,8 @@ class Project:
             "lanes": 2,
             "editors": {"fake-a": {"adapter": "fake"}},
             "judges": {"judge": {"adapter": "fake", "params": {"batch_size": 2}}},
+            "controls": {"share": 0, "repeats": 0, "canary": False},
+            "preservation": False,
         }
         self.write_items(range(20))
 

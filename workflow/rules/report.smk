@@ -1,6 +1,6 @@
 """From scores to a report.
 
-REQUIRED INPUTS: results/<run>/scores.parquet, results/<run>/items.parquet
+REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet
 OUTPUTS: results/<run>/report/report.html, report.md, report.json
 """
 
@@ -10,6 +10,8 @@ rule make_report:
     input:
         item_table="<results>/items.parquet",
         scores="<results>/scores.parquet",
+        controls="<results>/controls.parquet",
+        preservation="<results>/preservation.parquet" if config["preservation"] else [],
     output:
         html="<results>/report/report.html",
         markdown="<results>/report/report.md",
@@ -29,10 +31,17 @@ rule make_report:
             if config["report"]["baseline"]
             else []
         ),
+        preservation=(
+            ["--preservation", f"{RESULTS}/preservation.parquet"]
+            if config["preservation"]
+            else []
+        ),
+        language=config["report"]["language"],
         min_coverage=config["report"]["min_coverage"],
     shell:
         r"""
         python scripts/make_report.py --items {input.item_table:q} --scores {input.scores:q} --run-dir {params.run_dir:q} \
+            --controls {input.controls:q} {params.preservation:q} --language {params.language} \
             --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
             --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q} \
             >{log:q} 2>&1
@@ -56,14 +65,18 @@ rule partial_report:
             if config["report"]["baseline"]
             else []
         ),
+        language=config["report"]["language"],
         min_coverage=config["report"]["min_coverage"],
     shell:
         r"""
         exec >{log:q} 2>&1
         python scripts/collect_scores.py --items {params.run_dir:q}/items.parquet --run-dir {params.run_dir:q} \
-            --config {params.config:q} --out {params.run_dir:q}/partial_report/scores.parquet
+            --config {params.config:q} --plan {params.run_dir:q}/plan.parquet \
+            --out {params.run_dir:q}/partial_report/scores.parquet \
+            --controls {params.run_dir:q}/partial_report/controls.parquet
         python scripts/make_report.py --items {params.run_dir:q}/items.parquet \
             --scores {params.run_dir:q}/partial_report/scores.parquet --run-dir {params.run_dir:q} \
+            --controls {params.run_dir:q}/partial_report/controls.parquet --language {params.language} \
             --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
             --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} \
             --out-dir {params.run_dir:q}/partial_report

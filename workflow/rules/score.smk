@@ -1,7 +1,8 @@
 """From edits to one table of scores: one process and one GPU a lane, the judge loaded once.
 
-REQUIRED INPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet
-OUTPUTS: results/<run>/{editor}/scores/{judge}/{category}/lane{lane}.parquet, results/<run>/scores.parquet
+REQUIRED INPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet, results/<run>/plan.parquet
+OUTPUTS: results/<run>/{editor}/scores/{judge}/{category}/lane{lane}.parquet, results/<run>/scores.parquet,
+results/<run>/{editor}/controls/{judge}/lane{lane}.parquet
 """
 
 
@@ -14,11 +15,13 @@ rule score_lane:
         ),
         model=lambda wildcards: built_model("judges", wildcards.judge),
         protocol=lambda wildcards: config["judges"][wildcards.judge]["protocol"],
+        plan="<results>/plan.parquet",
     output:
         scores=expand(
             "<results>/{{editor}}/scores/{{judge}}/{category}/lane{{lane}}.parquet",
             category=CATEGORIES,
         ),
+        controls="<results>/{editor}/controls/{judge}/lane{lane}.parquet",
     log:
         "<results>/logs/score_lane/{editor}/{judge}/lane{lane}.log",
     benchmark:
@@ -40,7 +43,8 @@ rule score_lane:
         python scripts/gpulease.py -n {resources.gpu} -- python scripts/score_lane.py \
             --run-dir {params.run_dir:q} --editor {wildcards.editor:q} --judge {wildcards.judge:q} --lane {wildcards.lane} \
             {params.adapter:q} \
-            --protocol {input.protocol:q} --edits {input.edits:q} --scores {output.scores:q} >{log:q} 2>&1
+            --protocol {input.protocol:q} --edits {input.edits:q} --scores {output.scores:q} \
+            --plan {input.plan:q} --controls {output.controls:q} >{log:q} 2>&1
         """
 
 

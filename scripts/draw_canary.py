@@ -1,0 +1,72 @@
+"""Draw the canary set: a photo and a simple edit of it, judged in every run, to see whether a judge drifts.
+
+    python scripts/draw_canary.py --items resources/canary/items.jsonl --photos resources/demo/photos \\
+        --out resources/canary/pictures
+
+The list is frozen, so that runs can be compared: another edit is another item.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageColor, ImageDraw
+
+from editlane.errors import ItemError, UserError
+from editlane.images import fit_within, open_image, save_png
+from editlane.step import run_step
+
+SIDE = 384
+"""Pixels of the longer side: enough for what is drawn, cheap to judge."""
+
+
+def box_of(image: Image.Image, share: list[float]) -> tuple[int, int, int, int]:
+    """A box given in shares of the width and height, in pixels."""
+    left, top, right, bottom = (
+        round(value * side) for value, side in zip(share, (image.width, image.height) * 2, strict=True)
+    )
+    return left, top, right, bottom
+
+
+def blend(image: Image.Image, colour: str, share: float, box: tuple[float, ...] = (0, 0, 1, 1)) -> None:
+    """Mix a colour into a part of the image."""
+    area = box_of(image, list(box))
+    part = image.crop(area)
+    image.paste(Image.blend(part, Image.new("RGB", part.size, ImageColor.getrgb(colour)), share), area)
+
+
+def ellipse(image: Image.Image, box: list[float], colour: str) -> None:
+    ImageDraw.Draw(image).ellipse(box_of(image, box), fill=colour)
+
+
+def rectangle(image: Image.Image, box: list[float], colour: str) -> None:
+    ImageDraw.Draw(image).rectangle(box_of(image, box), fill=colour)
+
+
+DRAW: dict[str, Any] = {"blend": blend, "ellipse": ellipse, "rectangle": rectangle}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=Path, required=True, help="the frozen list")
+    parser.add_argument("--photos", type=Path, required=True, help="the photos of extract_demo_photos.py")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    args = parser.parse_args()
+
+    for line in args.items.read_text(encoding="utf-8").splitlines():
+        item = json.loads(line)
+        try:
+            image = fit_within(open_image(args.photos / item["photo"]), SIDE)
+        except ItemError as error:
+            raise UserError(
+                f"Cannot draw {item['item_id']}: {error}. Delete {args.photos} to extract it again."
+            ) from error
+        save_png(image, args.out / Path(item["image"]).name)
+        for name, *settings in item["draw"]:
+            DRAW[name](image, *settings)
+        save_png(image, args.out / Path(item["edited"]).name)
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,200 @@
+"""Which controls are asked, and what each of them shows the judge."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from editlane.controls import (
+    canary_rows,
+    check_complete,
+    control_order,
+    lane_questions,
+    plan_controls,
+    question_row,
+)
+from editlane.errors import UserError
+from editlane.tables import EDITS, item_row
+from editlane.types import ACCEPTANCE, Item
+
+CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
+
+
+def items(per_category: int, instruction: str = "第 {} 次") -> list[Item]:
+    return [
+        Item(
+            item_id=f"{category}-{number}", category=category, instruction=instruction.format(number), language="zh",
+            source_path=f"sources/{number}.png", source_sha256=f"source {number}", width=8, height=8, cost=1.0,
+            description=f"照片 {number}", rationale=f"难点 {number}",
+        )
+        for category in CATEGORIES
+        for number in range(per_category)
+    ]  # fmt: skip
+
+
+def edit_row(item: Item, state: str = "edited") -> dict[str, Any]:
+    edited = state == "edited"
+    return dict.fromkeys(EDITS.names) | item_row(item) | {
+        "editor": "a", "editor_key": "k", "seed": 1, "state": state, "unchanged": False if edited else None,
+        "error_kind": None if edited else "oom", "error": None if edited else "too large",
+        "edited_path": f"a/images/{item.item_id}.png" if edited else None,
+        "edited_sha256": f"edit of {item.item_id}" if edited else None,
+    }  # fmt: skip
+
+
+def plan(share: float, repeats: float = 0.0, *, of: list[Item] | None = None, seed: int = 42) -> list[dict[str, Any]]:
+    return plan_controls(of or items(50), ["a", "b"], share=share, repeats=repeats, seed=seed)
+
+
+def test_a_tenth_more_questions_evenly_over_categories_and_controls() -> None:
+    rows = plan(0.1)
+    assert Counter(row["editor"] for row in rows) == {"a": 25, "b": 25}
+    assert Counter((row["editor"], row["category"]) for row in rows) == {
+        (editor, category): 5 for editor in "ab" for category in CATEGORIES
+    }
+    assert all(6 <= count <= 7 for count in Counter((row["editor"], row["control"]) for row in rows).values())
+
+
+@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.01, 2), (0.099, 24), (1, 250), (4, 1000), (9, 1000)])
+def test_the_budget_is_kept_and_no_control_is_asked_twice(share: float, count: int) -> None:
+    rows = [row for row in plan(share) if row["editor"] == "a"]
+    assert len(rows) == count
+    assert len({(row["item_id"], row["control"]) for row in rows}) == count
+
+
+def test_uneven_categories_share_by_size() -> None:
+    few = [item for item in items(50) if item.category == "物理" or item.item_id.endswith("-7")]
+    counts = Counter(row["category"] for row in plan(0.2, of=few) if row["editor"] == "a")
+    assert counts["物理"] == 10 and sum(counts.values()) == 10  # 54 items, 4 of them alone in their category
+
+
+def test_the_choice_depends_on_seed_and_editor_but_not_on_the_order_or_on_other_editors() -> None:
+    chosen = [(row["editor"], row["item_id"], row["control"]) for row in plan(0.1)]
+    assert sorted(chosen) == sorted(
+        (row["editor"], row["item_id"], row["control"]) for row in plan(0.1, of=items(50)[::-1])
+    )
+    alone = plan_controls(items(50), ["b"], share=0.1, repeats=0, seed=42)
+    assert [(row["editor"], row["item_id"], row["control"]) for row in alone] == chosen[25:]
+    assert chosen != [(row["editor"], row["item_id"], row["control"]) for row in plan(0.1, seed=43)]
+    assert [cell[1:] for cell in chosen[:25]] != [cell[1:] for cell in chosen[25:]]
+
+
+def test_another_instruction_comes_from_the_same_category_and_the_description_stays_with_the_photo() -> None:
+    for row in plan(4):
+        if row["control"] != "other_instruction":
+            assert row["other_item_id"] is None
+            continue
+        number = row["item_id"].split("-")[1]
+        category, other = row["other_item_id"].split("-")
+        assert category == row["category"] and other != number
+        assert (row["instruction"], row["rationale"]) == (f"第 {other} 次", f"难点 {other}")
+        assert row["description"] == f"照片 {number}"
+
+
+def test_a_category_with_one_instruction_has_no_other_one_to_ask_under() -> None:
+    rows = plan(4, of=items(3, instruction="一样"))
+    assert Counter(row["control"] for row in rows) == {
+        "source_as_edit": 30, "blank_edit": 30, "swapped": 30,
+    }  # fmt: skip
+
+
+def test_a_larger_share_only_adds() -> None:
+    def cells(share: float) -> set[tuple[str, str, str]]:
+        return {(row["editor"], row["item_id"], row["control"]) for row in plan(share)}
+
+    assert cells(0.05) < cells(0.1) < cells(0.5) < cells(1) < cells(2)
+
+
+def test_repeats_are_a_subset_of_the_items() -> None:
+    rows = plan(0, 0.1)
+    assert {row["control"] for row in rows} == {"repeat"}
+    assert Counter((row["editor"], row["category"]) for row in rows) == {
+        (editor, category): 5 for editor in "ab" for category in CATEGORIES
+    }
+
+
+def shown(control: str, state: str = "edited") -> dict[str, Any]:
+    item = items(2)[0]
+    [planned] = [row for row in plan(4, of=items(2)) if (row["item_id"], row["editor"], row["control"]) == (
+        item.item_id, "a", control,
+    )]  # fmt: skip
+    return question_row(planned, edit_row(item, state))
+
+
+def test_what_each_control_shows() -> None:
+    edit = edit_row(items(2)[0])
+    source, edited = ("sources/0.png", "source 0"), (edit["edited_path"], edit["edited_sha256"])
+    seen = {}
+    for control in ACCEPTANCE:
+        row = shown(control)
+        assert row["state"] == "edited"
+        seen[str(control)] = (
+            (row["source_path"], row["source_sha256"]), (row["edited_path"], row["edited_sha256"]), row["instruction"],
+        )  # fmt: skip
+    assert seen == {
+        "source_as_edit": (source, source, "第 0 次"),
+        "other_instruction": (source, edited, "第 1 次"),
+        "blank_edit": (source, (None, None), "第 0 次"),
+        "swapped": (edited, source, "第 0 次"),
+    }
+
+
+@pytest.mark.parametrize("control", ["other_instruction", "swapped"])
+def test_a_control_that_needs_an_edit_hands_on_why_there_is_none(control: str) -> None:
+    row = shown(control, "edit_failed")
+    assert (row["state"], row["error_kind"], row["edited_path"]) == ("edit_failed", "oom", None)
+
+
+@pytest.mark.parametrize("control", ["source_as_edit", "blank_edit"])
+def test_a_control_that_needs_no_edit_is_asked_where_it_failed_but_not_without_a_source(control: str) -> None:
+    assert shown(control, "edit_failed")["state"] == "edited"
+    assert shown(control, "edit_failed")["error"] is None
+    assert shown(control, "source_unreadable")["state"] == "source_unreadable"
+
+
+def test_a_lane_asks_about_its_own_edits_and_lane_0_of_the_first_editor_about_the_canaries() -> None:
+    every = items(4)
+    canary = replace(every[0], item_id="canary-1", given_path="sources/given.png", given_sha256="given")
+    planned = plan(1, 0.5, of=every) + canary_rows([canary], "a")
+    edits = [edit_row(item) for item in every]
+    lanes = [lane_questions(planned, edits[half::2], "a", half, samples=1) for half in (0, 1)]
+    asked = [(row["control"], row["item_id"], row["repeat"]) for lane in lanes for row in lane]
+    assert Counter(asked) == Counter(
+        (row["control"], row["item_id"], int(row["control"] == "repeat")) for row in planned if row["editor"] == "a"
+    )
+    [row] = [row for row in lanes[0] if row["control"] == "canary"]
+    assert (row["edited_path"], row["edited_sha256"], row["state"]) == ("sources/given.png", "given", "edited")
+
+
+def test_a_judge_that_samples_is_asked_four_times_in_an_order_of_its_own() -> None:
+    edits = [edit_row(item) for item in items(50)]
+    rows = lane_questions(plan(0, 0.1), edits, "a", 0, samples=4)
+    assert Counter(row["repeat"] for row in rows) == {1: 25, 2: 25, 3: 25, 4: 25}
+    orders = [[row["item_id"] for row in rows if row["repeat"] == repeat] for repeat in (1, 2)]
+    assert sorted(orders[0]) == sorted(orders[1]) and orders[0] != orders[1]
+
+
+def answered(planned: list[dict[str, Any]], judge: str = "j") -> list[dict[str, Any]]:
+    return [{**row, "judge": judge, "repeat": int(row["control"] == "repeat")} for row in planned]
+
+
+def test_lost_doubled_and_foreign_controls_are_refused_by_name() -> None:
+    planned = plan(0.1, 0.1)
+    rows = answered(planned)
+    check_complete(rows, planned, ["j"])
+    with pytest.raises(UserError, match=r"1 are lost \(control \w+ of item .*, editor a, judge j"):
+        check_complete(rows[1:], planned, ["j"])
+    with pytest.raises(UserError, match="1 are doubled"):
+        check_complete([*rows, rows[3]], planned, ["j"])
+    with pytest.raises(UserError, match="not of this run"):
+        check_complete([*rows, {**rows[0], "item_id": "别的"}], planned, ["j"])
+    with pytest.raises(UserError, match=r"100 are lost .*judge k"):
+        check_complete(rows, planned, ["j", "k"])
+
+
+def test_the_table_has_one_order() -> None:
+    rows = answered(plan(1, 0.1))
+    order = control_order(["b", "a"], ["j"])
+    assert sorted(rows, key=order) == sorted(rows[7:] + rows[:7], key=order)
+    assert sorted(rows, key=order)[0]["editor"] == "b"

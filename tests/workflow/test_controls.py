@@ -1,0 +1,86 @@
+"""Whether a judge is believed: judges that do not look must be caught on the demo's photos, one that sees must pass."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from project import ROOT, Project
+
+BLIND = ("constant", "random", "ignores_images", "ignores_instruction")
+
+
+def use_demo_photos(project: Project) -> None:
+    for name in ("demo", "canary"):
+        (project.folder / "resources" / name).mkdir()
+        (project.folder / f"resources/{name}/items.jsonl").symlink_to(ROOT / f"resources/{name}/items.jsonl")
+    project.config["dataset"] = {
+        "path": "resources/demo/items.jsonl", "categories": ["物理", "环境", "社会", "因果", "指代"],
+    }  # fmt: skip
+
+
+def judges(*behaviours: str) -> dict[str, Any]:
+    return {name: {"adapter": "fake", "params": {"behaviour": name}} for name in behaviours}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("项目"))
+    use_demo_photos(project)
+    project.config |= {
+        "lanes": 1,
+        "editors": {"fake": {"adapter": "fake", "params": {"noop_rate": 0.2}}},
+        "judges": judges("sees", *BLIND),
+        "controls": {"share": 2.0, "repeats": 0.4, "canary": True},
+        "preservation": True,
+    }
+    project.run()
+    return project
+
+
+def test_a_judge_that_sees_is_accepted_and_each_blind_one_is_caught(finished: Project) -> None:
+    found = finished.report()["acceptance"]
+    assert found["sees"]["verdict"] == "accepted"
+    assert {name: found[name]["verdict"] for name in BLIND} == dict.fromkeys(BLIND, "not_accepted")
+    assert found["ignores_instruction"]["reasons"] == ["other_instruction"]
+    assert found["sees"]["calls"] == 30 and found["sees"]["share"] == 2.0
+
+
+def test_nothing_is_ranked_by_a_judge_that_is_not_accepted(finished: Project) -> None:
+    text = (finished.results / "report/report.md").read_text(encoding="utf-8")
+    assert "not accepted" in text
+
+
+def test_controls_are_rows_in_a_table_of_their_own(finished: Project) -> None:
+    table = pq.read_table(finished.results / "controls.parquet")
+    rows = table.to_pylist()
+    assert {row["control"] for row in rows} == {
+        "source_as_edit", "other_instruction", "blank_edit", "swapped", "repeat", "canary",
+    }  # fmt: skip
+    assert {"score", "state", "mass", "reply", "instruction", "other_item_id"} <= set(table.column_names)
+    assert len(rows) == 5 * (30 + 6 + 20)
+    assert len(finished.scores()) == 5 * 15, "no control is among the scores"
+
+
+def test_the_same_question_gives_the_same_score_in_another_batch(finished: Project) -> None:
+    noise = finished.report()["noise"]["sees"]
+    assert (noise["kind"], noise["items"], noise["within_sd"]) == ("batch_order", 6, 0.0)
+
+
+def test_unchanged_edits_and_preservation_are_in_the_report(finished: Project) -> None:
+    numbers = finished.report()
+    kept = numbers["preservation"]["fake"]["overall"]
+    unchanged = numbers["editors"]["fake"]["sees"]["overall"]["unchanged"]
+    assert unchanged["count"] > 0 and unchanged["interval"][0] > 0
+    assert kept["measured"] == 15 and 0 < kept["ssim"]["mean"] < 1
+
+
+def test_more_controls_ask_only_what_was_not_asked_yet(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.config |= {"controls": {"share": 0.5, "repeats": 0.0, "canary": False}, "preservation": False}
+    project.run()
+    assert project.computed("score") == 20 + 10
+    project.config["controls"]["share"] = 1.0
+    project.run()
+    assert project.computed("score") == 20 + 20
+    assert len(pq.read_table(project.results / "controls.parquet")) == 20

@@ -1,0 +1,85 @@
+"""Whether the judges can be believed: extra questions whose answers can be checked.
+
+REQUIRED INPUTS: results/<run>/items.parquet, results/<run>/{editor}/controls/{judge}/lane{lane}.parquet (by score_lane)
+OUTPUTS: results/<run>/plan.parquet, results/<run>/controls.parquet
+"""
+
+
+rule draw_canary:
+    """Draw the frozen set of simple edits that every run has judged."""
+    input:
+        listed="resources/canary/items.jsonl",
+        photos="resources/demo/photos",
+    output:
+        pictures=directory("resources/canary/pictures"),
+    log:
+        "<results>/logs/draw_canary.log",
+    conda:
+        "../../envs/workflow.yaml"
+    shell:
+        r"""
+        python scripts/draw_canary.py --items {input.listed:q} --photos {input.photos:q} \
+            --out {output.pictures:q} >{log:q} 2>&1
+        """
+
+
+rule plan_controls:
+    """Choose the controls; every judge is asked the same."""
+    input:
+        item_table="<results>/items.parquet",
+        canary=(
+            ["resources/canary/items.jsonl", "resources/canary/pictures"]
+            if config["controls"]["canary"]
+            else []
+        ),
+    output:
+        plan="<results>/plan.parquet",
+    log:
+        "<results>/logs/plan_controls.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        run_dir=subpath(input.item_table, parent=True),
+        editors=EDITORS,
+        share=config["controls"]["share"],
+        repeats=config["controls"]["repeats"],
+        seed=config["seed"],
+        canary=(
+            ["--canary", "resources/canary/items.jsonl"]
+            if config["controls"]["canary"]
+            else []
+        ),
+    shell:
+        r"""
+        python scripts/plan_controls.py --items {input.item_table:q} --editors {params.editors:q} \
+            --share {params.share} --repeats {params.repeats} --seed {params.seed} {params.canary:q} \
+            --run-dir {params.run_dir:q} --out {output.plan:q} >{log:q} 2>&1
+        """
+
+
+rule merge_controls:
+    """Put the controls of all lanes into one table; refuses lost or doubled rows."""
+    input:
+        plan="<results>/plan.parquet",
+        controls=expand(
+            "<results>/{editor}/controls/{judge}/lane{lane}.parquet",
+            editor=EDITORS,
+            judge=JUDGES,
+            lane=LANES,
+        ),
+    output:
+        controls="<results>/controls.parquet",
+    log:
+        "<results>/logs/merge_controls.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        run_dir=subpath(input.plan, parent=True),
+        editors=EDITORS,
+        judges=JUDGES,
+        lanes=len(LANES),
+    shell:
+        r"""
+        python scripts/merge_controls.py --run-dir {params.run_dir:q} --editors {params.editors:q} \
+            --judges {params.judges:q} --lanes {params.lanes} --plan {input.plan:q} --out {output.controls:q} >{log:q} 2>&1
+        """
