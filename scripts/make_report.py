@@ -10,10 +10,17 @@ from pathlib import Path
 
 from editlane.report.load import load_report
 from editlane.report.notices import find_notices
+from editlane.report.texts import LANGUAGES
 from editlane.report.write import write_report
 from editlane.step import run_step
 
 log = logging.getLogger(__name__)
+
+
+def earlier_controls(run_dir: Path) -> list[Path]:
+    """The controls of the other runs beside this one, the oldest first: did a judge change since then?"""
+    others = [path for path in run_dir.parent.glob("*/controls.parquet") if path.parent.name != run_dir.name]
+    return sorted(others, key=lambda path: (path.stat().st_mtime, path))
 
 
 def main() -> None:
@@ -31,8 +38,13 @@ def main() -> None:
     parser.add_argument(
         "--expected-judges", nargs="+", default=[], help="a missing row of these makes a partial report"
     )
+    parser.add_argument(
+        "--controls", type=Path, help="controls.parquet; without it no judge is tested, nothing is ranked"
+    )
+    parser.add_argument("--preservation", type=Path, help="preservation.parquet")
     parser.add_argument("--baseline", help="the editor that comes first")
     parser.add_argument("--min-coverage", type=float, default=0.0, help="0..1; less than this is warned of")
+    parser.add_argument("--language", choices=LANGUAGES, default="en", help="of the report's own words")
     args = parser.parse_args()
 
     report = load_report(
@@ -43,9 +55,13 @@ def main() -> None:
         judges=args.expected_judges,
         categories=args.categories,
         baseline=args.baseline,
+        controls=args.controls,
+        preservation=args.preservation,
+        earlier=earlier_controls(args.run_dir),
     )
-    notices = find_notices(report, min_coverage=args.min_coverage)
-    write_report(report, notices, run_dir=args.run_dir, out_dir=args.out_dir, min_coverage=args.min_coverage)
+    told = {"min_coverage": args.min_coverage, "language": args.language}
+    notices = find_notices(report, **told)
+    write_report(report, notices, run_dir=args.run_dir, out_dir=args.out_dir, **told)
     for notice in notices:
         log.warning("%s", " ".join((notice.title, *notice.lines)))
 

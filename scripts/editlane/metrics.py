@@ -1,15 +1,14 @@
 """Rows of scores to numbers. An item without a score is counted, never turned into one."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
+import pandas as pd
 
 from editlane.errors import UserError
-from editlane.types import SCALE, Item, State
-
-Row = Mapping[str, Any]
+from editlane.stats.intervals import Interval, mean_interval, rate_interval
+from editlane.types import SCALE, State
 
 
 class Spread(TypedDict):
@@ -18,7 +17,11 @@ class Spread(TypedDict):
     n: int
     """Rows that should exist."""
     scored: int
+    clusters: int
+    """Source images among the scored rows; two items with one photo are not independent."""
     mean: float | None
+    interval: Interval | None
+    """95 % interval of the mean, resampled by source image."""
     std: float | None
     """Sample standard deviation; null for fewer than two scores."""
     median: float | None
@@ -26,7 +29,7 @@ class Spread(TypedDict):
     max: float | None
     coverage: float | None
     """scored / n, 0..1."""
-    bounds: tuple[float, float] | None
+    bounds: Interval | None
     """The mean if every row without a score had got the lowest, and the highest, score of the scale."""
 
 
@@ -35,6 +38,8 @@ class UnchangedCount(TypedDict):
     """Edits that do not differ from their source."""
     n: int
     """Edits there are."""
+    interval: Interval | None
+    """95 % Wilson interval of count / n."""
 
 
 class Summary(Spread):
@@ -47,127 +52,78 @@ class Summary(Spread):
     unchanged: UnchangedCount
 
 
-def spread(values: Iterable[float | None], expected: int) -> Spread:
-    """The spread of the values that are there, out of `expected` ones."""
-    scores = np.array([value for value in values if value is not None], dtype=np.float64)
-    count = len(scores)
-    lowest, highest = (np.concatenate([scores, np.full(expected - count, end)]) for end in SCALE)
+def spread(scores: pd.Series, clusters: pd.Series, expected: int) -> Spread:
+    """The spread of the scores that are there (not NaN), out of `expected` ones; `clusters`: their source images."""
+    there = scores.notna().to_numpy()
+    values = scores.to_numpy(dtype=np.float64)[there]
+    sources = clusters.to_numpy()[there]
+    count = len(values)
+    absent = expected - count
     return {
         "n": expected,
         "scored": count,
-        "mean": float(scores.mean()) if count else None,
-        "std": float(scores.std(ddof=1)) if count > 1 else None,
-        "median": float(np.median(scores)) if count else None,
-        "min": float(scores.min()) if count else None,
-        "max": float(scores.max()) if count else None,
+        "clusters": len(np.unique(sources)),
+        "mean": float(values.mean()) if count else None,
+        "interval": mean_interval(values, sources),
+        "std": float(values.std(ddof=1)) if count > 1 else None,
+        "median": float(np.median(values)) if count else None,
+        "min": float(values.min()) if count else None,
+        "max": float(values.max()) if count else None,
         "coverage": count / expected if expected else None,
-        "bounds": (float(lowest.mean()), float(highest.mean())) if expected else None,
+        "bounds": _bounds(values, absent) if expected else None,
     }
 
 
-def summarise(rows: Sequence[Row], expected: int) -> Summary:
-    """The numbers of some rows, of which there should be `expected`. Needs state, score and unchanged."""
-    found = Counter(row["state"] for row in rows)
-    compared = [row["unchanged"] for row in rows if row["unchanged"] is not None]
+def _bounds(values: np.ndarray, absent: int) -> Interval:
+    total, count = float(values.sum()), len(values) + absent
+    return (total + SCALE[0] * absent) / count, (total + SCALE[1] * absent) / count
+
+
+def summarise(rows: pd.DataFrame, expected: int) -> Summary:
+    """The numbers of some rows (columns state, score, unchanged, cluster), of which there should be `expected`."""
+    found = rows["state"].value_counts()
+    compared = rows["unchanged"].dropna()
+    count, edits = int(compared.sum()), len(compared)
     return {
-        **spread((row["score"] for row in rows if row["state"] == State.SCORED), expected),
-        "states": {str(state): found[state] for state in State},
+        **spread(rows["score"], rows["cluster"], expected),
+        "states": {str(state): int(found.get(str(state), 0)) for state in State},
         "missing": expected - len(rows),
-        "unchanged": {"count": sum(compared), "n": len(compared)},
+        "unchanged": {"count": count, "n": edits, "interval": rate_interval(count, edits)},
     }
 
 
-def report_numbers(
-    rows: Sequence[Row],
-    items: Sequence[Item],
-    editors: Sequence[str],
-    judges: Sequence[str],
-    *,
-    run: str,
-    criteria: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    provenance: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The object of `report.json`. A complete run has `rows` = items x editors x judges and `missing` = 0.
-
-    Categories come in the given order, then those of further items in theirs. Of `criteria` each judge has those that
-    it answered for any editor. Raises UserError where rows are doubled, belong to no item, editor or judge of the run,
-    or carry a score that their state does not allow.
-    """
-    check_rows(rows, items, editors, judges)
-    sizes = dict.fromkeys(categories, 0)
-    for item in items:
-        sizes[item.category] = sizes.get(item.category, 0) + 1
-    cells: dict[tuple[str, str], list[Row]] = {(editor, judge): [] for editor in editors for judge in judges}
-    for row in rows:
-        cells[row["editor"], row["judge"]].append(row)
-    asked = {judge: _asked([row for row in rows if row["judge"] == judge], criteria) for judge in judges}
-    return {
-        "run": run,
-        "items": len(items),
-        "rows": len(rows),
-        "missing": len(items) * len(cells) - len(rows),
-        "editors": {
-            editor: {judge: _cell(cells[editor, judge], sizes, asked[judge]) for judge in judges} for editor in editors
-        },
-        "provenance": dict(provenance or {}),
-    }
-
-
-def _asked(rows: Sequence[Row], criteria: Sequence[str]) -> list[str]:
-    """The criteria that the judge of these rows answered at least once; the table holds those of all judges."""
-    columns = {name: (f"mode_{name}", f"score_{name}") for name in criteria}
-    return [name for name in criteria if any(row.get(column) is not None for row in rows for column in columns[name])]
-
-
-def _cell(rows: Sequence[Row], sizes: Mapping[str, int], criteria: Sequence[str]) -> dict[str, Any]:
-    """What one judge says of one editor."""
-    total = sum(sizes.values())
-    scored = [row for row in rows if row["state"] == State.SCORED]
-    return {
-        "overall": summarise(rows, total),
-        "categories": {
-            category: summarise([row for row in rows if row["category"] == category], size)
-            for category, size in sizes.items()
-        },
-        "criteria": {name: spread((row[f"score_{name}"] for row in scored), total) for name in criteria},
-        "errors": error_kinds(rows),
-    }
-
-
-def error_kinds(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+def error_kinds(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
     """State to error kind to count, for the rows without a score."""
-    failed = [row for row in rows if row["state"] != State.SCORED]
-    counts = Counter((str(row["state"]), row["error_kind"] or "not given") for row in failed)
+    failed = rows.loc[rows["state"] != State.SCORED, ["state", "error_kind"]].astype(object)
+    counts = failed.fillna({"error_kind": "not given"}).groupby(["state", "error_kind"], as_index=False).size()
     found: dict[str, dict[str, int]] = {}
-    for (state, kind), count in sorted(counts.items()):
-        found.setdefault(state, {})[kind] = count
+    for state, kind, count in counts.sort_values(["state", "error_kind"]).itertuples(index=False):
+        found.setdefault(str(state), {})[str(kind)] = int(count)
     return found
 
 
-def check_rows(rows: Sequence[Row], items: Sequence[Item], editors: Sequence[str], judges: Sequence[str]) -> None:
+def check_rows(scores: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], judges: Sequence[str]) -> None:
     """Raise UserError for the first row that must not be counted."""
-    category = {item.item_id: item.category for item in items}
-    seen: set[tuple[str, str, str]] = set()
-    for row in rows:
-        cell = (row["item_id"], row["editor"], row["judge"])
-        score, scored = row["score"], row["state"] == State.SCORED
-        if cell in seen:
-            problem = "there is a second row for it"
-        elif category.get(row["item_id"]) != row["category"]:
-            problem = f"the items table has no such item in category {row['category']!r}"
-        elif row["editor"] not in editors or row["judge"] not in judges:
-            problem = "this editor or judge is not expected in this run"
-        elif row["state"] not in list(State):
-            problem = f"the state {row['state']!r} is unknown"
-        elif scored != (score is not None):
-            problem = f"state {row['state']!r} and score {score} contradict each other"
-        elif scored and not SCALE[0] <= score <= SCALE[1]:
-            problem = f"the score {score} lies outside {SCALE[0]:g}..{SCALE[1]:g}"
-        else:
-            seen.add(cell)
-            continue
-        raise UserError(
-            f"Cannot report item {cell[0]!r}, editor {cell[1]!r}, judge {cell[2]!r}: {problem}. The scores and the "
-            "items table must come from one run; run merge_scores.py again with the run's own files."
-        )
+    category = scores["item_id"].map(items.set_index("item_id")["category"])
+    scored, score = scores["state"] == State.SCORED, scores["score"]
+    problems = {
+        "there is a second row for it": scores.duplicated(["item_id", "editor", "judge"]),
+        "the items table has no such item in category {category!r}": category.astype(object)
+        != scores["category"].astype(object),
+        "this editor or judge is not expected in this run": ~scores["editor"].isin(editors)
+        | ~scores["judge"].isin(judges),
+        "the state {state!r} is unknown": ~scores["state"].isin(list(map(str, State))),
+        "state {state!r} and score {score} contradict each other": scored != score.notna(),
+        f"the score {{score}} lies outside {SCALE[0]:g}..{SCALE[1]:g}": scored & ~score.between(*SCALE),
+    }
+    wrong = pd.DataFrame(dict(enumerate(problems.values())), index=scores.index)
+    bad = np.flatnonzero(wrong.to_numpy(dtype=bool).any(axis=1))
+    if not len(bad):
+        return
+    row = scores.iloc[bad[0]].to_dict()
+    row["score"] = None if pd.isna(row["score"]) else row["score"]
+    problem = list(problems)[int(wrong.iloc[bad[0]].to_numpy(dtype=bool).argmax())].format(**row)
+    raise UserError(
+        f"Cannot report item {row['item_id']!r}, editor {row['editor']!r}, judge {row['judge']!r}: {problem}. The "
+        "scores and the items table must come from one run; run merge_scores.py again with the run's own files."
+    )

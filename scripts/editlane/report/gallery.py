@@ -1,175 +1,192 @@
-"""One card per item: its source, every editor's edit, and what every judge said."""
+"""The gallery: one card per item, drawn in the browser by gallery.js from the JSON that is made here.
 
-from collections.abc import Mapping
+Up to LIMIT items the page holds everything, pictures reduced. Above, the JSON lies in a folder `gallery` beside the
+page and is fetched as cards need it, and the pictures are the run's own. Columns instead of objects, and places in
+lists instead of names, keep both small. A cell is an editor with a judge, in the order of `Report.cells`.
+"""
+
+import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from editlane.images import file_sha256
-from editlane.metrics import Row
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from numpy.typing import NDArray
+
 from editlane.report.load import Report
-from editlane.report.summary import number, words
-from editlane.types import Item, State
+from editlane.report.thumbnails import embed_pictures
+from editlane.types import State
 
-REPLY = 500
-"""Characters of a judge's answer that the page shows; the scores table has all of it."""
+LIMIT = 2_000
+"""Items up to which the page is one file."""
 
+CHUNK = 200
+"""Items whose texts lie together."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """An image of a card."""
+CLIPPED = 500
+"""Characters of a judge's answer, or of an error, that a card shows; the scores table has all of it."""
 
-    key: str | None
-    """Content hash, or path where there is none; None: there is no image."""
-    path: str | None
-    """Relative to the run's folder."""
-    alt: str
-    why_not: str
-    """What stands in its place where it cannot be shown."""
+STATES = (*map(str, State), "missing")
+"""How a row ended; one that is missing does not exist yet."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What one judge said of one edit."""
-
-    judge: str
-    score: str | None
-    state: str
-    parts: tuple[tuple[str, str], ...]
-    reply: str
-    why: str
-    """`error_kind: error` of a row without a score."""
+Places = NDArray[np.int64]
+Objects = NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """One editor's edit of an item."""
+class Gallery:
+    """What the page needs of the gallery."""
 
-    editor: str
-    place: int
-    picture: Picture
-    unchanged: bool
-    verdicts: tuple[Verdict, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    item: Item
-    source: Picture
-    panels: tuple[Panel, ...]
-    states: str
-    """The states that its rows are in, and `unchanged` and `missing`, separated by blanks: for the filter."""
-    scores: str
-    """Of every editor with every judge, separated by commas, empty where there is none: for sorting."""
-    ratio: str
-    """Width / height of the frame that the pictures are shown in."""
+    blocks: dict[str, Markup]
+    """JSON for `<script type="application/json" id="gallery-NAME">`, by its name. No text of the data ends a script."""
+    files: dict[str, bytes]
+    """What lies beside the page, by its path from there; none up to the limit."""
+    origins: str
+    """What the page's policy must also allow in img-src and script-src."""
+    side: int | None
+    """Longest side of the pictures in the page, pixels; None where they are the run's own."""
+    states: list[str]
+    """Those of STATES that occur."""
+    uncertain: bool
+    """Whether a judge said how certain it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Rows of one item and editor that have no score for the same reason."""
+def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMIT) -> Gallery:
+    """The gallery of the report that is written to `out_dir` about the run in `run_dir`.
 
-    item: Item
-    editor: str
-    place: int
-    judges: tuple[str, ...]
-    state: str
-    kind: str
-    error: str
-
-
-def make_cards(report: Report, run_dir: Path) -> list[Card]:
-    """One card per item, in the order of the items table. Edits in `run_dir` are shown as long as they are those that
-    were judged."""
-    return [_card(report, item, run_dir) for item in report.items]
-
-
-def _card(report: Report, item: Item, run_dir: Path) -> Card:
-    rows = [report.rows.get((item.item_id, editor, judge)) for editor, judge in report.cells]
-    states = {str(row["state"]) if row else "missing" for row in rows}
-    if any(row and row["unchanged"] for row in rows):
-        states.add("unchanged")
-    ratio = item.width / item.height if item.width and item.height else 4 / 3
-    return Card(
-        item=item,
-        source=Picture(
-            key=item.source_sha256 or item.source_path,
-            path=item.source_path,
-            alt=f"Source of {item.item_id}",
-            why_not="source unreadable",
-        ),
-        panels=tuple(_panel(report, item, place, run_dir) for place in range(len(report.editors))),
-        states=" ".join(sorted(states)),
-        scores=",".join("" if row is None or row["score"] is None else f"{row['score']:.6g}" for row in rows),
-        ratio=f"{min(max(ratio, 0.75), 1.78):.2f}",
+    Up to `limit` items an edit is shown only as long as it is the one that was judged. Above, no picture is opened:
+    to hash them all would take longer than the rest of the report, so the page shows whatever lies there when it is
+    read.
+    """
+    places = _places(report)
+    paths = _pictures(report, places, "path")
+    cards = _cards(report, places) | {"paths": paths}
+    linked = len(report.items) > limit
+    blocks = {"index": _index(report, places) | {"folder": _way(run_dir, out_dir, linked)}}
+    embedded = None if linked else embed_pictures(paths, _pictures(report, places, "sha256"), run_dir)
+    if embedded:
+        blocks["pictures"] = {"uris": embedded.uris}
+        cards["shown"] = embedded.shown
+    texts = {name: _json(block) for name, block in blocks.items()}
+    for first in range(0, len(report.items), CHUNK):
+        part = slice(first, first + CHUNK)
+        texts[f"items-{first // CHUNK}"] = _json({name: of[..., part].tolist() for name, of in cards.items()})
+    occurring = {*report.scores["state"].unique(), *(["missing"] if (places < 0).any() else [])}
+    return Gallery(
+        files=_scripts(texts) if linked else {},
+        blocks={} if linked else {name: Markup(text) for name, text in texts.items()},
+        origins="'self' file:" if linked else "",  # browsers differ in what 'self' means of a page from the disk
+        side=embedded.side if embedded else None,
+        states=[state for state in STATES if state in occurring],
+        uncertain=bool(report.scores["entropy"].notna().any()),
     )
 
 
-def _panel(report: Report, item: Item, place: int, run_dir: Path) -> Panel:
-    editor = report.editors[place]
-    rows = {judge: report.rows.get((item.item_id, editor, judge)) for judge in report.judges}
-    there = [row for row in rows.values() if row]
-    edited = next((row for row in there if row["edited_path"]), None)
-    why_not = "edit unreadable" if edited else words(there[0]["state"]) if there else "not yet edited"
-    if edited and _has_changed(run_dir / edited["edited_path"], edited["edited_sha256"]):
-        edited, why_not = None, "image has changed since it was judged"
-    return Panel(
-        editor=editor,
-        place=place,
-        picture=Picture(
-            key=(edited["edited_sha256"] or edited["edited_path"]) if edited else None,
-            path=edited["edited_path"] if edited else None,
-            alt=f"Edit of {item.item_id} by {editor}",
-            why_not=why_not,
-        ),
-        unchanged=any(row["unchanged"] for row in there),
-        verdicts=tuple(_verdict(judge, row, report.criteria) for judge, row in rows.items()),
+def _scripts(texts: dict[str, str]) -> dict[str, bytes]:
+    """The blocks as scripts, since a page from the disk cannot fetch data. Each text is let go as it is encoded."""
+    return {f"gallery/{name}.js": f'editlaneGallery("{name}", {texts.pop(name)});\n'.encode() for name in list(texts)}
+
+
+def _places(report: Report) -> Places:
+    """Where in the scores table each row stands: cells x items, -1 where it is missing."""
+    scores = report.scores
+    editor, judge = (
+        pd.Categorical(scores[kind], categories=names).codes.astype(np.int64)
+        for kind, names in (("editor", report.editors), ("judge", report.judges))
     )
+    places = np.full((len(report.cells), len(report.items)), -1)
+    places[editor * len(report.judges) + judge, scores["item"].to_numpy()] = np.arange(len(scores))
+    return places
 
 
-def _has_changed(path: Path, sha256: str | None) -> bool:
-    """Whether a file is there with other bytes than those recorded; without a record nothing can be said."""
-    return sha256 is not None and path.is_file() and file_sha256(path) != sha256
+def _at(values: NDArray[Any], places: Places, missing: Any) -> NDArray[Any]:
+    """The values of the rows at these places."""
+    return np.append(values, np.asarray(missing, values.dtype))[places]
 
 
-def _verdict(judge: str, row: Row | None, criteria: list[str]) -> Verdict:
-    if row is None:
-        return Verdict(judge=judge, score=None, state="missing", parts=(), reply="", why="")
-    parts = [(words(name), row[f"score_{name}"]) for name in criteria]
-    return Verdict(
-        judge=judge,
-        score=number(row["score"]) if row["state"] == State.SCORED else None,
-        state=str(row["state"]),
-        parts=tuple((name, number(value)) for name, value in parts if value is not None),
-        reply=_clipped(row["reply"] or ""),
-        why=": ".join(filter(None, (row["error_kind"], row["error"]))),
-    )
+def _index(report: Report, places: Places) -> dict[str, Any]:
+    """What all items together are filtered, sorted and searched by."""
+    items, scores = report.items, report.scores
+    state = pd.Categorical(scores["state"], categories=STATES).codes
+    unchanged = _at(scores["unchanged"].fillna(False).to_numpy(dtype=bool), places, False)
+    by_editor = np.logical_or.reduce(unchanged.reshape(len(report.editors), len(report.judges), -1), axis=1)
+    return {
+        "chunk": CHUNK,
+        "editors": report.editors,
+        "judges": report.judges,
+        "categories": report.categories,
+        "criteria": report.criteria,
+        "states": STATES,
+        "ids": items["item_id"].tolist(),
+        "instructions": items["instruction"].tolist(),
+        "category": pd.Categorical(items["category"], categories=report.categories).codes.tolist(),
+        "state": _at(state, places, STATES.index("missing")).tolist(),
+        "score": _numbers(scores["score"], places).tolist(),
+        "entropy": _numbers(scores["entropy"], places).tolist(),
+        "unchanged": [np.flatnonzero(row).tolist() for row in by_editor],
+    }
 
 
-def _clipped(text: str) -> str:
-    return text if len(text) <= REPLY else text[: REPLY - 1] + "…"
+def _cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
+    """What else a card shows of its item and of its rows; items are the last axis of every array."""
+    items, scores = report.items, report.scores
+    ratio = (items["width"] / items["height"]).astype(np.float64).fillna(4 / 3).clip(0.75, 1.78)
+    why = zip(_texts(scores["error_kind"]), _texts(scores["error"]), strict=True)
+    parts = [_numbers(scores[f"score_{name}"], places) for name in report.criteria]
+    return {
+        "language": _texts(items["language"]),
+        "difficulty": _texts(items["difficulty"]),
+        "tags": items["tags"].map(list).to_numpy(dtype=object),
+        "ratio": ratio.round(2).to_numpy(),
+        "reply": _at(_clipped(_texts(scores["reply"])), places, ""),
+        "why": _at(_clipped(": ".join(filter(None, pair)) for pair in why), places, ""),
+        "parts": np.array(parts, dtype=object).reshape(len(parts), *places.shape),
+    }
 
 
-def find_failures(report: Report) -> list[Failure]:
-    """Every row without a score, judges that met the same failure taken together; item by item, editor by editor."""
-    found = []
-    for item in report.items:
-        for place, editor in enumerate(report.editors):
-            reasons: dict[tuple[str, str, str], list[str]] = {}
-            for judge in report.judges:
-                row = report.rows.get((item.item_id, editor, judge))
-                if row and row["state"] != State.SCORED:
-                    reason = (str(row["state"]), row["error_kind"] or "", row["error"] or "")
-                    reasons.setdefault(reason, []).append(judge)
-            found += [
-                Failure(
-                    item=item, editor=editor, place=place, judges=tuple(judges), state=state, kind=kind, error=error
-                )
-                for (state, kind, error), judges in reasons.items()
-            ]
-    return found
+def _pictures(report: Report, places: Places, kind: str) -> Objects:
+    """`path` or `sha256` of every item's source, then of its edit by each editor: 1 + editors x items, or None.
+
+    An edit is that of the first judge whose row has one.
+    """
+    by_judge = (len(report.editors), len(report.judges), len(report.items))
+    there = _at(report.scores["edited_path"].notna().to_numpy(), places, False).reshape(by_judge)
+    edited = report.scores[f"edited_{kind}"]
+    edits = _at(edited.astype(object).mask(edited.isna(), None).to_numpy(), places, None).reshape(by_judge)
+    first = np.take_along_axis(edits, there.argmax(axis=1, keepdims=True), axis=1)[:, 0]
+    return np.vstack([report.items[f"source_{kind}"].to_numpy(dtype=object), first])
 
 
-def picture_paths(cards: list[Card], run_dir: Path) -> Mapping[str, Path]:
-    """Where each distinct picture of the cards lies, by its key."""
-    pictures = [picture for card in cards for picture in (card.source, *(panel.picture for panel in card.panels))]
-    return {picture.key: run_dir / picture.path for picture in reversed(pictures) if picture.key and picture.path}
+def _way(run_dir: Path, out_dir: Path, linked: bool) -> str | None:
+    """The way from the page to the run's folder. A page that holds its pictures links to the full ones only from within
+    that folder: elsewhere the links would be dead as soon as the page is mailed."""
+    run_dir, out_dir = run_dir.resolve(), out_dir.resolve()
+    if not linked and not out_dir.is_relative_to(run_dir):
+        return None
+    return Path(os.path.relpath(run_dir, out_dir)).as_posix()
+
+
+def _numbers(column: pd.Series, places: Places) -> Objects:
+    """Four decimals, more than a card shows; None where there is no number."""
+    values = _at(column.to_numpy(dtype=np.float64), places, np.nan)
+    numbers: Objects = np.round(values, 4).astype(object)
+    numbers[np.isnan(values)] = None
+    return numbers
+
+
+def _texts(column: pd.Series) -> Objects:
+    """Empty where there is none."""
+    return column.to_numpy(dtype=object, na_value="")
+
+
+def _clipped(texts: Iterable[str]) -> Objects:
+    short = [text if len(text) <= CLIPPED else text[: CLIPPED - 1] + "…" for text in texts]
+    return np.array(short, dtype=object)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from editlane import tables
 from editlane.errors import UnknownName, UserError
-from editlane.metrics import Row, report_numbers
-from editlane.types import Item
+from editlane.report.numbers import Inputs, report_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,9 +18,10 @@ class Report:
 
     numbers: dict[str, Any]
     """The object of report.json."""
-    items: list[Item]
-    rows: dict[tuple[str, str, str], Row]
-    """By item_id, editor and judge; a partial run lacks some."""
+    items: pd.DataFrame
+    """The items table, one row an item, in its order; the index counts them from 0."""
+    scores: pd.DataFrame
+    """The scores table, and `item`, the place of the row's item in `items`; a partial run lacks some rows."""
     editors: list[str]
     """The baseline, where there is one, comes first."""
     judges: list[str]
@@ -42,14 +44,19 @@ def load_report(
     judges: Sequence[str] = (),
     categories: Sequence[str] = (),
     baseline: str | None = None,
+    controls: Path | None = None,
+    preservation: Path | None = None,
+    earlier: Sequence[Path] = (),
 ) -> Report:
-    """Read both tables. Editors, judges and categories are those given, else those that have rows.
+    """Read the tables. Editors, judges and categories are those given, else those that have rows.
 
-    Raises UserError where a table is damaged, where the two do not fit together, or where the baseline is unknown.
+    `controls` and `preservation` are left out of a report that comes before them; `earlier` are the controls tables of
+    other runs, the oldest first. Raises UserError where a table is damaged, where the tables do not fit together, or
+    where the baseline is unknown.
     """
-    rows, all_items = tables.read_rows(scores), tables.read_items(items)
-    editors = list(editors or dict.fromkeys(row["editor"] for row in rows))
-    judges = list(judges or dict.fromkeys(row["judge"] for row in rows))
+    rows, item_rows = tables.read_frame(scores), tables.read_frame(items)
+    editors = list(editors or dict.fromkeys(rows["editor"]))
+    judges = list(judges or dict.fromkeys(rows["judge"]))
     if not editors or not judges:
         raise UserError(
             f"{scores} has no rows to name editors and judges; give --expected-editors and --expected-judges."
@@ -59,10 +66,16 @@ def load_report(
             raise UnknownName("baseline", baseline, editors)
         editors = [baseline, *(editor for editor in editors if editor != baseline)]
     criteria = [name.removeprefix("mode_") for name in tables.read_columns(scores) if name.startswith("mode_")]
-    categories = list(dict.fromkeys([*categories, *(item.category for item in all_items)]))
+    categories = list(dict.fromkeys([*categories, *item_rows["category"]]))
+    inputs = Inputs(
+        scores=rows,
+        items=item_rows,
+        controls=None if controls is None else tables.read_frame(controls),
+        preservation=None if preservation is None else tables.read_frame(preservation),
+        earlier=[(path.parent.name, tables.read_frame(path)) for path in earlier],
+    )
     numbers = report_numbers(
-        rows,
-        all_items,
+        inputs,
         editors,
         judges,
         run=run,
@@ -70,10 +83,11 @@ def load_report(
         categories=categories,
         provenance={"dataset": tables.read_provenance(items)} | tables.read_provenance(scores),
     )
+    places = pd.Series(item_rows.index, index=item_rows["item_id"])
     return Report(
         numbers=numbers,
-        items=all_items,
-        rows={(row["item_id"], row["editor"], row["judge"]): row for row in rows},
+        items=item_rows,
+        scores=rows.assign(item=rows["item_id"].map(places)),
         editors=editors,
         judges=judges,
         categories=categories,
@@ -86,12 +100,14 @@ def models(report: Report) -> list[tuple[str, str, dict[str, Any]]]:
     """(kind, name, what the provenance says) of every editor and judge."""
     provenance = report.numbers["provenance"]
     return [
-        (kind.removesuffix("s"), name, _record(provenance.get(kind), name))
+        (kind.removesuffix("s"), name, record(provenance, kind, name))
         for kind, names in (("editors", report.editors), ("judges", report.judges))
         for name in names
     ]
 
 
-def _record(records: Any, name: str) -> dict[str, Any]:
-    record = records.get(name) if isinstance(records, Mapping) else None
-    return dict(record) if isinstance(record, Mapping) else {}
+def record(provenance: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """What the provenance says of one of the `editors` or `judges`."""
+    records = provenance.get(kind)
+    found = records.get(name) if isinstance(records, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}

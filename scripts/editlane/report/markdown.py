@@ -2,42 +2,60 @@
 
 from collections.abc import Sequence
 
+from editlane.report.cells import Table
 from editlane.report.load import Report
 from editlane.report.notices import Notice
-from editlane.report.summary import (
-    Table,
-    criterion_tables,
-    error_table,
-    facts,
-    provenance_tables,
-    score_tables,
-    state_table,
-)
+from editlane.report.sections import make_sections
+from editlane.report.statements import SHOWN, Said, Statement, what_can_be_said
+from editlane.report.summary import facts
+from editlane.report.texts import Texts
 
 
-def to_markdown(report: Report, notices: Sequence[Notice], min_coverage: float = 0.0) -> str:
-    """`report.md`: the notices, then the tables of the page."""
-    title = f"# Editlane report: {_text(report.numbers['run'])}"
-    head = [f"- {label}: **{_text(name)}** {_text(detail)}".rstrip() for label, name, detail in facts(report)]
+def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverage: float = 0.0) -> str:
+    """`report.md`: the notices, what can be said, then the tables of the page."""
+    title = f"# {t('page.kicker')}: {_text(report.numbers['run'])}"
+    head = [f"- {one.label}: **{_text(one.name)}** {_text(one.detail)}".rstrip() for one in facts(report, t)]
     quotes = [
         "\n".join([f"> **{_text(notice.title)}**", *(f"> - {_text(line)}" for line in notice.lines)])
         for notice in notices
     ]
-    tables = [*score_tables(report, min_coverage), *criterion_tables(report), state_table(report)]
-    errors = error_table(report)
-    tables += [errors] if errors else []
-    blocks = [title, "\n".join(head), *quotes, *map(_table, tables), "## How it was made"]
-    blocks += [_table(table, level=3) for table in provenance_tables(report)]
+    blocks = [title, "\n".join(head), *quotes]
+    for section in make_sections(report, t, min_coverage):
+        if section.name == "said":
+            blocks += [f"## {section.title}", section.hint]
+            blocks += [block for said in what_can_be_said(report, t) for block in _said(said, t)]
+        elif section.tables:
+            blocks += [f"## {section.title}", section.hint, *map(_table, section.tables)]
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(table: Table, level: int = 2) -> str:
+def _said(said: Said, t: Texts) -> list[str]:
+    blocks = [f"### {_text(t('said.by', judge=said.judge))}", _text(said.verdict)]
+    if said.matrix:
+        blocks.append(_table(said.matrix))
+    for statements in (said.overall, said.categories):
+        lines = [f"- {_statement(one)}" for one in statements[:SHOWN]]
+        if len(statements) > SHOWN:
+            rest = t("said.more", n=len(statements) - SHOWN)
+            lines.append(f"- {_text(t.join([rest, t('said.see_table')]))}")
+        if lines:
+            blocks.append("\n".join(lines))
+    return blocks
+
+
+def _statement(one: Statement) -> str:
+    claim = _text(one.claim) if one.winner is None else f"**{_text(one.claim)}**"
+    return f"{claim}{one.space}{_text(one.evidence)}"
+
+
+def _table(table: Table) -> str:
     columns = (*table.heads, *table.columns)
     align = ["---"] * len(table.heads) + ["---:" if table.numeric else "---"] * len(table.columns)
     names = len(table.heads)
     rows = [((group.name, line.name)[-names:] + line.cells) for group in table.groups for line in group.lines]
     body = ["| " + " | ".join(map(_text, row)) + " |" for row in (columns, align, *rows)]
-    return f"{'#' * level} {_text(table.title)}\n\n" + "\n".join(body)
+    note = f"{_text(table.note)}\n\n" if table.note else ""
+    return f"### {_text(table.title)}\n\n{note}" + "\n".join(body)
 
 
 def _text(text: str) -> str:

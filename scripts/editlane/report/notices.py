@@ -1,10 +1,15 @@
 """What a reader must know before the numbers."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from editlane.report.cells import SMALL_P, p_value, percent, rate
 from editlane.report.load import Report, models
-from editlane.report.summary import is_low, percent
+from editlane.report.summary import is_low
+from editlane.report.texts import Texts, load_texts
+from editlane.report.trust import canary_difference, missed_controls, verdict_of
+
+MANY_UNCHANGED = 0.05
+"""Share of unchanged edits that is told in the head once it is sure to be exceeded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,85 +20,131 @@ class Notice:
     """False: a note; the numbers hold."""
 
 
-def find_notices(report: Report, *, min_coverage: float = 0.0) -> list[Notice]:
+def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "en") -> list[Notice]:
     """All notices of a report, the gravest first."""
+    t = load_texts(language)
     found = (
-        _meaningless(report),
-        _partial(report),
-        _coverage(report, min_coverage),
-        _unscored(report),
-        _unpinned(report),
-        _language(report),
+        _meaningless(report, t),
+        _partial(report, t),
+        *(_not_ranked(report, judge, t) for judge in report.judges),
+        _canary(report, t),
+        _coverage(report, min_coverage, t),
+        _unchanged(report, t),
+        _unscored(report, t),
+        _left_out(report, t),
+        _unpinned(report, t),
+        _language(report, t),
     )
     return [notice for notice in found if notice]
 
 
-def _meaningless(report: Report) -> Notice | None:
+def _meaningless(report: Report, t: Texts) -> Notice | None:
     random = sorted(name for _, name, record in models(report) if record.get("random_weights"))
     fake = sorted(name for _, name, record in models(report) if record.get("adapter") == "fake")
     if not random and not fake:
         return None
-    lines = [f"{what}: {_join(names)}." for what, names in (("Random weights", random), ("No model", fake)) if names]
-    kind = "randomly initialised" if random else "fake"
-    return Notice(title=f"Scores of {kind} models mean nothing.", lines=tuple(lines))
+    named = (("notice.random_weights", random), ("notice.no_model", fake))
+    lines = tuple(t(key, names=t.join(names)) for key, names in named if names)
+    return Notice(title=t(f"notice.meaningless_{'random' if random else 'fake'}"), lines=lines)
 
 
-def _partial(report: Report) -> Notice | None:
+def _partial(report: Report, t: Texts) -> Notice | None:
     missing, rows = report.numbers["missing"], report.numbers["rows"]
     if not missing:
         return None
     lines = []
     for editor, judge in report.cells:
-        cell = report.numbers["editors"][editor][judge]
+        cell, who = report.numbers["editors"][editor][judge], {"editor": editor, "judge": judge}
         count, expected = cell["overall"]["missing"], cell["overall"]["n"]
         if count == expected:
-            lines.append(f"{editor} scored by {judge}: all {expected} rows")
+            lines.append(t("notice.partial_all", expected=expected, **who))
         elif count:
-            parts = [f"{name} {s['missing']}" for name, s in cell["categories"].items() if s["missing"]]
-            lines.append(f"{editor} scored by {judge}: {count} of {expected} rows ({_join(parts)})")
-    title = f"This report is partial: {missing} of {rows + missing} rows do not exist yet."
-    return Notice(title=title, lines=tuple(lines))
+            parts = t.join(f"{name} {s['missing']}" for name, s in cell["categories"].items() if s["missing"])
+            lines.append(t("notice.partial_some", count=count, expected=expected, parts=parts, **who))
+    return Notice(title=t("notice.partial", missing=missing, expected=rows + missing), lines=tuple(lines))
 
 
-def _coverage(report: Report, min_coverage: float) -> Notice | None:
+def _not_ranked(report: Report, judge: str, t: Texts) -> Notice | None:
+    verdict = verdict_of(report, judge)
+    if verdict == "accepted":
+        return None
+    line = t(f"notice.{verdict}_line", controls=missed_controls(report, judge, t))
+    return Notice(title=t(f"notice.{verdict}", judge=judge), lines=(line,))
+
+
+def _canary(report: Report, t: Texts) -> Notice | None:
+    lines = []
+    for judge in report.judges:
+        canary = report.numbers["canary"][judge]
+        if canary and canary["moved"]:
+            small = canary["p"] is not None and canary["p"] < SMALL_P
+            line = t(
+                "notice.canary_line_small" if small else "notice.canary_line",
+                judge=judge,
+                difference=canary_difference(canary),
+                reference=canary["reference_run"],
+                p=SMALL_P if small else p_value(canary["p"]),
+                n=canary["n"],
+            )
+            lines.append(line)
+    return Notice(title=t("notice.canary"), lines=tuple(lines)) if lines else None
+
+
+def _coverage(report: Report, min_coverage: float, t: Texts) -> Notice | None:
     lines = []
     for editor, judge in report.cells:
         cell = report.numbers["editors"][editor][judge]
-        named = {"overall": cell["overall"]} | cell["categories"]
+        named = {t("notice.coverage_overall"): cell["overall"]} | cell["categories"]
         low = [f"{name} {s['scored']}/{s['n']}" for name, s in named.items() if is_low(s, min_coverage)]
         if low:
-            lines.append(f"{editor} scored by {judge}: {_join(low)}")
-    title = f"Coverage is below {percent(min_coverage)} here; read the worst-case bounds, not the means."
-    return Notice(title=title, lines=tuple(lines)) if lines else None
+            lines.append(t("notice.coverage_line", editor=editor, judge=judge, parts=t.join(low)))
+    return Notice(title=t("notice.coverage", share=percent(min_coverage)), lines=tuple(lines)) if lines else None
 
 
-def _unscored(report: Report) -> Notice | None:
+def _unchanged(report: Report, t: Texts) -> Notice | None:
+    lines = []
+    for editor in report.editors:
+        counts = [report.numbers["editors"][editor][judge]["overall"]["unchanged"] for judge in report.judges]
+        most = max(counts, key=lambda unchanged: unchanged["n"])  # the same edits, whoever judged them
+        if most["interval"] and most["interval"][0] > MANY_UNCHANGED:
+            count, n = most["count"], most["n"]
+            line = t("notice.unchanged_line", editor=editor, count=count, n=n, rate=rate(count, n, most["interval"]))
+            lines.append(line)
+    return Notice(title=t("notice.unchanged"), lines=tuple(lines), severe=False) if lines else None
+
+
+def _unscored(report: Report, t: Texts) -> Notice | None:
     lines = []
     for editor, judge in report.cells:
         overall = report.numbers["editors"][editor][judge]["overall"]
         if is_low(overall, 1.0):
-            lines.append(f"{editor} scored by {judge}: {overall['scored']} of {overall['n']} items")
-    title = "Not every item has a score, so means are taken over different items; compare the worst-case bounds."
-    return Notice(title=title, lines=tuple(lines), severe=False) if lines else None
+            counts = {"scored": overall["scored"], "n": overall["n"]}
+            lines.append(t("notice.unscored_line", editor=editor, judge=judge, **counts))
+    return Notice(title=t("notice.unscored"), lines=tuple(lines), severe=False) if lines else None
 
 
-def _unpinned(report: Report) -> Notice | None:
+def _left_out(report: Report, t: Texts) -> Notice | None:
+    lines = []
+    for judge in report.judges:
+        overall = [one for one in report.numbers["comparisons"][judge] if one["category"] is None]
+        most = max(overall, key=lambda one: one["left_out"], default=None)
+        if most and most["left_out"]:
+            counts = {"count": most["left_out"], "n": most["n"] + most["left_out"]}
+            lines.append(t("notice.left_out_line", judge=judge, a=most["a"], b=most["b"], **counts))
+    return Notice(title=t("notice.left_out"), lines=tuple(lines), severe=False) if lines else None
+
+
+def _unpinned(report: Report, t: Texts) -> Notice | None:
     unpinned = [entry for entry in models(report) if entry[2].get("pinned") is False]
-    open_ones = [f"{kind} {name} ({record['model']})" for kind, name, record in unpinned]
-    if not open_ones:
-        return None
-    title = "A revision is not pinned; the same command may load other weights later."
-    return Notice(title=title, lines=(f"{_join(open_ones)}.",), severe=False)
+    named = [t(f"notice.unpinned_{kind}", name=name, model=record["model"]) for kind, name, record in unpinned]
+    line = t("notice.full_stop", text=t.join(named))
+    return Notice(title=t("notice.unpinned"), lines=(line,), severe=False) if named else None
 
 
-def _language(report: Report) -> Notice | None:
+def _language(report: Report, t: Texts) -> Notice | None:
     dataset = report.numbers["provenance"].get("dataset", {})
     count = dataset.get("fallback_language")
     if not count:
         return None
-    title = f"{count} of {len(report.items)} instructions are not in the language asked for ({dataset['language']})."
-    return Notice(title=title, lines=("Their items have none in it.",), severe=False)
-
-
-def _join(words: Iterable[str]) -> str:
-    return ", ".join(words)
+    title = t("notice.language", count=count, n=len(report.items), language=dataset["language"])
+    return Notice(title=title, lines=(t("notice.language_line"),), severe=False)

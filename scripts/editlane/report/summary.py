@@ -1,88 +1,103 @@
-"""The numbers as tables of text, the same for Markdown and HTML."""
+"""What was measured: the head's facts, and the tables of scores, criteria, states, preservation and old rules."""
 
-import json
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from editlane.report.cells import (
+    NONE,
+    Group,
+    Line,
+    Table,
+    category_names,
+    editor_label,
+    editor_lines,
+    interval,
+    number,
+    of_category,
+    percent,
+    rate,
+    share,
+    signed,
+    with_interval,
+    words,
+)
 from editlane.report.load import Report, models
+from editlane.report.texts import Texts
 from editlane.types import State
 
-NONE = "–"
-"""Stands where there is no number."""
+SPREAD_COLUMNS = ("scored", "n", "coverage", "mean", "interval", "bounds", "median", "std", "min", "max")
+MEAN = SPREAD_COLUMNS.index("mean")
+METRICS = {"ssim": 3, "psnr": 2, "mae": 2}
+"""With their decimals."""
 
-SPREAD_COLUMNS = ("Scored", "n", "Coverage", "Mean", "Worst-case bounds", "Median", "Std", "Min", "Max")
+
+FEW = 4
+"""Editors that have a line of their own in the head."""
+
+SHORT = 12
+"""Characters of a revision in the head; the provenance has all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One row: its name and its cells."""
+class Fact:
+    """A line of the head."""
 
+    label: str
     name: str
-    cells: tuple[str, ...]
+    """A name or a number."""
+    detail: str
     editor: int | None = None
     """The editor's place in the report; gives its colour."""
-    low: bool = False
-    """Coverage below what the run asks for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    name: str
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Rows in groups. `heads` are the titles of the group's and the row's name; a single one means nameless groups."""
-
-    title: str
-    heads: tuple[str, ...]
-    columns: tuple[str, ...]
-    groups: tuple[Group, ...]
-    numeric: bool = True
-
-
-def facts(report: Report) -> list[tuple[str, str, str]]:
-    """What was measured, as (label, name or number, detail)."""
+def facts(report: Report, t: Texts) -> list[Fact]:
+    """What was measured."""
     numbers = report.numbers
-    sizes = Counter(item.category for item in report.items)
+    sizes = report.items["category"].astype(str).value_counts()
     rows, expected = numbers["rows"], numbers["rows"] + numbers["missing"]
-    counts = (("item", len(report.items)), ("editor", len(report.editors)), ("judge", len(report.judges)))
-    product = " × ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts)
+    counts = {"items": len(report.items), "editors": len(report.editors), "judges": len(report.judges)}
+    product = " × ".join(t(f"facts.count_{what}", n=count) for what, count in counts.items())
     scored = sum(numbers["editors"][editor][judge]["overall"]["scored"] for editor, judge in report.cells)
+    coverage = percent(scored / expected if expected else None)
+    of_rows = t("facts.rows_all" if rows == expected else "facts.rows_part", expected=expected, product=product)
+    in_categories = t.join(f"{name} {sizes.get(name, 0)}" for name in report.categories)
+    of_scored = t("facts.scored_of", expected=expected, coverage=coverage)
     return [
-        *((kind.capitalize(), name, _made_of(record)) for kind, name, record in models(report)),
-        ("Items", str(len(report.items)), ", ".join(f"{name} {sizes[name]}" for name in report.categories)),
-        ("Rows", str(rows), f"= {product}" if rows == expected else f"of {expected} = {product}"),
-        ("Scored", str(scored), f"of {expected}, coverage {percent(scored / expected if expected else None)}"),
+        *_editors(report, t),
+        *(
+            Fact(label=t("head.judge"), name=name, detail=_made_of(record, t))
+            for kind, name, record in models(report)
+            if kind == "judge"
+        ),
+        Fact(label=t("facts.items"), name=str(counts["items"]), detail=in_categories),
+        Fact(label=t("facts.rows"), name=str(rows), detail=of_rows),
+        Fact(label=t("facts.scored"), name=str(scored), detail=of_scored),
     ]
 
 
-def _made_of(record: Mapping[str, Any]) -> str:
+def _editors(report: Report, t: Texts) -> list[Fact]:
+    """A line each, or one for all where there are many; the provenance has what they are made of."""
+    if len(report.editors) > FEW:
+        return [Fact(label=t("facts.editors"), name=str(len(report.editors)), detail=t.join(report.editors))]
+    made_of = [_made_of(record, t) for kind, _, record in models(report) if kind == "editor"]
+    return [
+        Fact(label=t("head.editor"), name=name, detail=made_of[place], editor=place)
+        for place, name in enumerate(report.editors)
+    ]
+
+
+def _made_of(record: Mapping[str, Any], t: Texts) -> str:
     """Model, revision, adapter and protocol, as far as they are known."""
-    model, revision, protocol = (record.get(key) for key in ("model", "revision", "protocol"))
+    model, revision, protocol, adapter = (record.get(key) for key in ("model", "revision", "protocol", "adapter"))
     if isinstance(protocol, Mapping):
         protocol = " ".join(str(protocol[key]) for key in ("name", "version") if protocol.get(key))
     parts = (
-        f"{model} @ {revision}" if model and revision else model,
-        f"adapter {record['adapter']}" if record.get("adapter") else None,
-        f"protocol {protocol}" if protocol else None,
+        t("facts.revision", model=model, revision=str(revision)[:SHORT]) if model and revision else model,
+        t("facts.adapter", adapter=adapter) if adapter else None,
+        t("facts.protocol", protocol=protocol) if protocol else None,
     )
-    return ", ".join(str(part) for part in parts if part)
-
-
-def number(value: float | None) -> str:
-    """Two decimals."""
-    return NONE if value is None else f"{value:.2f}"
-
-
-def percent(share: float | None) -> str:
-    """One decimal; 100% is said only where nothing is left out."""
-    if share is None:
-        return NONE
-    return f"{min(share * 100, 99.9 if share < 1 else 100.0):.1f}%"
+    return t("page.clause").join(str(part) for part in parts if part)
 
 
 def is_low(s: Mapping[str, Any], min_coverage: float) -> bool:
@@ -90,144 +105,156 @@ def is_low(s: Mapping[str, Any], min_coverage: float) -> bool:
     return s["coverage"] is not None and s["coverage"] < min_coverage
 
 
-def spread_cells(s: Mapping[str, Any]) -> tuple[str, ...]:
+def spread_cells(s: Mapping[str, Any], t: Texts) -> tuple[str, ...]:
     """The cells of SPREAD_COLUMNS."""
+    mean = number(s["mean"]) if s["scored"] else t("page.no_data")
     bounds = NONE if s["bounds"] is None else f"{number(s['bounds'][0])} – {number(s['bounds'][1])}"
     rest = (number(s[key]) for key in ("median", "std", "min", "max"))
-    return (str(s["scored"]), str(s["n"]), percent(s["coverage"]), number(s["mean"]), bounds, *rest)
+    return (str(s["scored"]), str(s["n"]), percent(s["coverage"]), mean, interval(s["interval"]), bounds, *rest)
 
 
-def score_tables(report: Report, min_coverage: float = 0.0) -> list[Table]:
+def score_tables(report: Report, t: Texts, min_coverage: float = 0.0) -> list[Table]:
     """One per judge: overall and every category, editors below each other."""
-    return [_score_table(report, judge, min_coverage) for judge in report.judges]
-
-
-def _score_table(report: Report, judge: str, min_coverage: float) -> Table:
-    partial = bool(report.numbers["missing"])
+    partial = ["missing"] if report.numbers["missing"] else []
 
     def line(place: int, s: Mapping[str, Any]) -> Line:
-        unchanged = f"{s['unchanged']['count']} / {s['unchanged']['n']}"
+        unchanged = s["unchanged"]
+        how_many = (f"{unchanged['count']} / {unchanged['n']}", rate(**_rate(unchanged)))
         return Line(
-            name=editor_label(report, place),
-            cells=(*spread_cells(s), unchanged, *([str(s["missing"])] if partial else [])),
+            name=editor_label(report, place, t),
+            cells=(*spread_cells(s, t), *how_many, *(str(s[name]) for name in partial)),
             editor=place,
             low=is_low(s, min_coverage),
         )
 
-    cells = [report.numbers["editors"][editor][judge] for editor in report.editors]
-    groups = [("Overall", [cell["overall"] for cell in cells])]
-    groups += [(category, [cell["categories"][category] for cell in cells]) for category in report.categories]
-    return Table(
-        title=f"Scores by {judge}",
-        heads=("Category", "Editor"),
-        columns=(*SPREAD_COLUMNS, "Unchanged", *(["Missing"] if partial else [])),
-        groups=tuple(Group(name=name, lines=tuple(map(line, range(len(cells)), s))) for name, s in groups),
-    )
+    def group(judge: str, category: str | None, name: str) -> Group:
+        cells = [of_category(report.numbers["editors"][editor][judge], category) for editor in report.editors]
+        return Group(name=name, lines=tuple(line(place, s) for place, s in enumerate(cells)))
 
-
-def criterion_tables(report: Report) -> list[Table]:
-    """One per judge: the parts that its scores are made of; none for a judge that never answered."""
     return [
         Table(
-            title=f"Criteria by {judge}",
-            heads=("Criterion", "Editor"),
-            columns=SPREAD_COLUMNS,
-            groups=tuple(
-                Group(
-                    name=criterion,
-                    lines=tuple(
-                        Line(
-                            name=editor_label(report, place),
-                            cells=spread_cells(report.numbers["editors"][editor][judge]["criteria"][criterion]),
-                            editor=place,
-                        )
-                        for place, editor in enumerate(report.editors)
-                    ),
-                )
-                for criterion in asked
-            ),
+            title=t("scores.table", judge=judge),
+            heads=(t("head.category"), t("head.editor")),
+            columns=columns(t, *SPREAD_COLUMNS, "unchanged", "unchanged_rate", *partial),
+            groups=tuple(group(judge, category, name) for category, name in category_names(report, t)),
+            strong=MEAN,
+        )
+        for judge in report.judges
+    ]
+
+
+def _rate(unchanged: Mapping[str, Any]) -> dict[str, Any]:
+    return {"count": unchanged["count"], "total": unchanged["n"], "bounds": unchanged["interval"]}
+
+
+def columns(t: Texts, *names: str) -> tuple[str, ...]:
+    """The titles of columns."""
+    return tuple(t(f"column.{name}") for name in names)
+
+
+def criterion_tables(report: Report, t: Texts) -> list[Table]:
+    """One per judge: the parts that its scores are made of; none for a judge that never answered."""
+
+    def lines(judge: str, criterion: str) -> tuple[Line, ...]:
+        spreads = {editor: report.numbers["editors"][editor][judge]["criteria"][criterion] for editor in report.editors}
+        return editor_lines(report, {editor: spread_cells(s, t) for editor, s in spreads.items()}, t)
+
+    return [
+        Table(
+            title=t("criteria.table", judge=judge),
+            heads=(t("head.criterion"), t("head.editor")),
+            columns=columns(t, *SPREAD_COLUMNS),
+            groups=tuple(Group(name=words(criterion), lines=lines(judge, criterion)) for criterion in asked),
+            strong=MEAN,
         )
         for judge in report.judges
         if (asked := list(report.numbers["editors"][report.editors[0]][judge]["criteria"]))
     ]
 
 
-def state_table(report: Report) -> Table:
+def state_table(report: Report, t: Texts) -> Table:
     """How the items ended, by judge and editor."""
 
-    def line(place: int, s: Mapping[str, Any]) -> Line:
-        counts = (*s["states"].values(), s["missing"], s["n"])
-        return Line(name=editor_label(report, place), cells=tuple(map(str, counts)), editor=place)
+    def cells(editor: str, judge: str) -> list[str]:
+        s = report.numbers["editors"][editor][judge]["overall"]
+        return list(map(str, (*s["states"].values(), s["missing"], s["n"])))
 
     return Table(
-        title="How the items ended",
-        heads=("Judge", "Editor"),
-        columns=(*(words(state) for state in State), "missing", "n"),
+        title=t("states.table"),
+        heads=(t("head.judge"), t("head.editor")),
+        columns=(*(t(f"state.{state}") for state in State), t("state.missing"), t("column.n")),
         groups=tuple(
-            Group(
-                name=judge,
-                lines=tuple(
-                    line(place, report.numbers["editors"][editor][judge]["overall"])
-                    for place, editor in enumerate(report.editors)
-                ),
-            )
+            Group(name=judge, lines=editor_lines(report, {e: cells(e, judge) for e in report.editors}, t))
             for judge in report.judges
         ),
     )
 
 
-def error_table(report: Report) -> Table | None:
-    """Why items have no score, by judge and editor; None where all have one."""
+def error_tables(report: Report, t: Texts) -> list[Table]:
+    """Why items have no score, by judge and editor; no table where all have one."""
     groups = []
     for judge in report.judges:
         lines = tuple(
-            Line(name=editor_label(report, place), cells=(words(state), kind, str(count)), editor=place)
+            Line(name=editor_label(report, place, t), cells=(t(f"state.{state}"), kind, str(count)), editor=place)
             for place, editor in enumerate(report.editors)
             for state, kinds in report.numbers["editors"][editor][judge]["errors"].items()
             for kind, count in kinds.items()
         )
         if lines:
             groups.append(Group(name=judge, lines=lines))
-    if not groups:
-        return None
-    columns = ("State", "Error kind", "Count")
-    return Table(title="Error kinds", heads=("Judge", "Editor"), columns=columns, groups=tuple(groups), numeric=False)
+    heads, titles = (t("head.judge"), t("head.editor")), columns(t, "state", "error_kind", "count")
+    table = Table(title=t("states.errors"), heads=heads, columns=titles, groups=tuple(groups), numeric=False)
+    return [table] if groups else []
 
 
-def provenance_tables(report: Report) -> list[Table]:
-    """Everything the tables' writers said about how they were made; editors, and judges, side by side."""
-    provenance = report.numbers["provenance"]
+def preservation_tables(report: Report, t: Texts) -> list[Table]:
+    """How much of the picture each editor changed; no table where it was not measured."""
+    measured = {editor: p for editor, p in report.numbers["preservation"].items() if p}
+
+    def cells(p: Mapping[str, Any]) -> list[str]:
+        means = (with_interval(p[name]["mean"], p[name]["interval"], digits) for name, digits in METRICS.items())
+        changed = p["changed_share"]
+        return [f"{p['measured']} / {p['n']}", *means, share(changed["mean"], changed["interval"])]
+
+    return _by_category(report, t, "preservation.table", ("measured", *METRICS, "changed_share"), measured, cells)
+
+
+def legacy_tables(report: Report, t: Texts) -> list[Table]:
+    """One per judge with old rules: the honest mean beside what they would have printed."""
+    names = ("honest", "old", "difference", "old_source_judged", "made_up_unreadable", "made_up_failed")
+
+    def cells(old: Mapping[str, Any]) -> list[str]:
+        made_up = (str(old["replaced"][reason]) for reason in ("unreadable", "failed"))
+        honest = t("page.no_data") if old["honest"] is None else number(old["honest"])
+        means = (honest, number(old["old"]), signed(old["difference"]), number(old["old_source_judged"]))
+        return [*means, *made_up]
+
     found = []
-    for kind, names in (("editors", report.editors), ("judges", report.judges)):
-        records = {name: dict(flatten(provenance.get(kind, {}).get(name, {}))) for name in names}
-        if any(records.values()):
-            found.append(_settings(kind.capitalize(), records))
-    rest = {key: value for key, value in provenance.items() if key not in ("editors", "judges")}
-    return [*found, _settings("Run", {"Value": dict(flatten(rest))})] if rest else found
+    for judge in report.judges:
+        cells_of = {editor: report.numbers["editors"][editor][judge]["legacy"] for editor in report.editors}
+        there = {editor: legacy for editor, legacy in cells_of.items() if legacy}
+        found += _by_category(report, t, "legacy.table", names, there, cells, judge=judge)
+    return found
 
 
-def _settings(title: str, records: Mapping[str, Mapping[str, str]]) -> Table:
-    paths = dict.fromkeys(path for record in records.values() for path in record)
-    lines = (Line(name=path, cells=tuple(record.get(path, NONE) for record in records.values())) for path in paths)
-    groups = (Group(name="", lines=tuple(lines)),)
-    return Table(title=title, heads=("Setting",), columns=tuple(records), groups=groups, numeric=False)
-
-
-def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """A nested object as (dotted path, text) pairs."""
-    if isinstance(value, Mapping):
-        return [pair for key, entry in value.items() for pair in flatten(entry, f"{path}.{key}" if path else str(key))]
-    if value is None:
-        return [(path, NONE)]
-    return [(path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
-
-
-def editor_label(report: Report, place: int) -> str:
-    """An editor's name, marked where it is the baseline."""
-    name = report.editors[place]
-    return f"{name} (baseline)" if name == report.baseline else name
-
-
-def words(name: str) -> str:
-    """A state or criterion as it stands in the page's text."""
-    return name.replace("_", " ")
+def _by_category(
+    report: Report,
+    t: Texts,
+    title: str,
+    names: tuple[str, ...],
+    numbers: Mapping[str, Any],
+    cells: Callable[[Mapping[str, Any]], list[str]],
+    **placeholders: str,
+) -> list[Table]:
+    """A table of every category with every editor that has numbers; none without any."""
+    groups = tuple(
+        Group(
+            name=name,
+            lines=editor_lines(report, {e: cells(of_category(found, category)) for e, found in numbers.items()}, t),
+        )
+        for category, name in category_names(report, t)
+    )
+    heads = (t("head.category"), t("head.editor"))
+    return [Table(title=t(title, **placeholders), heads=heads, columns=columns(t, *names), groups=groups)][
+        : len(numbers)
+    ]

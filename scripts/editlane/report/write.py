@@ -1,24 +1,39 @@
-"""The three files of a report, each written whole or not at all."""
+"""The files of a report, each written whole or not at all."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from editlane.images import write_atomically
+from editlane.report.gallery import make_gallery
 from editlane.report.html import to_html
 from editlane.report.load import Report
 from editlane.report.markdown import to_markdown
 from editlane.report.notices import Notice
+from editlane.report.texts import load_texts
 
 
 def write_report(
-    report: Report, notices: Sequence[Notice], *, run_dir: Path, out_dir: Path, min_coverage: float = 0.0
+    report: Report,
+    notices: Sequence[Notice],
+    *,
+    run_dir: Path,
+    out_dir: Path,
+    min_coverage: float = 0.0,
+    language: str = "en",
 ) -> None:
-    """Write report.json, report.md and report.html. The same tables and pictures give the same bytes."""
+    """Write report.json, report.md, report.html and what its gallery needs beside it. The same tables and pictures give
+    the same bytes; only report.json does not depend on the language."""
+    t = load_texts(language)
+    gallery = make_gallery(report, run_dir, out_dir)
     texts = {
         "report.json": json.dumps(report.numbers, ensure_ascii=False, allow_nan=False, indent=2) + "\n",
-        "report.md": to_markdown(report, notices, min_coverage),
-        "report.html": to_html(report, notices, run_dir, out_dir, min_coverage),
+        "report.md": to_markdown(report, notices, t, min_coverage),
+        "report.html": to_html(report, notices, gallery, t, min_coverage=min_coverage),
     }
-    for name, text in texts.items():
-        write_atomically(out_dir / name, text.encode())
+    files = gallery.files | {name: text.encode() for name, text in texts.items()}
+    for stale in sorted((out_dir / "gallery").glob("*")):
+        if f"gallery/{stale.name}" not in files:
+            stale.unlink()
+    for name, data in files.items():
+        write_atomically(out_dir / name, data)

@@ -1,0 +1,237 @@
+"""The object of report.json, from the tables of a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from editlane.metrics import check_rows, error_kinds, spread, summarise
+from editlane.stats.acceptance import accept
+from editlane.stats.comparisons import compare_all
+from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
+from editlane.stats.legacy import legacy_cell
+from editlane.stats.noise import canary_change, judge_noise
+from editlane.types import ACCEPTANCE, Control, State
+
+PRESERVATION = ("ssim", "psnr", "mae", "changed_share")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """The tables of a run, as data frames."""
+
+    scores: pd.DataFrame
+    items: pd.DataFrame
+    controls: pd.DataFrame | None
+    preservation: pd.DataFrame | None
+    earlier: Sequence[tuple[str, pd.DataFrame]]
+    """(run, its controls), the oldest first: what this run's canaries are compared with."""
+
+
+def report_numbers(
+    inputs: Inputs,
+    editors: Sequence[str],
+    judges: Sequence[str],
+    *,
+    run: str,
+    criteria: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    provenance: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The object of `report.json`. A complete run has `rows` = items x editors x judges and `missing` = 0.
+
+    Categories come in the given order, then those of further items in theirs. Of `criteria` each judge has those that
+    it answered for any editor. Raises UserError where rows are doubled, belong to no item, editor or judge of the run,
+    or carry a score that their state does not allow.
+    """
+    items, scores = inputs.items, inputs.scores
+    check_rows(scores, items, editors, judges)
+    counts = items["category"].astype(str).value_counts()
+    sizes = {name: int(counts.get(name, 0)) for name in dict.fromkeys([*categories, *items["category"]])}
+    rows = scores.assign(
+        cluster=pd.factorize(scores["source_sha256"])[0], score=scores["score"].where(scores["state"] == State.SCORED)
+    )
+    by_judge = {judge: rows[rows["judge"] == judge] for judge in judges}
+    asked = {judge: _asked(of_judge, criteria) for judge, of_judge in by_judge.items()}
+    protocols = {judge: _protocol_name(provenance or {}, judge) for judge in judges}
+    controls = {judge: _controls(inputs, judge) for judge in judges}
+    return {
+        "run": run,
+        "items": len(items),
+        "rows": len(scores),
+        "missing": len(items) * len(editors) * len(judges) - len(scores),
+        "editors": {
+            editor: {
+                judge: _cell(of_judge[of_judge["editor"] == editor], sizes, asked[judge])
+                | {"legacy": _legacy(of_judge[of_judge["editor"] == editor], sizes, controls[judge], protocols[judge])}
+                for judge, of_judge in by_judge.items()
+            }
+            for editor in editors
+        },
+        "comparisons": {judge: compare_all(of_judge, editors, list(sizes)) for judge, of_judge in by_judge.items()},
+        "acceptance": {judge: _accept(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
+        "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
+        "canary": {judge: _canary(controls[judge], judge, inputs.earlier) for judge in judges},
+        "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
+        "costs": _costs(scores, inputs.controls, editors, judges),
+        "provenance": dict(provenance or {}),
+    }
+
+
+def _asked(rows: pd.DataFrame, criteria: Sequence[str]) -> list[str]:
+    """The criteria that the judge of these rows answered at least once; the table holds those of all judges."""
+    columns = {name: [column for column in (f"mode_{name}", f"score_{name}") if column in rows] for name in criteria}
+    return [name for name in criteria if rows[columns[name]].notna().to_numpy().any()]
+
+
+def _cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequence[str]) -> dict[str, Any]:
+    """What one judge says of one editor."""
+    total = sum(sizes.values())
+    in_category = {category: rows[rows["category"] == category] for category in sizes}
+    scored = rows[rows["state"] == State.SCORED]
+    return {
+        "overall": summarise(rows, total),
+        "macro": _macro(scored, sizes),
+        "categories": {category: summarise(in_category[category], size) for category, size in sizes.items()},
+        "criteria": {
+            name: spread(scored[f"score_{name}"], scored["cluster"], total) | {"yes": _yes_rate(scored, name)}
+            for name in criteria
+        },
+        "errors": error_kinds(rows),
+    }
+
+
+def _yes_rate(scored: pd.DataFrame, criterion: str) -> dict[str, Any] | None:
+    """How often the most likely answer is Yes, where the answers are Yes and No."""
+    answers = scored[f"mode_{criterion}"].dropna() if f"mode_{criterion}" in scored else pd.Series(dtype=str)
+    if answers.empty or not set(answers.unique()) <= {"Yes", "No"}:
+        return None
+    count = int((answers == "Yes").sum())
+    return {"count": count, "n": len(answers), "interval": rate_interval(count, len(answers))}
+
+
+def _macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """The mean of the categories' means; a category without a score is left out and counted in `of`."""
+    means = scored.groupby(scored["category"].astype(str))["score"].mean()
+    values, clusters = scored["score"].to_numpy(dtype=np.float64), scored["cluster"].to_numpy()
+    interval = macro_interval(values, clusters, pd.factorize(scored["category"])[0])
+    found = float(means.mean()) if len(means) else None
+    return {"mean": found, "interval": interval, "categories": len(means), "of": len(sizes)}
+
+
+def _protocol_name(provenance: Mapping[str, Any], judge: str) -> str | None:
+    records = provenance.get("judges", {})
+    protocol = records.get(judge, {}).get("protocol") if isinstance(records, Mapping) else None
+    return protocol.get("name") if isinstance(protocol, Mapping) else None
+
+
+def _legacy(
+    rows: pd.DataFrame, sizes: Mapping[str, int], controls: pd.DataFrame, protocol: str | None
+) -> dict[str, Any] | None:
+    """What the original benchmark's rules would have printed; for its protocol only."""
+    if protocol != "legacy":
+        return None
+    sources = controls[(controls["control"] == Control.SOURCE_AS_EDIT) & controls["score"].notna()]
+
+    def source_score(of: pd.DataFrame) -> float | None:
+        return float(of["score"].mean()) if len(of) else None
+
+    return {
+        "overall": legacy_cell(rows, source_score(sources)),
+        "categories": {
+            category: legacy_cell(
+                rows[rows["category"] == category], source_score(sources[sources["category"] == category])
+            )
+            for category in sizes
+        },
+    }
+
+
+def _controls(inputs: Inputs, judge: str) -> pd.DataFrame:
+    """The controls of one judge; none where they were not asked."""
+    if inputs.controls is None:
+        return inputs.scores.iloc[:0].assign(control=pd.Series(dtype=str), repeat=pd.Series(dtype=int))
+    return inputs.controls[inputs.controls["judge"] == judge]
+
+
+def _accept(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any]:
+    asked = rows[rows["state"].isin([State.SCORED, State.JUDGE_UNREADABLE, State.JUDGE_FAILED])]
+    return dict(accept(asked, controls[controls["control"].isin(list(map(str, ACCEPTANCE)))]))
+
+
+def _noise(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any] | None:
+    """How far the judge's answers to the same question lie apart."""
+    again = controls[controls["control"] == Control.REPEAT]
+    if again.empty:
+        return None
+    names = ["editor", "item_id"]
+    asked = again[names].drop_duplicates().astype(str)
+    first = rows.astype(dict.fromkeys(names, str)).merge(asked, on=names)[[*names, "score"]].assign(repeat=0)
+    every = pd.concat([first, again.astype(dict.fromkeys(names, str))[[*names, "score", "repeat"]]])
+    kind: Literal["sampled", "batch_order"] = "sampled" if int(again["repeat"].max()) > 1 else "batch_order"
+    return dict(judge_noise(every.assign(item=every["editor"] + "\n" + every["item_id"]), kind))
+
+
+def _canary(controls: pd.DataFrame, judge: str, earlier: Sequence[tuple[str, pd.DataFrame]]) -> dict[str, Any] | None:
+    """This run's canaries beside those of the oldest run that had the same judge judge the same pairs."""
+    mine = controls[controls["control"] == Control.CANARY]
+    if mine.empty:
+        return None
+    same = ["item_id", "judge_key", "edited_sha256"]
+    for run, theirs in earlier:
+        reference = theirs[theirs["control"] == Control.CANARY]
+        if len(mine[same].merge(reference[same], on=same)):
+            return dict(canary_change(mine, reference, run))
+    return dict(canary_change(mine, mine.iloc[:0], None))
+
+
+def _preservation(frame: pd.DataFrame | None, editor: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+    if frame is None:
+        return {}
+    rows = frame[frame["editor"] == editor]
+    rows = rows.assign(cluster=pd.factorize(rows["source_sha256"])[0])
+    in_category = {category: rows[rows["category"] == category] for category in sizes}
+    return {
+        "overall": _kept(rows, sum(sizes.values())),
+        "categories": {category: _kept(in_category[category], size) for category, size in sizes.items()},
+    }
+
+
+def _kept(rows: pd.DataFrame, expected: int) -> dict[str, Any]:
+    measured = rows[rows["state"] == "measured"]
+    found: dict[str, Any] = {"n": expected, "measured": len(measured)}
+    for name in PRESERVATION:
+        there = measured[measured[name].notna()]
+        values = there[name].to_numpy(dtype=np.float64)
+        found[name] = {
+            "mean": float(values.mean()) if len(values) else None,
+            "interval": mean_interval(values, there["cluster"].to_numpy()),
+            "median": float(np.median(values)) if len(values) else None,
+        }
+    return found
+
+
+def _costs(
+    scores: pd.DataFrame, controls: pd.DataFrame | None, editors: Sequence[str], judges: Sequence[str]
+) -> dict[str, Any]:
+    """Hours by device and seconds by item, as the tables recorded them; loading a model is not in them."""
+    edits = scores.drop_duplicates(["item_id", "editor"])
+    asked = scores if controls is None else pd.concat([scores, controls])
+    edit_hours = edits.groupby(edits["edit_device"].astype(str))["edit_seconds"].sum() / 3600
+    score_hours = asked.groupby(asked["score_device"].astype(str))["score_seconds"].sum() / 3600
+    devices = sorted({*edits["edit_device"].dropna(), *asked["score_device"].dropna()})
+    return {
+        "devices": {
+            name: {"edit_hours": float(edit_hours.get(name, 0)), "score_hours": float(score_hours.get(name, 0))}
+            for name in devices
+        },
+        "editors": {name: _pace(edits[edits["editor"] == name]["edit_seconds"]) for name in editors},
+        "judges": {name: _pace(asked[asked["judge"] == name]["score_seconds"]) for name in judges},
+    }
+
+
+def _pace(seconds: pd.Series) -> dict[str, Any]:
+    known = seconds.dropna()
+    return {"items": len(known), "seconds_per_item": float(known.mean()) if len(known) else None}

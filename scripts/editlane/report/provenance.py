@@ -1,0 +1,98 @@
+"""How the numbers were made: models, settings, packages, protocols, time."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from editlane.report.cells import NONE, Group, Line, Table, number
+from editlane.report.load import Report, record
+from editlane.report.summary import columns
+from editlane.report.texts import Texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolText:
+    """What a judge was asked, word by word."""
+
+    title: str
+    text: str
+
+
+def provenance_tables(report: Report, t: Texts) -> list[Table]:
+    """Time and devices, then everything the tables' writers said; editors, and judges, side by side."""
+    provenance = report.numbers["provenance"]
+    found = [*_devices(report, t), *_seconds(report, t)]
+    for kind, names in (("editors", report.editors), ("judges", report.judges)):
+        records = {name: dict(flatten(_without_text(record(provenance, kind, name)))) for name in names}
+        if any(records.values()):
+            found.append(_settings(t(f"provenance.{kind}"), records, t))
+    rest = {key: value for key, value in provenance.items() if key not in ("editors", "judges")}
+    run = {t("column.value"): dict(flatten(rest))}
+    return [*found, _settings(t("provenance.run"), run, t)] if rest else found
+
+
+def protocol_texts(report: Report, t: Texts) -> list[ProtocolText]:
+    """The protocol of every judge whose provenance has its text."""
+    found = []
+    for judge in report.judges:
+        protocol = record(report.numbers["provenance"], "judges", judge).get("protocol")
+        if isinstance(protocol, Mapping) and protocol.get("text"):
+            names = {"name": protocol.get("name", NONE), "version": protocol.get("version", NONE)}
+            title = t("provenance.protocol", judge=judge, **names)
+            found.append(ProtocolText(title=title, text=str(protocol["text"])))
+    return found
+
+
+def _without_text(found: Mapping[str, Any]) -> dict[str, Any]:
+    protocol = found.get("protocol")
+    if not isinstance(protocol, Mapping):
+        return dict(found)
+    return {**found, "protocol": {key: value for key, value in protocol.items() if key != "text"}}
+
+
+def _devices(report: Report, t: Texts) -> list[Table]:
+    lines = tuple(
+        Line(name=name, cells=tuple(number(hours[key], 3) for key in ("edit_hours", "score_hours")))
+        for name, hours in report.numbers["costs"]["devices"].items()
+    )
+    table = Table(
+        title=t("provenance.devices"),
+        heads=(t("head.device"),),
+        columns=columns(t, "edit_hours", "score_hours"),
+        groups=(Group(name="", lines=lines),),
+    )
+    return [table] if lines else []
+
+
+def _seconds(report: Report, t: Texts) -> list[Table]:
+    costs = report.numbers["costs"]
+    groups = tuple(
+        Group(
+            name=t(f"provenance.{kind}"),
+            lines=tuple(
+                Line(name=name, cells=(str(pace["items"]), number(pace["seconds_per_item"])))
+                for name, pace in costs[kind].items()
+            ),
+        )
+        for kind in ("editors", "judges")
+    )
+    heads, titles = ("", t("provenance.model")), columns(t, "items", "seconds")
+    table = Table(title=t("provenance.seconds"), heads=heads, columns=titles, groups=groups)
+    return [table] if any(group.lines for group in groups) else []
+
+
+def _settings(title: str, records: Mapping[str, Mapping[str, str]], t: Texts) -> Table:
+    paths = dict.fromkeys(path for record in records.values() for path in record)
+    lines = (Line(name=path, cells=tuple(record.get(path, NONE) for record in records.values())) for path in paths)
+    groups = (Group(name="", lines=tuple(lines)),)
+    return Table(title=title, heads=(t("head.setting"),), columns=tuple(records), groups=groups, numeric=False)
+
+
+def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """A nested object as (dotted path, text) pairs."""
+    if isinstance(value, Mapping):
+        return [pair for key, entry in value.items() for pair in flatten(entry, f"{path}.{key}" if path else str(key))]
+    if value is None:
+        return [(path, NONE)]
+    return [(path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]

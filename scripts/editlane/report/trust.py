@@ -1,0 +1,146 @@
+"""Whether a judge can be believed: what the controls, the repeats and the canary set say of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from editlane.report.cells import (
+    NONE,
+    Group,
+    Line,
+    Table,
+    interval,
+    number,
+    p_value,
+    percent,
+    signed,
+)
+from editlane.report.load import Report
+from editlane.report.summary import columns
+from editlane.report.texts import Texts
+
+
+def verdict_of(report: Report, judge: str) -> str:
+    """`accepted`, `not_accepted` or `not_tested`; only an accepted judge's scores are ranked."""
+    return str(report.numbers["acceptance"][judge]["verdict"])
+
+
+def is_accepted(report: Report, judge: str) -> bool:
+    return verdict_of(report, judge) == "accepted"
+
+
+def missed_controls(report: Report, judge: str, t: Texts) -> str:
+    """The controls that the judge does not tell from real edits, in words."""
+    return t.join(t(f"control.{control}") for control in report.numbers["acceptance"][judge]["reasons"])
+
+
+def trust_tables(report: Report, t: Texts) -> list[Table]:
+    """Acceptance of each judge, then the noise and the canaries of all; only those that were measured."""
+    return [*_acceptance(report, t), *_noise(report, t), *_canary(report, t)]
+
+
+def _acceptance(report: Report, t: Texts) -> list[Table]:
+    """For each judge that was asked: all categories together, then, folded, each of them."""
+    titles, found = columns(t, "scored", "mean", "auc", "auc_interval", "verdict"), []
+    for judge in report.judges:
+        controls = report.numbers["acceptance"][judge]["controls"]
+        overall = [_line(t(f"control.{name}"), numbers["overall"], t) for name, numbers in controls.items()]
+        groups = tuple(
+            Group(
+                name=t(f"control.{name}"),
+                lines=tuple(
+                    _line(one, numbers["categories"][one], t)
+                    for one in report.categories
+                    if one in numbers["categories"]
+                ),
+            )
+            for name, numbers in controls.items()
+        )
+        together = Table(
+            title=t("trust.acceptance", judge=judge),
+            heads=(t("head.control"),),
+            columns=titles,
+            groups=(Group(name="", lines=(_real_edits(report, judge, t), *overall)),),
+            note=_verdict(report, judge, t),
+            strong=2,
+        )
+        heads, title = (t("head.control"), t("head.category")), t("trust.acceptance_in", judge=judge)
+        apart = Table(title=title, heads=heads, columns=titles, groups=groups, folded=True)
+        found += [together, apart] if controls else []
+    return found
+
+
+def _line(name: str, c: Mapping[str, Any], t: Texts) -> Line:
+    mean = number(c["mean"]) if c["scored"] else t("page.no_data")
+    cells = (f"{c['scored']} / {c['n']}", mean, number(c["auc"]), interval(c["interval"]), t(f"trust.{c['verdict']}"))
+    return Line(name=name, cells=cells)
+
+
+def _real_edits(report: Report, judge: str, t: Texts) -> Line:
+    """What the controls are compared with."""
+    every = [report.numbers["editors"][editor][judge]["overall"] for editor in report.editors]
+    scored = sum(s["scored"] for s in every)
+    mean = sum(s["mean"] * s["scored"] for s in every if s["scored"]) / scored if scored else None
+    cells = (f"{scored} / {sum(s['n'] for s in every)}", number(mean), NONE, NONE, NONE)
+    return Line(name=t("trust.real_edits"), cells=cells)
+
+
+def _verdict(report: Report, judge: str, t: Texts) -> str:
+    acceptance = report.numbers["acceptance"][judge]
+    verdict = t(f"trust.verdict_{acceptance['verdict']}", controls=missed_controls(report, judge, t))
+    calls, share = t("trust.calls", n=acceptance["calls"]), acceptance["share"]
+    cost = t("trust.calls_plain" if share is None else "trust.calls_share", calls=calls, share=percent(share))
+    return t("page.space").join((verdict, cost))
+
+
+def _noise(report: Report, t: Texts) -> list[Table]:
+    names = ("kind", "items", "repeats", "within", "between", "largest")
+    lines = tuple(
+        Line(
+            name=judge,
+            cells=(
+                t(f"trust.{noise['kind']}"),
+                *(str(noise[name]) for name in ("items", "repeats")),
+                *(number(noise[name]) for name in ("within_sd", "between_sd", "largest")),
+            ),
+        )
+        for judge in report.judges
+        if (noise := report.numbers["noise"][judge])
+    )
+    return _by_judge(t, "noise", names, lines)
+
+
+def _canary(report: Report, t: Texts) -> list[Table]:
+    names = ("n", "mean", "reference", "difference", "p", "moved")
+    lines = tuple(
+        Line(
+            name=judge,
+            cells=(
+                str(canary["n"]),
+                number(canary["mean"]),
+                canary["reference_run"] or t("trust.no_reference"),
+                canary_difference(canary) or NONE,
+                p_value(canary["p"]),
+                t("page.yes" if canary["moved"] else "page.no") if canary["reference_run"] else NONE,
+            ),
+        )
+        for judge in report.judges
+        if (canary := report.numbers["canary"][judge])
+    )
+    return _by_judge(t, "canary", names, lines)
+
+
+def canary_difference(canary: Mapping[str, Any]) -> str:
+    """This run minus the other, with the interval."""
+    bounds = canary["interval"]
+    return signed(canary["difference"]) + (f" {interval(bounds)}" if bounds else "")
+
+
+def _by_judge(t: Texts, what: str, names: tuple[str, ...], lines: tuple[Line, ...]) -> list[Table]:
+    table = Table(
+        title=t(f"trust.{what}"),
+        heads=(t("head.judge"),),
+        columns=columns(t, *names),
+        groups=(Group(name="", lines=lines),),
+        note=t(f"trust.{what}_note"),
+    )
+    return [table] if lines else []

@@ -1,0 +1,126 @@
+"""A report made by hand: numbers of the form of report.json that say what a test wants them to say."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from editlane.report.load import Report
+from editlane.types import State
+
+CATEGORIES = ("物理", "因果")
+
+
+def spread(mean: float | None = 6.0, *, n: int = 50, scored: int | None = None, **more: Any) -> dict[str, Any]:
+    """`S`: what one judge says of one editor in one category."""
+    scored = (n if mean is not None else 0) if scored is None else scored
+    interval = None if mean is None else [mean - 0.5, mean + 0.5]
+    return {
+        "n": n,
+        "scored": scored,
+        "clusters": scored,
+        "mean": mean,
+        "interval": interval,
+        "std": None if mean is None else 1.0,
+        "median": mean,
+        "min": mean,
+        "max": mean,
+        "coverage": scored / n if n else None,
+        "bounds": [0.0, 10.0] if n else None,
+        "states": dict.fromkeys(map(str, State), 0) | {"scored": scored, "edit_failed": n - scored},
+        "missing": 0,
+        "unchanged": {"count": 0, "n": scored, "interval": [0.0, 0.07] if scored else None},
+    } | more
+
+
+def cell(mean: float | None = 6.0, *, categories: Sequence[str] = CATEGORIES, **more: Any) -> dict[str, Any]:
+    """What one judge says of one editor, the same in every category."""
+    counted = 0 if mean is None else len(categories)
+    interval = None if mean is None else [mean - 0.4, mean + 0.4]
+    return {
+        "overall": spread(mean, n=50 * len(categories)),
+        "macro": {"mean": mean, "interval": interval, "categories": counted, "of": len(categories)},
+        "categories": {category: spread(mean) for category in categories},
+        "criteria": {},
+        "errors": {},
+        "legacy": None,
+    } | more
+
+
+def comparison(a: str, b: str, category: str | None = None, **more: Any) -> dict[str, Any]:
+    """Not separable, unless told otherwise."""
+    return {
+        "a": a,
+        "b": b,
+        "category": category,
+        "n": 50,
+        "left_out": 0,
+        "clusters": 50,
+        "difference": 0.1,
+        "interval": [-0.5, 0.7],
+        "p": 0.4,
+        "p_holm": None if category is None else 0.8,
+        "detectable": 1.2,
+        "verdict": "not_separable",
+    } | more
+
+
+def better(a: str, b: str, category: str | None = None, **more: Any) -> dict[str, Any]:
+    """a is better than b by 0.8."""
+    found = {"difference": 0.8, "interval": [0.3, 1.3], "p": 0.004, "verdict": "a_better"}
+    return comparison(a, b, category, **found, p_holm=None if category is None else 0.02) | more
+
+
+def acceptance(verdict: str = "accepted", **more: Any) -> dict[str, Any]:
+    """Of a judge; `controls` are those of a judge that sees, unless it was not tested."""
+    told = {"n": 5, "scored": 5, "mean": 1.0, "auc": 0.95, "interval": [0.85, 1.0], "verdict": "told_apart"}
+    controls = {
+        name: {"overall": told, "categories": dict.fromkeys(CATEGORIES, told)}
+        for name in ("source_as_edit", "other_instruction", "blank_edit", "swapped")
+    }
+    asked = {} if verdict == "not_tested" else controls
+    found = {"verdict": verdict, "reasons": [], "calls": 20, "share": 0.1, "controls": asked}
+    return found | more
+
+
+def made_report(
+    cells: Mapping[str, Mapping[str, Any]] | None = None,
+    comparisons: Sequence[Mapping[str, Any]] = (),
+    accepted: Mapping[str, Any] | None = None,
+    categories: Sequence[str] = CATEGORIES,
+    scores: pd.DataFrame | None = None,
+    items: pd.DataFrame | None = None,
+    **more: Any,
+) -> Report:
+    """A report by one judge, `j`; `cells` by editor."""
+    cells = cells if cells is not None else {"A": cell(6.8), "B": cell(6.0)}
+    if items is None:
+        names = [category for category in categories for _ in range(50)]
+        items = pd.DataFrame({"item_id": [f"item-{place}" for place in range(len(names))], "category": names})
+    if scores is None:
+        columns = ["item_id", "item", "category", "editor", "judge", "state", "error_kind", "error", "score"]
+        scores = pd.DataFrame(columns=columns)
+    numbers = {
+        "run": "made",
+        "items": len(items),
+        "rows": len(items) * len(cells),
+        "missing": 0,
+        "editors": {editor: {"j": of_editor} for editor, of_editor in cells.items()},
+        "comparisons": {"j": list(comparisons)},
+        "acceptance": {"j": accepted or acceptance()},
+        "noise": {"j": None},
+        "canary": {"j": None},
+        "preservation": {editor: {} for editor in cells},
+        "costs": {"devices": {}, "editors": {}, "judges": {}},
+        "provenance": {},
+    }
+    return Report(
+        numbers=numbers | more,
+        items=items,
+        scores=scores,
+        editors=list(cells),
+        judges=["j"],
+        categories=list(categories),
+        criteria=[],
+        baseline=None,
+    )

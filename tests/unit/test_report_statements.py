@@ -1,0 +1,268 @@
+"""What the report says in words, its leaderboard and its notices, from numbers made by hand."""
+
+import re
+
+import pytest
+from made_report import acceptance, better, cell, comparison, made_report, spread
+
+from editlane.report.cells import interval, p_value, percent, rate, signed
+from editlane.report.leaderboard import leaderboards, rank_ranges
+from editlane.report.load import Report
+from editlane.report.notices import find_notices
+from editlane.report.statements import Said, comparison_tables, what_can_be_said
+from editlane.report.summary import legacy_tables, preservation_tables, score_tables
+from editlane.report.texts import LANGUAGES, load_texts
+from editlane.report.trust import trust_tables
+
+EN, ZH = map(load_texts, LANGUAGES)
+
+
+def said(report: Report) -> Said:
+    (one,) = what_can_be_said(report, EN)
+    return one
+
+
+def test_the_sentence_of_a_difference_has_effect_interval_p_and_n() -> None:
+    one = said(made_report(comparisons=[better("A", "B", "因果")]))
+    assert [str(statement) for statement in one.categories] == [
+        "A is better than B in 因果: +0.80 [0.30, 1.30], p = 0.020, n = 50"
+    ], "in a category p is the corrected one"
+    assert one.categories[0].winner == 0
+
+
+def test_the_winner_comes_first_and_sees_a_positive_difference() -> None:
+    one = said(made_report(comparisons=[better("A", "B", difference=-0.8, interval=[-1.3, -0.3], verdict="b_better")]))
+    assert str(one.overall[0]) == "B is better than A overall: +0.80 [0.30, 1.30], p = 0.004, n = 50"
+    assert one.overall[0].winner == 1
+
+
+def test_what_is_not_separable_says_how_much_could_have_been_seen() -> None:
+    rows = [comparison("A", "B", "物理"), comparison("A", "B", detectable=None, n=3, left_out=2)]
+    one = said(made_report(comparisons=rows))
+    assert str(one.categories[0]) == "A and B are not separable in 物理; 50 items can show differences of 1.20 or more"
+    assert str(one.overall[0]) == "A and B are not separable overall; n = 3; 2 items left out"
+    assert one.overall[0].winner is None
+
+
+def test_a_comparison_without_common_items_says_so() -> None:
+    nothing = {"n": 0, "difference": None, "interval": None, "p": None, "p_holm": None, "detectable": None}
+    rows = [
+        comparison("A", "B", "物理", **nothing, verdict="no_common_items", left_out=50),
+        comparison("A", "B", "因果", **nothing | {"n": 2, "difference": 0.4, "clusters": 1}, verdict="too_few"),
+    ]
+    one = said(made_report(comparisons=rows))
+    assert list(map(str, one.categories)) == [
+        "Too few items to compare A and B in 因果: n = 2, source images: 1",
+        "A and B cannot be compared in 物理: no common item has a score for both; 50 items left out",
+    ]
+
+
+def test_a_very_small_p_is_not_printed_as_zero() -> None:
+    assert "p < 0.001," in str(said(made_report(comparisons=[better("A", "B", p=0.0001)])).overall[0])
+    assert [p_value(p) for p in (None, 0.0009, 0.001, 0.0504, 1.0)] == ["–", "< 0.001", "0.001", "0.050", "1.000"]
+
+
+def test_statements_are_ordered_by_strength() -> None:
+    rows = [
+        comparison("A", "B", "物理"),
+        better("A", "B", "因果", p_holm=0.03),
+        better("A", "B", "环境", p_holm=0.001),
+        better("A", "B", "社会", p_holm=0.03, difference=-2.0, verdict="b_better"),
+    ]
+    found = said(made_report(comparisons=rows, categories=["物理", "因果", "环境", "社会"])).categories
+    assert [re.findall(r"in (\w+)", one.claim)[0] for one in found] == ["环境", "社会", "因果", "物理"]
+
+
+@pytest.mark.parametrize("verdict", ["not_accepted", "not_tested"])
+def test_nobody_is_called_better_by_a_judge_that_is_not_accepted(verdict: str) -> None:
+    judged = acceptance(verdict, reasons=["blank_edit", "swapped"] if verdict == "not_accepted" else [])
+    report = made_report(comparisons=[better("A", "B"), better("A", "B", "因果")], accepted=judged)
+    one = said(report)
+    assert (one.overall, one.categories, one.matrix, one.accepted) == ((), (), None, False)
+    expected = {
+        "not_accepted": "cannot tell real edits from these controls: blank image, source and edit swapped.",
+        "not_tested": "j was not tested with controls on this dataset, so nothing is ranked.",
+    }
+    assert expected[verdict] in one.verdict
+    (table,) = comparison_tables(report, EN)
+    assert {line.cells[-1] for group in table.groups for line in group.lines} == {f"judge {verdict.replace('_', ' ')}"}
+    (board,) = leaderboards(report, EN)
+    assert "Rank" not in board.columns and board.title == "Not ranked: scores by j"
+    notice = find_notices(report)[0]
+    assert notice.severe and notice.title.startswith("Nothing is ranked by j")
+
+
+def test_an_only_editor_has_nothing_to_be_compared_with() -> None:
+    one = said(made_report({"A": cell(6.8)}))
+    assert str(one.overall[0]) == (
+        "A has a mean of 6.80 [6.30, 7.30], n = 100. There is one editor only, so there is nothing to compare it with."
+    )
+    assert str(said(made_report({"A": cell(None)})).overall[0]).startswith("A has no score.")
+
+
+def test_many_editors_lead_with_a_matrix() -> None:
+    names = "ABCD"
+    pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
+    rows = [better(a, b, verdict="b_better", difference=-0.8) if a == "A" else comparison(a, b) for a, b in pairs]
+    matrix = said(made_report({name: cell(6.0) for name in names}, rows)).matrix
+    assert matrix is not None and matrix.columns == tuple(names)
+    first, second = (line.cells for line in matrix.groups[0].lines[:2])
+    assert first == ("", "▼ −0.80", "▼ −0.80", "▼ −0.80")
+    assert second == ("▲ +0.80", "", "≈ +0.10", "≈ +0.10")
+    assert said(made_report({name: cell(6.0) for name in "ABC"})).matrix is None
+
+
+def test_a_leaderboard_is_ordered_by_the_macro_mean_and_ranks_are_ranges() -> None:
+    rows = [
+        better("A", "B", difference=-0.8, verdict="b_better"),
+        better("A", "C", difference=-0.9, verdict="b_better"),
+        comparison("B", "C"),
+    ]
+    report = made_report({"A": cell(5.0), "B": cell(6.0), "C": cell(7.0)}, rows)
+    assert rank_ranges(report, "j") == {"A": (3, 3), "B": (1, 2), "C": (1, 2)}
+    (board,) = leaderboards(report, EN)
+    assert board.title == "Ranked by the macro mean, judged by j"
+    assert [(line.name, line.cells[:3]) for line in board.groups[0].lines] == [
+        ("C", ("1–2", "7.00 [6.60, 7.40]", "2 / 2")),
+        ("B", ("1–2", "6.00 [5.60, 6.40]", "2 / 2")),
+        ("A", ("3", "5.00 [4.60, 5.40]", "2 / 2")),
+    ]
+    assert [line.editor for line in board.groups[0].lines] == [2, 1, 0], "each keeps its colour"
+
+
+def test_an_editor_without_scores_stands_last_and_without_a_rank() -> None:
+    report = made_report({"A": cell(None), "B": cell(6.0)}, [comparison("A", "B", verdict="no_common_items", n=0)])
+    (board,) = leaderboards(report, EN)
+    assert [(line.name, line.cells[:4]) for line in board.groups[0].lines] == [
+        ("B", ("1", "6.00 [5.60, 6.40]", "2 / 2", "6.00 [5.50, 6.50]")),
+        ("A", ("–", "no data", "0 / 2", "no data")),
+    ]
+
+
+def test_where_no_editor_has_a_score_every_row_still_fits_its_table() -> None:
+    (board,) = leaderboards(made_report({"A": cell(None), "B": cell(None)}), EN)
+    assert {len(line.cells) for line in board.groups[0].lines} == {len(board.columns)}
+
+
+def test_an_empty_category_prints_no_data() -> None:
+    one = cell(6.0)
+    one["categories"]["因果"] = spread(None, n=0)
+    table = score_tables(made_report({"A": one}), EN)[0]
+    (line,) = table.groups[2].lines
+    assert line.cells == ("0", "0", "–", "no data", "–", "–", "–", "–", "–", "–", "0 / 0", "–")
+
+
+def test_the_acceptance_table_says_what_the_judge_cannot_tell() -> None:
+    blind = {"n": 5, "scored": 4, "mean": 6.1, "auc": 0.52, "interval": [0.3, 0.7], "verdict": "not_told_apart"}
+    judged = acceptance("not_accepted", reasons=["blank_edit"])
+    judged["controls"]["blank_edit"] = {"overall": blind, "categories": {"物理": blind}}
+    table, in_categories = trust_tables(made_report(accepted=judged), EN)
+    assert table.note == (
+        "Not accepted: cannot tell real edits from: blank image. 20 extra questions: 10.0% of the rows judged."
+    )
+    cells = ("4 / 5", "6.10", "0.52", "[0.30, 0.70]", "not told apart")
+    assert {line.name: line.cells for line in table.groups[0].lines}["blank image"] == cells
+    assert table.groups[0].lines[0].cells[:2] == ("200 / 200", "6.40"), "the real edits of both editors"
+    blank = next(group for group in in_categories.groups if group.name == "blank image")
+    assert [(line.name, line.cells) for line in blank.lines] == [("物理", cells)]
+    assert trust_tables(made_report(accepted=acceptance("not_tested")), EN) == []
+
+
+def test_noise_and_canary_stand_beside_each_other() -> None:
+    noise = {"kind": "sampled", "items": 10, "repeats": 4, "within_sd": 0.31, "between_sd": 2.0, "largest": 1.5}
+    moved = {"n": 30, "mean": 5.0, "reference_run": "may", "difference": -0.7, "interval": [-1.0, -0.4], "p": 0.0001}
+    report = made_report(noise={"j": noise}, canary={"j": moved | {"moved": True}})
+    noises, canaries = trust_tables(report, EN)[2:]
+    assert noises.groups[0].lines[0].cells == ("sampled again", "10", "4", "0.31", "2.00", "1.50")
+    cells = ("30", "5.00", "may", "−0.70 [−1.00, −0.40]", "< 0.001", "yes")
+    assert canaries.groups[0].lines[0].cells == cells
+    notice = find_notices(report)[0]
+    assert notice.lines == ("j: −0.70 [−1.00, −0.40] against may, p < 0.001, n = 30",) and notice.severe
+    first = {"n": 30, "mean": 5.0, "reference_run": None, "difference": None, "interval": None, "p": None}
+    report = made_report(canary={"j": first | {"moved": False}})
+    assert trust_tables(report, EN)[2].groups[0].lines[0].cells == ("30", "5.00", "no earlier run", "–", "–", "–")
+    assert find_notices(report) == []
+
+
+def test_many_unchanged_edits_are_told_only_where_it_is_sure() -> None:
+    sure = cell(overall=spread(6.0, n=100, unchanged={"count": 16, "n": 100, "interval": [0.1, 0.24]}))
+    unsure = cell(overall=spread(6.0, n=100, unchanged={"count": 8, "n": 100, "interval": [0.04, 0.15]}))
+    (notice,) = find_notices(made_report({"A": sure, "B": unsure}))
+    assert notice.lines == ("A: 16 of 100, 16.0% [10.0, 24.0]",) and not notice.severe
+
+
+def test_items_left_out_of_a_comparison_are_told() -> None:
+    rows = [comparison("A", "B", n=90, left_out=10), comparison("A", "B", "物理", n=45, left_out=5)]
+    (notice,) = find_notices(made_report(comparisons=rows))
+    assert notice.lines == ("j: up to 10 of 100 items (A against B)",) and not notice.severe
+
+
+def test_preservation_is_described_per_category() -> None:
+    metric = {"mean": 0.8, "interval": [0.75, 0.85], "median": 0.8}
+    kept = {"n": 50, "measured": 48, "ssim": metric, "mae": metric, "changed_share": metric}
+    kept["psnr"] = {"mean": None, "interval": None, "median": None}
+    measured = {"overall": kept, "categories": {"物理": kept, "因果": kept}}
+    (table,) = preservation_tables(made_report(preservation={"A": measured, "B": {}}), EN)
+    ((name, line),) = [(group.name, group.lines) for group in table.groups if group.name == "物理"]
+    assert (name, len(line)) == ("物理", 1)
+    shares = "0.800 [0.750, 0.850]"
+    assert line[0].cells == ("48 / 50", shares, "–", "0.80 [0.75, 0.85]", "80.0% [75.0, 85.0]")
+    assert preservation_tables(made_report(), EN) == []
+
+
+def test_old_rules_stand_beside_the_honest_mean() -> None:
+    old = {"honest": 6.0, "old": 5.2, "difference": -0.8, "old_source_judged": None}
+    old["replaced"] = {"unreadable": 3, "failed": 7}
+    nothing = old | {"honest": None, "old": 0.0, "difference": None}
+    one = cell(legacy={"overall": old, "categories": {"物理": old, "因果": nothing}})
+    (table,) = legacy_tables(made_report({"A": one, "B": cell()}), EN)
+    assert table.groups[0].lines[0].cells == ("6.00", "5.20", "−0.80", "–", "3", "7")
+    assert table.groups[2].lines[0].cells == ("no data", "0.00", "–", "–", "3", "7")
+    assert [len(group.lines) for group in table.groups] == [1, 1, 1], "B was not judged by the old protocol"
+    assert legacy_tables(made_report(), EN) == []
+
+
+def test_full_coverage_is_said_only_where_nothing_is_left_out() -> None:
+    shares = [percent(share) for share in (1.0, 0.9999, 11 / 12, 0.57, 0.0, None)]
+    assert shares == ["100.0%", "99.9%", "91.7%", "57.0%", "0.0%", "–"]
+
+
+def test_numbers_have_a_sign_an_interval_and_a_dash() -> None:
+    assert [signed(value) for value in (0.804, -0.804, 0.001, -0.001, None)] == ["+0.80", "−0.80", "0.00", "0.00", "–"]
+    assert (interval([-0.5, 0.7]), interval(None)) == ("[−0.50, 0.70]", "–")
+    assert (rate(3, 50, [0.021, 0.162]), rate(0, 0, None)) == ("6.0% [2.1, 16.2]", "–")
+
+
+def test_both_languages_have_the_same_texts_with_the_same_placeholders() -> None:
+    assert EN.entries.keys() == ZH.entries.keys()
+    for key, text in EN.entries.items():
+        placeholders = (sorted(set(re.findall(r"{(\w+)}", one))) for one in (text, ZH.entries[key]))
+        english, chinese = placeholders
+        assert english == chinese, key
+
+
+def test_chinese_says_the_same() -> None:
+    report = made_report(comparisons=[better("A", "B"), better("A", "B", "因果"), comparison("A", "B", "物理")])
+    (one,) = what_can_be_said(report, ZH)
+    assert str(one.overall[0]) == "总体上，A 优于 B：+0.80 [0.30, 1.30]，p = 0.004，n = 50"
+    assert str(one.categories[1]) == "在“物理”类别上，A 与 B 无法区分；50 个样本可检出 1.20 及以上的差值"
+    judged = made_report(accepted=acceptance("not_accepted", reasons=["blank_edit", "swapped"]))
+    assert "空白图、原图与编辑图对调。" in find_notices(judged, language="zh")[0].lines[0]
+
+
+def test_only_terms_are_the_same_in_both_languages() -> None:
+    same = {key for key, text in EN.entries.items() if text == ZH.entries[key] and re.search("[A-Za-z]{2}", text)}
+    words = {re.sub(r"{\w+}", "", EN.entries[key]).strip() for key in same}
+    assert {word for word in words if re.search("[A-Za-z]{2}", word)} == {"AUC", "SSIM"}
+
+
+def test_chinese_has_chinese_punctuation() -> None:
+    han = "[\u3400-\u9fff]"
+    for key, text in ZH.entries.items():
+        assert not re.search(f"{han} ?[,;:()]|[,;:()]{han}|{han} {han}|[\uff0c\uff1b\uff1a\u3002] ", text), key
+
+
+def test_a_count_of_one_has_its_own_text() -> None:
+    assert [EN("facts.count_items", n=n) for n in (0, 1, 2)] == ["0 items", "1 item", "2 items"]
+    with pytest.raises(KeyError, match=r"no\.such\.text"):
+        EN("no.such.text")
