@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from editlane import tables
-from editlane.controls import lane_questions
+from editlane.controls import lane_questions, plan_controls
 from editlane.editing import EditLane
 from editlane.identity import edit_lane, editor_provenance, judge_lane, judge_provenance
 from editlane.journal import Row, read_journal
 from editlane.judging import JudgeLane, is_judgeable
 from editlane.scoring import load_protocol
 from editlane.step import run_step
-from editlane.types import Item
+from editlane.types import Control, Item
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,15 @@ def finished_scores(lane: JudgeLane, editor: str, edits: list[Row]) -> list[Row]
     return [lane.score_row(row, score) for row, score in scored if score is not None or not is_judgeable(row)]
 
 
+def planned(items: list[Item], config: dict[str, Any], path: Path) -> list[Row]:
+    """The controls that this config asks for; the canaries, whose pictures are stored, as the plan has them."""
+    asked = {name: config["controls"][name] for name in ("share", "repeats")}
+    plan = plan_controls(items, list(config["editors"]), seed=config["seed"], **asked)
+    if config["controls"]["canary"] and path.exists():
+        plan += [row for row in tables.read_rows(path) if row["control"] == Control.CANARY]
+    return plan
+
+
 def options_of(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in ("adapter", "model", "revision", "params")}
 
@@ -52,13 +61,15 @@ def main() -> None:
     parser.add_argument(
         "--config", type=json.loads, required=True, help="the run's config as JSON: editors, judges, seed"
     )
-    parser.add_argument("--plan", type=Path, required=True, help="plan.parquet; it may not be there yet")
+    parser.add_argument(
+        "--plan", type=Path, required=True, help="plan.parquet, for its canaries; it may not be there yet"
+    )
     parser.add_argument("--out", type=Path, required=True, help="a table like scores.parquet, with rows missing")
     parser.add_argument("--controls", type=Path, required=True, help="a table like controls.parquet, with rows missing")
     args = parser.parse_args()
 
     items = tables.read_items(args.items)
-    plan = tables.read_rows(args.plan) if args.plan.exists() else []
+    plan = planned(items, args.config, args.plan)
     rows: list[Row] = []
     controls: list[Row] = []
     criteria: dict[str, None] = {}

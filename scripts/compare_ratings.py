@@ -18,7 +18,17 @@ import numpy as np
 
 from editlane.agreement_text import judge_text, raters_text
 from editlane.images import write_atomically
-from editlane.ratings import Aligned, Rating, Score, align, judges_of, rating_array, read_ratings, read_scores
+from editlane.ratings import (
+    Aligned,
+    Rating,
+    Score,
+    align,
+    check_output,
+    judges_of,
+    rating_array,
+    read_ratings,
+    read_scores,
+)
 from editlane.stats.agreement import judge_agreement, rater_agreement
 from editlane.stats.resampled import RESAMPLES
 from editlane.step import run_step
@@ -36,6 +46,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the JSON goes")
     args = parser.parse_args()
 
+    if args.out:
+        check_output(args.out)
     ratings, scores = read_ratings(args.ratings), read_scores(args.scores)
     compared = {judge: align(ratings, scores, judge) for judge in judges_of(scores, args.judge)}
     raters = about_raters(ratings, scores) | {"files": [str(path) for path in args.ratings]}

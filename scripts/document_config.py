@@ -109,8 +109,8 @@ An unknown name or a wrong value stops the run at its start and names what would
 
 - **Judge acceptance.** Beside the edits each judge is asked about the source as its own edit, an edit under another
   item's instruction, a blank image, and source and edit swapped (`controls.share`). It is accepted if, for each of the
-  four, the 95 % interval of the AUC against the real edits lies above 0.5. A judge that is not accepted, or was not
-  tested, gets its scores shown, but nothing is ranked. Fewer than four of a kind never suffice; where more than half of
+  four, the 95 % interval of the AUC against the real edits (unchanged ones are left out) lies above 0.5. A judge that is
+  not accepted, or was not tested, gets its scores shown, but nothing is ranked. Fewer than four of a kind never suffice; where more than half of
   the edits fail, use a larger share. A judge that ignores nothing but the instruction is caught by one control alone
   and slips through on 2 to 5 of 100 datasets.
 - **Intervals** of means are BCa bootstrap intervals (t instead of normal quantiles) that resample source images, since
@@ -121,7 +121,8 @@ An unknown name or a wrong value stops the run at its start and names what would
 - **Unchanged** marks an edit that shows its source again, apart from resizing, encoding and a shift of a few pixels.
   **Preservation** describes how much of the source was kept; it is no quality: an edit that does nothing keeps all.
 - **Noise and drift.** A tenth of the edits is asked about again (`controls.repeats`); twenty frozen pairs are judged in
-  every run (`controls.canary`) and compared with the oldest run beside this one that has the same judge.
+  every run (`controls.canary`) and compared with the oldest run beside this one that has the same judge. A run that
+  goes on does not judge them again.
 - **Old rules.** With the `legacy` protocol the report shows, beside each mean, what the original benchmark's rules
   would have printed: 5.0 for an answer that cannot be read, 0.0 for a failed edit.
 - Up to 2,000 items the report is one file. Above, `report/gallery/` belongs to it, and pictures are those of the run.

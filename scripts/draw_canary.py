@@ -7,6 +7,7 @@ The list is frozen, so that runs can be compared: another edit is another item.
 """
 
 import argparse
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from PIL import Image, ImageColor, ImageDraw
 
 from editlane.errors import ItemError, UserError
-from editlane.images import fit_within, open_image, save_png
+from editlane.images import fit_within, open_image, write_atomically
 from editlane.step import run_step
 
 SIDE = 384
@@ -44,6 +45,13 @@ def rectangle(image: Image.Image, box: list[float], colour: str) -> None:
     ImageDraw.Draw(image).rectangle(box_of(image, box), fill=colour)
 
 
+def save(image: Image.Image, path: Path) -> None:
+    """As PPM: its bytes are the pixels, whatever compression another version of a library would choose."""
+    encoded = io.BytesIO()
+    image.save(encoded, "PPM")
+    write_atomically(path, encoded.getvalue())
+
+
 DRAW: dict[str, Any] = {"blend": blend, "ellipse": ellipse, "rectangle": rectangle}
 
 
@@ -62,10 +70,10 @@ def main() -> None:
             raise UserError(
                 f"Cannot draw {item['item_id']}: {error}. Delete {args.photos} to extract it again."
             ) from error
-        save_png(image, args.out / Path(item["image"]).name)
+        save(image, args.out / Path(item["image"]).name)
         for name, *settings in item["draw"]:
             DRAW[name](image, *settings)
-        save_png(image, args.out / Path(item["edited"]).name)
+        save(image, args.out / Path(item["edited"]).name)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@
 
 import argparse
 import logging
+import time
 from pathlib import Path
 
+from editlane.errors import UserError
 from editlane.report.load import load_report
 from editlane.report.notices import find_notices
 from editlane.report.texts import LANGUAGES
@@ -18,9 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def earlier_controls(run_dir: Path) -> list[Path]:
-    """The controls of the other runs beside this one, the oldest first: did a judge change since then?"""
-    others = [path for path in run_dir.parent.glob("*/controls.parquet") if path.parent.name != run_dir.name]
-    return sorted(others, key=lambda path: (path.stat().st_mtime, path))
+    """The controls of the runs beside this one that are older, the oldest first: did a judge change since then?"""
+    written = {path: path.stat().st_mtime for path in run_dir.parent.glob("*/controls.parquet")}
+    mine = written.get(run_dir / "controls.parquet", time.time())
+    return sorted((path for path, at in written.items() if at < mine), key=lambda path: (written[path], path))
 
 
 def main() -> None:
@@ -47,6 +50,8 @@ def main() -> None:
     parser.add_argument("--language", choices=LANGUAGES, default="en", help="of the report's own words")
     args = parser.parse_args()
 
+    if not 0 <= args.min_coverage <= 1:
+        raise UserError(f"--min-coverage is {args.min_coverage}; use a number from 0 to 1.")
     report = load_report(
         scores=args.scores,
         items=args.items,

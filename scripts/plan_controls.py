@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from editlane import tables
-from editlane.controls import canary_rows, plan_controls
+from editlane.controls import CANARY_CATEGORIES, canary_rows, plan_controls
 from editlane.datasets.prepare import prepare_items
 from editlane.errors import UserError
 from editlane.step import run_step
@@ -37,15 +37,11 @@ def main() -> None:
 
     items = tables.read_items(args.items)
     rows = plan_controls(items, args.editors, share=args.share, repeats=args.repeats, seed=args.seed)
-    if args.canary:
-        wanted = {item.category for item in items}
-        try:
-            canaries, _ = prepare_items(
-                args.canary, format="pairs", language="en", categories=sorted(wanted), run_dir=args.run_dir
-            )
-            rows += canary_rows(canaries, args.editors[0])
-        except UserError as error:
-            log.warning("no canaries: %s", error)
+    if args.canary and items:
+        canaries, _ = prepare_items(
+            args.canary, format="pairs", language="en", categories=CANARY_CATEGORIES, run_dir=args.run_dir
+        )
+        rows += canary_rows(canaries, args.editors[0], sorted({item.category for item in items}))
     tables.write_table(args.out, rows, tables.PLAN)
     log.info("%s", ", ".join(f"{name} {count}" for name, count in Counter(row["control"] for row in rows).items()))
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from editlane import registry, tables
 from editlane.controls import lane_questions
 from editlane.identity import judge_lane, judge_provenance
-from editlane.journal import DEATHS, Journal, Row
+from editlane.journal import DEATHS, Journal, Row, read_journal
 from editlane.judging import JudgeLane, cut_batches, is_judgeable, score_batches
 from editlane.lifeline import Lifeline
 from editlane.progress import Heartbeat
 from editlane.scoring import load_protocol
 from editlane.step import adapter_flags, device_label, read_adapter_flags, run_step
+from editlane.types import Control
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +46,21 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def known_canaries(lane: JudgeLane, lists: list[list[Row]], args: argparse.Namespace) -> dict[str, Row]:
+    """Answers about canaries by another editor's lane: which editor's lane asks them is no part of the question."""
+    wanted = {lane.key(row) for rows in lists for row in rows if row.get("control") == Control.CANARY}
+    folders = sorted((lane.run_dir / "journal/score").glob("*")) if wanted else []
+    found = (pair for folder in folders for pair in read_journal(folder / args.judge).rows.items())
+    return {key: row for key, row in found if key in wanted}
+
+
 def score_missing(
     lane: JudgeLane, lists: list[list[Row]], journal: Journal, args: argparse.Namespace, lifeline: Lifeline
 ) -> dict[str, Row]:
     """The score columns of every row of the lists, by key; the judge is loaded only if the journal lacks some."""
     missing = {lane.key(row): row for rows in reversed(lists) for row in reversed(rows)}
     keys = {id(row): key for key, row in missing.items()}  # of two equal questions the first is asked
-    done, deaths = journal.finished.rows, journal.finished.deaths
+    done, deaths = journal.finished.rows | known_canaries(lane, lists, args), journal.finished.deaths
     scored = {key: done[key] for key in missing if key in done}
     log.info("%s lane %d: %d questions, %d of them in the journal", args.judge, args.lane, len(missing), len(scored))
 

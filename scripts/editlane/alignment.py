@@ -102,9 +102,17 @@ def _resizes(source: tuple[int, int], edited: tuple[int, int]) -> list[Map]:
 
 
 def _cut(image: Image, spans: list[tuple[float, float]], size: tuple[int, int]) -> Pixels:
-    (left, right), (top, bottom) = spans
-    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
-    return np.asarray(image.resize(size, Resampling.BICUBIC, box=box), dtype=np.float32)
+    (left, right), (top, bottom) = (_at_least_a_pixel(span, side) for span, side in zip(spans, image.size, strict=True))
+    return np.asarray(image.resize(size, Resampling.BICUBIC, box=(left, top, right, bottom)), dtype=np.float32)
+
+
+def _at_least_a_pixel(span: tuple[float, float], side: int) -> tuple[float, float]:
+    """A span in shares of a side, in pixels; of a very narrow image a crop may leave less than one."""
+    low, high = span[0] * side, span[1] * side
+    if high - low >= 1:
+        return low, high
+    middle = min(max((low + high) / 2, 0.5), side - 0.5)
+    return middle - 0.5, middle + 0.5
 
 
 def smooth(pixels: Pixels, sigma: float) -> Pixels:

@@ -1,5 +1,6 @@
 """The run's configuration: checked against the schema and against what is on this machine, before anything runs."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def _with_defaults(config: Config, schema: Config) -> Config:
         yield from validate_properties(validator, properties, instance, parent)
 
     copy: Config = _copy(config)
+    _check_finite(copy)
     error = next(Draft202012Validator(schema).iter_errors(copy), None)
     if error is not None:
         raise UserError(_schema_message(error))
@@ -89,6 +91,15 @@ def _with_defaults(config: Config, schema: Config) -> Config:
     for _ in filler(schema).iter_errors(copy):
         pass
     return copy
+
+
+def _check_finite(value: Any, where: str = "") -> None:
+    """YAML knows .nan and .inf; JSON Schema lets them pass."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"config: at {where}: {value} is not a finite number. {_HELP}")
+    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, entry in named:
+        _check_finite(entry, f"{where}.{name}" if where else str(name))
 
 
 def _copy(value: Any) -> Any:

@@ -17,6 +17,9 @@ from editlane.types import ACCEPTANCE, EDITED, Control, Item
 
 Row = dict[str, Any]
 
+CANARY_CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
+"""Of the canary set."""
+
 SAMPLES = 4
 """How often a judge that samples its answer is asked the same again."""
 
@@ -71,9 +74,28 @@ def _row(item: Item, editor: str, control: Control, other: Item | None = None) -
     return item_row(shown) | asked
 
 
-def canary_rows(items: Sequence[Item], editor: str) -> list[Row]:
-    """The plan's rows of the canary set, whose items bring their edits along; `editor`: whose lane 0 asks them."""
-    return [_row(item, editor, Control.CANARY) for item in items]
+def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -> list[Row]:
+    """The plan's rows of the canary set, whose items bring their edits along; `editor`: whose lane 0 asks them.
+
+    A canary of a category that the run does not have is asked under one that it has. Raises UserError for a missing
+    edit.
+    """
+    missing = [item.item_id for item in items if item.given_path is None]
+    if missing:
+        raise UserError(
+            f"The canary set lacks the edit of {missing[0]}. Delete resources/canary/pictures and run the same command "
+            "again."
+        )
+    return [
+        _row(
+            replace(
+                item, category=item.category if item.category in categories else categories[place % len(categories)]
+            ),
+            editor,
+            Control.CANARY,
+        )
+        for place, item in enumerate(items)
+    ]
 
 
 def _deal(by_category: dict[str, list[Item]], share: float, most: int) -> dict[str, int]:
@@ -143,10 +165,17 @@ def _shuffled(row: Row) -> bytes:
 
 
 def check_complete(rows: Sequence[Row], plan: Sequence[Row], judges: Sequence[str]) -> None:
-    """Raise UserError unless every planned control was asked exactly once of every judge (repeats: once or more)."""
-    planned = {(judge, row["editor"], row["control"], row["item_id"]) for judge in judges for row in plan}
+    """Raise UserError unless every planned control was asked exactly once of every judge; of the repeats, unless all
+    were asked as often as the one that was asked most."""
+    times = {judge: max((row["repeat"] for row in rows if row["judge"] == judge), default=0) for judge in judges}
+    planned = {
+        (judge, row["editor"], row["control"], row["item_id"], repeat)
+        for judge in judges
+        for row in plan
+        for repeat in (range(1, max(times[judge], 1) + 1) if row["control"] == Control.REPEAT else (0,))
+    }
     asked = Counter((row["judge"], row["editor"], row["control"], row["item_id"], row["repeat"]) for row in rows)
-    found = {cell[:4] for cell in asked}
+    found = set(asked)
     doubled = sorted(cell for cell, count in asked.items() if count > 1)
     for what, cells in (("lost", planned - found), ("not of this run", found - planned), ("doubled", doubled)):
         if cells:

@@ -198,12 +198,23 @@ def _edited_columns(lane: EditLane, item: Item, source: Image | None, edit: Edit
         "error": None,
         "edited_path": path,
         "edited_sha256": save_png(edit.image, lane.run_dir / path),
-        "unchanged": source is not None and is_unchanged(source, edit.image),
+        "unchanged": _unchanged(item, source, edit.image),
         "requested_width": requested[0],
         "requested_height": requested[1],
         "edited_width": edit.image.width,
         "edited_height": edit.image.height,
     }
+
+
+def _unchanged(item: Item, source: Image | None, edited: Image) -> bool | None:
+    """None where the two cannot be compared: no reason to lose an edit."""
+    if source is None:
+        return None
+    try:
+        return is_unchanged(source, edited)
+    except ValueError as error:
+        log.warning("%s/%s cannot be compared with its source: %s", item.category, item.item_id, one_line(error))
+        return None
 
 
 def _reason(row: Row) -> str:

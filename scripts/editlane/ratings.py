@@ -22,6 +22,9 @@ from editlane.errors import UnknownName, UserError
 from editlane.images import write_atomically
 from editlane.types import State
 
+LARGEST = 1e9
+"""Of a score, either way; far beyond any scale, far below what a sum of squares can hold."""
+
 COLUMNS = ("item", "system", "rater", "score")
 _ALIASES = {"item_id": "item", "editor": "system", "source_sha256": "source"}
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -206,8 +209,21 @@ def _read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
         raise UserError(f"{path} ends in {path.suffix!r}; give a file that ends in .csv, .tsv or .parquet.")
 
 
+def check_output(path: Path) -> None:
+    """Make the folder of a file to be written. Raises UserError where it cannot be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}. Give another --out.") from error
+    if path.is_dir():
+        raise UserError(f"Cannot write {path}: it is a folder. Give the name of a file as --out.")
+
+
 def _columns(path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
     """Name in the file to name of ours; a column's own name goes before its alias."""
+    doubled = sorted({name for name in found if found.count(name) > 1})
+    if doubled:
+        raise UserError(f"{path} has the column {doubled[0]} twice. Leave one.")
     own = {name: _ALIASES.get(name, name) for name in found if _ALIASES.get(name) not in found}
     lacking = [name for name in needed if name not in own.values()]
     if lacking:
@@ -263,6 +279,8 @@ def _number(path: Path, where: str, row: dict[str, Any]) -> float:
         number = float(text)
     except ValueError:
         number = math.inf
-    if not math.isfinite(number):
-        raise UserError(f"{path}, {where}: score is {text!r}; give a number, or nothing where there is none.")
+    if not abs(number) <= LARGEST:
+        raise UserError(
+            f"{path}, {where}: score is {text!r}; give a number up to {LARGEST:g}, or nothing where there is none."
+        )
     return number

@@ -79,7 +79,8 @@ def acceptance(verdict: str = "accepted", **more: Any) -> dict[str, Any]:
         for name in ("source_as_edit", "other_instruction", "blank_edit", "swapped")
     }
     asked = {} if verdict == "not_tested" else controls
-    found = {"verdict": verdict, "reasons": [], "calls": 20, "share": 0.1, "controls": asked}
+    found = {"verdict": verdict, "reasons": [], "too_few": [], "calls": 20, "share": 0.1, "controls": asked}
+    found["real"] = {"scored": 196, "mean": 6.4}
     return found | more
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def item(item_id: str, category: str) -> dict[str, Any]:
-    return {"item_id": item_id, "category": category}
+    return {"item_id": item_id, "category": category, "source_sha256": item_id}
 
 
 def row(item_id: str, score: float | None, state: str = "scored", **more: Any) -> dict[str, Any]:

@@ -142,12 +142,17 @@ def real_rows(scores: Sequence[float]) -> pd.DataFrame:
 
 def control_rows(of_control: dict[str, Sequence[float]]) -> pd.DataFrame:
     rows = [
-        {"control": control, "category": category, "score": score}
+        {
+            "control": control,
+            "category": category,
+            "score": score,
+            "state": "scored" if score == score else "judge_failed",
+        }
         for control, scores in of_control.items()
         for category in CATEGORIES
         for score in scores
     ]
-    return pd.DataFrame(rows, columns=["control", "category", "score"])
+    return pd.DataFrame(rows, columns=["control", "category", "score", "state"])
 
 
 GOOD = {str(control): [0.0, 1.0] for control in ACCEPTANCE}
@@ -174,10 +179,10 @@ def test_one_control_not_told_apart_is_a_reason() -> None:
     assert found["reasons"] == ["other_instruction"]
 
 
-def test_a_control_that_was_never_asked_is_a_reason() -> None:
+def test_a_judge_with_too_few_answers_to_a_control_is_not_tested_rather_than_called_blind() -> None:
     rows = control_rows(GOOD)
     found = accept(REAL, rows[rows["control"] != "swapped"])
-    assert found["reasons"] == ["swapped"]
+    assert (found["verdict"], found["reasons"], found["too_few"]) == ("not_tested", [], ["swapped"])
     assert found["controls"]["swapped"]["overall"]["verdict"] == "too_few"
     assert found["controls"]["swapped"]["categories"] == {}
 
@@ -187,6 +192,12 @@ def test_unreadable_controls_are_counted_and_left_out() -> None:
     blank = found["controls"]["blank_edit"]["overall"]
     assert (blank["n"], blank["scored"], blank["mean"]) == (10, 5, 0.0)
     assert found["calls"] == 40
+
+
+def test_a_control_that_could_not_be_asked_costs_nothing() -> None:
+    rows = control_rows(GOOD)
+    rows.loc[rows["control"] == "swapped", ["state", "score"]] = ["edit_failed", NAN]
+    assert accept(REAL, rows)["calls"] == 30
 
 
 def test_a_judge_blind_in_one_category_is_shown_there() -> None:
@@ -202,9 +213,11 @@ def test_without_controls_a_judge_is_not_tested() -> None:
     assert accept(REAL, control_rows({})) == {
         "verdict": "not_tested",
         "reasons": [],
+        "too_few": [],
         "calls": 0,
         "share": 0.0,
+        "real": {"scored": 50, "mean": 5.5},
         "controls": {},
     }
     assert accept(REAL.iloc[:0], control_rows({}))["share"] is None
-    assert accept(REAL.iloc[:0], control_rows(GOOD))["verdict"] == "not_accepted"
+    assert accept(REAL.iloc[:0], control_rows(GOOD))["verdict"] == "not_tested"

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from editlane.stats import comparisons
-from editlane.stats.comparisons import compare, compare_all, sign_flip_p
+from editlane.stats.comparisons import Comparison, compare, compare_all, sign_flip_p
 
 NAN = float("nan")
 CATEGORIES = ["物理", "环境", "社会"]
@@ -164,6 +164,18 @@ def frame(of_editor: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["item_id", "category", "cluster", "editor", "score"])
 
 
+def compared(scores: pd.DataFrame, editors: list[str], categories: list[str]) -> list[Comparison]:
+    """Of the items that have a row."""
+    return compare_all(scores, scores.drop_duplicates("item_id"), editors, categories)
+
+
+def test_an_item_without_any_row_yet_is_left_out_and_counted() -> None:
+    items = frame({"a": {"物理": [5.0] * 50}})
+    done = frame({"a": {"物理": [5.0, 6.0] * 10}, "b": {"物理": [1.0, 2.0] * 10}})
+    [overall, physical] = compare_all(done, items, ["a", "b"], ["物理"])
+    assert [(row["n"], row["left_out"]) for row in (overall, physical)] == [(20, 30)] * 2
+
+
 def test_every_pair_overall_and_by_category_in_the_given_order() -> None:
     low, high = [1.0, 2, 3, 1, 2, 3, 1, 2], [7.0, 9, 8, 6, 9, 8, 7, 9]
     table = frame(
@@ -173,7 +185,7 @@ def test_every_pair_overall_and_by_category_in_the_given_order() -> None:
             "c": {"物理": [NAN] * 8, "环境": high},
         }
     )
-    found = compare_all(table.sample(frac=1, random_state=0), ["c", "a", "b"], CATEGORIES)
+    found = compared(table.sample(frac=1, random_state=0), ["c", "a", "b"], CATEGORIES)
     assert [(row["a"], row["b"], row["category"]) for row in found] == [
         (a, b, category) for a, b in [("c", "a"), ("c", "b"), ("a", "b")] for category in [None, *CATEGORIES]
     ]
@@ -194,12 +206,12 @@ def test_holm_is_over_the_categories_of_a_pair_and_decides_their_verdict() -> No
     none = [1.0, -1, 1, -1, 1, -1, 1.5, -1]
     zero = [0.0] * 8
     table = frame({"a": {"物理": weak, "环境": weak, "社会": none}, "b": dict.fromkeys(CATEGORIES, zero)})
-    overall, physical, environmental, social = compare_all(table, ["a", "b"], CATEGORIES)
+    overall, physical, environmental, social = compared(table, ["a", "b"], CATEGORIES)
     assert overall["p_holm"] is None
     assert physical["p"] == environmental["p"] == pytest.approx(4 / 256)
     assert physical["p_holm"] == environmental["p_holm"] == pytest.approx(3 * 4 / 256)
     assert (physical["verdict"], social["verdict"]) == ("a_better", "not_separable")
-    four = compare_all(
+    four = compared(
         table.assign(category=table["item_id"].str[:2] + (table["cluster"] % 2).astype(str)), ["a", "b"], []
     )
     assert [row["category"] for row in four] == [None]
@@ -210,35 +222,35 @@ def test_a_correction_can_take_a_verdict_back() -> None:
     weak = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, -0.2]  # p = 4 / 128, times two categories
     none = [1.0, -1, 1, -1, 1, -1, 1.5]
     table = frame({"a": {"物理": weak, "环境": none}, "b": {"物理": [0.0] * 7, "环境": [0.0] * 7}})
-    _, physical, _ = compare_all(table, ["a", "b"], CATEGORIES[:2])
+    _, physical, _ = compared(table, ["a", "b"], CATEGORIES[:2])
     assert physical["p"] == pytest.approx(4 / 128)
     assert physical["p_holm"] == pytest.approx(8 / 128)
     assert physical["verdict"] == "not_separable"
 
 
 def test_one_editor_or_no_rows_compare_nothing() -> None:
-    assert compare_all(frame({"a": {"物理": [1.0]}}), ["a"], CATEGORIES) == []
-    empty = compare_all(frame({}), ["a", "b"], CATEGORIES)
+    assert compared(frame({"a": {"物理": [1.0]}}), ["a"], CATEGORIES) == []
+    empty = compared(frame({}), ["a", "b"], CATEGORIES)
     assert [row["verdict"] for row in empty] == ["no_common_items"] * 4
 
 
 def test_an_editor_without_rows_has_no_common_items() -> None:
-    found = compare_all(frame({"a": {"物理": [1.0] * 8}}), ["a", "b"], ["物理"])
+    found = compared(frame({"a": {"物理": [1.0] * 8}}), ["a", "b"], ["物理"])
     assert [(row["verdict"], row["left_out"]) for row in found] == [("no_common_items", 8)] * 2
 
 
 def test_a_second_row_of_an_item_is_refused() -> None:
     table = frame({"a": {"物理": [1.0, 2.0]}, "b": {"物理": [1.0, 2.0]}})
     with pytest.raises(ValueError, match="duplicate"):
-        compare_all(pd.concat([table, table.iloc[:1]]), ["a", "b"], CATEGORIES)
+        compared(pd.concat([table, table.iloc[:1]]), ["a", "b"], CATEGORIES)
 
 
 def test_the_order_of_the_rows_and_categorical_columns_change_nothing() -> None:
     levels = paired_levels(1, 60, np.random.default_rng(8))[:, 0]
     a, b = (list(scores) for scores in scores_like_a_judges(levels))
     table = frame({"a": {"物理": a[:30], "环境": a[30:]}, "b": {"物理": b[:30], "环境": b[30:]}})
-    found = compare_all(table, ["a", "b"], CATEGORIES)
+    found = compared(table, ["a", "b"], CATEGORIES)
     shuffled = table.sample(frac=1, random_state=1)
-    assert compare_all(shuffled, ["a", "b"], CATEGORIES) == found
+    assert compared(shuffled, ["a", "b"], CATEGORIES) == found
     categorical = shuffled.astype({"item_id": "category", "category": "category", "editor": "category"})
-    assert compare_all(categorical, ["a", "b"], CATEGORIES) == found
+    assert compared(categorical, ["a", "b"], CATEGORIES) == found

@@ -133,3 +133,9 @@ def test_every_setting_of_the_schema_is_described() -> None:
         return found
 
     assert undescribed(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")), "") == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(UserError, match=r"at controls\.share: (nan|inf) is not a finite number"):
+        check_config(changed("controls", {"share": value}), SCHEMA)

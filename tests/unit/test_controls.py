@@ -156,7 +156,7 @@ def test_a_control_that_needs_no_edit_is_asked_where_it_failed_but_not_without_a
 def test_a_lane_asks_about_its_own_edits_and_lane_0_of_the_first_editor_about_the_canaries() -> None:
     every = items(4)
     canary = replace(every[0], item_id="canary-1", given_path="sources/given.png", given_sha256="given")
-    planned = plan(1, 0.5, of=every) + canary_rows([canary], "a")
+    planned = plan(1, 0.5, of=every) + canary_rows([canary], "a", CATEGORIES)
     edits = [edit_row(item) for item in every]
     lanes = [lane_questions(planned, edits[half::2], "a", half, samples=1) for half in (0, 1)]
     asked = [(row["control"], row["item_id"], row["repeat"]) for lane in lanes for row in lane]
@@ -179,12 +179,24 @@ def answered(planned: list[dict[str, Any]], judge: str = "j") -> list[dict[str, 
     return [{**row, "judge": judge, "repeat": int(row["control"] == "repeat")} for row in planned]
 
 
+def test_a_canary_of_a_category_that_the_run_lacks_is_asked_under_one_of_its_own() -> None:
+    canaries = [replace(item, given_path="p", given_sha256="s") for item in items(1)]
+    rows = canary_rows(canaries, "a", ["社会", "style"])
+    assert [row["category"] for row in rows] == ["社会", "style", "社会", "style", "社会"]
+    with pytest.raises(UserError, match=r"lacks the edit of 物理-0\. Delete resources/canary/pictures"):
+        canary_rows(items(1), "a", CATEGORIES)
+
+
 def test_lost_doubled_and_foreign_controls_are_refused_by_name() -> None:
     planned = plan(0.1, 0.1)
     rows = answered(planned)
     check_complete(rows, planned, ["j"])
     with pytest.raises(UserError, match=r"1 are lost \(control \w+ of item .*, editor a, judge j"):
         check_complete(rows[1:], planned, ["j"])
+    four = [row | {"repeat": n} for row in rows for n in ((1, 2, 3, 4) if row["control"] == "repeat" else (0,))]
+    check_complete(four, planned, ["j"])
+    with pytest.raises(UserError, match="1 are lost"):
+        check_complete([row for row in four if row != next(r for r in four if r["repeat"] == 3)], planned, ["j"])
     with pytest.raises(UserError, match="1 are doubled"):
         check_complete([*rows, rows[3]], planned, ["j"])
     with pytest.raises(UserError, match="not of this run"):

@@ -172,3 +172,17 @@ def test_a_rate_has_the_interval_of_wilson() -> None:
     assert low == 0
     assert high == pytest.approx(0.2775, abs=1e-4)
     assert rate_interval(10, 10) == pytest.approx((1 - high, 1))
+
+
+@pytest.mark.parametrize(("photos", "groups"), [(6, 5), (6, 6), (8, 8), (10, 12)])
+def test_photos_that_occur_in_every_group_leave_an_interval(photos: int, groups: int) -> None:
+    """One photo under an instruction of each category: what is resampled are the photos, however many the groups."""
+    rng = np.random.default_rng(photos * groups)
+    clusters, group = np.tile(np.arange(photos), groups), np.repeat(np.arange(groups), photos)
+    hits = 0
+    for _ in range(200):
+        photo, noise = rng.normal(0, 1.5, photos), rng.normal(0, 1, photos * groups)
+        found = macro_interval(5 + photo[clusters] + noise, clusters, group)
+        assert found is not None and np.isfinite(found).all()
+        hits += found[0] <= 5 <= found[1]
+    assert 0.88 < hits / 200 < 0.99

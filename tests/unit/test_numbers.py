@@ -111,7 +111,7 @@ def many(editor: str, shift: float, count: int = 24) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-MANY = pd.DataFrame([item(str(n), "物理" if n < 12 else "环境") for n in range(24)])
+MANY = pd.DataFrame([item(str(n), "物理" if n < 12 else "环境") | {"source_sha256": str(n // 2)} for n in range(24)])
 
 
 def control(kind: str, place: int, score: float | None, **more: Any) -> dict[str, Any]:
@@ -178,6 +178,23 @@ def test_noise_pairs_a_repeat_with_the_first_answer() -> None:
     assert noise["within_sd"] == pytest.approx(0.5**0.5)
     four = [entry | {"repeat": repeat} for entry in again for repeat in (1, 2, 3, 4)]
     assert with_controls(four)["noise"]["j"]["kind"] == "sampled"
+
+
+def test_unchanged_edits_are_no_real_ones() -> None:
+    low = [control(kind, place, 0.1) for kind in KINDS for place in range(8)]
+    rows = [*many("a", 2.0), *many("b", 0.0)]
+    for entry in rows[:30]:
+        entry |= {"unchanged": True, "score": 0.0}
+    given = Inputs(
+        scores=frame(rows).drop(columns="cluster"), items=MANY, controls=frame(low), preservation=None, earlier=[]
+    )
+    found = report_numbers(given, ["a", "b"], ["j"], run="demo")["acceptance"]["j"]
+    assert (found["verdict"], found["real"]["scored"], found["share"]) == ("accepted", 18, 32 / 48)
+
+
+def test_two_earlier_judges_of_one_configuration_are_one_reference() -> None:
+    twice = frame([*canaries(0.0), *(entry | {"judge": "same"} for entry in canaries(0.0))])
+    assert with_controls(canaries(0.3), earlier=[("first", twice)])["canary"]["j"]["moved"] is True
 
 
 def canaries(shift: float, key: str = "k") -> list[dict[str, Any]]:

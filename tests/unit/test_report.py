@@ -1,7 +1,9 @@
 """The files of a report, from the tables of a run of five items, two editors and two judges."""
 
 import json
+import os
 import re
+import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -474,3 +476,33 @@ def test_the_step_writes_three_files_and_warns_in_its_language(run: Path, tmp_pa
         [sys.executable, SCRIPT, *flags, *more[:2], "--baseline", "z"], capture_output=True, text=True, check=False
     )
     assert (wrong.returncode, wrong.stderr.startswith("error: Unknown baseline 'z'.")) == (2, True)
+
+
+def test_the_controls_of_another_run_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "demo")
+    rows = [
+        row | {"control": "swapped", "repeat": 0, "other_item_id": None}
+        for row in tables.read_rows(run / "scores.parquet")
+    ]
+    schema = tables.controls_schema(["category", "instruction"])
+    tables.write_table(run / "controls.parquet", rows, schema)
+    assert load(run, controls=run / "controls.parquet").numbers["acceptance"]["j"]["calls"] > 0
+    tables.write_table(run / "controls.parquet", [row | {"item_id": "别的"} for row in rows], schema)
+    with pytest.raises(UserError, match="does not belong to this run: it has item '别的'"):
+        load(run, controls=run / "controls.parquet")
+    with pytest.raises(UserError, match="has no column"):
+        load(run, controls=run / "scores.parquet")
+
+
+def test_only_older_runs_are_earlier_and_a_damaged_one_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = write_run(tmp_path / "demo")
+    for number, name in enumerate(("old", "demo", "new")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "controls.parquet").write_bytes(b"PAR1 half")
+        os.utime(tmp_path / name / "controls.parquet", (number, number))
+    earlier = runpy.run_path(str(SCRIPT))["earlier_controls"](run)
+    assert earlier == [tmp_path / "old/controls.parquet"]
+    assert load(run, earlier=earlier).numbers["canary"] == {"j": None, "k": None}
+    assert "not compared with that run" in caplog.text

@@ -92,6 +92,12 @@ def test_nobody_is_called_better_by_a_judge_that_is_not_accepted(verdict: str) -
     assert notice.severe and notice.title.startswith("Nothing is ranked by j")
 
 
+def test_a_judge_with_too_few_answers_is_not_called_blind() -> None:
+    one = said(made_report(accepted=acceptance("not_tested", too_few=["swapped"])))
+    assert "too few answers to these controls: source and edit swapped" in one.verdict
+    assert "cannot tell" not in one.verdict
+
+
 def test_an_only_editor_has_nothing_to_be_compared_with() -> None:
     one = said(made_report({"A": cell(6.8)}))
     assert str(one.overall[0]) == (
@@ -162,7 +168,7 @@ def test_the_acceptance_table_says_what_the_judge_cannot_tell() -> None:
     )
     cells = ("4 / 5", "6.10", "0.52", "[0.30, 0.70]", "not told apart")
     assert {line.name: line.cells for line in table.groups[0].lines}["blank image"] == cells
-    assert table.groups[0].lines[0].cells[:2] == ("200 / 200", "6.40"), "the real edits of both editors"
+    assert table.groups[0].lines[0].cells[:2] == ("196", "6.40"), "the real edits of both editors"
     blank = next(group for group in in_categories.groups if group.name == "blank image")
     assert [(line.name, line.cells) for line in blank.lines] == [("物理", cells)]
     assert trust_tables(made_report(accepted=acceptance("not_tested")), EN) == []

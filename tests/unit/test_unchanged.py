@@ -249,3 +249,13 @@ def test_align_finds_what_the_editor_did(change: Change, x: tuple[float, float],
     source = photo("coffee")
     found = align(source, change(source), 256)
     assert [(axis.scale, axis.offset) for axis in found] == [pytest.approx(x, abs=5e-4), pytest.approx(y, abs=5e-4)]
+
+
+SIZES = [(1, 1), (1, 300), (300, 1), (3000, 20), (20, 3000), (512, 512), (37, 64)]
+
+
+@pytest.mark.parametrize("source", SIZES)
+@pytest.mark.parametrize("edited", SIZES)
+def test_any_two_sizes_can_be_compared(source: tuple[int, int], edited: tuple[int, int]) -> None:
+    noisy = Image.effect_noise((64, 64), 90).convert("RGB")
+    assert is_unchanged(noisy.resize(source), noisy.resize(edited)) in (True, False)

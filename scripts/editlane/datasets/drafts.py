@@ -182,7 +182,12 @@ def _stem(name: str | None) -> str | None:
 
 def _category(text: str, categories: tuple[str, ...]) -> str:
     category = _nfc(text)
-    return category if category in categories else ENGLISH_CATEGORIES.get(category.lower(), category)
+    return category if category in categories else canonical(category)
+
+
+def canonical(category: str) -> str:
+    """A category's one name: a default category asked for in English is the same, and so are its items' ids."""
+    return ENGLISH_CATEGORIES.get(category.lower(), category)
 
 
 def _nfc(text: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane import images
-from editlane.datasets.drafts import Draft, LeftOut, read_drafts
+from editlane.datasets.drafts import Draft, LeftOut, canonical, read_drafts
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.item_ids import digest, given_id, made_id, safe_name, unique_ids
 from editlane.datasets.public_formats import FORMATS, PUBLIC_FORMATS, annotation_files
@@ -154,7 +154,7 @@ def _item(draft: Draft, run_dir: Path) -> Item:
     if draft.edited and (not isinstance(draft.edited, Path) or _is_file(draft.edited)):
         given = _store(draft.edited, run_dir)
     width, height = source.size or (None, None)
-    made = made_id(draft.name, source.sha256, draft.instruction, draft.category)
+    made = made_id(draft.name, source.sha256, draft.instruction, canonical(draft.category))
     return Item(
         item_id=given_id(draft.given_id) if draft.given_id else made,
         category=draft.category,

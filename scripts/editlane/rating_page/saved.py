@@ -10,7 +10,7 @@ from pathlib import Path
 
 from editlane.errors import UserError
 from editlane.rating_page.tasks import Task
-from editlane.ratings import COLUMNS, Rating, read_ratings, write_ratings
+from editlane.ratings import COLUMNS, Rating, check_output, read_ratings, write_ratings
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
@@ -28,9 +28,9 @@ class SavedRatings:
         self._threads = threading.Lock()
         if path.suffix.lower() != ".csv":
             raise UserError(f"--out is {path}; ratings are written as CSV, give a name that ends in .csv.")
+        check_output(path)
         if path.exists() and _header(path) != list(COLUMNS):
             raise UserError(f"{path} does not start with the columns {','.join(COLUMNS)}. Give another --out.")
-        path.parent.mkdir(parents=True, exist_ok=True)
 
     def scores(self) -> dict[tuple[str, str], float]:
         """By item and system. Raises UserError where somebody has damaged the file."""

@@ -1,6 +1,7 @@
 """Read what the report is about."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,15 @@ import pandas as pd
 from editlane import tables
 from editlane.errors import UnknownName, UserError
 from editlane.report.numbers import Inputs, report_numbers
+from editlane.types import Control
+
+log = logging.getLogger(__name__)
+
+CONTROL_COLUMNS = (
+    *("item_id", "category", "editor", "judge", "judge_key", "state", "score", "edited_sha256"),
+    *("control", "repeat", "score_seconds", "score_device"),
+)
+"""What the report needs of a control."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +80,9 @@ def load_report(
     inputs = Inputs(
         scores=rows,
         items=item_rows,
-        controls=None if controls is None else tables.read_frame(controls),
-        preservation=None if preservation is None else tables.read_frame(preservation),
-        earlier=[(path.parent.name, tables.read_frame(path)) for path in earlier],
+        controls=_belonging(controls, item_rows, editors, CONTROL_COLUMNS),
+        preservation=_belonging(preservation, item_rows, editors, tables.PRESERVATION.names),
+        earlier=list(_canaries(earlier)),
     )
     numbers = report_numbers(
         inputs,
@@ -87,13 +97,44 @@ def load_report(
     return Report(
         numbers=numbers,
         items=item_rows,
-        scores=rows.assign(item=rows["item_id"].map(places)),
+        scores=rows.assign(item=rows["item_id"].map(places).astype("int64")),
         editors=editors,
         judges=judges,
         categories=categories,
         criteria=criteria,
         baseline=baseline,
     )
+
+
+def _belonging(
+    path: Path | None, items: pd.DataFrame, editors: Sequence[str], columns: Sequence[str]
+) -> pd.DataFrame | None:
+    """A table about the edits of this run. Raises UserError where it is about another run's."""
+    if path is None:
+        return None
+    frame = tables.read_frame(path, columns)
+    canary = frame["control"] == Control.CANARY if "control" in frame else False
+    category = frame["item_id"].map(items.set_index("item_id")["category"].astype(object))
+    foreign = (category != frame["category"].astype(object)) | ~frame["editor"].isin(editors)
+    if (foreign & ~canary).any():
+        first = frame[foreign & ~canary].iloc[0]
+        raise UserError(
+            f"{path} does not belong to this run: it has item {first['item_id']!r} of category {first['category']!r}, "
+            f"editor {first['editor']!r}, which the items and scores tables do not know. Give this run's own table."
+        )
+    return frame
+
+
+def _canaries(earlier: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(run, its controls); a run whose table cannot be read is no reason to go without this run's report."""
+    for path in earlier:
+        try:
+            yield (
+                path.parent.name,
+                tables.read_frame(path, ["control", "item_id", "judge_key", "edited_sha256", "score"]),
+            )
+        except UserError as error:
+            log.warning("the canary set is not compared with that run: %s", error)
 
 
 def models(report: Report) -> list[tuple[str, str, dict[str, Any]]]:

@@ -6,7 +6,7 @@ from editlane.report.cells import SMALL_P, p_value, percent, rate
 from editlane.report.load import Report, models
 from editlane.report.summary import is_low
 from editlane.report.texts import Texts, load_texts
-from editlane.report.trust import canary_difference, missed_controls, verdict_of
+from editlane.report.trust import canary_difference, missed_controls, said_of, verdict_of
 
 MANY_UNCHANGED = 0.05
 """Share of unchanged edits that is told in the head once it is sure to be exceeded."""
@@ -68,7 +68,7 @@ def _not_ranked(report: Report, judge: str, t: Texts) -> Notice | None:
     verdict = verdict_of(report, judge)
     if verdict == "accepted":
         return None
-    line = t(f"notice.{verdict}_line", controls=missed_controls(report, judge, t))
+    line = t(f"notice.{said_of(report, judge)}_line", controls=missed_controls(report, judge, t))
     return Notice(title=t(f"notice.{verdict}", judge=judge), lines=(line,))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from editlane.metrics import check_rows, error_kinds, spread, summarise
-from editlane.stats.acceptance import accept
+from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
 from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
 from editlane.stats.legacy import legacy_cell
@@ -50,8 +50,10 @@ def report_numbers(
     check_rows(scores, items, editors, judges)
     counts = items["category"].astype(str).value_counts()
     sizes = {name: int(counts.get(name, 0)) for name in dict.fromkeys([*categories, *items["category"]])}
+    clustered = items.assign(cluster=pd.factorize(items["source_sha256"])[0])
     rows = scores.assign(
-        cluster=pd.factorize(scores["source_sha256"])[0], score=scores["score"].where(scores["state"] == State.SCORED)
+        cluster=scores["item_id"].map(clustered.set_index("item_id")["cluster"]).astype("int64"),
+        score=scores["score"].where(scores["state"] == State.SCORED),
     )
     by_judge = {judge: rows[rows["judge"] == judge] for judge in judges}
     asked = {judge: _asked(of_judge, criteria) for judge, of_judge in by_judge.items()}
@@ -70,7 +72,9 @@ def report_numbers(
             }
             for editor in editors
         },
-        "comparisons": {judge: compare_all(of_judge, editors, list(sizes)) for judge, of_judge in by_judge.items()},
+        "comparisons": {
+            judge: compare_all(of_judge, clustered, editors, list(sizes)) for judge, of_judge in by_judge.items()
+        },
         "acceptance": {judge: _accept(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "canary": {judge: _canary(controls[judge], judge, inputs.earlier) for judge in judges},
@@ -157,8 +161,10 @@ def _controls(inputs: Inputs, judge: str) -> pd.DataFrame:
 
 
 def _accept(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any]:
-    asked = rows[rows["state"].isin([State.SCORED, State.JUDGE_UNREADABLE, State.JUDGE_FAILED])]
-    return dict(accept(asked, controls[controls["control"].isin(list(map(str, ACCEPTANCE)))]))
+    """An unchanged edit is no real one: it is the control `source_as_edit` itself."""
+    asked = rows[rows["state"].isin(ASKED)]
+    changed = asked.assign(score=asked["score"].where(~asked["unchanged"].fillna(False).astype(bool)))
+    return dict(accept(changed, controls[controls["control"].isin(list(map(str, ACCEPTANCE)))]))
 
 
 def _noise(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any] | None:
@@ -181,7 +187,7 @@ def _canary(controls: pd.DataFrame, judge: str, earlier: Sequence[tuple[str, pd.
         return None
     same = ["item_id", "judge_key", "edited_sha256"]
     for run, theirs in earlier:
-        reference = theirs[theirs["control"] == Control.CANARY]
+        reference = theirs[theirs["control"] == Control.CANARY].drop_duplicates(same)  # two judges of one configuration
         if len(mine[same].merge(reference[same], on=same)):
             return dict(canary_change(mine, reference, run))
     return dict(canary_change(mine, mine.iloc[:0], None))

@@ -20,7 +20,7 @@ from editlane.report.cells import (
 from editlane.report.load import Report
 from editlane.report.summary import columns
 from editlane.report.texts import Texts
-from editlane.report.trust import is_accepted, missed_controls, verdict_of
+from editlane.report.trust import is_accepted, missed_controls, said_of, verdict_of
 
 Comparison = Mapping[str, Any]
 
@@ -74,8 +74,8 @@ def what_can_be_said(report: Report, t: Texts) -> list[Said]:
 
 
 def _by_judge(report: Report, judge: str, t: Texts) -> Said:
-    verdict, accepted = verdict_of(report, judge), is_accepted(report, judge)
-    sentence = t(f"said.{verdict}", judge=judge, controls=missed_controls(report, judge, t))
+    accepted = is_accepted(report, judge)
+    sentence = t(f"said.{said_of(report, judge)}", judge=judge, controls=missed_controls(report, judge, t))
     overall: Sequence[Statement] = ()
     categories: Sequence[Statement] = ()
     if accepted and len(report.editors) == 1:

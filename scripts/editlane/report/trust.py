@@ -29,8 +29,15 @@ def is_accepted(report: Report, judge: str) -> bool:
 
 
 def missed_controls(report: Report, judge: str, t: Texts) -> str:
-    """The controls that the judge does not tell from real edits, in words."""
-    return t.join(t(f"control.{control}") for control in report.numbers["acceptance"][judge]["reasons"])
+    """The controls that the judge does not tell from real edits, or else those with too few answers, in words."""
+    acceptance = report.numbers["acceptance"][judge]
+    return t.join(t(f"control.{control}") for control in acceptance["reasons"] or acceptance["too_few"])
+
+
+def said_of(report: Report, judge: str) -> str:
+    """As `verdict_of`, or `too_few_controls` where a judge was asked, but got too few answers to be tested."""
+    verdict = verdict_of(report, judge)
+    return "too_few_controls" if verdict == "not_tested" and report.numbers["acceptance"][judge]["too_few"] else verdict
 
 
 def trust_tables(report: Report, t: Texts) -> list[Table]:
@@ -77,10 +84,8 @@ def _line(name: str, c: Mapping[str, Any], t: Texts) -> Line:
 
 def _real_edits(report: Report, judge: str, t: Texts) -> Line:
     """What the controls are compared with."""
-    every = [report.numbers["editors"][editor][judge]["overall"] for editor in report.editors]
-    scored = sum(s["scored"] for s in every)
-    mean = sum(s["mean"] * s["scored"] for s in every if s["scored"]) / scored if scored else None
-    cells = (f"{scored} / {sum(s['n'] for s in every)}", number(mean), NONE, NONE, NONE)
+    real = report.numbers["acceptance"][judge]["real"]
+    cells = (str(real["scored"]), number(real["mean"]), NONE, NONE, NONE)
     return Line(name=t("trust.real_edits"), cells=cells)
 
 

@@ -9,7 +9,10 @@ from statsmodels.stats.nonparametric import rank_compare_2indep
 from statsmodels.stats.proportion import proportion_confint
 
 from editlane.stats.intervals import ALPHA, Interval
-from editlane.types import ACCEPTANCE
+from editlane.types import ACCEPTANCE, State
+
+ASKED = (State.SCORED, State.JUDGE_UNREADABLE, State.JUDGE_FAILED)
+"""The states of a row that its judge was asked about."""
 
 CHANCE = 0.5
 """AUC of a judge that scores a control like a real edit."""
@@ -35,16 +38,26 @@ class ControlResults(TypedDict):
     categories: dict[str, ControlResult]
 
 
+class RealEdits(TypedDict):
+    """What the controls are compared with."""
+
+    scored: int
+    mean: float | None
+
+
 class Acceptance(TypedDict):
     """Whether one judge is accepted on one dataset."""
 
     verdict: Literal["accepted", "not_accepted", "not_tested"]
     reasons: list[str]
     """The controls that were not told apart from real edits, over all categories."""
+    too_few: list[str]
+    """The controls that too few answers, of this judge or of the editors' edits, say anything about."""
     calls: int
     """Extra questions asked."""
     share: float | None
     """calls / real edits judged."""
+    real: RealEdits
     controls: dict[str, ControlResults]
 
 
@@ -76,27 +89,33 @@ def accept(real: pd.DataFrame, controls: pd.DataFrame) -> Acceptance:
     """Whether every control, over all categories, was told apart from real edits.
 
     real: the edits it was asked about, columns category and score (NaN = not scored). controls: its extra questions,
-    columns control (of `types.ACCEPTANCE`), category and score; no rows where none were asked.
+    columns control (of `types.ACCEPTANCE`), category, state and score; a control that could not be asked has the state
+    of its edit. A judge is not accepted if one control was not told apart, and not tested if one had too few answers.
 
     The categories are shown and decide nothing: their controls are few, and where most edits of a category failed a
     perfect judge has a low AUC there too (0.7 where 60 % failed).
     """
+    edits = _scored(real["score"])
     results: dict[str, ControlResults] = {}
     for control in ACCEPTANCE if len(controls) else ():
         rows = controls[controls["control"] == control]
         results[str(control)] = {
-            "overall": control_result(real["score"], rows["score"], len(rows)),
+            "overall": control_result(edits, rows["score"], len(rows)),
             "categories": {
                 str(category): control_result(real["score"][real["category"] == category], part, len(part))
                 for category, part in rows.groupby("category", sort=False)["score"]
             },
         }
-    reasons = [name for name, found in results.items() if found["overall"]["verdict"] != "told_apart"]
+    reasons = [name for name, found in results.items() if found["overall"]["verdict"] == "not_told_apart"]
+    too_few = [name for name, found in results.items() if found["overall"]["verdict"] == "too_few"]
+    calls = int(controls["state"].isin(ASKED).sum()) if len(controls) else 0
     return {
-        "verdict": "not_tested" if not results else "not_accepted" if reasons else "accepted",
+        "verdict": "not_accepted" if reasons else "not_tested" if too_few or not results else "accepted",
         "reasons": reasons,
-        "calls": len(controls),
-        "share": len(controls) / len(real) if len(real) else None,
+        "too_few": too_few,
+        "calls": calls,
+        "share": calls / len(real) if len(real) else None,
+        "real": {"scored": len(edits), "mean": float(edits.mean()) if len(edits) else None},
         "controls": results,
     }
 

@@ -89,14 +89,16 @@ def compare(a: npt.ArrayLike, b: npt.ArrayLike, clusters: npt.ArrayLike, seed: i
     return result
 
 
-def compare_all(scores: pd.DataFrame, editors: Sequence[str], categories: Sequence[str]) -> list[Comparison]:
+def compare_all(
+    scores: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], categories: Sequence[str]
+) -> list[Comparison]:
     """Every pair of editors (in their order), over all categories and then in each one. Pairs are not corrected for
     one another.
 
-    scores: columns item_id, category, cluster, editor, score (NaN = not scored); at most one row per item and editor,
-    a missing row counts as not scored. Raises ValueError for a second row.
+    scores: columns item_id, editor, score (NaN = not scored); at most one row per item and editor, a missing row counts
+    as not scored. items: every item, columns item_id, category, cluster. Raises ValueError for a second row.
     """
-    items = scores.drop_duplicates("item_id").set_index("item_id")[["category", "cluster"]].sort_index()
+    items = items.set_index("item_id")[["category", "cluster"]].sort_index()
     table = scores.pivot(index="item_id", columns="editor", values="score").reindex(items.index)
     table = table.reindex(columns=list(editors)).astype(np.float64)
     found: list[Comparison] = []

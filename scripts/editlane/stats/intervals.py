@@ -84,7 +84,9 @@ def cluster_contributions(
     influence = np.bincount(cluster, ((values - means[group]) * scale[group]))
     if np.allclose(influence, 0, rtol=0, atol=1e-12):
         return None
-    return means.mean() + count * influence, count - len(names)
+    # where no photo is in two groups, this is count - groups
+    freedom = min(count - 1, int((members - 1).sum()))
+    return means.mean() + count * influence, freedom
 
 
 def _interval(contributions: npt.NDArray[np.float64], freedom: int, seed: int) -> Interval:

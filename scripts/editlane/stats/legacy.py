@@ -27,7 +27,7 @@ _PLACES = [
     for pattern in (
         rf"score:\s*{_NUMBER}",
         r"^(\d+(?:\.\d+)?)$",
-        *(rf"{word}[:：]\s*{_NUMBER}" for word in ("评分", "分数", "得分", "总分")),
+        *(rf"{word}[:：]\s*{_NUMBER}" for word in ("评分", "分数", "得分", "(?:总分|综合评分)")),
         r"(\d+\.\d+)",
         r"(\d+)",
     )
