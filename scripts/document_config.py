@@ -108,11 +108,11 @@ An unknown name or a wrong value stops the run at its start and names what would
 ## How the numbers are made
 
 - **Judge acceptance.** Beside the edits each judge is asked about the source as its own edit, an edit under another
-  item's instruction, a blank image, and source and edit swapped (`controls.share`). It is accepted if, for each of the
-  four, the 95 % interval of the AUC against the real edits (unchanged ones are left out) lies above 0.5. A judge that is
-  not accepted, or was not tested, gets its scores shown, but nothing is ranked. Fewer than four of a kind never suffice; where more than half of
-  the edits fail, use a larger share. A judge that ignores nothing but the instruction is caught by one control alone
-  and slips through on 2 to 5 of 100 datasets.
+  item's instruction, a blank image, and source and edit swapped (`controls.share`). It is accepted if, for each of
+  the four, the 95 % interval of the AUC against the real edits (unchanged ones are left out) lies above 0.5. A judge
+  that is not accepted, or was not tested, gets its scores shown, but nothing is ranked. Fewer than four of a kind
+  never suffice; where more than half of the edits fail, use a larger share. A judge that ignores nothing but the
+  instruction is caught by one control alone and slips through on 2 to 5 of 100 datasets.
 - **Intervals** of means are BCa bootstrap intervals (t instead of normal quantiles) that resample source images, since
   two items with one photo are not independent; there is none for fewer than six source images. Rates have Wilson
   intervals. The headline is the macro mean, which weighs every category alike; the micro mean weighs every item alike.
