@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from project import ROOT, Project
 
-BLIND = ("constant", "random", "ignores_images", "ignores_instruction")
+BLIND = ("constant", "ignores_images", "ignores_instruction")
 
 
 def use_demo_photos(project: Project) -> None:
@@ -58,8 +58,8 @@ def test_controls_are_rows_in_a_table_of_their_own(finished: Project) -> None:
         "source_as_edit", "other_instruction", "blank_edit", "swapped", "repeat", "canary",
     }  # fmt: skip
     assert {"score", "state", "mass", "reply", "instruction", "other_item_id"} <= set(table.column_names)
-    assert len(rows) == 5 * (30 + 6 + 20)
-    assert len(finished.scores()) == 5 * 15, "no control is among the scores"
+    assert len(rows) == 4 * (30 + 6 + 20)
+    assert len(finished.scores()) == 4 * 15, "no control is among the scores"
 
 
 def test_the_same_question_gives_the_same_score_in_another_batch(finished: Project) -> None:

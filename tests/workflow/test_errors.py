@@ -24,11 +24,9 @@ def set_config(*path: str, value: Any) -> Callable[[Any], None]:
 
 WRONG_CONFIG = [
     (set_config("lanse", value=2), "Unknown key 'lanse'. Did you mean 'lanes'?"),
-    (set_config("lanes", value=0), "at lanes: 0 is less than the minimum of 1"),
     (set_config("dataset", "path", value="data/none.jsonl"), "data/none.jsonl, which is not a file"),
-    (set_config("dataset", "categories", value=["物理", "物理"]), "non-unique"),
+    (set_config("controls", "share", value=float("nan")), "at controls.share: nan is not a finite number"),
     (set_config("editors", "fake-a", "adapter", value="fak"), "Did you mean 'fake'?"),
-    (set_config("judges", "judge", "protocol", value="rubrik.yaml"), "There is no protocol file rubrik.yaml"),
     (set_config("editors", "fake-a", value={"adapter": "diffusers", "model": "./none"}), "./none"),
 ]
 
@@ -46,7 +44,6 @@ def test_a_wrong_config_ends_with_code_2_and_one_paragraph(project, change, mess
 
 RECORD = '{"category": "物理", "instruction": "下雨", "image": "照片/图 0.png"}\n'
 WRONG_DATASET = [
-    ("", "is empty"),
     (RECORD + '{"category": "物理", "instruction": "下\n', "byte"),
     (RECORD + '{"category": "物理", "instruction": "下雨", "image": "../../outside.png"}\n', "outside"),
 ]
