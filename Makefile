@@ -26,6 +26,7 @@ bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_lanes.py
 	$(RUN) python tests/bench/bench_prepare_items.py
 	$(RUN) python tests/bench/bench_judge.py
+	$(RUN) python tests/bench/bench_statistics.py
 
 $(VENV)/installed: envs/local.txt envs/local.lock.txt
 	@echo "installing packages into $(VENV); this takes some minutes"

@@ -22,6 +22,7 @@ from editlane.report.charts import HALF, LIMIT, WIDTH, draw_panels, histogram, s
 from editlane.report.failures import SHOWN, find_failures
 from editlane.report.load import Report, load_report
 from editlane.report.notices import Notice, find_notices
+from editlane.report.summary import criterion_tables
 from editlane.report.texts import load_texts
 from editlane.report.write import write_report
 from editlane.types import Item
@@ -506,3 +507,17 @@ def test_only_older_runs_are_earlier_and_a_damaged_one_is_left_out(
     assert earlier == [tmp_path / "old/controls.parquet"]
     assert load(run, earlier=earlier).numbers["canary"] == {"j": None, "k": None}
     assert "not compared with that run" in caplog.text
+
+
+def test_a_judge_that_answers_yes_or_no_has_a_yes_rate(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "demo")
+    rows = tables.read_rows(run / "scores.parquet")
+    for row in rows:
+        if row["judge"] == "k":
+            row["mode_category"] = "Yes" if row["item_id"] == "树-1" else "No"
+    tables.write_table(run / "scores.parquet", rows, tables.scores_schema(["category", "instruction"]))
+    plain, with_rate = criterion_tables(load(run), load_texts("en"))
+    assert "Yes rate" not in plain.columns and with_rate.columns[-1] == "Yes rate"
+    cells = {(group.name, line.name): line.cells[-1] for group in with_rate.groups for line in group.lines}
+    assert cells["category", "a"].startswith("33.3% [")
+    assert cells["instruction", "a"] == "–"

@@ -153,17 +153,31 @@ def columns(t: Texts, *names: str) -> tuple[str, ...]:
 
 
 def criterion_tables(report: Report, t: Texts) -> list[Table]:
-    """One per judge: the parts that its scores are made of; none for a judge that never answered."""
+    """One per judge: the parts that its scores are made of; none for a judge that never answered. Where the answers are
+    Yes and No, how often the more likely one is Yes."""
+
+    def of(editor: str, judge: str, criterion: str) -> dict[str, Any]:
+        found: dict[str, Any] = report.numbers["editors"][editor][judge]["criteria"][criterion]
+        return found
+
+    def says_yes(judge: str) -> bool:
+        criteria = report.numbers["editors"][report.editors[0]][judge]["criteria"]
+        return any(of(editor, judge, name).get("yes") for editor in report.editors for name in criteria)
+
+    def cells(editor: str, judge: str, criterion: str) -> tuple[str, ...]:
+        s = of(editor, judge, criterion)
+        yes = s.get("yes")
+        said = rate(yes["count"], yes["n"], yes["interval"]) if yes else NONE
+        return (*spread_cells(s, t), *([said] if says_yes(judge) else []))
 
     def lines(judge: str, criterion: str) -> tuple[Line, ...]:
-        spreads = {editor: report.numbers["editors"][editor][judge]["criteria"][criterion] for editor in report.editors}
-        return editor_lines(report, {editor: spread_cells(s, t) for editor, s in spreads.items()}, t)
+        return editor_lines(report, {editor: cells(editor, judge, criterion) for editor in report.editors}, t)
 
     return [
         Table(
             title=t("criteria.table", judge=judge),
             heads=(t("head.criterion"), t("head.editor")),
-            columns=columns(t, *SPREAD_COLUMNS),
+            columns=columns(t, *SPREAD_COLUMNS, *(["yes_rate"] if says_yes(judge) else [])),
             groups=tuple(Group(name=words(criterion), lines=lines(judge, criterion)) for criterion in asked),
             strong=MEAN,
         )
