@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(RUN) snakemake --cores all
 
 test: lint
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(RUN) ruff check
