@@ -1,13 +1,17 @@
 """Whether a judge is believed: judges that do not look must be caught on the demo's photos, one that sees must pass."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from project import ROOT, Project
+from project import ROOT, Project, wait_for
 
-BLIND = ("constant", "ignores_images", "ignores_instruction")
+from editlane.tables import RUN_COLUMNS
+
+BLIND = ("constant", "random", "ignores_images", "ignores_instruction")
 
 
 def use_demo_photos(project: Project) -> None:
@@ -58,8 +62,8 @@ def test_controls_are_rows_in_a_table_of_their_own(finished: Project) -> None:
         "source_as_edit", "other_instruction", "blank_edit", "swapped", "repeat", "canary",
     }  # fmt: skip
     assert {"score", "state", "mass", "reply", "instruction", "other_item_id"} <= set(table.column_names)
-    assert len(rows) == 4 * (30 + 6 + 20)
-    assert len(finished.scores()) == 4 * 15, "no control is among the scores"
+    assert len(rows) == 5 * (30 + 6 + 20)
+    assert len(finished.scores()) == 5 * 15, "no control is among the scores"
 
 
 def test_the_same_question_gives_the_same_score_in_another_batch(finished: Project) -> None:
@@ -75,12 +79,27 @@ def test_unchanged_edits_and_preservation_are_in_the_report(finished: Project) -
     assert kept["measured"] == 15 and 0 < kept["ssim"]["mean"] < 1
 
 
-def test_more_controls_ask_only_what_was_not_asked_yet(tmp_path: Path) -> None:
-    project = Project(tmp_path)
-    project.config |= {"controls": {"share": 0.5, "repeats": 0.0, "canary": False}, "preservation": False}
-    project.run()
-    assert project.computed("score") == 20 + 10
+def with_controls(folder: Path, share: float) -> Project:
+    folder.mkdir()
+    project = Project(folder)
+    project.config["judges"]["judge"]["params"] |= {"seconds": 0.05}
+    project.config["controls"] = {"share": share, "repeats": 0.0, "canary": False}
+    return project
+
+
+def controls_of(project: Project) -> list[dict[str, Any]]:
+    return pq.read_table(project.results / "controls.parquet").drop(RUN_COLUMNS).to_pylist()
+
+
+def test_a_kill_among_the_controls_and_a_larger_share_ask_nothing_twice(tmp_path: Path) -> None:
+    undisturbed = with_controls(tmp_path / "undisturbed", 1.0)
+    undisturbed.run("merge_controls")
+    project = with_controls(tmp_path / "killed", 0.5)
+    run = project.start("merge_controls")
+    wait_for(lambda: project.computed("score") >= 23)  # the 20 edits, and some of the 10 controls
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
     project.config["controls"]["share"] = 1.0
-    project.run()
+    project.run("merge_controls")
     assert project.computed("score") == 20 + 20
-    assert len(pq.read_table(project.results / "controls.parquet")) == 20
+    assert controls_of(project) == controls_of(undisturbed)
