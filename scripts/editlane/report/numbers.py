@@ -77,7 +77,7 @@ def report_numbers(
         },
         "acceptance": {judge: _accept(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
-        "canary": {judge: _canary(controls[judge], judge, inputs.earlier) for judge in judges},
+        "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
         "costs": _costs(scores, inputs.controls, editors, judges),
         "provenance": dict(provenance or {}),
@@ -180,7 +180,7 @@ def _noise(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any] | None:
     return dict(judge_noise(every.assign(item=every["editor"] + "\n" + every["item_id"]), kind))
 
 
-def _canary(controls: pd.DataFrame, judge: str, earlier: Sequence[tuple[str, pd.DataFrame]]) -> dict[str, Any] | None:
+def _canary(controls: pd.DataFrame, earlier: Sequence[tuple[str, pd.DataFrame]]) -> dict[str, Any] | None:
     """This run's canaries beside those of the oldest run that had the same judge judge the same pairs."""
     mine = controls[controls["control"] == Control.CANARY]
     if mine.empty:
