@@ -62,8 +62,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     args = parser.parse_args()
 
-    for line in args.items.read_text(encoding="utf-8").splitlines():
-        item = json.loads(line)
+    try:
+        items = [json.loads(line) for line in args.items.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"Cannot read the canary set {args.items}: {error}. Take the file of the repository."
+        ) from error
+    for item in items:
         try:
             image = fit_within(open_image(args.photos / item["photo"]), SIDE)
         except ItemError as error:

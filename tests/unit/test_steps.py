@@ -66,3 +66,33 @@ def test_a_lane_names_the_mistake_before_it_writes_anything(tmp_path: Path, flag
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+PLAN = ["--editors", "a", "--repeats", "0", "--seed", "1", "--run-dir", "r", "--out", "o"]
+
+
+@pytest.mark.parametrize(
+    ("step", "flags", "message"),
+    [
+        ("plan_controls", ["--items", "none.parquet", "--share", "1", *PLAN], "There is no table none.parquet"),
+        (
+            "plan_controls",
+            ["--items", "none.parquet", "--share", "9", *PLAN],
+            "--share is 9.0; use a number from 0 to 4",
+        ),
+        ("draw_canary", ["--items", "none", "--photos", "p", "--out", "o"], "Cannot read the canary set none"),
+        (
+            "measure_preservation",
+            ["--run-dir", "r", "--editor", "a", "--edits", "none.parquet", "--out", "o"],
+            "no table",
+        ),
+    ],
+)
+def test_a_wrong_value_of_a_flag_is_one_paragraph_and_writes_nothing(
+    step: str, flags: list[str], message: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, Path("scripts").resolve() / f"{step}.py", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -54,8 +54,8 @@ class Legacy(TypedDict):
     difference: float | None
     """old - honest."""
     old_source_judged: float | None
-    """With failed edits replaced by the judge's score of their source, estimated by its mean score of other sources (the
-    control `source_as_edit`); null where that is not known."""
+    """With failed edits replaced by the judge's score of their source, estimated by its mean score of other sources
+    (control `source_as_edit`); null where that is not known."""
     replaced: Replaced
 
 
