@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import clear_frames
@@ -33,6 +34,25 @@ def device_name() -> str:
         return "cpu"
     leased = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     return f"{torch.cuda.get_device_name()} ({leased})"
+
+
+def read_usage() -> dict[str, int | float | None]:
+    """peak_memory (bytes that this process had allocated at most), memory_used and memory_total (bytes, of the device),
+    utilisation (0..1). Holds only what can be known: nothing without a GPU, the first alone without nvidia-ml-py."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    peak = {"peak_memory": torch.cuda.max_memory_allocated()}
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+    except Exception:  # noqa: BLE001 (no package, no driver library, MIG: then nobody knows)
+        return peak
+    return peak | {"memory_used": memory.used, "memory_total": memory.total, "utilisation": busy}
 
 
 def pick_dtype(name: str | None, device: str) -> Any:

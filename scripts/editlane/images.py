@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import IO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from editlane.atomic import whole_file
 from editlane.errors import SourceUnreadable
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -152,13 +152,8 @@ def _read_header(file: IO[bytes]) -> tuple[str, tuple[int, int] | None]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write all bytes or nothing: beside, fsync, rename. The folder is made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def save_png(image: Image.Image, path: Path) -> str:

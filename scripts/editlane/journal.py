@@ -1,7 +1,7 @@
 """The journal: an append-only record of finished items, keyed by content. The reason why nothing is computed twice.
 
-A journal is a folder with one JSON-lines file per writer. A key names all that a result depends on, so a change of
-lanes, order or size of the dataset finds every old result again.
+A journal is a folder with one file of lines per writer: JSON, a tab, the CRC-32 of the JSON. A key names all that a
+result depends on, so a change of lanes, order or size of the dataset finds every old result again.
 """
 
 import errno
@@ -12,12 +12,14 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+from zlib import crc32
 
+from editlane.atomic import make_folder, sync_folder
 from editlane.errors import PASSING_KINDS
 
 log = logging.getLogger(__name__)
@@ -44,33 +46,39 @@ class Finished:
     """How often work on a key was begun and neither finished nor given up: the process died on it."""
 
 
-def read_journal(folder: Path) -> Finished:
-    """Read all writers' files; a later record of a key replaces an earlier one.
+def read_journal(folder: Path, wanted: Set[str] | None = None) -> Finished:
+    """Read all writers' files; a later record of a key replaces an earlier one. `wanted`: leave out all other keys.
 
-    A last line without its newline was cut off by a crash and is left out, as is a line that is not a record.
+    A last line without its newline was cut off by a crash and is left out, as is a line that is not what was written.
     """
+    return _read(sorted(folder.glob("*.jsonl")), wanted)
+
+
+def _read(paths: Sequence[Path], wanted: Set[str] | None) -> Finished:
     found = Finished(rows={}, deaths=Counter())
-    for path in sorted(folder.glob("*.jsonl")):
+    names = None if wanted is None else frozenset(key.encode() for key in wanted)
+    for path in paths:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.endswith(b"\n") and not _apply(line, found):
+                if not line.endswith(b"\n") or (names is not None and not _is_about(line, names)):
+                    continue
+                if not _apply(line, found, wanted):
                     log.warning("journal: %s line %d is damaged; its item is done again", path, number)
     for key in found.rows:
         del found.deaths[key]
     return found
 
 
-def _apply(line: bytes, found: Finished) -> bool:
-    """Add one line to what was found; False where it is no record."""
-    try:
-        record = json.loads(line)
-    except ValueError:
+def _apply(line: bytes, found: Finished, wanted: Set[str] | None) -> bool:
+    """Add one line to what was found; False where it is not what was written."""
+    text, _, checksum = line[:-1].partition(b"\t")
+    if checksum != _checksum(text):
         return False
-    match record:
+    match json.loads(text):
         case {"key": str(key), "row": dict(row)}:
             found.rows[key] = row
         case {"begin": [*keys]}:
-            found.deaths.update(keys)
+            found.deaths.update(key for key in keys if wanted is None or key in wanted)
         case {"end": [*keys]}:
             for key in keys:
                 del found.deaths[key]
@@ -79,22 +87,44 @@ def _apply(line: bytes, found: Finished) -> bool:
     return True
 
 
+def _is_about(line: bytes, names: frozenset[bytes]) -> bool:
+    """Whether a record names one of these keys. Told from its bytes: of a million records most are another lane's."""
+    if line.startswith(b'{"key": "'):
+        return line[9 : line.find(b'"', 9)] in names
+    if line.startswith((b'{"begin": ["', b'{"end": ["')):
+        return not names.isdisjoint(line[line.find(b"[") + 2 : line.rfind(b'"]')].split(b'", "'))
+    return True
+
+
+def _checksum(text: bytes) -> bytes:
+    return b"%08x" % crc32(text)
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps(record, ensure_ascii=False).encode()
+    return text + b"\t" + _checksum(text) + b"\n"
+
+
 class Journal:
     """A journal that is open for one writer. Its file is locked: a second writer waits until the first process ends.
 
     Records: `{"begin": [keys]}` before work starts, `{"key": ..., "row": {...}}` for a finished item, `{"end": [keys]}`
-    for items that failed in a way that another attempt may mend.
+    for items that failed in a way that another attempt may mend. `wanted` limits what `finished` holds; the writer's
+    own records count as the latest, and where they are all that is wanted, nobody else's are read.
     """
 
-    def __init__(self, folder: Path, writer: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, writer: str, wanted: Set[str] | None = None) -> None:
+        make_folder(folder)
         path = folder / f"{writer}.jsonl"
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
         self._threads = threading.Lock()
         _lock(self._file, path)
         _cut_torn_tail(path, self._file)
-        _sync_folder(folder)
-        self.finished = read_journal(folder)  # after the lock, so that an orphan's last record is seen
+        sync_folder(folder)
+        self.finished = _read([path], wanted)  # after the lock, so that an orphan's last record is seen
+        if wanted is None or not wanted <= self.finished.rows.keys():
+            others = set(folder.glob("*.jsonl")) - {path}
+            self.finished = _read([*sorted(others), path], wanted)
 
     def begin(self, keys: Sequence[str]) -> None:
         """Work on these items starts now. Does not wait for the disk: it need not outlive more than this process."""
@@ -107,12 +137,17 @@ class Journal:
         self._append([*kept, *([{"end": given_up}] if given_up else [])], wait=True)
 
     def _append(self, records: Sequence[Mapping[str, Any]], *, wait: bool) -> None:
-        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        data = b"".join(map(_line, records))
         with self._threads:
-            self._file.write(text.encode())
-            self._file.flush()
-            if wait:
-                os.fsync(self._file.fileno())
+            end = os.fstat(self._file.fileno()).st_size
+            try:
+                _write_all(self._file.fileno(), data)
+                if wait:
+                    os.fsync(self._file.fileno())
+            except OSError as error:  # a full disk takes half a line: leave none
+                self._file.truncate(end)
+                error.filename = error.filename or self._file.name
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +156,12 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
@@ -153,11 +194,3 @@ def _cut_torn_tail(path: Path, file: IO[bytes]) -> None:
         log.warning("journal: cut %d bytes of an unfinished record off %s", size - end, path)
         file.truncate(end)
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

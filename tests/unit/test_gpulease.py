@@ -23,7 +23,7 @@ def machine(tmp_path: Path):
     env = {"PATH": f"{smi.parent}:{os.environ['PATH']}", "GPULEASE_DIR": str(tmp_path / "leases")}
 
     def start(*command: str, n: int = 1, **extra: str) -> subprocess.Popen[str]:
-        flags = [sys.executable, str(SCRIPT), "-n", str(n), "--", *command]
+        flags = [sys.executable, str(SCRIPT), *(["-n", str(n), "--", *command] if command else ["--show"])]
         return subprocess.Popen(flags, env=env | extra, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     return start
@@ -193,3 +193,77 @@ def test_no_devices_found_means_the_cpu_and_an_unknown_index_is_refused(machine,
     assert unknown.returncode == 2
     (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
     assert devices(machine(*SHOW)) == ""
+
+
+DIES = """
+import os, sys
+sys.path.insert(0, "scripts")
+from editlane.strikes import HeldDevices
+print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+held = HeldDevices.from_environment()
+held.on_trial()
+if os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa1111":
+    os.abort()
+held.works()
+"""
+
+
+def try_once(machine, job: str, **extra: str) -> tuple[str, int]:
+    """Which device a job got, and whether it lived."""
+    process = machine(sys.executable, "-c", DIES, job, **extra)
+    out, _ = process.communicate(timeout=30)
+    return out.strip(), process.returncode
+
+
+def test_a_job_does_not_go_back_to_the_device_it_died_on_and_two_deaths_leave_it_out(machine) -> None:
+    assert try_once(machine, "lane 0") == ("GPU-aaaa1111", -signal.SIGABRT)
+    assert try_once(machine, "lane 0") == ("GPU-bbbb2222", 0)
+    assert try_once(machine, "lane 1") == ("GPU-aaaa1111", -signal.SIGABRT)
+    assert try_once(machine, "lane 2") == ("GPU-bbbb2222", 0)
+    told = machine("true").communicate()[1]
+    assert "warning: gpulease: GPU-aaaa1111 is left out: 2 commands died on it" in told
+    shown = show(machine)
+    assert shown[0].startswith("GPU-aaaa1111 free, left out: 2 commands died on it (delete ")
+    assert shown[1:] == ["GPU-bbbb2222 free", "GPU-cccc3333 free"]
+
+
+def show(machine) -> list[str]:
+    """What `--show` says of each device."""
+    return devices(machine()).splitlines()
+
+
+def test_what_dies_with_its_whole_workflow_is_no_strike_in_the_next_one(machine, tmp_path: Path) -> None:
+    """A machine that is switched off twice while its models load must not lose its devices for that."""
+    fake_workflow = tmp_path / "snakemake"  # an ancestor by that name
+    fake_workflow.write_text("import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)")
+
+    def run(job: str) -> str:
+        lease = [sys.executable, str(fake_workflow), sys.executable, str(SCRIPT), "--"]
+        env = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "GPULEASE_DIR": str(tmp_path / "leases")}
+        done = subprocess.run([*lease, sys.executable, "-c", DIES, job], env=env, stdout=subprocess.PIPE, text=True)
+        return done.stdout.strip()
+
+    for job in ("lane 0", "lane 0", "lane 1", "lane 2"):
+        assert run(job) == "GPU-aaaa1111"
+    assert show(machine)[0] == "GPU-aaaa1111 free"
+
+
+def test_a_device_that_is_left_out_is_used_where_there_is_no_other(machine) -> None:
+    alone = {"CUDA_VISIBLE_DEVICES": "GPU-aaaa1111"}
+    for job in ("lane 0", "lane 1", "lane 2"):
+        assert try_once(machine, job, **alone) == ("GPU-aaaa1111", -signal.SIGABRT)
+
+
+def test_a_job_waits_for_a_sound_device_rather_than_taking_one_that_is_left_out(machine) -> None:
+    for job in ("lane 0", "lane 1"):
+        try_once(machine, job)
+    two = {"CUDA_VISIBLE_DEVICES": "GPU-aaaa1111,GPU-bbbb2222"}
+    busy = machine("sleep", "1.5", CUDA_VISIBLE_DEVICES="GPU-bbbb2222")
+    assert busy.stderr.readline() == "gpulease: holds GPU-bbbb2222\n"
+    assert try_once(machine, "lane 2", **two) == ("GPU-bbbb2222", 0)
+    assert busy.communicate()[0] == ""
+
+
+def test_a_core_of_the_cpu_takes_no_blame(machine) -> None:
+    code = "import os; print(repr(os.environ['GPULEASE_LOCKS']))"
+    assert devices(machine(sys.executable, "-c", code, CUDA_VISIBLE_DEVICES="")) == "''"

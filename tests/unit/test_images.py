@@ -400,10 +400,11 @@ def test_save_png_is_deterministic_and_bare(tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     images.save_png(photo(), tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
-    monkeypatch.setattr(images.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         images.save_png(photo().rotate(90), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize(

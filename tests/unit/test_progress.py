@@ -1,0 +1,135 @@
+"""The heartbeat of a lane: what others can know of it, and what happens when it stops."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from editlane.errors import Stopped, UserError
+from editlane.progress import Heartbeat, read_heartbeats
+from editlane.strikes import read_strikes
+
+
+def make(run_dir: Path, **changes) -> Heartbeat:
+    return Heartbeat(run_dir, **{"stage": "edit", "editor": "甲", "lane": 1, "total": 5, "kept": 2} | changes)
+
+
+def test_a_heartbeat_tells_where_the_lane_is_and_what_it_cost(tmp_path: Path) -> None:
+    with make(tmp_path) as heart:
+        assert [one.phase for one in read_heartbeats(tmp_path)] == ["loading"]
+        heart.loaded("H200 (GPU-1)")
+        heart.begin("项-1", "物理")
+        heart.finished(1, seconds=2.5, state="edited")
+        heart.finished(2, seconds=1.5, state="edit_failed")
+    (status,) = read_heartbeats(tmp_path)
+    assert (status.phase, status.device, status.item_id, status.category) == ("done", "H200 (GPU-1)", "项-1", "物理")
+    assert (status.total, status.kept, status.done, status.busy_seconds) == (5, 2, 3, 4.0)
+    assert (status.last_state, status.attempt) == ("edit_failed", 1)
+    assert 0 < status.load_seconds <= status.held_seconds
+
+
+def test_every_process_of_a_lane_leaves_a_heartbeat_of_its_own(tmp_path: Path) -> None:
+    for judge in ("乙", "丙"):
+        for _ in range(2):
+            with make(tmp_path, stage="score", judge=judge):
+                pass
+    found = [(one.judge, one.attempt) for one in read_heartbeats(tmp_path)]
+    assert found == [("丙", 1), ("丙", 2), ("乙", 1), ("乙", 2)]
+
+
+@pytest.mark.parametrize(("error", "phase"), [(Stopped, "stopped"), (RuntimeError, "failed"), (UserError, "failed")])
+def test_the_last_beat_says_how_the_process_ended(tmp_path: Path, error: type[Exception], phase: str) -> None:
+    with pytest.raises(error), make(tmp_path):
+        raise error("so")
+    assert [one.phase for one in read_heartbeats(tmp_path)] == [phase]
+
+
+def test_what_is_no_heartbeat_is_left_out(tmp_path: Path) -> None:
+    with make(tmp_path):
+        pass
+    folder = tmp_path / "heartbeats/edit/甲"
+    for name, text in {"lane2.1": "{", "lane3.1": "[]", "lane4.1": "{}"}.items():
+        (folder / f"{name}.json").write_text(text)
+    assert [one.lane for one in read_heartbeats(tmp_path)] == [1]
+
+
+def test_a_heartbeat_that_cannot_be_written_fails_nothing(tmp_path: Path) -> None:
+    (tmp_path / "heartbeats").write_text("a file where the folder should be")
+    with make(tmp_path) as heart:
+        heart.begin("i", "物理")
+        heart.step(1, 2)
+        heart.finished(1, seconds=0.1, state="edited")
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    head = "import sys, time; sys.path.insert(0, 'scripts')\nfrom editlane.progress import Heartbeat\n"
+    return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=60)
+
+
+MAKE = "Heartbeat(Path({!r}), stage='edit', editor='e', lane=0, total=1, kept=0, timeout=0.5)"
+
+
+def test_a_heart_that_stands_still_ends_the_process_and_shows_where_it_hung(tmp_path: Path) -> None:
+    """Even where the interpreter itself hangs: a regular expression holds its lock for hours."""
+    done = python(f"""
+import re
+from pathlib import Path
+def hangs():
+    re.match("(a*)*b", "a" * 40)
+with {MAKE.format(str(tmp_path))} as heart:
+    heart.loaded("cpu")
+    hangs()
+""")
+    assert done.returncode == 1
+    assert "Timeout (0:00:00.5" in done.stderr
+    assert "in hangs" in done.stderr
+    assert [one.phase for one in read_heartbeats(tmp_path)] == ["working"]
+
+
+def test_a_heart_that_beats_slowly_but_in_time_goes_on(tmp_path: Path) -> None:
+    done = python(f"""
+from pathlib import Path
+with {MAKE.format(str(tmp_path))} as heart:
+    for step in range(6):
+        time.sleep(0.25)
+        heart.step(step, 6)
+time.sleep(0.8)
+""")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_strike_stays_only_where_the_process_dies_before_anything_worked(tmp_path: Path, monkeypatch) -> None:
+    lock = tmp_path / "GPU-1.lock"
+    lock.touch()
+    monkeypatch.setenv("GPULEASE_LOCKS", str(lock))
+    monkeypatch.setenv("GPULEASE_JOB", "mine")
+    with pytest.raises(RuntimeError), make(tmp_path):
+        assert read_strikes(str(lock)) == ["mine"]
+        raise RuntimeError("illegal memory access")
+    assert read_strikes(str(lock)) == ["mine"]
+    monkeypatch.setenv("GPULEASE_JOB", "other")
+    with pytest.raises(UserError), make(tmp_path):
+        assert read_strikes(str(lock)) == ["mine", "other"]
+        raise UserError("no such model")
+    with pytest.raises(OSError, match="full"), make(tmp_path):
+        raise OSError("the disk is full")
+    assert read_strikes(str(lock)) == ["mine"]
+    with pytest.raises(RuntimeError), make(tmp_path) as heart:
+        heart.begin("i", "物理", suspect=True)
+        raise RuntimeError("the item's, not the device's")
+    assert read_strikes(str(lock)) == ["mine"]
+    with make(tmp_path) as heart:
+        heart.finished(1, seconds=0.1, state="edit_failed")
+        assert read_strikes(str(lock)) == ["mine", "other"]
+        heart.finished(1, seconds=0.1, state="edited")
+        assert read_strikes(str(lock)) == []
+
+
+def test_time_since_the_lease_counts_as_loading(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GPULEASE_SINCE", str(time.monotonic() - 30))
+    with make(tmp_path) as heart:
+        heart.loaded("cpu")
+    (status,) = read_heartbeats(tmp_path)
+    assert 30 <= status.load_seconds <= status.held_seconds < 60
