@@ -7,12 +7,11 @@ item,system,rater,score. Run the same command again to go on. compare_ratings.py
 ssh -L 8000:127.0.0.1:8000 and --port 8000. Keep --items and --seed the same for all raters: they choose the items.
 """
 
-import argparse
 import logging
 import unicodedata
-from pathlib import Path
 
 from editlane.errors import UserError
+from editlane.flags import NAMES, StepParser, input_folder, output_file, whole_number
 from editlane.rating_page.saved import SavedRatings
 from editlane.rating_page.server import RatingServer
 from editlane.rating_page.tasks import choose_items, leave_out_unreadable, read_tasks, shuffled
@@ -22,21 +21,19 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-dir", type=Path, required=True, help="results/<run>")
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
     parser.add_argument("--rater", required=True, help="a name; it decides the order")
-    parser.add_argument("--out", type=Path, required=True, help="a CSV file, which may hold other raters, too")
-    parser.add_argument("--items", type=int, help="how many items; without it, all of them")
-    parser.add_argument("--editors", nargs="+", default=[], help="without it, all of them")
-    parser.add_argument("--port", type=int, default=0, help="0: any free port")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of items and of the order")
+    parser.add_argument("--out", type=output_file, required=True, help="a CSV file, which may hold other raters, too")
+    parser.add_argument("--items", type=whole_number(1), help="how many items; without it, all of them")
+    parser.add_argument("--editors", **NAMES, default=[], help="without it, all of them")
+    parser.add_argument("--port", type=whole_number(0, 65535), default=0, help="0: any free port")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="of the choice of items and of the order")
     args = parser.parse_args()
 
     rater = unicodedata.normalize("NFC", args.rater).strip()
     if not rater:
         raise UserError("--rater is empty; give a name.")
-    if args.items is not None and args.items < 1:
-        raise UserError(f"--items is {args.items}; give 1 or more.")
     saved = SavedRatings(args.out, rater)
     rated = saved.scores()
     tasks = choose_items(read_tasks(args.run_dir, args.editors), args.items, args.seed)
@@ -45,7 +42,7 @@ def main() -> None:
         raise UserError(f"{args.run_dir} has no edit whose image can be read.")
     try:
         server = RatingServer(tasks, saved, args.port)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UserError(f"Cannot serve on port {args.port}: {error}. Leave --port out to take a free one.") from error
     done = sum((task.item_id, task.editor) in rated for task in tasks)
     log.info("%d edits of %d items, %d of them rated", len(tasks), len({task.item_id for task in tasks}), done)

@@ -6,7 +6,6 @@ Ratings (.csv, .tsv, .parquet) have the columns item, system, rater, score, on a
 scores.parquet, or a table with item, system, score. Intervals are 95 %, bootstrapped over source images.
 """
 
-import argparse
 import json
 import logging
 from collections import Counter
@@ -17,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from editlane.agreement_text import judge_text, raters_text
+from editlane.flags import StepParser, output_file
 from editlane.images import write_atomically
 from editlane.ratings import (
     Aligned,
     Rating,
     Score,
     align,
-    check_output,
     judges_of,
     rating_array,
     read_ratings,
@@ -39,15 +38,13 @@ SEED = 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = StepParser(__doc__)
     parser.add_argument("--ratings", type=Path, action="append", required=True, help="may be given several times")
     parser.add_argument("--scores", type=Path, required=True)
     parser.add_argument("--judge", help="one judge of the scores table; without it, every judge")
-    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    parser.add_argument("--out", type=output_file, help="where the JSON goes")
     args = parser.parse_args()
 
-    if args.out:
-        check_output(args.out)
     ratings, scores = read_ratings(args.ratings), read_scores(args.scores)
     compared = {judge: align(ratings, scores, judge) for judge in judges_of(scores, args.judge)}
     raters = about_raters(ratings, scores) | {"files": [str(path) for path in args.ratings]}

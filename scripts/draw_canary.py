@@ -6,7 +6,6 @@
 The list is frozen, so that runs can be compared: another edit is another item.
 """
 
-import argparse
 import io
 import json
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from PIL import Image, ImageColor, ImageDraw
 
 from editlane.errors import ItemError, UserError
+from editlane.flags import StepParser, input_folder, output_folder
 from editlane.images import fit_within, open_image, write_atomically
 from editlane.step import run_step
 
@@ -45,40 +45,42 @@ def rectangle(image: Image.Image, box: list[float], colour: str) -> None:
     ImageDraw.Draw(image).rectangle(box_of(image, box), fill=colour)
 
 
-def save(image: Image.Image, path: Path) -> None:
+def encode(image: Image.Image) -> bytes:
     """As PPM: its bytes are the pixels, whatever compression another version of a library would choose."""
     encoded = io.BytesIO()
     image.save(encoded, "PPM")
-    write_atomically(path, encoded.getvalue())
+    return encoded.getvalue()
 
 
 DRAW: dict[str, Any] = {"blend": blend, "ellipse": ellipse, "rectangle": rectangle}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = StepParser(__doc__)
     parser.add_argument("--items", type=Path, required=True, help="the frozen list")
-    parser.add_argument("--photos", type=Path, required=True, help="the photos of extract_demo_photos.py")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--photos", type=input_folder, required=True, help="the photos of extract_demo_photos.py")
+    parser.add_argument("--out", type=output_folder, required=True, help="folder for the pictures")
     args = parser.parse_args()
 
     try:
         items = [json.loads(line) for line in args.items.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+        drawings = [(one["item_id"], one["photo"], one["draw"], one["image"], one["edited"]) for one in items]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"Cannot read the canary set {args.items}: {error}. Take the file of the repository."
         ) from error
-    for item in items:
+    pictures = {}
+    for item_id, photo, drawing, source, edited in drawings:
         try:
-            image = fit_within(open_image(args.photos / item["photo"]), SIDE)
+            image = fit_within(open_image(args.photos / photo), SIDE)
         except ItemError as error:
-            raise UserError(
-                f"Cannot draw {item['item_id']}: {error}. Delete {args.photos} to extract it again."
-            ) from error
-        save(image, args.out / Path(item["image"]).name)
-        for name, *settings in item["draw"]:
+            raise UserError(f"Cannot draw {item_id}: {error}. Delete {args.photos} to extract it again.") from error
+        pictures[args.out / Path(source).name] = encode(image)
+        for name, *settings in drawing:
             DRAW[name](image, *settings)
-        save(image, args.out / Path(item["edited"]).name)
+        pictures[args.out / Path(edited).name] = encode(image)
+    for path, content in pictures.items():
+        write_atomically(path, content)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@
 Writes OUT/astronaut.png and six more, byte for byte as the package has them.
 """
 
-import argparse
 from importlib.resources import files
-from pathlib import Path
 
 from editlane.errors import UserError
+from editlane.flags import StepParser, output_folder
 from editlane.images import write_atomically
 from editlane.step import run_step
 
@@ -17,8 +16,8 @@ PHOTOS = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "coins.png
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the photos")
+    parser = StepParser(__doc__)
+    parser.add_argument("--out", type=output_folder, required=True, help="folder for the photos")
     args = parser.parse_args()
 
     try:

@@ -6,13 +6,12 @@
 Takes any number of edits tables and writes one table with a row for each of their rows.
 """
 
-import argparse
 import logging
 from collections import Counter
 from pathlib import Path
 
 from editlane import tables
-from editlane.errors import UserError
+from editlane.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file
 from editlane.preservation import preservation_row
 from editlane.step import run_step
 
@@ -20,17 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-dir", type=Path, required=True, help="results/<run>")
-    parser.add_argument("--editor", required=True, help="whose edits these are")
-    parser.add_argument("--edits", type=Path, nargs="+", required=True, help="one table per category")
-    parser.add_argument("--out", type=Path, required=True, help="one table for all of them")
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
+    parser.add_argument("--editor", type=folder_name, required=True, help="whose edits these are")
+    parser.add_argument("--edits", type=Path, **EACH_ONCE, required=True, help="one table per category")
+    parser.add_argument("--out", type=output_file, required=True, help="one table for all of them")
     args = parser.parse_args()
 
-    edits = [row for path in args.edits for row in tables.read_rows(path, tables.EDITS.names)]
-    others = {row["editor"] for row in edits} - {args.editor}
-    if others:
-        raise UserError(f"The edits tables hold edits by {', '.join(sorted(others))}, not only by {args.editor}.")
+    edits = [row for path in args.edits for row in tables.read_edits(path, args.editor)]
     rows = [preservation_row(args.run_dir, row) for row in edits]
     tables.write_table(args.out, rows, tables.PRESERVATION)
     for row in rows:

@@ -6,33 +6,34 @@
 Reads RUN/{editor}/controls/{judge}/lane{k}.parquet.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
 from editlane import tables
-from editlane.controls import check_complete, control_order
-from editlane.merging import criteria_of, provenance_of
+from editlane.controls import check_complete, in_order
+from editlane.flags import NAMES, StepParser, input_folder, output_file, whole_number
+from editlane.merging import criteria_of, provenance_of, read_lanes
 from editlane.step import run_step
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-dir", type=Path, required=True, help="results/<run>")
-    parser.add_argument("--editors", nargs="+", required=True, help="in the order of the report")
-    parser.add_argument("--judges", nargs="+", required=True, help="in the order of the report")
-    parser.add_argument("--lanes", type=int, required=True)
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
+    parser.add_argument("--editors", **NAMES, required=True, help="in the order of the report")
+    parser.add_argument("--judges", **NAMES, required=True, help="in the order of the report")
+    parser.add_argument("--lanes", type=whole_number(1), required=True)
     parser.add_argument("--plan", type=Path, required=True, help="plan.parquet")
-    parser.add_argument("--out", type=Path, required=True, help="controls.parquet")
+    parser.add_argument("--out", type=output_file, required=True, help="controls.parquet")
     args = parser.parse_args()
 
     paths = tables.controls_paths(args.run_dir, args.editors, args.judges, args.lanes)
-    rows = [row for path in paths for row in tables.read_rows(path)]
-    check_complete(rows, tables.read_rows(args.plan), args.judges)
-    rows.sort(key=control_order(args.editors, args.judges))
-    tables.write_table(args.out, rows, tables.controls_schema(criteria_of(paths)), provenance=provenance_of(paths))
+    schema = tables.controls_schema(criteria_of(paths))
+    rows = read_lanes(paths, schema)
+    check_complete(rows, tables.read_arrow(args.plan, tables.PLAN.names), args.judges)
+    rows = in_order(rows, args.editors, args.judges)
+    tables.write_parts(args.out, [rows], schema, provenance=provenance_of(paths))
     log.info("%d rows", len(rows))
 
 

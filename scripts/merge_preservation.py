@@ -6,11 +6,11 @@
 Reads RUN/{editor}/preservation/lane{k}.parquet. Refuses lost or doubled rows.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
 from editlane import tables
+from editlane.flags import NAMES, StepParser, input_folder, output_file, whole_number
 from editlane.merging import Cell, merge
 from editlane.step import run_step
 
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-dir", type=Path, required=True, help="results/<run>")
-    parser.add_argument("--editors", nargs="+", required=True, help="in the order of the report")
-    parser.add_argument("--lanes", type=int, required=True)
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
+    parser.add_argument("--editors", **NAMES, required=True, help="in the order of the report")
+    parser.add_argument("--lanes", type=whole_number(1), required=True)
     parser.add_argument("--items", type=Path, required=True, help="items.parquet")
-    parser.add_argument("--out", type=Path, required=True, help="preservation.parquet")
+    parser.add_argument("--out", type=output_file, required=True, help="preservation.parquet")
     args = parser.parse_args()
 
     cells = [
@@ -33,7 +33,7 @@ def main() -> None:
         )
         for editor in args.editors
     ]
-    item_ids = tables.read_arrow(args.items)["item_id"].to_pylist()
+    item_ids = tables.read_arrow(args.items, ["item_id"])["item_id"].to_pylist()
     parts = merge(cells, item_ids, tables.PRESERVATION)
     count = tables.write_parts(args.out, parts, tables.PRESERVATION)
     log.info("%d rows", count)

@@ -6,24 +6,24 @@
 Writes the table of items, and every image as it came to RUN-DIR/sources/AA/SHA256.EXT.
 """
 
-import argparse
 from pathlib import Path
 
 from editlane import tables
 from editlane.datasets.prepare import prepare_items
 from editlane.datasets.public_formats import FORMATS
+from editlane.flags import NAMES, StepParser, input_folder, output_file, output_folder
 from editlane.step import run_step
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = StepParser(__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset file; a folder for some formats")
     parser.add_argument("--format", required=True, help=f"one of {', '.join(FORMATS)}")
     parser.add_argument("--language", required=True, help="the instructions to use: en or zh")
-    parser.add_argument("--categories", nargs="+", required=True, help="records of other categories are left out")
-    parser.add_argument("--edited-dir", type=Path, help="take each item's edit from here, by its id")
-    parser.add_argument("--run-dir", type=Path, required=True, help="the run's folder, results/<run>")
-    parser.add_argument("--out", type=Path, required=True, help="the table of items to write")
+    parser.add_argument("--categories", **NAMES, required=True, help="records of others are left out")
+    parser.add_argument("--edited-dir", type=input_folder, help="take each item's edit from here, by its id")
+    parser.add_argument("--run-dir", type=output_folder, required=True, help="the run's folder, results/<run>")
+    parser.add_argument("--out", type=output_file, required=True, help="the table of items to write")
     args = parser.parse_args()
 
     items, provenance = prepare_items(
@@ -34,8 +34,7 @@ def main() -> None:
         run_dir=args.run_dir,
         edited_dir=args.edited_dir,
     )
-    rows = [tables.item_row(item) for item in items]
-    tables.write_table(args.out, rows, tables.ITEMS, provenance=provenance)
+    tables.write_table(args.out, map(tables.item_row, items), tables.ITEMS, provenance=provenance)
 
 
 if __name__ == "__main__":

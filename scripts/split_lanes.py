@@ -6,28 +6,29 @@
 Writes SHARDS/{category}/lane{k}.parquet, balanced by estimated cost; a lane without items gets an empty table.
 """
 
-import argparse
 from pathlib import Path
 
 from editlane import tables
+from editlane.errors import UserError
+from editlane.flags import NAMES, StepParser, output_folder, whole_number
 from editlane.lanes import split_lanes
 from editlane.step import run_step
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = StepParser(__doc__)
     parser.add_argument("--items", type=Path, required=True, help="items.parquet")
-    parser.add_argument("--categories", nargs="+", required=True, help="in the order of the config")
-    parser.add_argument("--lanes", type=int, required=True, help="1 or more")
-    parser.add_argument("--shards", type=Path, required=True, help="folder for the shard files")
+    parser.add_argument("--categories", **NAMES, required=True, help="all")
+    parser.add_argument("--lanes", type=whole_number(1), required=True)
+    parser.add_argument("--shards", type=output_folder, required=True, help="folder for the shard files")
     args = parser.parse_args()
-    if args.lanes < 1:
-        parser.error(f"--lanes is {args.lanes}; use 1 or more")
 
-    shards = split_lanes(tables.read_items(args.items), args.categories, args.lanes)
-    for (category, lane), items in shards.items():
-        path = args.shards / category / f"lane{lane}.parquet"
-        tables.write_table(path, [tables.item_row(item) for item in items], tables.ITEMS)
+    items = tables.read_arrow(args.items, tables.ITEMS.names).select(tables.ITEMS.names)
+    left_out = sorted(set(items["category"].unique().to_pylist()) - set(args.categories))
+    if left_out:
+        raise UserError(f"{args.items} has items of {', '.join(left_out)}, which --categories does not name.")
+    for category, lane, shard in split_lanes(items, args.categories, args.lanes):
+        tables.write_parts(args.shards / category / f"lane{lane}.parquet", [shard], tables.ITEMS)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from editlane.checkpoints import check_checkpoint
 from editlane.datasets.prepare import check_categories
 from editlane.datasets.public_formats import may_be_folder
 from editlane.errors import UnknownName, UserError
+from editlane.params import check_names_list
 from editlane.registry import EDITORS, JUDGES, adapter_class
 from editlane.scoring import load_protocol
 from editlane.tiny_models import KINDS
@@ -30,6 +31,8 @@ RESERVED = frozenset(
         "logs",
         "benchmarks",
         "journal",
+        "heartbeats",
+        "costs.parquet",
         "items.parquet",
         "plan.parquet",
         "controls.parquet",
@@ -59,6 +62,31 @@ def check_config(config: Config, schema: Path) -> Config:
     return filled
 
 
+def check_keys_once(file: Path) -> None:
+    """Raises UserError where a config file names a key twice in one place; YAML would take the last without a word."""
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (ValueError, yaml.YAMLError):
+        return  # JSON that is no YAML
+    seen: dict[int, yaml.Node] = {}  # an alias leads to a node that was seen, in the worst case to its parent
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen[id(node)] = node
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found: dict[str, int] = {}
+        for key, _ in pairs:
+            line = key.start_mark.line + 1
+            if str(key.value) in found:
+                where = f"in lines {found[str(key.value)]} and {line}"
+                raise UserError(f"config: {file} has the key {key.value!r} twice, {where}. Keep one.")
+            found[str(key.value)] = line
+        waiting += [value for _, value in pairs]
+        waiting += node.value if isinstance(node, yaml.SequenceNode) else []
+
+
 def _has_edits(config: Config) -> bool:
     return config["dataset"]["format"] == "pairs" or config["dataset"]["edited_dir"] is not None
 
@@ -83,7 +111,7 @@ def _with_defaults(config: Config, schema: Config) -> Config:
         yield from validate_properties(validator, properties, instance, parent)
 
     copy: Config = _copy(config)
-    _check_finite(copy)
+    _check_values(copy)
     error = next(Draft202012Validator(schema).iter_errors(copy), None)
     if error is not None:
         raise UserError(_schema_message(error))
@@ -93,13 +121,15 @@ def _with_defaults(config: Config, schema: Config) -> Config:
     return copy
 
 
-def _check_finite(value: Any, where: str = "") -> None:
-    """YAML knows .nan and .inf; JSON Schema lets them pass."""
+def _check_values(value: Any, where: str = "") -> None:
+    """YAML knows .nan and .inf, which JSON Schema lets pass, and dates and sets, which no step can be told."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"config: at {where}: {value} is not a finite number. {_HELP}")
+    if not isinstance(value, dict | list | str | int | float | None):
+        raise UserError(f"config: at {where}: YAML reads {value} as a {type(value).__name__}; put it in quotes.")
     named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, entry in named:
-        _check_finite(entry, f"{where}.{name}" if where else str(name))
+        _check_values(entry, f"{where}.{name}" if where else str(name))
 
 
 def _copy(value: Any) -> Any:
@@ -123,7 +153,10 @@ def _schema_message(error: ValidationError) -> str:
 
 
 def _categories(names: list[str]) -> list[str]:
-    categories = check_categories(names)
+    try:
+        categories = check_categories(names)
+    except UserError as error:
+        raise UserError(f"config: dataset.categories: {error}") from error
     if len(categories) < len(names):
         raise UserError(f"config: dataset.categories names a category twice: {', '.join(names)}.")
     return list(categories)
@@ -140,7 +173,9 @@ def _check_files(config: Config) -> None:
         try:
             protocol = load_protocol(Path(judge["protocol"]))
             protocol.check_categories(config["dataset"]["categories"])
-            protocol.asked(judge["params"].get("optional_criteria", ()))
+            optional = judge["params"].get("optional_criteria", ())
+            check_names_list("params: optional_criteria", optional)
+            protocol.asked(optional)
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
         if not Path(judge["env"]).is_file():
@@ -160,6 +195,8 @@ def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]
             raise UserError(f"adapter {adapter!r} has no model; leave `model` out.")
         if found.NEEDS_MODEL and not model:
             raise UserError(f"adapter {adapter!r} needs a `model`: a checkpoint folder or a hub id.")
+        if settings["revision"] and not model:
+            raise UserError("`revision` is a commit or tag of a `model`, and there is none; leave it out.")
         if model and model.startswith(BUILT_MODELS):
             if model.removeprefix(BUILT_MODELS) not in KINDS:
                 raise UnknownName("model", model, [BUILT_MODELS + kind for kind in KINDS])

@@ -209,16 +209,6 @@ def _read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
         raise UserError(f"{path} ends in {path.suffix!r}; give a file that ends in .csv, .tsv or .parquet.")
 
 
-def check_output(path: Path) -> None:
-    """Make the folder of a file to be written. Raises UserError where it cannot be written there."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Give another --out.") from error
-    if path.is_dir():
-        raise UserError(f"Cannot write {path}: it is a folder. Give the name of a file as --out.")
-
-
 def _columns(path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
     """Name in the file to name of ours; a column's own name goes before its alias."""
     doubled = sorted({name for name in found if found.count(name) > 1})

@@ -1,32 +1,74 @@
-"""What every step program does around its work: the log's format, and errors as one paragraph."""
+"""What every step program does around its work: the log's format, errors as one paragraph, the flags of lanes."""
 
 import argparse
-import json
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from editlane.devices import device_name
 from editlane.errors import Stopped, UserError
+from editlane.flags import json_object, seconds
 from editlane.types import Editor, Judge
+
+_NO_SPACE = (
+    "Free some space (`df -h` shows where there is none) and run the same command again; finished items are kept."
+)
+_REMEDIES = {
+    errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "A part of this path is a file where a folder has to be.",
+    errno.EISDIR: "A folder is where a file has to be; move it away or give another path.",
+    errno.EEXIST: "Something is in the way there; move it away or give another path.",
+    errno.ENOTEMPTY: "Something is in the way there; move it away or give another path.",
+    errno.EACCES: "Check the rights of the file and of its folder.",
+    errno.EPERM: "Check the rights of the file and of its folder.",
+    errno.ENAMETOOLONG: "Use shorter names.",
+    errno.ELOOP: "Symbolic links lead in a circle; mend them.",
+    errno.EROFS: "The file system is read-only: mount it for writing, or choose another folder.",
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: f"The quota of this user is used up. {_NO_SPACE}",
+}
+"""What a user can do about an OSError. Others (EBADF, EINVAL, EPIPE, ...) are nobody's mistake but the program's."""
+
+_NEEDS_NO_NAME = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""Whatever the file was; the others without a file name are no mistake in a path."""
 
 
 def run_step(main: Callable[[], None]) -> None:
-    """Run a step's `main`. UserError: one paragraph, exit code 2. Stopped: exit code 75. Others: a traceback."""
+    """Run a step's `main`. UserError, and an OSError that a user can mend: one paragraph, exit code 2. Stopped: exit
+    code 75. Others: a traceback."""
     line = "%(asctime)s.%(msecs)03d %(message)s"
     logging.basicConfig(format=line, datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr)
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error}", 2)
+    except OSError as error:
+        paragraph = explain_os_error(error)
+        if paragraph is None:
+            raise
+        _end(f"error: {paragraph}", 2)
     except Stopped as stopped:
-        print(f"stopped: {stopped}", file=sys.stderr)
-        sys.exit(75)
+        _end(f"stopped: {stopped}", 75)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def explain_os_error(error: OSError) -> str | None:
+    """What went wrong with which file and what to do about it; None where it is nothing that a user can mend."""
+    if error.errno not in _REMEDIES or (error.filename is None and error.errno not in _NEEDS_NO_NAME):
+        return None
+    files = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return f"cannot read or write {files or 'a file'}: {error.strerror}. {_REMEDIES[error.errno]}"
+
+
+def _end(text: str, code: int) -> NoReturn:
+    with suppress(OSError):  # the log may be on the full disk, too: then the exit code has to say it
+        print(text, file=sys.stderr, flush=True)
+    sys.exit(code)
 
 
 def adapter_flags(parser: argparse.ArgumentParser) -> None:
@@ -34,19 +76,21 @@ def adapter_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter", required=True, help="a name of editlane/registry.py")
     parser.add_argument("--model", default="", help="a folder or a hub id; nothing for adapters without a model")
     parser.add_argument("--revision", default="", help="the hub's commit or tag")
-    parser.add_argument("--params", default="{}", help="the adapter's settings as a JSON object")
+    parser.add_argument("--params", type=json_object, default={}, help="the adapter's settings as a JSON object")
+
+
+def timeout_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag --timeout of a lane."""
+    text = "end this process after so many seconds without progress (default: never)"
+    parser.add_argument("--timeout", type=seconds, help=text)
 
 
 def read_adapter_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """adapter, model, revision and params, as the adapters take them. Raises UserError for params that are no JSON."""
-    try:
-        params = json.loads(args.params)
-    except ValueError as error:
-        example = '{"num_inference_steps": 4}'
-        raise UserError(f"--params is not JSON ({error}); give an object such as '{example}'.") from error
-    if not isinstance(params, dict):
-        raise UserError(f"--params is {args.params!r}; give a JSON object.")
-    return {"adapter": args.adapter, "model": args.model or None, "revision": args.revision or None, "params": params}
+    """adapter, model, revision and params, as the adapters take them. Raises UserError for a revision of nothing."""
+    if args.revision and not args.model:
+        raise UserError("--revision is given without --model; a revision is a commit or tag of a model on the hub.")
+    named = {"adapter": args.adapter, "model": args.model or None, "revision": args.revision or None}
+    return named | {"params": args.params}
 
 
 def device_label(loaded: Editor | Judge) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -339,22 +340,13 @@ def started(*flags: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--rater", " "], "--rater is empty"),
-        (["--rater", "anna", "--items", "0"], "--items is 0"),
-        (["--rater", "anna", "--port", "99999"], "Cannot serve on port 99999"),
-        (["--rater", "anna", "--editors", "nobody"], "Unknown editor 'nobody'"),
-    ],
-)
-def test_mistakes_are_user_errors(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], message: str
-) -> None:
-    argv = ["collect_ratings.py", "--run-dir", str(run), "--out", str(tmp_path / "r.csv"), *flags]
-    monkeypatch.setattr("sys.argv", argv)
-    with pytest.raises(UserError, match=f"^{message}"):
-        collect_ratings.main()
+def test_a_port_that_is_taken_is_a_user_error(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        flags = ["--run-dir", str(run), "--rater", "anna", "--out", str(tmp_path / "r.csv"), "--port", port]
+        monkeypatch.setattr("sys.argv", ["collect_ratings.py", *flags])
+        with pytest.raises(UserError, match=f"^Cannot serve on port {port}"):
+            collect_ratings.main()
 
 
 @pytest.fixture(scope="module")

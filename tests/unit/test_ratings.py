@@ -13,7 +13,7 @@ import pytest
 
 import compare_ratings
 from editlane.errors import UnknownName, UserError
-from editlane.ratings import Rating, Score, align, check_output, judges_of, read_ratings, read_scores, write_ratings
+from editlane.ratings import Rating, Score, align, judges_of, read_ratings, read_scores, write_ratings
 
 RATINGS = [
     Rating("树-1", "a", "陈", 3.0),
@@ -84,14 +84,6 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("item,system,rater,score,score\n1,a,x,1,9\n")
     with pytest.raises(UserError, match="has the column score twice"):
         read_ratings([tmp_path / "r.csv"])
-
-
-def test_an_output_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="it is a folder"):
-        check_output(tmp_path)
-    with pytest.raises(UserError, match="Cannot write"):
-        check_output(tmp_path / "file/agreement.json")
 
 
 def test_files_that_are_no_ratings_are_refused(tmp_path: Path) -> None:

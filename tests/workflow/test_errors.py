@@ -1,6 +1,5 @@
 """A user's mistake stops the workflow before any GPU work, with one paragraph."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,34 +11,25 @@ def run_wrong(project: Any, code: int) -> str:
     return out
 
 
-def set_config(*path: str, value: Any) -> Callable[[Any], None]:
-    def change(project: Any) -> None:
-        place = project.config
-        for name in path[:-1]:
-            place = place[name]
-        place[path[-1]] = value
-
-    return change
-
-
-WRONG_CONFIG = [
-    (set_config("lanse", value=2), "Unknown key 'lanse'. Did you mean 'lanes'?"),
-    (set_config("dataset", "path", value="data/none.jsonl"), "data/none.jsonl, which is not a file"),
-    (set_config("controls", "share", value=float("nan")), "at controls.share: nan is not a finite number"),
-    (set_config("editors", "fake-a", "adapter", value="fak"), "Did you mean 'fake'?"),
-    (set_config("editors", "fake-a", value={"adapter": "diffusers", "model": "./none"}), "./none"),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), WRONG_CONFIG, ids=[message for _, message in WRONG_CONFIG])
-def test_a_wrong_config_ends_with_code_2_and_one_paragraph(project, change, message) -> None:
-    change(project)
-    out = run_wrong(project, code=2)
+def config_error(out: str) -> str:
+    """The one paragraph that a user sees."""
     paragraph = [line for line in out.splitlines() if not line.startswith("Using workflow specific profile")]
     assert len(paragraph) == 1
-    assert paragraph[0].startswith("error: config: ")
-    assert message in paragraph[0]
+    return paragraph[0]
+
+
+def test_a_wrong_config_ends_with_code_2_and_one_paragraph(project) -> None:
+    project.config["lanse"] = 2
+    out = config_error(run_wrong(project, code=2))
+    assert out.startswith("error: config: at the top level: Unknown key 'lanse'. Did you mean 'lanes'?")
     assert not project.results.exists()
+
+
+def test_a_key_that_a_config_file_has_twice_is_refused(project) -> None:
+    twice = project.folder / "config/两次.yaml"
+    twice.write_text("run: 一\neditors: {a: {adapter: fake}}\neditors: {b: {adapter: fake}}\n", encoding="utf-8")
+    out = config_error(project.run("--quiet", "all", "--configfile", str(twice), code=2))
+    assert out.endswith("两次.yaml has the key 'editors' twice, in lines 2 and 3. Keep one.")
 
 
 RECORD = '{"category": "物理", "instruction": "下雨", "image": "照片/图 0.png"}\n'

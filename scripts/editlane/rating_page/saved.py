@@ -10,7 +10,7 @@ from pathlib import Path
 
 from editlane.errors import UserError
 from editlane.rating_page.tasks import Task
-from editlane.ratings import COLUMNS, Rating, check_output, read_ratings, write_ratings
+from editlane.ratings import COLUMNS, Rating, read_ratings, write_ratings
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
@@ -28,7 +28,6 @@ class SavedRatings:
         self._threads = threading.Lock()
         if path.suffix.lower() != ".csv":
             raise UserError(f"--out is {path}; ratings are written as CSV, give a name that ends in .csv.")
-        check_output(path)
         if path.exists() and _header(path) != list(COLUMNS):
             raise UserError(f"{path} does not start with the columns {','.join(COLUMNS)}. Give another --out.")
 
@@ -50,6 +49,7 @@ class SavedRatings:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """While no other process writes to the file, where the file system has locks."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_name(f".{self.path.name}.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,0 +1,144 @@
+"""What run_step makes of an error: one paragraph where a user can mend it, a traceback where it is the program's."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from editlane import tables
+from editlane.errors import Stopped, UserError
+from editlane.images import write_atomically
+from editlane.step import explain_os_error, run_step
+
+
+def ended(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and stderr of a step that raises this."""
+
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as code:
+        run_step(main)
+    return int(code.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UserError("--x is 1; use 2."), 2, "error: --x is 1; use 2.\n"),
+        (Stopped("got SIGTERM"), 75, "stopped: got SIGTERM\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "数据/a.yaml"),
+            2,
+            "error: cannot read or write 数据/a.yaml: No such file or directory. Check the path.\n",
+        ),
+        (
+            OSError(errno.EEXIST, "File exists", "a.partial", None, "a"),
+            2,
+            "error: cannot read or write a.partial -> a: File exists. Something is in the way there; move it away or "
+            "give another path.\n",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_one_paragraph_and_an_exit_code(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(error, capsys) == (code, said)
+
+
+MENDED = ["ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "EACCES", "EPERM", "ENAMETOOLONG", "ELOOP", "EROFS"]
+
+
+@pytest.mark.parametrize("name", [*MENDED, "ENOSPC", "EDQUOT"])
+def test_what_a_user_can_mend_names_the_file_and_the_remedy(name: str) -> None:
+    number = getattr(errno, name)
+    said = explain_os_error(OSError(number, os.strerror(number), "results/试验/items.parquet"))
+    assert said is not None
+    assert said.startswith(f"cannot read or write results/试验/items.parquet: {os.strerror(number)}. ")
+    assert len(said) > len(f"cannot read or write results/试验/items.parquet: {os.strerror(number)}. ") + 10
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS"])
+def test_a_full_or_read_only_disk_is_explained_without_a_file(name: str) -> None:
+    said = explain_os_error(OSError(getattr(errno, name), "x"))
+    assert said is not None
+    assert said.startswith("cannot read or write a file: x.")
+
+
+def test_a_full_disk_tells_that_nothing_is_lost() -> None:
+    said = explain_os_error(OSError(errno.ENOSPC, "No space left on device", "a"))
+    assert said is not None
+    assert "run the same command again; finished items are kept" in said
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("a library's own words"),
+        OSError(errno.EBADF, "Bad file descriptor", "a"),
+        OSError(errno.EINVAL, "Invalid argument", "a"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory"),
+        PermissionError(errno.EPERM, "Operation not permitted"),
+        ValueError("a bug"),
+    ],
+    ids=repr,
+)
+def test_what_is_the_programs_own_fault_keeps_its_traceback(error: Exception) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        run_step(main)
+    assert raised.value is error
+
+
+STEP = """
+import logging, sys
+sys.path.insert(0, "scripts")
+from editlane.errors import Stopped, UserError
+from editlane.step import run_step
+
+def main():
+    logging.info("about to fail")
+    {fail}
+
+run_step(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fail", "code"),
+    [('raise UserError("x")', 2), ('raise Stopped("x")', 75), ('open("/dev/full", "w").write("x" * 99999)', 2)],
+)
+def test_the_exit_code_stays_where_the_log_is_on_the_full_disk(fail: str, code: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", STEP.format(fail=fail)], stderr=full, check=False)
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize("kind", ["table", "file"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "表.parquet"
+    path.write_bytes(b"old")
+    (tmp_path / "表.parquet.partial").symlink_to("/dev/full")
+    rows = [
+        {"item_id": str(number), "category": "物理", "editor": "a", "source_sha256": "0", "state": "failed"}
+        for number in range(2000)
+    ]
+    with pytest.raises(OSError) as raised:
+        if kind == "table":
+            tables.write_table(path, rows, tables.PRESERVATION)
+        else:
+            write_atomically(path, b"new" * 100_000)
+    said = explain_os_error(raised.value)
+    assert said is not None
+    assert said.startswith(f"cannot read or write {path}: No space left on device.")
+    assert path.read_bytes() == b"old"
+    assert [left.name for left in tmp_path.iterdir()] == ["表.parquet"]
