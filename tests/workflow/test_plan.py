@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conda_double import install_conda
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,20 +36,8 @@ def dry_run(*arguments: str, path: Path | None = None) -> str:
 
 @pytest.fixture
 def conda(tmp_path: Path) -> Path:
-    """A test double of conda: it answers what Snakemake asks while it plans, and can do nothing else."""
-    double = tmp_path / "conda"
-    double.write_text(
-        f"""#!/bin/sh
-case "$*" in
---version) echo conda 24.11.3 ;;
-"info --json") echo '{{"conda_prefix": "{tmp_path}", "platform": "linux-64", "envs_dirs": []}}' ;;
-config*) echo '{{"get": {{"channel_priority": "strict"}}}}' ;;
-*) echo "the test double cannot: conda $*" >&2; exit 1 ;;
-esac
-"""
-    )
-    double.chmod(0o755)
-    return tmp_path
+    """A test double of conda, on PATH."""
+    return install_conda(tmp_path / "conda")
 
 
 def test_the_real_run_plans_six_edit_and_six_score_lanes_each_with_a_gpu_of_its_own(conda: Path) -> None:

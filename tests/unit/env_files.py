@@ -1,0 +1,187 @@
+"""What the files of envs/ install, and what the steps that run in them import."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from editlane.registry import EDITORS, JUDGES
+from editlane.tiny_models import KINDS
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts"
+RULES = [*(ROOT / "workflow/rules").glob("*.smk")]
+ENVS = sorted((ROOT / "envs").glob("*.yaml"))
+ADAPTERS = {"editors": EDITORS, "judges": JUDGES}
+BY_HAND = {"collect_ratings": "report.yaml", "compare_ratings": "report.yaml"}
+"""Programs that no rule starts run in the environment of Snakemake, except these."""
+HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision"}
+"""Packages of GPU machines, which need not be installed beside the tests: import -> distribution."""
+
+
+def normal(name: str) -> str:
+    """The one spelling of a distribution's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pip_section(env: Path) -> list[str]:
+    """The requirements that an environment file hands to pip."""
+    dependencies = yaml.safe_load(env.read_text(encoding="utf-8"))["dependencies"]
+    return next(part["pip"] for part in dependencies if isinstance(part, dict))
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """Distribution -> version of lines `name==version`; comments and empty lines are left out."""
+    bare = [line.partition("#")[0].strip() for line in lines]
+    return {normal(name): version for name, _, version in (line.partition("==") for line in bare if line)}
+
+
+class Step(NamedTuple):
+    """A program in the environments that it may run in."""
+
+    program: str
+    envs: frozenset[str]
+    """File names, as `edit.yaml`."""
+    kind: str | None = None
+    """`editors` or `judges` where it runs an adapter of the config."""
+
+
+def steps() -> list[Step]:
+    """All programs of all rules, and those that people start themselves."""
+    ruled = [step for rule in rules() for step in steps_of(rule)]
+    by_hand = {path.stem for path in SCRIPTS.glob("*.py")} - {step.program for step in ruled}
+    return ruled + [Step(name, frozenset([BY_HAND.get(name, "workflow.yaml")])) for name in sorted(by_hand)]
+
+
+def rules() -> list[str]:
+    """The text of each rule."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
+    return re.findall(r"^rule \w+:\n(?:(?:    .*)?\n)*", text, re.MULTILINE)
+
+
+def steps_of(rule: str) -> list[Step]:
+    """The programs of a rule; a lane's environments are the schema's default and those of the repository's configs."""
+    conda = re.search(r'conda:\n\s+(?:lambda wildcards: env_of\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule)
+    assert conda, f"a rule without an environment:\n{rule}"
+    kind, literal = conda.groups()
+    envs = configured_envs(kind) if kind else frozenset([literal])
+    programs = re.findall(r"python scripts/(\w+)\.py", rule)
+    return [Step(name, envs, None if name == "gpulease" else kind) for name in programs]
+
+
+def configured_envs(kind: str) -> frozenset[str]:
+    """The environment files of the editors or judges, by default and in the repository's configs."""
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    default = schema["properties"][kind]["additionalProperties"]["properties"]["env"]["default"]
+    configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "config").glob("*.yaml")]
+    named = [entry.get("env", default) for config in configs for entry in config.get(kind, {}).values()]
+    return frozenset(Path(path).name for path in [default, *named])
+
+
+def imported_by(step: Step) -> dict[str, set[str]]:
+    """Distribution -> the files that import it, for all code that this step can reach, adapters included.
+
+    What a function imports counts where something that counts uses the function's name.
+    """
+    roots = [SCRIPTS / f"{step.program}.py"]
+    roots += [file for target in adapters_of(step) for file in module_files(target.partition(":")[0])]
+    found: dict[str, set[str]] = {}
+    for path, module in reached(roots):
+        top = module.partition(".")[0]
+        if is_foreign(top):
+            found.setdefault(distribution(top), set()).add(str(path.relative_to(SCRIPTS)))
+    return found
+
+
+def adapters_of(step: Step) -> list[str]:
+    """What the step imports by a name in a table, as `editlane.editors.fake:FakeEditor`."""
+    if step.program == "build_tiny_model":
+        return list(KINDS.values())
+    return list(ADAPTERS[step.kind].values()) if step.kind else []
+
+
+def imported_by_rules() -> set[str]:
+    """The distributions that Snakemake's own Python needs for what the rules import, and for all adapters' modules."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
+    imported = re.findall(r"^from (editlane[.\w]+) import (.+)$", text, re.MULTILINE)
+    adapters = [target.partition(":")[0] for known in ADAPTERS.values() for target in known.values()]
+    files = {file for module in [*dict(imported), *adapters] for file in module_files(module)}
+    names = re.findall(r"\w+", " ".join(names for _, names in imported))
+    tops = {module.partition(".")[0] for _, module in reached(files, used=names)}
+    return {distribution(top) for top in tops if is_foreign(top)}
+
+
+def is_foreign(top: str) -> bool:
+    """Whether a top-level module comes neither with Python nor from scripts/."""
+    return top not in sys.stdlib_module_names and top != "editlane" and not (SCRIPTS / f"{top}.py").exists()
+
+
+def distribution(top: str) -> str:
+    """The distribution that installs a top-level module."""
+    here = installed().get(top)
+    return normal(here[0]) if here else HERE_ABSENT[top]
+
+
+@cache
+def installed() -> dict[str, list[str]]:
+    return dict(packages_distributions())
+
+
+def reached(roots: Iterable[Path], used: Iterable[str] = ()) -> set[tuple[Path, str]]:
+    """(file, module that it imports), from the roots on through the package, until nothing new turns up.
+
+    All of a root counts; or, with `used`, what has one of these names.
+    """
+    files, whole, used, found = set(roots), set() if used else set(roots), set(used), set()
+    size = -1
+    while size != len(files) + len(used) + len(found):
+        size = len(files) + len(used) + len(found)
+        for path in list(files):
+            for part in parts(path):
+                if part.name is None or part.name in used or path in whole:
+                    used |= part.names
+                    found |= {(path, module) for module in part.imports}
+                    files |= {file for module in part.imports for file in module_files(module)}
+    return found
+
+
+@cache
+def module_files(module: str) -> list[Path]:
+    """The files of scripts/ that an import runs: the module's own and its packages'."""
+    names = module.split(".")
+    files = [SCRIPTS.joinpath(*names[:end], "__init__.py") for end in range(1, len(names) + 1)]
+    return [file for file in [*files, SCRIPTS.joinpath(*names).with_suffix(".py")] if file.exists()]
+
+
+class Part(NamedTuple):
+    """A function or class of a file, or all that is outside of them."""
+
+    name: str | None
+    names: frozenset[str]
+    imports: frozenset[str]
+
+
+@cache
+def parts(path: Path) -> list[Part]:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    kinds = ast.FunctionDef | ast.ClassDef
+    return [part(getattr(node, "name", None) if isinstance(node, kinds) else None, node) for node in body]
+
+
+def part(name: str | None, statement: ast.stmt) -> Part:
+    if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
+        return Part(None, frozenset(), frozenset())
+    nodes: list[Any] = list(ast.walk(statement))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return Part(name, frozenset(names), frozenset(modules))

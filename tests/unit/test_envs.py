@@ -1,0 +1,71 @@
+"""The environment files: pinned, in agreement, and with all that their steps import and nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from env_files import ENVS, ROOT, imported_by, imported_by_rules, pins, pip_section, rules, steps, steps_of
+
+NO_RULE_YET = {"qwen3-vllm.yaml"}
+"""For a judge engine to come; no adapter uses it."""
+
+FREE = {"qwen3-vllm.yaml": {"transformers", "numpy"}}
+"""Where an environment may differ from the others: the packages it is for allow no other version."""
+
+NOT_IMPORTED = {
+    "edit.yaml": {"torchvision", "accelerate"},  # by transformers and diffusers, when they load a model
+    "qwen3.yaml": {"torchvision", "accelerate"},
+    "workflow.yaml": {"snakemake", "scikit-image"},  # the program itself; the demo's photos
+}
+
+
+def dependencies(env: Path) -> list[str]:
+    """The packages that conda itself installs."""
+    return [part for part in yaml.safe_load(env.read_text(encoding="utf-8"))["dependencies"] if isinstance(part, str)]
+
+
+@pytest.mark.parametrize("env", ENVS, ids=lambda path: path.stem)
+def test_every_package_is_pinned_to_one_version(env: Path) -> None:
+    assert all(re.fullmatch(r"[\w.-]+==[\d.]+(post\d+)?", line) for line in pip_section(env))
+    assert dependencies(env) == ["python=3.11", "pip=25.3"]
+    assert yaml.safe_load(env.read_text(encoding="utf-8"))["channels"] == ["conda-forge", "nodefaults"]
+    assert env.read_text(encoding="utf-8").startswith("# ")
+
+
+def test_no_pin_file_lies_beside_them() -> None:
+    assert list((ROOT / "envs").glob("*.pin.txt")) == []  # Snakemake would install its packages and no pip section
+
+
+def test_files_agree_where_they_install_the_same_package() -> None:
+    sources = {path.name: pins(pip_section(path)) for path in ENVS}
+    for name in ("local.txt", "local.lock.txt"):
+        sources[name] = pins((ROOT / "envs" / name).read_text(encoding="utf-8").splitlines())
+    found: dict[str, dict[str, str]] = {}
+    for source, versions in sources.items():
+        for package in versions.keys() - FREE.get(source, set()):
+            found.setdefault(package, {})[source] = versions[package]
+    assert {package: by for package, by in found.items() if len(set(by.values())) > 1} == {}
+
+
+@pytest.mark.parametrize("env", [env for env in ENVS if env.name not in NO_RULE_YET], ids=lambda path: path.stem)
+def test_an_environment_has_what_its_steps_import_and_nothing_else(env: Path) -> None:
+    wanted = {package for step in steps() if env.name in step.envs for package in imported_by(step)}
+    if env.name == "workflow.yaml":
+        wanted |= imported_by_rules()
+    assert set(pins(pip_section(env))) == wanted | NOT_IMPORTED.get(env.name, set())
+
+
+def test_imports_inside_functions_and_behind_the_registry_are_seen() -> None:
+    by_program = {step.program: imported_by(step) for step in steps()}
+    assert "editlane/judges/qwen3_vl.py" in by_program["score_lane"]["transformers"]
+    assert by_program["edit_lane"]["diffusers"]
+    assert by_program["build_tiny_model"]["tokenizers"]
+    assert "pandas" not in by_program["edit_lane"]  # read_frame is in tables.py, but no lane calls it
+    assert by_program["make_report"]["pandas"]
+    assert by_program["gpulease"] == {}
+
+
+def test_every_environment_is_used_by_a_rule() -> None:
+    used = {env for rule in rules() for step in steps_of(rule) for env in step.envs}
+    assert used == {env.name for env in ENVS} - NO_RULE_YET
