@@ -135,19 +135,28 @@ def _weights_problem(folder: Path) -> str | None:
 
 
 def _safetensors_problem(path: Path) -> str | None:
-    """A file is 8 bytes n, n bytes of JSON that place every tensor, and the tensors, without a gap."""
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
-            header_size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(header_size, size)))
-        tensors = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        header_size, header = read_safetensors_header(path)
+        tensors = [entry["data_offsets"][1] for entry in header.values()]
     except PermissionError:
         return f"{path.parent.name}/{path.name} may not be read by this user"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{path.parent.name}/{path.name} is no safetensors file (is it a Git LFS pointer, or cut short?)"
     missing = 8 + header_size + max(tensors, default=0) - size
     return f"{path.parent.name}/{path.name} is cut short by {missing} bytes" if missing > 0 else None
+
+
+def read_safetensors_header(path: Path) -> tuple[int, dict[str, Any]]:
+    """(bytes of the header, tensor name -> {"dtype", "shape", "data_offsets"}) of a safetensors file.
+
+    A file is 8 bytes n, n bytes of JSON that place every tensor, and the tensors, without a gap. Raises ValueError
+    where there is no such JSON, OSError, or AttributeError where the JSON is no object.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(size, path.stat().st_size)))
+    return size, {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,19 @@ def check_dataset(
     dataset: Path, format: str, language: str, categories: tuple[str, ...], edits: EditedFolder | None = None
 ) -> None:
     """Read the whole dataset once. Raises UserError for anything that would end `prepare_items` half way."""
-    left_out = LeftOut()
+    for _ in checked_drafts(dataset, format, language, categories, LeftOut(), edits):
+        pass
+
+
+def checked_drafts(
+    dataset: Path,
+    format: str,
+    language: str,
+    categories: tuple[str, ...],
+    left_out: LeftOut,
+    edits: EditedFolder | None = None,
+) -> Iterator[Draft]:
+    """The records as `read_drafts` gives them. Raises UserError like `check_dataset`: some of it after the last one."""
     places: dict[str, str] = {}
     missing: list[str] = []
     empty = True
@@ -133,6 +145,7 @@ def check_dataset(
                 raise UserError(f"{dataset}: the same item_id twice: {other}, and {draft.where}. Give each its own.")
         if isinstance(draft.image, Path) and not _is_file(draft.image):
             missing.append(f"{draft.name} ({draft.where})")
+        yield draft
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise UserError(

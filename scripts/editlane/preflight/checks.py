@@ -1,0 +1,71 @@
+"""Which checks there are, and which of them every workflow begins with."""
+
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from editlane.config import Config
+from editlane.preflight.dataset import check_dataset, check_prompts
+from editlane.preflight.devices import Devices, find_devices
+from editlane.preflight.disk import check_disk
+from editlane.preflight.findings import Finding, lines, run_checks
+from editlane.preflight.folders import check_leases, check_results
+from editlane.preflight.gpus import check_gpus, check_lanes
+from editlane.preflight.machine import check_clock, check_limits, check_software, check_temp
+from editlane.preflight.memory import check_memory
+from editlane.preflight.models import check_models
+from editlane.preflight.packages import check_missing_packages, check_packages
+from editlane.preflight.setup import Setup
+
+Checks = dict[str, Callable[[Setup], Iterable[Finding]]]
+
+ALL: Checks = {
+    "software": check_software,
+    "clock": check_clock,
+    "temp folder": check_temp,
+    "limits": check_limits,
+    "GPUs": check_gpus,
+    "lanes": check_lanes,
+    "leases": check_leases,
+    "memory": check_memory,
+    "models": check_models,
+    "packages": check_packages,
+    "dataset": check_dataset,
+    "prompts": check_prompts,
+    "results": check_results,
+    "disk": lambda setup: check_disk(setup, setup.scan),
+}
+
+EVERYWHERE: Checks = {
+    "clock": check_clock,
+    "temp folder": check_temp,
+    "disk": lambda setup: check_disk(setup, None),
+}
+"""What a workflow begins with, wherever its jobs run. Config and prompts are checked before, the dataset by a job."""
+
+ON_THIS_MACHINE: Checks = {
+    "limits": check_limits,
+    "GPUs": check_gpus,
+    "lanes": check_lanes,
+    "leases": check_leases,
+    "memory": check_memory,
+    "models": check_models,
+    "packages": check_missing_packages,
+}
+"""And where lanes are to run on the machine of the workflow."""
+
+
+def check_start(config: Config, config_file: str, *, gpu_limit: int | None, with_conda: bool, lanes_here: bool) -> bool:
+    """What a workflow begins with: says what is wrong or doubtful on stderr; whether it may go on."""
+    setup = Setup(
+        config=config,
+        config_file=Path(config_file),
+        devices=find_devices() if lanes_here else Devices(),
+        gpu_limit=gpu_limit,
+        conda=with_conda,
+    )
+    checks = EVERYWHERE | ON_THIS_MACHINE if lanes_here else EVERYWHERE
+    findings = run_checks(checks, setup, broken="warn")
+    for line in lines((one for one in findings if one.level != "pass"), width=None):
+        print(line, file=sys.stderr)
+    return all(one.level != "fail" for one in findings)

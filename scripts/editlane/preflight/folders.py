@@ -1,0 +1,64 @@
+"""The folders of results and leases: can be written to, with locks, and the leases on this machine."""
+
+import errno
+import fcntl
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from editlane.preflight.findings import Finding
+from editlane.preflight.setup import Setup
+from gpulease import default_dir
+
+NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "beegfs", "ceph", "gpfs", "lustre", "panfs", "wekafs"}
+"""File systems of several machines; so are nearly all that a program serves (fuse)."""
+
+
+def check_results(setup: Setup) -> Iterator[Finding]:
+    """The results can be written, and locked: the lock keeps two workflows off one folder."""
+    folder = nearest(setup.run_dir)
+    kind = file_system(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            remedy = "Start one workflow at a time on it, or mount it with locks."
+            yield Finding("warn", "results", f"{setup.run_dir} is on {kind} without file locks", remedy)
+            return
+        remedy = "Check the folder's rights and its disk, or start from another folder."
+        yield Finding("fail", "results", f"{folder} cannot be written to: {error.strerror}", remedy)
+        return
+    yield Finding("pass", "results", f"{setup.run_dir} can be written, on {kind}")
+
+
+def check_leases(setup: Setup) -> Iterator[Finding]:
+    """The lease folder is this machine's own."""
+    folder = Path(os.environ.get("GPULEASE_DIR") or default_dir())
+    kind = file_system(nearest(folder))
+    remedy = "Set GPULEASE_DIR to a folder on a disk of this machine, the same for all users."
+    if not os.access(nearest(folder), os.W_OK | os.X_OK):
+        yield Finding("fail", "leases", f"{folder} cannot be written to", remedy)
+    elif kind in NETWORK or kind.startswith("fuse."):
+        text = f"{folder} is on {kind}: locks of a network file system may fail, and other machines see them"
+        yield Finding("warn", "leases", text, remedy)
+    else:
+        yield Finding("pass", "leases", f"{folder} is on {kind}")
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+
+
+def file_system(folder: Path) -> str:
+    """The type of the file system that a folder lies on, as the kernel calls it."""
+    best = ("", "an unknown file system")
+    for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
+        _, mounted, kind = line.split()[:3]
+        mounted = re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), mounted)
+        if folder.resolve().is_relative_to(mounted) and len(mounted) >= len(best[0]):
+            best = (mounted, kind)
+    return best[1]

@@ -1,0 +1,101 @@
+"""Memory of the GPUs and of the host against what the models need."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from editlane.preflight.findings import Finding, amount, listed, plural
+from editlane.preflight.setup import Part, Setup
+from editlane.preflight.weights import loaded_bytes, run_dtype
+from editlane.progress import read_heartbeats
+
+BASE, SHARE = 2e9, 0.08
+"""The allowance beside the weights: bytes for the CUDA context and buffers, and a share of the weights for activations.
+
+Qwen-Image-Edit at one megapixel was published with a peak of 64 GB on weights of 57.7 GB, which this gives. Larger
+images, longer texts and larger batches of a judge take more: what a run measured counts instead, where there is one.
+"""
+
+PROCESS = 4e9
+"""Bytes of host memory that a lane with its model on a GPU is expected to take at most."""
+
+
+def check_memory(setup: Setup) -> Iterator[Finding]:
+    """The weights and an allowance against each GPU, or against the host where there is none."""
+    if setup.devices.problem:
+        return
+    on_gpu = bool(setup.devices.gpus)
+    needs = [
+        (loaded_bytes(folder, run_dtype(part.settings["params"], on_gpu=on_gpu)), part)
+        for part in setup.parts
+        if part.needs_model and (folder := part.folder()) is not None
+    ]
+    if on_gpu:
+        yield from (_on_gpus(part, weights, setup) for weights, part in needs)
+        if needs:
+            yield _host_beside_gpus(setup)
+    elif needs:
+        yield _on_host(*max(needs, key=lambda one: one[0]), setup)
+
+
+def _on_gpus(part: Part, weights: int, setup: Setup) -> Finding:
+    dtype = run_dtype(part.settings["params"], on_gpu=True)
+    peak = _measured_peak(part, setup)
+    need = max(weights, peak) if peak else weights + BASE + SHARE * weights
+    how = f"{amount(peak)} at most in this folder's earlier run" if peak else f"about {amount(need - weights)} for work"
+    text = f"{part}: weights {amount(weights)} in {dtype}, {'and ' if not peak else ''}{how}"
+    known = [gpu for gpu in setup.devices.gpus if gpu.memory]
+    if not known:
+        return Finding("warn", "memory", f"{text}; how much the GPUs have is not known", "Compare it yourself.")
+    sizes = f"the smallest GPU has {amount(min(gpu.memory or 0 for gpu in known))}"
+    hopeless = [gpu.label for gpu in known if (gpu.memory or 0) < weights]
+    if len(hopeless) == len(setup.devices.gpus):
+        return Finding("fail", "memory", f"{text}; {sizes}", "Use a smaller or a quantised model, or larger GPUs.")
+    if hopeless:
+        remedy = "Leave them out with CUDA_VISIBLE_DEVICES."
+        return Finding("warn", "memory", f"{text}; it does not fit on GPU {listed(hopeless)}", remedy)
+    if any((gpu.memory or 0) < need for gpu in known):
+        remedy = "Items may fail with `oom`: use smaller images, a smaller batch_size, or a smaller model."
+        return Finding("warn", "memory", f"{text}; {sizes}, which is tight", remedy)
+    return Finding("pass", "memory", f"{text}; {sizes}")
+
+
+def _measured_peak(part: Part, setup: Setup) -> int:
+    """Bytes that this part had allocated at most in a run on this folder; 0 where nobody measured it."""
+    beats = read_heartbeats(setup.run_dir)
+    own = (one for one in beats if (one.editor if one.stage == "edit" else one.judge) == part.name)
+    stage = "edit" if part.kind == "editor" else "score"
+    return max((one.peak_memory or 0 for one in own if one.stage == stage), default=0)
+
+
+def _host_beside_gpus(setup: Setup) -> Finding:
+    _, available = host_memory()
+    lanes = setup.lanes_at_once
+    text = f"host: {amount(available)} available for {plural(lanes, 'lane')} at once, about {amount(PROCESS)} each"
+    if lanes * PROCESS > available:
+        return Finding("warn", "memory", text, "Free some, or run fewer lanes at once with --resources gpu=N.")
+    return Finding("pass", "memory", text)
+
+
+def _on_host(weights: int, part: Part, setup: Setup) -> Finding:
+    """For the largest model: any lane may hold it."""
+    total, available = host_memory()
+    lanes = setup.lanes_at_once
+    need = weights * (1 + SHARE) + 1e9
+    text = f"{part}: weights {amount(weights)} in {run_dtype(part.settings['params'], on_gpu=False)} on the CPU"
+    if weights > total:
+        return Finding("fail", "memory", f"{text}; this machine has {amount(total)}", "Use a smaller model, or a GPU.")
+    text += f", {plural(lanes, 'lane')} at once; {amount(available)} available"
+    if lanes * need > available:
+        fits = max(1, int(available / need))
+        return Finding("warn", "memory", text, f"Give --resources gpu={fits}, which limits lanes on the CPU, too.")
+    return Finding("pass", "memory", text)
+
+
+def host_memory() -> tuple[int, int]:
+    """(total, available) bytes of this machine with its swap space, or of the container that this is."""
+    rows = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    known = {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
+    total, available = known["MemTotal"] + known["SwapTotal"], known["MemAvailable"] + known["SwapFree"]
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return (min(total, int(allowed)), min(available, int(allowed))) if allowed.isdigit() else (total, available)

@@ -1,0 +1,52 @@
+"""Are the checkpoints there, complete, and trained."""
+
+from collections.abc import Iterator
+
+from editlane.checkpoints import find_problem, is_hub_id, is_randomly_initialised
+from editlane.preflight.findings import Finding, amount
+from editlane.preflight.setup import Part, Setup
+from editlane.preflight.weights import is_offline, stored_bytes
+
+
+def check_models(setup: Setup) -> Iterator[Finding]:
+    """One line a model. A folder that is not complete was refused with the config already."""
+    for part in setup.parts:
+        if not part.needs_model:
+            yield Finding("pass", "models", f"{part}: the adapter {part.settings['adapter']!r} needs none")
+        elif is_hub_id(part.model) and not part.is_built:
+            yield _from_hub(part, setup)
+        else:
+            yield _from_folder(part)
+
+
+def _from_folder(part: Part) -> Finding:
+    folder = part.folder()
+    if folder is None:
+        return Finding("pass", "models", f"{part}: {part.model} is built by the workflow, with random weights")
+    problem = find_problem(folder)
+    if problem:  # of a built one, which the config's check lets pass
+        return Finding(
+            "warn", "models", f"{part}: {folder} is incomplete: {problem}", f"Delete {folder}; it is rebuilt."
+        )
+    random = "; random weights: its results mean nothing" if is_randomly_initialised(part.model) else ""
+    return Finding("pass", "models", f"{part}: {folder} is complete, {amount(stored_bytes(folder))}{random}")
+
+
+def _from_hub(part: Part, setup: Setup) -> Finding:
+    revision = part.settings["revision"]
+    folder = part.folder()
+    problem = find_problem(folder) if folder else None
+    if folder and not problem:
+        pinned = "" if revision else "; its `revision:` is not pinned"
+        return Finding(
+            "pass", "models", f"{part}: {part.model} is in the hub's cache, {amount(stored_bytes(folder))}{pinned}"
+        )
+    state = f"incomplete in the hub's cache ({problem})" if folder else "not in the hub's cache"
+    wanted = f" --revision {revision}" if revision else ""
+    remedy = f"`hf download {part.model}{wanted}` fetches it before the run."
+    if is_offline():
+        return Finding("fail", "models", f"{part}: {part.model} is {state}, and HF_HUB_OFFLINE is set", remedy)
+    lanes = setup.lanes_at_once
+    once = "the run" if lanes == 1 else f"{lanes} lanes at once"
+    text = f"{part}: {part.model} is {state}; {once} would download it, and its memory cannot be checked"
+    return Finding("warn", "models", text, remedy)

@@ -1,0 +1,171 @@
+"""The program check_setup.py: on the repository's configs, in a C locale, and what it estimates from earlier runs."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from preflight_setup import ROOT, fake_config, write_project
+from stand_ins import write_checkpoint
+from step_runs import Ended, run_step_program
+
+from editlane import tables
+from editlane.identity import edit_lane
+from editlane.journal import Journal
+from editlane.preflight.estimate import Job, wall_seconds
+from editlane.progress import LaneStatus
+
+Check = Callable[..., Ended]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """`check(config, *flags)`: run the program in a small project."""
+    write_project(tmp_path)
+
+    def run(config: dict[str, Any], *flags: str) -> Ended:
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+        return run_step_program("check_setup", ["--configfile", "mine.yaml", *flags], tmp_path)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["config", "qwen", "small"])
+def test_the_repositorys_configs_pass_here_with_warnings_at_most(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    ended = run_step_program("check_setup", ["--configfile", f"config/{name}.yaml"], ROOT)
+    *rows, last = ended.out.splitlines()
+    assert ended.code == 0, ended.out
+    assert last.endswith("0 failed")
+    assert {row.split()[0] for row in rows} <= {"pass", "warn"}
+    warned = [row for row in rows if row.startswith("warn")]
+    assert len(warned) == (0 if name == "config" else 3)  # no GPU, and two models to be downloaded
+
+
+def test_something_that_failed_is_exit_code_1_with_the_remedy(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "资料/图 0.png").unlink()
+    ended = check(fake_config())
+    assert ended.code == 1
+    assert ended.out.splitlines()[-1].endswith("1 failed")
+    assert "图 0.png" in next(row for row in ended.out.splitlines() if row.startswith("fail"))
+
+
+def test_a_c_locale_is_said_in_one_line() -> None:
+    """Python coerces a C locale to UTF-8 unless told not to."""
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, ROOT / "scripts/check_setup.py"], env=env, capture_output=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"fail   locale       file names are written in ascii")
+    assert b"export LC_ALL=C.UTF-8" in done.stdout
+    assert done.stdout.splitlines()[-1] == b"0 passed, 0 to look at, 1 failed"
+    assert done.stderr == b""
+
+
+# the estimate
+
+
+def write_heartbeat(run: Path, *, stage: str, key: str | None, done: int, name: str = "a", device: str = "cpu") -> None:
+    """A process that took 10 s to load and 2 s an item, one of them waiting."""
+    held = 10.0 + 2.0 * done
+    status = LaneStatus(
+        stage=stage, editor=name, judge="j" if stage == "score" else None, lane=0, attempt=1, host="h", pid=1,
+        device=device, total=done, kept=0, done=done, phase="done", started=0.0, time=held, held_seconds=held,
+        load_seconds=10.0, busy_seconds=1.0 * done, editor_key=key,
+        judge_key=key if stage == "score" else None,
+    )  # fmt: skip
+    path = run / "heartbeats" / stage / name / ("j" if stage == "score" else "") / "lane0.1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(asdict(status)), encoding="utf-8")
+
+
+def row_of(ended: Ended, start: str) -> str:
+    assert ended.code == 0, ended.err
+    return next(row for row in ended.out.splitlines() if row.startswith(start))
+
+
+FAKE = {"adapter": "fake", "model": None, "revision": None, "params": {}}
+
+
+def test_without_earlier_figures_nothing_is_invented(check: Check) -> None:
+    ended = check(fake_config(), "--estimate")
+    assert "6 items left; no earlier figures on the CPU" in row_of(ended, "edit")
+    assert "6 questions left; no earlier figures" in row_of(ended, "score")
+    assert "nothing is prepared yet" in row_of(ended, "run")
+    assert "time" not in ended.out
+
+
+def test_the_run_beside_with_the_same_settings_gives_the_figures(check: Check, tmp_path: Path) -> None:
+    key = edit_lane(Path("x"), "a", 42, FAKE).editor_key
+    write_heartbeat(tmp_path / "results/other", stage="edit", key="something else", done=9)
+    write_heartbeat(tmp_path / "results/pilot", stage="edit", key=key, done=5, name="called otherwise")
+    ended = check(fake_config(), "--estimate")
+    # two lanes: 10 s load and 3 items of 2 s each
+    assert "6 items left x 2 s + 2 loads x 10 s = 32 s of one device" in row_of(ended, "edit")
+    assert "From results/pilot: same settings, 5 items on the CPU" in row_of(ended, "edit")
+    assert "without judge j" in row_of(ended, "time")
+    assert "no earlier figures on a GPU" in row_of(check(fake_config(), "--estimate", "--gpus", "6"), "edit")
+
+
+def test_gpu_hours_are_of_all_gpus_and_the_time_is_of_the_longest(check: Check, tmp_path: Path) -> None:
+    for stage in ("edit", "score"):
+        write_heartbeat(tmp_path / "pilot", stage=stage, key=None, done=4, device="NVIDIA H200 (GPU-1)")
+    flags = ("--estimate", "--gpus", "2", "--from", "pilot")
+    ended = check(fake_config(), *flags)
+    assert "same name, perhaps other settings, 4 questions on NVIDIA H200" in row_of(ended, "score")
+    assert row_of(ended, "time") == "time   32 s on 2 GPUs, 0.0178 GPU-hours"
+    assert row_of(check(fake_config(lanes=1), *flags), "time").startswith("time   44 s on 2 GPUs")
+
+
+def test_a_costs_table_will_do_and_the_model_is_known_from_the_scores(check: Check, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "models/v1", 0.002)
+    editor = {"adapter": "diffusers", "model": "models/v1", "params": {"num_inference_steps": 3}}
+    run = tmp_path / "results/pilot"
+    row = dict.fromkeys(tables.COSTS.names) | {"stage": "edit", "editor": "e", "lane": 0, "attempts": 1, "items": 2}
+    row |= {"load_seconds": 4.0, "busy_seconds": 6.0, "idle_seconds": 0.0, "device": "cpu", "editor_key": "old"}
+    run.mkdir(parents=True)
+    tables.write_table(run / "costs.parquet", [row], tables.COSTS)
+    about = {"editors": {"e": {"adapter": "diffusers", "model": "v1"}}, "judges": {}}
+    tables.write_table(run / "scores.parquet", [], tables.scores_schema([]), provenance=about)
+    found = row_of(check(fake_config(editors={"mine": editor}), "--estimate"), "edit")
+    assert "mine: 6 items left x 3 s + 2 loads x 4 s" in found
+    assert "same adapter and model, other settings" in found
+
+
+def test_finished_items_are_not_left_to_do(check: Check, tmp_path: Path) -> None:
+    config = fake_config(controls={"share": 0, "repeats": 0.5, "canary": True})
+    flags = ["--dataset", "资料/items.jsonl", "--format", "items", "--language", "en", "--categories", "物理", "因果"]
+    run = tmp_path / "results/试验"
+    flags += ["--run-dir", str(run), "--out", str(run / "items.parquet")]
+    assert run_step_program("prepare_items", flags, tmp_path).code == 0
+    assert "29 questions left" in row_of(check(config, "--estimate"), "score")  # 6 edits, 3 again, 20 canaries
+    lane = edit_lane(run, "a", 42, FAKE)
+    failed = dict.fromkeys(field.name for field in tables.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    edited = failed | {"state": "edited", "error_kind": None, "edited_sha256": "0", "edited_path": "x"}
+    items = tables.read_items(run / "items.parquet")
+    with Journal(run / "journal/edit/a", "lane0") as journal:
+        journal.finish({lane.key(items[0]): edited, lane.key(items[1]): failed})
+    ended = check(config, "--estimate")
+    assert "4 items left" in row_of(ended, "edit")
+    assert "27 questions left" in row_of(ended, "score")  # the failed edit is not judged; 4 x 0.5 again, 20 canaries
+
+
+def test_a_dataset_with_a_mistake_cannot_be_estimated(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "资料/items.jsonl").write_text("{")
+    ended = check(fake_config(), "--estimate")
+    assert ended.code == 2
+    assert ended.err.startswith("error: 资料/items.jsonl is broken JSON")
+
+
+def test_judging_waits_for_its_lane_and_devices_for_nobody() -> None:
+    edits = [Job(editor="a", judge=None, lane=lane, seconds=10) for lane in range(3)]
+    scores = [Job(editor="a", judge="j", lane=lane, seconds=1) for lane in range(3)]
+    assert wall_seconds([*edits, *scores], 3) == 11
+    assert wall_seconds([*edits, *scores], 2) == 21
+    assert wall_seconds([*edits, *scores], 1) == 33
+    assert wall_seconds([*edits, *scores], 9) == 11
