@@ -1,0 +1,162 @@
+"""What a run is doing, in plain lines: for pipes, for logs, for the workflow's own terminal, and at the end."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from editlane.watching.stages import (
+    AT_WORK,
+    IN_TROUBLE,
+    Group,
+    Lane,
+    count,
+    failures,
+    retries,
+    seconds_per_item,
+    time_left,
+)
+from editlane.watching.state import RunState
+
+SILENT_AFTER = 30.0
+"""Seconds without a change after which a lane at work is called silent; where it is slow, as long as for 5 items."""
+NAME_CELLS = 40
+"""Of a name in a line, at most."""
+
+
+def cells(text: str) -> int:
+    """Columns that a text takes in a terminal: a Chinese character takes two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def shortened(name: str, width: int) -> str:
+    """The name in at most `width` columns; what is cut is its middle, as variants of a model differ at the end."""
+    if cells(name) <= width:
+        return name
+    if width < 3:
+        return name[:1]
+    head, tail = name, name
+    while cells(head) > width // 2:
+        head = head[:-1]
+    while cells(head) + 1 + cells(tail) > width:
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def group_name(group: Group, width: int) -> str:
+    """The editor, or `judge of editor`, in at most `width` columns."""
+    if group.judge is None:
+        return shortened(group.editor, width)
+    room = width - len(" of ")
+    judge = shortened(group.judge, max(room // 2, room - cells(group.editor)))
+    return f"{judge} of {shortened(group.editor, room - cells(judge))}"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    whole = round(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{round(whole / 60)} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def pace(seconds: float | None) -> str:
+    """Seconds per item in three figures or less; `-` where nothing is finished yet."""
+    if seconds is None:
+        return "-"
+    digits = 3 if seconds < 0.1 else 2 if seconds < 10 else 1 if seconds < 100 else 0
+    return f"{seconds:.{digits}f}"
+
+
+def is_silent(lane: Lane) -> bool:
+    """Whether a lane at work has shown no change for so long that somebody should look."""
+    return lane.state == "working" and lane.silent >= max(SILENT_AFTER, 5 * (lane.seconds_per_item or 0.0))
+
+
+def lane_state(lane: Lane) -> str:
+    """What a lane is doing, in a word or two: for a lane that gets on, the time it still needs."""
+    if is_silent(lane):
+        return f"silent {duration(lane.silent)}"
+    if lane.state in ("gone", "loading") and lane.silent >= SILENT_AFTER:
+        return f"{lane.state} {duration(lane.silent)}"
+    if lane.state == "working" and lane.seconds_per_item is not None:
+        return duration(lane.items_left() * lane.seconds_per_item)
+    return lane.state
+
+
+def progress(groups: Sequence[Group], *, width: int | None = None) -> str:
+    """`12/30, 1.4 s/item, about 1 min left, 2 lanes at work`; `~` before a total that is partly estimated.
+
+    The last parts are left out where all of them take more than `width` columns.
+    """
+    parts = _progress(groups)
+    while width is not None and len(parts) > 1 and cells(", ".join(parts)) > width:
+        parts.pop()
+    return ", ".join(parts)
+
+
+def _progress(groups: Sequence[Group]) -> list[str]:
+    lanes = [lane for group in groups for lane in group.lanes]
+    guess = "~" if any(group.judge is not None and count(group.lanes, "waiting") for group in groups) else ""
+    parts = [f"{sum(lane.done for lane in lanes)}/{guess}{sum(lane.total for lane in lanes)}"]
+    if count(lanes, "done") == len(lanes):
+        parts[0] += " done"
+    if (each := seconds_per_item(lanes)) is not None:
+        parts.append(f"{pace(each)} s/item")
+    if (left := time_left(groups)) is not None and left >= 0.5:
+        parts.append(f"about {duration(left)} left")
+    if failed := failures(lanes):
+        parts.append(f"{failed} failed")
+    if working := count(lanes, *AT_WORK):
+        parts.append(f"{working} lane{'s' * (working > 1)} at work")
+    if (waiting := count(lanes, "waiting")) and waiting < len(lanes):
+        parts.append(f"{waiting} waiting")
+    return parts
+
+
+def run_line(state: RunState) -> str:
+    """All stages that have begun, in one line, with the lanes that are in trouble."""
+    parts = []
+    for stage, groups in state.stages.items():
+        if any(group.begun for group in groups):
+            names = [group_name(group, NAME_CELLS) for group in groups if count(group.lanes, *AT_WORK)]
+            of = f" {names[0]}" if len(names) == 1 else f" {names[0]} and {len(names) - 1} more" if names else ""
+            parts.append(" ".join([f"{stage}{of}", progress(groups), *troubles(groups)]))
+    return " | ".join(parts) or "no lane has begun"
+
+
+def troubles(groups: Sequence[Group]) -> Iterator[str]:
+    """The lanes that stand still, each in brackets."""
+    for group in groups:
+        for lane in group.lanes:
+            if lane.state in IN_TROUBLE or is_silent(lane):
+                yield f"[lane {lane.number} of {group_name(group, NAME_CELLS)}: {lane_state(lane)}]"
+
+
+def summary(state: RunState) -> Iterator[str]:
+    """One line a group, for a run that is over."""
+    if state.workflow:
+        yield state.workflow
+    for stage, groups in state.stages.items():
+        for group in groups:
+            yield f"{stage} {group.name}: {_group_summary(group)}"
+
+
+def _group_summary(group: Group) -> str:
+    if not group.begun:
+        return "not begun"
+    lanes = group.lanes
+    parts = [f"{sum(lane.done for lane in lanes)} of {sum(lane.total for lane in lanes)}"]
+    for state in ("waiting", "loading", "working", "gone", "stopped", "failed"):
+        if number := count(lanes, state):
+            word = "not begun" if state == "waiting" else state
+            parts.append(f"{number} lane{'s' * (number > 1)} {word}")
+    if failed := failures(lanes):
+        parts.append(f"{failed} failed")
+    if (each := seconds_per_item(lanes)) is not None:
+        parts.append(f"{pace(each)} s/item")
+    if again := retries(lanes):
+        parts.append(f"{again} retr{'y' if again == 1 else 'ies'}")
+    return ", ".join(parts)

@@ -1,0 +1,99 @@
+"""The lanes of a run by stage and model, and what can be said about them together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from editlane.progress import LaneStatus
+
+AT_WORK = ("loading", "working")
+IN_TROUBLE = ("gone", "failed", "stopped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One lane of one editor, or of one judge."""
+
+    number: int
+    state: str
+    """waiting (no process yet), loading, working, gone (its process is no more), stopped, failed or done."""
+    total: int
+    """Items; of a score lane, questions. Estimated while `state` is waiting."""
+    done: int
+    """Of these, how many are in the journal."""
+    silent: float = 0.0
+    """Seconds of the watcher's clock since anything changed; 0 for a lane that is not at work."""
+    status: LaneStatus | None = None
+    """What its newest process last said."""
+
+    @property
+    def seconds_per_item(self) -> float | None:
+        """Of the newest process; None before its first item."""
+        return self.status.busy_seconds / self.status.done if self.status and self.status.done else None
+
+    def items_left(self) -> float:
+        """With the share of the item in work that its denoising steps make."""
+        begun = self.status.step / self.status.steps if self.status and self.status.step and self.status.steps else 0.0
+        return max(0.0, self.total - self.done - min(1.0, begun if self.state == "working" else 0.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The lanes of one editor, or of one judge with one editor's edits."""
+
+    stage: str
+    editor: str
+    judge: str | None
+    lanes: Sequence[Lane] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"{self.judge} of {self.editor}" if self.judge is not None else self.editor
+
+    @property
+    def begun(self) -> bool:
+        return any(lane.state != "waiting" for lane in self.lanes)
+
+    @property
+    def finished(self) -> bool:
+        return all(lane.state == "done" for lane in self.lanes)
+
+
+def count(lanes: Sequence[Lane], *states: str) -> int:
+    """How many lanes are in one of these states."""
+    return sum(lane.state in states for lane in lanes)
+
+
+def failures(lanes: Sequence[Lane]) -> int:
+    """How many items ended without an edit or a score."""
+    return sum(lane.status.failed for lane in lanes if lane.status)
+
+
+def retries(lanes: Sequence[Lane]) -> int:
+    """How many processes beyond the first the lanes have needed."""
+    return sum(lane.status.attempt - 1 for lane in lanes if lane.status)
+
+
+def seconds_per_item(lanes: Sequence[Lane]) -> float | None:
+    """The mean over the items of the newest processes."""
+    known = [lane.status for lane in lanes if lane.status and lane.status.done]
+    return sum(one.busy_seconds for one in known) / sum(one.done for one in known) if known else None
+
+
+def time_left(groups: Sequence[Group]) -> float | None:
+    """Seconds until these groups are done if as many lanes go on as are at work now; None where nobody can know.
+
+    A lane that has finished nothing is taken to be as fast as the others of its group, or else of all groups.
+    """
+    lanes = [lane for group in groups for lane in group.lanes]
+    at_work = count(lanes, *AT_WORK)
+    overall = seconds_per_item(lanes)
+    if not at_work or overall is None:
+        return None
+    work, longest = 0.0, 0.0
+    for group in groups:
+        usual = seconds_per_item(group.lanes) or overall
+        for lane in group.lanes:
+            seconds = lane.items_left() * (lane.seconds_per_item or usual)
+            work += seconds
+            longest = max(longest, seconds if lane.state in AT_WORK else 0.0)
+    return max(longest, work / at_work)

@@ -1,0 +1,177 @@
+"""What a run is doing now: read from its folder, judged by the watcher's own clock.
+
+Clocks of other machines are never compared with ours: a process is silent for as long as we ourselves have seen no
+change. Whether a process is gone can be said only where it runs on this machine.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from editlane import tables
+from editlane.errors import UserError
+from editlane.progress import LaneStatus, read_heartbeats
+from editlane.watching.plan import Plan, read_plan
+from editlane.watching.stages import AT_WORK, Group, Lane
+
+PATIENCE = 120.0
+"""Seconds without a sign of a workflow on another machine after which it is taken for dead."""
+SHARDS_READ_EVERY = 30.0
+
+Key = tuple[str, str, str | None]
+"""Stage, editor, judge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """The stages that a run has, in order; each with its groups."""
+
+    stages: dict[str, list[Group]]
+    workflow: str
+    """What became of the workflow, as a sentence without a full stop; empty where nothing is known."""
+    ended: bool
+    """Nothing more will happen here unless somebody starts it."""
+
+    @property
+    def groups(self) -> list[Group]:
+        return [group for groups in self.stages.values() for group in groups]
+
+    @property
+    def begun(self) -> bool:
+        return any(group.begun for group in self.groups)
+
+
+class Watcher:
+    """Looks at one run again and again."""
+
+    def __init__(self, run_dir: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._run_dir = run_dir
+        self._clock = clock
+        self._host = socket.gethostname()
+        self._seen: dict[Hashable, tuple[object, float]] = {}
+        self._shards: dict[int, int] = {}
+        self._categories: list[str] = []
+        self._shards_read = -SHARDS_READ_EVERY
+
+    def look(self) -> RunState:
+        """What the run is doing now; an empty state where there is nothing yet."""
+        plan = read_plan(self._run_dir)
+        newest = {(one.stage, one.editor, one.judge, one.lane): one for one in read_heartbeats(self._run_dir)}
+        self._read_shards(plan)
+        numbers = range(plan.lanes) if plan else sorted(self._shards.keys() | {one.lane for one in newest.values()})
+        questions = self._questions_per_item(list(newest.values()))
+        stages: dict[str, list[Group]] = {}
+        for stage, editor, judge in self._keys(plan, list(newest.values())):
+            mine = {number: newest.get((stage, editor, judge, number)) for number in numbers}
+            lanes = self._lanes(stage, editor, judge, mine, 1.0 if judge is None else questions)
+            group = Group(stage=stage, editor=printable(editor), judge=judge and printable(judge), lanes=lanes)
+            stages.setdefault(stage, []).append(group)
+        text, ended = self._judge_workflow(plan, stages)
+        return RunState(stages=stages, workflow=text, ended=ended)
+
+    def _keys(self, plan: Plan | None, statuses: Sequence[LaneStatus]) -> list[Key]:
+        """Every editor, then every judge of every editor: as planned, or else as far as there is a trace of them."""
+        if plan:
+            pairs = [(editor, judge) for judge in plan.judges for editor in plan.editors]
+            return [("edit", editor, None) for editor in plan.editors] + [("score", *pair) for pair in pairs]
+        traces: set[Key] = {(one.stage, one.editor, one.judge) for one in statuses}
+        traces |= {("edit", path.parent.name, None) for path in self._run_dir.glob("*/edits")}
+        traces |= {("score", path.parts[-3], path.name) for path in self._run_dir.glob("*/scores/*")}
+        known = (key for key in traces if key[0] in ("edit", "score"))
+        return sorted(known, key=lambda key: (key[0], key[2] or "", key[1]))
+
+    def _questions_per_item(self, newest: Sequence[LaneStatus]) -> float:
+        """How many questions a judge has per item, where that can be seen: it is asked controls, too."""
+        begun = [one for one in newest if one.judge is not None]
+        items = sum(self._shards.get(one.lane, 0) for one in begun)
+        return sum(one.total for one in begun) / items if items else 1.0
+
+    def _lanes(
+        self, stage: str, editor: str, judge: str | None, mine: dict[int, LaneStatus | None], per_item: float
+    ) -> list[Lane]:
+        lanes = []
+        for number, status in mine.items():
+            total = status.total if status else round(self._shards.get(number, 0) * per_item)
+            state, silent = self._judge_lane((stage, editor, judge, number), status)
+            if state not in ("loading", "working", "done") and self._has_tables(stage, editor, judge, number):
+                state = "done"  # its last process found everything in the journal
+            done = total if state == "done" else min(total, status.kept + status.done) if status else 0
+            lanes.append(Lane(number=number, state=state, total=total, done=done, silent=silent, status=status))
+        return lanes
+
+    def _judge_lane(self, key: Hashable, status: LaneStatus | None) -> tuple[str, float]:
+        if status is None:
+            return "waiting", 0.0
+        beat = (status.attempt, status.pid, status.time, status.phase, status.done, status.step)
+        silent = self._unchanged_for(key, beat)
+        if status.phase not in AT_WORK:
+            return (status.phase if status.phase in ("done", "stopped") else "failed"), 0.0
+        if status.host == self._host and not _runs(status.pid, "_lane.py"):
+            return "gone", silent
+        return status.phase, silent
+
+    def _judge_workflow(self, plan: Plan | None, stages: dict[str, list[Group]]) -> tuple[str, bool]:
+        lanes = [lane for groups in stages.values() for group in groups for lane in group.lanes]
+        if plan is None:
+            return "", bool(lanes) and all(lane.state == "done" for lane in lanes)
+        where = f"on {printable(plan.host)}"
+        silent = self._unchanged_for("workflow", (plan.pid, plan.time))
+        if plan.phase != "running":
+            return ("the workflow is done" if plan.phase == "done" else "the workflow ended with errors"), True
+        if plan.host == self._host:
+            alive = _runs(plan.pid, "snakemake")
+            return (f"the workflow runs {where}" if alive else "the workflow was killed"), not alive
+        working = any(lane.state in AT_WORK and lane.silent < PATIENCE for lane in lanes)
+        if silent < PATIENCE:
+            return f"the workflow runs {where}", False
+        return f"the workflow {where} has given no sign for {silent:.0f} s", not working
+
+    def _unchanged_for(self, key: Hashable, value: object) -> float:
+        """Seconds of our clock since we first saw this value under this key."""
+        now = self._clock()
+        if key not in self._seen or self._seen[key][0] != value:
+            self._seen[key] = (value, now)
+        return max(0.0, now - self._seen[key][1])
+
+    def _read_shards(self, plan: Plan | None) -> None:
+        """How many items each lane has; read again from time to time, as somebody may split them anew."""
+        now = self._clock()
+        if self._shards and now - self._shards_read < SHARDS_READ_EVERY:
+            return
+        self._shards_read = now
+        folder = self._run_dir / "shards"
+        self._categories = plan.categories if plan else sorted(path.name for path in folder.glob("*"))
+        found: dict[int, int] = {}
+        for category in self._categories:
+            for path in (folder / category).glob("lane*.parquet"):
+                number = path.stem.removeprefix("lane")
+                if number.isdecimal():
+                    found[int(number)] = found.get(int(number), 0) + _rows(path)
+        self._shards = found
+
+    def _has_tables(self, stage: str, editor: str, judge: str | None, number: int) -> bool:
+        folder = self._run_dir / editor / ("edits" if judge is None else f"scores/{judge}")
+        files = [folder / category / f"lane{number}.parquet" for category in self._categories]
+        return bool(files) and all(path.exists() for path in files)
+
+
+def printable(text: str) -> str:
+    """A name that a file gave us, without anything that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _rows(path: Path) -> int:
+    try:
+        return tables.count_rows(path)
+    except UserError:
+        return 0
+
+
+def _runs(pid: int, what: str) -> bool:
+    """Whether this process of this machine is there and still the one that it was: numbers are given out again."""
+    try:
+        return what.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

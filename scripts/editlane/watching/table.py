@@ -1,0 +1,201 @@
+"""The live table: one block a stage, one line a lane; drawn to fit the terminal it is shown in."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from editlane.watching.lines import cells, group_name, is_silent, lane_state, pace, progress
+from editlane.watching.stages import AT_WORK, IN_TROUBLE, Lane
+from editlane.watching.state import RunState, printable
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column; where there is not room for all, those with the lowest `spare` are shown."""
+
+    title: str
+    cell: Callable[[Lane], str | Text]
+    spare: int = 0
+    widest: int = 99
+    right: bool = False
+
+    def width(self, lanes: Sequence[Lane]) -> int:
+        """Terminal cells, 0 where there is nothing to show."""
+        widths = [cells(str(self.cell(lane))) for lane in lanes]
+        return min(self.widest, max(cells(self.title), *widths)) if any(widths) else 0
+
+
+def bar(share: float, width: int) -> Text:
+    """A bar that can be read without colours."""
+    full = min(width, int(share * width + 1e-9))
+    return Text.assemble(("━" * full, "green"), ("·" * (width - full), "dim"))
+
+
+def short_device(name: str) -> str:
+    """`NVIDIA H200 (GPU-3a4f12c0-...)` as `GPU-3a4f12`: what tells devices of a machine apart."""
+    leased = re.search(r"\(([^()]*)\)$", name)
+    device = printable(leased.group(1) if leased else name)
+    return re.sub(r"\b(GPU|MIG)-([0-9a-fA-F]{6})[0-9a-fA-F-]*", r"\1-\2", device)
+
+
+def _items(lane: Lane) -> str:
+    return f"{lane.done}/{lane.total}"
+
+
+def _steps(lane: Lane) -> tuple[int, int] | None:
+    """The denoising step of an item in work."""
+    status = lane.status
+    return (status.step, status.steps) if lane.state == "working" and status and status.step and status.steps else None
+
+
+def _step(lane: Lane) -> str:
+    steps = _steps(lane)
+    return f"{steps[0]}/{steps[1]}" if steps else ""
+
+
+def _step_bar(lane: Lane) -> Text | str:
+    steps = _steps(lane)
+    return bar(steps[0] / steps[1], 8) if steps else ""
+
+
+def _last(lane: Lane) -> str:
+    """The last score, or else how the last item ended: edited, failed, refused, unreadable."""
+    if lane.status is None:
+        return ""
+    score = lane.status.last_score
+    return f"{score:.2f}" if score is not None else printable(lane.status.last_state or "").split("_")[-1]
+
+
+def _retries(lane: Lane) -> str:
+    """Nothing where there are none, so that the column is there only if it says something."""
+    return str(lane.status.attempt - 1) if lane.status and lane.status.attempt > 1 else ""
+
+
+def _pace(lane: Lane) -> str:
+    return "" if lane.state == "waiting" else pace(lane.seconds_per_item)
+
+
+def _state(lane: Lane) -> Text:
+    style = "bold red" if lane.state in IN_TROUBLE or is_silent(lane) else "dim" if lane.state == "waiting" else ""
+    return Text(lane_state(lane), style=style)
+
+
+def _memory(lane: Lane) -> str:
+    status = lane.status
+    if status is None:
+        return ""
+    if status.memory_used is not None and status.memory_total is not None:
+        return f"{status.memory_used / GIB:.1f}/{status.memory_total / GIB:.0f} GiB"
+    return f"{status.peak_memory / GIB:.1f} GiB" if status.peak_memory is not None else ""
+
+
+def _busy(lane: Lane) -> str:
+    return f"{lane.status.utilisation:.0%}" if lane.status and lane.status.utilisation is not None else ""
+
+
+def columns(hosts: int) -> list[Column]:
+    """From left to right; with several hosts the device says on which it is."""
+
+    def device(lane: Lane) -> str:
+        if lane.status is None:
+            return ""
+        return (f"{printable(lane.status.host)}:" if hosts > 1 else "") + short_device(lane.status.device)
+
+    def category(lane: Lane) -> str:
+        return printable(lane.status.category or "") if lane.status and lane.state in AT_WORK else ""
+
+    return [
+        Column(title="lane", cell=lambda lane: str(lane.number), right=True),
+        Column(title="device", cell=device, spare=6, widest=22),
+        Column(title="category", cell=category, spare=2, widest=16),
+        Column(title="item", cell=_items, right=True),
+        Column(title="", cell=lambda lane: bar(lane.done / max(1, lane.total), 12), spare=5),
+        Column(title="step", cell=_step, spare=4, right=True),
+        Column(title="", cell=_step_bar, spare=7),
+        Column(title="s/item", cell=_pace, right=True),
+        Column(title="left", cell=_state, right=True),
+        Column(title="last", cell=_last, spare=3, widest=16, right=True),
+        Column(title="retries", cell=_retries, spare=1, right=True),
+        Column(title="memory", cell=_memory, spare=8, right=True),
+        Column(title="busy", cell=_busy, spare=9, right=True),
+    ]
+
+
+def fitting(lanes: Sequence[Lane], width: int) -> list[tuple[Column, int]]:
+    """The columns that have something to show and fit side by side, each with its width."""
+    hosts = len({lane.status.host for lane in lanes if lane.status})
+    chosen = [(column, column.width(lanes)) for column in columns(hosts)]
+    room = width + 2
+    for column, wide in sorted(chosen, key=lambda pair: pair[0].spare):
+        if not wide or (wide + 2 > room and column.spare):
+            chosen.remove((column, wide))
+        else:
+            room -= wide + 2
+    return chosen
+
+
+class RunTable:
+    """The state of a run as a rich renderable; `height` limits the lines, as a screen does."""
+
+    def __init__(self, title: str, state: RunState, *, clock: str = "", height: int | None = None) -> None:
+        self._title, self._state, self._clock, self._height = title, state, clock, height
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        lines = self._lines(console, options, quiet=("",))
+        if self._height is not None and len(lines) > self._height:
+            lines = self._lines(console, options, quiet=("done", "waiting"))
+        if self._height is not None and len(lines) > self._height:
+            hidden = len(lines) - self._height + 1
+            lines = [*lines[: self._height - 1], Text(f"{hidden} more lines; a taller window shows them", style="dim")]
+        for line in lines:
+            line.truncate(width, overflow="ellipsis")
+            yield line
+
+    def _lines(self, console: Console, options: ConsoleOptions, quiet: Sequence[str]) -> list[Text]:
+        """All lines, those of lanes in a `quiet` state left out."""
+        width = options.max_width
+        shown = [lane for group in self._state.groups for lane in group.lanes]
+        chosen = fitting(shown, width - 2)
+        lines = [Text.assemble((self._title, "bold"), f"  {self._state.workflow}  {self._clock}".rstrip())]
+        for stage, groups in self._state.stages.items():
+            lines += [Text(), Text.assemble((stage, "bold"), f"  {progress(groups, width=width - len(stage) - 2)}")]
+            titled = False
+            for group in groups:
+                rows = [] if group.finished or not group.begun else [x for x in group.lanes if x.state not in quiet]
+                table = _table(rows, chosen, titles=not titled)
+                titled = titled or bool(rows)
+                note = progress([group], width=width // 2) if group.begun else "not begun"
+                name = group_name(group, width - 4 - cells(note))
+                lines.append(Text.assemble("  ", name, (f"  {note}", "dim")))
+                if rows:
+                    narrow = options.update_width(width - 2)
+                    for segments in console.render_lines(table, narrow, pad=False):
+                        pieces = [(segment.text, segment.style or "") for segment in segments]
+                        lines.append(Text.assemble("  ", *pieces))
+        return lines
+
+
+def _table(lanes: Sequence[Lane], chosen: Sequence[tuple[Column, int]], *, titles: bool) -> Table:
+    table = Table(box=None, show_header=titles, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    for column, wide in chosen:
+        table.add_column(
+            Text(column.title),
+            width=wide,
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if column.right else "left",
+        )
+    for row in lanes:
+        table.add_row(*(_text(column.cell(row)) for column, _ in chosen))
+    return table
+
+
+def _text(cell: str | Text) -> Text:
+    return cell if isinstance(cell, Text) else Text(cell)

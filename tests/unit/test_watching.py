@@ -1,0 +1,442 @@
+"""What a watcher says about a run, from its folder alone: beside it, before it, after it, and when things die."""
+
+import io
+import json
+import logging
+import re
+import socket
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from editlane.devices import read_usage
+from editlane.errors import UserError
+from editlane.progress import LaneStatus
+from editlane.watching.lines import cells, duration, pace, run_line, shortened, summary
+from editlane.watching.live import check_run_folder
+from editlane.watching.plan import Plan, read_plan
+from editlane.watching.state import RunState, Watcher
+from editlane.watching.table import RunTable, short_device
+from editlane.watching.terminal import JobLines, Terminal, shorten_job_texts
+
+GIB = 2**30
+CATEGORIES = ["物理", "环境"]
+EDITORS = ["qwen-image-edit-2511-lightning-8-steps", "flux-kontext"]
+JUDGES = ["qwen3-vl-30b-a3b-instruct", "第二个评委"]
+
+
+class Clock:
+    """A watcher's clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def beat(run_dir: Path, **changes: Any) -> None:
+    """The heartbeat of one lane, on another machine, whose clock is a year behind."""
+    values: dict[str, Any] = {
+        "stage": "edit", "editor": EDITORS[0], "judge": None, "lane": 0, "attempt": 1, "host": "节点-7", "pid": 1,
+        "device": "NVIDIA H200 (GPU-3a4f12c0-5c1d-11ef-9d31-0242ac120002)", "total": 20, "kept": 4, "done": 6,
+        "phase": "working", "category": "物理", "item_id": "i", "step": 10, "steps": 40, "busy_seconds": 60.0,
+        "last_state": "edited", "started": 1.7e9, "time": 1.7e9, "memory_used": 70 * GIB, "memory_total": 140 * GIB,
+        "utilisation": 0.97,
+    }  # fmt: skip
+    status = LaneStatus(**(values | changes))
+    names = [status.stage, status.editor, *([status.judge] if status.judge else [])]
+    path = run_dir.joinpath("heartbeats", *names, f"lane{status.lane}.{status.attempt}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(status), ensure_ascii=False), encoding="utf-8")
+
+
+def shards(run_dir: Path, lanes: int, each: int = 10) -> None:
+    for category in CATEGORIES:
+        (run_dir / "shards" / category).mkdir(parents=True)
+        for lane in range(lanes):
+            pq.write_table(pa.table({"item_id": ["i"] * each}), run_dir / f"shards/{category}/lane{lane}.parquet")
+
+
+def plan(run_dir: Path, **changes: Any) -> Plan:
+    values: dict[str, Any] = {"editors": EDITORS, "judges": JUDGES, "categories": CATEGORIES, "lanes": 2}
+    made = Plan(**(values | {"host": "节点-7", "pid": 1} | changes))
+    (run_dir / "heartbeats").mkdir(parents=True, exist_ok=True)
+    made.write(run_dir)
+    return made
+
+
+@pytest.fixture
+def busy_run(tmp_path: Path) -> Path:
+    """Two editors, two judges, eight lanes: some done, at work, dead, or still to come."""
+    run_dir = tmp_path / "结果"
+    shards(run_dir, 8)
+    plan(run_dir, lanes=8)
+    for lane in range(8):
+        phase = "done" if lane < 3 else "working"
+        beat(run_dir, lane=lane, attempt=1 + (lane == 5), phase=phase, kept=0, done=20 if lane < 3 else lane)
+    beat(run_dir, editor=EDITORS[1], lane=0, phase="loading", kept=0, done=0, busy_seconds=0.0, device="GPU-11223344")
+    score = {"stage": "score", "judge": JUDGES[0], "total": 50, "kept": 0, "step": None, "steps": None}
+    beat(run_dir, **score, lane=0, done=10, busy_seconds=5.0, last_state="scored", last_score=7.25)
+    beat(run_dir, **score, lane=1, done=10, busy_seconds=5.0, last_state="judge_unreadable", phase="failed", failed=3)
+    return run_dir
+
+
+def drawn(state: RunState, width: int = 80, height: int | None = None) -> list[str]:
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
+    console.print(RunTable("results/结果", state, clock="14:03:05", height=height))
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
+def row(lines: list[str], start: str) -> str:
+    return next(line for line in lines if line.strip().startswith(start))
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_the_table_fits_its_terminal_and_never_wraps(busy_run: Path, width: int) -> None:
+    state = Watcher(busy_run).look()
+    lines = drawn(state, width)
+    assert all(cells(line) <= width for line in lines)
+    lanes = [line for line in lines if line.strip()[:1].isdigit()]
+    assert len(lanes) == 3 * 8  # both editors and the first judge of one of them have begun
+    assert ("memory" in "".join(lines), "device" in "".join(lines)) == (width >= 120, width >= 80)
+
+
+def test_a_line_says_all_about_its_lane(busy_run: Path) -> None:
+    lines = drawn(Watcher(busy_run).look(), 200)
+    working = row(lines, "5  ").split()
+    assert working[:4] == ["5", "GPU-3a4f12", "物理", "5/20"]
+    assert working[5:] == [
+        "10/40", "━━······", "12.0", "3", "min", "edited", "1", "70.0/140", "GiB", "97%"
+    ]  # fmt: skip
+    judged = lines[lines.index(row(lines, "score")) :]
+    assert "7.25" in row(judged, "0  ")
+    assert row(judged, "1  ").split()[-4:-3] == ["unreadable"]
+    assert "failed" in row(judged, "1  ")
+    assert "loading" in row(lines[lines.index(row(lines, "flux-kontext")) :], "0  ")
+
+
+def test_every_stage_has_one_line_on_all_of_it_and_names_what_has_not_begun(busy_run: Path) -> None:
+    lines = drawn(Watcher(busy_run).look(), 200)
+    assert row(lines, "edit").startswith("edit  85/320, ")
+    assert row(lines, "edit").endswith("6 lanes at work, 7 waiting")
+    assert "3 failed" in row(lines, "score")
+    assert "score  20/~1600" in row(lines, "score")  # 50 questions for every 20 items, as far as one can know
+    assert row(lines, "第二个评委 of flux-kontext").endswith("not begun")
+    assert sum("waiting" in line for line in lines if line.strip()[:1].isdigit()) == 7 + 6
+
+
+def test_a_low_terminal_keeps_the_lanes_that_matter(busy_run: Path) -> None:
+    state = Watcher(busy_run).look()
+    lines = drawn(state, 80, height=23)
+    assert len(lines) <= 23
+    assert not any("waiting" in line for line in lines if line.strip()[:1].isdigit())
+    assert "failed" in row(lines[lines.index(row(lines, "score")) :], "1  ")
+    lines = drawn(state, 80, height=10)
+    assert len(lines) == 10
+    assert lines[-1].endswith("more lines; a taller window shows them")
+
+
+def test_bars_can_be_read_without_colours_and_colours_can_be_switched_off(busy_run: Path, monkeypatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    console = Console(width=120, file=out, force_terminal=True)
+    console.print(RunTable("r", Watcher(busy_run).look()))
+    assert "━━━" in out.getvalue()
+    assert "\x1b[31m" not in out.getvalue()
+    assert "\x1b[32m" not in out.getvalue()
+
+
+def test_a_plain_line_holds_all_stages_and_the_lanes_in_trouble(busy_run: Path) -> None:
+    edit, score = run_line(Watcher(busy_run).look()).split(" | ")
+    assert edit.startswith("edit qwen-image-edit-2511-lightning-8-steps and 1 more 85/320, 5.65 s/item, about ")
+    assert score.startswith("score qwen3-vl-…instruct of qwen-imag…-8-steps 20/~1600, 0.50 s/item, ")
+    assert score.endswith("[lane 1 of qwen3-vl-…instruct of qwen-imag…-8-steps: failed]")
+
+
+def test_a_lane_is_silent_by_the_watchers_own_clock(tmp_path: Path) -> None:
+    """The lane's clock is a year behind, then jumps into the future; neither counts."""
+    clock = Clock()
+    watcher = Watcher(tmp_path, clock)
+    beat(tmp_path)
+
+    def word() -> str:
+        lines = drawn(watcher.look(), 200)
+        return re.findall(r"\d\.\d+ +(.*?) +edited", row(lines, "0  "))[0]
+
+    assert word() == "2 min"
+    clock.now += 49
+    assert word() == "2 min"  # an item of this lane takes 10 s
+    clock.now += 1
+    assert word() == "silent 50 s"
+    assert "lane 0 of qwen-image-edit-2511-lightning-8-steps: silent 50 s" in run_line(watcher.look())
+    beat(tmp_path, time=4e9)
+    assert word() == "2 min"
+    clock.now -= 1000  # no clock does that, and still nothing is negative
+    assert "-" not in word()
+    beat(tmp_path, time=4e9, done=7)
+    assert word() == "1 min"
+
+
+def test_a_killed_process_of_this_machine_is_gone_at_once_and_a_living_one_is_not(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "print(flush=True); input()", "edit_lane.py"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    beat(tmp_path, host=socket.gethostname(), pid=process.pid)
+    watcher = Watcher(tmp_path)
+    assert watcher.look().groups[0].lanes[0].state == "working"
+    process.kill()
+    process.communicate()
+    state = watcher.look()
+    assert state.groups[0].lanes[0].state == "gone"
+    assert run_line(state).endswith("[lane 0 of qwen-image-edit-2511-lightning-8-steps: gone]")
+    beat(tmp_path, host=socket.gethostname(), pid=1)  # another process got the number
+    assert watcher.look().groups[0].lanes[0].state == "gone"
+
+
+def test_a_new_process_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
+    beat(tmp_path, phase="failed", done=3, kept=0)
+    beat(tmp_path, attempt=2, kept=3, done=0, phase="loading", busy_seconds=0.0)
+    (lane,) = Watcher(tmp_path).look().groups[0].lanes
+    assert (lane.state, lane.done, lane.status and lane.status.attempt) == ("loading", 3, 2)
+
+
+def test_a_lane_that_found_everything_in_the_journal_is_done_without_a_heartbeat(tmp_path: Path) -> None:
+    shards(tmp_path, 2)
+    plan(tmp_path, editors=["甲"], judges=["乙"], phase="running")
+    for category in CATEGORIES:
+        for folder in ("甲/edits", "甲/scores/乙"):
+            path = tmp_path / folder / category / "lane0.parquet"
+            path.parent.mkdir(parents=True)
+            path.touch()
+    state = Watcher(tmp_path).look()
+    assert [[lane.state for lane in group.lanes] for group in state.groups] == [["done", "waiting"]] * 2
+    assert run_line(state) == "edit 20/40, 1 waiting | score 20/~40, 1 waiting"
+
+
+def test_empty_foreign_and_hostile_files_are_shown_as_nothing_or_as_text(tmp_path: Path) -> None:
+    folder = tmp_path / "heartbeats/edit/甲"
+    folder.mkdir(parents=True)
+    for name, text in {"lane0.1": "", "lane1.1": "[]", "lane2.1": '{"lane": "x"}', "lane.x": "\0"}.items():
+        (folder / f"{name}.json").write_text(text)
+    for text in ("", "[]", "{", '{"editors": 3}', json.dumps(asdict(plan(tmp_path)) | {"lanes": -1})):
+        (tmp_path / "heartbeats/workflow.json").write_text(text)
+        assert read_plan(tmp_path) is None
+        assert Watcher(tmp_path).look().groups == []
+    (tmp_path / "shards/物理").mkdir(parents=True)
+    (tmp_path / "shards/物理/lane0.parquet").write_bytes(b"PAR1")
+    (tmp_path / "shards/物理/lane.parquet").touch()
+    hostile = {"category": "[red]\x1b[31m环境", "device": "[x](\x07)", "last_state": "\x1b]0;"}
+    beat(tmp_path, editor="[bold]甲[/bold]", total=0, **hostile)
+    text = "\n".join(drawn(Watcher(tmp_path).look(), 200))
+    assert "[bold]甲[/bold]" in text
+    assert "[red]?[31m环境" in text
+    assert not any(ord(letter) < 32 for letter in text.replace("\n", ""))
+
+
+def test_before_a_run_there_is_nothing_and_that_is_no_end(tmp_path: Path) -> None:
+    for folder in (tmp_path / "none", tmp_path):
+        state = Watcher(folder).look()
+        assert not (state.ended or state.begun or state.groups)
+        assert run_line(state) == "no lane has begun"
+    plan(tmp_path)
+    state = Watcher(tmp_path).look()
+    assert not (state.ended or state.begun)
+    assert [len(groups) for groups in state.stages.values()] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text", "ended"),
+    [
+        ({}, "the workflow runs on 节点-7", False),
+        ({"phase": "done"}, "the workflow is done", True),
+        ({"phase": "failed"}, "the workflow ended with errors", True),
+        ({"host": socket.gethostname(), "pid": 2**22 + 1}, "the workflow was killed", True),
+    ],
+)
+def test_the_workflow_is_over_when_it_says_so_or_is_no_more(tmp_path: Path, changes, text: str, ended: bool) -> None:
+    plan(tmp_path, **changes)
+    state = Watcher(tmp_path).look()
+    assert (state.workflow, state.ended) == (text, ended)
+
+
+def test_a_workflow_of_another_machine_is_given_up_only_when_its_lanes_are_silent_too(tmp_path: Path) -> None:
+    clock = Clock()
+    watcher = Watcher(tmp_path, clock)
+    made = plan(tmp_path)
+    beat(tmp_path)
+    assert not watcher.look().ended
+    clock.now += 130
+    beat(tmp_path, step=11)
+    state = watcher.look()
+    assert (state.workflow, state.ended) == ("the workflow on 节点-7 has given no sign for 130 s", False)
+    clock.now += 130
+    assert watcher.look().ended
+    made.write(tmp_path)
+    assert not watcher.look().ended
+
+
+def test_the_summary_has_a_line_for_every_editor_and_judge(busy_run: Path) -> None:
+    lines = list(summary(Watcher(busy_run).look()))
+    assert lines[0] == "the workflow runs on 节点-7"
+    assert lines[1] == f"edit {EDITORS[0]}: 85 of 160, 5 lanes working, 5.65 s/item, 1 retry"
+    assert lines[-1] == "score 第二个评委 of flux-kontext: not begun"
+    assert len(lines) == 1 + 2 + 4
+
+
+def test_time_left_counts_the_lanes_to_come_and_the_item_in_work(tmp_path: Path) -> None:
+    shards(tmp_path, 2)
+    plan(tmp_path, editors=["e"], judges=[])
+    beat(tmp_path, editor="e", total=20, kept=0, done=10, busy_seconds=100.0, step=20, steps=40)
+    line = run_line(Watcher(tmp_path).look())
+    assert line == "edit e 10/40, 10.0 s/item, about 5 min left, 1 lane at work, 1 waiting"
+    beat(tmp_path, editor="e", lane=1, total=20, kept=0, done=10, busy_seconds=10.0, step=None)
+    assert "about 2 min left" in run_line(Watcher(tmp_path).look())  # 95 s and 10 s, at the same time: the longer one
+
+
+def test_numbers_and_names_are_short(tmp_path: Path) -> None:
+    assert [duration(seconds) for seconds in (-3, 0.4, 59, 60, 3599, 3600, 12000, 172800, 200000)] == [
+        "0 s", "0 s", "59 s", "1 min", "60 min", "1 h 0 min", "3 h 20 min", "2 d 0 h", "2 d 7 h",
+    ]  # fmt: skip
+    assert [pace(each) for each in (None, 0.0123, 0.5, 17.34, 321.5)] == ["-", "0.012", "0.50", "17.3", "322"]
+    assert shortened("qwen-image-edit-2511-base", 12) == "qwen-i…-base"
+    assert [cells(shortened("一二三四五六七八九十", width)) for width in (3, 7, 8, 20)] == [3, 7, 7, 20]
+    devices = ["cpu", "0", "NVIDIA H200 (3)", "NVIDIA L4 (GPU-3a4f12c0-5c1d-11ef)", "MIG-0a1b2c3d-1111"]
+    assert [short_device(name) for name in devices] == ["cpu", "0", "3", "GPU-3a4f12", "MIG-0a1b2c"]
+
+
+def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    (results / "empty").mkdir(parents=True)
+    (results / "file").touch()
+    (results / "begun/logs").mkdir(parents=True)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.png").touch()
+    for folder in ("results/empty", "results/begun", "results/to-come"):
+        check_run_folder(tmp_path / folder)
+    for folder in ("results/file", "photos", "none", "none/run"):
+        with pytest.raises(UserError, match="Give results/<run>"):
+            check_run_folder(tmp_path / folder)
+
+
+def output(**changes: Any) -> Any:
+    return types.SimpleNamespace(**({"quiet": set(), "verbose": False, "printshellcmds": False} | changes))
+
+
+def snakemakes_logger() -> tuple[logging.Logger, io.StringIO]:
+    """A logger as Snakemake has it, with what its terminal shows."""
+    shown = io.StringIO()
+    handler = logging.StreamHandler(shown)
+    handler.name = "DefaultStreamHandler"
+    logger = logging.Logger("snakemake's")
+    logger.addHandler(handler)
+    return logger, shown
+
+
+def test_the_workflows_terminal_gets_a_line_a_job_and_the_end_of_the_log_of_one_that_failed(tmp_path: Path) -> None:
+    logger, shown = snakemakes_logger()
+    lines = io.StringIO()
+    shorten_job_texts(logger, lines)
+    path = tmp_path / "lane0.log"
+    path.write_text("".join(f"line {number}\n" for number in range(100)) + "error: 磁盘已满\n", encoding="utf-8")
+    wildcards = {"editor": "甲", "lane": "0"}
+    job = {"event": "job_info", "jobid": 3, "rule_name": "edit_lane", "wildcards": wildcards, "shellcmd": "x"}
+    for _ in range(2):
+        logger.info("Select jobs to execute...")
+        logger.info(None, extra=job)
+        error = job | {"event": "job_error", "rule_msg": None, "log": [str(path), "/no"]}
+        logger.error("Error in rule edit_lane", extra=error)
+        logger.info("Trying to restart job 3.")
+    logger.info("1 of 2 steps", extra={"event": "progress"})
+    logger.info(None, extra=job | {"rule_name": "all", "shellcmd": None})
+    logger.warning("the disk is nearly full")
+    assert shown.getvalue() == "the disk is nearly full\n"
+    text = lines.getvalue()
+    assert [line[9:] for line in text.splitlines() if "edit_lane" in line] == [
+        "edit_lane 甲 lane 0", "failed: edit_lane 甲 lane 0",
+        "edit_lane 甲 lane 0, attempt 2", "failed: edit_lane 甲 lane 0",
+    ]  # fmt: skip
+    assert text.count("    error: 磁盘已满\n") == 2
+    assert ("line 80\n" in text, "line 82\n" in text) == (False, True)
+    assert "\nerror: " not in text  # what stands at the start of a line is the workflow's last word
+
+
+ALL, RULES = (types.SimpleNamespace(name=name) for name in ("ALL", "RULES"))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"quiet": [ALL]}, {"quiet": [RULES]}, {"verbose": True}, {"printshellcmds": True}]
+)
+def test_whoever_asks_for_silence_or_for_snakemakes_text_gets_it(tmp_path: Path, settings) -> None:
+    handler = logging.StreamHandler(io.StringIO())
+    handler.name = "DefaultStreamHandler"
+    logger = logging.getLogger("snakemake.logging")
+    logger.addHandler(handler)
+    terminal = Terminal(tmp_path, Plan(editors=[], judges=[], categories=[], lanes=1), output(**settings))
+    terminal.start()
+    terminal.end("done")
+    added, filters = [one for one in logger.handlers if isinstance(one, JobLines)], handler.filters
+    logger.removeHandler(handler)
+    assert (added, filters) == ([], [])
+
+
+def test_the_workflow_says_when_it_began_and_how_it_ended(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("editlane.watching.terminal.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("editlane.watching.terminal.TELL_EVERY", 0.02)
+    shards(tmp_path, 1)
+    made = Plan(editors=["甲"], judges=[], categories=CATEGORIES, lanes=1)
+    terminal = Terminal(tmp_path, made, output(quiet=[RULES]))
+    terminal.end("done")
+    assert read_plan(tmp_path) is None  # it was never started
+    beat(tmp_path, editor="甲", kept=0, done=1, busy_seconds=10.0)
+    terminal.start()
+    assert (read_plan(tmp_path) or made).phase == "running"
+    told: list[str] = []
+    while not told:
+        told += capsys.readouterr().err.splitlines()
+    beat(tmp_path, editor="甲", kept=0, done=20, busy_seconds=200.0, phase="done")
+    terminal.end("failed")
+    told += capsys.readouterr().err.splitlines()
+    assert [line[9:] for line in told] == [
+        "edit 甲 1/20, 10.0 s/item, about 3 min left, 1 lane at work", "edit 20/20 done, 10.0 s/item",
+    ]  # fmt: skip
+    assert (read_plan(tmp_path) or made).phase == "failed"
+
+
+def fake_gpu(monkeypatch, nvml: Callable[[str], Any] | None) -> None:
+    cuda = types.SimpleNamespace(
+        is_available=lambda: True,
+        is_initialized=lambda: True,
+        max_memory_allocated=lambda: 5 * GIB,
+        get_device_properties=lambda _: types.SimpleNamespace(uuid="3a4f12c0-5c1d"),
+    )
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    module = nvml and types.SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=nvml,
+        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(used=7 * GIB, total=140 * GIB),
+        nvmlDeviceGetUtilizationRates=lambda handle: types.SimpleNamespace(gpu=93),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+
+
+def test_the_device_is_asked_by_its_uuid_and_what_nobody_knows_is_left_out(monkeypatch) -> None:
+    asked: list[str] = []
+    fake_gpu(monkeypatch, asked.append)
+    known = {"peak_memory": 5 * GIB, "memory_used": 7 * GIB, "memory_total": 140 * GIB, "utilisation": 0.93}
+    assert read_usage() == known
+    assert asked == ["GPU-3a4f12c0-5c1d"]
+    fake_gpu(monkeypatch, None)  # nvidia-ml-py is not installed
+    assert read_usage() == {"peak_memory": 5 * GIB}
+    monkeypatch.delitem(sys.modules, "torch")
+    assert read_usage() == {}
