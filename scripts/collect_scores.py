@@ -9,14 +9,18 @@ has changed is not there yet.
 """
 
 import argparse
-import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from editlane import tables
 from editlane.controls import lane_questions, plan_controls
 from editlane.editing import EditLane
+from editlane.flags import StepParser, input_folder, json_object, output_file
 from editlane.identity import edit_lane, editor_provenance, judge_lane, judge_provenance
 from editlane.journal import Row, read_journal
 from editlane.judging import JudgeLane, is_judgeable
@@ -34,19 +38,22 @@ def finished_edits(lane: EditLane, items: list[Item]) -> list[Row]:
     return [tables.item_row(item) | row for item, row in kept if row is not None]
 
 
-def finished_scores(lane: JudgeLane, editor: str, edits: list[Row]) -> list[Row]:
+def finished_scores(lane: JudgeLane, editor: str, edits: list[Row]) -> Iterator[Row]:
     """The rows of the scores tables that the journal already has."""
     done = read_journal(lane.run_dir / "journal/score" / editor / lane.judge).rows
-    scored = [(row, done.get(lane.key(row)) if is_judgeable(row) else None) for row in edits]
-    return [lane.score_row(row, score) for row, score in scored if score is not None or not is_judgeable(row)]
+    for row in edits:
+        score = done.get(lane.key(row)) if is_judgeable(row) else None
+        if score is not None or not is_judgeable(row):
+            yield lane.score_row(row, score)
 
 
-def planned(items: list[Item], config: dict[str, Any], path: Path) -> list[Row]:
+def planned(items: pa.Table, config: dict[str, Any], path: Path) -> pa.Table:
     """The controls that this config asks for; the canaries, whose pictures are stored, as the plan has them."""
     asked = {name: config["controls"][name] for name in ("share", "repeats")}
     plan = plan_controls(items, list(config["editors"]), seed=config["seed"], **asked)
     if config["controls"]["canary"] and path.exists():
-        plan += [row for row in tables.read_rows(path) if row["control"] == Control.CANARY]
+        canaries = tables.read_arrow(path, tables.PLAN.names, pc.field("control") == str(Control.CANARY))
+        plan = pa.concat_tables([plan, canaries.select(tables.PLAN.names).cast(tables.PLAN)])
     return plan
 
 
@@ -54,41 +61,64 @@ def options_of(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in ("adapter", "model", "revision", "params")}
 
 
+def whole_config(text: str) -> dict[str, Any]:
+    """A run's config as JSON, with every default filled in."""
+    config = json_object(text)
+    try:
+        _ = config["seed"], config["controls"]["share"], config["controls"]["repeats"], config["controls"]["canary"]
+        for settings in (*config["editors"].values(), *config["judges"].values()):
+            options_of(settings)
+        _ = [settings["protocol"] for settings in config["judges"].values()]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(f"it is not a whole config ({error}); the workflow passes its own") from error
+    return config
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-dir", type=Path, required=True, help="results/<run>")
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
     parser.add_argument("--items", type=Path, required=True, help="items.parquet")
-    parser.add_argument(
-        "--config", type=json.loads, required=True, help="the run's config as JSON: editors, judges, seed"
-    )
+    parser.add_argument("--config", type=whole_config, required=True, help="the run's config as JSON")
     parser.add_argument(
         "--plan", type=Path, required=True, help="plan.parquet, for its canaries; it may not be there yet"
     )
-    parser.add_argument("--out", type=Path, required=True, help="a table like scores.parquet, with rows missing")
-    parser.add_argument("--controls", type=Path, required=True, help="a table like controls.parquet, with rows missing")
+    parser.add_argument("--out", type=output_file, required=True, help="a table like scores.parquet, with rows missing")
+    parser.add_argument(
+        "--controls", type=output_file, required=True, help="a table like controls.parquet, with rows missing"
+    )
     args = parser.parse_args()
 
-    items = tables.read_items(args.items)
-    plan = planned(items, args.config, args.plan)
-    rows: list[Row] = []
-    controls: list[Row] = []
-    criteria: dict[str, None] = {}
+    editors = {
+        name: edit_lane(args.run_dir, name, args.config["seed"], options_of(settings))
+        for name, settings in args.config["editors"].items()
+    }
+    judges = {
+        name: judge_lane(args.run_dir, name, load_protocol(Path(settings["protocol"])), options_of(settings))
+        for name, settings in args.config["judges"].items()
+    }
+    criteria = list(dict.fromkeys(name for lane in judges.values() for name in lane.criteria))
     source: dict[str, Any] = {"dataset": tables.read_provenance(args.items), "editors": {}, "judges": {}}
-    for editor, settings in args.config["editors"].items():
-        edits_lane = edit_lane(args.run_dir, editor, args.config["seed"], options_of(settings))
-        source["editors"] |= editor_provenance(edits_lane, options_of(settings))
-        edits = finished_edits(edits_lane, items)
-        for judge, judging in args.config["judges"].items():
-            protocol = load_protocol(Path(judging["protocol"]))
-            lane = judge_lane(args.run_dir, judge, protocol, options_of(judging))
-            source["judges"] |= judge_provenance(lane, options_of(judging))
-            criteria |= dict.fromkeys(lane.criteria)
-            rows += finished_scores(lane, editor, edits)
-            asked = lane_questions(plan, edits, editor, 0, lane.samples)
-            controls += finished_scores(lane, editor, asked)
-    tables.write_table(args.out, rows, tables.scores_schema(list(criteria)), provenance=source)
-    tables.write_table(args.controls, controls, tables.controls_schema(list(criteria)), provenance=source)
-    log.info("%d rows are done", len(rows))
+    for name, settings in args.config["editors"].items():
+        source["editors"] |= editor_provenance(editors[name], options_of(settings))
+    for name, settings in args.config["judges"].items():
+        source["judges"] |= judge_provenance(judges[name], options_of(settings))
+
+    plan = planned(tables.read_arrow(args.items, tables.ITEMS.names), args.config, args.plan)
+    items = tables.read_items(args.items)
+    controls: list[pa.Table] = []
+
+    def scores() -> Iterator[pa.Table]:
+        for editor, edits_lane in editors.items():
+            edits = finished_edits(edits_lane, items)
+            own = plan.filter(pc.equal(plan["editor"], editor)).to_pylist()
+            for lane in judges.values():
+                asked = finished_scores(lane, editor, lane_questions(own, edits, editor, 0, lane.samples))
+                controls.append(tables.from_rows(asked, tables.controls_schema(criteria)))
+                yield tables.from_rows(finished_scores(lane, editor, edits), tables.scores_schema(criteria))
+
+    count = tables.write_parts(args.out, scores(), tables.scores_schema(criteria), provenance=source)
+    tables.write_parts(args.controls, controls, tables.controls_schema(criteria), provenance=source)
+    log.info("%d rows are done", count)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@
         --run-dir results/demo --out-dir results/demo/report
 """
 
-import argparse
 import logging
 import time
 from pathlib import Path
 
-from editlane.errors import UserError
+from editlane.flags import NAMES, StepParser, input_folder, number, output_folder
 from editlane.report.load import load_report
 from editlane.report.notices import find_notices
 from editlane.report.texts import LANGUAGES
@@ -27,31 +26,26 @@ def earlier_controls(run_dir: Path) -> list[Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = StepParser(__doc__)
     parser.add_argument("--scores", type=Path, required=True, help="scores.parquet")
     parser.add_argument("--items", type=Path, required=True, help="items.parquet")
     parser.add_argument(
-        "--run-dir", type=Path, required=True, help="the folder that the tables' image paths start from"
+        "--run-dir", type=input_folder, required=True, help="the folder that the tables' image paths start from"
     )
-    parser.add_argument("--out-dir", type=Path, required=True, help="where the three files go")
-    parser.add_argument("--categories", nargs="+", default=[], help="in this order; one without items gets a row, too")
-    parser.add_argument(
-        "--expected-editors", nargs="+", default=[], help="a missing row of these makes a partial report"
-    )
-    parser.add_argument(
-        "--expected-judges", nargs="+", default=[], help="a missing row of these makes a partial report"
-    )
+    parser.add_argument("--out-dir", type=output_folder, required=True, help="where the three files go")
+    parser.add_argument("--categories", **NAMES, default=[], help="in this order; one without items gets a row, too")
+    parser.add_argument("--expected-editors", **NAMES, default=[], help="a missing row of these makes a partial report")
+    parser.add_argument("--expected-judges", **NAMES, default=[], help="a missing row of these makes a partial report")
     parser.add_argument(
         "--controls", type=Path, help="controls.parquet; without it no judge is tested, nothing is ranked"
     )
     parser.add_argument("--preservation", type=Path, help="preservation.parquet")
+    parser.add_argument("--costs", type=Path, help="costs.parquet")
     parser.add_argument("--baseline", help="the editor that comes first")
-    parser.add_argument("--min-coverage", type=float, default=0.0, help="0..1; less than this is warned of")
+    parser.add_argument("--min-coverage", type=number(0, 1), default=0.0, help="0..1; less than this is warned of")
     parser.add_argument("--language", choices=LANGUAGES, default="en", help="of the report's own words")
     args = parser.parse_args()
 
-    if not 0 <= args.min_coverage <= 1:
-        raise UserError(f"--min-coverage is {args.min_coverage}; use a number from 0 to 1.")
     report = load_report(
         scores=args.scores,
         items=args.items,
@@ -62,6 +56,7 @@ def main() -> None:
         baseline=args.baseline,
         controls=args.controls,
         preservation=args.preservation,
+        costs=args.costs,
         earlier=earlier_controls(args.run_dir),
     )
     told = {"min_coverage": args.min_coverage, "language": args.language}

@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from editlane.costs import add_up
 from editlane.report.load import Report
+from editlane.report.numbers import cost_numbers
 from editlane.types import State
 
 CATEGORIES = ("物理", "因果")
@@ -84,6 +86,20 @@ def acceptance(verdict: str = "accepted", **more: Any) -> dict[str, Any]:
     return found | more
 
 
+def made_costs(editors: Sequence[str], lanes: int, **more: Any) -> dict[str, Any]:
+    """What some editors and the judge `j` have cost: every lane 40 minutes of a GPU."""
+    spent = {"attempts": 1, "items": 200, "load_seconds": 60.0, "busy_seconds": 2300.0, "idle_seconds": 40.0}
+    spent |= {"held_seconds": 2400.0, "gpu_hours": 2400 / 3600, "peak_memory": 60 * 2**30}
+    place = {"device": "NVIDIA H200 (GPU-8c5f1b7e-1b2c-3d4e-5f60-718293a4b5c6)", "host": "node-1.cluster.example"}
+    rows = [
+        {"stage": "score" if judge else "edit", "editor": editor, "judge": judge, "lane": lane} | spent | place | more
+        for judge in (None, "j")
+        for editor in editors
+        for lane in range(lanes)
+    ]
+    return cost_numbers([row | add_up([row]) for row in rows])
+
+
 def made_report(
     cells: Mapping[str, Mapping[str, Any]] | None = None,
     comparisons: Sequence[Mapping[str, Any]] = (),
@@ -112,7 +128,7 @@ def made_report(
         "noise": {"j": None},
         "canary": {"j": None},
         "preservation": {editor: {} for editor in cells},
-        "costs": {"devices": {}, "editors": {}, "judges": {}},
+        "costs": {"stages": [], "lanes": [], "total": {"attempts": 0}},
         "provenance": {},
     }
     return Report(

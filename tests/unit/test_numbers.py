@@ -228,16 +228,6 @@ def test_preservation_is_summed_up_where_it_was_measured() -> None:
     assert kept["b"]["overall"]["measured"] == 0
 
 
-def test_costs_count_an_edit_once_however_many_judges_saw_it() -> None:
-    rows = [*full_rows(), *(entry | {"judge": "k"} for entry in full_rows())]
-    costs = report_numbers(inputs(rows), ["a", "b"], ["j", "k"], run="demo")["costs"]
-    assert costs["editors"]["a"] == {"items": 3, "seconds_per_item": 2.0}
-    assert costs["judges"]["k"] == {"items": 6, "seconds_per_item": 0.5}
-    assert costs["devices"] == {
-        "cuda:0 X": {"edit_hours": pytest.approx(12 / 3600), "score_hours": pytest.approx(6 / 3600)}
-    }
-
-
 def test_the_old_rules_are_shown_for_the_legacy_protocol_only() -> None:
     rows = full_rows()
     rows[0] |= {"state": "judge_unreadable", "score": None, "reply": "no number here"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from browser import CHROMIUM, Browser
-from made_report import acceptance, better, cell, comparison, made_report
+from made_report import acceptance, better, cell, comparison, made_costs, made_report
 from test_report import load, write_run
 
 from editlane.report.notices import Notice
@@ -41,6 +41,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         acceptance(),
         CATEGORIES,
         items=tables.items,
+        costs=made_costs(EDITORS, 2),
         preservation={editor: {"overall": kept, "categories": dict.fromkeys(CATEGORIES, kept)} for editor in EDITORS},
         provenance={"judges": {"j": {"protocol": {"name": "rubric", "version": "1", "text": "a rule\n" * 200}}}},
     )

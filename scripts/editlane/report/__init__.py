@@ -10,6 +10,7 @@ leaderboard  the editors by their means
 trust        whether a judge can be believed: controls, noise, canaries
 summary      facts, scores, criteria, states, preservation, old rules
 failures     the items without a score
+costs        what the lanes have cost
 provenance   how the numbers were made
 sections     all of these in the order in which they are read
 charts       one strip per editor, drawn as SVG

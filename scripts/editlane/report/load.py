@@ -16,8 +16,7 @@ from editlane.types import Control
 log = logging.getLogger(__name__)
 
 CONTROL_COLUMNS = (
-    *("item_id", "category", "editor", "judge", "judge_key", "state", "score", "edited_sha256"),
-    *("control", "repeat", "score_seconds", "score_device"),
+    *("item_id", "category", "editor", "judge", "judge_key", "state", "score", "edited_sha256", "control", "repeat"),
 )
 """What the report needs of a control."""
 
@@ -56,15 +55,20 @@ def load_report(
     baseline: str | None = None,
     controls: Path | None = None,
     preservation: Path | None = None,
+    costs: Path | None = None,
     earlier: Sequence[Path] = (),
 ) -> Report:
     """Read the tables. Editors, judges and categories are those given, else those that have rows.
 
-    `controls` and `preservation` are left out of a report that comes before them; `earlier` are the controls tables of
-    other runs, the oldest first. Raises UserError where a table is damaged, where the tables do not fit together, or
-    where the baseline is unknown.
+    `controls`, `preservation` and `costs` are left out of a report that comes before them; `earlier` are the controls
+    tables of other runs, the oldest first. Raises UserError where a table is damaged, where the tables do not fit
+    together, or where the baseline is unknown.
     """
-    rows, item_rows = tables.read_frame(scores), tables.read_frame(items)
+    rows = tables.read_frame(scores, tables.scores_schema(()).names, others=True)
+    item_rows = tables.read_frame(items, tables.ITEMS.names)
+    doubled = item_rows["item_id"][item_rows["item_id"].duplicated()]
+    if len(doubled):
+        raise UserError(f"{items} has the item {doubled.iloc[0]!r} twice. Give the items.parquet of the run.")
     editors = list(editors or dict.fromkeys(rows["editor"]))
     judges = list(judges or dict.fromkeys(rows["judge"]))
     if not editors or not judges:
@@ -83,6 +87,7 @@ def load_report(
         controls=_belonging(controls, item_rows, editors, CONTROL_COLUMNS),
         preservation=_belonging(preservation, item_rows, editors, tables.PRESERVATION.names),
         earlier=list(_canaries(earlier)),
+        costs=_costs(costs, editors, judges),
     )
     numbers = report_numbers(
         inputs,
@@ -123,6 +128,16 @@ def _belonging(
             f"editor {first['editor']!r}, which the items and scores tables do not know. Give this run's own table."
         )
     return frame
+
+
+def _costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> list[dict[str, Any]]:
+    """The costs of this run's lanes. Raises UserError where they are another run's."""
+    rows = tables.read_rows(path, tables.COSTS.names) if path else []
+    foreign = next((row for row in rows if row["editor"] not in editors or row["judge"] not in (None, *judges)), None)
+    if foreign:
+        about = ", ".join(f"{name} {foreign[name]!r}" for name in ("editor", "judge") if foreign[name])
+        raise UserError(f"{path} does not belong to this run: it is about {about}. Give this run's own table.")
+    return rows
 
 
 def _canaries(earlier: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame]]:

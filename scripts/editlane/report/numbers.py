@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from editlane.costs import add_up
 from editlane.metrics import check_rows, error_kinds, spread, summarise
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
@@ -15,6 +16,7 @@ from editlane.stats.legacy import legacy_cell
 from editlane.stats.noise import canary_change, judge_noise
 from editlane.types import ACCEPTANCE, Control, State
 
+STAGE = ("stage", "editor", "judge")
 PRESERVATION = ("ssim", "psnr", "mae", "changed_share")
 
 
@@ -28,6 +30,8 @@ class Inputs:
     preservation: pd.DataFrame | None
     earlier: Sequence[tuple[str, pd.DataFrame]]
     """(run, its controls), the oldest first: what this run's canaries are compared with."""
+    costs: Sequence[Mapping[str, Any]] = ()
+    """The rows of the costs table."""
 
 
 def report_numbers(
@@ -79,7 +83,7 @@ def report_numbers(
         "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
-        "costs": _costs(scores, inputs.controls, editors, judges),
+        "costs": cost_numbers(inputs.costs),
         "provenance": dict(provenance or {}),
     }
 
@@ -219,25 +223,13 @@ def _kept(rows: pd.DataFrame, expected: int) -> dict[str, Any]:
     return found
 
 
-def _costs(
-    scores: pd.DataFrame, controls: pd.DataFrame | None, editors: Sequence[str], judges: Sequence[str]
-) -> dict[str, Any]:
-    """Hours by device and seconds by item, as the tables recorded them; loading a model is not in them."""
-    edits = scores.drop_duplicates(["item_id", "editor"])
-    asked = scores if controls is None else pd.concat([scores, controls])
-    edit_hours = edits.groupby(edits["edit_device"].astype(str))["edit_seconds"].sum() / 3600
-    score_hours = asked.groupby(asked["score_device"].astype(str))["score_seconds"].sum() / 3600
-    devices = sorted({*edits["edit_device"].dropna(), *asked["score_device"].dropna()})
-    return {
-        "devices": {
-            name: {"edit_hours": float(edit_hours.get(name, 0)), "score_hours": float(score_hours.get(name, 0))}
-            for name in devices
-        },
-        "editors": {name: _pace(edits[edits["editor"] == name]["edit_seconds"]) for name in editors},
-        "judges": {name: _pace(asked[asked["judge"] == name]["score_seconds"]) for name in judges},
-    }
-
-
-def _pace(seconds: pd.Series) -> dict[str, Any]:
-    known = seconds.dropna()
-    return {"items": len(known), "seconds_per_item": float(known.mean()) if len(known) else None}
+def cost_numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """By stage, editor and judge, and all together; `lanes` of a stage are those that had something to do."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in STAGE), []).append(dict(row))
+    stages = [
+        dict(zip(STAGE, names, strict=True)) | {"lanes": sum(row["attempts"] > 0 for row in of)} | add_up(of)
+        for names, of in groups.items()
+    ]
+    return {"stages": stages, "total": add_up(stages), "lanes": list(map(dict, rows))}

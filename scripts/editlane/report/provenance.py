@@ -1,13 +1,12 @@
-"""How the numbers were made: models, settings, packages, protocols, time."""
+"""How the numbers were made: models, settings, packages, protocols."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from editlane.report.cells import NONE, Group, Line, Table, number
+from editlane.report.cells import NONE, Group, Line, Table
 from editlane.report.load import Report, record
-from editlane.report.summary import columns
 from editlane.report.texts import Texts
 
 
@@ -20,9 +19,9 @@ class ProtocolText:
 
 
 def provenance_tables(report: Report, t: Texts) -> list[Table]:
-    """Time and devices, then everything the tables' writers said; editors, and judges, side by side."""
+    """Everything the tables' writers said; editors, and judges, side by side."""
     provenance = report.numbers["provenance"]
-    found = [*_devices(report, t), *_seconds(report, t)]
+    found = []
     for kind, names in (("editors", report.editors), ("judges", report.judges)):
         records = {name: dict(flatten(_without_text(record(provenance, kind, name)))) for name in names}
         if any(records.values()):
@@ -49,37 +48,6 @@ def _without_text(found: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(protocol, Mapping):
         return dict(found)
     return {**found, "protocol": {key: value for key, value in protocol.items() if key != "text"}}
-
-
-def _devices(report: Report, t: Texts) -> list[Table]:
-    lines = tuple(
-        Line(name=name, cells=tuple(number(hours[key], 3) for key in ("edit_hours", "score_hours")))
-        for name, hours in report.numbers["costs"]["devices"].items()
-    )
-    table = Table(
-        title=t("provenance.devices"),
-        heads=(t("head.device"),),
-        columns=columns(t, "edit_hours", "score_hours"),
-        groups=(Group(name="", lines=lines),),
-    )
-    return [table] if lines else []
-
-
-def _seconds(report: Report, t: Texts) -> list[Table]:
-    costs = report.numbers["costs"]
-    groups = tuple(
-        Group(
-            name=t(f"provenance.{kind}"),
-            lines=tuple(
-                Line(name=name, cells=(str(pace["items"]), number(pace["seconds_per_item"])))
-                for name, pace in costs[kind].items()
-            ),
-        )
-        for kind in ("editors", "judges")
-    )
-    heads, titles = ("", t("provenance.model")), columns(t, "items", "seconds")
-    table = Table(title=t("provenance.seconds"), heads=heads, columns=titles, groups=groups)
-    return [table] if any(group.lines for group in groups) else []
 
 
 def _settings(title: str, records: Mapping[str, Mapping[str, str]], t: Texts) -> Table:

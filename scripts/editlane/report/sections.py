@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from editlane.preservation import CHANGED_LEVELS, COMMON_SIDE
 from editlane.report.cells import Table
+from editlane.report.costs import cost_tables
 from editlane.report.leaderboard import leaderboards
 from editlane.report.load import Report
 from editlane.report.provenance import provenance_tables
@@ -50,6 +51,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "criteria": criterion_tables(report, t),
         "states": [state_table(report, t), *error_tables(report, t)],
         "failures": (),
+        "costs": cost_tables(report, t),
         "provenance": provenance_tables(report, t),
     }
     return [

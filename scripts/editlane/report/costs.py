@@ -1,0 +1,120 @@
+"""What the run has cost: by stage, then lane by lane."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from editlane.report.cells import NONE, Group, Line, Table, editor_label, number, percent
+from editlane.report.load import Report
+from editlane.report.summary import columns
+from editlane.report.texts import Texts
+
+Costs = Mapping[str, Any]
+
+LONG = 12
+"""Lanes above which the table of lanes is folded."""
+
+GIB = 2**30
+
+TIMES = ("load", "busy", "idle")
+ON_GPU = ("gpu_hours", "peak_memory")
+
+
+def cost_tables(report: Report, t: Texts) -> list[Table]:
+    """Stages with their sum, and lanes; none where no lane has told what it cost."""
+    costs = report.numbers["costs"]
+    if not costs["total"]["attempts"]:
+        return []
+    scale = Scale(costs["total"], t)
+    return [_stages(report, costs, scale, t), _lanes(report, costs["lanes"], scale, t)]
+
+
+class Scale:
+    """The columns of both tables: in hours, or in seconds where hours would say little; of GPUs only where one was."""
+
+    def __init__(self, total: Costs, t: Texts) -> None:
+        self.hours = total["held_seconds"] >= 3600
+        self.on_gpu = [name for name in ON_GPU if total[name] is not None]
+        unit = t("costs.hours" if self.hours else "costs.seconds")
+        times = (t(f"costs.{name}", unit=unit) for name in TIMES)
+        self.titles = (*columns(t, "items", "seconds"), *times, *columns(t, "busy_share", *self.on_gpu))
+
+    def cells(self, costs: Costs) -> tuple[str, ...]:
+        """The cells under `titles`."""
+        if not costs["attempts"]:
+            return (str(costs["items"]), *[NONE] * (len(self.titles) - 1))
+        held, memory = costs["held_seconds"], costs["peak_memory"]
+        on_gpu = {
+            "gpu_hours": number(costs["gpu_hours"], 2 if self.hours else 3),
+            "peak_memory": number(None if memory is None else memory / GIB, 1),
+        }
+        times = (costs[f"{name}_seconds"] / (3600 if self.hours else 1) for name in TIMES)
+        return (
+            str(costs["items"]),
+            number(costs["seconds_per_item"]),
+            *(number(time, 2 if self.hours else 1) for time in times),
+            percent(costs["busy_seconds"] / held if held else None),
+            *(on_gpu[name] for name in self.on_gpu),
+        )
+
+
+def _stages(report: Report, costs: Costs, scale: Scale, t: Texts) -> Table:
+    def line(one: Costs) -> Line:
+        place = report.editors.index(one["editor"])
+        cells = (str(one["lanes"]), str(one["attempts"]), *scale.cells(one))
+        return Line(name=editor_label(report, place, t), cells=cells, editor=place)
+
+    total = costs["total"]
+    lanes = str(sum(one["lanes"] for one in costs["stages"]))
+    sums = (NONE, NONE, *scale.cells(total)[2:])  # edits and questions do not add up
+    together = Line(name=t("costs.all"), cells=(lanes, str(total["attempts"]), *sums))
+    groups = [
+        Group(name=_stage(judge, t), lines=tuple(line(one) for one in _in_order(report, costs["stages"], judge)))
+        for judge in (None, *report.judges)
+    ]
+    return Table(
+        title=t("costs.table"),
+        heads=(t("head.stage"), t("head.editor")),
+        columns=(*columns(t, "lanes", "processes"), *scale.titles),
+        groups=(*(group for group in groups if group.lines), Group(name=t("page.overall"), lines=(together,))),
+    )
+
+
+def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Table:
+    several = len({one["host"] for one in lanes if one["host"]}) > 1
+    places = ("device", "host") if several else ("device",)
+
+    def line(one: Costs) -> Line:
+        return Line(
+            name=" · ".join([str(one["lane"]), *(short_device(one[place]) for place in places if one[place])]),
+            cells=(str(one["attempts"]), *scale.cells(one)),
+            editor=report.editors.index(one["editor"]),
+        )
+
+    groups = [
+        Group(name=f"{_stage(judge, t)} · {editor}", lines=tuple(line(one) for one in of_editor))
+        for judge in (None, *report.judges)
+        for editor in report.editors
+        if (of_editor := [one for one in lanes if (one["editor"], one["judge"]) == (editor, judge)])
+    ]
+    return Table(
+        title=t("costs.lanes"),
+        heads=(t("head.stage"), " · ".join([t("head.lane"), *(t(f"head.{place}") for place in places)])),
+        columns=(*columns(t, "processes"), *scale.titles),
+        groups=tuple(groups),
+        folded=len(lanes) > LONG,
+    )
+
+
+def _stage(judge: str | None, t: Texts) -> str:
+    return t("costs.edit") if judge is None else t("costs.score", judge=judge)
+
+
+def _in_order(report: Report, stages: Sequence[Costs], judge: str | None) -> list[Costs]:
+    of_judge = [one for one in stages if one["judge"] == judge]
+    return sorted(of_judge, key=lambda one: report.editors.index(one["editor"]))
+
+
+def short_device(name: str) -> str:
+    """The uuids of GPUs cut to 8 digits, as nvidia-smi, too, takes them."""
+    return re.sub(r"\b((?:GPU|MIG)-[0-9a-f]{8})-[0-9a-f-]{20,}", r"\1", name)

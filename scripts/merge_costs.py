@@ -1,0 +1,40 @@
+"""Add up what the lanes have cost: seconds, items, memory and GPU-hours, in one table.
+
+    python scripts/merge_costs.py --run-dir results/demo --scores results/demo/scores.parquet --lanes 2 \\
+        --out results/demo/costs.parquet
+
+Reads the heartbeats in RUN/heartbeats/. Which editors and judges belong to the run, and under which settings, says the
+scores table.
+"""
+
+import logging
+from pathlib import Path
+
+from editlane import tables
+from editlane.costs import lane_costs
+from editlane.errors import UserError
+from editlane.flags import StepParser, input_folder, output_file, whole_number
+from editlane.progress import read_heartbeats
+from editlane.step import run_step
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
+    parser.add_argument("--scores", type=Path, required=True, help="scores.parquet")
+    parser.add_argument("--lanes", type=whole_number(1), required=True)
+    parser.add_argument("--out", type=output_file, required=True, help="costs.parquet")
+    args = parser.parse_args()
+
+    provenance = tables.read_provenance(args.scores)
+    if not {"editors", "judges"} <= provenance.keys():
+        raise UserError(f"{args.scores} names no editors and judges; it is not the table this step reads.")
+    rows = lane_costs(read_heartbeats(args.run_dir), provenance, args.lanes)
+    tables.write_table(args.out, rows, tables.COSTS)
+    log.info("%d lanes, %d of them have worked", len(rows), sum(row["attempts"] > 0 for row in rows))
+
+
+if __name__ == "__main__":
+    run_step(main)
