@@ -5,13 +5,15 @@
 A test fails where the two do not agree.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from editlane.errors import UserError
+from editlane.flags import StepParser, output_file
+from editlane.images import write_atomically
 from editlane.step import run_step
 
 HEAD = """# Configuration
@@ -146,6 +148,65 @@ the reason. A ratings file is CSV, TSV or Parquet with the columns `item, system
 any scale. An empty score means not rated; a second row for the same item, system and rater is an error. Released
 scores of other judges can be compared, too: a table with `item, system, score`, and `judge` if there are several.
 
+## Environments
+
+With `--sdm conda` every rule runs in an environment of its own, made from a file of `envs/` before the first job. That
+needs conda 24.7.1 or newer on `PATH`, for example from Miniforge. Without it all rules run in Snakemake's own Python.
+
+| file | for |
+|---|---|
+| `envs/workflow.yaml` | Snakemake itself, and the steps that need no model |
+| `envs/edit.yaml` | editors, and the demo's tiny models |
+| `envs/qwen3.yaml` | judges |
+| `envs/qwen3-vllm.yaml` | a judge engine to come; nothing uses it yet |
+| `envs/report.yaml` | the report, preservation, and the comparison with people's ratings |
+
+- To have Snakemake without `make`: `conda env create -n editlane -f envs/workflow.yaml`, and `conda activate editlane`.
+- `env:` of an editor or judge names another file, so two models can have different versions of transformers. The tables
+  record which versions a lane ran with.
+- Any change to a file, a comment too, makes its rules run again, and those that follow them. Finished items come from
+  the journal, so no model is loaded; then the recorded versions are those of the last run of the lane, not those that
+  made the items. `--rerun-triggers mtime params input` leaves them alone.
+- The packages listed are pinned, those that they bring along are not. Do not put a pin file
+  (`envs/edit.linux-64.pin.txt`) beside them: Snakemake then installs what it lists and nothing of the pip section.
+- Where the machines that compute cannot reach the internet, create the environments on one that can, on a file system
+  that both see, and name the same folder in every run:
+  `snakemake --configfile config/mine.yaml --cores 1 --sdm conda --conda-create-envs-only --conda-prefix /shared/envs`.
+- `make test-envs` asks the package index whether all files can still be installed on Linux with CUDA.
+
+## More than one machine
+
+```
+snakemake --configfile config/mine.yaml --sdm conda --executor slurm --workflow-profile workflow/profiles/slurm
+```
+
+Every lane is a SLURM job with one GPU; small steps run where you type this, on a node that may submit jobs. Checkout,
+results, models and environments lie on a file system that all nodes see under the same path.
+
+- **Settings.** Copy the folder of the profile and name yours: partitions, account, model of GPU, memory, time. A
+  `--set-resources` or `--default-resources` on the command line replaces what the profile says under that name, all of
+  it. The account cannot be guessed; give `slurm_account` where the site wants one. `--resources gpu=6` limits the GPUs.
+- **Without accounting** (`sacct` says that it is disabled) uncomment `slurm-status-command: squeue`, or the run never
+  notices that its jobs have ended.
+- **GPUs.** SLURM chooses them; it must know them (`sinfo --format=%G` shows them). Lanes then hold theirs only against
+  other processes of the same job. `GPULEASE_DIR` names a folder of each node, never a shared one; the default
+  (/run/lock/gpulease or /tmp/gpulease) is. Unset `CUDA_VISIBLE_DEVICES` before you start: jobs inherit your shell.
+  SLURM may give a broken GPU to one job after the other; keep the node out with
+  `--slurm-exclude-failed-nodes NODE,NODE`.
+- **A job that ends early**, by `scancel`, time, memory or a dead node, is done again, and finished items are kept.
+  SLURM ends a job some seconds (`KillWait`) after it has asked it to stop; only the item at hand is lost.
+- **Cancel** with Ctrl-C: the jobs are cancelled, too. After a SIGKILL, a reboot or a lost connection they go on (run
+  it in tmux). The same command is safe then: a new lane waits for the old one's journal, or use `scancel` first.
+- **Shared file system.** One process writes a lane's journal, and one workflow a run: both are file locks. NFS carries
+  them between nodes; Lustre only if mounted with `flock`, and with `localflock`, or without locks, nobody notices
+  a second workflow started on another node, so start it on one node only. Files may show up late:
+  raise `latency-wait` where a job fails for files that are there.
+- **Logs.** What a lane says is in `results/<run>/logs/`, what SLURM says about a failed job in
+  `.snakemake/slurm_logs/`.
+
+`workflow/profiles/kubernetes` has been planned with a dry run and never run on a cluster. Its comments say what it
+needs.
+
 ## Working with results
 
 In `.venv`, run `source .venv/bin/activate` first. Every command is run in the repository; name your config each time.
@@ -157,16 +218,58 @@ In `.venv`, run `source .venv/bin/activate` first. Every command is run in the r
   `batch_size` and other settings of speed can be changed at any time.
 - A report on what is done so far, also beside a running workflow:
   `snakemake --configfile config/mine.yaml partial_report`; it goes to `results/<run>/partial_report/`.
-- To drop one editor, delete `results/<run>/<editor>`, `results/<run>/journal/edit/<editor>` and
-  `results/<run>/journal/score/<editor>`.
 - Failures that another attempt may mend (out of memory, an error of the model, a missing file) are tried again when
   their lane runs again: `snakemake --configfile config/mine.yaml --forcerun edit_lane`. A refusal or an image that
   cannot be decoded stays. An item on which three processes died is given up as `crash`.
 - Photos, given edits or weights that changed behind the same name are not noticed by themselves:
   `--forcerun prepare_items` or `--forcerun edit_lane` looks again and redoes what differs.
-- A changed environment file makes Snakemake rerun its rules; `--rerun-triggers mtime params input` keeps it from that.
-  Either way the journal keeps finished items.
 - Never use `--keep-incomplete`: it makes Snakemake take a broken table for a whole one.
+
+## Moving, cleaning up, dropping an editor
+
+First let the workflow end, or stop it.
+
+**Moving.** All that a run knows lies in `results/<run>/`, without an absolute path (its logs may name some). Move the
+folder with `mv`, `cp -a` or `rsync -a`, which keep the times of its files, to the `results/` of another checkout or
+machine, under any name; set `run` to that name and give the same command there. It needs the dataset and the models,
+which may lie elsewhere now. Nothing that is finished is computed again.
+
+`.snakemake/` may stay behind. Without it Snakemake does not know what the config was, so it does not notice that
+`editors` or another setting has changed: add `--forceall` once. It runs every step again, each from its journal.
+
+**Cleaning up.** `snakemake --configfile config/mine.yaml --delete-all-output` deletes every table and the report, and
+what the workflow has built for itself: `resources/models/tiny-*`, `resources/demo/photos`, `resources/canary/pictures`.
+Source images, edits, journals, heartbeats and logs stay, so the next run computes nothing again. Add `--dry-run` to see
+the list. To delete everything, `rm -r results/<run>`.
+
+**Dropping an editor or a judge.** Take it out of the config and give the same command: the tables and the report are
+made again without it. What it has done stays in the folder and is there again when you put it back. To delete that too,
+here of the run `demo` (bash or zsh):
+
+```sh
+# the editor tiny-pix2pix
+rm -r results/demo/tiny-pix2pix results/demo/{journal,heartbeats,logs,benchmarks}/*/tiny-pix2pix
+```
+
+```sh
+# the judge tiny-qwen3-vl
+rm -r results/demo/*/{scores,controls}/tiny-qwen3-vl
+rm -r results/demo/{journal,heartbeats,logs,benchmarks}/score*/*/tiny-qwen3-vl
+```
+
+Nothing is computed again for the others, but for the canary set, whose answers lie with the editor that was first.
+
+## What a run has cost
+
+`results/<run>/costs.parquet`, also in the report, has a row for each lane of an editor, and of an editor with a judge:
+how many processes worked on it (`attempts`), `items` (of a judge: questions, controls included), `load_seconds` (until
+the model was loaded), `busy_seconds` (on items), `idle_seconds` (the rest of `held_seconds`), `seconds_per_item`,
+`gpu_hours` and `peak_memory` in bytes (both null without a GPU), `device` and `host`. It is added up from the files in
+`results/<run>/heartbeats/`, of which each process that has something to do leaves one:
+
+- A process that was killed counts up to its last sign of life: a denoising step, an edit, a batch of questions.
+- A lane that found everything in its journal has no items and null seconds; a lane of an earlier split keeps its row.
+- What was made under other settings of the editor or the judge is left out; settings of speed do not count as others.
 """
 
 
@@ -195,12 +298,17 @@ def _value(default: Any) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = StepParser(__doc__)
     parser.add_argument("--schema", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=output_file, required=True)
     args = parser.parse_args()
-    schema = yaml.safe_load(args.schema.read_text(encoding="utf-8"))
-    args.out.write_text(HEAD + "\n".join(rows(schema)) + "\n" + TAIL, encoding="utf-8")
+    try:
+        schema = yaml.safe_load(args.schema.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{args.schema} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(schema, dict) or "properties" not in schema:
+        raise UserError(f"{args.schema} is not the schema of a configuration; it has no `properties`.")
+    write_atomically(args.out, (HEAD + "\n".join(rows(schema)) + "\n" + TAIL).encode())
 
 
 if __name__ == "__main__":

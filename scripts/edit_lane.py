@@ -9,30 +9,33 @@ Takes any number of shards and writes one edits table for each. Images go to RUN
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from editlane import registry, tables
 from editlane.editing import EditLane, edit_items
 from editlane.errors import CRASHED, EditFailed
+from editlane.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file, whole_number
 from editlane.identity import edit_lane, editor_provenance
 from editlane.journal import DEATHS, Journal, Row
 from editlane.lifeline import Lifeline
 from editlane.progress import Heartbeat
-from editlane.step import adapter_flags, device_label, read_adapter_flags, run_step
-from editlane.types import Item
+from editlane.step import adapter_flags, device_label, read_adapter_flags, run_step, timeout_flag
+from editlane.types import EDITED, Item
 
 log = logging.getLogger(__name__)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-dir", type=Path, required=True, help="results/<run>")
-    parser.add_argument("--editor", required=True, help="the editor's name in the config")
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
+    parser.add_argument("--editor", type=folder_name, required=True, help="the editor's name in the config")
     adapter_flags(parser)
-    parser.add_argument("--lane", type=int, required=True)
-    parser.add_argument("--seed", type=int, required=True, help="the run's seed")
-    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="one file per category")
-    parser.add_argument("--edits", type=Path, nargs="+", required=True, help="one output per shard, in the same order")
+    parser.add_argument("--lane", type=whole_number(0), required=True)
+    parser.add_argument("--seed", type=whole_number(0), required=True, help="the run's seed")
+    timeout_flag(parser)
+    parser.add_argument("--shards", type=Path, **EACH_ONCE, required=True, help="one file per category")
+    parser.add_argument("--edits", type=output_file, **EACH_ONCE, required=True, help="one per shard, in that order")
     args = parser.parse_args()
     if len(args.shards) != len(args.edits):
         parser.error(
@@ -57,17 +60,39 @@ def edit_missing(
         if item.item_id not in rows and journal.finished.deaths[lane.key(item)] >= DEATHS:
             finished(item, lane.failed(item, EditFailed(CRASHED, kind="crash")))
     missing = [item for item in items if item.item_id not in rows]
-    if not missing:
-        return rows
+    missing.sort(key=lambda item: journal.finished.deaths[lane.key(item)])  # all others are done before it kills again
+    if missing:
+        failed = sum(row["state"] != EDITED for row in rows.values())
+        with heart_of(lane, args, total=len(items), kept=len(rows), failed=failed) as heartbeat:
+            edit_now(lane, missing, journal, args, lifeline, heartbeat, finished)
+    return rows
+
+
+def heart_of(lane: EditLane, args: argparse.Namespace, *, total: int, kept: int, failed: int) -> Heartbeat:
+    """The heartbeat of this process; it beats from before the model is loaded."""
+    names = {"stage": "edit", "editor": lane.editor, "lane": args.lane, "editor_key": lane.editor_key}
+    return Heartbeat(lane.run_dir, **names, total=total, kept=kept, failed=failed, timeout=args.timeout)
+
+
+def edit_now(
+    lane: EditLane,
+    missing: list[Item],
+    journal: Journal,
+    args: argparse.Namespace,
+    lifeline: Lifeline,
+    heartbeat: Heartbeat,
+    finished: Callable[[Item, Row], None],
+) -> None:
+    """Load the model and edit these items."""
     options = read_adapter_flags(args)
     editor = registry.build("editor", options.pop("adapter"), registry.EDITORS, **options)
     device = device_label(editor)
-    path = lane.run_dir / f"logs/edit_lane/{lane.editor}/lane{args.lane}.heartbeat.json"
-    heartbeat = Heartbeat(path, device=device, total=len(missing), stage="edit", name=lane.editor, lane=args.lane)
+    heartbeat.loaded(device)
 
     def saved(item: Item, row: Row) -> None:
         finished(item, row)
-        heartbeat.finished(1, state=row["state"], seconds=row["edit_seconds"])
+        failed = int(row["state"] != EDITED)
+        heartbeat.finished(1, seconds=row["edit_seconds"], state=row["state"], failed=failed)
 
     edit_items(
         lane,
@@ -80,7 +105,6 @@ def edit_missing(
         died=lambda item: journal.finished.deaths[lane.key(item)] > 0,
         finished=saved,
     )
-    return rows
 
 
 def main() -> None:
@@ -89,8 +113,10 @@ def main() -> None:
     options = read_adapter_flags(args)
     lane = edit_lane(args.run_dir, args.editor, args.seed, options)
     shards = [tables.read_items(path) for path in args.shards]
-    with Journal(args.run_dir / "journal/edit" / args.editor, f"lane{args.lane}") as journal:
-        rows = edit_missing(lane, [item for shard in shards for item in shard], journal, args, lifeline)
+    items = [item for shard in shards for item in shard]
+    wanted = frozenset(map(lane.key, items))
+    with Journal(args.run_dir / "journal/edit" / args.editor, f"lane{args.lane}", wanted) as journal:
+        rows = edit_missing(lane, items, journal, args, lifeline)
         source = {"editor": editor_provenance(lane, options)}
         for path, shard in zip(args.edits, shards, strict=True):
             table = [tables.item_row(item) | rows[item.item_id] for item in shard]

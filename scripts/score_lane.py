@@ -14,30 +14,32 @@ from pathlib import Path
 
 from editlane import registry, tables
 from editlane.controls import lane_questions
+from editlane.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file, whole_number
 from editlane.identity import judge_lane, judge_provenance
 from editlane.journal import DEATHS, Journal, Row, read_journal
 from editlane.judging import JudgeLane, cut_batches, is_judgeable, score_batches
 from editlane.lifeline import Lifeline
 from editlane.progress import Heartbeat
 from editlane.scoring import load_protocol
-from editlane.step import adapter_flags, device_label, read_adapter_flags, run_step
-from editlane.types import Control
+from editlane.step import adapter_flags, device_label, read_adapter_flags, run_step, timeout_flag
+from editlane.types import Control, State
 
 log = logging.getLogger(__name__)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-dir", type=Path, required=True, help="results/<run>")
-    parser.add_argument("--editor", required=True, help="whose edits these are")
-    parser.add_argument("--judge", required=True, help="the judge's name in the config")
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
+    parser.add_argument("--editor", type=folder_name, required=True, help="whose edits these are")
+    parser.add_argument("--judge", type=folder_name, required=True, help="the judge's name in the config")
     adapter_flags(parser)
     parser.add_argument("--protocol", type=Path, required=True, help="a file of resources/protocols")
-    parser.add_argument("--lane", type=int, required=True)
-    parser.add_argument("--edits", type=Path, nargs="+", required=True, help="one table per category")
-    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="one output per table, in the same order")
+    parser.add_argument("--lane", type=whole_number(0), required=True)
+    timeout_flag(parser)
+    parser.add_argument("--edits", type=Path, **EACH_ONCE, required=True, help="one table per category")
+    parser.add_argument("--scores", type=output_file, **EACH_ONCE, required=True, help="one per table, in that order")
     parser.add_argument("--plan", type=Path, required=True, help="which controls are asked, too")
-    parser.add_argument("--controls", type=Path, required=True, help="the output for them")
+    parser.add_argument("--controls", type=output_file, required=True, help="the output for them")
     args = parser.parse_args()
     if len(args.edits) != len(args.scores):
         parser.error(
@@ -50,8 +52,8 @@ def known_canaries(lane: JudgeLane, lists: list[list[Row]], args: argparse.Names
     """Answers about canaries by another editor's lane: which editor's lane asks them is no part of the question."""
     wanted = {lane.key(row) for rows in lists for row in rows if row.get("control") == Control.CANARY}
     folders = sorted((lane.run_dir / "journal/score").glob("*")) if wanted else []
-    found = (pair for folder in folders for pair in read_journal(folder / args.judge).rows.items())
-    return {key: row for key, row in found if key in wanted}
+    found = (read_journal(folder / args.judge, wanted).rows for folder in folders)
+    return {key: row for rows in found for key, row in rows.items()}
 
 
 def score_missing(
@@ -70,35 +72,46 @@ def score_missing(
         scored.update(new)
 
     finished([(row, lane.crashed(row)) for key, row in missing.items() if key not in scored and deaths[key] >= DEATHS])
-    if len(scored) == len(missing):
-        return scored
-    options = read_adapter_flags(args)
-    judge = registry.build("judge", options.pop("adapter"), registry.JUDGES, **options)
-    device = device_label(judge)
-    path = lane.run_dir / f"logs/score_lane/{args.editor}/{args.judge}/lane{args.lane}.heartbeat.json"
-    labels = {"stage": "score", "editor": args.editor, "name": args.judge, "lane": args.lane}
-    # what killed its batch all but once is asked alone, so that the others of its batch get their scores
-    batches = [
-        batch
-        for rows in lists
-        for batch in cut_batches(
-            rows,
-            judge.batch_size,
-            wanted=lambda row: id(row) in keys and keys[id(row)] not in scored,
-            alone=lambda row: deaths[keys[id(row)]] >= DEATHS - 1,
-        )
-    ]
-    score_batches(
-        lane,
-        judge,
-        batches,
-        device=device,
-        check=lifeline.check,
-        heartbeat=Heartbeat(path, device=device, total=len(missing) - len(scored), **labels),
-        begin=lambda rows: journal.begin([keys[id(row)] for row in rows]),
-        finished=finished,
-    )
+    if len(scored) < len(missing):
+        failed = sum(columns["state"] != State.SCORED for columns in scored.values())
+        with heart_of(lane, args, total=len(missing), kept=len(scored), failed=failed) as heartbeat:
+            options = read_adapter_flags(args)
+            judge = registry.build("judge", options.pop("adapter"), registry.JUDGES, **options)
+            device = device_label(judge)
+            heartbeat.loaded(device)
+            # what killed its batch all but once is asked alone, so that the others of its batch get their scores
+            batches = [
+                batch
+                for rows in lists
+                for batch in cut_batches(
+                    rows,
+                    judge.batch_size,
+                    wanted=lambda row: id(row) in keys and keys[id(row)] not in scored,
+                    alone=lambda row: deaths[keys[id(row)]] >= DEATHS - 1,
+                )
+            ]
+            # what a process died on comes last: all others are done before it kills again
+            batches.sort(key=lambda batch: max(deaths[keys[id(row)]] for row in batch))
+            score_batches(
+                lane,
+                judge,
+                batches,
+                device=device,
+                check=lifeline.check,
+                heartbeat=heartbeat,
+                begin=lambda rows: journal.begin([keys[id(row)] for row in rows]),
+                died=lambda rows: any(deaths[keys[id(row)]] for row in rows),
+                finished=finished,
+            )
     return scored
+
+
+def heart_of(lane: JudgeLane, args: argparse.Namespace, *, total: int, kept: int, failed: int) -> Heartbeat:
+    """The heartbeat of this process; it beats from before the judge is loaded."""
+    names = {"stage": "score", "editor": args.editor, "judge": args.judge, "lane": args.lane}
+    editor = tables.read_provenance(args.edits[0]).get("editor", {}).get(args.editor, {})
+    names |= {"editor_key": editor.get("key"), "judge_key": lane.whole_key}
+    return Heartbeat(lane.run_dir, **names, total=total, kept=kept, failed=failed, timeout=args.timeout)
 
 
 def main() -> None:
@@ -106,12 +119,13 @@ def main() -> None:
     lifeline = Lifeline()
     options = read_adapter_flags(args)
     lane = judge_lane(args.run_dir, args.judge, load_protocol(args.protocol), options)
-    shards = [tables.read_rows(path, tables.EDITS.names) for path in args.edits]
-    plan = tables.read_rows(args.plan, tables.PLAN.names)
+    shards = [tables.read_edits(path, args.editor) for path in args.edits]
     edits = [row for shard in shards for row in shard]
+    plan = tables.read_plan(args.plan, args.editor, [row["item_id"] for row in edits])
     controls = lane_questions(plan, edits, args.editor, args.lane, lane.samples)
-    with Journal(args.run_dir / "journal/score" / args.editor / args.judge, f"lane{args.lane}") as journal:
-        asked = [list(filter(is_judgeable, rows)) for rows in (edits, controls)]
+    asked = [list(filter(is_judgeable, rows)) for rows in (edits, controls)]
+    wanted = frozenset(lane.key(row) for rows in asked for row in rows)
+    with Journal(args.run_dir / "journal/score" / args.editor / args.judge, f"lane{args.lane}", wanted) as journal:
         scored = score_missing(lane, asked, journal, args, lifeline)
         about = {"judge": judge_provenance(lane, options)}
         outputs = [*zip(args.scores, shards, strict=True), (args.controls, controls)]

@@ -5,14 +5,17 @@ another editor changes nothing for those there are.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from editlane.errors import UserError
-from editlane.tables import ITEMS, item_row
+from editlane.tables import ITEMS, PLAN, item_row
 from editlane.types import ACCEPTANCE, EDITED, Control, Item
 
 Row = dict[str, Any]
@@ -24,54 +27,80 @@ SAMPLES = 4
 """How often a judge that samples its answer is asked the same again."""
 
 
-def plan_controls(
-    items: Sequence[Item], editors: Sequence[str], *, share: float, repeats: float, seed: int
-) -> list[Row]:
-    """The rows of the plan: item columns (with the instruction to show), editor, control, other_item_id.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    """A control; items by their place in the order of category and id."""
+
+    place: int
+    other: int | None
+    editor: str
+    control: Control
+
+
+def plan_controls(items: pa.Table, editors: Sequence[str], *, share: float, repeats: float, seed: int) -> pa.Table:
+    """The plan: item columns (with the instruction to show), editor, control, other_item_id.
 
     `share`: how many more questions the acceptance controls may cost an editor, as a share of its items (4: every
     control of every item); `repeats`: the share of items that are asked again. Both are dealt over the categories by
     their size and rounded down.
     """
-    by_category: dict[str, list[Item]] = {}
-    for item in sorted(items, key=lambda item: (item.category, item.item_id)):
-        by_category.setdefault(item.category, []).append(item)
-    return [
-        row
+    order = pc.sort_indices(items, sort_keys=[("category", "ascending"), ("item_id", "ascending")])
+    names = items.select(["category", "item_id", "instruction"]).take(order)
+    categories = names["category"].value_counts().to_pylist()
+    ends = np.cumsum([entry["counts"] for entry in categories])
+    by_category = {
+        entry["values"]: range(end - entry["counts"], end) for entry, end in zip(categories, ends.tolist(), strict=True)
+    }
+    ids = names["item_id"].to_pylist()
+    instructions = names["instruction"].combine_chunks().dictionary_encode().indices.to_numpy()
+    planned = [
+        one
         for editor in editors
-        for rows in (_acceptance(by_category, editor, share, seed), _repeats(by_category, editor, repeats, seed))
-        for row in rows
+        for some in (
+            _acceptance(by_category, ids, instructions, editor, share, seed),
+            _repeats(by_category, ids, editor, repeats, seed),
+        )
+        for one in some
     ]
+    return _plan_table(items.select(ITEMS.names), order, planned)
 
 
-def _acceptance(by_category: dict[str, list[Item]], editor: str, share: float, seed: int) -> Iterator[Row]:
+def _acceptance(
+    by_category: Mapping[str, range], ids: Sequence[str], instructions: np.ndarray, editor: str, share: float, seed: int
+) -> Iterator[_Planned]:
     # each category begins with another control, so that few of each make a balanced set; a larger share only adds
     for offset, (category, count) in enumerate(_deal(by_category, share, len(ACCEPTANCE)).items()):
-        ranked = _ranked(by_category[category], f"{seed}\ncontrol\n{editor}")
-        for place in range(count):
-            turn, position = divmod(place, len(ranked))
-            item = ranked[position]
+        ranked = _ranked(by_category[category], ids, f"{seed}\ncontrol\n{editor}")
+        for turn_and_position in range(count):
+            turn, position = divmod(turn_and_position, len(ranked))
+            place, other = ranked[position], None
             control = ACCEPTANCE[(offset + position + turn) % len(ACCEPTANCE)]
-            other = None
             if control == Control.OTHER_INSTRUCTION:
-                other = next((one for one in _from(ranked, position) if one.instruction != item.instruction), None)
+                other = next((one for one in _from(ranked, position) if instructions[one] != instructions[place]), None)
                 if other is None:
                     continue  # a category with a single instruction has no other one
-            yield _row(item, editor, control, other)
+            yield _Planned(place=place, other=other, editor=editor, control=control)
 
 
-def _repeats(by_category: dict[str, list[Item]], editor: str, share: float, seed: int) -> Iterator[Row]:
+def _repeats(
+    by_category: Mapping[str, range], ids: Sequence[str], editor: str, share: float, seed: int
+) -> Iterator[_Planned]:
     for category, count in _deal(by_category, share, 1).items():
-        ranked = _ranked(by_category[category], f"{seed}\nrepeat\n{editor}")
-        yield from (_row(item, editor, Control.REPEAT) for item in ranked[:count])
+        for place in _ranked(by_category[category], ids, f"{seed}\nrepeat\n{editor}")[:count]:
+            yield _Planned(place=place, other=None, editor=editor, control=Control.REPEAT)
 
 
-def _row(item: Item, editor: str, control: Control, other: Item | None = None) -> Row:
-    shown = item
-    if other:  # the description is of the source, which stays
-        shown = replace(item, instruction=other.instruction, language=other.language, rationale=other.rationale)
-    asked = {"editor": editor, "control": str(control), "other_item_id": other.item_id if other else None}
-    return item_row(shown) | asked
+def _plan_table(items: pa.Table, order: pa.Array, planned: Sequence[_Planned]) -> pa.Table:
+    places, others = (
+        order.take(pa.array([getattr(one, name) for one in planned], pa.int64())) for name in ("place", "other")
+    )
+    instructed = items.select(["instruction", "language", "rationale"]).take(pc.coalesce(others, places))
+    columns = dict(zip(ITEMS.names, items.take(places).columns, strict=True))  # the description is of the source
+    columns |= dict(zip(instructed.column_names, instructed.columns, strict=True))
+    columns["editor"] = pa.array([one.editor for one in planned], pa.string())
+    columns["control"] = pa.array([str(one.control) for one in planned], pa.string())
+    columns["other_item_id"] = items["item_id"].take(others)
+    return pa.Table.from_arrays([columns[name] for name in PLAN.names], schema=PLAN).combine_chunks()
 
 
 def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -> list[Row]:
@@ -87,33 +116,32 @@ def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -
             "again."
         )
     return [
-        _row(
+        item_row(
             replace(
                 item, category=item.category if item.category in categories else categories[place % len(categories)]
-            ),
-            editor,
-            Control.CANARY,
+            )
         )
+        | {"editor": editor, "control": str(Control.CANARY), "other_item_id": None}
         for place, item in enumerate(items)
     ]
 
 
-def _deal(by_category: dict[str, list[Item]], share: float, most: int) -> dict[str, int]:
+def _deal(by_category: Mapping[str, range], share: float, most: int) -> dict[str, int]:
     """Category -> its part of `share` x all items, by largest remainders, at most `most` per item."""
     total = sum(map(len, by_category.values()))
-    exact = {category: min(share, most) * len(items) for category, items in by_category.items()}
+    exact = {category: min(share, most) * len(places) for category, places in by_category.items()}
     counts = {category: int(wanted) for category, wanted in exact.items()}
     left = int(min(share, most) * total + 1e-9) - sum(counts.values())
     by_remainder = sorted(exact, key=lambda category: (counts[category] - exact[category], category))
     return {category: count + (category in by_remainder[:left]) for category, count in counts.items()}
 
 
-def _ranked(items: Sequence[Item], salt: str) -> list[Item]:
-    return sorted(items, key=lambda item: hashlib.sha256(f"{salt}\n{item.item_id}".encode()).digest())
+def _ranked(places: Sequence[int], ids: Sequence[str], salt: str) -> list[int]:
+    return sorted(places, key=lambda place: hashlib.sha256(f"{salt}\n{ids[place]}".encode()).digest())
 
 
-def _from(ranked: Sequence[Item], position: int) -> Iterator[Item]:
-    """All items, beginning after `position` and going round."""
+def _from(ranked: Sequence[int], position: int) -> Iterator[int]:
+    """All places, beginning after `position` and going round."""
     yield from islice(ranked, position + 1, None)
     yield from islice(ranked, position)
 
@@ -164,36 +192,51 @@ def _shuffled(row: Row) -> bytes:
     return hashlib.sha256(f"{row['repeat']}\n{row['control']}\n{row['item_id']}".encode()).digest()
 
 
-def check_complete(rows: Sequence[Row], plan: Sequence[Row], judges: Sequence[str]) -> None:
+_CELL = ("judge", "editor", "control", "item_id", "repeat")
+
+
+def check_complete(asked: pa.Table, plan: pa.Table, judges: Sequence[str]) -> None:
     """Raise UserError unless every planned control was asked exactly once of every judge; of the repeats, unless all
     were asked as often as the one that was asked most."""
-    times = {judge: max((row["repeat"] for row in rows if row["judge"] == judge), default=0) for judge in judges}
-    planned = {
-        (judge, row["editor"], row["control"], row["item_id"], repeat)
-        for judge in judges
-        for row in plan
-        for repeat in (range(1, max(times[judge], 1) + 1) if row["control"] == Control.REPEAT else (0,))
+    found, planned = _cells(asked), _cells(pa.concat_tables(_expected(asked, plan, judge) for judge in judges))
+    counts = found.value_counts()
+    problems = {
+        "lost": planned.filter(pc.invert(pc.is_in(planned, found))),
+        "not of this run": found.filter(pc.invert(pc.is_in(found, planned))),
+        "doubled": counts.field("values").filter(pc.greater(counts.field("counts"), 1)),
     }
-    asked = Counter((row["judge"], row["editor"], row["control"], row["item_id"], row["repeat"]) for row in rows)
-    found = set(asked)
-    doubled = sorted(cell for cell, count in asked.items() if count > 1)
-    for what, cells in (("lost", planned - found), ("not of this run", found - planned), ("doubled", doubled)):
-        if cells:
-            judge, editor, control, item = sorted(cells)[0][:4]
+    for what, cells in problems.items():
+        if len(cells):
+            judge, editor, control, item = min(cells.to_pylist()).split("\x1f")[:4]
             raise UserError(
-                f"The lanes' controls do not fit the plan: {len(cells)} are {what} (control {control} of item {item}, "
-                f"editor {editor}, judge {judge}, among others). The files are not all of one run: delete the run's "
-                "controls and scores tables and run the same command again; answers are kept in the journal."
+                f"The lanes' controls do not fit the plan: {len(cells.unique())} are {what} (control {control} of item "
+                f"{item}, editor {editor}, judge {judge}, among others). The files are not all of one run: delete the "
+                "run's controls and scores tables and run the same command again; answers are kept in the journal."
             )
 
 
-def control_order(editors: Sequence[str], judges: Sequence[str]) -> Callable[[Row], Any]:
-    """The order of the controls table: by judge, editor, control and item."""
-    names = list(map(str, Control))
-    return lambda row: (
-        judges.index(row["judge"]),
-        editors.index(row["editor"]),
-        names.index(row["control"]),
-        row["item_id"],
-        row["repeat"],
+def _expected(asked: pa.Table, plan: pa.Table, judge: str) -> pa.Table:
+    """The cells that a judge has to have."""
+    times = pc.max(asked.filter(pc.equal(asked["judge"], judge))["repeat"]).as_py() or 1
+    again = pc.equal(plan["control"], str(Control.REPEAT))
+    parts = [(plan.filter(pc.invert(again)), 0), *((plan.filter(again), number) for number in range(1, times + 1))]
+    return pa.concat_tables(
+        part.select(["editor", "control", "item_id"])
+        .append_column("judge", pa.array([judge] * len(part), pa.string()))
+        .append_column("repeat", pa.array([number] * len(part), pa.int32()))
+        for part, number in parts
     )
+
+
+def _cells(table: pa.Table) -> pa.Array:
+    """One text a row that says which question it is."""
+    texts = (table[name].cast(pa.string()) for name in _CELL)
+    return pc.binary_join_element_wise(*texts, "\x1f").combine_chunks()
+
+
+def in_order(asked: pa.Table, editors: Sequence[str], judges: Sequence[str]) -> pa.Table:
+    """The rows of the controls table by judge, editor, control, item and repeat."""
+    orders = {"judge": judges, "editor": editors, "control": list(map(str, Control))}
+    keys = {name: pc.index_in(asked[name], value_set=pa.array(order)) for name, order in orders.items()}
+    keys |= {name: asked[name] for name in ("item_id", "repeat")}
+    return asked.take(pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in _CELL]))

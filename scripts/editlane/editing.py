@@ -6,8 +6,6 @@ is encoded, hashed, saved and recorded (writer thread).
 
 import hashlib
 import logging
-import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,7 +17,7 @@ from typing import Any
 from PIL.Image import Image
 
 from editlane.errors import ItemError, OutOfMemory, one_line
-from editlane.images import file_sha256, save_png
+from editlane.images import file_sha256, save_png, write_atomically
 from editlane.journal import Row, content_key
 from editlane.prefetch import prefetched
 from editlane.progress import Heartbeat
@@ -83,10 +81,7 @@ class EditLane:
         if not _holds(wanted, row["edited_sha256"]):
             if not _holds(recorded, row["edited_sha256"]):
                 return None
-            wanted.parent.mkdir(parents=True, exist_ok=True)
-            partial = wanted.with_name(wanted.name + ".partial")
-            shutil.copyfile(recorded, partial)
-            os.replace(partial, wanted)
+            write_atomically(wanted, recorded.read_bytes())
         return row | {"edited_path": self.image_path(item)}
 
 
@@ -128,7 +123,7 @@ def edit_items(
             while saving and died(item):
                 saving.popleft().result()
             begin(item)
-            heartbeat.begin(item.item_id, item.category)
+            heartbeat.begin(item.item_id, item.category, suspect=died(item))
             attempt, image = attempt_edit(lane, editor, item, source, heartbeat.step)
             saving.append(writer.submit(_save, lane, item, image, attempt, device, finished))
             while len(saving) > 2:

@@ -29,7 +29,10 @@ class UnknownName(UserError):
         super().__init__(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}.")
 
 
-CRASHED = "one process after another died on this item; to try it again, delete its `begin` lines from the journal"
+CRASHED = (
+    "one process after another died on this item; to try it again, find its key with `grep crash` in the journal and "
+    "delete all lines that name it"
+)
 """The message of the kind `crash`."""
 
 PASSING_KINDS = frozenset({"oom", "timeout", "transport", "missing", "changed", "model"})

@@ -1,11 +1,8 @@
-"""What the fake editor and the fake judge share: chance without a generator, signatures, waiting, dying."""
+"""What the fake editor and the fake judge share: chance without a generator, signatures, waiting."""
 
 import hashlib
-import os
 import re
-import signal
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image, frombytes
@@ -80,38 +77,3 @@ def duration(seconds: Any, share: float) -> float:
     if isinstance(seconds, list | tuple):
         return float(seconds[0] + (seconds[1] - seconds[0]) * share)
     return float(seconds)
-
-
-def check_kill_switch(value: Any) -> None:
-    """Raises UserError unless `value` is a path or null."""
-    if value is not None and not isinstance(value, str | os.PathLike):
-        raise UserError(f"kill_switch is {value!r}; use the path of a file, or null.")
-
-
-class KillSwitch:
-    """While the file `path` holds an integer n, the n-th call of `count` from then on kills this process.
-
-    The file is deleted first, so one file ends one process, and the next run goes through.
-    """
-
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self.path = None if path is None else Path(path)
-        self.counted = 0
-
-    def count(self) -> None:
-        """Count one piece of work; may not return."""
-        if self.path is None:
-            return
-        try:
-            limit = int(self.path.read_text())
-        except (FileNotFoundError, ValueError):
-            self.counted = 0
-            return
-        self.counted += 1
-        if self.counted < limit:
-            return
-        try:
-            self.path.unlink()
-        except FileNotFoundError:  # another process was quicker
-            return
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -59,13 +59,13 @@ def _short(parts: dict[str, Any]) -> str:
 
 def editor_provenance(lane: EditLane, options: dict[str, Any]) -> dict[str, Any]:
     """What a reader of the report is told about an editor."""
-    return {lane.editor: _provenance(lane.identity, **options) | {"seed": lane.seed}}
+    return {lane.editor: _provenance(lane.identity, **options) | {"key": lane.editor_key, "seed": lane.seed}}
 
 
 def judge_provenance(lane: JudgeLane, options: dict[str, Any]) -> dict[str, Any]:
     """What a reader of the report is told about a judge."""
     protocol = {name: getattr(lane.protocol, name) for name in ("name", "version", "sha256", "text")}
-    return {lane.judge: _provenance(lane.identity, **options) | {"protocol": protocol}}
+    return {lane.judge: _provenance(lane.identity, **options) | {"key": lane.whole_key, "protocol": protocol}}
 
 
 def _provenance(

@@ -8,7 +8,8 @@ batches of an undisturbed one, so that its numbers are the same.
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,19 @@ class JudgeLane:
     criteria: tuple[str, ...]
     samples: int
     """How often an edit of the repeats is asked again: once where the same question gives the same answer."""
+    _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def _protocol_parts(self, category: str) -> list[str]:
+        """What of the protocol a score of this category depends on."""
+        if category not in self._fingerprints:  # asked for with every key
+            self._fingerprints[category] = category_fingerprint(self.protocol, category)
+        return [self.protocol.name, self.protocol.version, self._fingerprints[category]]
 
     def key(self, row: Row) -> str:
         """The journal key of this edit's score. Holds the text of its own category only."""
         return content_key(
             judge=self.identity,
-            protocol=[self.protocol.name, self.protocol.version, category_fingerprint(self.protocol, row["category"])],
+            protocol=self._protocol_parts(row["category"]),
             criteria=self.criteria,
             source=row["source_sha256"],
             edited=row["edited_sha256"],
@@ -56,10 +64,15 @@ class JudgeLane:
             **({"repeat": row["repeat"]} if row.get("repeat") else {}),
         )
 
+    @property
+    def whole_key(self) -> str:
+        """16 hex digits of the judge's settings and its protocol; says nothing of the text of a single category."""
+        protocol = [self.protocol.name, self.protocol.version, self.criteria]
+        return content_key(judge=self.identity, protocol=protocol)[:16]
+
     def common(self, row: Row) -> Row:
         """The columns that every score of this edit has."""
-        text = category_fingerprint(self.protocol, row["category"])
-        key = content_key(judge=self.identity, protocol=[self.protocol.name, self.protocol.version, text])
+        key = content_key(judge=self.identity, protocol=self._protocol_parts(row["category"]))
         return {"judge": self.judge, "judge_key": key[:16], "protocol_version": self.protocol.version}
 
     def unjudged(self, row: Row) -> Row:
@@ -71,8 +84,7 @@ class JudgeLane:
         """A whole row of a scores table, or of a controls table, from a row of an edits table, or a control about one,
         and, if it has an edit, its score columns."""
         columns = row | (scored if scored is not None else self.unjudged(row))
-        schema = controls_schema(self.criteria) if "control" in row else scores_schema(self.criteria)
-        return {name: columns.get(name) for name in schema.names}
+        return {name: columns.get(name) for name in _columns(self.criteria, "control" in row)}
 
     def crashed(self, row: Row) -> Row:
         """The score columns of an edit on which one process after another died."""
@@ -89,6 +101,13 @@ class JudgeLane:
         except SourceUnreadable as error:
             raise JudgeFailed(str(error), kind=error.kind) from error
         return questions(self.protocol, to_item(row), source, edited, self.criteria)
+
+
+@cache
+def _columns(criteria: tuple[str, ...], of_controls: bool) -> list[str]:
+    """Of a scores table, or of a controls table."""
+    names: list[str] = (controls_schema(criteria) if of_controls else scores_schema(criteria)).names
+    return names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,25 +147,29 @@ def score_batches(
     check: Callable[[], None],
     heartbeat: Heartbeat,
     begin: Callable[[list[Row]], None],
+    died: Callable[[list[Row]], bool],
     finished: Callable[[list[tuple[Row, Row]]], None],
 ) -> None:
     """Judge every batch; `begin` gets its rows, `finished` (edit row, score columns) of a whole batch at once.
 
-    `check` is asked before each batch and may raise Stopped. Only errors that concern more than one item leave here.
+    `check` is asked before each batch and may raise Stopped; `died` says whether a process died on one of these rows
+    before. Only errors that concern more than one item leave here.
     """
     for rows, loading in prefetched(lambda rows: load_batch(lane, judge, rows), batches, depth=1):
         check()
         begin(rows)
-        heartbeat.begin(rows[0]["item_id"], rows[0]["category"])
+        heartbeat.begin(rows[0]["item_id"], rows[0]["category"], suspect=died(rows))
         started = time.monotonic()
         batch = loading.result()
         scored = judge_batch(lane, judge, batch)
-        seconds = round((time.monotonic() - started) / len(rows), 4)
+        spent = time.monotonic() - started
+        seconds = round(spent / len(rows), 4)
         for row, columns in zip(rows, scored, strict=True):
             columns |= lane.common(row) | {"score_seconds": seconds, "score_device": device}
             log.info("%s/%s %s on %s", row["category"], row["item_id"], _verdict(columns), device)
         finished(list(zip(rows, scored, strict=True)))
-        heartbeat.finished(len(rows), state=scored[-1]["state"], score=scored[-1]["score"])
+        last, failed = scored[-1], sum(columns["state"] != State.SCORED for columns in scored)
+        heartbeat.finished(len(rows), seconds=spent, state=last["state"], score=last["score"], failed=failed)
 
 
 def load_batch(lane: JudgeLane, judge: Judge, rows: list[Row]) -> Batch:

@@ -40,8 +40,13 @@ def merge(cells: Sequence[Cell], item_ids: Sequence[str], schema: pa.Schema) -> 
 
 
 def _merge_cell(cell: Cell, schema: pa.Schema, ids: pa.Array) -> pa.Table:
-    table = pa.concat_tables(_conform(tables.read_arrow(path), schema) for path in cell.paths)
+    table = read_lanes(cell.paths, schema)
     return table.take(_order(cell, table, ids))
+
+
+def read_lanes(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
+    """The tables of all lanes as one. A column of `schema` that a lane's table lacks is null."""
+    return pa.concat_tables(_conform(tables.read_arrow(path), schema) for path in paths)
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

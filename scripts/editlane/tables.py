@@ -1,17 +1,18 @@
 """The Parquet tables: each schema is written down here, and only this module reads and writes them."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from editlane.atomic import whole_file
 from editlane.errors import UserError
-from editlane.types import Item
+from editlane.types import Control, Item
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,31 @@ PRESERVATION = pa.schema(
     ]
 )
 """One row per item x editor. `state`: measured, no_edit or failed. `psnr` (dB) is null for equal images."""
+
+COSTS = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("editor", pa.string(), nullable=False),
+        pa.field("judge", pa.string()),
+        pa.field("lane", pa.int32(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("items", pa.int64(), nullable=False),
+        pa.field("load_seconds", pa.float64()),
+        pa.field("busy_seconds", pa.float64()),
+        pa.field("idle_seconds", pa.float64()),
+        pa.field("held_seconds", pa.float64()),
+        pa.field("seconds_per_item", pa.float64()),
+        pa.field("gpu_hours", pa.float64()),
+        pa.field("peak_memory", pa.int64()),
+        pa.field("device", pa.string()),
+        pa.field("host", pa.string()),
+        pa.field("editor_key", pa.string()),
+        pa.field("judge_key", pa.string()),
+    ]
+)
+"""One row per lane of an editor (`stage` edit) and of an editor and a judge (score), over all its processes; see
+costs.py. `items` of a score lane are questions. Null: seconds of a lane that had nothing to do, `seconds_per_item`
+without items, `gpu_hours` and `peak_memory` (bytes) without a GPU."""
 
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")
 """Columns that say how a run went, not what came out; they differ between two equal runs."""
@@ -167,7 +193,14 @@ def write_table(
     path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
 ) -> None:
     """Write all rows or nothing: beside, fsync, rename. `provenance` goes into the file's metadata as JSON."""
-    write_parts(path, [pa.Table.from_pylist(list(rows), schema=schema)], schema, provenance=provenance)
+    write_parts(path, [from_rows(rows, schema).combine_chunks()], schema, provenance=provenance)
+
+
+def from_rows(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """The rows as an Arrow table, made a part at a time: a million dicts need ten times its memory."""
+    rest = iter(rows)
+    parts = iter(lambda: list(islice(rest, 10_000)), [])
+    return pa.Table.from_batches((pa.RecordBatch.from_pylist(part, schema=schema) for part in parts), schema=schema)
 
 
 def write_parts(
@@ -175,28 +208,30 @@ def write_parts(
 ) -> int:
     """As `write_table`, from Arrow tables of this schema, one at a time; the number of rows."""
     metadata = {"editlane": json.dumps(provenance or {}, ensure_ascii=False, sort_keys=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     count = 0
-    with partial.open("wb") as file:
-        with pq.ParquetWriter(file, schema.with_metadata(metadata)) as writer:
-            for part in parts:
-                writer.write_table(part.replace_schema_metadata(metadata))
-                count += len(part)
-                del part  # before the next one is made
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with whole_file(path) as file, pq.ParquetWriter(file, schema.with_metadata(metadata)) as writer:
+        for part in parts:
+            writer.write_table(part.replace_schema_metadata(metadata))
+            count += len(part)
+            del part  # before the next one is made
     return count
 
 
-def read_arrow(path: Path) -> pa.Table:
-    """A whole table. Raises UserError where the file is missing or damaged."""
-    return _read(path)
+def read_arrow(path: Path, needed: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
+    """A whole table, or its rows `where` something holds. Raises UserError where the file is missing, damaged, or lacks
+    a needed column."""
+    lacking = set(needed) - set(read_columns(path)) if needed else set()
+    if lacking:
+        names = ", ".join(name for name in needed if name in lacking)
+        raise UserError(f"The table {path} has no column {names}; it is not the table this step reads.")
+    return _checked(path, lambda: pq.read_table(path, partitioning=None) if where is None else _filtered(path, where))
 
 
-def _read(path: Path) -> pa.Table:
-    return _checked(path, lambda: pq.read_table(path, partitioning=None))
+def _filtered(path: Path, where: pc.Expression) -> pa.Table:
+    """A part at a time: `read_table` with a filter decodes the whole table first."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        parts = [batch.filter(where) for batch in file.iter_batches(batch_size=20_000)]
+        return pa.Table.from_batches(parts, schema=file.schema_arrow)
 
 
 def _schema(path: Path) -> pa.Schema:
@@ -204,40 +239,36 @@ def _schema(path: Path) -> pa.Schema:
 
 
 def _checked(path: Path, read: Callable[[], Any]) -> Any:
+    if path.is_dir():  # Arrow would read all tables in there
+        raise UserError(f"{path} is a folder, not a table. Give the path of a Parquet file.")
     try:
         return read()
     except FileNotFoundError as error:
         raise UserError(f"There is no table {path}. Run the step that writes it first.") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"Cannot read the table {path}: {error}. If a disk or a copy damaged it, delete the file and run the same "
+            f"Cannot read the table {path}: {reason}. If a disk or a copy damaged it, delete the file and run the same "
             "command again; finished items are kept in the journal."
         ) from error
 
 
 def read_rows(path: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The rows of a table. Raises UserError where the file is missing, damaged, or lacks a needed column."""
-    table = _read(path)
-    lacking = [name for name in needed if name not in table.column_names]
-    if lacking:
-        raise UserError(f"The table {path} has no column {', '.join(lacking)}; it is not the table this step reads.")
-    rows: list[dict[str, Any]] = table.to_pylist()
+    rows: list[dict[str, Any]] = read_arrow(path, needed).to_pylist()
     return rows
 
 
-def read_frame(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+def read_frame(path: Path, needed: Sequence[str], *, others: bool = False) -> "pd.DataFrame":
     """A table as a data frame, where there are too many rows for dicts: texts that repeat are categories.
 
-    Raises UserError where the file is missing, damaged, or lacks one of the `columns` (None: all that it has).
+    Has the needed columns, with `others` all that are there. Raises UserError like `read_arrow`.
     """
     import pandas as pd
 
-    table = _read(path)
-    lacking = [name for name in columns or () if name not in table.column_names]
-    if lacking:
-        raise UserError(f"The table {path} has no column {', '.join(lacking)}; it is not the table this step reads.")
-    if columns is not None:
-        table = table.select(columns)
+    table = read_arrow(path, needed)
+    if not others:
+        table = table.select(needed)
     repeating = [name for name in REPEATING if name in table.column_names]
     frame: pd.DataFrame = table.to_pandas(categories=repeating, types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
     return frame
@@ -246,6 +277,12 @@ def read_frame(path: Path, columns: Sequence[str] | None = None) -> "pd.DataFram
 def read_columns(path: Path) -> list[str]:
     """The column names of a table, in order."""
     return list(_schema(path).names)
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a table has. Raises UserError like `read_arrow`."""
+    rows: int = _checked(path, lambda: pq.read_metadata(path)).num_rows
+    return rows
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -257,6 +294,22 @@ def read_provenance(path: Path) -> dict[str, Any]:
 def read_items(path: Path) -> list[Item]:
     """The items of `items.parquet`, of a shard, or of the item columns of an edits table."""
     return [to_item(row) for row in read_rows(path, ITEMS.names)]
+
+
+def read_edits(path: Path, editor: str) -> list[dict[str, Any]]:
+    """The rows of an edits table. Raises UserError like `read_rows`, and where it has edits by another editor."""
+    rows = read_rows(path, EDITS.names)
+    others = {row["editor"] for row in rows} - {editor}
+    if others:
+        raise UserError(f"{path} has edits by {', '.join(sorted(others))}, not by {editor!r}, as --editor says.")
+    return rows
+
+
+def read_plan(path: Path, editor: str, item_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """The planned controls of these items by one editor, and its canaries. Raises UserError like `read_rows`."""
+    of_these = pc.field("item_id").isin(pa.array(item_ids, pa.string())) | (pc.field("control") == str(Control.CANARY))
+    rows: list[dict[str, Any]] = read_arrow(path, PLAN.names, (pc.field("editor") == editor) & of_these).to_pylist()
+    return rows
 
 
 def to_item(row: dict[str, Any]) -> Item:

@@ -4,21 +4,23 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from editlane.controls import (
     canary_rows,
     check_complete,
-    control_order,
+    in_order,
     lane_questions,
     plan_controls,
     question_row,
 )
 from editlane.errors import UserError
-from editlane.tables import EDITS, item_row
-from editlane.types import ACCEPTANCE, Item
+from editlane.tables import EDITS, ITEMS, PLAN, controls_schema, from_rows, item_row
+from editlane.types import ACCEPTANCE, Control, Item
 
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
+CELLS = pa.schema([controls_schema([]).field(name) for name in ("judge", "editor", "control", "item_id", "repeat")])
 
 
 def items(per_category: int, instruction: str = "第 {} 次") -> list[Item]:
@@ -44,7 +46,12 @@ def edit_row(item: Item, state: str = "edited") -> dict[str, Any]:
 
 
 def plan(share: float, repeats: float = 0.0, *, of: list[Item] | None = None, seed: int = 42) -> list[dict[str, Any]]:
-    return plan_controls(of or items(50), ["a", "b"], share=share, repeats=repeats, seed=seed)
+    return planned_for(["a", "b"], of or items(50), share, repeats, seed)
+
+
+def planned_for(editors: list[str], of: list[Item], share: float, repeats: float, seed: int) -> list[dict[str, Any]]:
+    table = from_rows(map(item_row, of), ITEMS)
+    return plan_controls(table, editors, share=share, repeats=repeats, seed=seed).to_pylist()
 
 
 def test_a_tenth_more_questions_evenly_over_categories_and_controls() -> None:
@@ -74,7 +81,7 @@ def test_the_choice_depends_on_seed_and_editor_but_not_on_the_order_or_on_other_
     assert sorted(chosen) == sorted(
         (row["editor"], row["item_id"], row["control"]) for row in plan(0.1, of=items(50)[::-1])
     )
-    alone = plan_controls(items(50), ["b"], share=0.1, repeats=0, seed=42)
+    alone = planned_for(["b"], items(50), 0.1, 0, 42)
     assert [(row["editor"], row["item_id"], row["control"]) for row in alone] == chosen[25:]
     assert chosen != [(row["editor"], row["item_id"], row["control"]) for row in plan(0.1, seed=43)]
     assert [cell[1:] for cell in chosen[:25]] != [cell[1:] for cell in chosen[25:]]
@@ -179,6 +186,10 @@ def answered(planned: list[dict[str, Any]], judge: str = "j") -> list[dict[str, 
     return [{**row, "judge": judge, "repeat": int(row["control"] == "repeat")} for row in planned]
 
 
+def check(rows: list[dict[str, Any]], planned: list[dict[str, Any]], judges: list[str]) -> None:
+    check_complete(from_rows(rows, CELLS), from_rows(planned, PLAN), judges)
+
+
 def test_a_canary_of_a_category_that_the_run_lacks_is_asked_under_one_of_its_own() -> None:
     canaries = [replace(item, given_path="p", given_sha256="s") for item in items(1)]
     rows = canary_rows(canaries, "a", ["社会", "style"])
@@ -190,23 +201,25 @@ def test_a_canary_of_a_category_that_the_run_lacks_is_asked_under_one_of_its_own
 def test_lost_doubled_and_foreign_controls_are_refused_by_name() -> None:
     planned = plan(0.1, 0.1)
     rows = answered(planned)
-    check_complete(rows, planned, ["j"])
+    check(rows, planned, ["j"])
     with pytest.raises(UserError, match=r"1 are lost \(control \w+ of item .*, editor a, judge j"):
-        check_complete(rows[1:], planned, ["j"])
+        check(rows[1:], planned, ["j"])
     four = [row | {"repeat": n} for row in rows for n in ((1, 2, 3, 4) if row["control"] == "repeat" else (0,))]
-    check_complete(four, planned, ["j"])
+    check(four, planned, ["j"])
     with pytest.raises(UserError, match="1 are lost"):
-        check_complete([row for row in four if row != next(r for r in four if r["repeat"] == 3)], planned, ["j"])
+        check([row for row in four if row != next(r for r in four if r["repeat"] == 3)], planned, ["j"])
     with pytest.raises(UserError, match="1 are doubled"):
-        check_complete([*rows, rows[3]], planned, ["j"])
+        check([*rows, rows[3]], planned, ["j"])
     with pytest.raises(UserError, match="not of this run"):
-        check_complete([*rows, {**rows[0], "item_id": "别的"}], planned, ["j"])
+        check([*rows, {**rows[0], "item_id": "别的"}], planned, ["j"])
     with pytest.raises(UserError, match=r"100 are lost .*judge k"):
-        check_complete(rows, planned, ["j", "k"])
+        check(rows, planned, ["j", "k"])
 
 
 def test_the_table_has_one_order() -> None:
     rows = answered(plan(1, 0.1))
-    order = control_order(["b", "a"], ["j"])
-    assert sorted(rows, key=order) == sorted(rows[7:] + rows[:7], key=order)
-    assert sorted(rows, key=order)[0]["editor"] == "b"
+    ordered = in_order(from_rows(rows, CELLS), ["b", "a"], ["j"])
+    assert ordered == in_order(from_rows(rows[7:] + rows[:7], CELLS), ["b", "a"], ["j"])
+    kinds = list(map(str, Control))
+    places = [("ba".index(row["editor"]), kinds.index(row["control"]), row["item_id"]) for row in ordered.to_pylist()]
+    assert places == sorted(places)

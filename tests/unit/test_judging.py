@@ -82,11 +82,11 @@ class Judge:
 
 def run(lane: JudgeLane, judge: Judge, rows: list[dict], wanted=lambda row: True) -> dict[str, dict]:
     found: dict[str, dict] = {}
-    heartbeat = Heartbeat(lane.run_dir / "beat.json", device="cpu", total=len(rows), lane=0)
+    heartbeat = Heartbeat(lane.run_dir, stage="score", editor="e", judge="j", lane=0, total=len(rows), kept=0)
     batches = list(cut_batches(rows, judge.batch_size, wanted))
     score_batches(
         lane, judge, batches, device="cpu", check=lambda: None, heartbeat=heartbeat, begin=lambda rows: None,
-        finished=lambda batch: found.update({row["item_id"]: new for row, new in batch}),
+        died=lambda rows: False, finished=lambda batch: found.update({row["item_id"]: new for row, new in batch}),
     )  # fmt: skip
     return found
 

@@ -1,8 +1,9 @@
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from editlane import tables
 from editlane.lanes import split_lanes
 from editlane.types import Item
 
@@ -23,13 +24,36 @@ def item(number: int, category: str, cost: float = 1.0) -> Item:
     )
 
 
+def split(items: list[Item], lanes: int) -> dict[tuple[str, int], list[Item]]:
+    table = tables.from_rows(map(tables.item_row, items), tables.ITEMS)
+    shards = split_lanes(table, CATEGORIES, lanes)
+    return {(category, lane): [tables.to_item(row) for row in shard.to_pylist()] for category, lane, shard in shards}
+
+
+def dealt_by_hand(items: list[Item], lanes: int) -> dict[tuple[str, int], list[Item]]:
+    """The same deal, item by item."""
+    load = [0.0] * lanes
+    shards: dict[tuple[str, int], list[Item]] = {
+        (category, lane): [] for category in CATEGORIES for lane in range(lanes)
+    }
+    for category in CATEGORIES:
+        members = sorted((-entry.cost, entry.item_id, entry) for entry in items if entry.category == category)
+        for start in range(0, len(members), lanes):
+            emptiest = sorted(range(lanes), key=lambda lane: (load[lane], lane))
+            for lane, (_, _, entry) in zip(emptiest, members[start : start + lanes], strict=False):
+                shards[category, lane].append(entry)
+                load[lane] += entry.cost
+    return {cell: sorted(shard, key=lambda entry: entry.item_id) for cell, shard in shards.items()}
+
+
 categories = st.lists(st.sampled_from(CATEGORIES), max_size=80)
 
 
+@settings(max_examples=50, deadline=None)
 @given(categories, st.integers(1, 9))
 def test_equal_costs_differ_by_at_most_one_item_in_each_category_and_overall(members, lanes) -> None:
     items = [item(number, category) for number, category in enumerate(members)]
-    shards = split_lanes(items, CATEGORIES, lanes)
+    shards = split(items, lanes)
     overall: Counter[int] = Counter(dict.fromkeys(range(lanes), 0))
     for category in CATEGORIES:
         sizes = [len(shards[category, lane]) for lane in range(lanes)]
@@ -38,18 +62,28 @@ def test_equal_costs_differ_by_at_most_one_item_in_each_category_and_overall(mem
     assert max(overall.values()) - min(overall.values()) <= 1
 
 
+@settings(max_examples=50, deadline=None)
 @given(categories, st.integers(1, 5), st.randoms())
 def test_every_item_is_in_exactly_one_shard_whatever_the_order(members, lanes, random) -> None:
     items = [item(number, category, cost=1 + number % 3) for number, category in enumerate(members)]
-    shards = split_lanes(items, CATEGORIES, lanes)
+    shards = split(items, lanes)
     placed = [entry for shard in shards.values() for entry in shard]
     assert sorted(entry.item_id for entry in placed) == sorted(entry.item_id for entry in items)
     assert all(entry.category == category for (category, _), shard in shards.items() for entry in shard)
     random.shuffle(items)
-    assert split_lanes(items, CATEGORIES, lanes) == shards
+    assert split(items, lanes) == shards
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(CATEGORIES), st.floats(0.5, 1.0)), max_size=60), st.integers(1, 9))
+def test_each_round_goes_to_the_emptiest_lanes_and_shards_are_sorted(members, lanes) -> None:
+    items = [item(number * 7919 % 1000, category, cost) for number, (category, cost) in enumerate(members)]
+    shards = split(items, lanes)
+    assert shards == dealt_by_hand(items, lanes)
+    assert list(shards) == [(category, lane) for category in CATEGORIES for lane in range(lanes)]
 
 
 def test_dear_items_are_spread() -> None:
     items = [item(n, "物理", cost=10.0 if n < 3 else 1.0) for n in range(9)]
-    shards = split_lanes(items, CATEGORIES, 3)
+    shards = split(items, 3)
     assert [sum(entry.cost for entry in shards["物理", lane]) for lane in range(3)] == [12.0, 12.0, 12.0]

@@ -22,6 +22,9 @@ CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
 class Project:
     """A checkout's code with a config and a dataset of its own."""
 
+    limits = ("--cores", "4")
+    """The options of snakemake that say how much of which machine it may use."""
+
     devices = ""
     """CUDA_VISIBLE_DEVICES of its lanes: names to lease; empty for one slot a core."""
 
@@ -67,7 +70,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         (self.folder / "config/config.yaml").write_text(yaml.safe_dump(self.config, allow_unicode=True))
-        return [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
+        return [sys.executable, "-m", "snakemake", *self.limits, *arguments]
 
     def environment(self) -> dict[str, str]:
         leases = {"CUDA_VISIBLE_DEVICES": self.devices, "GPULEASE_DIR": str(self.folder / "leases")}
@@ -100,6 +103,21 @@ class Project:
 
     def report(self) -> dict[str, Any]:
         return json.loads((self.results / "report/report.json").read_text(encoding="utf-8"))
+
+
+def lanes_of(project: Project) -> list[int]:
+    """Process ids of this project's lanes, found by their working folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+                here = (entry / "cwd").resolve() == project.folder.resolve()
+            except OSError:
+                continue
+            if here and b"_lane.py" in command and b"gpulease" not in command:
+                found.append(int(entry.name))
+    return found
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:

@@ -1,7 +1,10 @@
 """What all rules share: the checked config, its names as lists, and the lock of this run."""
 
+import atexit
+import errno
 import fcntl
 import json
+import logging
 import os
 import sys
 import time
@@ -9,14 +12,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
-from editlane.config import BUILT_MODELS, check_config
+from editlane import last_words
+from editlane.config import BUILT_MODELS, check_config, check_keys_once
 from editlane.errors import UserError
 from editlane.registry import EDITORS as EDITOR_ADAPTERS
 from editlane.registry import JUDGES as JUDGE_ADAPTERS
 from editlane.registry import adapter_class
+from editlane.watching.plan import Plan
+from editlane.watching.terminal import Terminal
 
 try:
+    for file in workflow.configfiles:
+        check_keys_once(Path(file))
     config = check_config(config, Path(workflow.basedir) / "schemas/config.schema.yaml")
+    if os.path.exists(".snakemake") and not os.access(".snakemake", os.W_OK):
+        # Snakemake itself would stumble there, before `onstart`.
+        raise UserError(
+            f"cannot write to {os.path.abspath('.snakemake')}, where Snakemake keeps its notes. "
+            "Check the folder's rights, and that its disk is mounted for writing."
+        )
 except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -25,7 +39,9 @@ EDITORS = list(config["editors"])
 JUDGES = list(config["judges"])
 CATEGORIES = config["dataset"]["categories"]
 LANES = range(config["lanes"])
-LANE_THREADS = max(1, min(8, (workflow.cores or 8) // len(LANES)))
+# The cores given to this run, shared by its lanes; where the cluster gives each lane its own, 8.
+LANE_CORES = (workflow.resource_settings.cores or 8 * len(LANES)) // len(LANES)
+LANE_THREADS = max(1, min(8, LANE_CORES))
 
 
 RESULTS = f"results/{config['run']}"
@@ -81,8 +97,51 @@ def scores_of_all_lanes():
     )
 
 
+def may_start():
+    """Check what the jobs will need before there is any; prints what is wrong or doubtful."""
+    from editlane.preflight.checks import check_start
+
+    gpus = workflow.global_resources.get("gpu")
+    methods = workflow.deployment_settings.deployment_method
+    to_do = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    return check_start(
+        config,
+        workflow.configfiles[0],
+        gpu_limit=gpus.value if gpus else None,
+        with_conda="CONDA" in {method.name for method in methods},
+        lanes_here=workflow.local_exec and bool(to_do & {"edit_lane", "score_lane"}),
+    )
+
+
+def take_lock(file):
+    """Raises BlockingIOError where another workflow has it. Some shared file systems know no locks: a warning."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        advice = "make sure that no other workflow runs on it"
+        print(f"warning: {RESULTS} has no file locks; {advice}", file=sys.stderr)
+
+
+def tell_errors():
+    """What went wrong, once, as the last words; also where Snakemake itself stumbles, as it does on a full disk."""
+    atexit.unregister(tell_errors)
+    TERMINAL.end("failed")
+    run = Path(RESULTS), STARTED
+    for line in last_words.warnings(*run) + last_words.errors(*run):
+        print(line, file=sys.stderr)
+
+
+# A log file that cannot be written is not worth a traceback for every line.
+logging.raiseExceptions = False
 HELD_LOCKS = []
 STARTED = time.time()
+TERMINAL = Terminal(
+    Path(RESULTS),
+    Plan(editors=EDITORS, judges=JUDGES, categories=CATEGORIES, lanes=len(LANES)),
+    workflow.output_settings,
+)
 
 
 onstart:
@@ -93,7 +152,11 @@ onstart:
         Path(RESULTS).mkdir(parents=True, exist_ok=True)
         run_lock = open(f"{RESULTS}/.lock", "w")
         HELD_LOCKS.append(run_lock)  # a closed file is an open lock
-        fcntl.flock(run_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_lock(run_lock)
+        if not may_start():
+            os._exit(2)
+        TERMINAL.start()
+        atexit.register(tell_errors)
         return
     except BlockingIOError:
         reason = f"another workflow is running on {RESULTS}. Wait for it, stop it, or choose another `run:`."
@@ -104,16 +167,4 @@ onstart:
 
 
 onerror:
-    # What went wrong, once, as the last words.
-    logs = [
-        path
-        for path in Path(RESULTS, "logs").rglob("*.log")
-        if path.stat().st_mtime >= STARTED
-    ]
-    lines = (
-        line
-        for path in logs
-        for line in path.read_text(errors="replace").splitlines()
-    )
-    for line in sorted({line for line in lines if line.startswith("error: ")}):
-        print(line, file=sys.stderr)
+    tell_errors()

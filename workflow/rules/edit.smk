@@ -33,11 +33,12 @@ rule edit_lane:
         adapter=lambda wildcards: adapter_flags("editors", wildcards.editor),
         version=lambda wildcards: adapter_version("editors", wildcards.editor),
         seed=config["seed"],
+        timeout=config["lane_timeout"],
         run_dir=subpath(input[0], ancestor=3),
     shell:
         r"""
         python scripts/gpulease.py -n {resources.gpu} -- python scripts/edit_lane.py \
             --run-dir {params.run_dir:q} --editor {wildcards.editor:q} --lane {wildcards.lane} --seed {params.seed} \
-            {params.adapter:q} \
+            --timeout {params.timeout} {params.adapter:q} \
             --shards {input.shards:q} --edits {output.edits:q} >{log:q} 2>&1
         """

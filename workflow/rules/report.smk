@@ -1,8 +1,29 @@
 """From scores to a report.
 
-REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet
-OUTPUTS: results/<run>/report/report.html, report.md, report.json
+REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet, and the heartbeats
+of the lanes in results/<run>/heartbeats/, which are outputs of no rule: a lane that is killed keeps its own
+OUTPUTS: results/<run>/costs.parquet, results/<run>/report/report.html, report.md, report.json
 """
+
+
+rule merge_costs:
+    """Add up what the processes of all lanes have cost; again whenever a lane brought new scores."""
+    input:
+        scores="<results>/scores.parquet",
+    output:
+        costs="<results>/costs.parquet",
+    log:
+        "<results>/logs/merge_costs.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        run_dir=subpath(input.scores, parent=True),
+        lanes=len(LANES),
+    shell:
+        r"""
+        python scripts/merge_costs.py --run-dir {params.run_dir:q} --scores {input.scores:q} --lanes {params.lanes} \
+            --out {output.costs:q} >{log:q} 2>&1
+        """
 
 
 rule make_report:
@@ -11,6 +32,7 @@ rule make_report:
         item_table="<results>/items.parquet",
         scores="<results>/scores.parquet",
         controls="<results>/controls.parquet",
+        costs="<results>/costs.parquet",
         preservation="<results>/preservation.parquet" if config["preservation"] else [],
     output:
         html="<results>/report/report.html",
@@ -41,7 +63,7 @@ rule make_report:
     shell:
         r"""
         python scripts/make_report.py --items {input.item_table:q} --scores {input.scores:q} --run-dir {params.run_dir:q} \
-            --controls {input.controls:q} {params.preservation:q} --language {params.language} \
+            --controls {input.controls:q} --costs {input.costs:q} {params.preservation:q} --language {params.language} \
             --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
             --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q} \
             >{log:q} 2>&1
@@ -60,6 +82,7 @@ rule partial_report:
         editors=EDITORS,
         judges=JUDGES,
         categories=CATEGORIES,
+        lanes=len(LANES),
         baseline=(
             ["--baseline", config["report"]["baseline"]]
             if config["report"]["baseline"]
@@ -74,9 +97,12 @@ rule partial_report:
             --config {params.config:q} --plan {params.run_dir:q}/plan.parquet \
             --out {params.run_dir:q}/partial_report/scores.parquet \
             --controls {params.run_dir:q}/partial_report/controls.parquet
+        python scripts/merge_costs.py --run-dir {params.run_dir:q} --lanes {params.lanes} \
+            --scores {params.run_dir:q}/partial_report/scores.parquet --out {params.run_dir:q}/partial_report/costs.parquet
         python scripts/make_report.py --items {params.run_dir:q}/items.parquet \
             --scores {params.run_dir:q}/partial_report/scores.parquet --run-dir {params.run_dir:q} \
             --controls {params.run_dir:q}/partial_report/controls.parquet --language {params.language} \
+            --costs {params.run_dir:q}/partial_report/costs.parquet \
             --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
             --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} \
             --out-dir {params.run_dir:q}/partial_report

@@ -37,12 +37,13 @@ rule score_lane:
     params:
         adapter=lambda wildcards: adapter_flags("judges", wildcards.judge),
         version=lambda wildcards: adapter_version("judges", wildcards.judge),
+        timeout=config["lane_timeout"],
         run_dir=subpath(input[0], ancestor=4),
     shell:
         r"""
         python scripts/gpulease.py -n {resources.gpu} -- python scripts/score_lane.py \
             --run-dir {params.run_dir:q} --editor {wildcards.editor:q} --judge {wildcards.judge:q} --lane {wildcards.lane} \
-            {params.adapter:q} \
+            --timeout {params.timeout} {params.adapter:q} \
             --protocol {input.protocol:q} --edits {input.edits:q} --scores {output.scores:q} \
             --plan {input.plan:q} --controls {output.controls:q} >{log:q} 2>&1
         """

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image, ImageColor, ImageDraw
 
 from editlane.errors import EditFailed, EditRefused
-from editlane.fakes import SIDE, KillSwitch, chance, check_kill_switch, check_seconds, duration, signature
+from editlane.fakes import SIDE, chance, check_seconds, duration, signature
 from editlane.params import check_integer, check_number, read_params
 from editlane.types import Edit, EditRequest
 
@@ -27,15 +27,12 @@ class FakeEditorParams:
     """Share of items that end as edit_refused."""
     noop_rate: float = 0.0
     """Share of items that come back unchanged."""
-    kill_switch: Any = None
-    """A file with a number n: the n-th edit from then on kills this process (see fakes.KillSwitch)."""
 
     def __post_init__(self) -> None:
         check_seconds(self.seconds)
         check_integer("steps", self.steps, 1)
         for name in ("failure_rate", "refusal_rate", "noop_rate"):
             check_number(name, getattr(self, name), 0, 1)
-        check_kill_switch(self.kill_switch)
 
 
 class FakeEditor:
@@ -43,11 +40,10 @@ class FakeEditor:
 
     VERSION = "2"
     NEEDS_MODEL = False
-    SPEED_PARAMS = frozenset({"seconds", "steps", "kill_switch"})
+    SPEED_PARAMS = frozenset({"seconds", "steps"})
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
         self.params = read_params(FakeEditorParams, "the fake editor", params)
-        self.kill_switch = KillSwitch(self.params.kill_switch)
 
     @classmethod
     def check_params(cls, params: Mapping[str, Any]) -> None:
@@ -59,7 +55,6 @@ class FakeEditor:
         params = self.params
         identity = (request.item.source_sha256, request.item.instruction)
         wait = duration(params.seconds, chance("seconds", *identity)) / params.steps
-        self.kill_switch.count()
         for step in range(1, params.steps + 1):
             if wait:
                 time.sleep(wait)

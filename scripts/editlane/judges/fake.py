@@ -10,15 +10,7 @@ from typing import Any
 from PIL.Image import Image
 
 from editlane.errors import JudgeFailed
-from editlane.fakes import (
-    KillSwitch,
-    chance,
-    check_kill_switch,
-    check_seconds,
-    duration,
-    is_signed,
-    is_signed_for,
-)
+from editlane.fakes import chance, check_seconds, duration, is_signed, is_signed_for
 from editlane.params import check_choice, check_integer, check_names_list, check_number, read_params
 from editlane.types import Question, Readout
 
@@ -50,8 +42,6 @@ class FakeJudgeParams:
     noise: float = 0.0
     """What a temperature is to a real judge: the standard deviation, in units of the scale, of each generated number.
     Read-outs have none."""
-    kill_switch: Any = None
-    """A file with a number n: the n-th question from then on kills this process (see fakes.KillSwitch)."""
 
     def __post_init__(self) -> None:
         check_integer("batch_size", self.batch_size, 1)
@@ -62,7 +52,6 @@ class FakeJudgeParams:
         check_number("unreadable_rate", self.unreadable_rate, 0, 1)
         check_number("failure_rate", self.failure_rate, 0, 1)
         check_number("noise", self.noise, 0)
-        check_kill_switch(self.kill_switch)
 
 
 class FakeJudge:
@@ -70,11 +59,10 @@ class FakeJudge:
 
     VERSION = "2"
     NEEDS_MODEL = False
-    SPEED_PARAMS = frozenset({"batch_size", "seconds", "kill_switch"})
+    SPEED_PARAMS = frozenset({"batch_size", "seconds"})
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
         self.params = read_params(FakeJudgeParams, "the fake judge", params)
-        self.kill_switch = KillSwitch(self.params.kill_switch)
 
     @classmethod
     def check_params(cls, params: Mapping[str, Any]) -> None:
@@ -133,7 +121,6 @@ class FakeJudge:
         """Whether the item has no legal answer; takes its time, and raises JudgeFailed for the items that fail."""
         params = self.params
         item = question.parts[:-1]  # without the criterion: an item fails or stays silent for all its criteria
-        self.kill_switch.count()
         seconds = duration(params.seconds, chance("seconds", *item))
         if seconds:
             time.sleep(seconds)
