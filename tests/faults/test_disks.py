@@ -1,0 +1,153 @@
+"""A disk that is full or cannot be written: real file systems, mounted for the test. They need root."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+from project import wait_for
+from trial import PATIENCE, last_words
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+def mount(*arguments) -> None:
+    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def disk(trial):
+    """Where the run's disk is mounted: its results and Snakemake's own notes lie there."""
+    folder = trial.project.folder / "disk"
+    folder.mkdir()
+    yield folder
+    trial.clean_up()
+    while os.path.ismount(folder):
+        subprocess.run(["umount", folder], check=True)
+
+
+def move_onto(disk, project, *, notes=True) -> None:
+    for name in ("results", ".snakemake") if notes else ("results",):
+        shutil.copytree(project.folder / name, disk / name)
+        shutil.rmtree(project.folder / name)
+        (project.folder / name).symlink_to(disk / name)
+
+
+def fill(disk):
+    """Take all the space there is; the file to delete."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return filler
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("while editing", {"at": "editlane.editors.fake:FakeEditor.edit", "nth": 2, "times": 3}),
+        pytest.param(
+            "while judging", {"at": "editlane.judges.fake:FakeJudge.read_out", "nth": 2, "times": 3},
+            marks=pytest.mark.faults,
+        ),
+        pytest.param("while merging", {"at": "editlane.merging:merge"}, marks=pytest.mark.faults),
+    ],
+)  # fmt: skip
+def test_a_full_disk_stops_the_run_and_with_space_the_same_command_goes_on(trial, disk, name, where) -> None:
+    mount("-t", "tmpfs", "-o", "size=16m", "editlane-faults", disk)
+    move_onto(disk, trial.project)
+    where = dict(where)
+    trial.plan("full", where.pop("at"), "wait", **where)
+    trial.start()
+    trial.fires()
+    filler = fill(disk)
+    trial.strikes_now()
+    trial.let_go("full")
+    trial.notices(lambda: trial.run.poll() is not None)
+    out = trial.ends()
+    assert "error: cannot read or write results/试验: No space left on device" in last_words(out)
+    filler.unlink()
+    trial.again()
+    trial.verdict(f"disk full {name}")
+
+
+@pytest.fixture
+def ext4(trial, disk):
+    """A real file system in a file, which can turn read-only as after an error of the disk."""
+    image = trial.project.folder / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("no mkfs.ext4")
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    mount("-o", "loop,commit=300", image, disk)  # nothing reaches the disk by itself
+    move_onto(disk, trial.project)
+    subprocess.run(["sync", "-f", disk], check=True)
+    return image
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("where", "notes", "message"),
+    [
+        ("results", False, "cannot write to results/试验: Read-only file system"),
+        ("all", True, "where Snakemake keeps its"),
+    ],
+)
+def test_a_read_only_disk_stops_the_run_before_anything_starts(trial, disk, where, notes, message) -> None:
+    mount("-t", "tmpfs", "-o", "size=16m", "editlane-faults", disk)
+    move_onto(disk, trial.project, notes=notes)
+    mount("-o", "remount,ro", disk)
+    trial.strikes_now()
+    trial.start()
+    trial.notices(lambda: trial.run.poll() is not None)
+    out = trial.ends(2)
+    assert message in last_words(out)
+    assert "Traceback" not in out
+    mount("-o", "remount,rw", disk)
+    trial.again()
+    trial.verdict(f"read-only at the start: {where}")
+
+
+@pytest.mark.faults
+def test_a_disk_that_turns_read_only_under_a_run_stops_it_and_the_same_command_goes_on(trial, disk, ext4) -> None:
+    """What Linux does with a file system after an error of its disk: open files cannot be written any more, either."""
+    trial.plan("abort", "editlane.editors.fake:FakeEditor.edit", "wait", nth=2, times=3)
+    trial.start()
+    trial.fires()
+    mount("-o", "remount,abort", disk)
+    trial.strikes_now()
+    trial.let_go("abort")
+    trial.notices(lambda: trial.run.poll() is not None)
+    out = trial.ends()
+    assert "error: cannot read or write results/试验: Read-only file system" in last_words(out)
+    subprocess.run(["umount", disk], check=True)
+    mount("-o", "loop", ext4, disk)
+    trial.again()
+    trial.verdict("the disk turns read-only under the run")
+
+
+@pytest.mark.faults
+def test_a_power_cut_keeps_what_was_finished(trial, disk, ext4) -> None:
+    """The disk as it is at that moment, without what only the memory knew: a copy of it, made while it is in use."""
+    trial.plan("cut", "editlane.journal:Journal.finish", "wait", program="edit_lane.py", nth=3, times=3, after=True)
+    trial.start()
+    fired = trial.project.folder / "faults/fired"
+    wait_for(lambda: len(list(fired.glob("cut.[0-9]"))) == 3, PATIENCE)
+    promised = trial.progress()[0]
+    left = ext4.with_name("left.img")
+    shutil.copyfile(ext4, left)
+    trial.strikes_now()
+    os.killpg(trial.run.pid, signal.SIGKILL)
+    trial.notices(lambda: trial.run.poll() is not None)
+    trial.devices_come_back()
+    subprocess.run(["umount", disk], check=True)
+    mount("-o", "loop", left, disk)
+    assert trial.progress()[0] == promised == 9
+    trial.again()
+    trial.verdict("the power is cut while editing")

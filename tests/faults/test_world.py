@@ -1,0 +1,114 @@
+"""What changes around a run: another run, its dataset, its photos, the clock."""
+
+import os
+import time
+
+import pytest
+from audit import NONE, damage
+from PIL import Image
+
+EDITOR = "editlane.editors.fake:FakeEditor.edit"
+
+
+@pytest.mark.faults
+def test_of_two_workflows_started_at_once_one_is_refused_and_the_other_ends_well(trial) -> None:
+    trial.strikes_now()
+    pair = [trial.start(), trial.start()]
+    trial.notices(lambda: any(run.poll() is not None for run in pair))
+    trial.goes_on()
+    codes = sorted(run.wait(120) for run in pair)
+    assert codes == [0, 2], trial.said()[-3000:]
+    assert "another workflow is running on results/试验" in trial.said()
+    trial.verdict("two workflows on one results folder, at once")
+
+
+@pytest.mark.faults
+def test_a_dataset_that_changes_under_a_run_counts_from_the_next_run_on(trial, tmp_path) -> None:
+    """The run ends with the items it began with; the same command then does what is new, and only that."""
+    project = trial.project
+    trial.plan("change", EDITOR, "wait", lane=1, nth=2)
+    trial.start()
+    trial.fires()
+    project.write_items([*range(2, 18), 30, 31])
+    trial.strikes_now()
+    trial.let_go("change")
+    trial.goes_on("edit/*/lane1.jsonl")
+    trial.ends(0)
+    assert damage(project.results, project.scores(), trial.expected) == NONE
+    computed = project.computed("edit")
+    trial.again()
+    assert project.computed("edit") == computed + 2
+    fresh = project.copy(tmp_path / "fresh")
+    fresh.faults = []
+    for name in ("results", ".snakemake"):
+        (fresh.folder / name).rename(fresh.folder / f"{name}-before")
+    fresh.run("merge_scores")
+    trial.expected = fresh.scores()
+    assert {row["item_id"] for row in trial.expected} == {f"项目-{n:02}" for n in (*range(2, 18), 30, 31)}
+    trial.verdict("the dataset changes under the run")
+
+
+@pytest.mark.faults
+def test_a_photo_that_changes_under_a_run_changes_nothing(trial) -> None:
+    """A run works on its own copies."""
+    trial.plan("change", EDITOR, "wait", lane=1, nth=2)
+    trial.start()
+    trial.fires()
+    for path in (trial.project.folder / "data/照片").iterdir():
+        Image.new("RGB", (33, 33), "black").save(path)
+    trial.strikes_now()
+    trial.let_go("change")
+    trial.goes_on("edit/*/lane1.jsonl")
+    trial.ends(0)
+    trial.start()
+    trial.ends(0)
+    trial.verdict("the dataset's photos change under the run")
+
+
+@pytest.mark.faults
+def test_a_copied_source_that_changes_under_a_run_gives_rows_without_scores_until_it_is_back(trial) -> None:
+    project = trial.project
+    trial.plan("change", "editlane.step:run_step", "wait", program="edit_lane.py", times=3)
+    trial.start()
+    trial.fires()
+    source = sorted((project.results / "sources").rglob("*.png"))[0]
+    before = source.read_bytes()
+    Image.new("RGB", (50, 40), "black").save(source)
+    trial.strikes_now()
+    trial.let_go("change")
+    trial.notices(lambda: "has changed since it was recorded" in trial.logs())
+    trial.ends(0)
+    expected = {row["item_id"]: row for row in trial.expected}
+    path = str(source.relative_to(project.results))
+    struck = {row["item_id"] for row in trial.expected if row["source_path"] == path}
+    assert struck
+    for row in project.scores():
+        if row["item_id"] in struck:
+            assert (row["state"], row["error_kind"], row["score"]) == ("source_unreadable", "changed", None)
+        else:
+            assert row == expected[row["item_id"]]
+    source.write_bytes(before)
+    trial.again("merge_scores", "--forcerun", "edit_lane")
+    trial.verdict("a copied source changes under the run")
+
+
+@pytest.mark.faults
+def test_a_clock_that_is_set_back_under_a_run_makes_nothing_twice(trial) -> None:
+    """Simulated: the machine's clock stays, but all files that the run has written so far are a day ahead of it."""
+    trial.plan("clock", EDITOR, "wait", lane=1, nth=2)
+    trial.start()
+    trial.fires()
+    into_the_future(trial.project.folder)
+    trial.strikes_now()
+    trial.let_go("clock")
+    trial.notices(lambda: "older modification time" in trial.said())
+    trial.ends()
+    trial.again()
+    trial.verdict("the clock is set back by a day (file times)")
+
+
+def into_the_future(folder) -> None:
+    tomorrow = time.time() + 86400
+    for name in ("results", ".snakemake", "data", "config"):
+        for path in (folder / name).rglob("*"):
+            os.utime(path, (tomorrow, tomorrow), follow_symlinks=False)
