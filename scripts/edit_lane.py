@@ -58,7 +58,7 @@ def edit_missing(
 
     for item in items:
         if item.item_id not in rows and journal.finished.deaths[lane.key(item)] >= DEATHS:
-            finished(item, lane.failed(item, EditFailed(CRASHED, kind="crash")))
+            rows[item.item_id] = lane.failed(item, EditFailed(CRASHED, kind="crash"))
     missing = [item for item in items if item.item_id not in rows]
     missing.sort(key=lambda item: journal.finished.deaths[lane.key(item)])  # all others are done before it kills again
     if missing:
@@ -115,13 +115,16 @@ def main() -> None:
     shards = [tables.read_items(path) for path in args.shards]
     items = [item for shard in shards for item in shard]
     wanted = frozenset(map(lane.key, items))
-    with Journal(args.run_dir / "journal/edit" / args.editor, f"lane{args.lane}", wanted) as journal:
+    folder = args.run_dir / "journal/edit" / args.editor
+    with Journal(folder, f"lane{args.lane}", wanted, lifeline.check) as journal:
         rows = edit_missing(lane, items, journal, args, lifeline)
         source = {"editor": editor_provenance(lane, options)}
         for path, shard in zip(args.edits, shards, strict=True):
             table = [tables.item_row(item) | rows[item.item_id] for item in shard]
             tables.write_table(path, table, tables.EDITS, provenance=source)
+        # only now: until the lane is through, no process begins them again
+        journal.finish({lane.key(item): row for item in items if (row := rows[item.item_id])["error_kind"] == "crash"})
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(main, is_lane=True)

@@ -7,13 +7,14 @@ same for all users and containers, never on a network file system), sets CUDA_VI
 The command inherits the lock, so the kernel gives the device back when its last process ends, however it ends.
 Pool: CUDA_VISIBLE_DEVICES if set, else nvidia-smi; a machine without a GPU gets one slot a core. Under SLURM the
 allocation's devices are leased within the job only.
-A GPU on which this command died before it finished an item is left to others, one on which two commands of a workflow
-died is left out, until something works there or nothing else is left. `--show` lists the pool; deleting a lock file
-forgives.
+A GPU on which two commands of a run died before they finished an item is left out, until something works there (it is
+the last choice) or `--forgive NAME`; a command that died goes back to the same GPU only after a minute of waiting for
+another. `--show` lists the GPUs. Under SLURM this is left to SLURM.
 Prints what it took to stderr. Exit codes: the command's own; 2 no such devices; 75 the workflow that waited has died.
 """
 
 import argparse
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -22,11 +23,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from editlane.lifeline import supervisor
-from editlane.strikes import QUARANTINE, count_strikes, read_strikes, write_lease
+from editlane.strikes import Lease, deaths, left_out, read_lease, write_lease
 
+PATIENCE = 60.0
+"""Seconds that a command waits for another device than the one it died on."""
 NO_DEVICE = ("", "-1", "NoDevFiles")
 """Values of CUDA_VISIBLE_DEVICES that hide every GPU."""
 
@@ -123,67 +126,106 @@ def take(folder: str, wanted: int, job: str) -> dict[str, str]:
         fail(f"{wanted} devices were asked for, but this machine offers {len(pool)}: {', '.join(pool)}.")
     paths = {lock_path(folder, name): name for name in pool}
     held: dict[str, int] = {}
+    patient_until = time.monotonic() + PATIENCE
 
     def take_free() -> bool:
-        held.update(lock_free(list(paths), wanted, job))
+        held.update(lock_free(list(paths), wanted, job, patient=time.monotonic() < patient_until))
         return bool(held)
 
     wait_until(take_free, supervisor())
-    warn_of_struck(paths, held)
     for path, handle in held.items():
         os.set_inheritable(handle, True)
-        write_lease(path, holder=f"{os.getpid()} {' '.join(sys.argv[1:])[:200]}", strikes=read_strikes(path))
+        holder = f"{os.getpid()} {' '.join(sys.argv[1:])[:200]}"
+        save(path, Lease(holder=holder, strikes=read_lease(path).strikes))
         print(f"gpulease: holds {paths[path]}", file=sys.stderr, flush=True)
+    warn_of_struck(paths, held)
     return {path: pool[paths[path]] for path in held}
 
 
-def lock_free(paths: list[str], wanted: int, job: str) -> dict[str, int]:
-    """`wanted` of these lock files, locked; nothing where too few are free. Struck devices are the last choice."""
-    sound: dict[str, int] = {}
-    struck: dict[str, int] = {}
-    busy = False
+def lock_free(paths: list[str], wanted: int, job: str, *, patient: bool) -> dict[str, int]:
+    """`wanted` of these lock files, locked; nothing where too few are free.
+
+    What is left out is not taken. Where this job died is taken last and, while it is `patient`, not if another is busy.
+    """
+    free: dict[str, int] = {}
     for path in paths:
         handle = open_lock(path)
-        if not try_lock(handle):
+        if try_lock(handle):
+            free[path] = handle
+            settle(path)
+        else:
             os.close(handle)
-            busy = True
-            continue
-        strikes = read_strikes(path)
-        (struck if job in strikes or count_strikes(strikes) >= QUARANTINE else sound)[path] = handle
-        if len(sound) == wanted:
-            break
-    free = sound if busy else sound | struck  # a fault of every device is not the devices'
-    chosen = dict(list(free.items())[:wanted]) if len(free) >= wanted else {}
-    for path, handle in (sound | struck).items():
+    struck = strikes_of(paths)
+    out = left_out(struck)
+    usable = [path for path in free if path not in out]
+    usable.sort(key=lambda path: job in struck[path])
+    elsewhere = any(path not in free and path not in out and job not in struck[path] for path in paths)
+    if patient and elsewhere:
+        usable = [path for path in usable if job not in struck[path]]
+    chosen = {path: free[path] for path in usable[:wanted]} if len(usable) >= wanted else {}
+    for path, handle in free.items():
         if path not in chosen:
             os.close(handle)
     return chosen
 
 
-def warn_of_struck(paths: dict[str, str], held: dict[str, int]) -> None:
-    """Tell which devices are left out, and which one is used all the same."""
-    for path, name in paths.items():
-        deaths = count_strikes(read_strikes(path))
-        if deaths >= QUARANTINE:
-            done = "is used although" if path in held else "is left out:"
-            print(
-                f"warning: gpulease: {name} {done} {deaths} commands died on it before anything worked there. Look at "
-                f"it (nvidia-smi -q, dmesg), then delete {path} to use it again.",
-                file=sys.stderr,
-                flush=True,
-            )
+def settle(path: str) -> None:
+    """The trial of a process that died becomes a strike; for who has the lock."""
+    lease = read_lease(path)
+    if lease.trial:
+        save(path, Lease(strikes=deaths(lease)))
+
+
+def save(path: str, lease: Lease) -> None:
+    with contextlib.suppress(OSError):  # on a full disk strikes are lost, the lease is not
+        write_lease(path, lease)
+
+
+def strikes_of(paths: Iterable[str]) -> dict[str, list[str]]:
+    return {path: read_lease(path).strikes for path in paths}
+
+
+def warn_of_struck(paths: dict[str, str], held: Iterable[str]) -> None:
+    """Tell which devices are left out."""
+    for path in sorted(left_out(strikes_of(paths)) - set(held)):
+        print(
+            f"warning: gpulease: {paths[path]} is left out: commands died on it before anything worked there. Look at "
+            f"it (nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {paths[path]}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def show(folder: str) -> None:
-    """Print every device of the pool: free or in use, and the strikes against it."""
-    for name in device_pool():
-        path = lock_path(folder, name)
-        handle = open_lock(path)
-        state = "free" if try_lock(handle) else "in use"
+    """Print every device of the pool: free, in use or left out. Makes no file."""
+    paths = {lock_path(folder, name): name for name in device_pool()}
+    free = {path for path in paths if is_free(path)}
+    found = {path: read_lease(path) for path in paths}
+    out = left_out({path: deaths(lease) if path in free else lease.strikes for path, lease in found.items()})
+    for path, name in paths.items():
+        remedy = f", left out: commands died on it (python scripts/gpulease.py --forgive {name})"
+        print(name, ("free" if path in free else "in use") + (remedy if path in out else ""))
+
+
+def is_free(path: str) -> bool:
+    """Whether nobody holds this lock file, or there is none yet."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        return try_lock(handle)
+    finally:
         os.close(handle)
-        strikes = count_strikes(read_strikes(path))
-        left_out = f", left out: {strikes} commands died on it (delete {path} to forgive)"
-        print(name, state + (left_out if strikes >= QUARANTINE else ""))
+
+
+def forgive(folder: str, name: str) -> None:
+    """Forget the strikes against a device."""
+    path = lock_path(folder, name)
+    if name not in device_pool():
+        fail(f"there is no device {name!r} here; --show lists them.")
+    if os.path.exists(path):
+        write_lease(path, Lease(holder=read_lease(path).holder))
 
 
 def wait_until(done: Callable[[], bool], workflow: int | None) -> None:
@@ -204,16 +246,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=1, help="devices to hold (default 1)")
     parser.add_argument("--show", action="store_true", help="list the devices and end")
+    parser.add_argument("--forgive", metavar="NAME", help="use this device again and end; as --show names it")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND [ARG ...]")
     args = parser.parse_args()
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if args.n < 1 or bool(command) == args.show:
-        parser.error("give a command after --, and -n of 1 or more; or --show alone")
+    if args.n < 1 or [bool(command), args.show, args.forgive is not None].count(True) != 1:
+        parser.error("give a command after --, and -n of 1 or more; or --show alone; or --forgive NAME alone")
     folder = os.environ.get("GPULEASE_DIR") or default_dir()
-    make_folder(folder)
     if args.show:
         show(folder)
         return
+    if args.forgive is not None:
+        forgive(folder, args.forgive)
+        return
+    make_folder(folder)
     digest = hashlib.sha256("\0".join([os.getcwd(), *command]).encode()).hexdigest()
     job = f"{supervisor() or 'by hand'}:{digest[:16]}"
     held = take(folder, args.n, job)

@@ -71,7 +71,8 @@ def score_missing(
         journal.finish(new)
         scored.update(new)
 
-    finished([(row, lane.crashed(row)) for key, row in missing.items() if key not in scored and deaths[key] >= DEATHS])
+    fatal = [key for key in missing if key not in scored and deaths[key] >= DEATHS]
+    scored |= {key: lane.crashed(missing[key]) for key in fatal}
     if len(scored) < len(missing):
         failed = sum(columns["state"] != State.SCORED for columns in scored.values())
         with heart_of(lane, args, total=len(missing), kept=len(scored), failed=failed) as heartbeat:
@@ -125,7 +126,8 @@ def main() -> None:
     controls = lane_questions(plan, edits, args.editor, args.lane, lane.samples)
     asked = [list(filter(is_judgeable, rows)) for rows in (edits, controls)]
     wanted = frozenset(lane.key(row) for rows in asked for row in rows)
-    with Journal(args.run_dir / "journal/score" / args.editor / args.judge, f"lane{args.lane}", wanted) as journal:
+    folder = args.run_dir / "journal/score" / args.editor / args.judge
+    with Journal(folder, f"lane{args.lane}", wanted, lifeline.check) as journal:
         scored = score_missing(lane, asked, journal, args, lifeline)
         about = {"judge": judge_provenance(lane, options)}
         outputs = [*zip(args.scores, shards, strict=True), (args.controls, controls)]
@@ -134,7 +136,9 @@ def main() -> None:
             schema = tables.controls_schema if rows is controls else tables.scores_schema
             source = tables.read_provenance(args.edits[0]) | about
             tables.write_table(path, table, schema(lane.criteria), provenance=source)
+        # only now: until the lane is through, no process asks them again
+        journal.finish({key: columns for key, columns in scored.items() if columns["error_kind"] == "crash"})
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(main, is_lane=True)

@@ -29,13 +29,10 @@ class UnknownName(UserError):
         super().__init__(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}.")
 
 
-CRASHED = (
-    "one process after another died on this item; to try it again, find its key with `grep crash` in the journal and "
-    "delete all lines that name it"
-)
+CRASHED = "one process after another died while this item was at work"
 """The message of the kind `crash`."""
 
-PASSING_KINDS = frozenset({"oom", "timeout", "transport", "missing", "changed", "model"})
+PASSING_KINDS = frozenset({"crash", "oom", "timeout", "transport", "missing", "changed", "model"})
 """Kinds of failure that another attempt may mend: they are rows, but the journal does not keep them."""
 
 

@@ -11,8 +11,9 @@ import json
 import logging
 import os
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 DEATHS = 3
-"""An item on which this many processes died is not tried again: it fails with the kind `crash`."""
+"""An item on which this many processes died fails with the kind `crash`, so that its lane gets through; it is tried
+again when the lane is run again."""
 
 
 def content_key(**parts: Any) -> str:
@@ -110,15 +112,18 @@ class Journal:
 
     Records: `{"begin": [keys]}` before work starts, `{"key": ..., "row": {...}}` for a finished item, `{"end": [keys]}`
     for items that failed in a way that another attempt may mend. `wanted` limits what `finished` holds; the writer's
-    own records count as the latest, and where they are all that is wanted, nobody else's are read.
+    own records count as the latest, and where they are all that is wanted, nobody else's are read. `check` is asked
+    while it waits for the lock and may raise.
     """
 
-    def __init__(self, folder: Path, writer: str, wanted: Set[str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, writer: str, wanted: Set[str] | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
         make_folder(folder)
         path = folder / f"{writer}.jsonl"
         self._file = path.open("ab", buffering=0)
         self._threads = threading.Lock()
-        _lock(self._file, path)
+        _lock(self._file, path, check)
         _cut_torn_tail(path, self._file)
         sync_folder(folder)
         self.finished = _read([path], wanted)  # after the lock, so that an orphan's last record is seen
@@ -164,17 +169,25 @@ def _write_all(handle: int, data: bytes) -> None:
         rest = rest[os.write(handle, rest) :]
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def _lock(file: IO[bytes], path: Path, check: Callable[[], None]) -> None:
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             log.info("journal: waiting for the process that still writes %s", path)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while not _locked(file):
+                check()
+                time.sleep(0.2)
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
             raise
         log.warning("journal: this file system has no locks; make sure that only one run uses %s", path.parent)
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _cut_torn_tail(path: Path, file: IO[bytes]) -> None:

@@ -139,7 +139,7 @@ class Heartbeat:
         self._lock = threading.Lock()  # the model's thread and the writer's both report
         self._written = self._measured = self._logged = self._armed = self._pause = 0.0
         self._lease = HeldDevices.from_environment()
-        self._on_trial = True
+        self._worked = False
 
     def __enter__(self) -> Self:
         self._lease.on_trial()
@@ -163,8 +163,7 @@ class Heartbeat:
 
     def begin(self, item_id: str, category: str, *, suspect: bool = False) -> None:
         """The lane turns to this item. `suspect`: a process died on it before, so another death is not the device's."""
-        if suspect and self._on_trial:
-            self._on_trial = False
+        if suspect and not self._worked:
             self._lease.not_to_blame()
         self._logged = time.monotonic()
         self._beat(item_id=item_id, category=category, step=None, steps=None)
@@ -180,8 +179,8 @@ class Heartbeat:
     def finished(self, count: int, *, seconds: float, state: str, score: float | None = None, failed: int = 0) -> None:
         """`count` more items are in the journal, `failed` of them without an edit or a score; `seconds` went into
         them; `state` and `score` are the latest's."""
-        if self._on_trial and state in WORKED:
-            self._on_trial = False
+        if not self._worked and state in WORKED:
+            self._worked = True
             self._lease.works()
         with self._lock:
             self._status.done += count

@@ -1,40 +1,64 @@
 """Strikes against a device: what a process leaves in its lease when it dies before anything worked.
 
-The lock file of a lease holds the jobs that died there since something last worked. `gpulease` keeps a job away from a
-device that it died on, and every job away from a device that two jobs of one run died on; see there. Of one run: when
-all jobs of a run are killed together, it is nobody's fault. Standard library only.
+The lock file of a lease says which job is on trial there; the next holder finds the trial of a process that died and
+makes it a strike. A device with two strikes from one run is left out, unless every device has two: a fault of all is
+not theirs. A job that died on two devices is itself to blame, and its strikes do not count. Strikes of different runs
+are not added up: when all jobs of a run are killed together, it is nobody's fault. Standard library only.
 """
 
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 QUARANTINE = 2
-"""A device that so many different jobs of one run died on is left out."""
+"""A device with so many strikes from one run is left out."""
 
 
-def read_strikes(path: str) -> list[str]:
-    """The jobs that died on the device of this lock file; none where the file says nothing of the kind."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What a lock file says."""
+
+    holder: str = ""
+    trial: str = ""
+    """The job, RUN:JOB, that holds the device and has not done anything there yet; of no process alive: it died so."""
+    strikes: list[str] = field(default_factory=list)
+    """A job for each death since something last worked."""
+
+
+def read_lease(path: str) -> Lease:
+    """What the lock file says; an empty lease where it says nothing of the kind."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        return [str(job) for job in found["strikes"]]
-    except (OSError, ValueError, TypeError, KeyError):
-        return []
+        strikes = [str(job) for job in found["strikes"]]
+        return Lease(holder=str(found["holder"]), trial=str(found.get("trial", "")), strikes=strikes)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return Lease()
 
 
-def count_strikes(strikes: list[str]) -> int:
-    """How many jobs of one run died; a job's name is RUN:JOB."""
-    return max(Counter(job.partition(":")[0] for job in strikes).values(), default=0)
-
-
-def write_lease(path: str, *, holder: str, strikes: list[str]) -> None:
-    """What a lock file says; only the process that holds the lock may write it."""
-    text = json.dumps({"holder": holder, "strikes": strikes}, ensure_ascii=False)
-    with open(path, "r+", encoding="utf-8") as file:  # never a new file: the lock belongs to this one
+def write_lease(path: str, lease: Lease) -> None:
+    """Say it in the lock file. Raises OSError; a file that is gone is not made anew."""
+    text = json.dumps({"holder": lease.holder, "trial": lease.trial, "strikes": lease.strikes}, ensure_ascii=False)
+    with open(path, "r+", encoding="utf-8") as file:
         file.truncate(0)
         file.write(text + "\n")
+
+
+def deaths(lease: Lease) -> list[str]:
+    """The strikes of a device that nobody holds, with that of the process that died last."""
+    return [*lease.strikes, *([lease.trial] if lease.trial else [])]
+
+
+def left_out(struck: Mapping[str, Iterable[str]]) -> set[str]:
+    """Which devices are left out; `struck` has the strikes of every device of the pool."""
+    places = Counter(job for jobs in struck.values() for job in set(jobs))
+    counted = {
+        device: Counter(job.partition(":")[0] for job in jobs if places[job] == 1) for device, jobs in struck.items()
+    }
+    out = {device for device, runs in counted.items() if max(runs.values(), default=0) >= QUARANTINE}
+    return out if len(out) < len(struck) else set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +75,22 @@ class HeldDevices:
         return cls(tuple(filter(None, locks.split("\n"))), os.environ.get("GPULEASE_JOB", ""))
 
     def on_trial(self) -> None:
-        """From now on the death of this process counts as a strike."""
+        """From now on the death of this process is a strike."""
         for lock in self.locks:
-            strikes = [job for job in read_strikes(lock) if job != self.job]
-            self._write(lock, [*strikes, self.job])
+            self._write(lock, self.job, read_lease(lock).strikes)
 
     def works(self) -> None:
         """Something worked on these devices: no strikes."""
         for lock in self.locks:
-            self._write(lock, [])
+            self._write(lock, "", [])
 
     def not_to_blame(self) -> None:
-        """This process ends for a reason that is not the devices': its own strike is taken back."""
+        """From now on the death of this process is no strike."""
         for lock in self.locks:
-            self._write(lock, [job for job in read_strikes(lock) if job != self.job])
+            self._write(lock, "", read_lease(lock).strikes)
 
-    def _write(self, lock: str, strikes: list[str]) -> None:
+    def _write(self, lock: str, trial: str, strikes: list[str]) -> None:
         try:
-            write_lease(lock, holder=f"{os.getpid()} {self.job}", strikes=strikes)
+            write_lease(lock, Lease(holder=f"{os.getpid()} {self.job}", trial=trial, strikes=strikes))
         except OSError:  # a lease folder that was emptied under a run is no reason to stop it
             return

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import gpulease
+from editlane.strikes import Lease, write_lease
+
 SCRIPT = Path("scripts/gpulease.py").resolve()
 UUIDS = ["GPU-aaaa1111", "GPU-bbbb2222", "GPU-cccc3333"]
 
@@ -22,8 +25,9 @@ def machine(tmp_path: Path):
     smi.chmod(0o755)
     env = {"PATH": f"{smi.parent}:{os.environ['PATH']}", "GPULEASE_DIR": str(tmp_path / "leases")}
 
-    def start(*command: str, n: int = 1, **extra: str) -> subprocess.Popen[str]:
-        flags = [sys.executable, str(SCRIPT), *(["-n", str(n), "--", *command] if command else ["--show"])]
+    def start(*command: str, n: int = 1, forgive: str = "", **extra: str) -> subprocess.Popen[str]:
+        other = ["--forgive", forgive] if forgive else ["--show"]
+        flags = [sys.executable, str(SCRIPT), *(["-n", str(n), "--", *command] if command else other)]
         return subprocess.Popen(flags, env=env | extra, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     return start
@@ -221,10 +225,49 @@ def test_a_job_does_not_go_back_to_the_device_it_died_on_and_two_deaths_leave_it
     assert try_once(machine, "lane 1") == ("GPU-aaaa1111", -signal.SIGABRT)
     assert try_once(machine, "lane 2") == ("GPU-bbbb2222", 0)
     told = machine("true").communicate()[1]
-    assert "warning: gpulease: GPU-aaaa1111 is left out: 2 commands died on it" in told
+    assert "warning: gpulease: GPU-aaaa1111 is left out: commands died on it" in told
     shown = show(machine)
-    assert shown[0].startswith("GPU-aaaa1111 free, left out: 2 commands died on it (delete ")
+    assert shown[0].startswith("GPU-aaaa1111 free, left out: commands died on it (")
     assert shown[1:] == ["GPU-bbbb2222 free", "GPU-cccc3333 free"]
+    assert devices(machine(forgive="GPU-aaaa1111")) == ""
+    assert show(machine)[0] == "GPU-aaaa1111 free"
+
+
+def test_a_job_that_dies_everywhere_takes_no_device_from_the_others(machine) -> None:
+    """It has no chance on any; each of the others gets what is free at once."""
+    code = "import os, sys; sys.path.insert(0, 'scripts'); from editlane.strikes import HeldDevices; "
+    dies = (sys.executable, "-c", code + "HeldDevices.from_environment().on_trial(); os.abort()")
+    for job in ("lane 0", "lane 1"):
+        for _ in range(3):
+            died = machine(*dies, job)
+            died.communicate()
+            assert died.returncode == -signal.SIGABRT
+    assert [line.split()[1:] for line in show(machine)] == [["free"]] * 3
+    running = [machine(*SHOW, "1") for _ in range(3)]
+    assert sorted(devices(process) for process in running) == UUIDS
+
+
+def test_a_job_goes_back_to_the_device_it_died_on_when_it_has_waited_for_another(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{name}.lock") for name in UUIDS[:2]]
+    for path in paths:
+        os.close(gpulease.open_lock(path))
+    write_lease(paths[0], Lease(strikes=["run:mine"]))
+    busy = gpulease.open_lock(paths[1])
+    assert gpulease.try_lock(busy)
+    assert gpulease.lock_free(paths, 1, "run:mine", patient=True) == {}
+    for job, patient in (("run:other", True), ("run:mine", False)):
+        (taken,) = gpulease.lock_free(paths, 1, job, patient=patient).items()
+        assert taken[0] == paths[0]
+        os.close(taken[1])
+    os.close(busy)
+    (taken,) = gpulease.lock_free(paths, 1, "run:mine", patient=True).items()
+    assert taken[0] == paths[1]
+    os.close(taken[1])
+
+
+def test_showing_the_devices_makes_no_file(machine, tmp_path: Path) -> None:
+    assert len(show(machine)) == 3
+    assert not (tmp_path / "leases").exists()
 
 
 def show(machine) -> list[str]:

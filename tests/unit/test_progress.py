@@ -9,7 +9,7 @@ import pytest
 
 from editlane.errors import Stopped, UserError
 from editlane.progress import Heartbeat, read_heartbeats
-from editlane.strikes import read_strikes
+from editlane.strikes import Lease, deaths, read_lease, write_lease
 
 
 def make(run_dir: Path, **changes) -> Heartbeat:
@@ -100,31 +100,36 @@ time.sleep(0.8)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_strike_stays_only_where_the_process_dies_before_anything_worked(tmp_path: Path, monkeypatch) -> None:
+def test_a_strike_is_what_a_process_leaves_that_dies_before_anything_worked(tmp_path: Path, monkeypatch) -> None:
     lock = tmp_path / "GPU-1.lock"
     lock.touch()
+    write_lease(str(lock), Lease(strikes=["earlier"]))
     monkeypatch.setenv("GPULEASE_LOCKS", str(lock))
     monkeypatch.setenv("GPULEASE_JOB", "mine")
+
+    def left() -> list[str]:
+        return deaths(read_lease(str(lock)))
+
     with pytest.raises(RuntimeError), make(tmp_path):
-        assert read_strikes(str(lock)) == ["mine"]
         raise RuntimeError("illegal memory access")
-    assert read_strikes(str(lock)) == ["mine"]
-    monkeypatch.setenv("GPULEASE_JOB", "other")
+    assert left() == ["earlier", "mine"]
     with pytest.raises(UserError), make(tmp_path):
-        assert read_strikes(str(lock)) == ["mine", "other"]
+        assert left() == ["earlier", "mine"]
         raise UserError("no such model")
+    assert left() == ["earlier"]
     with pytest.raises(OSError, match="full"), make(tmp_path):
         raise OSError("the disk is full")
-    assert read_strikes(str(lock)) == ["mine"]
+    assert left() == ["earlier"]
     with pytest.raises(RuntimeError), make(tmp_path) as heart:
         heart.begin("i", "物理", suspect=True)
         raise RuntimeError("the item's, not the device's")
-    assert read_strikes(str(lock)) == ["mine"]
+    assert left() == ["earlier"]
     with make(tmp_path) as heart:
+        heart.begin("i", "物理", suspect=True)
         heart.finished(1, seconds=0.1, state="edit_failed")
-        assert read_strikes(str(lock)) == ["mine", "other"]
+        assert left() == ["earlier"]
         heart.finished(1, seconds=0.1, state="edited")
-        assert read_strikes(str(lock)) == []
+        assert left() == []
 
 
 def test_time_since_the_lease_counts_as_loading(tmp_path: Path, monkeypatch) -> None:
