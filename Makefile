@@ -39,6 +39,8 @@ bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_prepare_items.py
 	$(RUN) python tests/bench/bench_judge.py
 	$(RUN) python tests/bench/bench_statistics.py
+	$(RUN) python tests/bench/bench_scale.py
+	$(RUN) python tests/bench/bench_planning.py
 	$(RUN) python tests/bench/bench_heartbeat.py
 
 $(VENV)/installed: envs/local.txt envs/local.lock.txt

@@ -5,10 +5,12 @@
 
 Run it in the folder that snakemake runs in. Takes less than 10 seconds, writes nothing, loads nothing onto a GPU; an
 estimate takes longer where it has to count a large dataset that is not prepared yet.
+Of snakemake's overrides, `--config key=value`, it knows nothing: write them into a config file to have them checked.
 Each line is `pass`, `warn` (it may not do what was wanted) or `fail` (it cannot succeed like this), with the remedy.
 Exit codes: 0 nothing failed; 1 something failed; 2 the config or a flag is wrong.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -37,8 +39,15 @@ def read_config(path: Path) -> Config:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings; config/README.md describes them.")
     check_keys_once(path)
-    check_keys_once(path)
     return check_config(content, SCHEMA)
+
+
+def results_folder(text: str) -> Path:
+    """A folder of a run that tells what its lanes have cost."""
+    folder = input_folder(text)
+    if not (folder / "heartbeats").is_dir() and not (folder / "costs.parquet").is_file():
+        raise argparse.ArgumentTypeError(f"{text} has neither heartbeats/ nor costs.parquet; give results/<run>")
+    return folder
 
 
 def main() -> None:
@@ -47,7 +56,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=whole_number(1), help="as in --resources gpu=N; default: all that are visible")
     parser.add_argument("--sdm", choices=["conda"], help="as for snakemake: check conda, not this Python's packages")
     parser.add_argument("--estimate", action="store_true", help="say how long the run will take instead")
-    parser.add_argument("--from", dest="earlier", type=input_folder, help="results/<run> to take the figures from")
+    parser.add_argument("--from", dest="earlier", type=results_folder, help="results/<run> to take the figures from")
     args = parser.parse_args()
     if args.earlier and not args.estimate:
         parser.error("--from goes with --estimate")

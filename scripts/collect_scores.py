@@ -74,6 +74,31 @@ def whole_config(text: str) -> dict[str, Any]:
     return config
 
 
+def lanes_of(config: dict[str, Any], run_dir: Path) -> tuple[dict[str, EditLane], dict[str, JudgeLane]]:
+    """Every editor and every judge of the config."""
+    editors = {
+        name: edit_lane(run_dir, name, config["seed"], options_of(settings))
+        for name, settings in config["editors"].items()
+    }
+    judges = {
+        name: judge_lane(run_dir, name, load_protocol(Path(settings["protocol"])), options_of(settings))
+        for name, settings in config["judges"].items()
+    }
+    return editors, judges
+
+
+def made_of(
+    config: dict[str, Any], editors: dict[str, EditLane], judges: dict[str, JudgeLane]
+) -> dict[str, dict[str, Any]]:
+    """What the tables say about their editors and judges."""
+    made: dict[str, dict[str, Any]] = {"editors": {}, "judges": {}}
+    for name, edits_lane in editors.items():
+        made["editors"] |= editor_provenance(edits_lane, options_of(config["editors"][name]))
+    for name, lane in judges.items():
+        made["judges"] |= judge_provenance(lane, options_of(config["judges"][name]))
+    return made
+
+
 def main() -> None:
     parser = StepParser(__doc__)
     parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
@@ -88,21 +113,9 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    editors = {
-        name: edit_lane(args.run_dir, name, args.config["seed"], options_of(settings))
-        for name, settings in args.config["editors"].items()
-    }
-    judges = {
-        name: judge_lane(args.run_dir, name, load_protocol(Path(settings["protocol"])), options_of(settings))
-        for name, settings in args.config["judges"].items()
-    }
+    editors, judges = lanes_of(args.config, args.run_dir)
     criteria = list(dict.fromkeys(name for lane in judges.values() for name in lane.criteria))
-    source: dict[str, Any] = {"dataset": tables.read_provenance(args.items), "editors": {}, "judges": {}}
-    for name, settings in args.config["editors"].items():
-        source["editors"] |= editor_provenance(editors[name], options_of(settings))
-    for name, settings in args.config["judges"].items():
-        source["judges"] |= judge_provenance(judges[name], options_of(settings))
-
+    made_by = made_of(args.config, editors, judges) | {"dataset": tables.read_provenance(args.items)}
     plan = planned(tables.read_arrow(args.items, tables.ITEMS.names), args.config, args.plan)
     items = tables.read_items(args.items)
     controls: list[pa.Table] = []
@@ -116,8 +129,8 @@ def main() -> None:
                 controls.append(tables.from_rows(asked, tables.controls_schema(criteria)))
                 yield tables.from_rows(finished_scores(lane, editor, edits), tables.scores_schema(criteria))
 
-    count = tables.write_parts(args.out, scores(), tables.scores_schema(criteria), provenance=source)
-    tables.write_parts(args.controls, controls, tables.controls_schema(criteria), provenance=source)
+    count = tables.write_parts(args.out, scores(), tables.scores_schema(criteria), provenance=made_by)
+    tables.write_parts(args.controls, controls, tables.controls_schema(criteria), provenance=made_by)
     log.info("%d rows are done", count)
 
 

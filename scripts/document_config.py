@@ -267,7 +267,8 @@ the model was loaded), `busy_seconds` (on items), `idle_seconds` (the rest of `h
 `gpu_hours` and `peak_memory` in bytes (both null without a GPU), `device` and `host`. It is added up from the files in
 `results/<run>/heartbeats/`, of which each process that has something to do leaves one:
 
-- A process that was killed counts up to its last sign of life: a denoising step, an edit, a batch of questions.
+- A process that was killed counts up to its last sign of life, the last time that it wrote its file. If it hung before,
+  it may have held its device for longer.
 - A lane that found everything in its journal has no items and null seconds; a lane of an earlier split keeps its row.
 - What was made under other settings of the editor or the judge is left out; settings of speed do not count as others.
 """

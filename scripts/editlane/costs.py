@@ -1,7 +1,7 @@
 """What the lanes of a run have cost: the heartbeats of all their processes, added up.
 
-A process counts from the moment it got its device to its last sign of life, also if it was killed then. One that found
-all its work in the journal has left no heartbeat and counts nothing.
+A process counts from the moment it got its device to its last sign of life. One that hung and was killed may have held
+the device for longer. One that found all its work in the journal has left no heartbeat and counts nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

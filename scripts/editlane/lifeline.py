@@ -1,10 +1,11 @@
-"""When a lane must stop: on SIGTERM or SIGINT, or when the workflow that started it has died."""
+"""When a process must stop: on SIGTERM or SIGINT, or when the workflow that started it has died."""
 
 import logging
 import os
 import select
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from editlane.errors import Stopped
@@ -30,6 +31,27 @@ def supervisor() -> int | None:
     return None
 
 
+def when_workflow_dies(act: Callable[[], None]) -> None:
+    """Call `act` in a thread once the workflow that started this process is gone; never when it was run by hand."""
+    pid = supervisor()
+    if pid is not None:
+        threading.Thread(target=_wait_for_end, args=(pid, act), daemon=True, name="lifeline").start()
+
+
+def _wait_for_end(pid: int, act: Callable[[], None]) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        act()
+        return
+    except OSError as error:
+        log.info("cannot watch the workflow's process (%s); only signals stop this one early", error)
+        return
+    select.select([handle], [], [])
+    os.close(handle)
+    act()
+
+
 class Lifeline:
     """Remembers that the lane was told to stop; the lane asks between two items."""
 
@@ -37,9 +59,7 @@ class Lifeline:
         self._reason: str | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        pid = supervisor()
-        if pid is not None:
-            threading.Thread(target=self._watch, args=(pid,), daemon=True, name="lifeline").start()
+        when_workflow_dies(lambda: self._stop("the workflow that started this lane is gone"))
 
     def check(self) -> None:
         """Raises Stopped if the lane was told to stop."""
@@ -48,19 +68,6 @@ class Lifeline:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop(f"got {signal.Signals(number).name}; finished items are in the journal")
-
-    def _watch(self, pid: int) -> None:
-        try:
-            handle = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._stop("the workflow that started this lane is gone")
-            return
-        except OSError as error:
-            log.info("cannot watch the workflow's process (%s); only signals stop this lane early", error)
-            return
-        select.select([handle], [], [])
-        os.close(handle)
-        self._stop("the workflow that started this lane is gone")
 
     def _stop(self, reason: str) -> None:
         self._reason = reason

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from editlane.devices import device_name
 from editlane.errors import Stopped, UserError
 from editlane.flags import json_object, seconds
+from editlane.lifeline import when_workflow_dies
 from editlane.types import Editor, Judge
 
 _NO_SPACE = (
@@ -37,11 +38,16 @@ _NEEDS_NO_NAME = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 """Whatever the file was; the others without a file name are no mistake in a path."""
 
 
-def run_step(main: Callable[[], None]) -> None:
+def run_step(main: Callable[[], None], *, is_lane: bool = False) -> None:
     """Run a step's `main`. UserError, and an OSError that a user can mend: one paragraph, exit code 2. Stopped: exit
-    code 75. Others: a traceback."""
+    code 75. Others: a traceback.
+
+    A step whose workflow has died ends at once, so that no two write one table; a lane has a Lifeline for that.
+    """
     line = "%(asctime)s.%(msecs)03d %(message)s"
     logging.basicConfig(format=line, datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr)
+    if not is_lane:
+        when_workflow_dies(lambda: os._exit(75))
     try:
         main()
     except UserError as error:

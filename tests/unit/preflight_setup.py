@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from step_runs import run_step_program
 
 from editlane.config import check_config
 from editlane.preflight.devices import Devices, Gpu
@@ -28,6 +29,13 @@ def write_project(folder: Path, count: int = 6, **changes: Any) -> None:
             Image.new("RGB", (60, 40 + number), (number * 20, 90, 120)).save(folder / f"资料/图 {number}.png")
             record = {"item_id": f"i{number}", "category": CATEGORIES[number % 2], "instruction": f"make it {number}"}
             file.write(json.dumps(record | {"image": f"图 {number}.png"} | changes, ensure_ascii=False) + "\n")
+
+
+def prepare(folder: Path, run: Path) -> None:
+    """The run's table of items."""
+    flags = ["--dataset", "资料/items.jsonl", "--format", "items", "--language", "en", "--categories", *CATEGORIES]
+    flags += ["--run-dir", str(run), "--out", str(run / "items.parquet")]
+    assert run_step_program("prepare_items", flags, folder).code == 0
 
 
 def fake_config(**changes: Any) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
-from preflight_setup import ROOT, fake_config, write_project
+from preflight_setup import CATEGORIES, ROOT, fake_config, prepare, write_project
 from stand_ins import write_checkpoint
 from step_runs import Ended, run_step_program
 
 from editlane import tables
 from editlane.identity import edit_lane
 from editlane.journal import Journal
+from editlane.lanes import split_lanes
 from editlane.preflight.estimate import Job, wall_seconds
 from editlane.progress import LaneStatus
 
@@ -139,10 +140,8 @@ def test_a_costs_table_will_do_and_the_model_is_known_from_the_scores(check: Che
 
 def test_finished_items_are_not_left_to_do(check: Check, tmp_path: Path) -> None:
     config = fake_config(controls={"share": 0, "repeats": 0.5, "canary": True})
-    flags = ["--dataset", "资料/items.jsonl", "--format", "items", "--language", "en", "--categories", "物理", "因果"]
     run = tmp_path / "results/试验"
-    flags += ["--run-dir", str(run), "--out", str(run / "items.parquet")]
-    assert run_step_program("prepare_items", flags, tmp_path).code == 0
+    prepare(tmp_path, run)
     assert "29 questions left" in row_of(check(config, "--estimate"), "score")  # 6 edits, 3 again, 20 canaries
     lane = edit_lane(run, "a", 42, FAKE)
     failed = dict.fromkeys(field.name for field in tables.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
@@ -153,6 +152,38 @@ def test_finished_items_are_not_left_to_do(check: Check, tmp_path: Path) -> None
     ended = check(config, "--estimate")
     assert "4 items left" in row_of(ended, "edit")
     assert "27 questions left" in row_of(ended, "score")  # the failed edit is not judged; 4 x 0.5 again, 20 canaries
+
+
+def test_a_lane_that_has_everything_left_takes_as_long_alone(check: Check, tmp_path: Path) -> None:
+    run = tmp_path / "results/试验"
+    prepare(tmp_path, run)
+    lane = edit_lane(run, "a", 42, FAKE)
+    write_heartbeat(run, stage="edit", key=lane.editor_key, done=4)
+    table = tables.read_arrow(run / "items.parquet")
+    (first, _) = (
+        [
+            one
+            for _, number, shard in split_lanes(table, CATEGORIES, 2)
+            if number == k
+            for one in shard["item_id"].to_pylist()
+        ]
+        for k in range(2)
+    )
+    failed = dict.fromkeys(field.name for field in tables.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    with Journal(run / "journal/edit/a", "lane0") as journal:
+        items = tables.read_items(run / "items.parquet")
+        journal.finish({lane.key(item): failed for item in items if item.item_id in first})
+    ended = check(fake_config(), "--estimate", "--gpus", "2")
+    assert "no earlier figures on a GPU" in row_of(ended, "edit")
+    ended = check(fake_config(), "--estimate")
+    assert "3 items left x 2 s + 1 load x 10 s = 16 s of one device" in row_of(ended, "edit")
+    assert "16 s on the CPU" in row_of(ended, "time")
+
+
+def test_figures_come_from_a_results_folder_only(check: Check) -> None:
+    ended = check(fake_config(), "--estimate", "--from", "资料")
+    assert ended.code == 2
+    assert "资料 has neither heartbeats/ nor costs.parquet; give results/<run>" in ended.err
 
 
 def test_a_dataset_with_a_mistake_cannot_be_estimated(check: Check, tmp_path: Path) -> None:

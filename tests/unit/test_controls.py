@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from editlane.controls import (
     question_row,
 )
 from editlane.errors import UserError
-from editlane.tables import EDITS, ITEMS, PLAN, controls_schema, from_rows, item_row
+from editlane.tables import EDITS, ITEMS, PLAN, controls_schema, from_rows, item_row, read_plan, write_table
 from editlane.types import ACCEPTANCE, Control, Item
 
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
@@ -223,3 +224,18 @@ def test_the_table_has_one_order() -> None:
     kinds = list(map(str, Control))
     places = [("ba".index(row["editor"]), kinds.index(row["control"]), row["item_id"]) for row in ordered.to_pylist()]
     assert places == sorted(places)
+
+
+def test_a_lane_reads_of_the_plan_its_own_items_and_the_canaries_of_its_editor(tmp_path: Path) -> None:
+    every = items(10)
+    canary = replace(every[0], item_id="canary-1", given_path="p", given_sha256="s")
+    planned = plan(1, 0.5, of=every) + canary_rows([canary], "a", CATEGORIES)
+    write_table(tmp_path / "plan.parquet", planned, PLAN)
+    own = {item.item_id for item in every[::3]}
+    assert read_plan(tmp_path / "plan.parquet", "a", own) == [
+        row for row in planned if row["editor"] == "a" and (row["item_id"] in own or row["control"] == "canary")
+    ]
+    assert all(row["item_id"] in own for row in read_plan(tmp_path / "plan.parquet", "b", own))
+    write_table(tmp_path / "edits.parquet", [], EDITS)
+    with pytest.raises(UserError, match=r"edits\.parquet has no column control, other_item_id; it is not the table"):
+        read_plan(tmp_path / "edits.parquet", "a", own)

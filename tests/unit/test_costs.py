@@ -205,7 +205,9 @@ def test_the_report_shows_stages_and_lanes(run: Path) -> None:
     ]
     assert len(costs["lanes"]) == 12
     assert "GPU-8c5f1b7e)" in files[".html"] and '<section id="costs"' in files[".html"]
-    assert "GPU 小时" in report_files(run, beats, language="zh")[".md"]
+    chinese = report_files(run, beats, language="zh")[".md"]
+    assert "GPU 小时" in chinese
+    assert "up to its last sign of life" in files[".md"] and "计到其最后一次心跳" in chinese
 
 
 def test_a_run_on_the_cpu_shows_seconds_and_no_gpu(run: Path) -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from editlane import tables
@@ -99,3 +100,11 @@ def test_half_a_table_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(OSError, match="No space left"):
         tables.write_table(path, [], tables.scores_schema([]))
     assert path.read_bytes() == before
+
+
+def test_rows_that_are_written_a_part_at_a_time_are_those_of_one_piece(tmp_path: Path) -> None:
+    schema = tables.scores_schema([])
+    rows = [score_row(f"项-{number}", score=number / 7) for number in range(20_001)]
+    tables.write_table(tmp_path / "parts.parquet", iter(rows), schema)
+    tables.write_parts(tmp_path / "whole.parquet", [pa.Table.from_pylist(rows, schema=schema)], schema)
+    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()

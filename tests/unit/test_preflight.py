@@ -14,11 +14,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from preflight_setup import GB, fake_config, gpu, levels, make_setup, with_model, write_project
+from preflight_setup import GB, fake_config, gpu, levels, make_setup, prepare, with_model, write_project
 from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 
+from editlane import tables
 from editlane.checkpoints import RANDOM_WEIGHTS_FILE
 from editlane.errors import UserError
+from editlane.identity import edit_lane
+from editlane.journal import Journal
 from editlane.preflight import disk, folders, machine, memory, packages, scan
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
@@ -30,7 +33,7 @@ from editlane.preflight.machine import check_clock, check_limits, check_software
 from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
-from editlane.preflight.weights import loaded_bytes
+from editlane.preflight.weights import hub_cache, loaded_bytes
 from editlane.progress import LaneStatus
 
 
@@ -40,7 +43,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GPULEASE_DIR", str(tmp_path / "leases"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "HF_HUB_OFFLINE"):
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     write_project(tmp_path)
     return tmp_path
@@ -99,12 +102,13 @@ def test_a_leased_and_a_struck_gpu_are_warned_of(two_gpus: Path) -> None:
     (two_gpus / "leases").mkdir()
     with (two_gpus / "leases/GPU-aaaa1111.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        (two_gpus / "leases/GPU-bbbb2222.lock").write_text(json.dumps({"holder": "1", "strikes": ["run:x", "run:y"]}))
+        struck = {"holder": "1", "trial": "", "strikes": ["run:x", "run:y"]}
+        (two_gpus / "leases/GPU-bbbb2222.lock").write_text(json.dumps(struck))
         found = list(check_gpus(make_setup(devices=find_devices())))
     assert levels(found) == ["pass", "warn", "warn"]
     assert "GPU 0 is held" in found[1].text
-    assert "GPU 1 is left out, because 2 commands died on it" in found[2].text
-    assert f"delete {two_gpus}/leases/GPU-bbbb2222.lock to forgive" in found[2].remedy
+    assert "GPU 1 is left out, because commands died on it" in found[2].text
+    assert "`python scripts/gpulease.py --forgive GPU-bbbb2222`" in found[2].remedy
 
 
 def test_hidden_gpus_are_counted(two_gpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,18 +204,27 @@ def test_gpu_memory_against_the_weights(project: Path, sizes: list[int], level: 
     assert bool(found.remedy) == (level != "pass")
 
 
-def test_what_an_earlier_run_measured_counts_instead_of_the_allowance(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("peak", "size", "text"),
+    [
+        (70, 60, "and 70.0 GB at most in this folder's earlier run"),
+        (42, 43, "and about 5.2 GB for work"),  # of another model of this name, perhaps
+    ],
+)
+def test_a_higher_peak_of_an_earlier_run_counts_instead_of_the_allowance(
+    project: Path, peak: int, size: int, text: str
+) -> None:
     write_checkpoint(project / "model", 20)
     status = LaneStatus(
         stage="edit", editor="big", judge=None, lane=0, attempt=1, host="h", pid=1, device="x", total=1, kept=0,
-        started=0.0, time=0.0, peak_memory=70 * GB,
+        started=0.0, time=0.0, peak_memory=peak * GB,
     )  # fmt: skip
     path = project / "results/试验/heartbeats/edit/big/lane0.1.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(asdict(status)))
-    found = next(iter(check_memory(make_setup(with_model("model"), gpus=[gpu(size=60 * GB)]))))
+    found = next(iter(check_memory(make_setup(with_model("model"), gpus=[gpu(size=size * GB)]))))
     assert found.level == "warn"
-    assert "70.0 GB at most in this folder's earlier run" in found.text
+    assert text in found.text and "tight" in found.text
 
 
 @pytest.mark.parametrize(
@@ -278,8 +291,29 @@ def test_a_hub_model_is_looked_for_in_the_cache(project: Path, monkeypatch: pyte
     (snapshot / "unet/diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
     assert found().level == "warn"
     assert "incomplete" in found().text
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert found().level == "fail"
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+        assert found().level == "fail"
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "folder"),
+    [
+        ("HF_HUB_CACHE", "~/缓存", "缓存"),
+        ("HUGGINGFACE_HUB_CACHE", "$HOME/old", "old"),
+        ("HF_HOME", "~/hf", "hf/hub"),
+        ("XDG_CACHE_HOME", "~/.other", ".other/huggingface/hub"),
+    ],
+)
+def test_the_hubs_cache_is_where_huggingface_hub_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, folder: str
+) -> None:
+    for other in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(name, value)
+    assert hub_cache() == tmp_path / folder
 
 
 # packages
@@ -291,6 +325,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str | None], No
     changed: dict[str, str | None] = {}
     pins = {name: pin for env in Path("envs").glob("*.yaml") for name, pin in packages.pip_pins(env).items()}
     monkeypatch.setattr(packages, "_installed", lambda name: (pins | changed)[name])
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     return changed.__setitem__
 
 
@@ -318,6 +353,45 @@ def test_adapters_without_a_model_need_no_model_library(installed: Callable[[str
     for name in ("torch", "transformers", "diffusers", "huggingface-hub"):
         installed(name, None)
     assert "fail" not in levels(list(check_packages(make_setup())))
+
+
+def test_a_package_that_only_another_program_needs_stops_no_run(installed: Callable[[str, str | None], None]) -> None:
+    for name in ("rich", "krippendorff", "snakemake"):
+        installed(name, None)
+    assert list(check_missing_packages(make_setup())) == []
+    workflow, report, *_ = check_packages(make_setup())
+    assert (workflow.level, report.level) == ("warn", "warn")
+    assert workflow.text == "envs/workflow.yaml: no snakemake, no rich, which only watch_lanes.py needs"
+    assert report.text == "envs/report.yaml: no krippendorff, which only compare_ratings.py needs"
+
+
+def test_what_the_report_imports_stops_a_run_before_its_lanes_work(
+    installed: Callable[[str, str | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed("scikit-image", None)
+    assert list(check_missing_packages(make_setup(fake_config(preservation=False)))) == []
+    found = only(check_missing_packages(make_setup(fake_config(preservation=True))))
+    assert (found.level, found.text) == ("fail", "envs/report.yaml is not met: this Python lacks scikit-image")
+    monkeypatch.setattr(packages, "find_spec", lambda name: name == "skimage" or None)  # packed by someone else
+    assert list(check_missing_packages(make_setup(fake_config(preservation=True)))) == []
+
+
+def test_a_model_whose_work_is_done_needs_no_library(
+    project: Path, installed: Callable[[str, str | None], None]
+) -> None:
+    write_checkpoint(project / "model", 0.002)
+    config = with_model("model")
+    installed("diffusers", None)
+    assert levels(list(check_missing_packages(make_setup(config)))) == ["fail"]
+    run = project / "results/试验"
+    prepare(project, run)
+    assert levels(list(check_missing_packages(make_setup(config)))) == ["fail"]
+    options = config["editors"]["big"] | {"revision": None}
+    lane = edit_lane(run, "big", 42, options)
+    failed = dict.fromkeys(field.name for field in tables.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    with Journal(run / "journal/edit/big", "lane0") as journal:
+        journal.finish({lane.key(item): failed for item in tables.read_items(run / "items.parquet")})
+    assert list(check_missing_packages(make_setup(config))) == []
 
 
 def test_a_torch_for_the_cpu_on_a_machine_with_gpus_is_a_failure(
@@ -541,8 +615,9 @@ def test_an_old_snakemake_fails_and_none_is_warned_of(monkeypatch: pytest.Monkey
     assert only(check_software(make_setup())).level == "fail"
 
 
-def test_no_devices_are_known_without_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_devices_are_known_without_nvidia_smi(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert find_devices() == Devices()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1,MIG-2")
     assert [one.label for one in find_devices().gpus] == ["MIG-1", "MIG-2"]
+    assert not (project / "leases").exists()  # looking makes none

@@ -224,6 +224,99 @@ def test_a_lane_that_found_everything_in_the_journal_is_done_without_a_heartbeat
     assert run_line(state) == "edit 20/40, 1 waiting | score 20/~40, 1 waiting"
 
 
+def write_tables(run_dir: Path, lane: int, editor_key: str, judge_key: str) -> None:
+    """The tables of one lane of editor 甲 and judge 乙, as made with these settings."""
+    made = {"editor": {"甲": {"key": editor_key}}, "judge": {"乙": {"key": judge_key}}}
+    table = pa.table({"item_id": ["i"]}).replace_schema_metadata({"editlane": json.dumps(made)})
+    for category in CATEGORIES:
+        for folder in ("甲/edits", "甲/scores/乙"):
+            path = run_dir / folder / category / f"lane{lane}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # as Snakemake does before it starts a job
+            pq.write_table(table, path)
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path) -> Path:
+    """A run of two lanes that has ended well; one edit and one score failed."""
+    shards(tmp_path, 2)
+    for lane in range(2):
+        names = {"editor": "甲", "lane": lane, "phase": "done", "kept": 0, "editor_key": "e1", "failed": int(lane == 0)}
+        beat(tmp_path, **names, done=20)
+        beat(tmp_path, **names, stage="score", judge="乙", judge_key="j1", total=25, done=25, busy_seconds=50.0)
+        write_tables(tmp_path, lane, "e1", "j1")
+    return tmp_path
+
+
+def begun_again(run_dir: Path, *up_to_date: str) -> Callable[[], str]:
+    """The next workflow has begun; what a watcher says in one line."""
+    made = plan(run_dir, editors=["甲"], judges=["乙"])
+    made.begin(run_dir, up_to_date)
+    made.write(run_dir)
+    assert read_plan(run_dir) is not None
+    watcher = Watcher(run_dir)
+    return lambda: run_line(watcher.look())
+
+
+def test_nothing_is_done_because_it_was_done_with_other_settings(finished_run: Path) -> None:
+    """The judge's settings have changed: the edits stay, all scores are to come, one lane after the other."""
+    told = begun_again(finished_run, "edit/甲/0", "edit/甲/1")
+    edits = "edit 40/40 done, 10.0 s/item, 1 failed"
+    edits = edits.replace("10.0", "3.00")
+    assert told() == edits
+    new = {"stage": "score", "editor": "甲", "judge": "乙", "judge_key": "j2", "kept": 0, "total": 25, "attempt": 2}
+    beat(finished_run, **new, lane=0, done=24, busy_seconds=24.0, step=None)
+    assert told() == f"{edits} | score 乙 of 甲 24/~50, 1.00 s/item, about 26 s left, 1 lane at work, 1 waiting"
+    beat(finished_run, **new, lane=0, done=25, busy_seconds=25.0, phase="done")
+    write_tables(finished_run, 0, "e1", "j2")
+    assert told().endswith("score 25/~50, 1.00 s/item, 1 waiting")
+    beat(finished_run, **new, lane=1, done=25, busy_seconds=25.0, phase="done")
+    assert told().endswith("score 50/50 done, 1.00 s/item")
+
+
+def test_tables_that_are_to_be_made_again_are_done_when_they_are_new(finished_run: Path) -> None:
+    """Back to settings whose edits the journal still has: no process has work to do, and none leaves a heartbeat."""
+    told = begun_again(finished_run, "edit/甲/1")
+    assert told() == "edit 20/40, 3.00 s/item, 1 waiting"
+    write_tables(finished_run, 0, "e0", "j0")
+    assert told() == "edit 40/40 done, 3.00 s/item | score 50/~50 done" or "score 20/~40" in told()
+    told = begun_again(finished_run, "edit/甲/0", "edit/甲/1", "score/甲/乙/1")
+    assert told().startswith("edit 40/40 done, 3.00 s/item | ")  # what failed with the other settings is not said
+
+
+def test_failures_are_counted_only_where_a_process_has_told_them(finished_run: Path) -> None:
+    """Its last item killed the lane's process twice; the next gave it up, had nothing left to do and left no word."""
+    told = begun_again(finished_run, "edit/甲/1", "score/甲/乙/0", "score/甲/乙/1")
+    (finished_run / "甲/edits/物理/lane0.parquet").unlink()
+    died = {"editor": "甲", "editor_key": "e1", "total": 20, "phase": "failed", "failed": 1, "busy_seconds": 38.0}
+    beat(finished_run, **died, attempt=2, kept=0, done=19)
+    assert told().startswith("edit 39/40, 2.51 s/item, 1 failed [lane 0 of 甲: failed]")
+    write_tables(finished_run, 0, "e1", "j1")
+    assert told().startswith("edit 40/40 done, 2.51 s/item | ")
+    beat(finished_run, editor="甲", lane=1, attempt=2, kept=0, done=20, failed=3, phase="done", busy_seconds=60.0)
+    assert ", at least 3 failed | " in told()
+
+
+def test_only_processes_of_this_workflow_are_retries(finished_run: Path) -> None:
+    """Neither a run under new settings is one, nor going on after Ctrl-C."""
+    for attempt in (2, 3):
+        beat(finished_run, editor="甲", attempt=attempt, phase="stopped", kept=5, done=3)
+    begun_again(finished_run)
+    assert "retr" not in "".join(summary(Watcher(finished_run).look()))
+    beat(finished_run, editor="甲", attempt=4, kept=8, done=3)
+    state = Watcher(finished_run).look()
+    assert "retr" not in "".join(summary(state))
+    assert "retries" not in "".join(drawn(state, 200))
+    beat(finished_run, editor="甲", attempt=5, kept=11, done=3)
+    assert list(summary(Watcher(finished_run).look()))[1].endswith(", 1 retry")
+
+
+def test_a_damaged_plan_hangs_nobody(tmp_path: Path) -> None:
+    for damage in ({"lanes": 300_000_000}, {"before": {"edit/甲/0": [1]}}, {"before": []}, {"up_to_date": 3}):
+        plan(tmp_path, **damage)
+        assert read_plan(tmp_path) is None
+
+
 def test_empty_foreign_and_hostile_files_are_shown_as_nothing_or_as_text(tmp_path: Path) -> None:
     folder = tmp_path / "heartbeats/edit/甲"
     folder.mkdir(parents=True)
@@ -371,6 +464,19 @@ def test_the_workflows_terminal_gets_a_line_a_job_and_the_end_of_the_log_of_one_
     assert "\nerror: " not in text  # what stands at the start of a line is the workflow's last word
 
 
+def test_a_lane_that_stood_still_is_told_in_one_line_and_its_stacks_stay_in_the_log(tmp_path: Path) -> None:
+    logger, _ = snakemakes_logger()
+    lines = io.StringIO()
+    shorten_job_texts(logger, lines)
+    log = tmp_path / "lane0.log"
+    log.write_text("loading\nTimeout (0:10:00)!\nThread 0x1 (most recent call first):\n  File 'x', line 1 in f\n")
+    error = {"event": "job_error", "jobid": 3, "rule_name": "edit_lane", "rule_msg": None, "log": [str(log)]}
+    logger.error("Error in rule edit_lane", extra=error)
+    assert [line[9:] for line in lines.getvalue().splitlines()] == [
+        "failed: edit_lane", f"it made no progress for 600 s and was ended; where it stood: {log}",
+    ]  # fmt: skip
+
+
 ALL, RULES = (types.SimpleNamespace(name=name) for name in ("ALL", "RULES"))
 
 
@@ -398,8 +504,8 @@ def test_the_workflow_says_when_it_began_and_how_it_ended(tmp_path: Path, capsys
     terminal = Terminal(tmp_path, made, output(quiet=[RULES]))
     terminal.end("done")
     assert read_plan(tmp_path) is None  # it was never started
-    beat(tmp_path, editor="甲", kept=0, done=1, busy_seconds=10.0)
     terminal.start()
+    beat(tmp_path, editor="甲", kept=0, done=1, busy_seconds=10.0)
     assert (read_plan(tmp_path) or made).phase == "running"
     told: list[str] = []
     while not told:

@@ -267,7 +267,9 @@ def test_a_wrong_value_is_named_in_one_paragraph(key: str, value: Any, message: 
 
 
 def test_the_demo_itself_is_right() -> None:
-    check_config(changed("seed", 1), SCHEMA)
+    checked = check_config(changed("seed", 1), SCHEMA)
+    assert checked["seed"] == 1
+    assert set(checked) == set(yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["properties"])  # with the defaults
 
 
 def keys_of(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:

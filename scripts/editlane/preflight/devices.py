@@ -28,8 +28,10 @@ class Gpu:
     used: int | None = None
     leased: bool = False
     """Whether a process of some run holds it now."""
-    left_out: str | None = None
-    """Why `gpulease` gives it to nobody, and the remedy."""
+    left_out: bool = False
+    """Whether `gpulease` gives it to nobody, because commands died on it."""
+    lease: str = ""
+    """The name by which `gpulease` knows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +64,14 @@ def find_devices() -> Devices:
 def _gpu(name: str, state: str, known: dict[str, Gpu]) -> Gpu:
     wanted = re.sub(r"^slurm-\d+-", "", name)
     found = known.get(wanted) or next((gpu for gpu in known.values() if gpu.label == wanted), Gpu(label=wanted))
-    reason = state.partition("left out: ")[2]
     return Gpu(
         label=found.label,
         model=found.model,
         memory=found.memory,
         used=found.used,
         leased=state.startswith("in use"),
-        left_out=reason or None,
+        left_out="left out" in state,
+        lease=name,
     )
 
 

@@ -9,7 +9,7 @@ from editlane.preflight.disk import expected_output
 from editlane.preflight.figures import Figure, earlier_runs, find_figure
 from editlane.preflight.findings import Finding, lines, plural
 from editlane.preflight.setup import Part, Setup
-from editlane.preflight.workload import Workload, find_workload
+from editlane.preflight.workload import Workload, find_workload, is_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def estimate(setup: Setup, earlier: Path | None, width: int | None) -> list[str]
     figures = {
         str(part): find_figure(part, work.keys[str(part)], runs, own=own, on_gpu=place.on_gpu) for part in setup.parts
     }
-    jobs = {str(part): _jobs(part, figures[str(part)], setup, work) for part in setup.parts}
+    jobs = {str(part): _jobs(part, figures[str(part)], work) for part in setup.parts}
     findings = [_scope(setup, work)]
     findings += [_stage(part, figures[str(part)], jobs[str(part)], work, place) for part in setup.parts]
     findings += _time(jobs, figures, place)
@@ -59,12 +59,13 @@ def estimate(setup: Setup, earlier: Path | None, width: int | None) -> list[str]
 
 def _scope(setup: Setup, work: Workload) -> Finding:
     text = f"{setup.run_dir}: {plural(work.items, 'item')}, {plural(setup.config['lanes'], 'lane')} an editor"
-    return Finding("run", "", text + ("" if work.is_prepared else "; nothing is prepared yet"))
+    even = "; nothing is prepared yet, so items are taken to be spread evenly"
+    return Finding("run", "", text + ("" if work.is_prepared else even))
 
 
 def _stage(part: Part, figure: Figure | None, jobs: list[Job], work: Workload, place: Place) -> Finding:
     stage, unit = ("edit", "item") if part.kind == "editor" else ("score", "question")
-    left = sum(count for names, count in work.left.items() if _is_of(part, names))
+    left = sum(sum(counts) for names, counts in work.left.items() if is_of(part, names))
     text = f"{part.name}: {plural(left, unit)} left"
     if left and figure is None:
         where = "a GPU" if place.on_gpu else "the CPU"
@@ -76,22 +77,14 @@ def _stage(part: Part, figure: Figure | None, jobs: list[Job], work: Workload, p
     return Finding(stage, "", text)
 
 
-def _is_of(part: Part, names: tuple[str, str | None]) -> bool:
-    return names == (part.name, None) if part.kind == "editor" else names[1] == part.name
-
-
-def _jobs(part: Part, figure: Figure | None, setup: Setup, work: Workload) -> list[Job]:
-    """One for every lane that has something left; items are taken to be spread evenly."""
-    jobs = []
-    for (editor, judge), left in work.left.items():
-        if figure is not None and _is_of(part, (editor, judge)):
-            lanes = min(setup.config["lanes"], left)
-            counts = [left // lanes + (lane < left % lanes) for lane in range(lanes)]
-            jobs += [
-                Job(editor=editor, judge=judge, lane=lane, seconds=figure.load + count * figure.item)
-                for lane, count in enumerate(counts)
-            ]
-    return jobs
+def _jobs(part: Part, figure: Figure | None, work: Workload) -> list[Job]:
+    """One for every lane that has something left."""
+    return [
+        Job(editor=names[0], judge=names[1], lane=lane, seconds=figure.load + count * figure.item)
+        for names, counts in work.left.items()
+        for lane, count in enumerate(counts)
+        if figure is not None and count and is_of(part, names)
+    ]
 
 
 def _time(jobs: dict[str, list[Job]], figures: dict[str, Figure | None], place: Place) -> Iterator[Finding]:

@@ -58,8 +58,9 @@ def _occupied(gpus: Sequence[Gpu]) -> Iterator[Finding]:
         yield Finding("warn", "GPUs", text, "Wait, too, or leave it out with CUDA_VISIBLE_DEVICES.")
     for gpu in gpus:
         if gpu.left_out:
-            text = f"GPU {gpu.label} is left out, because {gpu.left_out.partition(' (')[0]}"
-            yield Finding("warn", "GPUs", text, f"Look at it with nvidia-smi; {_forgive(gpu.left_out)}.")
+            text = f"GPU {gpu.label} is left out, because commands died on it"
+            remedy = f"Look at it with nvidia-smi, then `python scripts/gpulease.py --forgive {gpu.lease}`."
+            yield Finding("warn", "GPUs", text, remedy)
         elif gpu.used and gpu.used > _IN_USE and not gpu.leased:
             text = f"GPU {gpu.label} has {amount(gpu.used)} in use by a process that holds no lease"
             yield Finding("warn", "GPUs", text, "nvidia-smi names it; end it, or leave this GPU out.")
@@ -68,10 +69,6 @@ def _occupied(gpus: Sequence[Gpu]) -> Iterator[Finding]:
 def _numbered(labels: Sequence[str]) -> str:
     """`GPU 3 is`, `GPUs 3, 4 are`."""
     return f"GPU {labels[0]} is" if len(labels) == 1 else f"GPUs {listed(labels, 8)} are"
-
-
-def _forgive(reason: str) -> str:
-    return reason.partition(" (")[2].rstrip(")")
 
 
 def check_lanes(setup: Setup) -> Iterator[Finding]:

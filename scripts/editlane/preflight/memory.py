@@ -12,7 +12,8 @@ BASE, SHARE = 2e9, 0.08
 """The allowance beside the weights: bytes for the CUDA context and buffers, and a share of the weights for activations.
 
 Qwen-Image-Edit at one megapixel was published with a peak of 64 GB on weights of 57.7 GB, which this gives. Larger
-images, longer texts and larger batches of a judge take more: what a run measured counts instead, where there is one.
+images, longer texts and larger batches of a judge take more: a higher peak that a run measured counts instead. A lower
+one does not: it may be of another model, or of smaller images.
 """
 
 PROCESS = 4e9
@@ -39,10 +40,15 @@ def check_memory(setup: Setup) -> Iterator[Finding]:
 
 def _on_gpus(part: Part, weights: int, setup: Setup) -> Finding:
     dtype = run_dtype(part.settings["params"], on_gpu=True)
+    allowance = BASE + SHARE * weights
     peak = _measured_peak(part, setup)
-    need = max(weights, peak) if peak else weights + BASE + SHARE * weights
-    how = f"{amount(peak)} at most in this folder's earlier run" if peak else f"about {amount(need - weights)} for work"
-    text = f"{part}: weights {amount(weights)} in {dtype}, {'and ' if not peak else ''}{how}"
+    need = max(weights + allowance, peak)
+    how = (
+        f"{amount(peak)} at most in this folder's earlier run"
+        if need == peak
+        else f"about {amount(allowance)} for work"
+    )
+    text = f"{part}: weights {amount(weights)} in {dtype}, and {how}"
     known = [gpu for gpu in setup.devices.gpus if gpu.memory]
     if not known:
         return Finding("warn", "memory", f"{text}; how much the GPUs have is not known", "Compare it yourself.")

@@ -45,7 +45,12 @@ def _from_hub(part: Part, setup: Setup) -> Finding:
     wanted = f" --revision {revision}" if revision else ""
     remedy = f"`hf download {part.model}{wanted}` fetches it before the run."
     if is_offline():
-        return Finding("fail", "models", f"{part}: {part.model} is {state}, and HF_HUB_OFFLINE is set", remedy)
+        return Finding(
+            "fail",
+            "models",
+            f"{part}: {part.model} is {state}, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set",
+            remedy,
+        )
     lanes = setup.lanes_at_once
     once = "the run" if lanes == 1 else f"{lanes} lanes at once"
     text = f"{part}: {part.model} is {state}; {once} would download it, and its memory cannot be checked"

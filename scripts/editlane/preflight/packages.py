@@ -5,12 +5,15 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
+from editlane.errors import UserError
 from editlane.preflight.findings import Finding, listed, plural
 from editlane.preflight.setup import Part, Setup
+from editlane.preflight.workload import find_workload
 
 CONDA = (24, 7, 1)
 """The oldest conda that Snakemake 9 takes."""
@@ -27,8 +30,20 @@ MODEL_PACKAGES = {
 }
 """What an adapter without a model does not need, nor huggingface-hub."""
 
-NEEDED = {"torch", "transformers", "diffusers", "accelerate", "pillow", "numpy", "pyarrow", "pyyaml"}
-"""Without these a lane ends. An environment file may name others that this run does not use."""
+LOADED = {
+    "editor": ("torch", "transformers", "diffusers", "accelerate"),
+    "judge": ("torch", "transformers", "accelerate"),
+}
+"""What every adapter with a model imports. An environment file may name others, and a run may do without those."""
+
+REPORT = ("pandas", "scipy", "statsmodels", "jinja2", "markupsafe")
+"""What the report imports."""
+
+MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
+"""Names under which packages are imported, where it is not their own."""
+
+PROGRAMS = {"rich": "watch_lanes.py", "krippendorff": "compare_ratings.py"}
+"""Programs that no workflow runs, and the packages that only they need."""
 
 OPTIONAL = {"nvidia-ml-py", "torchvision"}
 """Only memory and utilisation are unknown without the first; transformers does what the second would do in Pillow."""
@@ -50,17 +65,49 @@ def check_packages(setup: Setup) -> Iterator[Finding]:
 
 
 def check_missing_packages(setup: Setup) -> Iterator[Finding]:
-    """Only what would end a job: packages that are missing, and a torch that cannot use the GPUs."""
+    """Only what ends a job of this run: a torch that cannot use the GPUs, and packages that are not there though the
+    steps, the report, or a model that has work left import them."""
     if setup.conda:
         return
     for env, parts in _users(setup).items():
-        needed = [name for name in _wanted(env, parts) if name in NEEDED or not parts]
-        missing = [name for name in needed if _installed(name) is None]
+        missing = [name for name in _needed(env, parts, setup) if not _is_there(name)]
         if missing:
             text = f"{_named(env, parts)} is not met: this Python lacks {listed(missing, 6)}"
             remedy = "Run with --sdm conda, or install them with pip as the file pins them."
             yield Finding("fail", "packages", text, remedy)
     yield from _torch_without_gpu(setup)
+
+
+def _needed(env: str, parts: list[Part], setup: Setup) -> list[str]:
+    """Without these a job of this run ends. (The workflow itself has started: it found what it imports.)"""
+    if env == "envs/workflow.yaml":
+        is_prepared = (setup.run_dir / "items.parquet").is_file()
+        return ["pillow", "numpy", "pyarrow", "pyyaml", *([] if is_prepared else ["ijson"])]
+    if env == "envs/report.yaml":
+        return [*REPORT, *(["scikit-image"] if setup.config["preservation"] else [])]
+    return list(
+        dict.fromkeys(
+            name
+            for part in parts
+            if part.needs_model and not all(map(_is_there, LOADED[part.kind])) and _has_work(part, setup)
+            for name in LOADED[part.kind]
+        )
+    )
+
+
+def _has_work(part: Part, setup: Setup) -> bool:
+    """Whether its model will be loaded: not where the journals have everything."""
+    if not (setup.run_dir / "items.parquet").is_file():
+        return True
+    try:
+        return find_workload(setup).has_left(part)
+    except UserError:  # the tables there are not of this version, or damaged: a job tells
+        return False
+
+
+def _is_there(name: str) -> bool:
+    """Whether a job can import it, whoever packed it."""
+    return _installed(name) is not None or find_spec(MODULES.get(name, name)) is not None
 
 
 def _users(setup: Setup) -> dict[str, list[Part]]:
@@ -98,13 +145,17 @@ def _versions(env: str, parts: list[Part]) -> Finding:
     wanted = _wanted(env, parts)
     found = {name: _installed(name) for name in wanted}
     other = [f"{name} {has}, not {wanted[name]}" for name, has in found.items() if has and _differ(has, wanted[name])]
-    other += [f"no {name}" for name, has in found.items() if has is None and name not in OPTIONAL]
+    other += [_without(name) for name, has in found.items() if has is None and name not in OPTIONAL]
     absent = [name for name, has in found.items() if has is None and name in OPTIONAL]
     without = f", without {listed(absent)} (optional)" if absent else ""
     if not other:
         return Finding("pass", "packages", f"{_named(env, parts)}: {len(found) - len(absent)} as pinned{without}")
-    remedy = "Scores of other versions may differ a little; --sdm conda takes the pinned ones."
+    remedy = "--sdm conda takes the pinned ones; with others, scores may differ a little."
     return Finding("warn", "packages", f"{_named(env, parts)}: {listed(other, 6)}{without}", remedy)
+
+
+def _without(name: str) -> str:
+    return f"no {name}" + (f", which only {PROGRAMS[name]} needs" if name in PROGRAMS else "")
 
 
 def _differ(there: str, wanted: str) -> bool:

@@ -94,12 +94,14 @@ def cached_snapshot(model: str, revision: str | None) -> Path | None:
 
 
 def hub_cache() -> Path:
-    """As huggingface_hub finds it: HF_HUB_CACHE, HF_HOME/hub, or the user's cache."""
+    """As huggingface_hub finds it: HF_HUB_CACHE, its older name, HF_HOME/hub, or the user's cache."""
     home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     default = f"{os.environ.get('HF_HOME', f'{home}/huggingface')}/hub"
-    return Path(os.environ.get("HF_HUB_CACHE", default)).expanduser()
+    found = os.environ.get("HF_HUB_CACHE", os.environ.get("HUGGINGFACE_HUB_CACHE", default))
+    return Path(os.path.expandvars(found)).expanduser()
 
 
 def is_offline() -> bool:
-    """Whether the hub may not be asked."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    """Whether the hub may not be asked; huggingface_hub takes either variable."""
+    said = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return said.upper() in {"1", "ON", "YES", "TRUE"}

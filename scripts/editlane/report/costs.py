@@ -77,6 +77,7 @@ def _stages(report: Report, costs: Costs, scale: Scale, t: Texts) -> Table:
         heads=(t("head.stage"), t("head.editor")),
         columns=(*columns(t, "lanes", "processes"), *scale.titles),
         groups=(*(group for group in groups if group.lines), Group(name=t("page.overall"), lines=(together,))),
+        note=t("costs.killed"),
     )
 
 

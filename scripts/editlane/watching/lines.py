@@ -99,7 +99,9 @@ def progress(groups: Sequence[Group], *, width: int | None = None) -> str:
 
 def _progress(groups: Sequence[Group]) -> list[str]:
     lanes = [lane for group in groups for lane in group.lanes]
-    guess = "~" if any(group.judge is not None and count(group.lanes, "waiting") for group in groups) else ""
+    guess = (
+        "~" if any(group.judge is not None and any(not lane.status for lane in group.lanes) for group in groups) else ""
+    )
     parts = [f"{sum(lane.done for lane in lanes)}/{guess}{sum(lane.total for lane in lanes)}"]
     if count(lanes, "done") == len(lanes):
         parts[0] += " done"
@@ -107,13 +109,18 @@ def _progress(groups: Sequence[Group]) -> list[str]:
         parts.append(f"{pace(each)} s/item")
     if (left := time_left(groups)) is not None and left >= 0.5:
         parts.append(f"about {duration(left)} left")
-    if failed := failures(lanes):
-        parts.append(f"{failed} failed")
+    parts += _failures(lanes)
     if working := count(lanes, *AT_WORK):
         parts.append(f"{working} lane{'s' * (working > 1)} at work")
     if (waiting := count(lanes, "waiting")) and waiting < len(lanes):
         parts.append(f"{waiting} waiting")
     return parts
+
+
+def _failures(lanes: Sequence[Lane]) -> list[str]:
+    failed = failures(lanes)
+    least = "at least " if any(lane.failed is None for lane in lanes) else ""
+    return [f"{least}{failed} failed"] if failed else []
 
 
 def run_line(state: RunState) -> str:
@@ -153,8 +160,7 @@ def _group_summary(group: Group) -> str:
         if number := count(lanes, state):
             word = "not begun" if state == "waiting" else state
             parts.append(f"{number} lane{'s' * (number > 1)} {word}")
-    if failed := failures(lanes):
-        parts.append(f"{failed} failed")
+    parts += _failures(lanes)
     if (each := seconds_per_item(lanes)) is not None:
         parts.append(f"{pace(each)} s/item")
     if again := retries(lanes):

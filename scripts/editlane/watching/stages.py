@@ -23,7 +23,12 @@ class Lane:
     silent: float = 0.0
     """Seconds of the watcher's clock since anything changed; 0 for a lane that is not at work."""
     status: LaneStatus | None = None
-    """What its newest process last said."""
+    """What its newest process last said, or that which made the tables; None where all that is there is of earlier
+    settings."""
+    failed: int | None = 0
+    """How many items ended without an edit or a score; None where no process has told."""
+    retries: int = 0
+    """Processes beyond the first that this workflow has started, as far as they had work to do."""
 
     @property
     def seconds_per_item(self) -> float | None:
@@ -64,13 +69,13 @@ def count(lanes: Sequence[Lane], *states: str) -> int:
 
 
 def failures(lanes: Sequence[Lane]) -> int:
-    """How many items ended without an edit or a score."""
-    return sum(lane.status.failed for lane in lanes if lane.status)
+    """How many items ended without an edit or a score, as far as that is known."""
+    return sum(lane.failed or 0 for lane in lanes)
 
 
 def retries(lanes: Sequence[Lane]) -> int:
-    """How many processes beyond the first the lanes have needed."""
-    return sum(lane.status.attempt - 1 for lane in lanes if lane.status)
+    """How many processes beyond the first the lanes have needed in this workflow."""
+    return sum(lane.retries for lane in lanes)
 
 
 def seconds_per_item(lanes: Sequence[Lane]) -> float | None:

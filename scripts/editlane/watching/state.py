@@ -13,7 +13,7 @@ from pathlib import Path
 from editlane import tables
 from editlane.errors import UserError
 from editlane.progress import LaneStatus, read_heartbeats
-from editlane.watching.plan import Plan, read_plan
+from editlane.watching.plan import Plan, lane_key, read_plan, tables_of, written
 from editlane.watching.stages import AT_WORK, Group, Lane
 
 PATIENCE = 120.0
@@ -22,6 +22,8 @@ SHARDS_READ_EVERY = 30.0
 
 Key = tuple[str, str, str | None]
 """Stage, editor, judge."""
+LaneName = tuple[str, str, str | None, int]
+"""Those and the lane's number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Watcher:
         self._clock = clock
         self._host = socket.gethostname()
         self._seen: dict[Hashable, tuple[object, float]] = {}
+        self._keys_of_tables: dict[tuple[Path, int], tuple[object, object]] = {}
         self._shards: dict[int, int] = {}
         self._categories: list[str] = []
         self._shards_read = -SHARDS_READ_EVERY
@@ -60,12 +63,15 @@ class Watcher:
         plan = read_plan(self._run_dir)
         newest = {(one.stage, one.editor, one.judge, one.lane): one for one in read_heartbeats(self._run_dir)}
         self._read_shards(plan)
+        if plan:
+            newest = {key: one for key, one in newest.items() if self._counts(plan, one)}
         numbers = range(plan.lanes) if plan else sorted(self._shards.keys() | {one.lane for one in newest.values()})
         questions = self._questions_per_item(list(newest.values()))
         stages: dict[str, list[Group]] = {}
         for stage, editor, judge in self._keys(plan, list(newest.values())):
             mine = {number: newest.get((stage, editor, judge, number)) for number in numbers}
-            lanes = self._lanes(stage, editor, judge, mine, 1.0 if judge is None else questions)
+            per_item = 1.0 if judge is None else questions
+            lanes = [self._lane(plan, (stage, editor, judge, number), one, per_item) for number, one in mine.items()]
             group = Group(stage=stage, editor=printable(editor), judge=judge and printable(judge), lanes=lanes)
             stages.setdefault(stage, []).append(group)
         text, ended = self._judge_workflow(plan, stages)
@@ -88,18 +94,44 @@ class Watcher:
         items = sum(self._shards.get(one.lane, 0) for one in begun)
         return sum(one.total for one in begun) / items if items else 1.0
 
-    def _lanes(
-        self, stage: str, editor: str, judge: str | None, mine: dict[int, LaneStatus | None], per_item: float
-    ) -> list[Lane]:
-        lanes = []
-        for number, status in mine.items():
-            total = status.total if status else round(self._shards.get(number, 0) * per_item)
-            state, silent = self._judge_lane((stage, editor, judge, number), status)
-            if state not in ("loading", "working", "done") and self._has_tables(stage, editor, judge, number):
-                state = "done"  # its last process found everything in the journal
-            done = total if state == "done" else min(total, status.kept + status.done) if status else 0
-            lanes.append(Lane(number=number, state=state, total=total, done=done, silent=silent, status=status))
-        return lanes
+    def _counts(self, plan: Plan, status: LaneStatus) -> bool:
+        """Whether this is a process of this workflow, or one that made tables which the workflow found up to date."""
+        lane = (status.stage, status.editor, status.judge, status.lane)
+        key = lane_key(*lane)
+        if status.attempt > plan.before.get(key, (0, None))[0]:
+            return True
+        paths = tables_of(self._run_dir, *lane, categories=plan.categories)
+        at = written(paths)
+        if status.phase != "done" or key not in plan.up_to_date or at is None:
+            return False
+        if (paths[0], at) not in self._keys_of_tables:
+            self._keys_of_tables[paths[0], at] = _keys_of(paths[0], status)
+        return self._keys_of_tables[paths[0], at] == (status.editor_key, status.judge_key)
+
+    def _lane(self, plan: Plan | None, lane: LaneName, status: LaneStatus | None, per_item: float) -> Lane:
+        key = lane_key(*lane)
+        before, old_tables = plan.before.get(key, (0, None)) if plan else (0, None)
+        total = status.total if status else round(self._shards.get(lane[3], 0) * per_item)
+        state, silent = self._judge_lane(lane, status)
+        failed = status.failed if status else 0 if state == "waiting" else None
+        if state not in (*AT_WORK, "done"):
+            at = written(tables_of(self._run_dir, *lane, categories=self._categories))
+            # Tables that are there and need not be made again, or were made since: by a process that found all in the
+            # journal, or gave up what was missing. How much of it failed, only the tables know.
+            if at is not None and (at != old_tables or (plan and key in plan.up_to_date)):
+                state, silent, failed = "done", 0.0, None
+        done = total if state == "done" else min(total, status.kept + status.done) if status else 0
+        retries = max(0, status.attempt - before - 1) if status else 0
+        return Lane(
+            number=lane[3],
+            state=state,
+            total=total,
+            done=done,
+            silent=silent,
+            status=status,
+            failed=failed,
+            retries=retries,
+        )
 
     def _judge_lane(self, key: Hashable, status: LaneStatus | None) -> tuple[str, float]:
         if status is None:
@@ -151,15 +183,20 @@ class Watcher:
                     found[int(number)] = found.get(int(number), 0) + _rows(path)
         self._shards = found
 
-    def _has_tables(self, stage: str, editor: str, judge: str | None, number: int) -> bool:
-        folder = self._run_dir / editor / ("edits" if judge is None else f"scores/{judge}")
-        files = [folder / category / f"lane{number}.parquet" for category in self._categories]
-        return bool(files) and all(path.exists() for path in files)
-
 
 def printable(text: str) -> str:
     """A name that a file gave us, without anything that a terminal would obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _keys_of(path: Path, status: LaneStatus) -> tuple[object, object]:
+    """The keys of the settings, the editor's and the judge's, that a table was made with."""
+    try:
+        made = tables.read_provenance(path)
+    except (UserError, ValueError):
+        return "unreadable", None
+    judge = made.get("judge", {}).get(status.judge, {}).get("key")
+    return made.get("editor", {}).get(status.editor, {}).get("key"), judge
 
 
 def _rows(path: Path) -> int:

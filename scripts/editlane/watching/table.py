@@ -74,7 +74,7 @@ def _last(lane: Lane) -> str:
 
 def _retries(lane: Lane) -> str:
     """Nothing where there are none, so that the column is there only if it says something."""
-    return str(lane.status.attempt - 1) if lane.status and lane.status.attempt > 1 else ""
+    return str(lane.retries) if lane.retries else ""
 
 
 def _pace(lane: Lane) -> str:

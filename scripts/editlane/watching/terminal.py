@@ -42,14 +42,16 @@ class Terminal:
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._told = ""
 
-    def start(self) -> None:
-        """Take over the terminal; the thread never keeps the workflow from ending."""
+    def start(self, up_to_date: Iterable[str] = ()) -> None:
+        """Take over the terminal; the thread never keeps the workflow from ending. `up_to_date`: the lanes (`lane_key`)
+        that the workflow has nothing to do for."""
         if self._jobs:
             shorten_job_texts(logging.getLogger("snakemake.logging"), sys.stderr)
         try:
             (self._run_dir / "heartbeats").mkdir(parents=True, exist_ok=True)
         except OSError:  # the lanes will say what is wrong with the folder
             return
+        self._plan.begin(self._run_dir, up_to_date)
         self._beat()
         self._thread.start()
 
@@ -150,9 +152,9 @@ def _failure(name: str, message: str | None, logs: Iterable[str]) -> Iterable[st
         except OSError:
             continue
         tail = lines[-SHOWN_OF_LOG:]
-        for seconds in filter(None, map(stood_still, lines)):
-            yield f"it made no progress for {seconds:g} s and was ended"
-        if tail:
+        if still := list(filter(None, map(stood_still, lines))):  # what follows in the log are stacks
+            yield f"it made no progress for {still[-1]:g} s and was ended; where it stood: {path}"
+        elif tail:
             yield f"the end of {path}:\n" + "\n".join(f"    {line}" for line in tail)
         else:
             yield f"its log {path} is empty"
