@@ -265,6 +265,13 @@ def test_a_job_goes_back_to_the_device_it_died_on_when_it_has_waited_for_another
     os.close(taken[1])
 
 
+def test_a_device_that_is_not_here_cannot_be_forgiven(machine) -> None:
+    unknown = machine(forgive="GPU-9")
+    told = unknown.communicate()[1]
+    assert (unknown.returncode, "Traceback" in told) == (2, False)
+    assert told == "error: gpulease: there is no device 'GPU-9' here; --show lists them.\n"
+
+
 def test_showing_the_devices_makes_no_file(machine, tmp_path: Path) -> None:
     assert len(show(machine)) == 3
     assert not (tmp_path / "leases").exists()

@@ -276,6 +276,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
 
 RIGHT = {
     ("check_setup", "--estimate"): "has no value",
+    ("gpulease", "--forgive"): "is refused beside a command; test_gpulease.py gives it alone",
     ("gpulease", "--show"): "has no value; together with a command it is refused, see `command`",
 }
 """Flags of which no value is wrong, and why."""

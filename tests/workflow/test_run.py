@@ -96,7 +96,7 @@ def test_a_partial_report_counts_nothing_of_another_config(project) -> None:
 
 
 def test_a_partial_report_beside_a_running_workflow(project) -> None:
-    project.config["editors"]["fake-a"]["params"] = {"seconds": 0.4}
+    project.config["editors"]["fake-a"]["params"] = {"seconds": 1.0}
     run = project.start()
     wait_for(lambda: project.computed("edit") >= 2)
     project.run("partial_report")
