@@ -1,6 +1,6 @@
 # make demo    the whole workflow on photos and tiny models, on the CPU
 # make test    everything CI runs
-# make faults  every fault on real runs, one after the other; prints the table. 15 minutes; some faults need root
+# make faults  every fault on real runs, one after the other; prints the table. 20 minutes; some faults need root
 # make test-envs  whether pip can still install envs/*.yaml; asks the package index, some minutes
 # make test-slurm  the workflow as jobs of a real SLURM, on this machine; Debian, no root, some minutes
 # make bench   the benchmarks; prints tables
