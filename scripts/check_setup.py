@@ -11,6 +11,7 @@ Exit codes: 0 nothing failed; 1 something failed; 2 the config or a flag is wron
 """
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def main() -> None:
     if args.earlier and not args.estimate:
         parser.error("--from goes with --estimate")
 
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that this terminal cannot show is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     findings: list[Finding] = list(check_locale())
     if findings[0].level != "fail":  # else no Chinese path can even be looked at
         config = read_config(args.configfile)

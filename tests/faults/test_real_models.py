@@ -5,8 +5,6 @@ import shutil
 import pytest
 from trial import Trial, last_words
 
-pytest.importorskip("diffusers")
-
 pytestmark = [
     pytest.mark.faults,
     # diffusers' EulerAncestralDiscreteScheduler, numpy 2
