@@ -88,8 +88,8 @@ def written(paths: Sequence[Path]) -> int | None:
 def read_plan(run_dir: Path) -> Plan | None:
     """The plan of the workflow that last began; None where there is none that this version understands."""
     try:
-        written = json.loads(_path(run_dir).read_text(encoding="utf-8"))
-        plan = Plan(**{each.name: written[each.name] for each in fields(Plan)})
+        found = json.loads(_path(run_dir).read_text(encoding="utf-8"))
+        plan = Plan(**{each.name: found[each.name] for each in fields(Plan)})
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     lists: list[Any] = [plan.editors, plan.judges, plan.categories]
