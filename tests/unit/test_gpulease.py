@@ -1,6 +1,7 @@
 """The lease of a device: never two processes on one, whatever goes wrong."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -159,12 +160,9 @@ def test_a_waiter_stops_when_its_workflow_dies(machine, tmp_path: Path) -> None:
     holder = machine("sleep", "20", CUDA_VISIBLE_DEVICES="0")
     time.sleep(0.5)
     fake_workflow = tmp_path / "snakemake"  # an ancestor by that name
-    fake_workflow.write_text(
-        f"""
-import subprocess, sys
-subprocess.run(["sh", "-c", "{sys.executable} {SCRIPT} -- touch {tmp_path}/ran; echo $? > {tmp_path}/code"])
-"""
-    )
+    waiting = shlex.join([sys.executable, str(SCRIPT), "--", "touch", f"{tmp_path}/ran"])
+    commands = f"{waiting}; echo $? > {shlex.quote(str(tmp_path))}/code"
+    fake_workflow.write_text(f"import subprocess\nsubprocess.run(['sh', '-c', {commands!r}])\n")
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
     env = {"PATH": path, "GPULEASE_DIR": str(tmp_path / "leases"), "CUDA_VISIBLE_DEVICES": "0"}
     workflow = subprocess.Popen([sys.executable, str(fake_workflow)], env=env)

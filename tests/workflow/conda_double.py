@@ -26,7 +26,7 @@ def install_conda(root: Path) -> Path:
     """Put the double into a folder of its own; the folder that belongs onto PATH."""
     programs = root / "bin"
     programs.mkdir(parents=True)
-    (programs / "conda").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {__file__} {root} "$@"\n')
+    (programs / "conda").write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, __file__, str(root)])} "$@"\n')
     (programs / "conda").chmod(0o755)
     (programs / "activate").write_text('export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"\n')
     return programs
