@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from editlane.lifeline import supervisor
+from editlane.locks import open_lock
 from editlane.strikes import Lease, deaths, left_out, read_lease, write_lease
 
 PATIENCE = 60.0
@@ -87,21 +88,6 @@ def canonical(name: str, known: list[tuple[str, str]]) -> str:
     if known and name.isdigit():
         fail(f"CUDA_VISIBLE_DEVICES names the GPU {name}, but nvidia-smi sees only {len(known)}.")
     return name
-
-
-def open_lock(path: str) -> int:
-    """A lock file that every user of this machine may open."""
-    while True:
-        try:  # the kernel refuses O_CREAT on another user's file in a shared folder
-            return os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            pass
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            continue
-        os.fchmod(handle, 0o666)
-        return handle
 
 
 def try_lock(handle: int) -> bool:
@@ -244,14 +230,14 @@ def fail(message: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-n", type=int, default=1, help="devices to hold (default 1)")
+    parser.add_argument("-n", type=int, default=1, help="devices to hold (default 1); 0 hides them all")
     parser.add_argument("--show", action="store_true", help="list the devices and end")
     parser.add_argument("--forgive", metavar="NAME", help="use this device again and end; as --show names it")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND [ARG ...]")
     args = parser.parse_args()
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if args.n < 1 or [bool(command), args.show, args.forgive is not None].count(True) != 1:
-        parser.error("give a command after --, and -n of 1 or more; or --show alone; or --forgive NAME alone")
+    if args.n < 0 or [bool(command), args.show, args.forgive is not None].count(True) != 1:
+        parser.error("give a command after --, and -n of 0 or more; or --show alone; or --forgive NAME alone")
     folder = os.environ.get("GPULEASE_DIR") or default_dir()
     if args.show:
         show(folder)
@@ -262,11 +248,12 @@ def main() -> None:
     make_folder(folder)
     digest = hashlib.sha256("\0".join([os.getcwd(), *command]).encode()).hexdigest()
     job = f"{supervisor() or 'by hand'}:{digest[:16]}"
-    held = take(folder, args.n, job)
+    held = take(folder, args.n, job) if args.n else {}
     devices = [device for device in held.values() if device]
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     os.environ["GPULEASE_LOCKS"] = "\n".join(held) if devices else ""  # a core takes no blame
+    os.environ["GPULEASE_DIR"] = folder
     os.environ["GPULEASE_JOB"] = job
     os.environ["GPULEASE_SINCE"] = str(time.monotonic())
     try:

@@ -13,11 +13,14 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_args, get_type_hints
+from typing import Any, Literal, Self, get_args, get_type_hints
 
+from editlane import loading
 from editlane.devices import read_usage
 from editlane.errors import Stopped, UserError
 from editlane.strikes import HeldDevices
@@ -74,9 +77,20 @@ class LaneStatus:
     held_seconds: float = 0.0
     """Since the device was leased."""
     load_seconds: float = 0.0
-    """Of these, until the model was loaded."""
+    """Of these, until the model was loaded, and what the first item took longer than the others; see loading.Warmup."""
+    imports_seconds: float | None = None
+    """Of `load_seconds`, as are the next three; see loading.PHASES. Null in heartbeats of older versions."""
+    reading_seconds: float | None = None
+    transfer_seconds: float | None = None
+    warmup_seconds: float | None = None
     busy_seconds: float = 0.0
-    """Of these, spent on items."""
+    """Of `held_seconds`, spent on items."""
+    input_seconds: float | None = None
+    """Of the rest, how long the device waited for the next item to be read."""
+    output_seconds: float | None = None
+    """The same for finished ones to be written."""
+    settled_seconds: float | None = None
+    """`held_seconds` when the last item was finished: what came later is lost if the process dies."""
     peak_memory: int | None = None
     """Bytes that this process had allocated on the device at most; null without a GPU, as are the next three."""
     memory_used: int | None = None
@@ -116,7 +130,9 @@ class Heartbeat:
         folder = run_dir.joinpath("heartbeats", stage, editor, *([judge] if judge else []))
         attempt = 1 + max((_attempt(path) for path in folder.glob(f"lane{lane}.*.json")), default=0)
         self._path = folder / f"lane{lane}.{attempt}.json"
-        self._since = float(os.environ.get("GPULEASE_SINCE") or time.monotonic())
+        self._since = loading.began()
+        self._loaded = self._items = 0.0
+        self._warmup = loading.Warmup()
         now = time.time()
         self._status = LaneStatus(
             stage=stage,
@@ -132,6 +148,8 @@ class Heartbeat:
             failed=failed,
             started=now,
             time=now,
+            input_seconds=0.0,
+            output_seconds=0.0,
             editor_key=editor_key,
             judge_key=judge_key,
         )
@@ -159,7 +177,8 @@ class Heartbeat:
 
     def loaded(self, device: str) -> None:
         """The model is there; `device` as the tables name it."""
-        self._beat(seldom=False, phase="working", device=device, load_seconds=time.monotonic() - self._since)
+        self._loaded = time.monotonic() - self._since
+        self._beat(seldom=False, phase="working", device=device, settled_seconds=self._loaded)
 
     def begin(self, item_id: str, category: str, *, suspect: bool = False) -> None:
         """The lane turns to this item. `suspect`: a process died on it before, so another death is not the device's."""
@@ -185,8 +204,21 @@ class Heartbeat:
         with self._lock:
             self._status.done += count
             self._status.failed += failed
-            self._status.busy_seconds += seconds
-        self._beat(last_state=state, last_score=score)
+            self._items += seconds
+            if state in WORKED and not failed:
+                self._warmup.add(count, seconds)
+        self._beat(last_state=state, last_score=score, settled_seconds=time.monotonic() - self._since)
+
+    @contextmanager
+    def waiting(self, side: Literal["input", "output"]) -> Iterator[None]:
+        """The device has nothing to do in here: the next item is still read, or finished ones are written."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                spent = getattr(self._status, f"{side}_seconds") or 0.0
+                setattr(self._status, f"{side}_seconds", spent + time.monotonic() - started)
 
     def _beat(self, *, seldom: bool = True, **changes: Any) -> None:
         with self._lock:
@@ -204,9 +236,18 @@ class Heartbeat:
                 for name, value in read_usage().items():
                     setattr(self._status, name, value)
             self._status.time, self._status.held_seconds = time.time(), now - self._since
+            self._add_up()
             self._write()
             spent = time.monotonic() - now
             self._pause = max(WRITTEN_EVERY, min(spent / WRITING_SHARE, WRITTEN_AT_LEAST_EVERY))
+
+    def _add_up(self) -> None:
+        for name, seconds in loading.spent().items():
+            setattr(self._status, f"{name.replace('-', '')}_seconds", seconds)
+        first = self._warmup.seconds
+        self._status.warmup_seconds = (self._status.warmup_seconds or 0.0) + first
+        self._status.load_seconds = self._loaded + first if self._loaded else 0.0
+        self._status.busy_seconds = self._items - first
 
     def _write(self) -> None:
         partial = self._path.with_name(self._path.name + ".partial")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from editlane import loading
 from editlane.devices import device_name
 from editlane.errors import Stopped, UserError
 from editlane.flags import json_object, seconds
@@ -46,7 +47,9 @@ def run_step(main: Callable[[], None], *, is_lane: bool = False) -> None:
     """
     line = "%(asctime)s.%(msecs)03d %(message)s"
     logging.basicConfig(format=line, datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr)
-    if not is_lane:
+    if is_lane:
+        loading.imported()
+    else:
         when_workflow_dies(lambda: os._exit(75))
     try:
         main()

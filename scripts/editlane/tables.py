@@ -80,10 +80,18 @@ COSTS = pa.schema(
         pa.field("judge", pa.string()),
         pa.field("lane", pa.int32(), nullable=False),
         pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("died", pa.int32()),
         pa.field("items", pa.int64(), nullable=False),
         pa.field("load_seconds", pa.float64()),
+        pa.field("imports_seconds", pa.float64()),
+        pa.field("reading_seconds", pa.float64()),
+        pa.field("transfer_seconds", pa.float64()),
+        pa.field("warmup_seconds", pa.float64()),
         pa.field("busy_seconds", pa.float64()),
         pa.field("idle_seconds", pa.float64()),
+        pa.field("input_seconds", pa.float64()),
+        pa.field("output_seconds", pa.float64()),
+        pa.field("lost_seconds", pa.float64()),
         pa.field("held_seconds", pa.float64()),
         pa.field("seconds_per_item", pa.float64()),
         pa.field("gpu_hours", pa.float64()),
@@ -95,8 +103,15 @@ COSTS = pa.schema(
     ]
 )
 """One row per lane of an editor (`stage` edit) and of an editor and a judge (score), over all its processes; see
-costs.py. `items` of a score lane are questions. Null: seconds of a lane that had nothing to do, `seconds_per_item`
-without items, `gpu_hours` and `peak_memory` (bytes) without a GPU."""
+costs.py. Of `attempts` so many `died`: failed, or were stopped or killed. `items` of a score lane are questions. Null:
+seconds of a lane that had nothing to do, `seconds_per_item` without items, `gpu_hours` and `peak_memory` (bytes)
+without a GPU, what older versions did not know."""
+
+COSTS_ADDED = (
+    *("died", "imports_seconds", "reading_seconds", "transfer_seconds", "warmup_seconds"),
+    *("input_seconds", "output_seconds", "lost_seconds"),
+)
+"""Columns that costs tables of older versions do not have."""
 
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")
 """Columns that say how a run went, not what came out; they differ between two equal runs."""
@@ -257,6 +272,12 @@ def read_rows(path: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The rows of a table. Raises UserError where the file is missing, damaged, or lacks a needed column."""
     rows: list[dict[str, Any]] = read_arrow(path, needed).to_pylist()
     return rows
+
+
+def read_costs(path: Path) -> list[dict[str, Any]]:
+    """The rows of a costs table, those of an older version too. Raises UserError like `read_rows`."""
+    rows = read_rows(path, [name for name in COSTS.names if name not in COSTS_ADDED])
+    return [dict.fromkeys(COSTS_ADDED) | row for row in rows]
 
 
 def read_frame(path: Path, needed: Sequence[str], *, others: bool = False) -> "pd.DataFrame":

@@ -88,7 +88,9 @@ def acceptance(verdict: str = "accepted", **more: Any) -> dict[str, Any]:
 
 def made_costs(editors: Sequence[str], lanes: int, **more: Any) -> dict[str, Any]:
     """What some editors and the judge `j` have cost: every lane 40 minutes of a GPU."""
-    spent = {"attempts": 1, "items": 200, "load_seconds": 60.0, "busy_seconds": 2300.0, "idle_seconds": 40.0}
+    spent = {"attempts": 1, "died": 0, "items": 200, "load_seconds": 60.0, "busy_seconds": 2300.0, "idle_seconds": 40.0}
+    spent |= {"imports_seconds": 20.0, "reading_seconds": 15.0, "transfer_seconds": 10.0, "warmup_seconds": 5.0}
+    spent |= {"input_seconds": 12.0, "output_seconds": 8.0, "lost_seconds": 0.0}
     spent |= {"held_seconds": 2400.0, "gpu_hours": 2400 / 3600, "peak_memory": 60 * 2**30}
     place = {"device": "NVIDIA H200 (GPU-8c5f1b7e-1b2c-3d4e-5f60-718293a4b5c6)", "host": "node-1.cluster.example"}
     rows = [

@@ -5,15 +5,17 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from made_report import cell, made_costs, made_report
 from test_report import load, write, write_run
 
 from editlane import tables
-from editlane.costs import add_up, lane_costs
+from editlane.costs import PARTS, add_up, lane_costs
 from editlane.errors import UserError
 from editlane.progress import Heartbeat, LaneStatus, read_heartbeats
 from editlane.report.costs import cost_tables
+from editlane.report.numbers import cost_numbers
 from editlane.report.texts import load_texts
 
 SCRIPT = Path(__file__).parents[2] / "scripts/merge_costs.py"
@@ -26,7 +28,15 @@ def beat(**changes: Any) -> LaneStatus:
     names = {"stage": "edit", "editor": "甲", "judge": None, "lane": 0, "attempt": 1, "editor_key": "e1"}
     state = {"host": "node-1", "pid": 7, "device": GPU, "total": 10, "kept": 0, "done": 10, "phase": "done"}
     seconds = {"started": 1e9, "time": 1e9 + 130, "held_seconds": 130.0, "load_seconds": 20.0, "busy_seconds": 100.0}
+    seconds |= {"imports_seconds": 9.0, "reading_seconds": 5.0, "transfer_seconds": 3.0, "warmup_seconds": 2.0}
+    seconds |= {"input_seconds": 6.0, "output_seconds": 1.0, "settled_seconds": 129.0}
     return LaneStatus(**names | state | seconds | {"peak_memory": 60 * 2**30} | changes)
+
+
+def old_beat(**changes: Any) -> LaneStatus:
+    """One of a version that did not know where the time went."""
+    parts = ("imports", "reading", "transfer", "warmup", "input", "output", "settled")
+    return beat(**dict.fromkeys((f"{part}_seconds" for part in parts), None) | changes)
 
 
 def scored(**changes: Any) -> LaneStatus:
@@ -45,10 +55,13 @@ def test_every_lane_has_a_row_for_its_editor_and_one_for_each_judge() -> None:
         *(("score", editor, "j", lane) for editor in "甲乙" for lane in (0, 1)),
     ]
     assert row_of(rows) == {
-        "stage": "edit", "editor": "甲", "judge": None, "lane": 0, "attempts": 1, "items": 10, "load_seconds": 20.0,
-        "busy_seconds": 100.0, "idle_seconds": 10.0, "held_seconds": 130.0, "seconds_per_item": 10.0,
-        "gpu_hours": 130 / 3600, "peak_memory": 60 * 2**30, "device": GPU, "host": "node-1", "editor_key": "e1",
-        "judge_key": None,
+        "stage": "edit", "editor": "甲", "judge": None, "lane": 0, "attempts": 1, "died": 0, "items": 10,
+        "load_seconds": 20.0,
+        "imports_seconds": 9.0, "reading_seconds": 5.0, "transfer_seconds": 3.0, "warmup_seconds": 2.0,
+        "busy_seconds": 100.0, "idle_seconds": 10.0, "input_seconds": 6.0, "output_seconds": 1.0, "lost_seconds": 0.0,
+        "held_seconds": 130.0, "seconds_per_item": 10.0,
+        "gpu_hours": 130 / 3600, "peak_memory": 60 * 2**30, "device": GPU, "host": "node-1",
+        "editor_key": "e1", "judge_key": None,
     }  # fmt: skip
 
 
@@ -97,6 +110,54 @@ def test_a_process_killed_while_loading_has_spent_its_time_on_that() -> None:
     row = row_of(lane_costs([killed], PROVENANCE, lanes=1))
     assert (row["load_seconds"], row["busy_seconds"], row["idle_seconds"]) == (45.0, 0.0, 0.0)
     assert (row["items"], row["seconds_per_item"], row["gpu_hours"]) == (0, None, 45 / 3600)
+
+
+@pytest.mark.parametrize("changes", [{"phase": "failed"}, {"phase": "stopped"}])
+def test_what_a_process_that_died_spent_on_loading_and_after_its_last_item_is_lost(changes: dict[str, Any]) -> None:
+    died = beat(held_seconds=150.0, settled_seconds=128.0, **changes)
+    row = row_of(lane_costs([died], PROVENANCE, lanes=1))
+    assert (row["load_seconds"], row["busy_seconds"], row["idle_seconds"], row["lost_seconds"]) == (0, 100, 8, 42)
+    assert (row["imports_seconds"], row["items"], row["held_seconds"]) == (0, 10, 150)
+
+
+def test_a_process_that_was_killed_is_known_by_its_successor() -> None:
+    killed = beat(phase="working", settled_seconds=125.0)
+    alone = row_of(lane_costs([killed], PROVENANCE, lanes=1))
+    assert (alone["load_seconds"], alone["lost_seconds"]) == (20, 0)
+    followed = row_of(lane_costs([killed, beat(attempt=2)], PROVENANCE, lanes=1))
+    assert (followed["load_seconds"], followed["lost_seconds"], followed["held_seconds"]) == (20, 25, 260)
+    assert (alone["died"], followed["died"]) == (0, 1)
+
+
+def test_the_parts_of_the_time_add_up_to_the_time() -> None:
+    beats = [
+        beat(phase="working", settled_seconds=100.0, busy_seconds=70.0),
+        beat(attempt=2, phase="loading", done=0, load_seconds=0.0, busy_seconds=0.0, settled_seconds=None),
+        beat(attempt=3),
+        old_beat(lane=1),
+        old_beat(lane=2, phase="failed"),
+    ]
+    numbers = cost_numbers(lane_costs(beats, PROVENANCE, lanes=3))
+    parts = numbers["total"]["parts"]
+    assert tuple(parts) == PARTS
+    assert sum(parts.values()) == pytest.approx(numbers["total"]["held_seconds"]) == pytest.approx(5 * 130)
+    assert parts["lost"] == (20 + 30) + 130 + (20 + 0)
+    assert parts["starting"] == 1 + 20
+    (stage,) = [one for one in numbers["stages"] if one["attempts"]]
+    assert stage["parts"] == parts
+
+
+def test_heartbeats_and_tables_of_an_older_version_are_read(tmp_path: Path) -> None:
+    rows = lane_costs([old_beat()], PROVENANCE, lanes=1)
+    for row in rows:
+        for name in tables.COSTS_ADDED:
+            del row[name]
+    old = pa.schema([field for field in tables.COSTS if field.name not in tables.COSTS_ADDED])
+    tables.write_table(tmp_path / "costs.parquet", rows, old)
+    (row,) = [row for row in tables.read_costs(tmp_path / "costs.parquet") if row["attempts"]]
+    assert (row["held_seconds"], row["imports_seconds"]) == (130, None)
+    parts = cost_numbers([row])["total"]["parts"]
+    assert (parts["starting"], parts["busy"], parts["other"], parts["lost"]) == (20, 100, 10, 0)
 
 
 def test_idle_is_never_negative() -> None:

@@ -1,5 +1,6 @@
 """The heartbeat of a lane: what others can know of it, and what happens when it stops."""
 
+import json
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from editlane import loading
 from editlane.errors import Stopped, UserError
 from editlane.progress import Heartbeat, read_heartbeats
 from editlane.strikes import Lease, deaths, read_lease, write_lease
@@ -138,3 +140,51 @@ def test_time_since_the_lease_counts_as_loading(tmp_path: Path, monkeypatch) -> 
         heart.loaded("cpu")
     (status,) = read_heartbeats(tmp_path)
     assert 30 <= status.load_seconds <= status.held_seconds < 60
+
+
+def test_a_heartbeat_tells_what_its_loading_consisted_of(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(loading, "spent", lambda: {"imports": 4.0, "reading": 3.0, "transfer": 2.0, "warm-up": 1.0})
+    with make(tmp_path) as heart:
+        heart.loaded("cpu")
+    (status,) = read_heartbeats(tmp_path)
+    found = (status.imports_seconds, status.reading_seconds, status.transfer_seconds, status.warmup_seconds)
+    assert found == (4.0, 3.0, 2.0, 1.0)
+
+
+def test_what_the_first_item_took_longer_is_no_work(tmp_path: Path) -> None:
+    with make(tmp_path) as heart:
+        heart.loaded("cpu")
+        before = read_heartbeats(tmp_path)[0].load_seconds
+        heart.finished(1, seconds=0.0, state="edit_failed", failed=1)
+        for seconds in (12.0, 2.0, 2.5, 1.5):
+            heart.finished(1, seconds=seconds, state="edited")
+    (status,) = read_heartbeats(tmp_path)
+    assert (status.warmup_seconds, status.busy_seconds) == (10.0, 8.0)
+    assert status.load_seconds == before + 10.0
+
+
+def test_a_heartbeat_tells_what_the_device_waited_for(tmp_path: Path) -> None:
+    with make(tmp_path) as heart:
+        heart.loaded("cpu")
+        for _ in range(2):
+            with heart.waiting("input"):
+                time.sleep(0.02)
+        with pytest.raises(RuntimeError), heart.waiting("output"):
+            time.sleep(0.01)
+            raise RuntimeError("the disk")
+        heart.finished(1, seconds=0.0, state="edited")
+    (status,) = read_heartbeats(tmp_path)
+    assert 0.04 <= status.input_seconds < status.held_seconds
+    assert 0.01 <= status.output_seconds < status.held_seconds
+    assert status.load_seconds < status.settled_seconds <= status.held_seconds
+
+
+def test_a_heartbeat_of_an_older_version_is_read(tmp_path: Path) -> None:
+    with make(tmp_path):
+        pass
+    (path,) = (tmp_path / "heartbeats").rglob("*.json")
+    written = json.loads(path.read_text(encoding="utf-8"))
+    new = ("imports", "reading", "transfer", "warmup", "input", "output", "settled")
+    path.write_text(json.dumps({name: value for name, value in written.items() if name.split("_")[0] not in new}))
+    (status,) = read_heartbeats(tmp_path)
+    assert (status.imports_seconds, status.settled_seconds) == (None, None)

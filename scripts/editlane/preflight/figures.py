@@ -57,7 +57,8 @@ def find_figure(part: Part, key: str | None, runs: Sequence[Path], *, own: Path,
     device = "the CPU" if not on_gpu else sorted(row["device"].partition(" (")[0] for row in rows)[0]
     return Figure(
         item=sum(row["busy_seconds"] + row["idle_seconds"] for row in rows) / items,
-        load=sum(row["load_seconds"] for row in rows) / sum(row["attempts"] for row in rows),
+        load=sum(row["load_seconds"] + (row["lost_seconds"] or 0.0) for row in rows)
+        / sum(row["attempts"] for row in rows),
         basis=f"{run}: {_WORDS[near]}, {items:,} {'items' if part.kind == 'editor' else 'questions'} on {device}",
     )
 
@@ -83,7 +84,7 @@ def _costs_of(run: Path) -> list[Row]:
     if statuses:
         return list(_from_heartbeats(statuses))
     try:
-        return tables.read_rows(run / "costs.parquet", tables.COSTS.names)
+        return tables.read_costs(run / "costs.parquet")
     except UserError:
         return []
 

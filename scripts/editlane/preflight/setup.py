@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from editlane.checkpoints import is_hub_id, is_randomly_initialised
+from editlane.checkpoints import is_randomly_initialised
 from editlane.config import BUILT_MODELS, Config
 from editlane.preflight.devices import Devices
 from editlane.preflight.scan import Scan, scan_dataset
-from editlane.preflight.weights import cached_snapshot
 from editlane.registry import EDITORS, JUDGES, adapter_class
+from editlane.weight_files import find_checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,13 @@ class Part:
     settings: dict[str, Any]
 
     @property
+    def adapter(self) -> Any:
+        """The adapter's class."""
+        return adapter_class(self.kind, self.settings["adapter"], EDITORS if self.kind == "editor" else JUDGES)
+
+    @property
     def needs_model(self) -> bool:
-        known = EDITORS if self.kind == "editor" else JUDGES
-        return bool(adapter_class(self.kind, self.settings["adapter"], known).NEEDS_MODEL)
+        return bool(self.adapter.NEEDS_MODEL)
 
     @property
     def model(self) -> str:
@@ -44,9 +48,7 @@ class Part:
 
     def folder(self) -> Path | None:
         """Where the checkpoint lies on this machine, if it does: the folder, or the snapshot of a hub id."""
-        if is_hub_id(self.model):
-            return cached_snapshot(self.model, self.settings["revision"])
-        return Path(self.model) if self.model and Path(self.model).is_dir() else None
+        return find_checkpoint(self.model, self.settings["revision"])
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"

@@ -1,13 +1,15 @@
-"""How much memory a checkpoint takes once it is loaded, from the headers of its files; where the hub's copy lies."""
+"""How much memory a checkpoint takes once it is loaded, from the headers of its files."""
 
 import json
 import os
-from collections.abc import Iterator
+import re
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from editlane.checkpoints import read_safetensors_header
+from editlane.levers import is_quantized
+from editlane.weight_files import checkpoint_parts, part_files, weight_files
 
 SIZES = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of a number."""
@@ -23,29 +25,29 @@ def run_dtype(params: dict[str, Any], *, on_gpu: bool) -> str:
 
 def loaded_bytes(checkpoint: Path, dtype: str) -> int:
     """Bytes of all weights of a diffusers or transformers folder in `dtype`; weights of a quantised part as stored."""
-    return sum(_part_bytes(folder, SIZES[dtype]) for folder in _parts(checkpoint))
+    return sum(_part_bytes(folder, SIZES[dtype]) for folder in checkpoint_parts(checkpoint))
+
+
+def device_bytes(checkpoint: Path, params: dict[str, Any], *, on_gpu: bool) -> int:
+    """Bytes of the weights that are on the device at the same time: of a GPU not those that `offload` keeps away."""
+    size = SIZES[run_dtype(params, on_gpu=on_gpu)]
+    fp8 = params.get("quantization") == "fp8"
+    parts = sorted(_part_bytes(folder, size, fp8=fp8) for folder in checkpoint_parts(checkpoint))
+    if not on_gpu or not params.get("offload") or len(parts) == 1:
+        return sum(parts)
+    return parts[-1] if params["offload"] == "model" else parts[-2]  # of the largest, only a few blocks
 
 
 def stored_bytes(checkpoint: Path) -> int:
     """Bytes of the weight files that loading reads."""
-    return sum(path.stat().st_size for folder in _parts(checkpoint) for path in _weight_files(folder))
+    return sum(path.stat().st_size for path in weight_files(checkpoint))
 
 
-def _parts(checkpoint: Path) -> Iterator[Path]:
-    index = checkpoint / "model_index.json"
-    if not index.is_file():
-        yield checkpoint
-        return
-    for name, entry in json.loads(index.read_text(encoding="utf-8")).items():
-        if isinstance(entry, list) and entry[-1] is not None and not name.startswith("_"):
-            yield checkpoint / name
-
-
-def _part_bytes(folder: Path, size: int) -> int:
+def _part_bytes(folder: Path, size: int, *, fp8: bool = False) -> int:
     quantised = _is_quantised(folder)
     return sum(
-        path.stat().st_size if quantised or path.suffix != ".safetensors" else _converted(path, size)
-        for path in _weight_files(folder)
+        path.stat().st_size if quantised or path.suffix != ".safetensors" else _converted(path, size, fp8)
+        for path in part_files(folder)
     )
 
 
@@ -54,51 +56,19 @@ def _is_quantised(folder: Path) -> bool:
     return config.is_file() and "quantization_config" in json.loads(config.read_text(encoding="utf-8"))
 
 
-def _converted(path: Path, size: int) -> int:
-    tensors = read_safetensors_header(path)[1].values()
+def _converted(path: Path, size: int, fp8: bool) -> int:
     return sum(
-        prod(tensor["shape"]) * size
+        prod(tensor["shape"]) * (1 if fp8 and _becomes_fp8(name, tensor["shape"]) else size)
         if tensor["dtype"] in FLOATS
         else tensor["data_offsets"][1] - tensor["data_offsets"][0]
-        for tensor in tensors
+        for name, tensor in read_safetensors_header(path)[1].items()
     )
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """The files that loading reads: those of the index, else the one of the usual name, else all there are.
-
-    A folder may hold the same weights again, as `model.fp16.safetensors` or as `*.bin`.
-    """
-    for index in sorted(folder.glob("*model.safetensors.index.json")):
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return [folder / shard for shard in sorted(shards)]
-    for pattern in ("*model.safetensors", "*.safetensors", "*model.bin", "*.bin"):
-        if found := sorted(folder.glob(pattern)):
-            return found
-    return []
-
-
-def cached_snapshot(model: str, revision: str | None) -> Path | None:
-    """The folder in the local cache of the hub that holds this revision of `model`; None where there is none.
-
-    huggingface_hub knows this, too, but Snakemake's own environment does not have it.
-    """
-    repository = hub_cache() / f"models--{model.replace('/', '--')}"
-    reference = repository / "refs" / (revision or "main")
-    try:
-        commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision or ""
-    except OSError:
-        return None
-    snapshot = repository / "snapshots" / commit
-    return snapshot if commit and snapshot.is_dir() else None
-
-
-def hub_cache() -> Path:
-    """As huggingface_hub finds it: HF_HUB_CACHE, its older name, HF_HOME/hub, or the user's cache."""
-    home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    default = f"{os.environ.get('HF_HOME', f'{home}/huggingface')}/hub"
-    found = os.environ.get("HF_HUB_CACHE", os.environ.get("HUGGINGFACE_HUB_CACHE", default))
-    return Path(os.path.expandvars(found)).expanduser()
+def _becomes_fp8(name: str, shape: list[int]) -> bool:
+    """Whether this is the weight of a linear layer in one of a diffusers transformer's blocks, to which fp8 applies."""
+    found = re.fullmatch(r"\w*blocks\.\d+\.(.+)\.weight", name)
+    return found is not None and len(shape) == 2 and is_quantized(found[1], *shape)
 
 
 def is_offline() -> bool:

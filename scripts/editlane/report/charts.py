@@ -106,7 +106,7 @@ def _draw_strip(strip: Strip, top: int, t: Texts) -> Markup:
     said = f"{with_interval(s['mean'], s['interval'])}  {s['scored']}/{s['n']}" if s["scored"] else t("page.no_data")
     parts = [
         Markup('<rect class="key" x="{x}" y="{y}" width="8" height="8" rx="1.5"/>').format(x=0, y=top + 4),
-        Markup('<text x="{x}" y="{y}">{label}</text>').format(x=13, y=top + 12, label=_fitted(strip.label, said)),
+        Markup('<text x="{x}" y="{y}">{label}</text>').format(x=13, y=top + 12, label=fitted(strip.label, said)),
         Markup('<text class="numbers" x="{x}" y="{y}">{said}</text>').format(x=WIDTH, y=top + 12, said=said),
     ]
     if len(strip.scores) > LIMIT:
@@ -171,7 +171,7 @@ def _x(score: float) -> float:
     return float(_pixels(np.array(score)))
 
 
-def _fitted(label: str, said: str) -> str:
+def fitted(label: str, said: str) -> str:
     """The label, cut where it would run into what stands on the right."""
     room = 54 - width(said)
     if width(label) <= room:

@@ -69,7 +69,7 @@ def _stages(report: Report, costs: Costs, scale: Scale, t: Texts) -> Table:
     sums = (NONE, NONE, *scale.cells(total)[2:])  # edits and questions do not add up
     together = Line(name=t("costs.all"), cells=(lanes, str(total["attempts"]), *sums))
     groups = [
-        Group(name=_stage(judge, t), lines=tuple(line(one) for one in _in_order(report, costs["stages"], judge)))
+        Group(name=stage_name(judge, t), lines=tuple(line(one) for one in in_order(report, costs["stages"], judge)))
         for judge in (None, *report.judges)
     ]
     return Table(
@@ -93,7 +93,7 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
         )
 
     groups = [
-        Group(name=f"{_stage(judge, t)} · {editor}", lines=tuple(line(one) for one in of_editor))
+        Group(name=f"{stage_name(judge, t)} · {editor}", lines=tuple(line(one) for one in of_editor))
         for judge in (None, *report.judges)
         for editor in report.editors
         if (of_editor := [one for one in lanes if (one["editor"], one["judge"]) == (editor, judge)])
@@ -107,11 +107,13 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
     )
 
 
-def _stage(judge: str | None, t: Texts) -> str:
+def stage_name(judge: str | None, t: Texts) -> str:
+    """Editing, or judging by this judge."""
     return t("costs.edit") if judge is None else t("costs.score", judge=judge)
 
 
-def _in_order(report: Report, stages: Sequence[Costs], judge: str | None) -> list[Costs]:
+def in_order(report: Report, stages: Sequence[Costs], judge: str | None) -> list[Costs]:
+    """The rows of this judge, or of editing, in the order of the report's editors."""
     of_judge = [one for one in stages if one["judge"] == judge]
     return sorted(of_judge, key=lambda one: report.editors.index(one["editor"]))
 

@@ -19,6 +19,7 @@ from editlane.report.sections import make_sections
 from editlane.report.statements import SHOWN, what_can_be_said
 from editlane.report.summary import facts
 from editlane.report.texts import Texts
+from editlane.report.time_spent import time_spent
 
 HERE = Path(__file__).parent
 STYLES = ("style.css", "gallery.css")
@@ -43,6 +44,7 @@ def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Text
         said=what_can_be_said(report, t),
         shown=SHOWN,
         panels=panels,
+        spent=time_spent(report, t),
         histograms=any(panel.histogram for _, of_judge in panels for panel in of_judge),
         limit=LIMIT,
         failures=failures,

@@ -132,7 +132,7 @@ def _belonging(
 
 def _costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> list[dict[str, Any]]:
     """The costs of this run's lanes. Raises UserError where they are another run's."""
-    rows = tables.read_rows(path, tables.COSTS.names) if path else []
+    rows = tables.read_costs(path) if path else []
     foreign = next((row for row in rows if row["editor"] not in editors or row["judge"] not in (None, *judges)), None)
     if foreign:
         about = ", ".join(f"{name} {foreign[name]!r}" for name in ("editor", "judge") if foreign[name])

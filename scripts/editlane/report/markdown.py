@@ -9,6 +9,7 @@ from editlane.report.sections import make_sections
 from editlane.report.statements import SHOWN, Said, Statement, what_can_be_said
 from editlane.report.summary import facts
 from editlane.report.texts import Texts
+from editlane.report.time_spent import time_spent
 
 
 def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverage: float = 0.0) -> str:
@@ -25,7 +26,9 @@ def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverag
             blocks += [f"## {section.title}", section.hint]
             blocks += [block for said in what_can_be_said(report, t) for block in _said(said, t)]
         elif section.tables:
-            blocks += [f"## {section.title}", section.hint, *map(_table, section.tables)]
+            spent = time_spent(report, t) if section.name == "time" else None
+            said = [_text(spent.sentence)] if spent else []
+            blocks += [f"## {section.title}", section.hint, *said, *map(_table, section.tables)]
     return "\n\n".join(blocks) + "\n"
 
 

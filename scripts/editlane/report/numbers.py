@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from editlane.costs import add_up
+from editlane.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.metrics import check_rows, error_kinds, spread, summarise
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
@@ -224,7 +224,8 @@ def _kept(rows: pd.DataFrame, expected: int) -> dict[str, Any]:
 
 
 def cost_numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """By stage, editor and judge, and all together; `lanes` of a stage are those that had something to do."""
+    """By stage, editor and judge, and all together: with seconds by `parts`, and `busy_share`, that outside of
+    loading; `lanes` of a stage are those that had something to do. And where most time was lost."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in STAGE), []).append(dict(row))
@@ -232,4 +233,11 @@ def cost_numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         dict(zip(STAGE, names, strict=True)) | {"lanes": sum(row["attempts"] > 0 for row in of)} | add_up(of)
         for names, of in groups.items()
     ]
-    return {"stages": stages, "total": add_up(stages), "lanes": list(map(dict, rows))}
+    total = add_up(stages)
+    sums = [one | {"parts": (parts := time_parts(one)), "busy_share": busy_share(parts)} for one in [*stages, total]]
+    return {
+        "stages": sums[:-1],
+        "total": sums[-1],
+        "largest_loss": largest_loss(sums[:-1]),
+        "lanes": list(map(dict, rows)),
+    }

@@ -19,6 +19,7 @@ from editlane.report.summary import (
     state_table,
 )
 from editlane.report.texts import Texts
+from editlane.report.time_spent import time_tables
 from editlane.report.trust import trust_tables
 from editlane.stats.intervals import FEWEST_CLUSTERS
 
@@ -51,6 +52,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "criteria": criterion_tables(report, t),
         "states": [state_table(report, t), *error_tables(report, t)],
         "failures": (),
+        "time": time_tables(report, t),
         "costs": cost_tables(report, t),
         "provenance": provenance_tables(report, t),
     }

@@ -1,0 +1,185 @@
+"""Loading: what it consists of, and a checkpoint that one process reads ahead for all."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from editlane import loading
+from editlane.loading import phase, read_ahead, spent
+
+SIZE = 20 * 2**20
+"""Bytes of a file: one block and a part of one."""
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(loading, "_spent", dict.fromkeys(loading.PHASES, 0.0))
+    monkeypatch.setattr(loading, "_readers", [])
+    monkeypatch.setattr(loading, "_read_until", 0.0)
+    monkeypatch.setenv("GPULEASE_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> list[Path]:
+    """Two files on the disk and not in the page cache."""
+    found = [tmp_path / f"模型-{number}.safetensors" for number in (1, 2)]
+    for path in found:
+        path.write_bytes(os.urandom(SIZE))
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if shutil.which("fincore") is None or cached(found):
+        pytest.skip("no fincore (util-linux), or a file system that keeps everything in memory")
+    return found
+
+
+def cached(paths: list[Path]) -> int:
+    """Bytes of the files that are in the page cache."""
+    command = ["fincore", "--bytes", "--noheadings", "--output", "RES", *map(str, paths)]
+    return sum(map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()))
+
+
+def read(paths: list[Path]) -> None:
+    """Read ahead, and wait for it."""
+    read_ahead(lambda: paths)
+    loading._readers[-1].join()
+
+
+def test_phases_are_added_up() -> None:
+    for _ in range(2):
+        with phase("transfer"):
+            time.sleep(0.01)
+    with pytest.raises(RuntimeError), phase("warm-up"):
+        raise RuntimeError("a kernel does not compile")
+    assert spent()["transfer"] >= 0.02
+    assert spent()["warm-up"] > 0
+    assert (spent()["imports"], spent()["reading"]) == (0, 0)
+
+
+def test_an_unknown_phase_and_one_inside_of_another_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown phase 'transport'"), phase("transport"):
+        pass
+    with phase("imports"), pytest.raises(ValueError, match="'transfer' inside of 'imports'"), phase("transfer"):
+        pass
+    with phase("transfer"):
+        pass
+
+
+def test_the_imports_of_the_step_count_from_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPULEASE_SINCE", str(time.monotonic() - 2))
+    loading.imported()
+    assert 2 <= spent()["imports"] < 60
+
+
+def test_a_checkpoint_is_in_the_page_cache_once_it_was_read(shards: list[Path]) -> None:
+    read(shards)
+    assert cached(shards) == 2 * SIZE
+    with phase("transfer"):
+        time.sleep(0.01)
+    assert spent()["reading"] == 0
+    assert spent()["transfer"] >= 0.01
+
+
+def test_a_checkpoint_that_does_not_fit_into_memory_is_not_read(shards: list[Path], monkeypatch, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(loading, "available_memory", lambda: 2**20)
+    read(shards)
+    assert cached(shards) == 0
+    assert "not read ahead" in caplog.text
+
+
+def test_the_memory_that_is_available_is_less_than_that_of_the_machine() -> None:
+    assert 2**20 < loading.available_memory() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize("name", ["no such file", "."])
+def test_what_cannot_be_read_is_left_to_the_loader(tmp_path: Path, name: str, caplog) -> None:
+    read([tmp_path / name])
+    assert "cannot read the checkpoint ahead" in caplog.text
+
+
+def test_a_checkpoint_that_is_none_is_left_to_the_loader(caplog) -> None:
+    def broken() -> list[Path]:
+        raise KeyError("weight_map")
+
+    read_ahead(broken)
+    loading._readers[0].join()
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+def test_without_a_folder_for_locks_it_is_read_all_the_same(shards: list[Path], monkeypatch, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("GPULEASE_DIR", "/proc/no such folder")
+    read(shards)
+    assert cached(shards) == 2 * SIZE
+    assert "no lock in /proc/no such folder" in caplog.text
+
+
+def test_what_passes_while_files_are_still_read_is_no_transfer() -> None:
+    read_ahead(lambda: time.sleep(0.05) or [])
+    with phase("transfer"):
+        loading._readers[0].join()
+        time.sleep(0.02)
+    assert spent()["reading"] > 0
+    assert spent()["transfer"] >= 0.02
+    read_ahead(lambda: time.sleep(0.5) or [])
+    before = spent()
+    with phase("transfer"):
+        time.sleep(0.01)
+    assert spent()["transfer"] == before["transfer"]
+    assert spent()["reading"] >= before["reading"] + 0.01
+    loading._readers[1].join()
+
+
+READER = """
+import logging, sys, time
+from pathlib import Path
+sys.path.insert(0, "scripts")
+from editlane import loading
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+files = list(map(Path, sys.argv[2:]))
+if sys.argv[1] == "holds":
+    with loading._turn(files):
+        print("holds", flush=True)
+        sys.stdin.readline()
+else:
+    loading.read_ahead(lambda: files)
+    loading._readers[0].join()
+"""
+
+
+def reader(what: str, shards: list[Path]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", READER, what, *map(str, shards)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_who_waited_reads_nothing_unless_the_other_has_died(shards: list[Path], dies: bool) -> None:
+    first = reader("holds", shards)
+    assert first.stdout.readline() == "holds\n"
+    second = reader("reads", shards)
+    assert second.stdout.readline() == "another process reads the checkpoint\n"
+    assert cached(shards) == 0
+    if dies:
+        first.kill()
+    first.communicate("\n" if not dies else None)
+    said = second.communicate(timeout=60)[0]
+    assert second.returncode == 0
+    assert cached(shards) == (2 * SIZE if dies else 0)
+    assert ("read the checkpoint of 0.0 GB" in said) == dies
+
+
+def test_who_comes_later_reads_again_what_has_left_the_memory(shards: list[Path]) -> None:
+    read(shards)
+    for path in shards:
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert cached(shards) == 0
+    read(shards)
+    assert cached(shards) == 2 * SIZE
