@@ -113,6 +113,27 @@ def model_fingerprint(model: str, revision: str | None) -> dict[str, Any]:
     return {"sha256": _folder_digest(Path(model))}
 
 
+def file_fingerprint(path: Path) -> str:
+    """The sha256 of a weight file's size and contents, of a large file's samples like `model_fingerprint`."""
+    digest = hashlib.sha256(str(path.stat().st_size).encode())
+    _add_content(digest, path)
+    return digest.hexdigest()
+
+
+def safetensors_problem(path: Path) -> str | None:
+    """What is damaged in a .safetensors file, as half a sentence; None where nothing is."""
+    size = path.stat().st_size
+    try:
+        header_size, header = read_safetensors_header(path)
+        tensors = [entry["data_offsets"][1] for entry in header.values()]
+    except PermissionError:
+        return f"{path.parent.name}/{path.name} may not be read by this user"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{path.parent.name}/{path.name} is no safetensors file (is it a Git LFS pointer, or cut short?)"
+    missing = 8 + header_size + max(tensors, default=0) - size
+    return f"{path.parent.name}/{path.name} is cut short by {missing} bytes" if missing > 0 else None
+
+
 def _component_problem(folder: Path, class_name: str) -> str | None:
     if not folder.is_dir() or not any(folder.iterdir()):
         return f"its part {folder.name}/ is missing"
@@ -131,20 +152,7 @@ def _weights_problem(folder: Path) -> str | None:
     weights = sorted(folder.glob("*.safetensors"))
     if not weights and not any(folder.glob("*.bin")):
         return f"{folder.name}/ has no weights (*.safetensors)"
-    return next((problem for path in weights if (problem := _safetensors_problem(path))), None)
-
-
-def _safetensors_problem(path: Path) -> str | None:
-    size = path.stat().st_size
-    try:
-        header_size, header = read_safetensors_header(path)
-        tensors = [entry["data_offsets"][1] for entry in header.values()]
-    except PermissionError:
-        return f"{path.parent.name}/{path.name} may not be read by this user"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"{path.parent.name}/{path.name} is no safetensors file (is it a Git LFS pointer, or cut short?)"
-    missing = 8 + header_size + max(tensors, default=0) - size
-    return f"{path.parent.name}/{path.name} is cut short by {missing} bytes" if missing > 0 else None
+    return next((problem for path in weights if (problem := safetensors_problem(path))), None)
 
 
 def read_safetensors_header(path: Path) -> tuple[int, dict[str, Any]]:
@@ -172,17 +180,21 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _folder_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(_files(folder)):
-        size = path.stat().st_size
         name = path.relative_to(folder).as_posix()
-        digest.update(json.dumps([name, size]).encode())
-        with path.open("rb") as file:
-            if size <= SAMPLED_FROM:
-                digest.update(file.read())
-                continue
-            for block in range(BLOCKS):
-                file.seek(block * (size - BLOCK_SIZE) // (BLOCKS - 1))
-                digest.update(file.read(BLOCK_SIZE))
+        digest.update(json.dumps([name, path.stat().st_size]).encode())
+        _add_content(digest, path)
     return digest.hexdigest()
+
+
+def _add_content(digest: "hashlib._Hash", path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= SAMPLED_FROM:
+            digest.update(file.read())
+            return
+        for block in range(BLOCKS):
+            file.seek(block * (size - BLOCK_SIZE) // (BLOCKS - 1))
+            digest.update(file.read(BLOCK_SIZE))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """The device of this process. torch is imported only inside the functions that need it."""
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,9 @@ from contextlib import contextmanager
 from traceback import clear_frames
 from typing import Any
 
-from editlane.errors import OutOfMemory, UserError
+from editlane.errors import ItemError, OutOfMemory, Stopped, UserError, one_line
+
+log = logging.getLogger(__name__)
 
 
 def pick_device() -> str:
@@ -79,6 +82,25 @@ def memory_errors() -> Iterator[None]:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     raise OutOfMemory(message)
+
+
+@contextmanager
+def model_errors(failed: type[ItemError]) -> Iterator[None]:
+    """An ordinary failure ends what was asked for as `failed`, too little memory as OutOfMemory. Our own errors pass,
+    and so does one that leaves the GPU unusable: everything later would fail, too."""
+    import torch
+
+    try:
+        with memory_errors():
+            yield
+    except (ItemError, UserError, Stopped, torch.AcceleratorError):
+        raise
+    except Exception as error:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # raises where an earlier kernel broke the context
+        log.info("the model failed", exc_info=True)
+        clear_frames(error.__traceback__)  # their variables are the tensors of the failed call
+        raise failed(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:

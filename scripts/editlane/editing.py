@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,16 +120,21 @@ def edit_items(
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
         for item, source in prefetched(lane.open_source, items):
             check()
-            while saving and died(item):
-                saving.popleft().result()
+            with heartbeat.waiting("output"):
+                while saving and died(item):
+                    saving.popleft().result()
             begin(item)
             heartbeat.begin(item.item_id, item.category, suspect=died(item))
+            with heartbeat.waiting("input"):
+                wait([source])
             attempt, image = attempt_edit(lane, editor, item, source, heartbeat.step)
             saving.append(writer.submit(_save, lane, item, image, attempt, device, finished))
-            while len(saving) > 2:
-                saving.popleft().result()
-        for save in saving:
-            save.result()
+            with heartbeat.waiting("output"):
+                while len(saving) > 2:
+                    saving.popleft().result()
+        with heartbeat.waiting("output"):
+            for save in saving:
+                save.result()
 
 
 def attempt_edit(

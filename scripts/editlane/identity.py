@@ -11,10 +11,22 @@ from editlane.editing import EditLane
 from editlane.images import PREPROCESSING
 from editlane.journal import content_key
 from editlane.judging import JudgeLane
-from editlane.registry import EDITORS, JUDGES, adapter_class
+from editlane.loras import lora_fingerprint, on_hub
+from editlane.registry import EDITORS, JUDGES, adapter_class, is_served
 from editlane.scoring import ScoringProtocol
 
-PACKAGES = ("torch", "transformers", "torchvision", "diffusers", "accelerate", "tokenizers", "pillow", "numpy")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "vllm",
+    "torchvision",
+    "diffusers",
+    "accelerate",
+    "peft",
+    "tokenizers",
+    "pillow",
+    "numpy",
+)
 
 
 def identity(
@@ -29,10 +41,19 @@ def identity(
     return {
         "adapter": adapter,
         "version": found.VERSION,
-        "model": model_fingerprint(model, revision) if model else None,
-        "params": {name: value for name, value in params.items() if name not in found.SPEED_PARAMS},
+        "model": _model_part(found, model, revision) if model else None,
+        "params": {
+            name: lora_fingerprint(value) if name == "lora" and value else value
+            for name, value in params.items()
+            if name not in found.SPEED_PARAMS
+        },
         "preprocessing": PREPROCESSING,
     }
+
+
+def _model_part(adapter: Any, model: str, revision: str | None) -> dict[str, Any]:
+    """Of a model that a server has, its name is all that can be known."""
+    return {"served": model} if is_served(adapter) else model_fingerprint(model, revision)
 
 
 def edit_lane(run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> EditLane:
@@ -79,11 +100,16 @@ def _provenance(
         "revision": revision,
         "pinned": model is None or revision is not None or Path(model).exists(),
         "fingerprint": _short({"model": parts["model"]}),
-        "params": params,
+        "params": params | ({"lora": _named_lora(params["lora"])} if params.get("lora") else {}),
         "random_weights": model is not None and is_randomly_initialised(model),
         "packages": _packages(),
         "editlane": __version__,
     }
+
+
+def _named_lora(lora: str) -> dict[str, Any]:
+    name = lora if on_hub(lora) else Path(lora).name
+    return {"name": name, "fingerprint": _short({"lora": lora_fingerprint(lora)})}
 
 
 def _packages() -> dict[str, str]:

@@ -48,3 +48,9 @@ def check_names_list(name: str, value: Any) -> None:
     """Raises UserError unless `value` is a list of texts."""
     if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
         raise UserError(f"{name} is {value!r}; use a list of names.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raises UserError unless `value` is true or false."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} is {value!r}; use true or false.")

@@ -3,25 +3,23 @@
 Every pixel passes through here unchanged: no resizing, no cropping, no filter.
 """
 
-import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from traceback import clear_frames
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from editlane import checkpoints
-from editlane.devices import memory_errors, pick_device, pick_dtype
-from editlane.errors import EditFailed, EditRefused, ItemError, Stopped, UserError, one_line
+from editlane import checkpoints, levers, loading
+from editlane.devices import model_errors, pick_device, pick_dtype
+from editlane.errors import EditFailed, EditRefused, UserError
 from editlane.params import check_choice, check_integer
 from editlane.quiet import quiet_model_libraries
+from editlane.step_caches import StepCache
 from editlane.torchvision_free import drop_video_processors
-from editlane.types import EditRequest
-
-log = logging.getLogger(__name__)
+from editlane.types import EditRequest, Item
 
 DTYPES = ("bfloat16", "float16", "float32")
 
@@ -37,15 +35,18 @@ def check_common_params(params: Mapping[str, Any]) -> None:
             check_integer(name, params[name], 16)
             if params.get(other) is None:
                 raise UserError(f"{name} is given without {other}; give both, or none and the model chooses.")
+    levers.check_levers(params)
 
 
 def pipeline_class(name: Any) -> Any:
     """The pipeline class of the installed diffusers. Raises UserError where it has none of this name."""
-    import diffusers
+    os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the parts of a model side by side
+    with loading.phase("imports"):
+        import diffusers
 
-    quiet_model_libraries()
-    drop_video_processors()
-    found = getattr(diffusers, name, None) if isinstance(name, str) else None
+        quiet_model_libraries()
+        drop_video_processors()
+        found = getattr(diffusers, name, None) if isinstance(name, str) else None
     if found is None:
         raise UserError(
             f"The checkpoint is of the pipeline class {name!r}, which diffusers {diffusers.__version__} does not have. "
@@ -71,19 +72,26 @@ def fetch_checkpoint(pipeline: Any, model: str, revision: str | None) -> Path:
     return folder
 
 
-def load_pipeline(pipeline: Any, folder: Path, dtype: str | None) -> Any:
-    """Load a pipeline of the class `pipeline` onto this process's device, the weights straight to it.
+def load_pipeline(pipeline: Any, folder: Path, params: Mapping[str, Any]) -> tuple[Any, StepCache | None]:
+    """Load a pipeline of the class `pipeline` for this process's device, with the levers of `params`; its step cache.
 
-    `dtype`: of weights and activations; None is bfloat16 on a GPU and float32 on the CPU.
+    `dtype` of the params: of weights and activations; None is bfloat16 on a GPU and float32 on the CPU. Weights go
+    straight to the device, unless a lever wants them in the host's memory first. Raises UserError where a lever cannot
+    be pulled here.
     """
     device = pick_device()
-    loaded = pipeline.from_pretrained(folder, dtype=pick_dtype(dtype, device), device_map=device)
+    straight = {} if levers.starts_on_cpu(params) else {"device_map": device}
+    with loading.phase("transfer"):
+        loaded: Any = pipeline.from_pretrained(folder, dtype=pick_dtype(params.get("dtype"), device), **straight)
     loaded.set_progress_bar_config(disable=True)
-    return loaded
+    return loaded, levers.apply_levers(loaded, params, device)
 
 
-def run_pipeline(pipe: Any, request: EditRequest, arguments: Mapping[str, Any]) -> Image.Image:
-    """Call `pipe` once for one item with the item's seed; return its first image, 8 bits per channel.
+def run_pipeline(
+    pipe: Any, request: EditRequest, arguments: Mapping[str, Any], around: AbstractContextManager[Any] | None = None
+) -> Image.Image:
+    """Call `pipe` once for one item with the item's seed, inside of `around`; return its first image, 8 bits per
+    channel.
 
     The noise is drawn on the CPU, so it is the same on every GPU; some pipelines draw part of it from the global
     generator, which gets the same seed. Raises OutOfMemory, EditRefused where the safety checker found something,
@@ -94,11 +102,28 @@ def run_pipeline(pipe: Any, request: EditRequest, arguments: Mapping[str, Any]) 
 
     torch.manual_seed(request.seed)
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    with _item_errors(), memory_errors(), _tiled_vae(pipe, request.tiled_vae):
+    with model_errors(EditFailed), _tiled_vae(pipe, request.tiled_vae), around or nullcontext():
         output = pipe(**arguments, generator=generator, output_type="np")
     if any(getattr(output, "nsfw_content_detected", None) or ()):
         raise EditRefused("the model's safety checker refused the edit")
     return to_image(np.asarray(output.images[0]))
+
+
+def trial_request(width: int, height: int) -> EditRequest:
+    """A grey photo of this size and an instruction, to try a pipeline on."""
+    item = Item(
+        item_id="trial",
+        category="trial",
+        instruction="Make the sky red.",
+        language="en",
+        source_path="",
+        source_sha256="",
+        width=width,
+        height=height,
+        cost=1.0,
+    )
+    source = Image.new("RGB", (width, height), "grey")
+    return EditRequest(item=item, source=source, given=None, seed=0, on_step=lambda step, steps: None)
 
 
 def step_callback(request: EditRequest) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
@@ -120,22 +145,6 @@ def to_image(pixels: np.ndarray) -> Image.Image:
         share = 1 - np.isfinite(pixels).mean()
         raise EditFailed(f"{share:.1%} of the image's values are not finite numbers", kind="nonfinite")
     return Image.fromarray((pixels * 255).round().astype("uint8"))
-
-
-@contextmanager
-def _item_errors() -> Iterator[None]:
-    import torch
-
-    try:
-        yield
-    except (ItemError, UserError, Stopped, torch.AcceleratorError):
-        raise
-    except Exception as error:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()  # raises where an earlier kernel broke the context
-        log.info("the model failed on this item", exc_info=True)
-        clear_frames(error.__traceback__)  # their variables are the tensors of the failed call
-        raise EditFailed(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from PIL import Image
 from editlane import pipelines
 from editlane.editors.diffusers_pipeline import DiffusersEditor
 from editlane.editors.qwen_image_edit import QwenImageEditor
-from editlane.errors import OutOfMemory
+from editlane.errors import OutOfMemory, UserError
+from editlane.tiny_models.qwen_image_edit import save_lightning_lora
 from editlane.types import EditRequest, Item
 
 pytestmark = [
@@ -104,6 +105,72 @@ def test_too_little_memory_ends_one_item_and_gives_back_what_it_took(tiny_model:
     assert torch.cuda.memory_allocated() <= before
     assert caught.value.kind == "oom"
     assert np.array_equal(pixels(editor), first)
+
+
+LIGHTNING: dict[str, Any] = {
+    "num_inference_steps": 4,
+    "true_cfg_scale": 1.0,
+    "negative_prompt": None,
+    "scheduler": "lightning",
+}
+
+
+def qwen(tiny_model: TinyModel, **params: Any) -> QwenImageEditor:
+    return QwenImageEditor(model=str(tiny_model("qwen-image-edit-2511")), revision=None, params=QWEN | params)
+
+
+@pytest.mark.parametrize("offload", ["model", "blocks"])
+def test_weights_that_wait_in_the_hosts_memory_give_the_same_pixels(offload: str, tiny_model: TinyModel) -> None:
+    here, away = qwen(tiny_model), qwen(tiny_model, offload=offload)
+    assert np.array_equal(pixels(away), pixels(here))
+    assert np.array_equal(pixels(away), pixels(here)), "also the second time"
+    assert {weight.device.type for weight in away.pipe.transformer.transformer_blocks.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("backend", ["native", "_native_efficient", "_native_flash", "_native_cudnn"])
+def test_attention_backends_agree(backend: str, tiny_model: TinyModel) -> None:
+    try:
+        editor = qwen(tiny_model, attention_backend=backend)
+    except UserError as error:
+        pytest.skip(str(error))
+    assert np.abs(pixels(editor) - pixels(qwen(tiny_model))).mean() < 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # torch's own, while it compiles
+@pytest.mark.parametrize("offload", [None, "blocks"])
+def test_compiled_blocks_agree_with_and_without_a_cache(
+    offload: str | None, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    for more in ({}, {"cache": {"kind": "first_block", "threshold": 0.5}, "num_inference_steps": 6}):
+        eager = pixels(qwen(tiny_model, **more))
+        compiled = qwen(tiny_model, compile=True, offload=offload, **more)
+        assert np.abs(pixels(compiled) - eager).mean() < 2
+        assert np.array_equal(pixels(compiled), pixels(compiled))
+    assert list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9), reason="has no fp8")
+def test_fp8_agrees_roughly_and_takes_less_memory(tiny_model: TinyModel) -> None:
+    eager = pixels(qwen(tiny_model))
+    rounded = qwen(tiny_model, quantization="fp8")
+    assert np.abs(pixels(rounded) - eager).mean() < 6
+    layer = rounded.pipe.transformer.transformer_blocks[0].attn.to_q
+    assert (layer.weight.dtype, layer.weight.device.type) == (torch.float8_e4m3fn, "cuda")
+
+
+@pytest.mark.skipif(torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 9), reason="has fp8")
+def test_fp8_is_refused_by_gpus_without_it(tiny_model: TinyModel) -> None:
+    with pytest.raises(UserError, match=r"fp8 needs a GPU of compute capability 8\.9"):
+        qwen(tiny_model, quantization="fp8")
+
+
+def test_a_lora_is_fused_on_the_gpu(tiny_model: TinyModel, tmp_path: Path) -> None:
+    lora = tmp_path / "Tiny-Lightning-4steps-V1.0.safetensors"
+    save_lightning_lora(lora)
+    fused, plain = qwen(tiny_model, **LIGHTNING, lora=str(lora)), qwen(tiny_model, **LIGHTNING)
+    assert fused.pipe.transformer.device.type == "cuda"
+    assert (pixels(fused) != pixels(plain)).any()
 
 
 BREAK_THE_DEVICE = """

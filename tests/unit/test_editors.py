@@ -64,7 +64,7 @@ def request(
         instruction=instruction,
         language="zh",
         source_path="sources/a.png",
-        source_sha256="0" * 64,
+        source_sha256=digest(image),
         width=image.width,
         height=image.height,
         cost=1.0,

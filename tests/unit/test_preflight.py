@@ -33,8 +33,9 @@ from editlane.preflight.machine import check_clock, check_limits, check_software
 from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
-from editlane.preflight.weights import hub_cache, loaded_bytes
+from editlane.preflight.weights import loaded_bytes
 from editlane.progress import LaneStatus
+from editlane.weight_files import hub_cache
 
 
 @pytest.fixture(autouse=True)
@@ -250,6 +251,58 @@ def test_host_memory_beside_gpus(project: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(memory, "host_memory", lambda: (64 * GB, 6 * GB))
     setup = make_setup(with_model("model"), gpus=[gpu("0"), gpu("1")])
     assert levels(list(check_memory(setup))) == ["pass", "warn"]
+
+
+def write_qwen(folder: Path) -> None:
+    """A checkpoint with a transformer of 12 GB in bfloat16, of which half becomes fp8, and a text encoder of 8 GB."""
+    names = {"a": "transformer_blocks.0.attn.to_q.weight", "b": "transformer_blocks.0.img_mod.1.weight"}
+    for shard, name in names.items():
+        write_weights(folder / f"transformer/{shard}.safetensors", "BF16", [160_000, 18_752], name)
+    write_weights(folder / "text_encoder/model.safetensors", "BF16", [4 * 10**9])
+    write_weights(folder / "vae/diffusion_pytorch_model.safetensors", "BF16", [10**8])
+    parts = {"transformer": ["diffusers", "T"], "text_encoder": ["transformers", "E"], "vae": ["diffusers", "V"]}
+    for part in parts:
+        (folder / part / "config.json").write_text("{}")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "QwenImageEditPlusPipeline"} | parts))
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({}, "weights 20.2 GB in bfloat16, and"),
+        ({"quantization": "fp8"}, "weights 17.2 GB in bfloat16 and fp8, and"),
+        ({"offload": "model"}, "weights 12.0 GB in bfloat16 at once with offload: model, and"),
+        ({"offload": "model", "quantization": "fp8"}, "weights 9.0 GB in bfloat16 and fp8 at once with offload"),
+        ({"offload": "blocks"}, "weights 8.0 GB in bfloat16 at once with offload: blocks, and"),
+    ],
+)
+def test_weights_on_the_gpu_are_fewer_with_fp8_and_offload(project: Path, params: dict[str, str], text: str) -> None:
+    write_qwen(project / "model")
+    found = list(check_memory(make_setup(with_model("model", **params), gpus=[gpu(size=80 * GB)])))
+    assert text in found[0].text
+    assert ("about 24.2 GB each" in found[1].text) == ("offload" in params)
+
+
+def test_a_lora_is_looked_for_and_needs_peft(
+    project: Path, monkeypatch: pytest.MonkeyPatch, installed: Callable[[str, str | None], None]
+) -> None:
+    write_qwen(project / "model")
+    write_weights(project / "画.safetensors", "BF16", [16])
+    local = make_setup(with_model("model", lora="画.safetensors"), gpus=[gpu()])
+    assert "LoRA 画.safetensors" in list(check_models(local))[1].text
+    installed("peft", None)
+    assert any("lacks peft" in one.text for one in check_missing_packages(local))
+    assert not any("peft" in one.text for one in check_missing_packages(make_setup(with_model("model"), gpus=[gpu()])))
+    monkeypatch.setenv("HF_HUB_CACHE", str(project / "hub"))
+    far = make_setup(with_model("model", lora="hf://a/b@c1/v/l.safetensors"), gpus=[gpu()])
+    found = list(check_models(far))[1]
+    assert (found.level, found.remedy[:41]) == ("warn", "`hf download a/b v/l.safetensors --revisi")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert list(check_models(far))[1].level == "fail"
+    cached = project / "hub/models--a--b/snapshots/c1/v/l.safetensors"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert list(check_models(far))[1].level == "pass"
 
 
 def test_the_memory_of_this_machine_is_read() -> None:

@@ -5,10 +5,10 @@ from math import prod
 from pathlib import Path
 
 
-def write_weights(path: Path, dtype: str, shape: list[int]) -> None:
+def write_weights(path: Path, dtype: str, shape: list[int], name: str = "w") -> None:
     """A safetensors file of one tensor; its bytes are a hole, so that it may be larger than the disk."""
     size = prod(shape) * {"F32": 4, "BF16": 2, "U8": 1}[dtype]
-    header = json.dumps({"w": {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}).encode()
+    header = json.dumps({name: {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)

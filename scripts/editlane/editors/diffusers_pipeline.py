@@ -7,7 +7,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from editlane import checkpoints, pipelines
+from PIL.Image import Image
+
+from editlane import checkpoints, compiling, levers, pipelines
 from editlane.errors import UnknownName, UserError
 from editlane.types import Edit, EditRequest
 
@@ -17,6 +19,9 @@ IMAGE_ARGUMENTS = ("image", "images", "input_images")
 OMNIGEN_PLACEHOLDER = "<img><|image_1|></img> "
 """With `input_images` the prompt must say where the image belongs, or the model does not look at it."""
 
+TRIAL = {"num_inference_steps": 2}
+"""Enough to have everything compiled, and to see whether a step cache works with this model."""
+
 SET_PER_ITEM = frozenset(
     {"prompt", *IMAGE_ARGUMENTS, "generator", "output_type", "return_dict", "callback_on_step_end", "latents"}
 )
@@ -25,23 +30,27 @@ SET_PER_ITEM = frozenset(
 class DiffusersEditor:
     """One checkpoint of a diffusers pipeline on the device of this process.
 
-    `params` are the keyword arguments of the pipeline's `__call__`, plus `dtype`.
+    `params` are the keyword arguments of the pipeline's `__call__`, plus `dtype` and those of `levers`.
     """
 
     VERSION = "1"
     """Bump when the same item would get other pixels."""
     NEEDS_MODEL = True
-    SPEED_PARAMS: frozenset[str] = frozenset()
+    SPEED_PARAMS = levers.SPEED_PARAMS
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
         self.check_params(params)
         name = checkpoints.read_model_index(model, revision).get("_class_name")
         pipeline = pipelines.pipeline_class(name)
         self.accepted = accepted_arguments(pipeline)
-        self.arguments = {key: value for key, value in params.items() if key != "dtype"}
+        self.arguments = {key: value for key, value in params.items() if key not in ("dtype", *levers.NAMES)}
         check_arguments(pipeline.__name__, self.accepted, self.arguments)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision)
-        self.pipe = pipelines.load_pipeline(pipeline, folder, params.get("dtype"))
+        self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
+        tried = [name for name in ("compile", "cache") if params.get(name)]
+        if tried:
+            trial = pipelines.trial_request(params.get("width") or 1024, params.get("height") or 1024)
+            compiling.warm_up(lambda: self._run(trial, TRIAL), " and ".join(tried))
 
     @classmethod
     def check_params(cls, params: Mapping[str, Any]) -> None:
@@ -55,11 +64,13 @@ class DiffusersEditor:
 
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
-        arguments = size_arguments(self.accepted, self.arguments, request)
-        arguments |= self.arguments | item_arguments(self.accepted, request)
         width, height = self.arguments.get("width"), self.arguments.get("height")
-        image = pipelines.run_pipeline(self.pipe, request, arguments)
-        return Edit(image=image, requested_size=(width, height) if width and height else None)
+        return Edit(image=self._run(request, {}), requested_size=(width, height) if width and height else None)
+
+    def _run(self, request: EditRequest, instead: dict[str, Any]) -> Image:
+        arguments = size_arguments(self.accepted, self.arguments, request)
+        arguments |= self.arguments | item_arguments(self.accepted, request) | instead
+        return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
 
 
 def accepted_arguments(pipeline: Any) -> list[str]:

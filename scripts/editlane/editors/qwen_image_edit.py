@@ -1,18 +1,27 @@
 """Qwen-Image-Edit: the first release, -Plus (2509) and 2511, as the checkpoint's model_index.json says."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from editlane import checkpoints, pipelines
+from PIL.Image import Image
+
+from editlane import checkpoints, compiling, levers, pipelines, qwen_rope
 from editlane.errors import UserError
-from editlane.params import check_integer, check_number, read_params
+from editlane.params import check_choice, check_integer, check_number, read_params
+from editlane.recall import Recall
 from editlane.types import Edit, EditRequest
 
 PIPELINES = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
 OWNER = "the editor qwen-image-edit"
+
+SCHEDULERS = {"lightning": {"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None}}
+"""What differs from the released scheduler: Lightning was distilled at one shift of 3 for all sizes."""
+LIGHTNING_STEPS = (4, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +43,18 @@ class QwenImageEditParams:
     width: int | None = None
     max_sequence_length: int | None = None
     """Tokens of the prompt, at most 1024."""
+    scheduler: str | None = None
+    """One of SCHEDULERS; None is the checkpoint's own."""
+    attention_backend: str | None = None
+    """This and all below: see `levers`."""
+    compile: bool = False
+    cache: Mapping[str, Any] | None = None
+    lora: str | None = None
+    quantization: str | None = None
+    offload: str | None = None
 
     def __post_init__(self) -> None:
-        pipelines.check_common_params({field.name: getattr(self, field.name) for field in fields(self)})
+        pipelines.check_common_params(_as_dict(self))
         if self.num_inference_steps is not None:
             check_integer("num_inference_steps", self.num_inference_steps, 2)
         check_number("true_cfg_scale", self.true_cfg_scale, 0)
@@ -55,6 +73,29 @@ class QwenImageEditParams:
         if self.max_sequence_length is not None:
             check_integer("max_sequence_length", self.max_sequence_length, 1)
             check_number("max_sequence_length", self.max_sequence_length, 1, 1024)
+        if self.scheduler is not None:
+            check_choice("scheduler", self.scheduler, SCHEDULERS)
+        _check_lightning(self)
+
+
+def _as_dict(params: QwenImageEditParams) -> dict[str, Any]:
+    return {field.name: getattr(params, field.name) for field in fields(params)}
+
+
+def _check_lightning(params: QwenImageEditParams) -> None:
+    """Raises UserError where a model of 4 or 8 steps would be run as another: it would edit badly without a word."""
+    named = re.search(r"Lightning-(\d+)steps", params.lora or "")
+    steps, scale = params.num_inference_steps, params.true_cfg_scale
+    if named and (params.scheduler != "lightning" or steps != int(named[1])):
+        raise UserError(
+            f"the LoRA {Path(params.lora or '').name} was made for {named[1]} steps. Set scheduler: lightning, "
+            f"num_inference_steps: {named[1]} and true_cfg_scale: 1."
+        )
+    if params.scheduler == "lightning" and (steps not in LIGHTNING_STEPS or scale > 1):
+        raise UserError(
+            f"scheduler: lightning is for models of 4 or 8 steps without guidance, but num_inference_steps is {steps} "
+            f"and true_cfg_scale {scale:g}. Set 4 or 8, as the LoRA's name says, and true_cfg_scale: 1."
+        )
 
 
 class QwenImageEditor:
@@ -63,7 +104,7 @@ class QwenImageEditor:
     VERSION = "1"
     """Bump when the same item would get other pixels."""
     NEEDS_MODEL = True
-    SPEED_PARAMS: frozenset[str] = frozenset()
+    SPEED_PARAMS = levers.SPEED_PARAMS
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
         self.params = read_params(QwenImageEditParams, OWNER, params)
@@ -76,7 +117,13 @@ class QwenImageEditor:
         pipeline = pipelines.pipeline_class(name)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision)
         _check_guidance(folder, self.params.guidance_scale)
-        self.pipe = pipelines.load_pipeline(pipeline, folder, self.params.dtype)
+        self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, _as_dict(self.params))
+        if self.params.scheduler is not None:
+            scheduler = self.pipe.scheduler
+            self.pipe.scheduler = scheduler.from_config(scheduler.config, **SCHEDULERS[self.params.scheduler])
+        self.recall = Recall(self.pipe, self.params.negative_prompt)
+        if self.params.compile:
+            self._compile()
 
     @classmethod
     def check_params(cls, params: Mapping[str, Any]) -> None:
@@ -86,6 +133,11 @@ class QwenImageEditor:
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
         params = self.params
+        size = (params.width, params.height) if params.width and params.height else None
+        return Edit(image=self._run(request, params.num_inference_steps), requested_size=size)
+
+    def _run(self, request: EditRequest, steps: int | None) -> Image:
+        params = self.params
         arguments = {
             "image": request.source,  # a list would be several references (-Plus) or several items (first release)
             "prompt": request.item.instruction,
@@ -93,11 +145,17 @@ class QwenImageEditor:
             "true_cfg_scale": params.true_cfg_scale,
             "callback_on_step_end": pipelines.step_callback(request),
         }
-        for name in ("num_inference_steps", "guidance_scale", "height", "width", "max_sequence_length"):
-            if getattr(params, name) is not None:
-                arguments[name] = getattr(params, name)
-        size = (params.width, params.height) if params.width and params.height else None
-        return Edit(image=pipelines.run_pipeline(self.pipe, request, arguments), requested_size=size)
+        asked = {"num_inference_steps": steps} | {
+            name: getattr(params, name) for name in ("guidance_scale", "height", "width", "max_sequence_length")
+        }
+        arguments |= {name: value for name, value in asked.items() if value is not None}
+        with self.recall.about(request.item.source_sha256, request.tiled_vae):
+            return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
+
+    def _compile(self) -> None:
+        qwen_rope.use_real_positions(self.pipe.transformer)
+        trial = pipelines.trial_request(self.params.width or 1024, self.params.height or 1024)
+        compiling.warm_up(lambda: self._run(trial, steps=2), "compile: true")
 
 
 def _check_guidance(folder: Path, guidance_scale: float | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from editlane.preflight.findings import Finding, amount, listed, plural
 from editlane.preflight.setup import Part, Setup
-from editlane.preflight.weights import loaded_bytes, run_dtype
+from editlane.preflight.weights import device_bytes, loaded_bytes, run_dtype
 from editlane.progress import read_heartbeats
 
 BASE, SHARE = 2e9, 0.08
@@ -26,7 +26,7 @@ def check_memory(setup: Setup) -> Iterator[Finding]:
         return
     on_gpu = bool(setup.devices.gpus)
     needs = [
-        (loaded_bytes(folder, run_dtype(part.settings["params"], on_gpu=on_gpu)), part)
+        (device_bytes(folder, part.settings["params"], on_gpu=on_gpu), part)
         for part in setup.parts
         if part.needs_model and (folder := part.folder()) is not None
     ]
@@ -48,7 +48,7 @@ def _on_gpus(part: Part, weights: int, setup: Setup) -> Finding:
         if need == peak
         else f"about {amount(allowance)} for work"
     )
-    text = f"{part}: weights {amount(weights)} in {dtype}, and {how}"
+    text = f"{part}: weights {amount(weights)} in {dtype}{_saving(part)}, and {how}"
     known = [gpu for gpu in setup.devices.gpus if gpu.memory]
     if not known:
         return Finding("warn", "memory", f"{text}; how much the GPUs have is not known", "Compare it yourself.")
@@ -60,9 +60,16 @@ def _on_gpus(part: Part, weights: int, setup: Setup) -> Finding:
         remedy = "Leave them out with CUDA_VISIBLE_DEVICES."
         return Finding("warn", "memory", f"{text}; it does not fit on GPU {listed(hopeless)}", remedy)
     if any((gpu.memory or 0) < need for gpu in known):
-        remedy = "Items may fail with `oom`: use smaller images, a smaller batch_size, or a smaller model."
+        remedy = "Items may fail with `oom`: use smaller images, smaller batch_tokens, or a smaller model."
         return Finding("warn", "memory", f"{text}; {sizes}, which is tight", remedy)
     return Finding("pass", "memory", f"{text}; {sizes}")
+
+
+def _saving(part: Part) -> str:
+    """What makes the weights on the GPU fewer than those of the checkpoint."""
+    params = part.settings["params"]
+    fp8 = " and fp8" if params.get("quantization") else ""
+    return f"{fp8} at once with offload: {params['offload']}" if params.get("offload") else fp8
 
 
 def _measured_peak(part: Part, setup: Setup) -> int:
@@ -76,10 +83,17 @@ def _measured_peak(part: Part, setup: Setup) -> int:
 def _host_beside_gpus(setup: Setup) -> Finding:
     _, available = host_memory()
     lanes = setup.lanes_at_once
-    text = f"host: {amount(available)} available for {plural(lanes, 'lane')} at once, about {amount(PROCESS)} each"
-    if lanes * PROCESS > available:
+    each = PROCESS + max(map(_kept_on_host, setup.parts))
+    text = f"host: {amount(available)} available for {plural(lanes, 'lane')} at once, about {amount(each)} each"
+    if lanes * each > available:
         return Finding("warn", "memory", text, "Free some, or run fewer lanes at once with --resources gpu=N.")
     return Finding("pass", "memory", text)
+
+
+def _kept_on_host(part: Part) -> int:
+    """Bytes of weights that a lane holds in the host's memory for its GPU."""
+    params, folder = part.settings["params"], part.folder()
+    return loaded_bytes(folder, run_dtype(params, on_gpu=True)) if folder and params.get("offload") else 0
 
 
 def _on_host(weights: int, part: Part, setup: Setup) -> Finding:

@@ -1,22 +1,47 @@
 """Are the checkpoints there, complete, and trained."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from editlane.checkpoints import find_problem, is_hub_id, is_randomly_initialised
+from editlane.loras import on_hub
 from editlane.preflight.findings import Finding, amount
 from editlane.preflight.setup import Part, Setup
 from editlane.preflight.weights import is_offline, stored_bytes
+from editlane.registry import is_served
+from editlane.weight_files import cached_snapshot
 
 
 def check_models(setup: Setup) -> Iterator[Finding]:
     """One line a model. A folder that is not complete was refused with the config already."""
     for part in setup.parts:
-        if not part.needs_model:
+        if is_served(part.adapter):
+            yield Finding("pass", "models", f"{part}: a server has it")
+        elif not part.needs_model:
             yield Finding("pass", "models", f"{part}: the adapter {part.settings['adapter']!r} needs none")
         elif is_hub_id(part.model) and not part.is_built:
             yield _from_hub(part, setup)
         else:
             yield _from_folder(part)
+        lora = part.settings["params"].get("lora")
+        if lora is not None:
+            yield _lora(part, lora)
+
+
+def _lora(part: Part, lora: str) -> Finding:
+    found = on_hub(lora)
+    if found is None:  # a damaged file was refused with the config already
+        return Finding("pass", "models", f"{part}: LoRA {lora}, {amount(Path(lora).stat().st_size)}")
+    folder = cached_snapshot(found.id, found.revision)
+    if folder is not None and (folder / found.file).is_file():
+        pinned = "" if found.revision else "; its revision is not pinned"
+        return Finding("pass", "models", f"{part}: LoRA {lora} is in the hub's cache{pinned}")
+    wanted = f" --revision {found.revision}" if found.revision else ""
+    remedy = f"`hf download {found.id} {found.file}{wanted}` fetches it before the run."
+    text = f"{part}: LoRA {lora} is not in the hub's cache"
+    if is_offline():
+        return Finding("fail", "models", f"{text}, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set", remedy)
+    return Finding("warn", "models", f"{text}; the run would download it", remedy)
 
 
 def _from_folder(part: Part) -> Finding:

@@ -26,6 +26,7 @@ MODEL_PACKAGES = {
     "safetensors",
     "diffusers",
     "accelerate",
+    "peft",
     "vllm",
 }
 """What an adapter without a model does not need, nor huggingface-hub."""
@@ -33,8 +34,10 @@ MODEL_PACKAGES = {
 LOADED = {
     "editor": ("torch", "transformers", "diffusers", "accelerate"),
     "judge": ("torch", "transformers", "accelerate"),
+    "qwen3-vl/vllm": ("torch", "transformers", "vllm"),
 }
-"""What every adapter with a model imports. An environment file may name others, and a run may do without those."""
+"""What an adapter with a model imports, or every other of its kind. An environment file may name others, and a run may
+do without those."""
 
 REPORT = ("pandas", "scipy", "statsmodels", "jinja2", "markupsafe")
 """What the report imports."""
@@ -45,8 +48,9 @@ MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
 PROGRAMS = {"rich": "watch_lanes.py", "krippendorff": "compare_ratings.py"}
 """Programs that no workflow runs, and the packages that only they need."""
 
-OPTIONAL = {"nvidia-ml-py", "torchvision"}
-"""Only memory and utilisation are unknown without the first; transformers does what the second would do in Pillow."""
+OPTIONAL = {"nvidia-ml-py", "torchvision", "peft"}
+"""Only memory and utilisation are unknown without the first; transformers does what the second would do in Pillow; the
+third is for `lora`."""
 
 OWN_ENVS = ("envs/workflow.yaml", "envs/report.yaml")
 """Of the steps that run no model."""
@@ -89,10 +93,15 @@ def _needed(env: str, parts: list[Part], setup: Setup) -> list[str]:
         dict.fromkeys(
             name
             for part in parts
-            if part.needs_model and not all(map(_is_there, LOADED[part.kind])) and _has_work(part, setup)
-            for name in LOADED[part.kind]
+            if part.needs_model and not all(map(_is_there, _loaded(part))) and _has_work(part, setup)
+            for name in _loaded(part)
         )
     )
+
+
+def _loaded(part: Part) -> list[str]:
+    names = LOADED.get(part.settings["adapter"], LOADED[part.kind])
+    return [*names, *(["peft"] if part.settings["params"].get("lora") else [])]
 
 
 def _has_work(part: Part, setup: Setup) -> bool:

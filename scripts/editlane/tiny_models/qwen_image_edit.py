@@ -9,6 +9,7 @@ from editlane.tiny_models.tokenizers import qwen_tokenizer
 LATENT_CHANNELS = 4
 TEXT_HIDDEN = 32
 HEAD_DIM = 16
+LORA_RANK = 4
 PIXELS = (28 * 28, 28 * 28 * 64)
 
 
@@ -25,6 +26,21 @@ def save_qwen_image_edit_plus(folder: Path) -> None:
 def save_qwen_image_edit_2511(folder: Path) -> None:
     """Save the 2511 release: QwenImageEditPlusPipeline whose reference tokens are modulated at timestep 0."""
     _save("QwenImageEditPlusPipeline", folder, zero_cond_t=True)
+
+
+def save_lightning_lora(file: Path, *, seed: int = 0) -> None:
+    """Save a LoRA for any of the three into `file` (.safetensors), with the names that Lightning's have."""
+    import torch
+    from safetensors.torch import save_file
+
+    chance = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, layer in _transformer(zero_cond_t=False).transformer_blocks.named_modules(prefix="transformer_blocks"):
+        if isinstance(layer, torch.nn.Linear):
+            weights[f"{name}.lora_down.weight"] = torch.randn(LORA_RANK, layer.in_features, generator=chance) / 4
+            weights[f"{name}.lora_up.weight"] = torch.randn(layer.out_features, LORA_RANK, generator=chance) / 4
+            weights[f"{name}.alpha"] = torch.tensor(float(LORA_RANK))
+    save_file(weights, file)
 
 
 def _save(pipeline_class: str, folder: Path, *, zero_cond_t: bool) -> None:

@@ -1,0 +1,446 @@
+"""What makes an editor faster, each on tiny checkpoints: what it changes, and what it must not."""
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_editors import GUIDANCE, NO_GUIDANCE, TWO_STEPS, digest, one_thread, photo, request
+
+from editlane import compiling, fp8, levers, loras, qwen_rope
+from editlane.editors.diffusers_pipeline import DiffusersEditor
+from editlane.editors.qwen_image_edit import QwenImageEditor
+from editlane.errors import EditFailed, UserError
+from editlane.identity import edit_lane, editor_provenance
+from editlane.recall import SOURCES
+from editlane.tiny_models.qwen_image_edit import save_lightning_lora
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+pytestmark = pytest.mark.filterwarnings(
+    # diffusers' EulerAncestralDiscreteScheduler, numpy 2
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+TinyModel = Callable[[str], Path]
+Build = Callable[..., QwenImageEditor]
+SIX = GUIDANCE | {"num_inference_steps": 6}
+CACHES: list[Any] = [
+    pytest.param({"kind": "first_block", "threshold": 0.5}, id="first_block"),
+    pytest.param({"kind": "taylor_seer", "cache_interval": 2, "disable_cache_before_step": 2}, id="taylor_seer"),
+    pytest.param({"kind": "taylor_seer", "disable_cache_before_step": 2, "use_lite_mode": True}, id="taylor_seer-lite"),
+    pytest.param({"kind": "mag", "mag_ratios": [1, 1, 1], "threshold": 0.5}, id="mag"),
+]
+LIGHTNING = NO_GUIDANCE | {"num_inference_steps": 4, "scheduler": "lightning"}
+
+assert one_thread  # for this module, too
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_reference() -> Iterator[None]:
+    """The pipeline shows the model its source at one megapixel, which is all that a tiny model's edit takes."""
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as pipeline
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "VAE_IMAGE_SIZE", 128 * 128)
+        yield
+
+
+@pytest.fixture
+def build(tiny_model: TinyModel) -> Build:
+    """`build(params)`: a Qwen editor."""
+    model = str(tiny_model("qwen-image-edit-plus"))
+    return lambda params, kind="": QwenImageEditor(
+        model=str(tiny_model(kind)) if kind else model, revision=None, params=params
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_model: TinyModel) -> QwenImageEditor:
+    """Six steps with guidance and no lever."""
+    return QwenImageEditor(model=str(tiny_model("qwen-image-edit-plus")), revision=None, params=SIX)
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("适配") / "Tiny-Lightning-4steps-V1.0.safetensors"
+    save_lightning_lora(file)
+    return file
+
+
+def pixels(editor: Any, **options: Any) -> np.ndarray:
+    return np.asarray(editor.edit(request(**options)).image, dtype=np.int16)
+
+
+# Step caches
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_step_cache_skips_work_and_remembers_no_other_image(
+    cache: dict[str, Any], build: Build, plain: QwenImageEditor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "editlane.step_caches")
+    editor = build(SIX | {"cache": cache})
+    first = pixels(editor)
+    told = re.fullmatch(r"cache \w+: skipped (\d+) of (\d+) block calls \(\d+%\)", caplog.messages[-1])
+    assert told
+    assert 0 < int(told[1]) < int(told[2])
+    assert (first != pixels(plain)).any()
+    assert (pixels(editor, seed=9, source=photo(48, 80)) != first).any()
+    assert np.array_equal(pixels(editor), first)
+
+    def on_step(step: int, steps: int) -> None:
+        if step == 3:
+            raise EditFailed("stopped in the middle", kind="timeout")
+
+    with pytest.raises(EditFailed):
+        editor.edit(request(on_step=on_step))
+    assert np.array_equal(pixels(editor), first)
+
+
+def test_a_step_cache_keeps_both_prompts_of_guidance_apart(build: Build) -> None:
+    editor = build(SIX | {"cache": {"kind": "first_block", "threshold": 0.5}})
+    head = editor.pipe.transformer.transformer_blocks[0]._diffusers_hook.hooks["fbc_leader_block_hook"]
+    seen: list[dict[str, Any]] = []
+
+    def on_step(step: int, steps: int) -> None:
+        states = head.state_manager._state_cache
+        seen.append({name: state.head_block_residual.clone() for name, state in states.items()})
+
+    editor.edit(request(on_step=on_step))
+    assert [set(states) for states in seen] == [{"cond", "uncond"}] * 6
+    assert not any(torch.equal(states["cond"], states["uncond"]) for states in seen)
+    assert head.state_manager._state_cache == {}, "nothing of this image stays in memory"
+
+
+def test_a_cache_that_saves_nothing_or_leaves_nothing_is_warned_of(
+    build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(SIX | {"cache": {"kind": "first_block", "threshold": 0}}).edit(request())
+    assert "skipped 0 of 24 block calls (0%): it saves nothing here" in caplog.text
+    caplog.clear()
+    cache = {"kind": "taylor_seer", "cache_interval": 50, "disable_cache_before_step": 1, "use_lite_mode": True}
+    build(SIX | {"cache": cache, "num_inference_steps": 24}).edit(request())
+    assert "little is left of the model" in caplog.text
+
+
+def test_calibrating_a_mag_cache_prints_its_ratios_and_changes_nothing(
+    build: Build, plain: QwenImageEditor, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert np.array_equal(pixels(build(SIX | {"cache": {"kind": "mag", "calibrate": True}})), pixels(plain))
+    ratios = re.findall(r"^\[1\.0(?:, \d\.\d+){5}\]$", capsys.readouterr().out, re.MULTILINE)
+    assert len(ratios) == 2, "of the instruction and of the negative prompt"
+    assert caplog.messages == []
+
+
+# torch.compile
+
+
+@pytest.mark.parametrize("kind", ["qwen-image-edit", "qwen-image-edit-plus", "qwen-image-edit-2511"])
+def test_positions_in_real_numbers_give_the_same_bits(kind: str, build: Build) -> None:
+    editor = build(GUIDANCE, kind)
+    before = digest(editor.edit(request()).image)
+    qwen_rope.use_real_positions(editor.pipe.transformer)
+    assert digest(editor.edit(request()).image) == before
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+def test_compiled_blocks_draw_the_same_with_a_cache_around_them_and_stay_on_the_disk(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    params = NO_GUIDANCE | {"num_inference_steps": 4, "cache": {"kind": "first_block", "threshold": 0.5}}
+    counters.clear()
+    editor, eager = build(params | {"compile": True}), build(params)
+    assert counters["stats"]["unique_graphs"] == 1, "the same for all blocks"
+    for options in ({}, {"source": photo(90, 40)}, {"instruction": "一句长得多的指令。" * 9}):
+        assert np.abs(pixels(editor, **options) - pixels(eager, **options)).max() <= 2
+    assert counters["stats"]["unique_graphs"] == 1, "and for all sizes and lengths"
+    kept = (tmp_path / "editlane/torchinductor/fxgraph").rglob("*")
+    assert any(path.is_file() for path in kept), "for the next process"
+
+
+def test_what_cannot_be_compiled_stops_the_lane_with_advice() -> None:
+    def edit() -> None:
+        raise EditFailed("InvalidCxxCompiler: no compiler found")
+
+    with pytest.raises(UserError, match=r"compile: true: a trial edit failed: .* no compiler found.* g\+\+"):
+        compiling.warm_up(edit, "compile: true")
+
+
+# Attention
+
+
+def test_the_names_of_attention_backends_are_those_of_diffusers() -> None:
+    from diffusers.models.attention_dispatch import AttentionBackendName
+
+    assert set(levers.ATTENTION_BACKENDS) == {name.value for name in AttentionBackendName}
+    assert len(set(levers.ATTENTION_BACKENDS)) == len(levers.ATTENTION_BACKENDS)
+
+
+def test_an_attention_backend_is_the_editors_own(build: Build, plain: QwenImageEditor) -> None:
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+
+    before = _AttentionBackendRegistry.get_active_backend()
+    editor = build(SIX | {"attention_backend": "_native_math"})
+    used = {block.attn.processor._attention_backend.value for block in editor.pipe.transformer.transformer_blocks}
+    assert used == {"_native_math"}
+    assert _AttentionBackendRegistry.get_active_backend() == before
+    assert np.abs(pixels(editor) - pixels(plain)).max() <= 2
+
+
+@pytest.mark.parametrize("backend", ["_native_cudnn", "flash", "_flash_3_hub"])
+def test_an_attention_backend_that_cannot_run_here_is_refused_at_once(backend: str, build: Build) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("for machines without a GPU")
+    with pytest.raises(UserError, match=f"attention_backend: {backend} cannot be used here: RuntimeError: .* Leave"):
+        build(SIX | {"attention_backend": backend})
+
+
+# LoRA
+
+
+def test_a_lightning_lora_is_fused_and_runs_on_its_own_scheduler(build: Build, lora: Path, tmp_path: Path) -> None:
+    editor = build(LIGHTNING | {"lora": str(lora)})
+    first = pixels(editor)
+    assert editor.pipe.scheduler.timesteps.tolist() == pytest.approx([1000, 900, 750, 500], abs=0.01)
+    layers = [type(module).__name__ for module in editor.pipe.transformer.modules()]
+    assert "Linear" in layers
+    assert not any("lora" in name.lower() for name in layers)
+    apart = build(LIGHTNING)
+    assert np.abs(pixels(apart) - first).mean() > 1, "the LoRA does something"
+    apart.pipe.load_lora_weights(lora.parent, weight_name=lora.name)
+    assert np.abs(pixels(apart) - first).max() <= 2, "fused and unfused are the same but for rounding"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda name: name.replace("blocks.1.", "blocks.7."), r"weights for 28 layers, of which 14 are there"),
+        (lambda name: name.replace("transformer_blocks", "blocks"), r"does not fit .*made for this release"),
+        (lambda name: name.replace("lora", "bias"), r"does not fit .*made for this release"),
+    ],
+)
+def test_a_lora_for_another_model_is_refused(
+    spoil: Callable[[str], str], message: str, build: Build, lora: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_file({spoil(name): weight for name, weight in load_file(lora).items()}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=message):
+        build(LIGHTNING | {"lora": str(tmp_path / "other.safetensors")})
+
+
+def test_a_lora_is_part_of_the_key_by_its_content_not_by_its_path(
+    lora: Path, tmp_path: Path, tiny_model: TinyModel
+) -> None:
+    def key(**params: Any) -> str:
+        options = {"model": str(tiny_model("qwen-image-edit-plus")), "revision": None, "params": LIGHTNING | params}
+        return edit_lane(tmp_path, "a", 1, {"adapter": "qwen-image-edit"} | options).editor_key
+
+    moved, other = tmp_path / "moved.safetensors", tmp_path / "other.safetensors"
+    shutil.copy(lora, moved)
+    save_lightning_lora(other, seed=1)
+    assert key(lora=str(lora)) == key(lora=str(moved))
+    assert len({key(), key(lora=str(lora)), key(lora=str(other)), key(quantization="fp8"), key(compile=True)}) == 5
+    assert key(offload="model") == key(), "it moves weights, not pixels"
+
+
+def test_the_report_names_the_lora_without_its_folder(lora: Path, tmp_path: Path, tiny_model: TinyModel) -> None:
+    model = str(tiny_model("qwen-image-edit-plus"))
+    options = {"adapter": "qwen-image-edit", "model": model, "revision": None}
+    options["params"] = LIGHTNING | {"lora": str(lora)}
+    made_by = editor_provenance(edit_lane(tmp_path, "a", 1, options), options)["a"]
+    assert made_by["params"]["lora"]["name"] == lora.name
+    assert len(made_by["params"]["lora"]["fingerprint"]) == 16
+    assert str(lora.parent) not in str(made_by)
+
+
+def test_a_lora_of_a_hub_is_named_with_its_revision() -> None:
+    assert loras.on_hub("hf://lightx2v/Lightning@abc1/v1/a.safetensors") == (
+        "lightx2v/Lightning",
+        "abc1",
+        "v1/a.safetensors",
+    )
+    assert loras.lora_fingerprint("hf://a/b/c.safetensors") == {"id": "a/b", "revision": None, "file": "c.safetensors"}
+    assert loras.on_hub("a/b/c.safetensors") is None
+    for wrong in ("hf://a/c.safetensors", "hf://a/b/c.bin", 3):
+        with pytest.raises(UserError, match=r"use a \.safetensors file, or hf://org/name@revision"):
+            loras.check_lora(wrong)
+
+
+def test_a_lora_that_a_hub_does_not_give_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any, **named: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
+    with pytest.raises(UserError, match=r"hf://a/b/c.safetensors could not be fetched .*no network.*hf download a/b c"):
+        loras.fetch_lora("hf://a/b/c.safetensors")
+
+
+# fp8
+
+
+def test_an_fp8_layer_multiplies_what_was_rounded_to_8_bits() -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 32)
+    x = torch.randn(2, 5, 64) * torch.tensor([1.0, 1000.0])[:, None, None]
+    with torch.no_grad():
+        exact = linear(x)
+        rows, row_scale = fp8.rounded(x.reshape(-1, 64))
+        weight, weight_scale = fp8.rounded(linear.weight)
+        fp8.quantize(linear)
+        found = linear(x)
+        expected = (rows.float() * row_scale) @ (weight.float() * weight_scale).t() + linear.bias
+    assert torch.allclose(found.reshape(-1, 32), expected, rtol=1e-5, atol=1e-4)
+    errors = (found - exact).norm(dim=(1, 2)) / exact.norm(dim=(1, 2))
+    assert all(0.005 < error < 0.06 for error in errors.tolist()), "each row has a scale of its own"
+
+
+def test_fp8_leaves_the_modulation_and_all_around_the_blocks(build: Build, plain: QwenImageEditor, lora: Path) -> None:
+    editor = build(SIX | {"quantization": "fp8"})
+    layers = dict(editor.pipe.transformer.named_modules())
+    kinds = {name: layer.weight.dtype for name, layer in layers.items() if isinstance(layer, torch.nn.Linear)}
+    assert sum(kind == torch.float8_e4m3fn for kind in kinds.values()) == 2 * 12
+    around = ("transformer_blocks.0.img_mod.1", "transformer_blocks.1.txt_mod.1", "img_in", "proj_out")
+    assert {kinds[name] for name in around} == {torch.float32}
+    assert 0 < np.abs(pixels(editor) - pixels(plain)).mean() < 4
+    both = build(LIGHTNING | {"lora": str(lora), "quantization": "fp8"})
+    assert np.abs(pixels(both) - pixels(build(LIGHTNING | {"lora": str(lora)}))).mean() < 4, "fused, then rounded"
+
+
+# What one photo gives to several items
+
+
+def count_calls(editor: QwenImageEditor) -> list[str]:
+    calls: list[str] = []
+    editor.pipe.text_encoder.register_forward_hook(lambda *call: calls.append("text"))
+    editor.pipe.vae.encoder.register_forward_hook(lambda *call: calls.append("image"))
+    return calls
+
+
+def test_items_with_one_photo_share_its_latents_and_the_negative_prompt(build: Build) -> None:
+    editor = build(GUIDANCE)
+    calls = count_calls(editor)
+    first = pixels(editor, instruction="改成雪天")
+    assert sorted(calls) == ["image", "text", "text"]
+    second = pixels(editor, instruction="移除汽车")
+    assert sorted(calls) == ["image", "text", "text", "text"]
+    fresh = build(GUIDANCE)
+    assert np.array_equal(second, pixels(fresh, instruction="移除汽车"))
+    assert np.array_equal(pixels(editor, instruction="改成雪天"), first), "nothing was written into what is kept"
+    other = photo().rotate(180)
+    assert np.array_equal(pixels(editor, source=other), pixels(fresh, source=other))
+
+
+def test_a_tiled_vae_gets_latents_of_its_own(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as pipeline
+
+    monkeypatch.setattr(pipeline, "VAE_IMAGE_SIZE", 320 * 320)  # more than one tile
+    editor = build(GUIDANCE)
+    plain, tiled = pixels(editor), pixels(editor, tiled_vae=True)
+    assert (plain != tiled).any()
+    assert np.array_equal(tiled, pixels(build(GUIDANCE), tiled_vae=True))
+    assert np.array_equal(plain, pixels(editor))
+
+
+def test_only_so_many_sources_are_remembered(build: Build) -> None:
+    editor = build(GUIDANCE)
+    for number in range(SOURCES + 3):
+        with editor.recall.about(str(number), False):
+            editor.recall._once("image", lambda number=number: number)
+            editor.recall._once("prompt", lambda number=number: number)
+    assert len(editor.recall.known) == 2 * SOURCES
+    with editor.recall.about(str(SOURCES + 2), False):
+        assert editor.recall._once("image", lambda: -1) == SOURCES + 2
+    with editor.recall.about("0", False):
+        assert editor.recall._once("image", lambda: -1) == -1
+
+
+# Any pipeline
+
+
+def test_other_pipelines_have_the_same_levers(tiny_model: TinyModel, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "editlane.step_caches")
+    params = {"num_inference_steps": 4, "attention_backend": "native", "quantization": "fp8", "offload": "model"}
+    klein = str(tiny_model("flux2-klein"))
+    cache = {"kind": "taylor_seer", "disable_cache_before_step": 1, "cache_interval": 2}
+    editor = DiffusersEditor(model=klein, revision=None, params=params | {"cache": cache})
+    first = pixels(editor)
+    assert "skipped" in caplog.text
+    assert np.array_equal(pixels(editor), first)
+    assert (pixels(DiffusersEditor(model=klein, revision=None, params=params)) != first).any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "message"),
+    [
+        ("flux-kontext", {"cache": {"kind": "mag", "calibrate": True}}, r"no step cache for FluxKontextPipeline"),
+        (
+            "instruct-pix2pix",
+            {"cache": {"kind": "first_block"}},
+            r"no step cache for StableDiffusionInstructPix2PixPipeline",
+        ),
+        ("instruct-pix2pix", {"attention_backend": "native"}, r"has no effect on UNet2DConditionModel"),
+        ("flux2-klein", {"cache": {"kind": "first_block"}}, r"cache: a trial edit failed: TypeError"),
+    ],
+)
+def test_a_lever_that_a_model_does_not_have_is_refused(
+    kind: str, params: dict[str, Any], message: str, tiny_model: TinyModel
+) -> None:
+    with pytest.raises(UserError, match=message):
+        DiffusersEditor(model=str(tiny_model(kind)), revision=None, params=TWO_STEPS | params)
+
+
+# Before any model is loaded
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"attention_backend": "flash3"}, r"Unknown attention_backend 'flash3'"),
+        ({"compile": "yes"}, r"compile is 'yes'; use true or false"),
+        ({"quantization": "int4"}, r"Unknown quantization 'int4'"),
+        ({"offload": True}, r"Unknown offload 'True'"),
+        ({"cache": "first_block"}, r"cache is 'first_block'; use \{kind: ...\} with one of first_block, taylor_seer"),
+        ({"cache": {"kind": "sea"}}, r"Unknown cache: kind 'sea'"),
+        ({"cache": {"kind": "first_block", "treshold": 1}}, r"'treshold'. Did you mean 'threshold'"),
+        ({"cache": {"kind": "first_block", "threshold": -1}}, r"cache: threshold is -1; use a number"),
+        ({"cache": {"kind": "mag"}}, r"needs the ratios of this checkpoint.*calibrate: true"),
+        ({"cache": {"kind": "mag", "mag_ratios": "1"}}, r"mag_ratios is '1'; use the list"),
+        ({"num_inference_steps": None, "cache": {"kind": "mag", "calibrate": True}}, r"Set num_inference_steps"),
+        ({"compile": True, "cache": {"kind": "taylor_seer"}}, r"compile: true takes as one piece.*use_lite_mode"),
+        ({"lora": "nowhere/a.safetensors"}, r"lora is nowhere/a.safetensors, which is not a file"),
+        ({"scheduler": "lightening"}, r"Unknown scheduler 'lightening'. Did you mean 'lightning'"),
+        ({"scheduler": "lightning", "num_inference_steps": 40}, r"models of 4 or 8 steps without guidance.* is 40"),
+        ({"scheduler": "lightning", "num_inference_steps": None}, r"num_inference_steps is None"),
+        (
+            {"scheduler": "lightning", "num_inference_steps": 8, "true_cfg_scale": 4.0, "negative_prompt": " "},
+            r"true_cfg_scale 4\. Set 4 or 8",
+        ),
+        ({"lora": "hf://a/b/X-Lightning-8steps-V1.safetensors"}, r"made for 8 steps\. Set scheduler: lightning"),
+        (
+            {"lora": "hf://a/b/X-Lightning-8steps.safetensors", "scheduler": "lightning", "num_inference_steps": 4},
+            r"X-Lightning-8steps.safetensors was made for 8 steps",
+        ),
+    ],
+)
+def test_wrong_levers_are_refused_without_a_model(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        QwenImageEditor.check_params(NO_GUIDANCE | params)
+
+
+def test_a_damaged_lora_is_refused_without_a_model(lora: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "切断.safetensors"
+    cut.write_bytes(lora.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"切断.safetensors is cut short by 100 bytes. Copy"):
+        QwenImageEditor.check_params(LIGHTNING | {"lora": str(cut)})
