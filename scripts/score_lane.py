@@ -86,7 +86,8 @@ def score_missing(
                 for rows in lists
                 for batch in cut_batches(
                     rows,
-                    judge.batch_size,
+                    lambda row: lane.weigh(judge, row),
+                    judge.capacity,
                     wanted=lambda row: id(row) in keys and keys[id(row)] not in scored,
                     alone=lambda row: deaths[keys[id(row)]] >= DEATHS - 1,
                 )

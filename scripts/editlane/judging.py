@@ -1,13 +1,16 @@
 """Judge the edits of a lane with one judge, batch by batch.
 
-The next batch is read, resized and tokenised (reader thread) while the device works on this one. Batches are cut from
-all edits of a shard, finished ones included, and never mix categories: a lane that goes on after a kill forms the
-batches of an undisturbed one, so that its numbers are the same.
+Three things happen at once: the next batch is read, resized and tokenised (reader threads), the model works on this
+one, and the last one is recorded (writer thread). Batches are cut by weight from all edits of a shard, finished ones
+included, and never mix categories: a lane that goes on after a kill forms the batches of an undisturbed one, and so
+gets its numbers.
 """
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,10 +20,10 @@ from PIL import Image
 
 from editlane.errors import CRASHED, ItemError, JudgeFailed, OutOfMemory, SourceUnreadable, one_line
 from editlane.journal import Row, content_key
-from editlane.prefetch import prefetched
+from editlane.prefetch import PREPARING_THREADS, prefetched
 from editlane.progress import Heartbeat
 from editlane.recorded import open_recorded
-from editlane.scoring import ScoringProtocol, category_fingerprint, questions, score_readouts, score_replies
+from editlane.scoring import ScoringProtocol, category_fingerprint, questions, said, score_readouts, score_replies
 from editlane.tables import controls_schema, scores_schema, to_item
 from editlane.types import EDITED, Control, Judge, Question, State
 
@@ -29,8 +32,8 @@ log = logging.getLogger(__name__)
 Questions = dict[str, Question]
 """About one edit, by criterion."""
 
-Prepared = dict[str, Any] | ItemError
-"""By criterion what the judge made of a batch's questions, or why it could make nothing of them."""
+Prepared = Any | ItemError
+"""What the judge made of a batch's questions, or why it could make nothing of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,14 @@ class JudgeLane:
         """The score columns of an edit on which one process after another died."""
         return self.common(row) | _failed(JudgeFailed(CRASHED, kind="crash"))
 
+    def weigh(self, judge: Judge, row: Row) -> int:
+        """What this edit adds to a batch of `judge`."""
+        source = (row["width"] or 1024, row["height"] or 1024)
+        edited = (row.get("edited_width") or source[0], row.get("edited_height") or source[1])
+        sizes = {"source": source, "edited": edited}
+        asked = said(self.protocol, to_item(row), self.criteria)
+        return judge.weigh([sizes[shown] for images in asked for shown in images], "\n".join(asked.values()))
+
     def ask(self, row: Row) -> Questions:
         """The questions about one edit. Raises JudgeFailed if one of its images is not what was recorded."""
         try:
@@ -120,22 +131,41 @@ class Batch:
     prepared: Prepared
 
 
-def cut_batches(
-    rows: Sequence[Row], size: int, wanted: Callable[[Row], bool], alone: Callable[[Row], bool] = lambda row: False
-) -> Iterator[list[Row]]:
-    """Chunks of `size` neighbours of one category, each without the rows that are not wanted; none is empty.
+WINDOW = 256
+"""Edits of a category among which those of a size are put together."""
 
-    A row that is to stand alone gets a batch of its own.
+
+def cut_batches(
+    rows: Sequence[Row],
+    weigh: Callable[[Row], int],
+    capacity: int,
+    wanted: Callable[[Row], bool],
+    alone: Callable[[Row], bool] = lambda row: False,
+) -> Iterator[list[Row]]:
+    """Batches of one category, heavy edits first within a window, each without the rows that are not wanted; none is
+    empty.
+
+    A batch weighs its number of rows times the heaviest, since shorter ones are padded, and at most `capacity`; a
+    heavier row stands alone, and so does one that is to. What is wanted does not change which rows meet.
     """
-    categories = dict.fromkeys(row["category"] for row in rows)
-    for category in categories:
+    for category in dict.fromkeys(row["category"] for row in rows):
         members = [row for row in rows if row["category"] == category]
-        for start in range(0, len(members), size):
-            chunk = [row for row in members[start : start + size] if wanted(row)]
-            together = [row for row in chunk if not alone(row)]
-            if together:
-                yield together
-            yield from ([row] for row in chunk if alone(row))
+        for start in range(0, len(members), WINDOW):
+            for chunk in _chunks(members[start : start + WINDOW], weigh, capacity):
+                left = [row for row in chunk if wanted(row)]
+                together = [row for row in left if not alone(row)]
+                if together:
+                    yield together
+                yield from ([row] for row in left if alone(row))
+
+
+def _chunks(rows: Sequence[Row], weigh: Callable[[Row], int], capacity: int) -> Iterator[list[Row]]:
+    weighed = sorted(((weigh(row), place) for place, row in enumerate(rows)), key=lambda pair: (-pair[0], pair[1]))
+    start = 0
+    while start < len(weighed):
+        count = max(1, capacity // max(1, weighed[start][0]))
+        yield [rows[place] for _, place in weighed[start : start + count]]
+        start += count
 
 
 def score_batches(
@@ -150,45 +180,65 @@ def score_batches(
     died: Callable[[list[Row]], bool],
     finished: Callable[[list[tuple[Row, Row]]], None],
 ) -> None:
-    """Judge every batch; `begin` gets its rows, `finished` (edit row, score columns) of a whole batch at once.
+    """Judge every batch; `begin` gets its rows before, `finished` (edit row, score columns) of all of them, together,
+    from the writer thread.
 
-    `check` is asked before each batch and may raise Stopped; `died` says whether a process died on one of these rows
-    before. Only errors that concern more than one item leave here.
+    Before a batch with a row on which a process `died` all others are saved. `check` is asked before each batch and may
+    raise Stopped. Only errors that concern more than one item leave here.
     """
-    for rows, loading in prefetched(lambda rows: load_batch(lane, judge, rows), batches, depth=1):
-        check()
-        begin(rows)
-        heartbeat.begin(rows[0]["item_id"], rows[0]["category"], suspect=died(rows))
-        started = time.monotonic()
-        batch = loading.result()
-        scored = judge_batch(lane, judge, batch)
-        spent = time.monotonic() - started
-        seconds = round(spent / len(rows), 4)
+    saving: deque[Future[None]] = deque()
+
+    def save(rows: list[Row], scored: list[Row], seconds: float) -> None:
         for row, columns in zip(rows, scored, strict=True):
-            columns |= lane.common(row) | {"score_seconds": seconds, "score_device": device}
+            each = {"score_seconds": round(seconds / len(rows), 4), "score_device": device}
+            columns |= lane.common(row) | each
             log.info("%s/%s %s on %s", row["category"], row["item_id"], _verdict(columns), device)
         finished(list(zip(rows, scored, strict=True)))
         last, failed = scored[-1], sum(columns["state"] != State.SCORED for columns in scored)
-        heartbeat.finished(len(rows), seconds=spent, state=last["state"], score=last["score"], failed=failed)
+        heartbeat.finished(len(rows), seconds=seconds, state=last["state"], score=last["score"], failed=failed)
+
+    def settle(most: int) -> None:
+        """Wait until at most so many batches are unsaved."""
+        with heartbeat.waiting("output"):
+            while len(saving) > most:
+                saving.popleft().result()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+        for rows, loading in prefetched(lambda rows: load_batch(lane, judge, rows), batches, depth=1):
+            check()
+            if died(rows):
+                settle(0)
+            begin(rows)
+            heartbeat.begin(rows[0]["item_id"], rows[0]["category"], suspect=died(rows))
+            with heartbeat.waiting("input"):
+                batch = loading.result()
+            started = time.monotonic()
+            scored = judge_batch(lane, judge, batch)
+            saving.append(writer.submit(save, rows, scored, time.monotonic() - started))
+            settle(1)
+        settle(0)
 
 
 def load_batch(lane: JudgeLane, judge: Judge, rows: list[Row]) -> Batch:
     """Read the images of a batch and let the judge prepare them; runs in the reader thread."""
-    asked: list[Questions | ItemError] = []
-    for row in rows:
+
+    def ask(row: Row) -> Questions | ItemError:
         try:
-            asked.append(lane.ask(row))
+            return lane.ask(row)
         except ItemError as error:
-            asked.append(error)
+            return error
+
+    with ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images") as threads:
+        asked = list(threads.map(ask, rows))
     askable = [entry for entry in asked if not isinstance(entry, ItemError)]
     return Batch(rows=rows, asked=asked, prepared=_prepare(lane, judge, askable))
 
 
 def _prepare(lane: JudgeLane, judge: Judge, asked: list[Questions]) -> Prepared:
     if not asked:
-        return {}
+        return None
     try:
-        return {name: judge.prepare([entry[name] for entry in asked]) for name in asked[0]}
+        return judge.prepare([list(entry.values()) for entry in asked])
     except ItemError as error:
         return error
 
@@ -216,7 +266,7 @@ def answer(
     try:
         if isinstance(prepared, ItemError):
             raise prepared
-        return _answer(lane, judge, prepared, seeds)
+        return _answer(lane, judge, asked, prepared, seeds)
     except ItemError as error:
         if len(asked) == 1:
             return [_failed(error)]
@@ -226,16 +276,15 @@ def answer(
     return [row for half, own in halves for row in answer(lane, judge, half, _prepare(lane, judge, half), own)]
 
 
-def _answer(lane: JudgeLane, judge: Judge, prepared: dict[str, Any], seeds: Sequence[int]) -> list[Row]:
+def _answer(lane: JudgeLane, judge: Judge, asked: list[Questions], prepared: Any, seeds: Sequence[int]) -> list[Row]:
     protocol = lane.protocol
     if protocol.answers:
-        readouts = {name: judge.read_out(batch, protocol.answers) for name, batch in prepared.items()}
-        return [score_readouts(protocol, {name: readouts[name][i] for name in readouts}) for i in range(len(seeds))]
-    replies = {
-        name: judge.generate(batch, protocol.max_new_tokens, [seed + number for seed in seeds])
-        for number, (name, batch) in enumerate(prepared.items())
-    }
-    return [score_replies(protocol, {name: replies[name][i] for name in replies}) for i in range(len(seeds))]
+        found = judge.read_out(prepared, protocol.answers)
+        answered = zip(asked, found, strict=True)
+        return [score_readouts(protocol, dict(zip(entry, readouts, strict=True))) for entry, readouts in answered]
+    own = [[seed + number for number in range(len(entry))] for seed, entry in zip(seeds, asked, strict=True)]
+    written = zip(asked, judge.generate(prepared, protocol.max_new_tokens, own), strict=True)
+    return [score_replies(protocol, dict(zip(entry, replies, strict=True))) for entry, replies in written]
 
 
 def _failed(error: ItemError) -> Row:

@@ -1,9 +1,13 @@
 """Read ahead: the next inputs are loaded in a thread while the device works on this one."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+PREPARING_THREADS = min(8, len(os.sched_getaffinity(0)))
+"""That decode and resize the images of one batch; Pillow lets others run meanwhile."""
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -32,6 +32,7 @@ __all__ = [
     "category_fingerprint",
     "load_protocol",
     "questions",
+    "said",
     "score_readouts",
     "score_replies",
 ]
@@ -54,6 +55,16 @@ def questions(
         question = by_name[name].question.replace("{instruction}", item.instruction)
         asked[name] = Question(system=system, parts=(*images, *texts, question))
     return asked
+
+
+def said(protocol: ScoringProtocol, item: Item, criteria: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """What the questions about one edit say beyond their system text, by the images they show ("source", "edited")."""
+    found: dict[tuple[str, ...], str] = {}
+    by_name = {one.name: one for one in protocol.criteria}
+    for name in protocol.questions_for(criteria):
+        shown = tuple(one.show for one in by_name[name].images or protocol.images)
+        found[shown] = found.get(shown, item_text(protocol, item)) + by_name[name].question
+    return found
 
 
 def _image_parts(images: Sequence[ShownImage], source: Image, edited: Image) -> list[str | Image]:

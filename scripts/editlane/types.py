@@ -148,18 +148,24 @@ class Judge(Protocol):
         ...
 
     @property
-    def batch_size(self) -> int:
-        """How many questions it is asked at once."""
+    def capacity(self) -> int:
+        """How much the edits of one batch may weigh together, at least 1."""
         ...
 
-    def prepare(self, questions: Sequence[Question]) -> Any:
-        """CPU work for one batch; runs beside the device's work on the batch before."""
+    def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+        """What an edit adds to a batch if the questions about it show images of these (width, height) in pixels and
+        have this text of their own; at least 1. Tokens, or 1 for a judge that counts edits."""
         ...
 
-    def read_out(self, batch: Any, answers: Sequence[str]) -> list[Readout]:
-        """One forward pass; one distribution over `answers` per question."""
+    def prepare(self, asked: Sequence[Sequence[Question]]) -> Any:
+        """CPU work for one batch, beside the device's work on the batch before. Each entry: all questions about one
+        edit, so that what they have in common is worked out once. Raises ItemError for the whole batch."""
         ...
 
-    def generate(self, batch: Any, max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
+    def read_out(self, batch: Any, answers: Sequence[str]) -> list[list[Readout]]:
+        """No decoding; one distribution over `answers` per question, as they were asked."""
+        ...
+
+    def generate(self, batch: Any, max_new_tokens: int, seeds: Sequence[Sequence[int]]) -> list[list[str]]:
         """One reply per question; `seeds` has one, 0 or more, per question, which decides all chance in its reply."""
         ...

@@ -1,16 +1,20 @@
 """The Qwen3-VL judge on a CUDA device, on tiny random models: python -m pytest -m gpu tests/gpu/test_judge_gpu.py"""
 
+import itertools
 import random
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from editlane import uploads
 from editlane.errors import OutOfMemory
 from editlane.judges.qwen3_vl import Qwen3VLJudge
+from editlane.prefetch import prefetched
 from editlane.types import Question
 
 pytestmark = [
@@ -19,17 +23,27 @@ pytestmark = [
 ]
 
 DIGITS = tuple("0123456789")
+KINDS = ["qwen3-vl", "qwen3-vl-moe"]
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def question(seed, size):
-    pixels = [random.Random(seed + offset).randbytes(3 * size[0] * size[1]) for offset in (0, 100)]
-    source, edited = (Image.frombytes("RGB", size, data) for data in pixels)
-    parts = ("Source:\n", source, "\nEdited:\n", edited, f"\n\n把第 {seed} 个杯子移到地板上\n\n", "0 to 9?")
-    return Question(system="Judge.", parts=parts)
+def picture(seed, size):
+    return Image.frombytes("RGB", size, random.Random(seed).randbytes(3 * size[0] * size[1]))
 
 
-MIXED = [question(1, (96, 64)), question(2, (256, 192)), question(3, (64, 200))]
+def edit(seed, size, ends=("Rubric, 0 to 9?", "Instruction, 0 to 9?")):
+    """The questions about one edit."""
+    parts = (
+        "Source:\n",
+        picture(seed, size),
+        "\nEdited:\n",
+        picture(seed + 100, size),
+        f"\n\n把第 {seed} 个杯子移走\n\n",
+    )
+    return [Question(system="You are a careful judge of edits. " * 3, parts=(*parts, end)) for end in ends]
+
+
+MIXED = [edit(1, (96, 64)), edit(2, (256, 192)), edit(3, (64, 200))]
 
 
 def load(folder, **params):
@@ -40,12 +54,36 @@ def read_out(judge, asked):
     return judge.read_out(judge.prepare(asked), DIGITS)
 
 
+def forget_images(judge):
+    judge.prefill.vision._seen.clear()
+
+
 def largest_difference(readouts, others):
-    pairs = zip(readouts, others, strict=True)
+    pairs = zip(itertools.chain(*readouts), itertools.chain(*others), strict=True)
     return max(abs(x - y) for one, other in pairs for x, y in zip(one.probabilities, other.probabilities, strict=True))
 
 
-@pytest.mark.parametrize("kind", ["qwen3-vl", "qwen3-vl-moe"])
+def plainly(judge, asked):
+    """The same distributions by transformers' own forward over each whole prompt."""
+    stems = judge.prepare(asked).questions
+    with torch.inference_mode():
+        whole = judge.prefill.whole(stems.stems, judge.processor.tokenizer.pad_token_id)
+        logits = judge.model(**whole, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+    return stems.in_order(logits[:, judge.answer_ids(DIGITS)].softmax(-1).tolist())
+
+
+@contextmanager
+def no_waiting_for_the_device():
+    """An operation in here that makes the CPU wait for the GPU raises RuntimeError."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_float32_on_the_gpu_agrees_with_the_cpu(tiny_model, kind, monkeypatch):
     on_gpu = load(tiny_model(kind), dtype="float32")
     assert on_gpu.model.device.type == "cuda"
@@ -54,20 +92,91 @@ def test_float32_on_the_gpu_agrees_with_the_cpu(tiny_model, kind, monkeypatch):
     assert largest_difference(read_out(on_gpu, MIXED), read_out(on_cpu, MIXED)) < 2e-3
 
 
-@pytest.mark.parametrize("kind", ["qwen3-vl", "qwen3-vl-moe"])
-def test_bfloat16_is_the_default_and_a_batch_equals_its_questions(tiny_model, kind):
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_is_the_default_and_a_batch_equals_its_edits(tiny_model, kind):
     judge = load(tiny_model(kind))
     assert judge.model.dtype == torch.bfloat16
     batched = read_out(judge, MIXED)
     alone = [read_out(judge, [one])[0] for one in MIXED]
     assert largest_difference(batched, alone) < 0.1
+    forget_images(judge)
     assert batched == read_out(judge, MIXED)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-3), ("bfloat16", 0.1)])
+def test_the_fast_path_agrees_with_transformers_own_forward(tiny_model, kind, dtype, tolerance):
+    """One prefill for both criteria, the system text kept, patches normalised on the device."""
+    judge = load(tiny_model(kind), dtype=dtype)
+    read_out(judge, MIXED)  # the system text's keys and values are kept from now on
+    forget_images(judge)
+    found = read_out(judge, MIXED)
+    assert judge.prefill._prefixes
+    pairs = zip(itertools.chain(*found), itertools.chain(*plainly(judge, MIXED)), strict=True)
+    assert max(abs(x - y) for one, plain in pairs for x, y in zip(one.probabilities, plain, strict=True)) < tolerance
+
+
+def test_batches_prepared_beside_the_model_give_the_numbers_of_batches_prepared_before_it(tiny_model):
+    """They travel on a stream of their own, while the model computes on the one before."""
+    judge = load(tiny_model("qwen3-vl"))
+    batches = [[edit(10 * number + one, (256, 192)) for one in range(4)] for number in range(24)]
+    waited = []
+    for batch in batches:
+        prepared = judge.prepare(batch)
+        torch.cuda.synchronize()
+        waited.append(judge.read_out(prepared, DIGITS))
+    for _ in range(3):
+        forget_images(judge)
+        beside = [judge.read_out(ready.result(), DIGITS) for _, ready in prefetched(judge.prepare, batches, depth=2)]
+        assert beside == waited
+
+
+def test_arrays_are_sent_from_pinned_memory_without_waiting_for_the_device(tiny_model, monkeypatch):
+    judge = load(tiny_model("qwen3-vl"))
+    read_out(judge, MIXED)
+    pinned = []
+    pin = torch.Tensor.pin_memory
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(pin(tensor)) or pinned[-1])
+    busy = torch.randn(4096, 4096, device="cuda")
+    for _ in range(20):
+        busy = busy @ busy.softmax(-1)
+    with no_waiting_for_the_device():
+        feed = judge.prepare([edit(7, (128, 96))]).feed
+    assert len(pinned) >= 4 and all(tensor.is_pinned() for tensor in pinned)
+    feed.upload.received()
+    for image in feed.images:
+        assert torch.equal(feed.upload.patches[image.digest].cpu(), torch.from_numpy(image.values))
+
+
+def test_an_upload_is_whole_once_it_is_received():
+    way = uploads.Uploads("cuda")
+    for size in (3, 5_000_000):
+        upload = way.begin()
+        values = torch.arange(size)
+        with upload:
+            sent = upload.send(values.numpy())
+        upload.received()
+        assert torch.equal((sent + 1).cpu(), values + 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("asked", [MIXED[:1], [MIXED[0], edit(4, (96, 64))]], ids=["one", "two"])
+def test_the_model_is_given_a_batch_without_waiting_for_the_device(tiny_model, kind, asked):
+    """Or the GPU stands still while Python finds out what comes next. Nothing is padded here: transformers looks into a
+    mask, and has to wait for it."""
+    judge = load(tiny_model(kind))
+    read_out(judge, asked)  # layouts of the images' sizes, the prefix: once for a lane
+    forget_images(judge)
+    feed = judge.prepare(asked).feed
+    with no_waiting_for_the_device():
+        logits = judge.prefill.logits(feed)
+    assert torch.isfinite(logits).all()
 
 
 def test_after_running_out_of_memory_a_smaller_batch_works(tiny_model):
     judge = load(tiny_model("qwen3-vl"), attn_implementation="eager")
     read_out(judge, MIXED[:1])
-    many = judge.prepare([question(seed, (256, 256)) for seed in range(64)])
+    many = judge.prepare([edit(seed, (256, 256)) for seed in range(64)])
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 32 * 2**20) / total)
@@ -82,10 +191,10 @@ def test_after_running_out_of_memory_a_smaller_batch_works(tiny_model):
 BROKEN_CONTEXT = """
 import sys
 import torch
-from editlane.errors import ItemError
-from editlane.judges.qwen3_vl import _batch_errors
+from editlane.devices import model_errors
+from editlane.errors import ItemError, JudgeFailed
 try:
-    with _batch_errors():
+    with model_errors(JudgeFailed):
         table = torch.zeros(3, device="cuda")
         table[torch.tensor([7], device="cuda")].cpu()
 except ItemError:

@@ -202,7 +202,11 @@ def test_a_copy_of_the_profile_names_a_partition_and_real_models_run_in_it(proje
         }
     }
     project.config["judges"] = {
-        "tiny-qwen3-vl": {"adapter": "qwen3-vl", "model": "resources/models/tiny-qwen3-vl", "params": {"batch_size": 2}}
+        "tiny-qwen3-vl": {
+            "adapter": "qwen3-vl",
+            "model": "resources/models/tiny-qwen3-vl",
+            "params": {"batch_tokens": 512},
+        }
     }
     run = project.start()
     lane = "rule_edit_lane_wildcards_tiny_0"

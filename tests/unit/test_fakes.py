@@ -59,8 +59,17 @@ def question(edited=(200, 10, 10), instruction="turn the sky red", source=(10, 1
     return Question(system="物理", parts=("source:", images[0], "edited:", images[1], instruction, criterion))
 
 
+def read_out(a_judge, questions, answers):
+    """One question about each edit."""
+    return [found for (found,) in a_judge.read_out([[one] for one in questions], answers)]
+
+
+def generate(a_judge, questions, tokens, seeds):
+    return [reply for (reply,) in a_judge.generate([[one] for one in questions], tokens, [[one] for one in seeds])]
+
+
 def replies(a_judge, *questions, seed=1):
-    return a_judge.generate(questions, 10, [seed] * len(questions))
+    return generate(a_judge, questions, 10, [seed] * len(questions))
 
 
 def expectation(readout):
@@ -159,7 +168,7 @@ def test_a_given_edit_without_an_image_fails_for_its_item(tmp_path, name, kind):
 
 def test_a_readout_is_a_distribution_in_the_order_of_the_answers():
     a_judge = judge(behaviour="random")
-    forward, backward = (a_judge.read_out([question()], answers)[0] for answers in (DIGITS, DIGITS[::-1]))
+    forward, backward = (read_out(a_judge, [question()], answers)[0] for answers in (DIGITS, DIGITS[::-1]))
     assert sum(forward.probabilities) == pytest.approx(1)
     assert forward.mass == MASS
     assert forward.probabilities == pytest.approx(backward.probabilities[::-1])
@@ -167,10 +176,10 @@ def test_a_readout_is_a_distribution_in_the_order_of_the_answers():
 
 def test_a_judge_that_sees_gives_an_unchanged_image_the_lowest_answer():
     blue = (10, 10, 200)
-    unchanged, edited = judge().read_out([question(edited=blue), question()], DIGITS)
+    unchanged, edited = read_out(judge(), [question(edited=blue), question()], DIGITS)
     assert max(unchanged.probabilities) == unchanged.probabilities[0]
     assert expectation(unchanged) < 0.2 < 2 < expectation(edited)
-    no = judge().read_out([question(edited=blue)], ["Yes", "No"])[0]
+    no = read_out(judge(), [question(edited=blue)], ["Yes", "No"])[0]
     assert no.probabilities[1] > 0.8
 
 
@@ -206,7 +215,7 @@ def told_apart(shown, protocol, a_judge):
     for name, triples in shown.items():
         asked = [questions(loaded, *triple, loaded.asked()) for triple in triples]
         if loaded.answers:
-            read = [a_judge.read_out(list(one.values()), loaded.answers) for one in asked]
+            read = [read_out(a_judge, list(one.values()), loaded.answers) for one in asked]
             rows = [score_readouts(loaded, dict(zip(loaded.asked(), one, strict=True))) for one in read]
         else:
             rows = [
@@ -241,7 +250,7 @@ def test_each_behaviour_tells_apart_the_controls_that_it_should(shown, protocol,
 
 
 def test_an_edit_by_another_editor_is_no_worse_for_having_no_signature():
-    (found,) = judge().read_out([question()], DIGITS)
+    (found,) = read_out(judge(), [question()], DIGITS)
     assert expectation(found) > 2
 
 
@@ -251,13 +260,13 @@ def test_an_edit_by_another_editor_is_no_worse_for_having_no_signature():
 def test_noise_is_drawn_for_every_seed_and_nothing_else():
     a_judge = judge(noise=0.05)
     batch = [question(), question(edited=(9, 9, 9))]
-    assert a_judge.generate(batch, 10, [1, 2]) == a_judge.generate(batch[::-1], 10, [2, 1])[::-1]
-    drawn = [float(a_judge.generate([question()], 10, [seed])[0].removeprefix("Score: ")) for seed in range(200)]
+    assert generate(a_judge, batch, 10, [1, 2]) == generate(a_judge, batch[::-1], 10, [2, 1])[::-1]
+    drawn = [float(generate(a_judge, [question()], 10, [seed])[0].removeprefix("Score: ")) for seed in range(200)]
     (quiet,) = replies(judge(), question())
     assert statistics.mean(drawn) == pytest.approx(float(quiet.removeprefix("Score: ")), abs=0.15)
     assert statistics.stdev(drawn) == pytest.approx(0.5, abs=0.08)
     assert replies(judge(noise=100.0), *[question()] * 9, seed=3) == replies(judge(noise=100.0), question(), seed=3) * 9
-    assert a_judge.read_out(batch, DIGITS) == judge().read_out(batch, DIGITS)
+    assert read_out(a_judge, batch, DIGITS) == read_out(judge(), batch, DIGITS)
 
 
 def test_only_a_noisy_judge_samples():
@@ -288,7 +297,7 @@ def test_an_item_is_silent_for_all_its_criteria_or_for_none():
     silent = []
     for n in range(40):
         batch = [question(instruction=str(n), criterion=criterion) for criterion in ("category", "instruction")]
-        masses = {readout.mass for readout in a_judge.read_out(batch, DIGITS)}
+        masses = {readout.mass for readout in read_out(a_judge, batch, DIGITS)}
         assert len(masses) == 1
         assert {reply == SILENCE for reply in replies(a_judge, *batch)} == {masses != {MASS}}
         silent.append(masses != {MASS})
@@ -301,13 +310,13 @@ def test_failing_items_fail_their_batch_and_the_others_do_not():
     failing = []
     for one in questions:
         try:
-            a_judge.read_out([one], DIGITS)
+            read_out(a_judge, [one], DIGITS)
         except JudgeFailed:
             failing.append(one)
     assert 0 < len(failing) < 20
     with pytest.raises(JudgeFailed, match="told to fail"):
-        a_judge.read_out(questions, DIGITS)
-    assert len(a_judge.read_out([q for q in questions if q not in failing], DIGITS)) == 20 - len(failing)
+        read_out(a_judge, questions, DIGITS)
+    assert len(read_out(a_judge, [q for q in questions if q not in failing], DIGITS)) == 20 - len(failing)
 
 
 # --- both

@@ -11,7 +11,7 @@ from PIL import Image
 
 from editlane.errors import JudgeFailed, OutOfMemory
 from editlane.images import file_sha256
-from editlane.judging import JudgeLane, cut_batches, score_batches
+from editlane.judging import WINDOW, JudgeLane, cut_batches, score_batches
 from editlane.progress import Heartbeat
 from editlane.protocols import load_protocol
 from editlane.types import Question, Readout
@@ -51,42 +51,53 @@ class Judge:
     SPEED_PARAMS = frozenset()
 
     errors: dict[int, Exception] = field(default_factory=dict)
-    batch_size: int = 4
+    capacity: int = 4
     batches: list[list[int]] = field(default_factory=list)
-    seeds: list[list[int]] = field(default_factory=list)
+    seeds: list[list[list[int]]] = field(default_factory=list)
     reply: str = "Score: {}.5"
 
-    def prepare(self, questions: Sequence[Question]) -> list[int]:
-        images = [[part for part in question.parts if not isinstance(part, str)] for question in questions]
-        return [pair[-1].getpixel((0, 0))[0] for pair in images]
+    def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+        return 1
 
-    def read_out(self, batch: list[int], answers: Sequence[str]) -> list[Readout]:
-        self.batches.append(batch)
-        for value in batch:
-            if value in self.errors:
-                raise self.errors[value]
-        return [Readout(probabilities=tuple(float(n == value) for n in range(10)), mass=1.0) for value in batch]
+    def prepare(self, asked: Sequence[Sequence[Question]]) -> list[list[int]]:
+        return [[_last_image(question).getpixel((0, 0))[0] for question in questions] for questions in asked]
+
+    def read_out(self, batch: list[list[int]], answers: Sequence[str]) -> list[list[Readout]]:
+        self._see(batch)
+        return [
+            [Readout(probabilities=tuple(float(n == value) for n in range(10)), mass=1.0) for value in own]
+            for own in batch
+        ]
 
     @classmethod
     def samples(cls, params: dict[str, Any]) -> bool:
         return True
 
-    def generate(self, batch: list[int], max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
-        self.seeds.append(list(seeds))
-        self.batches.append(batch)
-        for value in batch:
-            if value in self.errors:
-                raise self.errors[value]
-        return [self.reply.format(value) for value in batch]
+    def generate(self, batch: list[list[int]], max_new_tokens: int, seeds: Sequence[Sequence[int]]) -> list[list[str]]:
+        self.seeds.append([list(own) for own in seeds])
+        self._see(batch)
+        return [[self.reply.format(value) for value in own] for own in batch]
+
+    def _see(self, batch: list[list[int]]) -> None:
+        self.batches.append([own[0] for own in batch])
+        for own in batch:
+            if own[0] in self.errors:
+                raise self.errors[own[0]]
 
 
-def run(lane: JudgeLane, judge: Judge, rows: list[dict], wanted=lambda row: True) -> dict[str, dict]:
-    found: dict[str, dict] = {}
+def _last_image(question: Question) -> Image.Image:
+    return [part for part in question.parts if not isinstance(part, str)][-1]
+
+
+def run(
+    lane: JudgeLane, judge: Judge, rows: list[dict], wanted=lambda row: True, found=None, died=lambda rows: False
+) -> dict[str, dict]:
+    found = {} if found is None else found
     heartbeat = Heartbeat(lane.run_dir, stage="score", editor="e", judge="j", lane=0, total=len(rows), kept=0)
-    batches = list(cut_batches(rows, judge.batch_size, wanted))
+    batches = list(cut_batches(rows, lambda row: lane.weigh(judge, row), judge.capacity, wanted))
     score_batches(
         lane, judge, batches, device="cpu", check=lambda: None, heartbeat=heartbeat, begin=lambda rows: None,
-        died=lambda rows: False, finished=lambda batch: found.update({row["item_id"]: new for row, new in batch}),
+        died=died, finished=lambda batch: found.update({row["item_id"]: new for row, new in batch}),
     )  # fmt: skip
     return found
 
@@ -99,24 +110,61 @@ def test_every_edit_gets_the_score_of_its_own_image(tmp_path: Path) -> None:
     assert all(new["state"] == "scored" for new in found.values())
 
 
-def test_one_forward_per_batch_and_criterion(tmp_path: Path) -> None:
+def test_all_criteria_of_a_batch_are_asked_together(tmp_path: Path) -> None:
     judge = Judge()
     run(make_lane(tmp_path), judge, [make_row(n, tmp_path) for n in range(8)])
-    assert judge.batches == [[0, 1, 2, 3], [0, 1, 2, 3], [4, 5, 6, 7], [4, 5, 6, 7]]
+    assert judge.batches == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def cut(rows: list[dict[str, Any]], capacity: int = 4, weigh=lambda row: 1, wanted=lambda row: True, **options: Any):
+    batches = cut_batches(rows, weigh, capacity, wanted, **options)
+    return [[int(row["item_id"][-2:]) for row in batch] for batch in batches]
 
 
 def test_batches_never_mix_categories_and_do_not_shift_when_some_are_done(tmp_path: Path) -> None:
     rows = [make_row(n, tmp_path, "物理" if n < 5 else "因果") for n in range(8)]
-    whole = [[row["item_id"][-1] for row in batch] for batch in cut_batches(rows, 4, lambda row: True)]
-    assert whole == [["0", "1", "2", "3"], ["4"], ["5", "6", "7"]]
-    left = cut_batches(rows, 4, lambda row: row["item_id"] not in {"项-01", "项-04"})
-    assert [[row["item_id"][-1] for row in batch] for batch in left] == [["0", "2", "3"], ["5", "6", "7"]]
+    assert cut(rows) == [[0, 1, 2, 3], [4], [5, 6, 7]]
+    assert cut(rows, wanted=lambda row: row["item_id"] not in {"项-01", "项-04"}) == [[0, 2, 3], [5, 6, 7]]
+
+
+def test_a_batch_holds_so_much_weight_padding_counted(tmp_path: Path) -> None:
+    """Edits of a size meet; a shorter one is padded to the longest of its batch and so weighs as much."""
+    rows = [make_row(n, tmp_path) for n in range(8)]
+    weights = [10, 90, 30, 10, 200, 40, 30, 10]
+    found = cut(rows, 100, lambda row: weights[int(row["item_id"][-2:])])
+    assert found == [[4], [1], [5, 2], [6, 0, 3], [7]]
+    assert all(len(batch) == 1 or len(batch) * max(weights[n] for n in batch) <= 100 for batch in found)
+
+
+def test_only_so_many_edits_are_sorted_together(tmp_path: Path) -> None:
+    row = make_row(0, tmp_path)
+    rows = [row | {"number": number} for number in range(WINDOW + 3)]
+    batches = list(cut_batches(rows, lambda row: 1 + row["number"], 10**9, lambda row: True))
+    numbers = [[row["number"] for row in batch] for batch in batches]
+    assert numbers == [list(range(WINDOW))[::-1], [WINDOW + 2, WINDOW + 1, WINDOW]]
+
+
+def test_the_weight_of_an_edit_is_that_of_all_its_questions(tmp_path: Path) -> None:
+    class Scales:
+        def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+            weighed.append((list(sizes), text))
+            return len(weighed)
+
+    row = make_row(0, tmp_path) | {"edited_width": 20, "edited_height": 30, "instruction": "把杯子移开"}
+    weighed: list[Any] = []
+    assert make_lane(tmp_path).weigh(Scales(), row) == 1
+    ((sizes, text),) = weighed
+    assert sizes == [(16, 16), (20, 30)]
+    assert "把杯子移开" in text and text.count("0 to 9") >= 2
+    weighed.clear()
+    viescore = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
+    assert viescore.weigh(Scales(), row | {"edited_width": None, "edited_height": None}) == 1
+    assert [sizes for sizes, _ in weighed] == [[(16, 16), (16, 16), (16, 16)]]  # both images, and one of them again
 
 
 def test_a_row_that_is_to_stand_alone_gets_a_batch_of_its_own(tmp_path: Path) -> None:
     rows = [make_row(n, tmp_path) for n in range(5)]
-    batches = cut_batches(rows, 4, wanted=lambda row: True, alone=lambda row: row["item_id"] in {"项-01", "项-03"})
-    assert [[row["item_id"][-1] for row in batch] for batch in batches] == [["0", "2"], ["1"], ["3"], ["4"]]
+    assert cut(rows, alone=lambda row: row["item_id"] in {"项-01", "项-03"}) == [[0, 2], [1], [3], [4]]
 
 
 @pytest.mark.parametrize("error", [JudgeFailed("no", kind="model"), OutOfMemory("full")])
@@ -137,6 +185,40 @@ def test_an_edited_image_that_is_gone_or_changed_is_not_judged(tmp_path: Path) -
     assert ended == [("judge_failed", "missing"), ("judge_failed", "changed"), ("scored", None)]
 
 
+def test_before_what_a_process_died_on_all_others_are_saved(tmp_path: Path) -> None:
+    """Another death is then nobody else's."""
+    found: dict[str, dict] = {}
+    saved: list[int] = []
+
+    class Watching(Judge):
+        def read_out(self, batch: list[list[int]], answers: Sequence[str]) -> list[list[Readout]]:
+            saved.append(len(found))
+            return super().read_out(batch, answers)
+
+    rows = [make_row(n, tmp_path) for n in range(6)]
+    run(make_lane(tmp_path), Watching(capacity=1), rows, found=found, died=lambda rows: rows[0]["item_id"] == "项-05")
+    assert saved[5] == 5
+    assert all(before - 1 <= count for before, count in enumerate(saved))  # nobody runs far ahead of the journal
+    assert len(found) == 6
+
+
+def test_what_was_judged_is_saved_where_the_next_batch_ends_the_lane(tmp_path: Path) -> None:
+    found: dict[str, dict] = {}
+    rows = [make_row(n, tmp_path) for n in range(3)]
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        run(make_lane(tmp_path), Judge({2: RuntimeError("device-side assert")}, capacity=1), rows, found=found)
+    assert sorted(found) == ["项-00", "项-01"]
+
+
+def test_a_full_disk_ends_the_lane(tmp_path: Path) -> None:
+    class Full(dict):
+        def update(self, *_: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run(make_lane(tmp_path), Judge(), [make_row(0, tmp_path)], found=Full())
+
+
 def test_an_error_of_the_whole_device_ends_the_lane(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="device-side assert"):
         run(make_lane(tmp_path), Judge({1: RuntimeError("device-side assert")}), [make_row(1, tmp_path)])
@@ -153,7 +235,7 @@ def test_two_questions_fill_four_criteria(tmp_path: Path) -> None:
     lane = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
     judge = Judge(reply='{{"score": [{}, 9]}}')
     found = run(lane, judge, [make_row(n, tmp_path) for n in (4, 7)])
-    assert judge.batches == [[4, 7], [4, 7]]
+    assert judge.batches == [[4, 7]]
     new = found["项-07"]
     assert [new[f"score_{name}"] for name in lane.criteria] == [7, 9, 7, 9]
     assert new["score"] == 7
@@ -165,13 +247,13 @@ def test_the_seed_of_a_reply_is_its_questions_alone(tmp_path: Path) -> None:
     """Neither neighbours nor order change it; another repeat and another question of the same edit do."""
     lane = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
     rows = [make_row(n, tmp_path) for n in range(3)] + [make_row(0, tmp_path) | {"item_id": "项-09", "repeat": 1}]
-    whole, alone, halved = Judge(), Judge(batch_size=1), Judge({1: JudgeFailed("no", kind="model")})
+    whole, alone, halved = Judge(), Judge(capacity=1), Judge({1: JudgeFailed("no", kind="model")})
     for judge, chosen in ((whole, rows), (alone, rows[::-1]), (halved, rows)):
         run(lane, judge, chosen)
-    first, second = whole.seeds
-    assert len({*first, *second}) == 8 and min(first) >= 0
-    assert alone.seeds == [[seed] for pair in zip(first[::-1], second[::-1], strict=True) for seed in pair]
-    assert halved.seeds[-2:] == [first[2:], second[2:]]
+    (seeds,) = whole.seeds
+    assert len({seed for own in seeds for seed in own}) == 8 and min(map(min, seeds)) >= 0
+    assert alone.seeds == [[own] for own in seeds[::-1]]
+    assert halved.seeds[-1] == seeds[2:]
 
 
 def test_an_item_without_an_edit_hands_its_state_on(tmp_path: Path) -> None:

@@ -75,33 +75,41 @@ class FakeJudge:
         return read_params(FakeJudgeParams, "the fake judge", params).noise > 0
 
     @property
-    def batch_size(self) -> int:
-        """How many questions this judge is asked at once."""
+    def capacity(self) -> int:
+        """How many edits this judge is asked about at once."""
         return self.params.batch_size
 
-    def prepare(self, questions: Sequence[Question]) -> list[Question]:
+    def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+        """Every edit counts 1."""
+        return 1
+
+    def prepare(self, asked: Sequence[Sequence[Question]]) -> Sequence[Sequence[Question]]:
         """Nothing to do without a model: the questions themselves."""
-        return list(questions)
+        return asked
 
-    def read_out(self, batch: Sequence[Question], answers: Sequence[str]) -> list[Readout]:
+    def read_out(self, batch: Sequence[Sequence[Question]], answers: Sequence[str]) -> list[list[Readout]]:
         """A distribution with its peak at the chosen answer. Raises JudgeFailed for the batch (see failure_rate)."""
-        ranks = ranked(answers)
-        readouts = []
-        for question in batch:
-            unreadable = self._is_unreadable(question)
-            height = height_of(self.params.behaviour, question)
-            peak = min(int(height * len(answers)), len(answers) - 1)
-            weights = [math.exp(-2.0 * abs(rank - peak)) for rank in ranks]
-            probabilities = tuple(weight / sum(weights) for weight in weights)
-            readouts.append(Readout(probabilities=probabilities, mass=UNREADABLE_MASS if unreadable else MASS))
-        return readouts
+        return [[self._read(question, answers) for question in questions] for questions in batch]
 
-    def generate(self, batch: Sequence[Question], max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
+    def _read(self, question: Question, answers: Sequence[str]) -> Readout:
+        unreadable = self._is_unreadable(question)
+        height = height_of(self.params.behaviour, question)
+        peak = min(int(height * len(answers)), len(answers) - 1)
+        weights = [math.exp(-2.0 * abs(rank - peak)) for rank in ranked(answers)]
+        probabilities = tuple(weight / sum(weights) for weight in weights)
+        return Readout(probabilities=probabilities, mass=UNREADABLE_MASS if unreadable else MASS)
+
+    def generate(
+        self, batch: Sequence[Sequence[Question]], max_new_tokens: int, seeds: Sequence[Sequence[int]]
+    ) -> list[list[str]]:
         """`Score: X.XXX` on 0..10, or a reply without a number; where the question speaks of a "score" in quotes, two
         numbers as JSON, as VIEScore wants them. Raises JudgeFailed like read_out."""
         return [
-            SILENCE if self._is_unreadable(question) else self._reply(question, seed)
-            for question, seed in zip(batch, seeds, strict=True)
+            [
+                SILENCE if self._is_unreadable(question) else self._reply(question, seed)
+                for question, seed in zip(questions, own, strict=True)
+            ]
+            for questions, own in zip(batch, seeds, strict=True)
         ]
 
     def _reply(self, question: Question, seed: int) -> str:
