@@ -13,11 +13,14 @@ from editlane.datasets.prepare import check_categories
 from editlane.datasets.public_formats import may_be_folder
 from editlane.errors import UnknownName, UserError
 from editlane.params import check_names_list
-from editlane.registry import EDITORS, JUDGES, adapter_class
+from editlane.registry import EDITORS, JUDGES, adapter_class, is_served, judge_on
 from editlane.scoring import load_protocol
 from editlane.tiny_models import KINDS
 
 Config = dict[str, Any]
+
+ENGINE_ENVS = {"openai": "envs/workflow.yaml", "transformers": "envs/qwen3.yaml", "vllm": "envs/qwen3-vllm.yaml"}
+"""The environment of a judge that names none, by its engine."""
 
 BUILT_MODELS = "resources/models/tiny-"
 """Models with this prefix are built by the workflow."""
@@ -54,6 +57,8 @@ def check_config(config: Config, schema: Path) -> Config:
             "config: `editors` is missing. Name at least one, or judge given edits with `dataset: {format: pairs}` or "
             f"`dataset: {{edited_dir: ...}}`. {_HELP}"
         )
+    for name, judge in filled["judges"].items():
+        _set_engine(name, judge)
     _check_files(filled)
     for kind, known in (("editor", EDITORS), ("judge", JUDGES)):
         for name, settings in filled[f"{kind}s"].items():
@@ -185,25 +190,48 @@ def _check_files(config: Config) -> None:
             raise UserError(f"config: editors.{name}.env is {editor['env']}, which is not a file. {_PATHS}")
 
 
+def _set_engine(name: str, judge: Config) -> None:
+    """From here on the adapter's name says which engine it runs on."""
+    try:
+        judge["adapter"] = judge_on(judge["adapter"], judge["engine"])
+    except UserError as error:
+        raise UserError(f"config: judges.{name}: {error}") from error
+    judge["env"] = judge["env"] or ENGINE_ENVS[judge["engine"]]
+
+
 def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]) -> None:
     adapter = settings["adapter"]
     try:
         found = adapter_class(kind, adapter, known)
         found.check_params(settings["params"])
-        model = settings["model"]
-        if model and not found.NEEDS_MODEL:
-            raise UserError(f"adapter {adapter!r} has no model; leave `model` out.")
-        if found.NEEDS_MODEL and not model:
-            raise UserError(f"adapter {adapter!r} needs a `model`: a checkpoint folder or a hub id.")
-        if settings["revision"] and not model:
-            raise UserError("`revision` is a commit or tag of a `model`, and there is none; leave it out.")
-        if model and model.startswith(BUILT_MODELS):
-            if model.removeprefix(BUILT_MODELS) not in KINDS:
-                raise UnknownName("model", model, [BUILT_MODELS + kind for kind in KINDS])
-        elif model:
-            check_checkpoint(model)
+        if is_served(found):
+            _check_served(adapter, settings)
+        else:
+            _check_model(adapter, settings, found.NEEDS_MODEL)
     except UserError as error:
         raise UserError(f"config: {kind}s.{name}: {error}") from error
+
+
+def _check_served(adapter: str, settings: Config) -> None:
+    if not settings["model"]:
+        raise UserError(f"adapter {adapter!r} needs a `model`: the name under which the endpoint serves it.")
+    if settings["revision"]:
+        raise UserError(f"adapter {adapter!r} takes no `revision`: the endpoint decides what it serves; leave it out.")
+
+
+def _check_model(adapter: str, settings: Config, needs_model: bool) -> None:
+    model = settings["model"]
+    if model and not needs_model:
+        raise UserError(f"adapter {adapter!r} has no model; leave `model` out.")
+    if needs_model and not model:
+        raise UserError(f"adapter {adapter!r} needs a `model`: a checkpoint folder or a hub id.")
+    if settings["revision"] and not model:
+        raise UserError("`revision` is a commit or tag of a `model`, and there is none; leave it out.")
+    if model and model.startswith(BUILT_MODELS):
+        if model.removeprefix(BUILT_MODELS) not in KINDS:
+            raise UnknownName("model", model, [BUILT_MODELS + kind for kind in KINDS])
+    elif model:
+        check_checkpoint(model)
 
 
 def _check_names(config: Config) -> None:

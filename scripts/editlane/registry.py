@@ -4,6 +4,8 @@ import importlib
 from typing import Any
 
 from editlane.errors import UnknownName, UserError
+from editlane.loading import read_ahead
+from editlane.weight_files import weights_of
 
 EDITORS = {
     "diffusers": "editlane.editors.diffusers_pipeline:DiffusersEditor",
@@ -15,7 +17,33 @@ EDITORS = {
 JUDGES = {
     "fake": "editlane.judges.fake:FakeJudge",
     "qwen3-vl": "editlane.judges.qwen3_vl:Qwen3VLJudge",
+    "qwen3-vl/openai": "editlane.judges.qwen3_vl_openai:EndpointJudge",
+    "qwen3-vl/vllm": "editlane.judges.qwen3_vl_vllm:VllmJudge",
 }
+"""What follows a slash is the engine."""
+
+DEFAULT_ENGINE = "transformers"
+
+
+def judge_on(adapter: str, engine: str) -> str:
+    """The name in JUDGES of the judge `adapter` on `engine`. An adapter without engines has only the default.
+
+    Raises UnknownName for another adapter, UserError for an engine that this one does not have.
+    """
+    adapters = {name.partition("/")[0] for name in JUDGES}
+    if adapter not in adapters:
+        raise UnknownName("judge", adapter, adapters)
+    name = adapter if engine == DEFAULT_ENGINE else f"{adapter}/{engine}"
+    if name not in JUDGES:
+        engines = [DEFAULT_ENGINE, *(name.partition("/")[2] for name in JUDGES if name.startswith(f"{adapter}/"))]
+        others = f"use {' or '.join(engines)}" if len(engines) > 1 else "leave `engine` out"
+        raise UserError(f"adapter {adapter!r} does not run on the engine {engine!r}; {others}.")
+    return name
+
+
+def is_served(adapter: Any) -> bool:
+    """Whether this adapter asks a server: it takes no device, and `model` is the name that the server knows."""
+    return getattr(adapter, "IS_SERVED", False)
 
 
 def adapter_class(kind: str, name: str, known: dict[str, str]) -> Any:
@@ -32,6 +60,8 @@ def adapter_class(kind: str, name: str, known: dict[str, str]) -> Any:
 def build(kind: str, name: str, known: dict[str, str], **options: Any) -> Any:
     """Load the model behind `name`. Raises UserError where the Python of this step lacks a package."""
     adapter = adapter_class(kind, name, known)
+    if adapter.NEEDS_MODEL:  # its files are read while its libraries are imported
+        read_ahead(lambda: weights_of(options["model"], options["revision"]))
     try:
         return adapter(**options)
     except ModuleNotFoundError as error:

@@ -11,17 +11,23 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from editlane.registry import EDITORS, JUDGES
+from editlane.config import ENGINE_ENVS
+from editlane.registry import DEFAULT_ENGINE, EDITORS, JUDGES
 from editlane.tiny_models import KINDS
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
 RULES = [*(ROOT / "workflow/rules").glob("*.smk")]
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
-ADAPTERS = {"editors": EDITORS, "judges": JUDGES}
+ENGINES: dict[str, dict[str, str]] = {
+    engine: {name: target for name, target in JUDGES.items() if (name.partition("/")[2] or DEFAULT_ENGINE) == engine}
+    for engine in ENGINE_ENVS
+}
+"""The judges' adapters that run on each engine."""
+ADAPTERS = {"editors": EDITORS, "judges": JUDGES} | {f"judges on {engine}": own for engine, own in ENGINES.items()}
 BY_HAND = {"collect_ratings": "report.yaml", "compare_ratings": "report.yaml"}
 """Programs that no rule starts run in the environment of Snakemake, except these."""
-HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision"}
+HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision", "vllm": "vllm"}
 """Packages of GPU machines, which need not be installed beside the tests: import -> distribution."""
 
 
@@ -49,7 +55,7 @@ class Step(NamedTuple):
     envs: frozenset[str]
     """File names, as `edit.yaml`."""
     kind: str | None = None
-    """`editors` or `judges` where it runs an adapter of the config."""
+    """`editors`, or `judges on` an engine, where it runs an adapter of the config."""
 
 
 def steps() -> list[Step]:
@@ -70,18 +76,28 @@ def steps_of(rule: str) -> list[Step]:
     conda = re.search(r'conda:\n\s+(?:lambda wildcards: env_of\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule)
     assert conda, f"a rule without an environment:\n{rule}"
     kind, literal = conda.groups()
-    envs = configured_envs(kind) if kind else frozenset([literal])
     programs = re.findall(r"python scripts/(\w+)\.py", rule)
-    return [Step(name, envs, None if name == "gpulease" else kind) for name in programs]
+    return [
+        Step(name, envs, None if name == "gpulease" else adapters)
+        for adapters, envs in (configured_envs(kind) if kind else {None: frozenset([literal])}).items()
+        for name in programs
+    ]
 
 
-def configured_envs(kind: str) -> frozenset[str]:
-    """The environment files of the editors or judges, by default and in the repository's configs."""
+def configured_envs(kind: str) -> dict[str | None, frozenset[str]]:
+    """The environment files of the editors, and of the judges on each engine, by default and in the repository's
+    configs."""
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
     default = schema["properties"][kind]["additionalProperties"]["properties"]["env"]["default"]
-    configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "config").glob("*.yaml")]
-    named = [entry.get("env", default) for config in configs for entry in config.get(kind, {}).values()]
-    return frozenset(Path(path).name for path in [default, *named])
+    found = (
+        {f"judges on {engine}": {env} for engine, env in ENGINE_ENVS.items()} if kind == "judges" else {kind: {default}}
+    )
+    for path in (ROOT / "config").glob("*.yaml"):
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8")).get(kind, {}).values():
+            if "env" in entry:
+                of = f"judges on {entry.get('engine', DEFAULT_ENGINE)}" if kind == "judges" else kind
+                found[of].add(entry["env"])
+    return {of: frozenset(Path(env).name for env in envs) for of, envs in found.items()}
 
 
 def imported_by(step: Step) -> dict[str, set[str]]:

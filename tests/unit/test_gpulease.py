@@ -114,6 +114,17 @@ def test_two_devices_for_one_process(machine) -> None:
     assert sorted(devices(machine(*SHOW, n=2)).split(",")) == UUIDS[:2]
 
 
+def test_who_wants_no_device_gets_none_at_once(machine) -> None:
+    holders = [machine("sleep", "20") for _ in UUIDS]
+    try:
+        out, err = machine("sh", "-c", "echo devices: $CUDA_VISIBLE_DEVICES.", n=0).communicate(timeout=10)
+        assert (out, err) == ("devices: .\n", "")
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.communicate()
+
+
 def test_a_machine_without_gpus_has_one_slot_a_core(machine) -> None:
     slots = len(os.sched_getaffinity(0))
     running = [machine(*SHOW, "1", CUDA_VISIBLE_DEVICES="") for _ in range(slots)]

@@ -51,6 +51,8 @@ def test_an_unknown_name_offers_the_nearest() -> None:
 
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     class Adapter:
+        NEEDS_MODEL = True
+
         def __init__(self, **options: Any) -> None:
             import no_such_package  # noqa: F401
 

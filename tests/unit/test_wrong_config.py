@@ -164,7 +164,17 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "judges.{name}.adapter": [
         (MISSING, rf"at {JUDGE}: 'adapter' is a required property"),
         (3, rf"at {JUDGE}.adapter: 3 is not of type 'string'"),
-        ("qwen3", rf"{JUDGE}: Unknown judge 'qwen3'. Did you mean 'qwen3-vl'\?"),
+        ("qwen3", rf"{JUDGE}: Unknown judge 'qwen3'. Did you mean 'qwen3-vl'\? Available: fake, qwen3-vl\.$"),
+        ("qwen3-vl/vllm", rf"{JUDGE}: Unknown judge 'qwen3-vl/vllm'. Did you mean 'qwen3-vl'\?"),
+    ],
+    "judges.{name}.engine": [
+        (None, rf"at {JUDGE}.engine: None is not one of \['transformers', 'vllm', 'openai'\]"),
+        ("vlm", rf"at {JUDGE}.engine: 'vlm' is not one of \['transformers', 'vllm', 'openai'\]. What runs the judge's"),
+        ("openai", rf"{JUDGE}: .*Unknown parameter of the judge qwen3-vl on openai 'batch_tokens'"),
+        (
+            "vllm",
+            rf"{JUDGE}: .*Unknown parameter of the judge qwen3-vl on vllm 'batch_tokens'. Did you mean 'batch_size'",
+        ),
     ],
     "judges.{name}.model": [
         (MISSING, rf"{JUDGE}: adapter 'qwen3-vl' needs a `model`"),
@@ -180,11 +190,12 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     ],
     "judges.{name}.env": [
         ("none.yaml", rf"{JUDGE}.env is none.yaml, which is not a file"),
-        (1, rf"at {JUDGE}.env: 1 is not of type 'string'"),
+        (1, rf"at {JUDGE}.env: 1 is not of type 'string', 'null'"),
+        ("", rf"at {JUDGE}.env: ''"),
     ],
     "judges.{name}.params": [
-        ({"batch_size": 0}, rf"{JUDGE}: .*batch_size is 0"),
-        ({"batch_sice": 1}, rf"{JUDGE}: .*Did you mean 'batch_size'\?"),
+        ({"batch_tokens": 0}, rf"{JUDGE}: .*batch_tokens is 0"),
+        ({"batch_tokes": 1}, rf"{JUDGE}: .*Did you mean 'batch_tokens'\?"),
         ({"optional_criteria": ["preservatoin"]}, rf"{JUDGE}: .*Did you mean 'preservation'\?"),
         ({"optional_criteria": "preservation"}, rf"{JUDGE}: params: optional_criteria is .*use a list of names"),
         ({"optional_criteria": 5}, rf"{JUDGE}: params: optional_criteria is 5; use a list of names"),

@@ -266,7 +266,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
     },
     "gpulease": {
         "-n": [
-            ("0", "-n of 1 or more"),
+            ("-1", "-n of 0 or more"),
             ("x", "argument -n: invalid int value: 'x'"),
             ("100000", "100000 devices were asked for, but this machine offers"),
         ],

@@ -17,7 +17,7 @@ from editlane.config import BUILT_MODELS, check_config, check_keys_once
 from editlane.errors import UserError
 from editlane.registry import EDITORS as EDITOR_ADAPTERS
 from editlane.registry import JUDGES as JUDGE_ADAPTERS
-from editlane.registry import adapter_class
+from editlane.registry import adapter_class, is_served
 from editlane.watching.plan import Plan, lane_key
 from editlane.watching.terminal import Terminal
 
@@ -70,6 +70,14 @@ def adapter_flags(kind, name):
         if settings[flag]:
             flags += [f"--{flag}", settings[flag]]
     return flags
+
+
+def devices_for_judge(name):
+    """How many GPUs a lane of this judge holds: none where a server has the model."""
+    served = is_served(
+        adapter_class("judge", config["judges"][name]["adapter"], JUDGE_ADAPTERS)
+    )
+    return 0 if served else 1
 
 
 def adapter_version(kind, name):

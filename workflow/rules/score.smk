@@ -32,7 +32,7 @@ rule score_lane:
         lambda wildcards: env_of("judges", wildcards.judge)
     threads: LANE_THREADS
     resources:
-        gpu=1,
+        gpu=lambda wildcards: devices_for_judge(wildcards.judge),
         gpu_manufacturer="nvidia",
     params:
         adapter=lambda wildcards: adapter_flags("judges", wildcards.judge),

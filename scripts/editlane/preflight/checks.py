@@ -8,6 +8,7 @@ from editlane.config import Config
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.disk import check_disk
+from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.findings import Finding, lines, run_checks
 from editlane.preflight.folders import check_leases, check_results
 from editlane.preflight.gpus import check_gpus, check_lanes
@@ -29,6 +30,7 @@ ALL: Checks = {
     "leases": check_leases,
     "memory": check_memory,
     "models": check_models,
+    "endpoints": check_endpoints,
     "packages": check_packages,
     "dataset": check_dataset,
     "prompts": check_prompts,
@@ -50,6 +52,7 @@ ON_THIS_MACHINE: Checks = {
     "leases": check_leases,
     "memory": check_memory,
     "models": check_models,
+    "endpoints": check_endpoints,
     "packages": check_missing_packages,
 }
 """And where lanes are to run on the machine of the workflow."""

@@ -1,0 +1,26 @@
+"""Do the servers that judges ask answer, and do they have the model."""
+
+from collections.abc import Iterator
+
+from editlane.completions import NoAnswer
+from editlane.errors import UserError
+from editlane.preflight.findings import Finding
+from editlane.preflight.setup import Setup
+from editlane.registry import is_served
+
+_PATIENCE = 3
+"""Seconds."""
+
+
+def check_endpoints(setup: Setup) -> Iterator[Finding]:
+    """One line a judge that a server answers for. A server that is not there yet may still be started in time."""
+    for part in setup.judges:
+        if is_served(part.adapter):
+            try:
+                part.adapter.check_served(part.model, part.settings["params"], _PATIENCE)
+            except NoAnswer as error:
+                yield Finding("warn", "endpoints", f"{part}: {error}")
+            except UserError as error:
+                yield Finding("fail", "endpoints", f"{part}: {error}")
+            else:
+                yield Finding("pass", "endpoints", f"{part}: {part.settings['params']['base_url']} has {part.model}")

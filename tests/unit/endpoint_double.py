@@ -1,0 +1,186 @@
+"""A server with OpenAI's wire format on 127.0.0.1, whose logits are a hash of what it is asked. It can misbehave."""
+
+import base64
+import hashlib
+import io
+import json
+import math
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from PIL import Image
+
+MODEL = "评委/qwen3-vl"
+TOKENS = (*"0123456789", *"abcdefghijklmnopqrstuvwxyz", "Yes", "No", "The", " 7", "，")
+
+
+def logprobs_of(messages: Any, allowed: Sequence[str] | None = None) -> dict[str, float]:
+    """The log-probability of each token after these messages; with `allowed`, of those that begin one of them."""
+    chance = random.Random(hashlib.sha256(json.dumps(messages).encode()).digest())
+    logits = {token: chance.gauss(0, 3) + 3 * token.isdigit() for token in TOKENS}
+    if allowed is not None:
+        first = [next((token for token in TOKENS if one.startswith(token)), None) for one in allowed]
+        logits = {token: logit if token in first else -math.inf for token, logit in logits.items()}
+    top = max(logits.values())
+    norm = top + math.log(math.fsum(math.exp(logit - top) for logit in logits.values()))
+    return {token: logit - norm for token, logit in logits.items()}
+
+
+def images_in(messages: Any) -> list[Image.Image]:
+    """The images of a conversation, decoded."""
+    found = []
+    for part in (part for message in messages for part in message["content"] if part["type"] == "image_url"):
+        head, _, encoded = part["image_url"]["url"].partition(",")
+        assert head == "data:image/png;base64"
+        found.append(Image.open(io.BytesIO(base64.b64decode(encoded, validate=True))))
+        found[-1].load()
+    return found
+
+
+class Double(ThreadingHTTPServer):
+    """Counts what it is asked; the attributes say how it misbehaves."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[dict[str, Any]] = []
+        """The bodies of all completions that were asked for."""
+        self.headers: list[Any] = []
+        self.attempts: Counter[bytes] = Counter()
+        self.at_once = 0
+        self.most_at_once = 0
+        self.lock = threading.Lock()
+        self.over = threading.Event()
+        self.models: Any = [MODEL]
+        self.key: str | None = None
+        self.with_logprobs = True
+        self.obeys = True
+        self.takes_constraint = True
+        self.shows = 20
+        self.seconds: Callable[[dict[str, Any]], float] = lambda body: 0.0
+        self.trouble: Callable[[dict[str, Any], int], Any] = lambda body, attempt: None
+        """(body, attempt from 1) -> a status, `cut`, `hang`, `trickle`, `close`, bytes to answer instead, or None."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone."""
+
+    def reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        images_in(body["messages"])
+        allowed = body["structured_outputs"]["choice"] if self.obeys and "structured_outputs" in body else None
+        if body["max_tokens"] > 1:
+            seeded = random.Random(json.dumps([body["messages"], body["temperature"] and body["seed"]]))
+            return self.completion(body, f"Score: {seeded.uniform(0, 10):.3f}", None)
+        found = sorted(logprobs_of(body["messages"], allowed).items(), key=lambda pair: -pair[1])
+        shown = [
+            {"token": token, "logprob": max(logprob, -9999.0), "bytes": list(token.encode())}
+            for token, logprob in found[: min(self.shows, body.get("top_logprobs", 0))]
+        ]
+        entry = {"token": found[0][0], "logprob": found[0][1], "bytes": None, "top_logprobs": shown}
+        return self.completion(body, found[0][0], {"content": [entry]})
+
+    def completion(self, body: dict[str, Any], text: str, logprobs: Any) -> dict[str, Any]:
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "length"}
+        choice["logprobs"] = logprobs if self.with_logprobs and body.get("logprobs") else None
+        return {"id": "chatcmpl-1", "object": "chat.completion", "model": body["model"], "choices": [choice]}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Double
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path != "/v1/models" or self.server.models is None:
+            return self.error(404, "Not Found")
+        if self.server.key and self.headers["Authorization"] != f"Bearer {self.server.key}":
+            return self.error(401, f"Incorrect API key provided: {self.headers['Authorization']}")
+        listed = [{"id": name, "object": "model"} for name in self.server.models]
+        return self.answer(200, {"object": "list", "data": listed})
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        body, double = json.loads(content), self.server
+        with double.lock:
+            double.asked.append(body)
+            double.headers.append(self.headers)
+            double.attempts[hashlib.sha256(content).digest()] += 1
+            attempt = double.attempts[hashlib.sha256(content).digest()]
+            double.at_once += 1
+            double.most_at_once = max(double.most_at_once, double.at_once)
+        try:
+            time.sleep(double.seconds(body))
+        finally:
+            with double.lock:
+                double.at_once -= 1  # before the client can know that it is answered
+        self.serve(body, double.trouble(body, attempt))
+
+    def serve(self, body: dict[str, Any], trouble: Any) -> None:
+        if self.path != "/v1/chat/completions" or body["model"] not in (self.server.models or [MODEL]):
+            return self.error(404, f"The model {body['model']} does not exist.")
+        if "structured_outputs" in body and not self.server.takes_constraint:
+            return self.error(400, "Unrecognized request argument supplied: structured_outputs")
+        if isinstance(trouble, int):
+            return self.error(trouble, "told to fail")
+        if trouble == "hang":
+            self.server.over.wait(60)
+            return None
+        if trouble == "close":
+            self.close_connection = True
+            return None
+        if trouble in ("cut", "trickle"):
+            self.send_response(200)
+            self.send_header("Content-Length", "5000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [')
+            while trouble == "trickle" and not self.server.over.wait(0.1):
+                self.wfile.write(b" ")
+            self.close_connection = True
+            return None
+        if isinstance(trouble, bytes):
+            return self.send(200, trouble)
+        return self.answer(200, self.server.reply(body))
+
+    def error(self, status: int, message: str) -> None:
+        self.answer(status, {"error": {"message": message, "type": "error", "code": status}})
+
+    def answer(self, status: int, content: Any) -> None:
+        self.send(status, json.dumps(content).encode())
+
+    def send(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        if status == 429:
+            self.send_header("Retry-After", "0")
+        if status in (302, 307):
+            self.send_header("Location", f"{self.server.url}/elsewhere")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextmanager
+def serving() -> Iterator[Double]:
+    """A server that runs in threads of this process."""
+    with Double() as double:
+        thread = threading.Thread(target=double.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield double
+        finally:
+            double.over.set()
+            double.shutdown()
+            thread.join()
