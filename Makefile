@@ -3,13 +3,15 @@
 # make faults  every fault on real runs, one after the other; prints the table. 20 minutes; some faults need root
 # make test-envs  whether pip can still install envs/*.yaml; asks the package index, some minutes
 # make test-slurm  the workflow as jobs of a real SLURM, on this machine; Debian, no root, some minutes
+# make test-vllm  the judge's engines against vLLM on the CPU, in a venv of its own (4 GB); some minutes
 # make bench   the benchmarks; prints tables
+# make bench-gpu  judge and editor at full size with random weights, on a GPU of 80 GB or more; 8 minutes each at most
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PYTHON ?= python3
 
-.PHONY: demo test lint faults test-envs test-slurm bench clean
+.PHONY: demo test lint faults test-envs test-slurm test-vllm bench clean
 
 demo: $(VENV)/installed
 	$(RUN) snakemake --cores all
@@ -34,6 +36,12 @@ test-envs: $(VENV)/installed
 test-slurm: $(VENV)/installed
 	$(RUN) pytest -m slurm tests/slurm
 
+test-vllm: .venv-vllm/installed
+	.venv-vllm/bin/python -m pytest -m vllm tests/vllm
+
+.venv-vllm/installed: tests/vllm/install.sh
+	sh tests/vllm/install.sh .venv-vllm
+
 bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_lanes.py
 	$(RUN) python tests/bench/bench_prepare_items.py
@@ -42,6 +50,14 @@ bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_scale.py
 	$(RUN) python tests/bench/bench_planning.py
 	$(RUN) python tests/bench/bench_heartbeat.py
+	$(RUN) python tests/bench/bench_loading.py
+
+bench-gpu: $(VENV)/installed
+	$(RUN) python tests/bench/gpu_judge.py --model dense
+	$(RUN) python tests/bench/gpu_judge.py --model moe
+	$(RUN) python tests/bench/gpu_edit.py --part exact
+	$(RUN) python tests/bench/gpu_edit.py --part inexact
+	$(RUN) python tests/bench/gpu_edit.py --part offload
 
 $(VENV)/installed: envs/local.txt envs/local.lock.txt
 	@echo "installing packages into $(VENV); this takes some minutes"

@@ -99,13 +99,116 @@ What becomes of their fields:
 ## Parameters
 
 - `qwen-image-edit`: `num_inference_steps`, `true_cfg_scale` with `negative_prompt`, `height` with `width`,
-  `guidance_scale`, `max_sequence_length`, `dtype`.
-- `diffusers`: the keyword arguments of the pipeline's call, and `dtype`.
-- `qwen3-vl`: `batch_size`, `max_image_side`, `optional_criteria`, `temperature`, `dtype`, `attn_implementation`.
+  `guidance_scale`, `max_sequence_length`, `dtype`, `scheduler`, and those of faster editors below.
+- `diffusers`: the keyword arguments of the pipeline's call, `dtype`, and those of faster editors below.
+- `qwen3-vl`: `batch_tokens`, `max_image_side`, `optional_criteria`, `temperature`, `dtype`, `attn_implementation`,
+  `features_dir`.
+  With `engine: vllm`: `batch_size`, `max_image_side`, `max_model_len`, `gpu_memory_utilization`, `enforce_eager`,
+  `optional_criteria`, `temperature`, `dtype`. With `engine: openai`: `base_url`, `api_key_env`, `concurrency`,
+  `timeout`, `attempts`, `answer_constraint`, `max_image_side`, `optional_criteria`, `temperature`.
 - `fake` editor, to try things out without a model: `seconds`, `steps`, `failure_rate`, `refusal_rate`, `noop_rate`.
   `fake` judge: `seconds`, `batch_size`, `behaviour`, `noise`, `unreadable_rate`, `failure_rate`.
 
 An unknown name or a wrong value stops the run at its start and names what would be right.
+
+## Faster editors
+
+Settings in an editor's `params`, all off unless set. All but `offload` change pixels, so an editor that has them is
+another editor: it edits everything again, and the report names them. What a pipeline or a GPU does not have is refused
+when the model is loaded.
+
+None of the gains below was measured with Editlane on a GPU; where a figure is published, it is of other code.
+
+- `lora` with `scheduler: lightning`, `num_inference_steps` 4 or 8, `true_cfg_scale: 1`: a Lightning LoRA, fused. It is
+  another model, which takes 20 or 10 times fewer passes than 40 steps with guidance. `lora` is a `.safetensors` file,
+  or `hf://org/name@revision/file.safetensors`; its content is part of the key, its path is not. A Lightning LoRA with
+  other steps, guidance or scheduler is refused, as is a LoRA that does not fit.
+- `compile: true` compiles the transformer's blocks; rounding changes. Together with an attention backend 1.3 to 1.5
+  times faster on FLUX (published). What was compiled is kept in `~/.cache/editlane/torchinductor`, unless
+  `XDG_CACHE_HOME` or `TORCHINDUCTOR_CACHE_DIR` says otherwise, and read by later lanes. It needs g++.
+- `attention_backend`: a name of diffusers, such as `_native_cudnn`, `flash`, `_flash_3_hub` (downloads a kernel) or
+  `sage`; rounding changes, with `sage` more than that.
+- `cache` skips what is foreseeable; the picture changes, more or less by its content. Published for similar caches
+  (TeaCache, Cache-DiT): 1.9 to 2.4 times. The lane's log says for every edit how much was skipped. Settings that are
+  left out are diffusers' own:
+  - `{kind: first_block, threshold: 0.05}`: no other block of a step whose first block changed less than that.
+  - `{kind: taylor_seer, cache_interval: 5, use_lite_mode: true}`: extrapolates steps; `disable_cache_before_step`,
+    `disable_cache_after_step`, `max_order`. Without lite mode only attention is skipped, which excludes `compile`.
+  - `{kind: mag, mag_ratios: [...]}`: by ratios of this checkpoint and number of steps, which a run with `{kind: mag,
+    calibrate: true}` prints into the log, for each prompt, while it skips nothing; `threshold`, `max_skip_steps`,
+    `retention_ratio`.
+- `quantization: fp8`: the blocks' linear layers in 8 bit, their modulation left out; 3.6 % error a layer on random
+  numbers, at best 1.3 times faster, transformer 41 -> 27 GB. On Ada, Hopper or later GPUs.
+- `offload: model` (one part of the pipeline at a time) or `blocks` (one transformer block at a time): weights wait in
+  the host's memory. No pixel changes; slower, for GPUs that are too small.
+
+## Which settings for which GPUs
+
+`check_setup.py` compares the weights with the memory of the GPUs that are there. By size alone, in bfloat16 (none of it
+was measured on a GPU yet; the weights of Qwen-Image-Edit are 41 GB of transformer and 17 GB of text encoder):
+
+| GPU | Qwen-Image-Edit | judge |
+|---|---|---|
+| 24 GB | `offload: blocks` | Qwen3-VL-8B (18 GB), `batch_tokens: 4096`; or `engine: openai`, a larger one elsewhere |
+| 48 GB | `offload: model`, or `quantization: fp8` (44 GB, little room) | Qwen3-VL-8B |
+| 80 GB | as it is (58 GB, about 64 GB at most) | Qwen3-VL-30B-A3B (62 GB) |
+| 141 GB | as it is | Qwen3-VL-30B-A3B, `batch_tokens: 32768` |
+
+- **1 GPU:** `lanes: 1`. Every lane loads its model once for all items and categories, editor and judge one after the
+  other, so more lanes would only load more often.
+- **6 or 8 GPUs:** `lanes: 6` or `lanes: 8`, one lane on each. No lane waits for another; with many editors or judges
+  the GPUs also share what is left at the end. Twice as many lanes even out items of different length, at the price of
+  loading twice: worth it where items take hours and loading a minute.
+- **Host:** memory for the checkpoints (58 and 62 GB) beside 4 GB for each lane, so that the lanes of a machine read
+  them from the disk once. `offload` takes 58 GB for each lane. Two cores for each GPU.
+
+What the judge gains and what changes. The first group is always on with `engine: transformers`:
+
+| lever | what it saves | what changes |
+|---|---|---|
+| answer read from one pass, no decoding | a pass for each of a reply's tokens | nothing: it is the protocol's reading |
+| rubric of a category prefilled once | its tokens, for every edit but the first | rounding |
+| criteria of one edit from one prefill | images and item text, for every criterion but the first | rounding |
+| image features kept (64 images) | the vision part, for a photo that comes again soon | nothing |
+| images cut as bytes, copied beside the work | CPU time, seven eighths of the copied bytes | nothing, bit by bit |
+| `batch_tokens` (16384) | kernel launches; memory limits it | rounding, yet no part of the key |
+| `features_dir` (off) | the vision part of the sources, for all editors but the first; 17 MB a photo | nothing |
+| `max_image_side` (1024) | 768: two fifths of the operations, 512: two thirds | what the judge sees: another judge |
+| `attn_implementation`, `dtype` | depends on the GPU | rounding: another judge |
+
+`make bench-gpu` measures each of these, and each of the editor's, on the GPU at hand with random weights of full size;
+`tests/bench/results/` has what was measured so far.
+
+## Engines of a judge
+
+```yaml
+judges:
+  here: {adapter: qwen3-vl, engine: vllm, model: Qwen/Qwen3-VL-30B-A3B-Instruct}
+  elsewhere:
+    adapter: qwen3-vl
+    engine: openai
+    model: Qwen/Qwen3-VL-30B-A3B-Instruct
+    params: {base_url: "http://gpu-server:8000/v1", api_key_env: JUDGE_KEY}
+```
+
+Engines ask the same questions of the same pixels and write the same columns. Their numbers differ by the rounding of
+other kernels, so each engine is a judge of its own: changing it judges everything again.
+
+- `vllm` runs one engine in the process of each lane, on the GPU that the lane holds.
+- `openai` asks a server that you start, for example `vllm serve MODEL --limit-mm-per-prompt '{"image": 2}'`, on GPUs
+  that the lanes leave alone (`CUDA_VISIBLE_DEVICES` says which may be used). The key is read from the environment
+  variable that `api_key_env` names and is stored nowhere. Before the first score each lane makes sure that the server
+  has the model, returns `logprobs`, and obeys the answer constraint (`structured_outputs`, vLLM 0.12 or newer);
+  otherwise it stops and says so. With `answer_constraint: null` only unconstrained probabilities are read.
+- Scores come from the 20 likeliest tokens that a server shows. If more than a thousandth of the legal answers'
+  probability may be missing there, the question is asked again with legal answers only; without a constraint such an
+  edit is `judge_unreadable` (`hidden`). The mass always comes from the unconstrained reply; it is 0 where that shows no
+  legal answer at all.
+- A request that fails for now (no connection, no answer in time, HTTP 429 or 5xx) is repeated with growing pauses, then
+  the edit is `judge_failed` (`transport` or `timeout`) and asked again when the lane runs again. A server that is gone
+  ends the lane. `base_url`, `api_key_env`, `concurrency`, `timeout` and `attempts` can be changed at any time.
+- Nobody can see from here which weights a server has: the name it gives them is all that the journal knows. Give
+  another name (`--served-model-name`) when they change.
 
 ## How the numbers are made
 
@@ -155,10 +258,10 @@ needs conda 24.7.1 or newer on `PATH`, for example from Miniforge. Without it al
 
 | file | for |
 |---|---|
-| `envs/workflow.yaml` | Snakemake itself, and the steps that need no model |
+| `envs/workflow.yaml` | Snakemake itself, the steps that need no model, and judges with `engine: openai` |
 | `envs/edit.yaml` | editors, and the demo's tiny models |
 | `envs/qwen3.yaml` | judges |
-| `envs/qwen3-vllm.yaml` | a judge engine to come; nothing uses it yet |
+| `envs/qwen3-vllm.yaml` | judges with `engine: vllm` |
 | `envs/report.yaml` | the report, preservation, and the comparison with people's ratings |
 
 - To have Snakemake without `make`: `conda env create -n editlane -f envs/workflow.yaml`, and `conda activate editlane`.
@@ -215,7 +318,7 @@ In `.venv`, run `source .venv/bin/activate` first. Every command is run in the r
   not computed again, as long as their images are there.
 - Changing `lanes`, the order or the size of the dataset recomputes nothing that is there. Changing one category's
   rubric judges that category again. Changing an editor's `params` or the `seed` edits again and overwrites the images.
-  `batch_size` and other settings of speed can be changed at any time.
+  `batch_tokens` and other settings of speed can be changed at any time.
 - A report on what is done so far, also beside a running workflow:
   `snakemake --configfile config/mine.yaml partial_report`; it goes to `results/<run>/partial_report/`.
 - Failures that another attempt may mend (out of memory, an error of the model, a missing file) are tried again when
@@ -262,15 +365,35 @@ Nothing is computed again for the others, but for the canary set, whose answers 
 ## What a run has cost
 
 `results/<run>/costs.parquet`, also in the report, has a row for each lane of an editor, and of an editor with a judge:
-how many processes worked on it (`attempts`), `items` (of a judge: questions, controls included), `load_seconds` (until
-the model was loaded), `busy_seconds` (on items), `idle_seconds` (the rest of `held_seconds`), `seconds_per_item`,
-`gpu_hours` and `peak_memory` in bytes (both null without a GPU), `device` and `host`. It is added up from the files in
+how many processes worked on it (`attempts`) and how many of these `died`, `items` (of a judge: questions, controls
+included), `held_seconds` and their parts (below), `seconds_per_item`, `gpu_hours` and `peak_memory` in bytes (both null
+without a GPU), `device` and `host`. It is added up from the files in
 `results/<run>/heartbeats/`, of which each process that has something to do leaves one:
 
 - A process that was killed counts up to its last sign of life, the last time that it wrote its file. If it hung before,
   it may have held its device for longer.
 - A lane that found everything in its journal has no items and null seconds; a lane of an earlier split keeps its row.
 - What was made under other settings of the editor or the judge is left out; settings of speed do not count as others.
+
+## Where the time goes
+
+The section of that name in the report says, for every editor and judge, what became of the time in which processes held
+a device, which part is the largest, and what makes it smaller. It begins with the lease: the wait for a free device is
+not counted. In `costs.parquet`, `held_seconds` = `load_seconds` + `busy_seconds` + `idle_seconds` + `lost_seconds`:
+
+- `busy_seconds`: the model's work on items.
+- Of `load_seconds`: `imports_seconds` (Python and its modules), `reading_seconds` (the model was built while its files
+  were still read; what is read beside the imports costs nothing), `transfer_seconds` (building the model, its weights
+  to the device), `warmup_seconds` (what the first batch took longer than the median of up to nine after it; an
+  estimate, and 0 with fewer than three after it). The rest is the journal and the checks.
+- Of `idle_seconds`: `input_seconds` (the device waited for the next images) and `output_seconds` (for results to be
+  written). The rest is what happens between two items.
+- `lost_seconds`: of processes that failed, were stopped or killed, their loading and what came after their last item.
+
+While a lane imports its libraries, it reads the files of its model into memory; of several lanes of a machine that want
+the same model one reads, with several threads, and all load what is there already. That is left out where
+`MemAvailable`, or the container's limit, is smaller than the files. Parts that a heartbeat of an older version does not
+know are null, and count as the rest.
 """
 
 

@@ -1,0 +1,271 @@
+"""The ways to judge an edit, from the plain one to the whole lane, each with one lever more than the one before."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from full_size import Built
+from judge_work import image_work, question_work
+from judged_items import Asked, Work
+from ladder import Way, seconds_of
+
+from editlane import tables
+from editlane.images import save_png
+from editlane.judges.qwen3_vl import Qwen3VLJudge
+from editlane.judging import JudgeLane, cut_batches, score_batches
+from editlane.prefetch import prefetched
+from editlane.progress import Heartbeat
+from editlane.types import EDITED, Question, State
+
+DECODING = 0.05
+"""Seconds that a step of decoding is taken to need on a GPU, for the forecast of a way's time."""
+
+
+class JudgeWays:
+    """All ways for one model and one size of images."""
+
+    def __init__(self, built: Built, work: Work, args: Any, folder: Path) -> None:
+        self.built, self.work, self.args, self.folder = built, work, args, folder
+        self.judge = self._judge(args.batch_tokens[0])
+        self.stem = self.judge.prepare(work.asked(work.edits)[:1]).questions.stems[0]
+        self.prefix = len(self.judge.prefill._prefix([self.stem]))
+        self.size = min(
+            len(work.items), max(1, self.judge.capacity // self.judge.weigh([(work.side, work.side)] * 2, ""))
+        )
+        self._saved: dict[str, str] = {}
+        self.floor = self._flops()
+        """FLOPs of one whole prompt with both images, nothing reused."""
+
+    def _judge(self, tokens: int, **params: Any) -> Qwen3VLJudge:
+        return self.built.judge(max_image_side=self.work.side, batch_tokens=tokens, **params)
+
+    def _flops(self, **known: int) -> float:
+        return question_work(self.built.model.config, self.stem, **known)
+
+    def about(self) -> str:
+        """What is asked, in tokens."""
+        image = int((self.stem.tokens == self.judge.prefill.image_token).sum())
+        ends, side = ", ".join(str(len(ending)) for ending in self.stem.endings), self.work.side
+        text = f"text {len(self.stem.tokens) - image} tokens, {self.prefix} of them the rubric's prefix; endings {ends}"
+        return f"{len(self.work.items)} items; 2 images of {side} x {side}, {image} tokens; {text}"
+
+    def ways(self) -> Iterator[Way]:
+        """In order, the plain one first."""
+        yield from self._plain_ways()
+        yield from self._batch_ways()
+        yield from self._lane_ways()
+        image = self.judge.prepare(self.work.asked(self.work.edits)[:1]).feed.images[0]
+        looked = image_work(self.built.model.config.vision_config, *image.grid)
+        units = self.args.turns + 1
+        yield Way(name="looking at one image", measure=self._look, work=looked, units=units, whole=False)
+
+    def _look(self) -> float:
+        """Seconds an image, of one batch's."""
+        prefill, times = self.judge.prefill, []
+        feed = self.judge.prepare(self.work.asked(self.work.edits)[: self.size]).feed
+        feed.upload.received()
+
+        def look() -> None:
+            for image in feed.images:
+                prefill.vision.look_at(image, feed.upload)
+
+        for _ in range(self.args.turns + 1):
+            self._forget()
+            with torch.inference_mode():
+                times.append(seconds_of(look, self.args.device) / len(feed.images))
+        return min(times[1:])
+
+    def _plain_ways(self) -> Iterator[Way]:
+        """The checkpoint's own processor and model.generate; one criterion."""
+        first = [entry[0] for entry in self.work.asked(self.work.edits)]
+        few, tokens = first[: self.args.plain_items], self.args.tokens
+        for size, name in ((1, "one by one"), (2, "batches of 2")):
+            steps = self.args.turns * len(few) / size * tokens
+            yield self._way(
+                f"plain: generate {tokens} tokens, {name}",
+                self._plain(few, size, lambda inputs: self._generate(inputs, tokens)),
+                self._flops(decoded=tokens),
+                units=len(few),
+                waits=steps * DECODING * (self.args.device == "cuda"),
+                warm_up=self._plain(few, size, lambda inputs: self._generate(inputs, 2)),
+            )
+        run = self._plain(few, 1, self._last_logits)
+        yield self._way("read out instead of generating, one by one", run, self._flops(), units=len(few))
+        run = self._plain(first, self.size, self._last_logits)
+        yield self._way(f"+ batches of {self.size}", run, self._flops())
+
+    def _batch_ways(self) -> Iterator[Way]:
+        """Through the judge's `prepare` and `read_out`."""
+        both = self.work.asked(self.work.edits)
+        alone, apart = [entry[:1] for entry in both], [[question] for entry in both for question in entry]
+        off = patch("editlane.prefill.SHORTEST_PREFIX", 10**9)
+        kept = {"prefix": self.prefix}
+        yield self._way("+ patches as bytes, cut without the processor", self._asked(alone, off), self._flops())
+        yield self._way("+ the rubric's keys and values kept", self._asked(alone), self._flops(**kept))
+        yield self._way("both criteria, each with a prefill", self._asked(apart), 2 * self._flops(**kept))
+        work = self._flops(questions=2, **kept)
+        yield self._way("both criteria from one prefill", self._asked(both), work)
+        yield self._way("+ the next batch prepared meanwhile", self._ahead(both), work)
+        work = self._flops(questions=2, seen=1, **kept)
+        yield self._way("+ what was seen in the source kept", self._ahead(both), work, before=self._see_sources)
+
+    def _lane_ways(self) -> Iterator[Way]:
+        """Through `score_batches`: PNG files are read and hashed, the next batch is prepared meanwhile."""
+        for tokens in self.args.batch_tokens:
+            name = f"a lane: PNG files, both criteria, batches of {tokens} tokens"
+            yield self._lane_way(name, self._flops(questions=2, prefix=self.prefix), tokens)
+        work = self._flops(questions=2, prefix=self.prefix, seen=1)
+        features = str(self.folder / "features")
+        yield self._lane_way("a second editor's lane, with features_dir", work, tokens=16384, features_dir=features)
+
+    def _way(
+        self,
+        name: str,
+        run: Callable[[], object],
+        work: float,
+        *,
+        units: int | None = None,
+        waits: float = 0.0,
+        before: Callable[[], object] | None = None,
+        warm_up: Callable[[], object] | None = None,
+    ) -> Way:
+        """`run` judges so many items; `before` each turn the judge forgets the images, or does this."""
+        units = units or len(self.work.items)
+        before = before or self._forget
+        turns = self.args.turns
+
+        def turn(once: Callable[[], object]) -> float:
+            before()
+            return seconds_of(once, self.args.device)
+
+        def measure() -> float:
+            turn(warm_up or run)
+            return min(turn(run) for _ in range(turns)) / units
+
+        return Way(name=name, measure=measure, work=work, units=(turns + 1) * units, waits=waits)
+
+    def _forget(self) -> None:
+        """What was seen in images; the rubric's prefix stays, as in a lane."""
+        self.judge.prefill.vision._seen.clear()
+
+    def _see_sources(self) -> None:
+        """As if another edit of each source had been judged before."""
+        self._forget()
+        self._asked(self.work.asked(self.work.sources))()
+
+    def _asked(self, asked: Asked, around: AbstractContextManager[Any] | None = None) -> Callable[[], None]:
+        def run() -> None:
+            with around or nullcontext():
+                for start in range(0, len(asked), self.size):
+                    batch = self.judge.prepare(asked[start : start + self.size])
+                    self.judge.read_out(batch, self.work.protocol.answers)
+
+        return run
+
+    def _ahead(self, asked: Asked) -> Callable[[], None]:
+        batches = [asked[start : start + self.size] for start in range(0, len(asked), self.size)]
+
+        def run() -> None:
+            for _, prepared in prefetched(self.judge.prepare, batches, depth=1):
+                self.judge.read_out(prepared.result(), self.work.protocol.answers)
+
+        return run
+
+    def _plain(self, asked: Sequence[Question], size: int, call: Callable[[Any], object]) -> Callable[[], None]:
+        def run() -> None:
+            for start in range(0, len(asked), size):
+                with torch.inference_mode(), self._own_embedding():
+                    call(self._inputs(asked[start : start + size]))
+
+        return run
+
+    def _inputs(self, asked: Sequence[Question]) -> Any:
+        def shown(part: Any) -> dict[str, Any]:
+            return {"type": "text", "text": part} if isinstance(part, str) else {"type": "image", "image": part}
+
+        chats = [
+            [
+                {"role": "system", "content": [{"type": "text", "text": question.system}]},
+                {"role": "user", "content": [shown(part) for part in question.parts]},
+            ]
+            for question in asked
+        ]
+        inputs = self.built.processor.apply_chat_template(
+            chats,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        )
+        return inputs.to(self.built.model.device)
+
+    def _generate(self, inputs: Any, tokens: int) -> None:
+        found = self.built.model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
+        assert found.shape[1] == inputs["input_ids"].shape[1] + tokens
+        self.built.processor.batch_decode(found[:, -tokens:])
+
+    def _last_logits(self, inputs: Any) -> None:
+        self.built.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].softmax(-1).tolist()
+
+    @contextmanager
+    def _own_embedding(self) -> Iterator[None]:
+        """transformers' own way to embed patches, which the project's judge replaces in the model."""
+        embedding = self.built.model.model.visual.patch_embed
+        ours = embedding.__dict__.pop("forward")
+        try:
+            yield
+        finally:
+            embedding.forward = ours
+
+    def _lane_way(self, name: str, work: float, tokens: int, **params: Any) -> Way:
+        judge = self._judge(tokens, **params)
+        lane = JudgeLane(
+            judge="bench",
+            identity={"adapter": "qwen3-vl"},
+            run_dir=self.folder,
+            protocol=self.work.protocol,
+            criteria=self.work.criteria,
+            samples=1,
+        )
+
+        def before() -> None:
+            judge.prefill.vision._seen.clear()
+            if judge.prefill.store:
+                judge.prefill.store._writer.submit(bool).result()  # all is written
+
+        return self._way(name, lambda: self._score(lane, judge), work, before=before)
+
+    def _score(self, lane: JudgeLane, judge: Qwen3VLJudge) -> None:
+        rows = self._rows()
+        batches = list(cut_batches(rows, lambda row: lane.weigh(judge, row), judge.capacity, wanted=lambda row: True))
+        found: list[str] = []
+        with Heartbeat(self.folder, stage="score", editor="bench", lane=0, total=len(rows), kept=0) as heartbeat:
+            score_batches(
+                lane,
+                judge,
+                batches,
+                device=self.args.device,
+                check=lambda: None,
+                heartbeat=heartbeat,
+                begin=lambda rows: None,
+                died=lambda rows: False,
+                finished=lambda scored: found.extend(columns["state"] for _, columns in scored),
+            )
+        assert len(found) == len(rows) and State.JUDGE_FAILED not in found, found
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Of an edits table, for files that are written the first time."""
+        rows = []
+        for item, source, edited in zip(self.work.items, self.work.sources, self.work.edits, strict=True):
+            paths = {"source": item.source_path, "edited": f"edits/{item.item_id}.png"}
+            for path, image in zip(paths.values(), (source, edited), strict=True):
+                if path not in self._saved:
+                    self._saved[path] = save_png(image, self.folder / path)
+            row = tables.item_row(item) | {"state": EDITED, "editor": "bench", "edited_path": paths["edited"]}
+            row |= {f"{kind}_sha256": self._saved[path] for kind, path in paths.items()}
+            rows.append(row | {"edited_width": edited.width, "edited_height": edited.height})
+        return rows
