@@ -11,7 +11,7 @@ VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PYTHON ?= python3
 
-.PHONY: demo test lint faults test-envs test-slurm test-vllm bench clean
+.PHONY: demo test lint faults test-envs test-slurm test-vllm bench bench-gpu clean
 
 demo: $(VENV)/installed
 	$(RUN) snakemake --cores all

@@ -119,26 +119,33 @@ when the model is loaded.
 
 None of the gains below was measured with Editlane on a GPU; where a figure is published, it is of other code.
 
-- `lora` with `scheduler: lightning`, `num_inference_steps` 4 or 8, `true_cfg_scale: 1`: a Lightning LoRA, fused. It is
-  another model, which takes 20 or 10 times fewer passes than 40 steps with guidance. `lora` is a `.safetensors` file,
-  or `hf://org/name@revision/file.safetensors`; its content is part of the key, its path is not. A Lightning LoRA with
+While an editor loads, the shards of one model are read side by side; transformer, text encoder and VAE come one after
+the other. They go straight to the GPU; with `lora`, `quantization` or `offload` to the host's memory first.
+
+- `lora` with `scheduler: lightning`, `num_inference_steps` 4 or 8, `true_cfg_scale: 1`: a Lightning LoRA, fused on the
+  CPU wherever the editor runs, because a GPU would round otherwise. It is another model, which takes 20 or 10 times
+  fewer passes than 40 steps with guidance. `lora` is a `.safetensors` file, or
+  `hf://org/name@revision/file.safetensors`; its content is part of the key, its path is not. A Lightning LoRA with
   other steps, guidance or scheduler is refused, as is a LoRA that does not fit.
 - `compile: true` compiles the transformer's blocks; rounding changes. Together with an attention backend 1.3 to 1.5
   times faster on FLUX (published). What was compiled is kept in `~/.cache/editlane/torchinductor`, unless
-  `XDG_CACHE_HOME` or `TORCHINDUCTOR_CACHE_DIR` says otherwise, and read by later lanes. It needs g++.
+  `XDG_CACHE_HOME` or `TORCHINDUCTOR_CACHE_DIR` says otherwise, and read by later lanes. It needs g++, and an
+  environment whose path has no space.
 - `attention_backend`: a name of diffusers, such as `_native_cudnn`, `flash`, `_flash_3_hub` (downloads a kernel) or
   `sage`; rounding changes, with `sage` more than that.
-- `cache` skips what is foreseeable; the picture changes, more or less by its content. Published for similar caches
-  (TeaCache, Cache-DiT): 1.9 to 2.4 times. The lane's log says for every edit how much was skipped. Settings that are
-  left out are diffusers' own:
+- `cache` skips what is foreseeable; the picture changes, more or less by its content. Published for similar caches:
+  Qwen-Image from a text on an H200 in 10.5 s (TeaCache) or 10.8 s (Cache-DiT) instead of 20.0 (the vLLM blog of
+  2025-12-19), Qwen-Image-Edit with 50 steps in 21.6 s (Cache-DiT) instead of 51.5 (vLLM-Omni's documentation): 1.9 to
+  2.4 times. The lane's log says for every edit how much was skipped. Settings that are left out are diffusers' own:
   - `{kind: first_block, threshold: 0.05}`: no other block of a step whose first block changed less than that.
   - `{kind: taylor_seer, cache_interval: 5, use_lite_mode: true}`: extrapolates steps; `disable_cache_before_step`,
     `disable_cache_after_step`, `max_order`. Without lite mode only attention is skipped, which excludes `compile`.
   - `{kind: mag, mag_ratios: [...]}`: by ratios of this checkpoint and number of steps, which a run with `{kind: mag,
-    calibrate: true}` prints into the log, for each prompt, while it skips nothing; `threshold`, `max_skip_steps`,
-    `retention_ratio`.
+    calibrate: true}` writes into the lane's log, for each prompt, while it skips nothing; `threshold`,
+    `max_skip_steps`, `retention_ratio`.
 - `quantization: fp8`: the blocks' linear layers in 8 bit, their modulation left out; 3.6 % error a layer on random
-  numbers, at best 1.3 times faster, transformer 41 -> 27 GB. On Ada, Hopper or later GPUs.
+  numbers, transformer 41 -> 27 GB. Published for another implementation (vLLM-Omni's documentation): 1.28 times
+  faster. On Ada, Hopper or later GPUs.
 - `offload: model` (one part of the pipeline at a time) or `blocks` (one transformer block at a time): weights wait in
   the host's memory. No pixel changes; slower, for GPUs that are too small.
 
@@ -151,7 +158,7 @@ was measured on a GPU yet; the weights of Qwen-Image-Edit are 41 GB of transform
 |---|---|---|
 | 24 GB | `offload: blocks` | Qwen3-VL-8B (18 GB), `batch_tokens: 4096`; or `engine: openai`, a larger one elsewhere |
 | 48 GB | `offload: model`, or `quantization: fp8` (44 GB, little room) | Qwen3-VL-8B |
-| 80 GB | as it is (58 GB, about 64 GB at most) | Qwen3-VL-30B-A3B (62 GB) |
+| 80 GB | as it is (58 GB; published with SGLang: a peak of 64 GB) | Qwen3-VL-30B-A3B (62 GB) |
 | 141 GB | as it is | Qwen3-VL-30B-A3B, `batch_tokens: 32768` |
 
 - **1 GPU:** `lanes: 1`. Every lane loads its model once for all items and categories, editor and judge one after the
@@ -160,7 +167,8 @@ was measured on a GPU yet; the weights of Qwen-Image-Edit are 41 GB of transform
   the GPUs also share what is left at the end. Twice as many lanes even out items of different length, at the price of
   loading twice: worth it where items take hours and loading a minute.
 - **Host:** memory for the checkpoints (58 and 62 GB) beside 4 GB for each lane, so that the lanes of a machine read
-  them from the disk once. `offload` takes 58 GB for each lane. Two cores for each GPU.
+  them from the disk once. `offload` takes 58 GB for each lane, `lora` and `quantization` while it loads. Two cores for
+  each GPU.
 
 What the judge gains and what changes. The first group is always on with `engine: transformers`:
 
@@ -194,7 +202,8 @@ judges:
 Engines ask the same questions of the same pixels and write the same columns. Their numbers differ by the rounding of
 other kernels, so each engine is a judge of its own: changing it judges everything again.
 
-- `vllm` runs one engine in the process of each lane, on the GPU that the lane holds.
+- `vllm` runs one engine in the process of each lane, on the GPU that the lane holds. It fills
+  `gpu_memory_utilization` of its memory, whatever the model.
 - `openai` asks a server that you start, for example `vllm serve MODEL --limit-mm-per-prompt '{"image": 2}'`, on GPUs
   that the lanes leave alone (`CUDA_VISIBLE_DEVICES` says which may be used). The key is read from the environment
   variable that `api_key_env` names and is stored nowhere. Before the first score each lane makes sure that the server
@@ -202,11 +211,15 @@ other kernels, so each engine is a judge of its own: changing it judges everythi
   otherwise it stops and says so. With `answer_constraint: null` only unconstrained probabilities are read.
 - Scores come from the 20 likeliest tokens that a server shows. If more than a thousandth of the legal answers'
   probability may be missing there, the question is asked again with legal answers only; without a constraint such an
-  edit is `judge_unreadable` (`hidden`). The mass always comes from the unconstrained reply; it is 0 where that shows no
-  legal answer at all.
+  edit is `judge_unreadable` (`hidden`). The mass always comes from the unconstrained reply. Where that shows no legal
+  answer at all it is 0, or, if more than a thousandth of the probability may be missing there, the edit is
+  `judge_unreadable` (`hidden`).
 - A request that fails for now (no connection, no answer in time, HTTP 429 or 5xx) is repeated with growing pauses, then
-  the edit is `judge_failed` (`transport` or `timeout`) and asked again when the lane runs again. A server that is gone
-  ends the lane. `base_url`, `api_key_env`, `concurrency`, `timeout` and `attempts` can be changed at any time.
+  the edit is `judge_failed` (`transport` or `timeout`) and asked again when the lane runs again. A server whose list of
+  models does not come within 10 s after that is gone, which ends the lane. A lane that is told to stop ends its batch
+  of 2 x `concurrency` edits first: where a server takes all questions and answers none, that is 2 x `attempts` x
+  `timeout` (20 minutes by default) and the pauses between. `base_url`, `api_key_env`, `concurrency`, `timeout` and
+  `attempts` can be changed at any time.
 - Nobody can see from here which weights a server has: the name it gives them is all that the journal knows. Give
   another name (`--served-model-name`) when they change.
 

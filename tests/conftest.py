@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from editlane import loading
 from editlane.tiny_models import build_tiny_model
+
+
+@pytest.fixture(autouse=True)
+def account_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What loading took is one process's; each test begins anew."""
+    monkeypatch.setattr(loading, "_spent", dict.fromkeys(loading.PHASES, 0.0))
+    monkeypatch.setattr(loading, "_readers", [])
+    monkeypatch.setattr(loading, "_read_until", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from editlane import loading
-from editlane.errors import ItemError, UserError
+from editlane.errors import EditRefused, ItemError, OutOfMemory, UserError
 
 log = logging.getLogger(__name__)
+
+NEEDS = "torch.compile needs a C++ compiler on this machine, g++, and an environment whose path has no space."
 
 
 def keep_compiled() -> None:
@@ -51,14 +53,17 @@ def _own(value: Any) -> Any:
 def warm_up(edit: Callable[[], object], what: str) -> None:
     """Compile and try now, by an edit of two steps that nobody wants; counts as loading. `what` is being tried.
 
-    Raises UserError where it fails: every item would.
+    Raises UserError where it fails: every item would. Not for too little memory (items are tried again with less), nor
+    where a safety checker does not like the trial.
     """
     log.info("a trial edit of two steps, for %s; what was compiled earlier comes from the disk", what)
     with loading.phase("warm-up"):
         try:
             edit()
+        except OutOfMemory as error:
+            log.warning("the trial edit ran out of memory, and so may items: %s", error)
+        except EditRefused:
+            pass
         except ItemError as error:
-            raise UserError(
-                f"{what}: a trial edit failed: {error}. Leave it out to run without. (torch.compile needs a C++ "
-                "compiler on this machine, g++.)"
-            ) from error
+            needs = f" ({NEEDS})" if "compile" in what else ""
+            raise UserError(f"{what}: a trial edit failed: {error}. Leave it out to run without.{needs}") from error

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -15,8 +15,16 @@ from editlane.top_logprobs import SHOWN, read_shown
 Messages = list[dict[str, Any]]
 Options = dict[str, Any]
 
-FIRST_TOKEN: Options = {"max_tokens": 1, "temperature": 1, "top_p": 1, "logprobs": True, "top_logprobs": SHOWN}
-"""At temperature 1 the probabilities are those of the model, whether a server shows them before sampling or after."""
+FIRST_TOKEN: Options = {
+    "max_tokens": 1,
+    "temperature": 1,
+    "top_p": 1,
+    "seed": 0,
+    "logprobs": True,
+    "top_logprobs": SHOWN,
+}
+"""At temperature 1 the probabilities are those of the model, whether a server shows them before sampling or after. The
+token that is drawn does not matter, but a server may show it in the place of another."""
 
 CONSTRAINTS = ("structured_outputs",)
 """Fields of a request that allow the given answers only; this one is vLLM's since 0.12."""
@@ -46,6 +54,11 @@ class Completions:
             if error.status in (401, 403, 404):
                 raise UserError(f"{self} refuses to answer ({error}). {_MEND}") from error
             raise JudgeFailed(f"the endpoint refuses the request: {error}") from error
+
+    def asked_once(self, timeout: float) -> "Completions":
+        """The same, but a request is given up after one attempt of so many seconds at most."""
+        endpoint = replace(self.endpoint, attempts=1, timeout=min(timeout, self.endpoint.timeout))
+        return replace(self, endpoint=endpoint)
 
     def check_served(self) -> None:
         """Raises NoAnswer where nobody answers, UserError where the endpoint does not take the key, or where it lists

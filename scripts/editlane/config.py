@@ -204,7 +204,7 @@ def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]
     try:
         found = adapter_class(kind, adapter, known)
         found.check_params(settings["params"])
-        if is_served(found):
+        if is_served(kind, found):
             _check_served(adapter, settings)
         else:
             _check_model(adapter, settings, found.NEEDS_MODEL)

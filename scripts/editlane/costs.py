@@ -102,6 +102,10 @@ def _process(one: LaneStatus, *, lost: bool) -> Row:
     settled = one.held_seconds if one.settled_seconds is None else max(load, one.settled_seconds)
     held = settled if lost else one.held_seconds
     gpus = 0 if one.device == "cpu" else 1 + one.device.count(",")
+    idle = max(0.0, held - load - one.busy_seconds)  # an item's seconds are rounded
+    waits = {name: getattr(one, f"{name}_seconds") for name in IDLE}
+    waited = sum(seconds or 0.0 for seconds in waits.values())
+    share = min(1.0, idle / waited) if waited else 1.0  # the waits after the last item of a lost process are lost, too
     return {
         "attempts": 1,
         "died": int(lost),
@@ -109,8 +113,8 @@ def _process(one: LaneStatus, *, lost: bool) -> Row:
         "load_seconds": 0.0 if lost else load,
         **{f"{name}_seconds": 0.0 if lost else getattr(one, f"{name}_seconds") for name in LOADING},
         "busy_seconds": one.busy_seconds,
-        "idle_seconds": max(0.0, held - load - one.busy_seconds),  # an item's seconds are rounded
-        **{f"{name}_seconds": getattr(one, f"{name}_seconds") for name in IDLE},
+        "idle_seconds": idle,
+        **{f"{name}_seconds": None if seconds is None else share * seconds for name, seconds in waits.items()},
         "lost_seconds": load + one.held_seconds - held if lost else 0.0,
         "held_seconds": one.held_seconds,
         "gpu_hours": gpus * one.held_seconds / 3600 if gpus else None,

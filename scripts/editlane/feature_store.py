@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNWRITTEN = 8
+"""Images whose features may wait on the device for being written."""
+
 
 class FeatureStore:
     """A folder for the features that one model, in one precision, on one kind of device, makes of images."""
@@ -25,6 +28,7 @@ class FeatureStore:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="features")
         self._works = threading.Event()
         self._works.set()
+        self._room = threading.BoundedSemaphore(UNWRITTEN)
 
     def read(self, digest: bytes) -> "torch.Tensor | None":
         """(1 + deeper layers, tokens, hidden size), on the CPU; None where the image is not known."""
@@ -38,8 +42,9 @@ class FeatureStore:
             return None
 
     def write(self, digest: bytes, features: "torch.Tensor") -> None:
-        """Keep the features of an image, later, in a thread. A folder that cannot be written to costs speed only."""
-        if self._works.is_set():
+        """Keep the features of an image, later, in a thread. Where the folder is slow or cannot be written to, some are
+        not kept."""
+        if self._works.is_set() and self._room.acquire(blocking=False):
             self._writer.submit(self._write, digest, features)
 
     def _write(self, digest: bytes, features: "torch.Tensor") -> None:
@@ -57,6 +62,8 @@ class FeatureStore:
             with suppress(OSError):
                 partial.unlink()
             log.warning("cannot keep the features of images in %s: %s", self.folder, error)
+        finally:
+            self._room.release()
 
     def _path(self, digest: bytes) -> Path:
         return self.folder / digest.hex()[:2] / f"{digest.hex()}.safetensors"

@@ -1,7 +1,7 @@
 """Linear layers in 8-bit floats: half the weights, and twice the matrix rate on GPUs that have it."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from editlane.errors import UserError
@@ -56,7 +56,15 @@ def quantize(layer: "torch.nn.Linear") -> None:
     del layer.weight
     layer.register_buffer("weight", weight.t())  # (in, out), its columns contiguous, as torch._scaled_mm wants it
     layer.register_buffer("scale", scale.t().contiguous())
-    layer.forward = partial(_multiply, layer)  # type: ignore[method-assign]
+    layer.__class__ = _fp8_linear()
+
+
+@cache
+def _fp8_linear() -> Any:
+    """A class, because torch.compile would compile anew for every layer that had a `forward` of its own."""
+    import torch
+
+    return type("Fp8Linear", (torch.nn.Linear,), {"forward": _multiply})
 
 
 def _multiply(layer: Any, x: "torch.Tensor") -> "torch.Tensor":

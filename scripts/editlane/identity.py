@@ -41,7 +41,7 @@ def identity(
     return {
         "adapter": adapter,
         "version": found.VERSION,
-        "model": _model_part(found, model, revision) if model else None,
+        "model": _model_part(kind, found, model, revision) if model else None,
         "params": {
             name: lora_fingerprint(value) if name == "lora" and value else value
             for name, value in params.items()
@@ -51,9 +51,9 @@ def identity(
     }
 
 
-def _model_part(adapter: Any, model: str, revision: str | None) -> dict[str, Any]:
+def _model_part(kind: str, adapter: Any, model: str, revision: str | None) -> dict[str, Any]:
     """Of a model that a server has, its name is all that can be known."""
-    return {"served": model} if is_served(adapter) else model_fingerprint(model, revision)
+    return {"served": model} if is_served(kind, adapter) else model_fingerprint(model, revision)
 
 
 def edit_lane(run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> EditLane:

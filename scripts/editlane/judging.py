@@ -2,8 +2,8 @@
 
 Three things happen at once: the next batch is read, resized and tokenised (reader threads), the model works on this
 one, and the last one is recorded (writer thread). Batches are cut by weight from all edits of a shard, finished ones
-included, and never mix categories: a lane that goes on after a kill forms the batches of an undisturbed one, and so
-gets its numbers.
+included, and never mix categories: a lane that goes on after a kill forms the batches of an undisturbed one, and so a
+judge gets its numbers whose rounding depends on nothing else (vLLM's, and a server's, does).
 """
 
 import logging
@@ -99,7 +99,9 @@ class JudgeLane:
         edited = (row.get("edited_width") or source[0], row.get("edited_height") or source[1])
         sizes = {"source": source, "edited": edited}
         asked = said(self.protocol, to_item(row), self.criteria)
-        return judge.weigh([sizes[shown] for images in asked for shown in images], "\n".join(asked.values()))
+        return judge.weigh(
+            [sizes[shown] for images, _ in asked for shown in images], "".join(text for _, text in asked)
+        )
 
     def ask(self, row: Row) -> Questions:
         """The questions about one edit. Raises JudgeFailed if one of its images is not what was recorded."""

@@ -3,7 +3,6 @@
 Each is off unless it is set. All but `offload` change rounding at least, so they are part of the journal key.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +10,10 @@ from editlane import compiling, fp8, loading, loras, step_caches
 from editlane.errors import UserError, one_line
 from editlane.params import check_choice
 
-log = logging.getLogger(__name__)
-
 NAMES = ("attention_backend", "compile", "cache", "lora", "quantization", "offload")
 SPEED_PARAMS = frozenset({"offload"})
-"""The same kernels on the same numbers, wherever the weights wait: the same pixels."""
+"""The same kernels on the same numbers, wherever the weights wait: the same pixels. So what changes weights must do it
+in one place, with `offload` or without."""
 
 ATTENTION_BACKENDS = (
     *("native", "_native_cudnn", "_native_efficient", "_native_flash", "_native_math", "_native_npu", "_native_xla"),
@@ -53,8 +51,9 @@ def check_levers(params: Mapping[str, Any]) -> None:
 
 
 def starts_on_cpu(params: Mapping[str, Any]) -> bool:
-    """Whether the weights are to be read into the host's memory first: all of them at once may not fit on the GPU."""
-    return bool(params.get("offload") or params.get("quantization"))
+    """Whether the weights are to be read into the host's memory first: all of them at once may not fit on the GPU, and
+    a LoRA is fused there with or without `offload`, because PEFT rounds it otherwise than on a GPU."""
+    return any(params.get(name) for name in ("offload", "quantization", "lora"))
 
 
 def is_quantized(path: str, out: int, inside: int) -> bool:

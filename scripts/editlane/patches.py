@@ -1,6 +1,6 @@
 """Images as the Qwen-VL models read them: resized, cut into patches, as bytes; the device turns them into numbers.
 
-An eighth of the bytes of the processor's float tensors (whose second frame repeats the first), a tenth of its time.
+An eighth of the bytes of the processor's float tensors (whose second frame repeats the first), without its arithmetic.
 """
 
 import hashlib

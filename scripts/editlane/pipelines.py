@@ -40,7 +40,7 @@ def check_common_params(params: Mapping[str, Any]) -> None:
 
 def pipeline_class(name: Any) -> Any:
     """The pipeline class of the installed diffusers. Raises UserError where it has none of this name."""
-    os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the parts of a model side by side
+    os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the shards of a model side by side
     with loading.phase("imports"):
         import diffusers
 
@@ -78,6 +78,9 @@ def load_pipeline(pipeline: Any, folder: Path, params: Mapping[str, Any]) -> tup
     `dtype` of the params: of weights and activations; None is bfloat16 on a GPU and float32 on the CPU. Weights go
     straight to the device, unless a lever wants them in the host's memory first. Raises UserError where a lever cannot
     be pulled here.
+
+    One component after the other: while one loads, diffusers and transformers change torch for the whole process (its
+    default dtype, how modules are initialised), and two threads could leave it changed.
     """
     device = pick_device()
     straight = {} if levers.starts_on_cpu(params) else {"device_map": device}

@@ -17,7 +17,7 @@ import numpy as np
 from editlane.causal import use_causal_attention
 from editlane.feature_store import FeatureStore
 from editlane.patches import Patches, PatchSettings, normalise
-from editlane.stems import Stem
+from editlane.stems import Stem, common_length
 from editlane.uploads import Upload, Uploads
 from editlane.vision import Features, Vision, keep
 
@@ -158,12 +158,11 @@ class Prefill:
         return {name: tensor.to(self.model.device) for name, tensor in batch.items()}
 
     def _prefix(self, stems: Sequence[Stem]) -> tuple[int, ...]:
-        """The tokens before the first image, where all stems begin with the same; else nothing."""
-        first = stems[0].tokens
-        seen = first == self.image_token
-        end = int(seen.argmax()) if seen.any() else 0
-        shared = all(np.array_equal(stem.tokens[:end], first[:end]) for stem in stems)
-        return tuple(first[:end].tolist()) if shared and end >= SHORTEST_PREFIX else ()
+        """What all stems begin with, before an image; nothing where that is not worth it."""
+        places = [int((stem.tokens == self.image_token).argmax()) for stem in stems]  # 0 where there is no image
+        before = [stem.tokens[:place].tolist() for stem, place in zip(stems, places, strict=True)]
+        end = common_length(before)
+        return tuple(before[0][:end]) if end >= SHORTEST_PREFIX else ()
 
     def _prefilled(self, prefix: tuple[int, ...], rows: int, *, wanted: bool) -> Any:
         """Keys and values of the prefix for so many rows. Without one: an empty cache if it is wanted, else None."""

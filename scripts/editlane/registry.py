@@ -41,9 +41,9 @@ def judge_on(adapter: str, engine: str) -> str:
     return name
 
 
-def is_served(adapter: Any) -> bool:
-    """Whether this adapter asks a server: it takes no device, and `model` is the name that the server knows."""
-    return getattr(adapter, "IS_SERVED", False)
+def is_served(kind: str, adapter: Any) -> bool:
+    """Whether this is a judge that asks a server (types.Judge)."""
+    return kind == "judge" and bool(adapter.IS_SERVED)
 
 
 def adapter_class(kind: str, name: str, known: dict[str, str]) -> Any:

@@ -57,13 +57,22 @@ def questions(
     return asked
 
 
-def said(protocol: ScoringProtocol, item: Item, criteria: Sequence[str]) -> dict[tuple[str, ...], str]:
-    """What the questions about one edit say beyond their system text, by the images they show ("source", "edited")."""
-    found: dict[tuple[str, ...], str] = {}
+def said(protocol: ScoringProtocol, item: Item, criteria: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
+    """What a judge works through for one edit: the images that are shown ("source", "edited"), with the text.
+
+    In a read-out questions that show the same images are one, and the system text is shared with other edits; for a
+    generated reply each is a whole prompt.
+    """
     by_name = {one.name: one for one in protocol.criteria}
+    found: list[tuple[tuple[str, ...], str]] = []
     for name in protocol.questions_for(criteria):
         shown = tuple(one.show for one in by_name[name].images or protocol.images)
-        found[shown] = found.get(shown, item_text(protocol, item)) + by_name[name].question
+        text = by_name[name].question.replace("{instruction}", item.instruction)
+        if protocol.answers and found and found[-1][0] == shown:
+            found[-1] = (shown, found[-1][1] + text)
+        else:
+            system = "" if protocol.answers else system_text(protocol, item.category)
+            found.append((shown, system + item_text(protocol, item) + text))
     return found
 
 

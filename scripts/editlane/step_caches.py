@@ -6,8 +6,10 @@ length.
 """
 
 import inspect
+import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import Any
 
 from editlane.errors import UnknownName, UserError
@@ -33,7 +35,7 @@ def _truth(name: str, value: Any) -> None:
 
 def _numbers(name: str, value: Any) -> None:
     if not isinstance(value, list) or not value:
-        raise UserError(f"{name} is {value!r}; use the list of numbers that a run with calibrate: true printed.")
+        raise UserError(f"{name} is {value!r}; use the list of numbers that a run with calibrate: true logged.")
     for number in value:
         check_number(name, number, 0)
 
@@ -81,7 +83,7 @@ def check_cache(cache: Any, *, steps: int | None, compiled: bool) -> None:
         if bool(cache.get("calibrate")) == ("mag_ratios" in cache):
             raise UserError(
                 "cache: mag needs the ratios of this checkpoint and number of steps. Run a few items once with "
-                "{kind: mag, calibrate: true}, which skips nothing and prints them into the lane's log; then give "
+                "{kind: mag, calibrate: true}, which skips nothing and writes them into the lane's log; then give "
                 "{kind: mag, mag_ratios: [...]}."
             )
     if kind == "taylor_seer" and compiled and not cache.get("use_lite_mode"):
@@ -106,6 +108,7 @@ class StepCache:
         if self.kind == "mag":
             settings["num_inference_steps"] = steps
         self.calls = self.computed = 0
+        self.listening = ExitStack()
         before = {id(hook) for hook in _hooks(model)}
         model.enable_cache(getattr(diffusers, CONFIGS[self.kind])(**settings))
         for hook in _hooks(model):
@@ -114,8 +117,11 @@ class StepCache:
 
     def __enter__(self) -> None:
         self.calls = self.computed = 0
+        if self.calibrates:
+            self.listening.enter_context(_logged_prints())
 
     def __exit__(self, *error: object) -> None:
+        self.listening.close()
         self.model._reset_stateful_cache()  # diffusers does so only after a call that succeeded
         if self.calls and error == (None, None, None):
             self._tell()
@@ -143,6 +149,18 @@ class StepCache:
             log.warning("%s: little is left of the model; use a lower threshold", text)
         else:
             log.info("%s", text)
+
+
+@contextmanager
+def _logged_prints() -> Iterator[None]:
+    """What diffusers prints would wait in a buffer, which a lane that is killed loses."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        for line in filter(None, printed.getvalue().splitlines()):
+            log.info("%s", line)
 
 
 def _hooks(model: Any) -> list[Any]:

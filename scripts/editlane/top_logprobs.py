@@ -1,7 +1,8 @@
 """From the likeliest tokens that a server shows to a distribution over the legal answers.
 
-A server shows at most 20 tokens. A legal answer that is not among them is no likelier than the least likely one that
-is; where that could move a score, these tokens alone are not enough.
+A server shows at most 20 tokens: the likeliest, or, as vLLM's does, the one it drew and the likeliest beside it. So a
+legal answer that is not among them is no likelier than the second least likely one that is; where that could move a
+score, these tokens alone are not enough.
 """
 
 import math
@@ -33,8 +34,8 @@ class Shown:
 
     legal: tuple[float | None, ...]
     """The probability of each legal answer, None where it is not shown."""
-    least: float
-    """Of all tokens that are shown; no other is likelier."""
+    bound: float
+    """No token that is not shown is likelier."""
     total: float
 
     @property
@@ -45,7 +46,7 @@ class Shown:
     @property
     def hidden(self) -> float:
         """What the legal answers that are not shown have at most."""
-        return min(self.legal.count(None) * self.least, max(0.0, 1.0 - self.total))
+        return min(self.legal.count(None) * self.bound, max(0.0, 1.0 - self.total))
 
     @property
     def is_enough(self) -> bool:
@@ -68,15 +69,16 @@ def read_shown(reply: Any, answers: Sequence[str]) -> Shown:
     if not found or not total <= 1.01:  # nan, too
         raise JudgeFailed("the endpoint's `top_logprobs` are no log-probabilities", kind="nonfinite")
     legal = tuple(found.get(answer) for answer in answers)
-    return Shown(legal=legal, least=min(found.values()), total=total)
+    bound = sorted(found.values())[1] if len(found) > 1 else 1.0  # the least likely may be the one that was drawn
+    return Shown(legal=legal, bound=bound, total=total)
 
 
 def combine(raw: Shown, limited: Shown) -> Readout:
     """From the whole distribution, of which not enough is shown, and from the one in which only legal answers are left.
 
-    The second is the first divided by the mass, so the mass is the ratio of what both show. It is 0 where the first
-    shows no legal answer: then they have at most 20 times the least that is shown, far below any `min_mass` of use.
-    Raises Hidden where the second does not show enough either.
+    The second is the first divided by the mass, so the mass is the ratio of what both show. Where the first shows no
+    legal answer it is 0 if no more than NEGLIGIBLE can be hidden there. Raises Hidden where more can, or where the
+    second does not show enough either.
     """
     if not limited.is_enough:
         raise Hidden("the endpoint does not show enough of its probabilities, neither with the answer constraint")
@@ -84,5 +86,9 @@ def combine(raw: Shown, limited: Shown) -> Readout:
     both = [
         (one, other) for one, other in zip(raw.legal, readout.probabilities, strict=True) if one is not None and other
     ]
+    if not both and raw.hidden > NEGLIGIBLE:
+        raise Hidden(
+            f"the endpoint shows no legal answer, and up to {raw.hidden:.3g} is on those that it does not show"
+        )
     mass = math.fsum(one for one, _ in both) / math.fsum(other for _, other in both) if both else 0.0
     return Readout(probabilities=readout.probabilities, mass=min(mass, raw.mass + raw.hidden, 1.0))

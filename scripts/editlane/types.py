@@ -140,6 +140,8 @@ class Judge(Protocol):
 
     VERSION: str
     NEEDS_MODEL: bool
+    IS_SERVED: bool
+    """Whether it asks a server: it holds no device, and `model` is the name that the server knows."""
     SPEED_PARAMS: frozenset[str]
 
     @classmethod

@@ -1,6 +1,8 @@
 """The editors on a CUDA device, on tiny random models: python -m pytest -m gpu tests/gpu/test_editors_gpu.py"""
 
+import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from editlane import pipelines
 from editlane.editors.diffusers_pipeline import DiffusersEditor
 from editlane.editors.qwen_image_edit import QwenImageEditor
 from editlane.errors import OutOfMemory, UserError
-from editlane.tiny_models.qwen_image_edit import save_lightning_lora
+from editlane.tiny_models.qwen_image_edit import save_deeper, save_lightning_lora
 from editlane.types import EditRequest, Item
 
 pytestmark = [
@@ -107,6 +109,9 @@ def test_too_little_memory_ends_one_item_and_gives_back_what_it_took(tiny_model:
     assert np.array_equal(pixels(editor), first)
 
 
+NEEDS_FP8 = pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9), reason="has no fp8"
+)
 LIGHTNING: dict[str, Any] = {
     "num_inference_steps": 4,
     "true_cfg_scale": 1.0,
@@ -150,7 +155,62 @@ def test_compiled_blocks_agree_with_and_without_a_cache(
     assert list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9), reason="has no fp8")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    "params",
+    [{"attention_backend": "_native_cudnn"}, pytest.param({"quantization": "fp8"}, marks=NEEDS_FP8)],
+    ids=["cudnn", "fp8"],
+)
+def test_twelve_blocks_are_compiled_once(
+    params: dict[str, Any], tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    torch._dynamo.reset()
+    counters.clear()
+    model = save_deeper(tiny_model("qwen-image-edit-2511"), tmp_path / "deeper", blocks=12)
+    compiled, eager = (
+        QwenImageEditor(model=str(model), revision=None, params=QWEN | params | {"compile": on}) for on in (True, False)
+    )
+    assert np.abs(pixels(compiled) - pixels(eager)).mean() < 2
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+CACHES: list[Any] = [
+    pytest.param({"kind": "taylor_seer", "cache_interval": 2, "disable_cache_before_step": 2}, id="taylor_seer"),
+    pytest.param({"kind": "taylor_seer", "disable_cache_before_step": 2, "use_lite_mode": True}, id="taylor_seer-lite"),
+    pytest.param({"kind": "mag", "mag_ratios": [1, 1, 1], "threshold": 0.5}, id="mag"),
+]
+
+
+@pytest.mark.parametrize("offload", [None, "model", "blocks"])
+@pytest.mark.parametrize("cache", CACHES)
+def test_step_caches_skip_work_and_repeat(
+    cache: dict[str, Any], offload: str | None, tiny_model: TinyModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "editlane.step_caches")
+    cached = qwen(tiny_model, num_inference_steps=6, cache=cache, offload=offload)
+    first = pixels(cached)
+    told = re.fullmatch(r"cache \w+: skipped (\d+) of (\d+) block calls \(\d+%\)", caplog.messages[-1])
+    assert told
+    assert 0 < int(told[1]) < int(told[2])
+    assert (first != pixels(qwen(tiny_model, num_inference_steps=6))).any()
+    assert np.array_equal(pixels(cached), first)
+    if offload:
+        assert np.array_equal(pixels(qwen(tiny_model, num_inference_steps=6, cache=cache)), first)
+
+
+def test_calibrating_a_mag_cache_logs_its_ratios_and_changes_nothing(
+    tiny_model: TinyModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "editlane.step_caches")
+    calibrating = qwen(tiny_model, num_inference_steps=6, cache={"kind": "mag", "calibrate": True})
+    assert np.array_equal(pixels(calibrating), pixels(qwen(tiny_model, num_inference_steps=6)))
+    assert sum(text.startswith("[1.0, ") for text in caplog.messages) == 2, "of both prompts"
+
+
+@NEEDS_FP8
 def test_fp8_agrees_roughly_and_takes_less_memory(tiny_model: TinyModel) -> None:
     eager = pixels(qwen(tiny_model))
     rounded = qwen(tiny_model, quantization="fp8")
@@ -159,18 +219,30 @@ def test_fp8_agrees_roughly_and_takes_less_memory(tiny_model: TinyModel) -> None
     assert (layer.weight.dtype, layer.weight.device.type) == (torch.float8_e4m3fn, "cuda")
 
 
+@NEEDS_FP8
+@pytest.mark.parametrize("offload", ["model", "blocks"])
+def test_fp8_weights_that_wait_in_the_hosts_memory_give_the_same_pixels(offload: str, tiny_model: TinyModel) -> None:
+    here, away = qwen(tiny_model, quantization="fp8"), qwen(tiny_model, quantization="fp8", offload=offload)
+    assert np.array_equal(pixels(away), pixels(here))
+    assert np.array_equal(pixels(away), pixels(here)), "also the second time"
+    assert away.pipe.transformer.transformer_blocks[0].attn.to_q.weight.device.type == "cpu"
+
+
 @pytest.mark.skipif(torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 9), reason="has fp8")
 def test_fp8_is_refused_by_gpus_without_it(tiny_model: TinyModel) -> None:
     with pytest.raises(UserError, match=r"fp8 needs a GPU of compute capability 8\.9"):
         qwen(tiny_model, quantization="fp8")
 
 
-def test_a_lora_is_fused_on_the_gpu(tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_a_lora_gives_the_same_pixels_wherever_the_weights_wait(tiny_model: TinyModel, tmp_path: Path) -> None:
     lora = tmp_path / "Tiny-Lightning-4steps-V1.0.safetensors"
     save_lightning_lora(lora)
     fused, plain = qwen(tiny_model, **LIGHTNING, lora=str(lora)), qwen(tiny_model, **LIGHTNING)
     assert fused.pipe.transformer.device.type == "cuda"
-    assert (pixels(fused) != pixels(plain)).any()
+    first = pixels(fused)
+    assert (first != pixels(plain)).any()
+    for offload in ("model", "blocks"):
+        assert np.array_equal(pixels(qwen(tiny_model, **LIGHTNING, lora=str(lora), offload=offload)), first)
 
 
 BREAK_THE_DEVICE = """

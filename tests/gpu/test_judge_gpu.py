@@ -104,9 +104,10 @@ def test_bfloat16_is_the_default_and_a_batch_equals_its_edits(tiny_model, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-3), ("bfloat16", 0.1)])
-def test_the_fast_path_agrees_with_transformers_own_forward(tiny_model, kind, dtype, tolerance):
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1)])
+def test_the_fast_path_agrees_with_transformers_own_forward(tiny_model, kind, dtype, tolerance, monkeypatch):
     """One prefill for both criteria, the system text kept, patches normalised on the device."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # the plain path's convolution of patches
     judge = load(tiny_model(kind), dtype=dtype)
     read_out(judge, MIXED)  # the system text's keys and values are kept from now on
     forget_images(judge)

@@ -32,6 +32,14 @@ def logprobs_of(messages: Any, allowed: Sequence[str] | None = None) -> dict[str
     return {token: logit - norm for token, logit in logits.items()}
 
 
+def draw(logprobs: dict[str, float], body: dict[str, Any]) -> str:
+    """The token of the reply: by chance, which a seed decides, unless the temperature is 0."""
+    if body["temperature"] == 0:
+        return max(logprobs, key=lambda token: logprobs[token])
+    seeded = random.Random(json.dumps([body["messages"], body["seed"]]) if "seed" in body else None)
+    return seeded.choices([*logprobs], [math.exp(one) for one in logprobs.values()])[0]
+
+
 def images_in(messages: Any) -> list[Image.Image]:
     """The images of a conversation, decoded."""
     found = []
@@ -82,13 +90,16 @@ class Double(ThreadingHTTPServer):
         if body["max_tokens"] > 1:
             seeded = random.Random(json.dumps([body["messages"], body["temperature"] and body["seed"]]))
             return self.completion(body, f"Score: {seeded.uniform(0, 10):.3f}", None)
-        found = sorted(logprobs_of(body["messages"], allowed).items(), key=lambda pair: -pair[1])
+        found = logprobs_of(body["messages"], allowed)
+        drawn = draw(found, body)
+        likeliest = sorted(found, key=lambda token: -found[token])
+        first = [drawn, *(token for token in likeliest if token != drawn)]  # as vLLM does, cut to what was asked for
         shown = [
-            {"token": token, "logprob": max(logprob, -9999.0), "bytes": list(token.encode())}
-            for token, logprob in found[: min(self.shows, body.get("top_logprobs", 0))]
+            {"token": token, "logprob": max(found[token], -9999.0), "bytes": list(token.encode())}
+            for token in first[: min(self.shows, body.get("top_logprobs", 0))]
         ]
-        entry = {"token": found[0][0], "logprob": found[0][1], "bytes": None, "top_logprobs": shown}
-        return self.completion(body, found[0][0], {"content": [entry]})
+        entry = {"token": drawn, "logprob": found[drawn], "bytes": None, "top_logprobs": shown}
+        return self.completion(body, drawn, {"content": [entry]})
 
     def completion(self, body: dict[str, Any], text: str, logprobs: Any) -> dict[str, Any]:
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "length"}

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from editlane import tables
+from editlane import loading, tables
 from editlane.rating_page.server import RatingServer
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -250,6 +250,7 @@ def run_step_program(step: str, flags: Flags | Sequence[str], folder: Path) -> E
         _text_file() as out,
         _text_file() as err,
         _as_program(argv, folder),
+        patch.dict(loading._spent, dict.fromkeys(loading.PHASES, 0.0)),  # a process of its own
         redirect_stdout(out),
         redirect_stderr(err),
     ):

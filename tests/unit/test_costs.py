@@ -147,6 +147,15 @@ def test_the_parts_of_the_time_add_up_to_the_time() -> None:
     assert stage["parts"] == parts
 
 
+def test_the_waits_after_the_last_item_of_a_lost_process_are_lost() -> None:
+    """They are in its heartbeat all the same; counted twice, the parts would be more than was held."""
+    died = beat(phase="failed", held_seconds=150.0, settled_seconds=128.0, input_seconds=20.0, output_seconds=12.0)
+    row = row_of(lane_costs([died], PROVENANCE, lanes=1))
+    assert (row["idle_seconds"], row["input_seconds"], row["output_seconds"]) == (8, 5, 3)
+    parts = cost_numbers([row])["total"]["parts"]
+    assert sum(parts.values()) == pytest.approx(150)
+
+
 def test_heartbeats_and_tables_of_an_older_version_are_read(tmp_path: Path) -> None:
     rows = lane_costs([old_beat()], PROVENANCE, lanes=1)
     for row in rows:

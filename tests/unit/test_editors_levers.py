@@ -4,20 +4,22 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_editors import GUIDANCE, NO_GUIDANCE, TWO_STEPS, digest, one_thread, photo, request
 
 from editlane import compiling, fp8, levers, loras, qwen_rope
 from editlane.editors.diffusers_pipeline import DiffusersEditor
 from editlane.editors.qwen_image_edit import QwenImageEditor
-from editlane.errors import EditFailed, UserError
+from editlane.errors import EditFailed, OutOfMemory, UserError
 from editlane.identity import edit_lane, editor_provenance
 from editlane.recall import SOURCES
-from editlane.tiny_models.qwen_image_edit import save_lightning_lora
+from editlane.tiny_models.qwen_image_edit import save_deeper, save_lightning_lora
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -129,13 +131,24 @@ def test_a_cache_that_saves_nothing_or_leaves_nothing_is_warned_of(
     assert "little is left of the model" in caplog.text
 
 
-def test_calibrating_a_mag_cache_prints_its_ratios_and_changes_nothing(
+def test_calibrating_a_mag_cache_logs_its_ratios_and_changes_nothing(
     build: Build, plain: QwenImageEditor, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert np.array_equal(pixels(build(SIX | {"cache": {"kind": "mag", "calibrate": True}})), pixels(plain))
-    ratios = re.findall(r"^\[1\.0(?:, \d\.\d+){5}\]$", capsys.readouterr().out, re.MULTILINE)
+    caplog.set_level(logging.INFO, "editlane.step_caches")
+    editor = build(SIX | {"cache": {"kind": "mag", "calibrate": True}})
+    assert np.array_equal(pixels(editor), pixels(plain))
+    ratios = [text for text in caplog.messages if re.fullmatch(r"\[1\.0(?:, \d\.\d+){5}\]", text)]
     assert len(ratios) == 2, "of the instruction and of the negative prompt"
-    assert caplog.messages == []
+    assert not any(record.levelno > logging.INFO for record in caplog.records)
+
+    def on_step(step: int, steps: int) -> None:
+        raise EditFailed("stopped in the middle", kind="timeout")
+
+    with pytest.raises(EditFailed):
+        editor.edit(request(on_step=on_step))
+    assert capsys.readouterr().out == ""
+    print("heard again")
+    assert capsys.readouterr().out == "heard again\n"
 
 
 # torch.compile
@@ -149,6 +162,8 @@ def test_positions_in_real_numbers_give_the_same_bits(kind: str, build: Build) -
     assert digest(editor.edit(request()).image) == before
 
 
+@pytest.mark.skipif(" " in torch.__file__, reason="torch gives g++ its own path without quotes")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 def test_compiled_blocks_draw_the_same_with_a_cache_around_them_and_stay_on_the_disk(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -175,6 +190,16 @@ def test_what_cannot_be_compiled_stops_the_lane_with_advice() -> None:
 
     with pytest.raises(UserError, match=r"compile: true: a trial edit failed: .* no compiler found.* g\+\+"):
         compiling.warm_up(edit, "compile: true")
+    with pytest.raises(UserError, match=r"^cache: a trial edit failed: .* Leave it out to run without\.$"):
+        compiling.warm_up(edit, "cache")
+
+
+def test_a_trial_edit_that_runs_out_of_memory_stops_no_lane(caplog: pytest.LogCaptureFixture) -> None:
+    def edit() -> None:
+        raise OutOfMemory("CUDA out of memory")
+
+    compiling.warm_up(edit, "compile: true")
+    assert caplog.messages == ["the trial edit ran out of memory, and so may items: CUDA out of memory"]
 
 
 # Attention
@@ -316,6 +341,26 @@ def test_fp8_leaves_the_modulation_and_all_around_the_blocks(build: Build, plain
     assert 0 < np.abs(pixels(editor) - pixels(plain)).mean() < 4
     both = build(LIGHTNING | {"lora": str(lora), "quantization": "fp8"})
     assert np.abs(pixels(both) - pixels(build(LIGHTNING | {"lora": str(lora)}))).mean() < 4, "fused, then rounded"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+def test_twelve_blocks_in_fp8_are_compiled_once(
+    build: Build, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # all but the kernels
+    params = NO_GUIDANCE | {"num_inference_steps": 2, "quantization": "fp8"}
+    model = save_deeper(tiny_model("qwen-image-edit-plus"), tmp_path / "deeper", blocks=12)
+    compiled, eager = (
+        QwenImageEditor(model=str(model), revision=None, params=params | {"compile": on}) for on in (True, False)
+    )
+    assert len(compiled.pipe.transformer.transformer_blocks) == 12
+    assert np.abs(pixels(compiled) - pixels(eager)).max() <= 2
+    pixels(compiled, source=photo(90, 40), instruction="一句长得多的指令。" * 9)
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 # What one photo gives to several items

@@ -15,6 +15,8 @@ from PIL import Image
 from step_runs import CATEGORIES, GOOD, run_step_program, write_inputs
 
 from editlane import endpoints, tables
+from editlane.completions import Completions
+from editlane.endpoints import Endpoint
 from editlane.errors import ItemError, JudgeFailed, UserError
 from editlane.images import fit_within
 from editlane.judges.qwen3_vl_openai import EndpointJudge, _in_blocks
@@ -92,8 +94,9 @@ def test_a_request_holds_the_question_in_its_order_and_asks_for_one_token(double
     judge = make_judge(double)
     read(judge, about(3))
     body = next(body for body in double.asked if number_of(body) == 3)
-    assert {name: body[name] for name in ("model", "max_tokens", "logprobs", "top_logprobs")} == {
+    assert {name: body[name] for name in ("model", "seed", "max_tokens", "logprobs", "top_logprobs")} == {
         "model": MODEL,
+        "seed": 0,
         "max_tokens": 1,
         "logprobs": True,
         "top_logprobs": 20,
@@ -148,22 +151,45 @@ def test_without_a_constraint_hidden_answers_make_an_edit_unreadable(double: Dou
     assert not any("structured_outputs" in body for body in double.asked)
 
 
-def test_an_answer_that_is_not_shown_may_be_as_likely_as_the_least_that_is() -> None:
-    shown = Shown(legal=(0.6, 0.2, None, None), least=0.05, total=0.95)
+def reply_with(shown: dict[str, float]) -> dict[str, Any]:
+    entries = [{"token": token, "logprob": math.log(probability)} for token, probability in shown.items()]
+    return {"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}
+
+
+@pytest.mark.parametrize(("drawn", "is_enough"), [("1", True), ("zz", False)])
+def test_a_drawn_token_in_the_place_of_a_legal_answer_is_noticed(drawn: str, is_enough: bool) -> None:
+    """The server shows what it drew and the 20 likeliest, cut to 20 in all."""
+    likeliest = {str(digit): 0.08 for digit in range(1, 10)} | {f"w{n}": 0.01 for n in range(10)} | {"0": 0.004}
+    every = likeliest | {"zz": 1e-6}
+    first = [drawn, *(token for token in likeliest if token != drawn)][:20]
+    shown = read_shown(reply_with({token: every[token] for token in first}), DIGITS)
+    assert shown.is_enough is is_enough
+    assert shown.hidden == pytest.approx(0 if is_enough else 0.01)
+
+
+def test_a_single_token_that_is_shown_bounds_the_others_by_what_is_left() -> None:
+    assert read_shown(reply_with({"7": 0.9}), DIGITS).hidden == pytest.approx(0.1)
+    assert read_shown(reply_with({"7": 0.9999}), DIGITS).is_enough
+
+
+def test_an_answer_that_is_not_shown_may_be_as_likely_as_the_bound() -> None:
+    shown = Shown(legal=(0.6, 0.2, None, None), bound=0.05, total=0.95)
     assert shown.hidden == pytest.approx(0.05)  # not 2 x 0.05: no more is left
     assert not shown.is_enough
-    assert Shown(legal=(0.6, 0.3, None), least=1e-5, total=0.95).is_enough
-    assert not Shown(legal=(None, None), least=0.0, total=1.0).is_enough
+    assert Shown(legal=(0.6, 0.3, None), bound=1e-5, total=0.95).is_enough
+    assert not Shown(legal=(None, None), bound=0.0, total=1.0).is_enough
 
 
 def test_the_mass_comes_from_the_whole_distribution() -> None:
-    raw = Shown(legal=(0.3, 0.1, None), least=0.06, total=0.9)
-    limited = Shown(legal=(0.66, 0.22, 0.12), least=0.0, total=1.0)
+    raw = Shown(legal=(0.3, 0.1, None), bound=0.06, total=0.9)
+    limited = Shown(legal=(0.66, 0.22, 0.12), bound=0.0, total=1.0)
     found = combine(raw, limited)
     assert found.probabilities == pytest.approx((0.66, 0.22, 0.12))
     assert found.mass == pytest.approx(0.4 / 0.88)
-    nothing = Shown(legal=(None, None, None), least=1e-4, total=0.99)
+    nothing = Shown(legal=(None, None, None), bound=1e-4, total=0.99)
     assert combine(nothing, limited).mass == 0
+    with pytest.raises(Hidden, match=r"no legal answer, and up to 0\.09"):
+        combine(Shown(legal=(None, None, None), bound=0.03, total=0.6), limited)
     with pytest.raises(Hidden):
         combine(raw, raw)
 
@@ -237,18 +263,39 @@ FAILURES = [
 
 @pytest.mark.parametrize(("trouble", "kind"), FAILURES)
 def test_an_edit_that_keeps_failing_fails_alone(double: Double, trouble: Any, kind: str) -> None:
+    fails_alone(double, trouble, kind, number=2)
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_it_does_not_matter_which_edit_of_a_batch_fails(double: Double, number: int) -> None:
+    fails_alone(double, 400, "model", number)
+
+
+def fails_alone(double: Double, trouble: Any, kind: str, number: int) -> None:
+    """The edit `number` of four; the others are asked about once, however often their batch is halved."""
     is_slow = trouble in ("hang", "trickle")
     attempts = 1 if is_slow else 2
     judge = make_judge(double, attempts=attempts, timeout=4 if is_slow else 60)
     read(judge, about(100))  # the probe
-    double.trouble = lambda body, attempt: trouble if number_of(body) == 2 else None
-    questions = [about(number) for number in range(4)]
-    outcomes = in_halves(judge, questions)
-    assert [type(one) for one in outcomes] == [Readout, Readout, JudgeFailed, Readout]
-    assert outcomes[2].kind == kind
-    once = [number for number in asked_about(double) if number not in (2, 100)]
-    assert once == sorted(set(once))  # the others were asked once, however often their batch was halved
-    assert asked_about(double).count(2) == (1 if trouble == 400 else attempts)
+    double.trouble = lambda body, attempt: trouble if number_of(body) == number else None
+    outcomes = in_halves(judge, [about(one) for one in range(4)])
+    assert [type(one) for one in outcomes] == [JudgeFailed if one == number else Readout for one in range(4)]
+    assert outcomes[number].kind == kind
+    times = [1] * 4
+    times[number] = 1 if trouble == 400 else attempts
+    assert asked_about(double) == [*(one for one in range(4) for _ in range(times[one])), 100]
+    assert judge._left == {}
+
+
+def test_what_was_found_out_about_a_batch_is_kept_until_the_next_at_most(double: Double) -> None:
+    judge = make_judge(double)
+    double.trouble = lambda body, attempt: 400 if number_of(body) in (0, 4) else None
+    for start in (0, 4):  # and nobody asks for the halves
+        with pytest.raises(JudgeFailed):
+            read(judge, *map(about, range(start, start + 4)))
+        assert len(judge._left) == 4
+    read(judge, about(8))
+    assert judge._left == {}
 
 
 def in_halves(judge: EndpointJudge, questions: list[Question]) -> list[Any]:
@@ -276,6 +323,20 @@ def test_a_server_that_is_gone_ends_the_lane_and_not_its_items() -> None:
         read(judge, about(1))
     with pytest.raises(UserError, match=r"does not answer: .*finished items are kept"):
         read(judge, about(2), about(3))
+
+
+def test_whether_anybody_is_there_is_asked_once_and_not_for_long(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = make_judge(double, attempts=4, timeout=60)
+    read(judge, about(1))
+    asked: list[Endpoint] = []
+    real = Completions.check_served
+    monkeypatch.setattr(Completions, "check_served", lambda self: (asked.append(self.endpoint), real(self)))
+    double.trouble = lambda body, attempt: 500 if number_of(body) == 2 else None
+    with pytest.raises(JudgeFailed):
+        read(judge, about(2))
+    assert [(one.attempts, one.timeout) for one in asked] == [(1, 10)]
 
 
 # --- what is refused before the first score
@@ -482,5 +543,5 @@ def test_an_item_that_the_server_keeps_failing_on_is_a_row_without_a_score(
 
 def test_the_adapter_is_built_by_its_name(double: Double) -> None:
     judge = build("judge", "qwen3-vl/openai", JUDGES, model=MODEL, revision=None, params={"base_url": double.url})
-    assert judge.capacity == 16
+    assert judge.capacity == 2 * 16
     assert judge.weigh([(2000, 1000)], "text") == 1

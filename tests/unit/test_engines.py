@@ -1,22 +1,27 @@
 """The engines of a judge: what a config may say, where they run, what the checks before a run say about them."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from endpoint_double import MODEL, Double, serving
+from PIL import Image
 from preflight_setup import fake_config, levels, make_setup, write_project
 
 from editlane.config import ENGINE_ENVS
 from editlane.errors import UserError
 from editlane.identity import identity
-from editlane.judges.qwen3_vl_vllm import VllmJudge
+from editlane.judges import qwen3_vl_vllm
+from editlane.judges.qwen3_vl_vllm import VllmJudge, VllmParams
 from editlane.preflight.checks import ALL
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages
 from editlane.registry import JUDGES, judge_on
+from editlane.types import Question
 
 BUILT = "resources/models/tiny-qwen3-vl"
 
@@ -106,6 +111,29 @@ def test_an_engine_that_an_adapter_lacks_names_those_that_it_has() -> None:
 def test_wrong_params_of_vllm_are_named(params: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         VllmJudge.check_params(params)
+
+
+def test_vllm_gets_each_image_resized_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many questions show it, and with other threads at work meanwhile."""
+    shown: list[list[Any]] = []
+
+    class Stub:
+        tokenizer = staticmethod(lambda text, **_: {"input_ids": [1]})
+        apply_chat_template = staticmethod(lambda messages, **_: ["text"])
+        render_cmpl = staticmethod(lambda prompts: [shown.append(prompts[0]["multi_modal_data"].get("image", []))])
+
+    judge = VllmJudge.__new__(VllmJudge)
+    judge.params, judge.settings = VllmParams(max_image_side=64), None  # type: ignore[assignment]
+    judge.processor, judge.engine, Stub.renderer = Stub, Stub, Stub  # type: ignore[attr-defined]
+    judge._rendering, judge._resizers = threading.Lock(), ThreadPoolExecutor(2)
+    fitted: list[Any] = []
+    monkeypatch.setattr(qwen3_vl_vllm, "fit_blocks", lambda image, _: fitted.append(image.size) or image)
+    source, edited = Image.new("RGB", (128, 96)), Image.new("RGB", (80, 80))
+    asked = [Question(system="s", parts=(source, "a", edited, name)) for name in ("one", "two")]
+    judge.prepare([[*asked, Question(system="s", parts=(edited, "three"))]])
+    assert sorted(fitted) == [(64, 48), (64, 64)]
+    assert [[image.size for image in images] for images in shown] == [[(64, 48), (64, 64)]] * 2 + [[(64, 64)]]
+    judge._resizers.shutdown()
 
 
 def test_where_a_server_is_and_how_fast_it_is_asked_are_no_part_of_a_key() -> None:

@@ -1,12 +1,13 @@
 """What a judge saw in a source image, kept for the judging of other editors: same numbers, nothing seen twice."""
 
 import random
+import threading
 
 import pytest
 import torch
 from PIL import Image
 
-from editlane.feature_store import FeatureStore
+from editlane.feature_store import UNWRITTEN, FeatureStore
 from editlane.judges.qwen3_vl import Qwen3VLJudge
 from editlane.types import Question
 
@@ -65,6 +66,22 @@ def test_a_damaged_file_costs_only_time(tiny_model, tmp_path):
     kept.write_bytes(kept.read_bytes()[:-8])
     assert ask(load(model, features_dir=str(tmp_path)), question(1, 2)) == (plain, 2)
     assert ask(load(model, features_dir=str(tmp_path)), question(1, 2)) == (plain, 1)  # mended
+
+
+def test_a_slow_folder_does_not_fill_the_device(tmp_path, monkeypatch):
+    store, open_door = FeatureStore(tmp_path), threading.Event()
+    write = store._write
+    monkeypatch.setattr(store, "_write", lambda *what: (open_door.wait(10), write(*what)))
+    for number in range(3 * UNWRITTEN):
+        store.write(bytes([number]), torch.zeros(2, 3, 4))
+    assert store._writer._work_queue.qsize() < UNWRITTEN
+    open_door.set()
+    store._writer.submit(lambda: None).result()
+    assert len(list(tmp_path.rglob("*.safetensors"))) == UNWRITTEN
+    monkeypatch.undo()
+    store.write(b"later", torch.zeros(2, 3, 4))
+    store._writer.submit(lambda: None).result()
+    assert store.read(b"later") is not None
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_once(tmp_path, caplog: pytest.LogCaptureFixture):

@@ -16,6 +16,7 @@ from PIL import Image
 from editlane.drawing import draw_tokens
 from editlane.errors import JudgeFailed, OutOfMemory, UserError
 from editlane.judges.qwen3_vl import Qwen3VLJudge
+from editlane.patches import cut_patches, normalise
 from editlane.prefill import Prefill
 from editlane.protocols import load_protocol
 from editlane.qwen_vl import conversation, load_errors
@@ -197,6 +198,39 @@ def test_questions_that_show_other_images_are_answered_in_their_own_order(judge)
     assert largest_difference(found, [read_out_plainly(judge, one) for one in asked]) < 1e-4
     replies = judge.generate(judge.prepare([asked]), 6, [[0, 0, 0]])
     assert replies == [[generate(judge, [one], 6)[0] for one in asked]]
+
+
+def test_questions_that_show_the_same_images_under_other_labels_are_answered(judge):
+    """Their prompts part before the last image. What both begin with is still kept for a category."""
+    system = "A rubric that every edit of a category shares. " * 4
+    source, edited = picture(1, (64, 64)), picture(2, (64, 64))
+    labels = (("Source:\n", "\nEdited:\n"), ("Before:\n", "\nAfter:\n"), ("Source:\n", "\nResult:\n"))
+    asked = [
+        Question(system=system, parts=(first, source, second, edited, text))
+        for (first, second), text in zip(labels, CRITERIA, strict=True)
+    ]
+    batch = judge.prepare([asked])
+    assert [len(stem.endings) for stem in batch.questions.stems] == [1, 1, 1]
+    assert len(batch.feed.prefix) > 100
+    (found,) = judge.read_out(batch, DIGITS)
+    assert largest_difference(found, [read_out_plainly(judge, one) for one in asked]) < 1e-4
+
+
+@pytest.mark.parametrize("size", [(256, 256), (96, 64), (100, 70), (300, 40), (33, 200), (8, 8), (500, 400)])
+def test_patches_are_those_of_the_processor_bit_by_bit(judge, size):
+    image = picture(3, size)
+    cut = cut_patches(image, judge.settings)
+    wanted = judge.processor.image_processor(images=[image], return_tensors="pt")
+    assert wanted["image_grid_thw"].tolist() == [[1, *cut.grid]]
+    assert torch.equal(wanted["pixel_values"], normalise(torch.from_numpy(cut.values), judge.settings))
+
+
+@pytest.mark.parametrize("size", [(256, 256), (96, 64), (300, 40), (8, 8), (1000, 800)])
+def test_an_image_weighs_about_its_tokens(judge, size):
+    cut = judge.prepare([[Question(system="s", parts=(picture(4, size), "?"))]]).questions.stems[0]
+    tokens = int((cut.tokens == judge.prefill.image_token).sum())
+    assert judge.weigh([size], "") == pytest.approx(tokens, rel=0.35, abs=2)
+    assert judge.weigh([size] * 2, "十个字的中文问题在此") == 2 * judge.weigh([size], "") + 10
 
 
 def test_both_images_and_the_text_reach_the_model(judge):

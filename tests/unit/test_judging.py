@@ -155,11 +155,28 @@ def test_the_weight_of_an_edit_is_that_of_all_its_questions(tmp_path: Path) -> N
     assert make_lane(tmp_path).weigh(Scales(), row) == 1
     ((sizes, text),) = weighed
     assert sizes == [(16, 16), (20, 30)]
+    assert "judge" not in text.lower()  # nor the rubric, which a category shares
     assert "把杯子移开" in text and text.count("0 to 9") >= 2
     weighed.clear()
     viescore = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
     assert viescore.weigh(Scales(), row | {"edited_width": None, "edited_height": None}) == 1
     assert [sizes for sizes, _ in weighed] == [[(16, 16), (16, 16), (16, 16)]]  # both images, and one of them again
+
+
+def test_a_generated_reply_weighs_its_whole_prompt_for_each_question(tmp_path: Path) -> None:
+    class Scales:
+        def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+            weighed.append((list(sizes), text))
+            return 1
+
+    weighed: list[Any] = []
+    legacy, viescore = (Path(f"resources/protocols/{name}.yaml") for name in ("legacy", "viescore"))
+    lane = make_lane(tmp_path, legacy)
+    lane.weigh(Scales(), make_row(0, tmp_path))
+    make_lane(tmp_path, viescore).weigh(Scales(), make_row(0, tmp_path))
+    (_, text), (sizes, instructed) = weighed
+    assert lane.protocol.system[:40] in text
+    assert len(sizes) == 3 and "做 0" in instructed
 
 
 def test_a_row_that_is_to_stand_alone_gets_a_batch_of_its_own(tmp_path: Path) -> None:

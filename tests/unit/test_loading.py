@@ -18,10 +18,7 @@ SIZE = 20 * 2**20
 
 
 @pytest.fixture(autouse=True)
-def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(loading, "_spent", dict.fromkeys(loading.PHASES, 0.0))
-    monkeypatch.setattr(loading, "_readers", [])
-    monkeypatch.setattr(loading, "_read_until", 0.0)
+def leases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GPULEASE_DIR", str(tmp_path))
 
 
@@ -183,3 +180,15 @@ def test_who_comes_later_reads_again_what_has_left_the_memory(shards: list[Path]
     assert cached(shards) == 0
     read(shards)
     assert cached(shards) == 2 * SIZE
+
+
+@pytest.mark.parametrize(("limit", "wanted"), [("64000", (64000, 64000 - 50000 + 9000)), ("max", None)])
+def test_of_a_container_only_what_it_has_left_is_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, wanted: tuple[int, int] | None
+) -> None:
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text("50000\n")
+    (tmp_path / "memory.stat").write_text("anon 41000\nactive_file 4000\ninactive_file 5000\n")
+    monkeypatch.setattr(loading, "CGROUP", tmp_path)
+    assert loading.container_memory() == wanted
+    assert loading.available_memory() <= (wanted[1] if wanted else 10**15)

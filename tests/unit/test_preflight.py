@@ -205,6 +205,17 @@ def test_gpu_memory_against_the_weights(project: Path, sizes: list[int], level: 
     assert bool(found.remedy) == (level != "pass")
 
 
+def write_peak(project: Path, peak: int, stage: str = "edit", judge: str | None = None) -> None:
+    """As a lane of the part `big` leaves it behind that had so many gigabytes allocated at most."""
+    status = LaneStatus(
+        stage=stage, editor="a" if judge else "big", judge=judge, lane=0, attempt=1, host="h", pid=1, device="x",
+        total=1, kept=0, started=0.0, time=0.0, peak_memory=peak * GB,
+    )  # fmt: skip
+    path = project / f"results/试验/heartbeats/{stage}/big/lane0.1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(asdict(status)))
+
+
 @pytest.mark.parametrize(
     ("peak", "size", "text"),
     [
@@ -216,16 +227,30 @@ def test_a_higher_peak_of_an_earlier_run_counts_instead_of_the_allowance(
     project: Path, peak: int, size: int, text: str
 ) -> None:
     write_checkpoint(project / "model", 20)
-    status = LaneStatus(
-        stage="edit", editor="big", judge=None, lane=0, attempt=1, host="h", pid=1, device="x", total=1, kept=0,
-        started=0.0, time=0.0, peak_memory=peak * GB,
-    )  # fmt: skip
-    path = project / "results/试验/heartbeats/edit/big/lane0.1.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(asdict(status)))
+    write_peak(project, peak)
     found = next(iter(check_memory(make_setup(with_model("model"), gpus=[gpu(size=size * GB)]))))
     assert found.level == "warn"
     assert text in found.text and "tight" in found.text
+
+
+@pytest.mark.parametrize(
+    ("params", "level", "text"),
+    [
+        ({}, "pass", "and about 5.2 GB for work; the smallest GPU has 60.0 GB, of which vLLM takes 0.9"),
+        ({"gpu_memory_utilization": 0.7}, "warn", "of which vLLM takes 0.7, which is tight"),
+        ({"gpu_memory_utilization": 0.5}, "fail", "of which vLLM takes 0.5"),
+    ],
+)
+def test_vllm_is_given_its_share_of_a_gpu_whatever_was_measured(
+    project: Path, params: dict[str, Any], level: str, text: str
+) -> None:
+    write_checkpoint(project / "model", 20)
+    write_peak(project, 59, stage="score", judge="big")
+    config = fake_config(judges={"big": {"adapter": "qwen3-vl", "engine": "vllm", "model": "model", "params": params}})
+    found = next(iter(check_memory(make_setup(config, gpus=[gpu(size=60 * GB)]))))
+    assert (found.level, text in found.text) == (level, True)
+    assert ("max_model_len" in found.remedy) == (level == "warn")
+    assert "batch_tokens" not in found.remedy
 
 
 @pytest.mark.parametrize(
@@ -280,7 +305,14 @@ def test_weights_on_the_gpu_are_fewer_with_fp8_and_offload(project: Path, params
     write_qwen(project / "model")
     found = list(check_memory(make_setup(with_model("model", **params), gpus=[gpu(size=80 * GB)])))
     assert text in found[0].text
-    assert ("about 24.2 GB each" in found[1].text) == ("offload" in params)
+    assert ("about 24.2 GB each, with weights on their way to the GPU" in found[1].text) == bool(params)
+
+
+def test_a_lora_is_fused_in_the_hosts_memory(project: Path) -> None:
+    write_qwen(project / "model")
+    write_weights(project / "a.safetensors", "BF16", [16])
+    found = list(check_memory(make_setup(with_model("model", lora="a.safetensors"), gpus=[gpu(size=80 * GB)])))
+    assert "about 24.2 GB each, with weights on their way to the GPU" in found[1].text
 
 
 def test_a_lora_is_looked_for_and_needs_peft(

@@ -135,6 +135,18 @@ def test_printing_opens_what_is_folded_and_closes_it_again(browser: Browser) -> 
     assert browser.run("[...document.querySelectorAll('details')].map(details => details.open)")[:2] == [True, False]
 
 
+def test_print_has_colours_and_a_size_of_its_own(browser: Browser) -> None:
+    browser.send(
+        "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+    )
+    try:
+        style = "getComputedStyle(document.{}).{}"
+        assert browser.run(style.format("body", "fontSize")) == "12.6667px"  # 9.5 pt
+        assert browser.run(style.format("documentElement", "getPropertyValue('--t9')")).strip() == "#a32a1d"
+    finally:
+        browser.send("Emulation.setEmulatedMedia", media="", features=[])
+
+
 def test_no_table_is_cut_in_print(browser: Browser) -> None:
     a4 = 703  # pixels between the margins
     browser.send("Emulation.setDeviceMetricsOverride", width=a4, height=1000, deviceScaleFactor=1, mobile=False)

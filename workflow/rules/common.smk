@@ -74,9 +74,8 @@ def adapter_flags(kind, name):
 
 def devices_for_judge(name):
     """How many GPUs a lane of this judge holds: none where a server has the model."""
-    served = is_served(
-        adapter_class("judge", config["judges"][name]["adapter"], JUDGE_ADAPTERS)
-    )
+    adapter = config["judges"][name]["adapter"]
+    served = is_served("judge", adapter_class("judge", adapter, JUDGE_ADAPTERS))
     return 0 if served else 1
 
 

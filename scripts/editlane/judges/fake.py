@@ -59,6 +59,7 @@ class FakeJudge:
 
     VERSION = "2"
     NEEDS_MODEL = False
+    IS_SERVED = False
     SPEED_PARAMS = frozenset({"batch_size", "seconds"})
 
     def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:

@@ -44,8 +44,8 @@ class Qwen3VLParams:
     """The settings of this judge."""
 
     batch_tokens: int = 16384
-    """Tokens per forward pass, padding and both images counted, the category's rubric not. An edit with more of its own
-    stands alone."""
+    """Tokens per forward pass, padding and both images counted, of a read-out without the category's rubric. An edit
+    with more of its own stands alone. Keys and values take memory for all of them, once more for each criterion."""
     max_image_side: int = 1024
     """Pixels; larger images are shrunk to this before the judge sees them."""
     dtype: str | None = None
@@ -54,7 +54,8 @@ class Qwen3VLParams:
     optional_criteria: Sequence[str] = ()
     """The optional criteria of the protocol that are asked as well."""
     features_dir: str | None = None
-    """A folder in which to keep what was seen in source images, for the judging of other editors."""
+    """A folder in which to keep what was seen in every image but a question's last, which is the edit in most
+    protocols, for the judging of other editors."""
     temperature: float = 0.0
     """Of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
 
@@ -83,6 +84,7 @@ class Qwen3VLJudge:
     VERSION = "2"
     """Bump when the same question would get other probabilities."""
     NEEDS_MODEL = True
+    IS_SERVED = False
     SPEED_PARAMS = frozenset({"batch_tokens", "features_dir"})
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
@@ -127,7 +129,9 @@ class Qwen3VLJudge:
         if self.params.features_dir is None:
             return None
         maker = [
+            self.VERSION,
             checkpoints.model_fingerprint(model, revision),
+            getattr(self.model.config, "_commit_hash", None),  # what the hub's branch was at the time
             str(self.model.dtype),
             self.params.attn_implementation,
             torch.cuda.get_device_name() if self.device == "cuda" else platform.machine(),
@@ -157,9 +161,9 @@ class Qwen3VLJudge:
         return sum(self._image_tokens(size) for size in sizes) + len(text.encode()) // 3
 
     def _image_tokens(self, size: tuple[int, int]) -> int:
-        """Tokens of an image of this width and height."""
+        """Tokens of an image of this width and height; small ones are enlarged."""
         width, height = (min(side, round(side * self.params.max_image_side / max(size))) for side in size)
-        return max(1, width * height // (self.settings.side * self.settings.merge) ** 2)
+        return -(-max(self.settings.least, width * height) // (self.settings.side * self.settings.merge) ** 2)
 
     def prepare(self, asked: Sequence[Sequence[Question]]) -> Prepared:
         """The questions as tokens and bytes, on their way to the device.
@@ -173,7 +177,7 @@ class Qwen3VLJudge:
         places: list[list[tuple[int, int]]] = []
         for questions in asked:
             place: dict[int, tuple[int, int]] = {}
-            for group in _with_same_images(questions):
+            for group in _with_same_stem(questions):
                 for ending, number in enumerate(group):
                     place[number] = (len(stems), ending)
                 stems.append(self._stem([questions[number] for number in group], cut))
@@ -253,10 +257,12 @@ def _parts(questions: Sequence[Question]) -> Iterator[str | Image]:
         yield from question.parts
 
 
-def _with_same_images(questions: Sequence[Question]) -> list[list[int]]:
-    """The numbers of the questions, those that show the same images together."""
-    groups: dict[tuple[int, ...], list[int]] = {}
+def _with_same_stem(questions: Sequence[Question]) -> list[list[int]]:
+    """The numbers of the questions, those together that are the same up to their last image."""
+    groups: dict[tuple[str | int, ...], list[int]] = {}
     for number, question in enumerate(questions):
-        shown = tuple(id(part) for part in question.parts if not isinstance(part, str))
-        groups.setdefault(shown, []).append(number)
+        places = [place for place, part in enumerate(question.parts) if not isinstance(part, str)]
+        shown = question.parts[: places[-1] + 1] if places else ()
+        stem = (question.system, *(part if isinstance(part, str) else id(part) for part in shown))
+        groups.setdefault(stem, []).append(number)
     return list(groups.values())

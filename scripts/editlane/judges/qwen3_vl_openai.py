@@ -39,6 +39,8 @@ BLOCK = 32
 LEAST_PIXELS = 256 * 256
 
 UNANSWERED = ("transport", "timeout")
+PATIENCE = 10.0
+"""Seconds, where the question is only whether anybody is there."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -128,13 +130,12 @@ class EndpointJudge:
     @classmethod
     def check_served(cls, model: str, params: Mapping[str, Any], timeout: float) -> None:
         """Raises UserError where, asked once, the endpoint does not answer or does not serve this model."""
-        patience = {"attempts": 1, "timeout": timeout}
-        endpoint_of(model, read_params(EndpointParams, OWNER, {**params, **patience})).check_served()
+        endpoint_of(model, read_params(EndpointParams, OWNER, params)).asked_once(timeout).check_served()
 
     @property
     def capacity(self) -> int:
-        """Edits that are asked about at once."""
-        return self.params.concurrency
+        """Edits of a batch: twice those that are asked about at once, so that few wait for its slowest."""
+        return 2 * self.params.concurrency
 
     def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
         """1: the server counts the tokens itself."""
@@ -208,26 +209,31 @@ class EndpointJudge:
         """What `ask` finds for every question, edit by edit; those about one edit one after the other, since the
         server may keep what they have in common.
 
-        Where an edit fails, the caller asks again in halves: what was found out is kept, so nothing is sent twice.
+        Where an edit fails, the caller asks again in halves: what was found out is kept until then, so that no edit is
+        asked about twice. Raises NoAnswer, which ends the lane and not its items, where one got no answer and nobody
+        is there any more.
         """
+        keys = list(self._threads.map(_key, jobs)) if self._left else [b""] * len(jobs)
+        if self._left.keys().isdisjoint(keys):
+            self._left = {}  # of another batch, whose halves were not all asked again
 
-        def about(edit: list[tuple[Messages, S]]) -> list[T] | ItemError:
-            known: list[T] | ItemError | None = self._left.pop(_key(edit), None) if self._left else None
+        def about(edit: list[tuple[Messages, S]], key: bytes) -> list[T] | ItemError:
+            known: list[T] | ItemError | None = self._left.pop(key, None)
             if known is not None:
                 return known
             try:
                 return [ask(*question) for question in edit]
             except ItemError as error:
+                if error.kind in UNANSWERED:
+                    self.completions.asked_once(PATIENCE).check_served()
                 return error
 
-        found = list(self._threads.map(about, jobs))
+        found = list(self._threads.map(about, jobs, keys))
         errors = [one for one in found if isinstance(one, ItemError)]
         if not errors:
             return [one for one in found if not isinstance(one, ItemError)]
         if len(jobs) > 1:
-            self._left = {_key(edit): one for edit, one in zip(jobs, found, strict=True)}
-        if len(errors) == len(jobs) and all(error.kind in UNANSWERED for error in errors):
-            self.completions.check_served()  # nobody there: that ends the lane, not its items
+            self._left |= {_key(edit): one for edit, one in zip(jobs, found, strict=True)}
         raise errors[0]
 
 

@@ -9,12 +9,16 @@ whole blocks, and the processor within vLLM finds nothing left to resize. On tin
 the two engines' probabilities agree to 1e-4. In bfloat16 they differ by its rounding, as the kernels are others.
 """
 
+import itertools
 import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+
+from PIL import Image
 
 from editlane import loading
 from editlane.devices import model_errors, pick_device, pick_dtype
@@ -22,6 +26,7 @@ from editlane.errors import JudgeFailed
 from editlane.images import fit_within
 from editlane.params import check_choice, check_flag, check_integer, check_names_list, check_number, read_params
 from editlane.patches import PatchSettings, fit_blocks
+from editlane.prefetch import PREPARING_THREADS
 from editlane.qwen_vl import DTYPES, admit_images, answer_tokens, check_architecture, conversation, load_errors
 from editlane.torchvision_free import drop_video_processors
 from editlane.types import Question, Readout
@@ -43,8 +48,9 @@ ENVIRONMENT = {
 class VllmParams:
     """The settings of this judge."""
 
-    batch_size: int = 64
-    """Edits that the engine gets at once; it decides itself how many of them go through the model together."""
+    batch_size: int = 16
+    """Edits that the engine gets at once; it decides itself how many of them go through the model together. Two batches
+    are in the host's memory, an image once for each question that shows it: in bfloat16 12.6 MB at 1024 x 1024."""
     max_image_side: int = 1024
     """Pixels; larger images are shrunk to this before the judge sees them."""
     max_model_len: int = 16384
@@ -52,7 +58,7 @@ class VllmParams:
     gpu_memory_utilization: float = 0.9
     """Share of the GPU's memory for weights and for keys and values."""
     enforce_eager: bool = False
-    """Whether nothing is compiled at the start, which takes a minute and makes generated replies faster."""
+    """Whether nothing is compiled and captured at the start."""
     dtype: str | None = None
     """Of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
     optional_criteria: Sequence[str] = ()
@@ -78,6 +84,7 @@ class VllmJudge:
     VERSION = "1"
     """Bump when the same question would get other probabilities."""
     NEEDS_MODEL = True
+    IS_SERVED = False
     SPEED_PARAMS = frozenset({"batch_size", "max_model_len", "gpu_memory_utilization"})
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
@@ -95,6 +102,7 @@ class VllmJudge:
             admit_images(self.processor.image_processor, self.params.max_image_side)
             self.engine = self._engine(model, revision)
         self.settings = PatchSettings.of(self.processor.image_processor)
+        self._resizers = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self._rendering = threading.Lock()  # two threads prepare
         self._asked = 0
 
@@ -143,14 +151,16 @@ class VllmJudge:
 
         Raises JudgeFailed for the whole batch where the model takes no such image, or no prompt of this length.
         """
-        return [[self._render(question) for question in questions] for questions in asked]
+        parts = itertools.chain.from_iterable(question.parts for questions in asked for question in questions)
+        images = {id(part): part for part in parts if not isinstance(part, str)}
+        fitted = dict(zip(images, self._resizers.map(self._fit, images.values()), strict=True))
+        return [[self._render(question, fitted) for question in questions] for questions in asked]
 
-    def _render(self, question: Question) -> Any:
-        images = [
-            fit_blocks(fit_within(part, self.params.max_image_side), self.settings)
-            for part in question.parts
-            if not isinstance(part, str)
-        ]
+    def _fit(self, image: Image.Image) -> Image.Image:
+        return fit_blocks(fit_within(image, self.params.max_image_side), self.settings)
+
+    def _render(self, question: Question, fitted: Mapping[int, Image.Image]) -> Any:
+        images = [fitted[id(part)] for part in question.parts if not isinstance(part, str)]
         with self._rendering, model_errors(JudgeFailed):
             text = self.processor.apply_chat_template(
                 [conversation(question)], add_generation_prompt=True, tokenize=False

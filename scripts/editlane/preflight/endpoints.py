@@ -15,7 +15,7 @@ _PATIENCE = 3
 def check_endpoints(setup: Setup) -> Iterator[Finding]:
     """One line a judge that a server answers for. A server that is not there yet may still be started in time."""
     for part in setup.judges:
-        if is_served(part.adapter):
+        if is_served(part.kind, part.adapter):
             try:
                 part.adapter.check_served(part.model, part.settings["params"], _PATIENCE)
             except NoAnswer as error:

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.judges.qwen3_vl_vllm import VllmParams
+from editlane.levers import starts_on_cpu
+from editlane.loading import container_memory
 from editlane.preflight.findings import Finding, amount, listed, plural
 from editlane.preflight.setup import Part, Setup
 from editlane.preflight.weights import device_bytes, loaded_bytes, run_dtype
@@ -41,7 +44,8 @@ def check_memory(setup: Setup) -> Iterator[Finding]:
 def _on_gpus(part: Part, weights: int, setup: Setup) -> Finding:
     dtype = run_dtype(part.settings["params"], on_gpu=True)
     allowance = BASE + SHARE * weights
-    peak = _measured_peak(part, setup)
+    share = _vllm_share(part)
+    peak = 0 if share else _measured_peak(part, setup)  # vLLM fills its share whatever the model is
     need = max(weights + allowance, peak)
     how = (
         f"{amount(peak)} at most in this folder's earlier run"
@@ -53,16 +57,31 @@ def _on_gpus(part: Part, weights: int, setup: Setup) -> Finding:
     if not known:
         return Finding("warn", "memory", f"{text}; how much the GPUs have is not known", "Compare it yourself.")
     sizes = f"the smallest GPU has {amount(min(gpu.memory or 0 for gpu in known))}"
-    hopeless = [gpu.label for gpu in known if (gpu.memory or 0) < weights]
+    sizes += f", of which vLLM takes {share:g}" if share else ""
+    usable = {gpu.label: (gpu.memory or 0) * (share or 1) for gpu in known}
+    hopeless = [label for label, size in usable.items() if size < weights]
     if len(hopeless) == len(setup.devices.gpus):
         return Finding("fail", "memory", f"{text}; {sizes}", "Use a smaller or a quantised model, or larger GPUs.")
     if hopeless:
         remedy = "Leave them out with CUDA_VISIBLE_DEVICES."
         return Finding("warn", "memory", f"{text}; it does not fit on GPU {listed(hopeless)}", remedy)
-    if any((gpu.memory or 0) < need for gpu in known):
-        remedy = "Items may fail with `oom`: use smaller images, smaller batch_tokens, or a smaller model."
-        return Finding("warn", "memory", f"{text}; {sizes}, which is tight", remedy)
+    if any(size < need for size in usable.values()):
+        return Finding("warn", "memory", f"{text}; {sizes}, which is tight", _TIGHT_VLLM if share else _TIGHT)
     return Finding("pass", "memory", f"{text}; {sizes}")
+
+
+_TIGHT = "Items may fail with `oom`: use smaller images, smaller batch_tokens, or a smaller model."
+_TIGHT_VLLM = (
+    "vLLM does not start without room for the keys and values of one prompt: use a smaller max_model_len, a larger "
+    "gpu_memory_utilization, or a smaller model."
+)
+
+
+def _vllm_share(part: Part) -> float | None:
+    """Of a GPU's memory, what this part fills if it runs on vLLM."""
+    if part.settings.get("engine") != "vllm":
+        return None
+    return VllmParams(**part.settings["params"]).gpu_memory_utilization
 
 
 def _saving(part: Part) -> str:
@@ -83,17 +102,19 @@ def _measured_peak(part: Part, setup: Setup) -> int:
 def _host_beside_gpus(setup: Setup) -> Finding:
     _, available = host_memory()
     lanes = setup.lanes_at_once
-    each = PROCESS + max(map(_kept_on_host, setup.parts))
+    kept = max(map(_kept_on_host, setup.parts))
+    each = PROCESS + kept
     text = f"host: {amount(available)} available for {plural(lanes, 'lane')} at once, about {amount(each)} each"
+    text += ", with weights on their way to the GPU" if kept else ""
     if lanes * each > available:
         return Finding("warn", "memory", text, "Free some, or run fewer lanes at once with --resources gpu=N.")
     return Finding("pass", "memory", text)
 
 
 def _kept_on_host(part: Part) -> int:
-    """Bytes of weights that a lane holds in the host's memory for its GPU."""
+    """Bytes of weights that a lane holds in the host's memory for its GPU: at least while it loads."""
     params, folder = part.settings["params"], part.folder()
-    return loaded_bytes(folder, run_dtype(params, on_gpu=True)) if folder and params.get("offload") else 0
+    return loaded_bytes(folder, run_dtype(params, on_gpu=True)) if folder and starts_on_cpu(params) else 0
 
 
 def _on_host(weights: int, part: Part, setup: Setup) -> Finding:
@@ -116,6 +137,5 @@ def host_memory() -> tuple[int, int]:
     rows = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     known = {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
     total, available = known["MemTotal"] + known["SwapTotal"], known["MemAvailable"] + known["SwapFree"]
-    limit = Path("/sys/fs/cgroup/memory.max")
-    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
-    return (min(total, int(allowed)), min(available, int(allowed))) if allowed.isdigit() else (total, available)
+    container = container_memory()
+    return (min(total, container[0]), min(available, container[1])) if container else (total, available)

@@ -15,7 +15,7 @@ from editlane.weight_files import cached_snapshot
 def check_models(setup: Setup) -> Iterator[Finding]:
     """One line a model. A folder that is not complete was refused with the config already."""
     for part in setup.parts:
-        if is_served(part.adapter):
+        if is_served(part.kind, part.adapter):
             yield Finding("pass", "models", f"{part}: a server has it")
         elif not part.needs_model:
             yield Finding("pass", "models", f"{part}: the adapter {part.settings['adapter']!r} needs none")

@@ -1,5 +1,6 @@
 """Tiny Qwen-Image-Edit in its three released forms: the first, -Plus (2509), and 2511."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def save_lightning_lora(file: Path, *, seed: int = 0) -> None:
             weights[f"{name}.lora_up.weight"] = torch.randn(layer.out_features, LORA_RANK, generator=chance) / 4
             weights[f"{name}.alpha"] = torch.tensor(float(LORA_RANK))
     save_file(weights, file)
+
+
+def save_deeper(model: Path, folder: Path, *, blocks: int) -> Path:
+    """Save a copy of the checkpoint `model`, one of the three, with so many transformer blocks; returns `folder`."""
+    import torch
+    from diffusers import QwenImageTransformer2DModel
+
+    shutil.copytree(model, folder)
+    config = QwenImageTransformer2DModel.load_config(folder / "transformer")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformer = QwenImageTransformer2DModel.from_config({**config, "num_layers": blocks})
+    transformer.save_pretrained(folder / "transformer")
+    return folder
 
 
 def _save(pipeline_class: str, folder: Path, *, zero_cond_t: bool) -> None:
