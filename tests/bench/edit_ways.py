@@ -1,7 +1,8 @@
 """The ways to make an edit: diffusers' own, and each lever of the project's editor."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from ladder import Way, best_of, seconds_of
+from ladder import Way, best_of, free_memory, seconds_of
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from editlane import loading, pipelines, qwen_rope
@@ -27,6 +28,10 @@ CACHES: dict[str, dict[str, Any]] = {
 }
 COMPILING = 60.0
 """Seconds that compiling is taken to need, for the forecast of a way's time."""
+OFFLOADING = 90.0
+"""The same for what offloading copies between the host and the GPU."""
+WEIGHTS = {"_parameters", "_buffers", "_modules"}
+"""Of a module's attributes, those that `undone` leaves as they have become."""
 
 Seconds = Callable[[QwenImageEditor], float]
 
@@ -38,7 +43,6 @@ class EditWays:
         self.parts, self.args, self.folder = parts, args, folder
         self.request = pipelines.trial_request(args.side, args.side)
         self.numbers = itertools.count()
-        torch._dynamo.config.recompile_limit = 64  # the same blocks are compiled for one way after the other
         self.work = {guided: self._count(guided) for guided in (True, False)}
         self.floor = self._flops(args.steps)
         """FLOPs of an edit of `args.steps` steps with guidance."""
@@ -79,16 +83,18 @@ class EditWays:
         steps, note = self.args.steps, "random weights: what is skipped means nothing"
         for name, cache in CACHES.items():
             way = self._way(f"compile, cache: {name}", seconds=self._whole(steps), compile=True, cache=cache)
-            yield replace(way, note=note)
+            yield replace(way, note=note, less=True, known=False)
         calibrate = {"kind": "mag", "calibrate": True}
         yield self._way("cache: mag, its calibration", seconds=self._whole(steps), cache=calibrate)
         ratios = {"kind": "mag", "mag_ratios": [1.0] * (2 * steps)}
         way = self._way("compile, cache: mag", seconds=self._whole(steps), compile=True, cache=ratios)
-        yield replace(way, note=note)
+        yield replace(way, note=note, less=True, known=False)
         for few in (8, 4):
             name = f"Lightning's scheduler, {few} steps, no guidance, compile"
-            yield self._way(name, steps=few, seconds=self._whole(few), guided=False, compile=True, **LIGHTNING)
-        yield self._way("quantization: fp8, compile", quantization="fp8", compile=True)
+            way = self._way(name, steps=few, seconds=self._whole(few), guided=False, compile=True, **LIGHTNING)
+            yield replace(way, less=True)
+        way = self._way("quantization: fp8, compile", quantization="fp8", compile=True)
+        yield replace(way, note="floor and rate are those of the other ways' dtype")  # the last: its weights stay
 
     def offload(self) -> Iterator[Way]:
         """With the plain one for comparison."""
@@ -129,29 +135,30 @@ class EditWays:
 
         def measure() -> float:
             with self._editing(GUIDED | params if guided else params) as editor:
+                free_memory()  # the peak is that of edits, not of what offload found on the GPU
                 return timed(editor)
 
         work = self._flops(steps or self.args.steps, guided)
         units = 1.0 if seconds else (self.args.turns + 1) * (FEW + MORE) / self.args.steps
-        return Way(name=name, measure=measure, work=work, units=units, waits=COMPILING * bool(params.get("compile")))
+        waits = COMPILING * bool(params.get("compile")) + OFFLOADING * bool(params.get("offload"))
+        return Way(name=name, measure=measure, work=work, units=units, waits=waits)
 
     @contextmanager
     def _editing(self, params: dict[str, Any]) -> Iterator[QwenImageEditor]:
-        """An editor around the parts, which are as before afterwards, but for fp8 and offload."""
-        transformer = self.parts["transformer"]
-        positions = transformer.pos_embed
-        processors = [block.attn.processor for block in transformer.transformer_blocks]
+        """An editor around the parts, which are as before afterwards, but for the weights that fp8 rounded."""
+        parts = [part for part in self.parts.values() if isinstance(part, torch.nn.Module)]
+        processors = [block.attn.processor for block in self.parts["transformer"].transformer_blocks]
         backends = [processor._attention_backend for processor in processors]
         try:
-            yield self._editor(params)
+            with undone(parts):
+                yield self._editor(params)
         finally:
-            if getattr(transformer, "is_cache_enabled", False):
-                transformer.disable_cache()
-            transformer.pos_embed = positions
-            for block, processor, backend in zip(transformer.transformer_blocks, processors, backends, strict=True):
+            for processor, backend in zip(processors, backends, strict=True):
                 processor._attention_backend = backend
-                block.attn.processor = processor
-                block.__dict__.pop("forward", None)
+            for part in parts:
+                part.to(self.args.device)  # from where offload left them
+            if params.get("compile"):
+                torch._dynamo.reset()  # the next way is compiled as in a process of its own
 
     def _editor(self, params: dict[str, Any]) -> QwenImageEditor:
         from diffusers import QwenImageEditPlusPipeline
@@ -198,8 +205,8 @@ class EditWays:
 
     def _whole(self, steps: int) -> Seconds:
         def seconds(editor: QwenImageEditor) -> float:
-            if editor.params.compile or steps <= 2 * MORE:
-                self._edit(editor, steps)
+            if steps <= 2 * MORE:
+                self._edit(editor, steps)  # more steps leave little of what the first edit takes longer
             return seconds_of(lambda: self._edit(editor, steps), self.args.device)
 
         return seconds
@@ -218,6 +225,25 @@ class EditWays:
     def _flops(self, steps: int, guided: bool = True) -> float:
         fixed, step = self.work[guided]
         return fixed + steps * step
+
+
+@contextmanager
+def undone(parts: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """Whatever the levers change inside, but for weights and their place, is afterwards as before: forwards and hooks
+    of compiled blocks, caches and offloading are all attributes of modules."""
+
+    def attributes(module: torch.nn.Module) -> dict[str, Any]:
+        found = {name: value for name, value in vars(module).items() if name not in WEIGHTS}
+        return {name: value.copy() if type(value) is OrderedDict else value for name, value in found.items()}
+
+    before = [(module, attributes(module)) for part in parts for module in part.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes_before in before:
+            for name in vars(module).keys() - attributes_before.keys() - WEIGHTS:
+                del vars(module)[name]
+            vars(module).update(attributes_before)
 
 
 def counted(call: Callable[[], object]) -> float:

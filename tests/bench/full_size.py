@@ -6,6 +6,7 @@ a token of every byte: texts have to be cut to the length that counts in tokens.
 ones, but say nothing about quality, nor about caches that skip what did not change.
 """
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,18 @@ def built(make: Any, device: str, dtype: Any) -> Any:
             if weight.ndim > 1 and not (torch.isfinite(start).all() and start.any()):  # memory as it was found
                 weight.normal_(0, 0.02)
     return model.eval().requires_grad_(False)
+
+
+def scale_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scale", choices=["tiny", "mid", "full"], default="full", help="of the model")
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The flags; ends this process where the full size was asked for and there is no GPU to hold it."""
+    args = parser.parse_args()
+    if args.scale == "full" and not (args.device == "cuda" and torch.cuda.is_available()):
+        parser.exit(2, "error: The full size needs a GPU: none can be used here. Try --scale tiny or mid.\n")
+    return args
 
 
 class Built(NamedTuple):

@@ -5,7 +5,8 @@ same run.
 
 Random weights are made on the device: 41 GB of transformer, 17 GB of text encoder. Of most ways edits of 2 and of 6
 steps are timed, and from their difference follows what --steps take; caches do all steps. The floor is what an edit of
---steps with guidance computes, counted in this run, at the matrix rate measured in this run.
+--steps with guidance computes, counted in this run, at the matrix rate measured in this run; ways that make an edit of
+less work (caches, Lightning) have no share of it.
 """
 
 import argparse
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from edit_ways import EditWays
-from full_size import build_editor
+from full_size import build_editor, parsed, scale_flag
 from ladder import Ladder, ladder_flags, use_device
 
 PARTS = {
@@ -46,9 +47,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--part", choices=PARTS, default="exact", help="; ".join(f"{k}: {v}" for k, v in PARTS.items()))
     parser.add_argument("--side", type=int, default=1024, help="of source and edit, pixels; a multiple of 32")
     parser.add_argument("--steps", type=int, default=40, help="of an edit with guidance")
-    parser.add_argument("--scale", choices=["tiny", "mid", "full"], default="full", help="of the model")
+    scale_flag(parser)
     ladder_flags(parser)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from full_size import Built, build_judge
+from full_size import Built, build_judge, parsed, scale_flag
 from judge_ways import JudgeWays
 from judged_items import Work
 from ladder import Ladder, ladder_flags, use_device
@@ -34,9 +34,9 @@ def main() -> None:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     judge_flags(parser)
-    parser.add_argument("--scale", choices=["tiny", "mid", "full"], default="full", help="of the model")
+    scale_flag(parser)
     ladder_flags(parser)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 def judge_flags(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from judged_items import Asked, Work
 from ladder import Way, seconds_of
 
 from editlane import tables
+from editlane.causal import use_causal_attention
 from editlane.images import save_png
 from editlane.judges.qwen3_vl import Qwen3VLJudge
 from editlane.judging import JudgeLane, cut_batches, score_batches
@@ -101,10 +102,11 @@ class JudgeWays:
         """Through the judge's `prepare` and `read_out`."""
         both = self.work.asked(self.work.edits)
         alone, apart = [entry[:1] for entry in both], [[question] for entry in both for question in entry]
-        off = patch("editlane.prefill.SHORTEST_PREFIX", 10**9)
         kept = {"prefix": self.prefix}
-        yield self._way("+ patches as bytes, cut without the processor", self._asked(alone, off), self._flops())
-        yield self._way("+ the rubric's keys and values kept", self._asked(alone), self._flops(**kept))
+        own_mask = self._asked(alone, self._own_attention)
+        yield self._way("+ patches as bytes, cut without the processor", self._asked(alone, no_prefix), self._flops())
+        yield self._way("+ the rubric's keys and values kept, transformers' own mask", own_mask, self._flops(**kept))
+        yield self._way("+ no mask over what is kept", self._asked(alone), self._flops(**kept))
         yield self._way("both criteria, each with a prefill", self._asked(apart), 2 * self._flops(**kept))
         work = self._flops(questions=2, **kept)
         yield self._way("both criteria from one prefill", self._asked(both), work)
@@ -156,9 +158,11 @@ class JudgeWays:
         self._forget()
         self._asked(self.work.asked(self.work.sources))()
 
-    def _asked(self, asked: Asked, around: AbstractContextManager[Any] | None = None) -> Callable[[], None]:
+    def _asked(
+        self, asked: Asked, around: Callable[[], AbstractContextManager[Any]] = nullcontext
+    ) -> Callable[[], None]:
         def run() -> None:
-            with around or nullcontext():
+            with around():
                 for start in range(0, len(asked), self.size):
                     batch = self.judge.prepare(asked[start : start + self.size])
                     self.judge.read_out(batch, self.work.protocol.answers)
@@ -176,8 +180,8 @@ class JudgeWays:
 
     def _plain(self, asked: Sequence[Question], size: int, call: Callable[[Any], object]) -> Callable[[], None]:
         def run() -> None:
-            for start in range(0, len(asked), size):
-                with torch.inference_mode(), self._own_embedding():
+            with torch.inference_mode(), self._own_code(), self._own_attention():
+                for start in range(0, len(asked), size):
                     call(self._inputs(asked[start : start + size]))
 
         return run
@@ -212,14 +216,25 @@ class JudgeWays:
         self.built.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].softmax(-1).tolist()
 
     @contextmanager
-    def _own_embedding(self) -> Iterator[None]:
-        """transformers' own way to embed patches, which the project's judge replaces in the model."""
-        embedding = self.built.model.model.visual.patch_embed
-        ours = embedding.__dict__.pop("forward")
+    def _own_code(self) -> Iterator[None]:
+        """transformers' own methods where the project's judge puts others into the model."""
+        inner = self.built.model.model
+        replaced = [(inner.visual.patch_embed, "forward"), (inner.language_model, "_deepstack_process")]
+        ours = [vars(module).pop(name) for module, name in replaced]
         try:
             yield
         finally:
-            embedding.forward = ours
+            for (module, name), method in zip(replaced, ours, strict=True):
+                setattr(module, name, method)
+
+    @contextmanager
+    def _own_attention(self) -> Iterator[None]:
+        """transformers' own attention of the language model, and its mask."""
+        self.built.model.model.language_model.set_attn_implementation("sdpa")
+        try:
+            yield
+        finally:
+            use_causal_attention(self.built.model.model.language_model)
 
     def _lane_way(self, name: str, work: float, tokens: int, **params: Any) -> Way:
         judge = self._judge(tokens, **params)
@@ -269,3 +284,8 @@ class JudgeWays:
             row |= {f"{kind}_sha256": self._saved[path] for kind, path in paths.items()}
             rows.append(row | {"edited_width": edited.width, "edited_height": edited.height})
         return rows
+
+
+def no_prefix() -> AbstractContextManager[Any]:
+    """No rubric is long enough to be kept."""
+    return patch("editlane.prefill.SHORTEST_PREFIX", 10**9)

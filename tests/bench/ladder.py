@@ -41,6 +41,10 @@ class Way:
     note: str = ""
     whole: bool = True
     """Whether it does the whole unit; a part of it has no share of the floor, and no ratio."""
+    less: bool = False
+    """Whether it makes something else of a unit, for less work than the floor's: it has no share of the floor."""
+    known: bool = True
+    """Whether `work` is what it computes, not only an upper limit; else it has no share of the rate."""
 
     def forecast(self, rate: float) -> float:
         """Seconds that measuring it is likely to take."""
@@ -94,8 +98,8 @@ class Ladder:
         row = {
             "per_second": 1 / seconds,
             "seconds": seconds,
-            "of_floor": floor / self.rate / seconds if way.whole else None,
-            "of_rate": way.work / self.rate / seconds or None,
+            "of_floor": floor / self.rate / seconds if way.whole and not way.less else None,
+            "of_rate": way.work / self.rate / seconds or None if way.known else None,
             "peak_gb": peak_memory(),
             "times": (plain or seconds) / seconds if way.whole else None,
         }

@@ -2,11 +2,16 @@
 
 import json
 import sys
+from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import FirstBlockCacheConfig
 from torch.utils.flop_counter import FlopCounterMode
+
+from editlane import causal
 
 BENCH = Path(__file__).parents[1] / "bench"
 pytestmark = [
@@ -39,31 +44,108 @@ def test_every_way_to_judge_is_measured(run, capsys):
     about, *rows = run("gpu_judge", "--model", "moe", *sizes, *TINY)
     assert about["matrix_rate"] > 0 and "torch" in about["versions"] and "gpu_judge.py" in about["command"]
     assert [row.get("error") for row in rows] == [None] * len(rows)
-    assert len(rows) == 13
+    assert len(rows) == 14
     assert all(row["seconds"] > 0 for row in rows)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[0][2:] for line in lines[1:]] == [row["way"] for row in rows]
 
 
-@pytest.mark.parametrize(
-    ("part", "only", "count"),
-    [
-        ("exact", ["plain", "positions", "_native_cudnn", "VAE"], 6),
-        ("inexact", ["calibration"], 1),
-        ("offload", ["offload"], 2),
-    ],
-)
-def test_ways_to_edit_are_measured_and_one_that_fails_does_not_end_the_others(run, part, only, count):
-    _, *rows = run("gpu_edit", "--part", part, "--side", "64", "--steps", "6", *TINY, "--only", *only)
-    assert len(rows) == count
+@pytest.fixture
+def quick_compile(monkeypatch):
+    """torch.compile without code that a compiler has to translate."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+
+
+EDIT = ["--side", "32", "--steps", "6", *TINY]
+
+
+def test_ways_to_edit_are_measured_and_one_that_fails_does_not_end_the_others(run, quick_compile):
+    only = ["plain", "_native_cudnn", "positions", "compile", "known", "VAE"]
+    _, *rows = run("gpu_edit", "--part", "exact", *EDIT, "--only", *only)
+    assert len(rows) == 8
     for row in rows:
         assert ("error" in row) == ("_native_cudnn" in row["way"]), row
+
+
+def test_an_edit_of_less_work_has_no_share_of_the_floor(run, quick_compile):
+    only = ["plain", "calibration", "mag", "Lightning's scheduler, 4"]
+    _, plain, calibration, mag, lightning = run("gpu_edit", "--part", "inexact", *EDIT, "--only", *only)
+    assert plain["of_floor"] > 0 and calibration["of_floor"] > 0
+    assert lightning["of_floor"] is None and lightning["of_rate"] > 0
+    assert mag["of_floor"] is None and mag["of_rate"] is None
+
+
+def test_one_way_to_offload_leaves_nothing_in_the_way_of_another(run, monkeypatch):
+    """With what a GPU would get, on the CPU: it refuses blocks where the hooks of a whole model are left."""
+
+    def place(pipe, offload, device):
+        if offload == "model":
+            pipe.enable_model_cpu_offload(device=device)
+            assert hasattr(pipe.transformer, "_hf_hook")
+        else:
+            pipe.enable_group_offload(torch.device(device), offload_type="block_level", num_blocks_per_group=1)
+            assert pipe.transformer.transformer_blocks[0]._diffusers_hook.hooks
+
+    monkeypatch.setattr("editlane.levers._place", place)
+    _, *rows = run("gpu_edit", "--part", "offload", *EDIT)
+    assert [row.get("error") for row in rows] == [None] * 3
+
+
+def test_what_the_levers_put_into_the_parts_is_undone(monkeypatch, tmp_path, quick_compile):
+    monkeypatch.syspath_prepend(str(BENCH))
+    from edit_ways import undone
+    from full_size import build_editor
+
+    from editlane.compiling import compile_blocks
+    from editlane.qwen_rope import use_real_positions
+
+    model = build_editor("tiny", "cpu", torch.float32, tmp_path)["transformer"]
+    before = [set(vars(module)) for module in model.modules()]
+    processors = [block.attn.processor for block in model.transformer_blocks]
+    with undone([model]):
+        use_real_positions(model)
+        compile_blocks(model)
+        model.enable_cache(FirstBlockCacheConfig())
+    assert [set(vars(module)) for module in model.modules()] == before
+    assert [block.attn.processor for block in model.transformer_blocks] == processors
+    assert not any(block._forward_pre_hooks or block._forward_pre_hooks_with_kwargs for block in model.modules())
+
+
+@pytest.mark.parametrize("name", ["gpu_edit", "gpu_judge"])
+def test_the_full_size_is_refused_without_a_gpu(run, capsys, name):
+    with pytest.raises(SystemExit) as end:
+        run(name, "--device", "cpu")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: The full size needs a GPU: none can be used here. Try --scale tiny or mid.\n"
+    )
 
 
 def test_a_way_that_would_take_too_long_is_left_out(run):
     sizes = ["--sides", "64", "--items", "2", "--texts", "0.05", "--minutes", "0"]
     _, *rows = run("gpu_judge", *sizes, *TINY, "--only", "plain")
     assert [row["error"].split(":")[0] for row in rows] == ["left out", "left out"]
+
+
+def test_the_plain_ways_to_judge_run_transformers_own_code(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCH))
+    from full_size import build_judge
+    from judge_ways import JudgeWays
+    from judged_items import Work
+
+    built = build_judge("tiny", "dense", "cpu", torch.float32, 64, tmp_path)
+    visual, language = built.model.model.visual, built.model.model.language_model
+
+    def code():
+        methods = "forward" in vars(visual.patch_embed), "_deepstack_process" in vars(language)
+        return *methods, language.config._attn_implementation
+
+    own = code()
+    ways = JudgeWays(built, Work(2, 64, 0.05), Namespace(batch_tokens=[512]), tmp_path)
+    ours = code()
+    with ways._own_code(), ways._own_attention():
+        assert code() == own == (False, False, "sdpa")
+    assert code() == ours == (True, True, causal.NAME)
 
 
 def test_the_judge_benchmark_of_make_bench_runs(run):

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from test_editors import GUIDANCE, NO_GUIDANCE, TWO_STEPS, digest, one_thread, photo, request
 
 from editlane import compiling, fp8, levers, loras, qwen_rope
