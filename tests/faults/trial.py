@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -161,8 +162,11 @@ class Trial:
 
     def logs(self) -> str:
         """What the lanes said, each in its last attempt."""
-        paths = sorted(self.project.results.glob("logs/*_lane/**/*.log"))
-        return "".join(path.read_text(encoding="utf-8", errors="replace") for path in paths)
+        found = []
+        for path in sorted(self.project.results.glob("logs/*_lane/**/*.log")):
+            with suppress(FileNotFoundError):  # Snakemake removes a log before the next attempt
+                found.append(path.read_text(encoding="utf-8", errors="replace"))
+        return "".join(found)
 
     def verdict(self, name: str, *, redone: int = 0) -> Damage:
         """Hold the results against the undisturbed run, and add a row to the suite's table."""
