@@ -14,9 +14,9 @@ from editlane.progress import read_heartbeats
 BASE, SHARE = 2e9, 0.08
 """The allowance beside the weights: bytes for the CUDA context and buffers, and a share of the weights for activations.
 
-Qwen-Image-Edit at one megapixel was published with a peak of 64 GB on weights of 57.7 GB, which this gives. Larger
-images, longer texts and larger batches of a judge take more: a higher peak that a run measured counts instead. A lower
-one does not: it may be of another model, or of smaller images.
+Qwen-Image-Edit at one megapixel, run by SGLang, was published with a peak of 64 GB on 57.7 GB of weights.
+Larger images, longer texts and larger batches of a judge take more: a higher peak that a run measured counts instead. A
+lower one does not: it may be of another model, or of smaller images.
 """
 
 PROCESS = 4e9
