@@ -3,9 +3,9 @@
 python scripts/build_tiny_model.py --kind qwen-image-edit-plus --out resources/models/tiny-qwen-image-edit-plus
 """
 
-from editlane.flags import StepParser, output_folder, whole_number
-from editlane.step import run_step
-from editlane.tiny_models import KINDS, build_tiny_model
+from editlane.cli.flags import StepParser, output_folder, whole_number
+from editlane.cli.step import run_step
+from editlane.models.tiny import KINDS, build_tiny_model
 
 
 def main() -> None:

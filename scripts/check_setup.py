@@ -17,16 +17,16 @@ from pathlib import Path
 
 import yaml
 
-from editlane.config import Config, check_config, check_keys_once
-from editlane.errors import UserError
-from editlane.flags import StepParser, input_folder, whole_number
+from editlane.cli.flags import StepParser, input_folder, whole_number
+from editlane.cli.step import run_step
+from editlane.core.errors import UserError
 from editlane.preflight.checks import ALL
+from editlane.preflight.config import Config, check_config, check_keys_once
+from editlane.preflight.context import Setup
 from editlane.preflight.devices import find_devices
-from editlane.preflight.estimate import estimate
+from editlane.preflight.estimate.estimate import estimate
 from editlane.preflight.findings import Finding, counts, lines, run_checks, terminal_width
 from editlane.preflight.machine import check_locale
-from editlane.preflight.setup import Setup
-from editlane.step import run_step
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 

@@ -10,12 +10,12 @@ ssh -L 8000:127.0.0.1:8000 and --port 8000. Keep --items and --seed the same for
 import logging
 import unicodedata
 
-from editlane.errors import UserError
-from editlane.flags import NAMES, StepParser, input_folder, output_file, whole_number
-from editlane.rating_page.saved import SavedRatings
-from editlane.rating_page.server import RatingServer
-from editlane.rating_page.tasks import choose_items, leave_out_unreadable, read_tasks, shuffled
-from editlane.step import run_step
+from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, whole_number
+from editlane.cli.step import run_step
+from editlane.core.errors import UserError
+from editlane.ratings.page.saved import SavedRatings
+from editlane.ratings.page.server import RatingServer
+from editlane.ratings.page.tasks import choose_items, leave_out_unreadable, read_tasks, shuffled
 
 log = logging.getLogger(__name__)
 

@@ -17,16 +17,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from editlane import tables
-from editlane.controls import lane_questions, plan_controls
-from editlane.editing import EditLane
-from editlane.flags import StepParser, input_folder, json_object, output_file
-from editlane.identity import edit_lane, editor_provenance, judge_lane, judge_provenance
-from editlane.journal import Row, read_journal
-from editlane.judging import JudgeLane, is_judgeable
-from editlane.scoring import load_protocol
-from editlane.step import run_step
-from editlane.types import Control, Item
+from editlane.cli.flags import StepParser, input_folder, json_object, output_file
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
+from editlane.core.types import Control, Item, Row
+from editlane.lanes.editing import EditLane
+from editlane.lanes.identity import edit_lane, editor_provenance, judge_lane, judge_provenance
+from editlane.lanes.journal import read_journal
+from editlane.lanes.judging import JudgeLane, is_judgeable
+from editlane.protocols.controls import lane_questions, plan_controls
+from editlane.protocols.scoring import load_protocol
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ def planned(items: pa.Table, config: dict[str, Any], path: Path) -> pa.Table:
     asked = {name: config["controls"][name] for name in ("share", "repeats")}
     plan = plan_controls(items, list(config["editors"]), seed=config["seed"], **asked)
     if config["controls"]["canary"] and path.exists():
-        canaries = tables.read_arrow(path, tables.PLAN.names, pc.field("control") == str(Control.CANARY))
-        plan = pa.concat_tables([plan, canaries.select(tables.PLAN.names).cast(tables.PLAN)])
+        canaries = tables.read_arrow(path, schemas.PLAN.names, pc.field("control") == str(Control.CANARY))
+        plan = pa.concat_tables([plan, canaries.select(schemas.PLAN.names).cast(schemas.PLAN)])
     return plan
 
 
@@ -116,7 +116,7 @@ def main() -> None:
     editors, judges = lanes_of(args.config, args.run_dir)
     criteria = list(dict.fromkeys(name for lane in judges.values() for name in lane.criteria))
     made_by = made_of(args.config, editors, judges) | {"dataset": tables.read_provenance(args.items)}
-    plan = planned(tables.read_arrow(args.items, tables.ITEMS.names), args.config, args.plan)
+    plan = planned(tables.read_arrow(args.items, schemas.ITEMS.names), args.config, args.plan)
     items = tables.read_items(args.items)
     controls: list[pa.Table] = []
 
@@ -126,11 +126,11 @@ def main() -> None:
             own = plan.filter(pc.equal(plan["editor"], editor)).to_pylist()
             for lane in judges.values():
                 asked = finished_scores(lane, editor, lane_questions(own, edits, editor, 0, lane.samples))
-                controls.append(tables.from_rows(asked, tables.controls_schema(criteria)))
-                yield tables.from_rows(finished_scores(lane, editor, edits), tables.scores_schema(criteria))
+                controls.append(tables.from_rows(asked, schemas.controls_schema(criteria)))
+                yield tables.from_rows(finished_scores(lane, editor, edits), schemas.scores_schema(criteria))
 
-    count = tables.write_parts(args.out, scores(), tables.scores_schema(criteria), provenance=made_by)
-    tables.write_parts(args.controls, controls, tables.controls_schema(criteria), provenance=made_by)
+    count = tables.write_parts(args.out, scores(), schemas.scores_schema(criteria), provenance=made_by)
+    tables.write_parts(args.controls, controls, schemas.controls_schema(criteria), provenance=made_by)
     log.info("%d rows are done", count)
 
 

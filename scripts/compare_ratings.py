@@ -15,22 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from editlane.agreement_text import judge_text, raters_text
-from editlane.flags import StepParser, output_file
-from editlane.images import write_atomically
-from editlane.ratings import (
-    Aligned,
-    Rating,
-    Score,
-    align,
-    judges_of,
-    rating_array,
-    read_ratings,
-    read_scores,
-)
+from editlane.cli.flags import StepParser, output_file
+from editlane.cli.step import run_step
+from editlane.images.files import write_atomically
+from editlane.ratings.summary_text import judge_text, raters_text
+from editlane.ratings.tables import Aligned, Rating, Score, align, judges_of, rating_array, read_ratings, read_scores
 from editlane.stats.agreement import judge_agreement, rater_agreement
 from editlane.stats.resampled import RESAMPLES
-from editlane.step import run_step
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from editlane.errors import UserError
-from editlane.flags import StepParser, output_file
-from editlane.images import write_atomically
-from editlane.step import run_step
+from editlane.cli.flags import StepParser, output_file
+from editlane.cli.step import run_step
+from editlane.core.errors import UserError
+from editlane.images.files import write_atomically
 
 TEXT = Path(__file__).parents[1] / "resources/readme/config.md"
 """The page, with {keys} where the table of the keys goes."""

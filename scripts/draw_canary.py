@@ -13,10 +13,10 @@ from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw
 
-from editlane.errors import ItemError, UserError
-from editlane.flags import StepParser, input_folder, output_folder
-from editlane.images import fit_within, open_image, write_atomically
-from editlane.step import run_step
+from editlane.cli.flags import StepParser, input_folder, output_folder
+from editlane.cli.step import run_step
+from editlane.core.errors import ItemError, UserError
+from editlane.images.files import fit_within, open_image, write_atomically
 
 SIDE = 384
 """Pixels of the longer side: enough for what is drawn, cheap to judge."""

@@ -12,16 +12,17 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from editlane import registry, tables
-from editlane.editing import EditLane, edit_items
-from editlane.errors import CRASHED, EditFailed
-from editlane.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file, whole_number
-from editlane.identity import edit_lane, editor_provenance
-from editlane.journal import DEATHS, Journal, Row
-from editlane.lifeline import Lifeline
-from editlane.progress import Heartbeat
-from editlane.step import adapter_flags, device_label, read_adapter_flags, run_step, timeout_flag
-from editlane.types import EDITED, Item
+from editlane.cli.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file, whole_number
+from editlane.cli.step import adapter_flags, device_label, read_adapter_flags, run_step, timeout_flag
+from editlane.core import schemas, tables
+from editlane.core.errors import CRASHED, EditFailed
+from editlane.core.types import EDITED, Item, Row
+from editlane.lanes.editing import EditLane, edit_items
+from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.identity import edit_lane, editor_provenance
+from editlane.lanes.journal import DEATHS, Journal
+from editlane.lanes.stopping import Lifeline
+from editlane.models import registry
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def main() -> None:
         source = {"editor": editor_provenance(lane, options)}
         for path, shard in zip(args.edits, shards, strict=True):
             table = [tables.item_row(item) | rows[item.item_id] for item in shard]
-            tables.write_table(path, table, tables.EDITS, provenance=source)
+            tables.write_table(path, table, schemas.EDITS, provenance=source)
         # only now: until the lane is through, no process begins them again
         journal.finish({lane.key(item): row for item in items if (row := rows[item.item_id])["error_kind"] == "crash"})
 

@@ -7,10 +7,10 @@ Writes OUT/astronaut.png and six more, byte for byte as the package has them.
 
 from importlib.resources import files
 
-from editlane.errors import UserError
-from editlane.flags import StepParser, output_folder
-from editlane.images import write_atomically
-from editlane.step import run_step
+from editlane.cli.flags import StepParser, output_folder
+from editlane.cli.step import run_step
+from editlane.core.errors import UserError
+from editlane.images.files import write_atomically
 
 PHOTOS = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "motorcycle_left.png", "rocket.jpg")
 

@@ -25,9 +25,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
-from editlane.lifeline import supervisor
-from editlane.locks import open_lock
-from editlane.strikes import Lease, deaths, left_out, read_lease, write_lease
+from editlane.core.locks import open_lock
+from editlane.lanes.gpu_strikes import Lease, deaths, left_out, read_lease, write_lease
+from editlane.lanes.stopping import supervisor
 
 PATIENCE = 60.0
 """Seconds that a command waits for another device than the one it died on."""

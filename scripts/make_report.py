@@ -8,12 +8,12 @@ import logging
 import time
 from pathlib import Path
 
-from editlane.flags import NAMES, StepParser, input_folder, number, output_folder
+from editlane.cli.flags import NAMES, StepParser, input_folder, number, output_folder
+from editlane.cli.step import run_step
 from editlane.report.load import load_report
 from editlane.report.notices import find_notices
 from editlane.report.texts import LANGUAGES
 from editlane.report.write import write_report
-from editlane.step import run_step
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-from editlane import tables
-from editlane.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file
-from editlane.preservation import preservation_row
-from editlane.step import run_step
+from editlane.cli.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
+from editlane.images.preservation import preservation_row
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def main() -> None:
 
     edits = [row for path in args.edits for row in tables.read_edits(path, args.editor)]
     rows = [preservation_row(args.run_dir, row) for row in edits]
-    tables.write_table(args.out, rows, tables.PRESERVATION)
+    tables.write_table(args.out, rows, schemas.PRESERVATION)
     for row in rows:
         if row["error"]:
             log.warning("%s/%s %s", row["category"], row["item_id"], row["error"])

@@ -9,11 +9,11 @@ Reads RUN/{editor}/controls/{judge}/lane{k}.parquet.
 import logging
 from pathlib import Path
 
-from editlane import tables
-from editlane.controls import check_complete, in_order
-from editlane.flags import NAMES, StepParser, input_folder, output_file, whole_number
-from editlane.merging import criteria_of, provenance_of, read_lanes
-from editlane.step import run_step
+from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, whole_number
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
+from editlane.lanes.merging import criteria_of, provenance_of, read_lanes
+from editlane.protocols.controls import check_complete, in_order
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,9 @@ def main() -> None:
     args = parser.parse_args()
 
     paths = tables.controls_paths(args.run_dir, args.editors, args.judges, args.lanes)
-    schema = tables.controls_schema(criteria_of(paths))
+    schema = schemas.controls_schema(criteria_of(paths))
     rows = read_lanes(paths, schema)
-    check_complete(rows, tables.read_arrow(args.plan, tables.PLAN.names), args.judges)
+    check_complete(rows, tables.read_arrow(args.plan, schemas.PLAN.names), args.judges)
     rows = in_order(rows, args.editors, args.judges)
     tables.write_parts(args.out, [rows], schema, provenance=provenance_of(paths))
     log.info("%d rows", len(rows))

@@ -10,12 +10,12 @@ scores table.
 import logging
 from pathlib import Path
 
-from editlane import tables
-from editlane.costs import lane_costs
-from editlane.errors import UserError
-from editlane.flags import StepParser, input_folder, output_file, whole_number
-from editlane.progress import read_heartbeats
-from editlane.step import run_step
+from editlane.cli.flags import StepParser, input_folder, output_file, whole_number
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
+from editlane.core.errors import UserError
+from editlane.lanes.costs import lane_costs
+from editlane.lanes.heartbeat import read_heartbeats
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def main() -> None:
     if not {"editors", "judges"} <= provenance.keys():
         raise UserError(f"{args.scores} names no editors and judges; it is not the table this step reads.")
     rows = lane_costs(read_heartbeats(args.run_dir), provenance, args.lanes)
-    tables.write_table(args.out, rows, tables.COSTS)
+    tables.write_table(args.out, rows, schemas.COSTS)
     log.info("%d lanes, %d of them have worked", len(rows), sum(row["attempts"] > 0 for row in rows))
 
 

@@ -9,10 +9,10 @@ Reads RUN/{editor}/preservation/lane{k}.parquet. Refuses lost or doubled rows.
 import logging
 from pathlib import Path
 
-from editlane import tables
-from editlane.flags import NAMES, StepParser, input_folder, output_file, whole_number
-from editlane.merging import Cell, merge
-from editlane.step import run_step
+from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, whole_number
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
+from editlane.lanes.merging import Cell, merge
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ def main() -> None:
         for editor in args.editors
     ]
     item_ids = tables.read_arrow(args.items, ["item_id"])["item_id"].to_pylist()
-    parts = merge(cells, item_ids, tables.PRESERVATION)
-    count = tables.write_parts(args.out, parts, tables.PRESERVATION)
+    parts = merge(cells, item_ids, schemas.PRESERVATION)
+    count = tables.write_parts(args.out, parts, schemas.PRESERVATION)
     log.info("%d rows", count)
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from editlane import tables
-from editlane.controls import CANARY_CATEGORIES, canary_rows, plan_controls
+from editlane.cli.flags import NAMES, StepParser, number, output_file, output_folder, whole_number
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
 from editlane.datasets.prepare import prepare_items
-from editlane.flags import NAMES, StepParser, number, output_file, output_folder, whole_number
-from editlane.step import run_step
+from editlane.protocols.controls import CANARY_CATEGORIES, canary_rows, plan_controls
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +34,15 @@ def main() -> None:
     parser.add_argument("--out", type=output_file, required=True, help="plan.parquet")
     args = parser.parse_args()
 
-    items = tables.read_arrow(args.items, tables.ITEMS.names)
+    items = tables.read_arrow(args.items, schemas.ITEMS.names)
     plan = plan_controls(items, args.editors, share=args.share, repeats=args.repeats, seed=args.seed)
     if args.canary and len(items):
         canaries, _ = prepare_items(
             args.canary, format="pairs", language="en", categories=CANARY_CATEGORIES, run_dir=args.run_dir
         )
         rows = canary_rows(canaries, args.editors[0], sorted(items["category"].unique().to_pylist()))
-        plan = pa.concat_tables([plan, pa.Table.from_pylist(rows, tables.PLAN)]).combine_chunks()
-    tables.write_parts(args.out, [plan], tables.PLAN)
+        plan = pa.concat_tables([plan, pa.Table.from_pylist(rows, schemas.PLAN)]).combine_chunks()
+    tables.write_parts(args.out, [plan], schemas.PLAN)
     counts = plan["control"].value_counts().to_pylist()
     log.info("%s", ", ".join(f"{entry['values']} {entry['counts']}" for entry in counts))
 

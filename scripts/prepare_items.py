@@ -8,11 +8,11 @@ Writes the table of items, and every image as it came to RUN-DIR/sources/AA/SHA2
 
 from pathlib import Path
 
-from editlane import tables
+from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, output_folder
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
 from editlane.datasets.prepare import prepare_items
 from editlane.datasets.public_formats import FORMATS
-from editlane.flags import NAMES, StepParser, input_folder, output_file, output_folder
-from editlane.step import run_step
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         run_dir=args.run_dir,
         edited_dir=args.edited_dir,
     )
-    tables.write_table(args.out, map(tables.item_row, items), tables.ITEMS, provenance=provenance)
+    tables.write_table(args.out, map(tables.item_row, items), schemas.ITEMS, provenance=provenance)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,18 @@ import argparse
 import logging
 from pathlib import Path
 
-from editlane import registry, tables
-from editlane.controls import lane_questions
-from editlane.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file, whole_number
-from editlane.identity import judge_lane, judge_provenance
-from editlane.journal import DEATHS, Journal, Row, read_journal
-from editlane.judging import JudgeLane, cut_batches, is_judgeable, score_batches
-from editlane.lifeline import Lifeline
-from editlane.progress import Heartbeat
-from editlane.scoring import load_protocol
-from editlane.step import adapter_flags, device_label, read_adapter_flags, run_step, timeout_flag
-from editlane.types import Control, State
+from editlane.cli.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file, whole_number
+from editlane.cli.step import adapter_flags, device_label, read_adapter_flags, run_step, timeout_flag
+from editlane.core import schemas, tables
+from editlane.core.types import Control, Row, State
+from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.identity import judge_lane, judge_provenance
+from editlane.lanes.journal import DEATHS, Journal, read_journal
+from editlane.lanes.judging import JudgeLane, cut_batches, is_judgeable, score_batches
+from editlane.lanes.stopping import Lifeline
+from editlane.models import registry
+from editlane.protocols.controls import lane_questions
+from editlane.protocols.scoring import load_protocol
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def main() -> None:
         outputs = [*zip(args.scores, shards, strict=True), (args.controls, controls)]
         for path, rows in outputs:
             table = [lane.score_row(row, scored[lane.key(row)] if is_judgeable(row) else None) for row in rows]
-            schema = tables.controls_schema if rows is controls else tables.scores_schema
+            schema = schemas.controls_schema if rows is controls else schemas.scores_schema
             source = tables.read_provenance(args.edits[0]) | about
             tables.write_table(path, table, schema(lane.criteria), provenance=source)
         # only now: until the lane is through, no process asks them again

@@ -8,11 +8,11 @@ Writes SHARDS/{category}/lane{k}.parquet, balanced by estimated cost; a lane wit
 
 from pathlib import Path
 
-from editlane import tables
-from editlane.errors import UserError
-from editlane.flags import NAMES, StepParser, output_folder, whole_number
-from editlane.lanes import split_lanes
-from editlane.step import run_step
+from editlane.cli.flags import NAMES, StepParser, output_folder, whole_number
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
+from editlane.core.errors import UserError
+from editlane.datasets.split import split_lanes
 
 
 def main() -> None:
@@ -23,12 +23,12 @@ def main() -> None:
     parser.add_argument("--shards", type=output_folder, required=True, help="folder for the shard files")
     args = parser.parse_args()
 
-    items = tables.read_arrow(args.items, tables.ITEMS.names).select(tables.ITEMS.names)
+    items = tables.read_arrow(args.items, schemas.ITEMS.names).select(schemas.ITEMS.names)
     left_out = sorted(set(items["category"].unique().to_pylist()) - set(args.categories))
     if left_out:
         raise UserError(f"{args.items} has items of {', '.join(left_out)}, which --categories does not name.")
     for category, lane, shard in split_lanes(items, args.categories, args.lanes):
-        tables.write_parts(args.shards / category / f"lane{lane}.parquet", [shard], tables.ITEMS)
+        tables.write_parts(args.shards / category / f"lane{lane}.parquet", [shard], schemas.ITEMS)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from editlane.flags import StepParser, seconds
-from editlane.step import run_step
+from editlane.cli.flags import StepParser, seconds
+from editlane.cli.step import run_step
 from editlane.watching.live import check_run_folder, watch
 
 

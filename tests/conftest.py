@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from editlane import loading
-from editlane.tiny_models import build_tiny_model
+from editlane.models import load_times, page_cache
+from editlane.models.tiny import build_tiny_model
 
 
 @pytest.fixture(autouse=True)
 def account_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """What loading took is one process's; each test begins anew."""
-    monkeypatch.setattr(loading, "_spent", dict.fromkeys(loading.PHASES, 0.0))
-    monkeypatch.setattr(loading, "_readers", [])
-    monkeypatch.setattr(loading, "_read_until", 0.0)
+    monkeypatch.setattr(load_times, "_spent", dict.fromkeys(load_times.PHASES, 0.0))
+    monkeypatch.setattr(page_cache, "_readers", [])
+    monkeypatch.setattr(page_cache, "_read_until", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from editlane import progress
-from editlane.progress import Heartbeat
+from editlane.lanes import heartbeat as progress
+from editlane.lanes.heartbeat import Heartbeat
 
 TIMEOUT = 1800.0  # as the workflow's lanes have it
 

@@ -27,27 +27,27 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 JUDGE = """
 import json, sys, time
 sys.path.insert(0, "scripts")
-from editlane import loading, registry
-loading.imported()
+from editlane.models import load_times, registry
+load_times.imported()
 way, model = sys.argv[1:]
 if way == "plain":
     registry.read_ahead = lambda *_: None
 registry.build("judge", "qwen3-vl", registry.JUDGES, model=model, revision=None, params={"dtype": "bfloat16"})
-print(json.dumps(loading.spent() | {"seconds": time.monotonic() - loading.began()}))
+print(json.dumps(load_times.spent() | {"seconds": time.monotonic() - load_times.began()}))
 """
 
 COPY = """
 import json, mmap, sys, time
 sys.path.insert(0, "scripts")
-from editlane import loading
-from editlane.weight_files import weights_of
+from editlane.models import page_cache
+from editlane.models.weight_files import weights_of
 way, model, start = sys.argv[1:]
-buffer = memoryview(bytearray(loading.BLOCK))
+buffer = memoryview(bytearray(page_cache.BLOCK))
 time.sleep(max(0.0, float(start) - time.monotonic()))
 files = weights_of(model, None)
 if way == "ahead":
-    loading.read_ahead(lambda: files)
-with loading.phase("transfer"):
+    page_cache.read_ahead(lambda: files)
+with load_times.phase("transfer"):
     for file in files:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             with memoryview(mapped) as weights:
@@ -55,7 +55,7 @@ with loading.phase("transfer"):
                     part = weights[start_of : start_of + len(buffer)]
                     buffer[: len(part)] = part
                     part.release()
-print(json.dumps(loading.spent() | {"seconds": time.monotonic() - float(start)}))
+print(json.dumps(load_times.spent() | {"seconds": time.monotonic() - float(start)}))
 """
 
 WAYS = (("plain", "cold"), ("ahead", "cold"), ("plain", "warm"))
@@ -69,7 +69,7 @@ def write_checkpoint(folder: Path, size: float) -> None:
     from safetensors.torch import save_file
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    from editlane.tiny_models import build_tiny_model
+    from editlane.models.tiny import build_tiny_model
 
     build_tiny_model("qwen3-vl", folder)
     config = Qwen3VLConfig.from_pretrained(folder)

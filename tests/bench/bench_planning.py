@@ -19,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).
 
 from project import Project  # noqa: E402 (found through the line above)
 
-from editlane import tables  # noqa: E402
+from editlane.core import schemas, tables  # noqa: E402
 
 
 def measured(project: Project, *arguments: str) -> tuple[str, str]:
@@ -56,7 +56,7 @@ def plan(folder: Path, lanes: int) -> str:
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    tables.write_table(project.results / "items.parquet", [], tables.ITEMS)
+    tables.write_table(project.results / "items.parquet", [], schemas.ITEMS)
     measured(project, "--touch", "--quiet")
     text, nothing = measured(project, "--dry-run")
     assert "Nothing to be done" in text, text

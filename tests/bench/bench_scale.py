@@ -38,7 +38,7 @@ from made_run import (
     write_tables,
 )
 
-from editlane.journal import Journal
+from editlane.lanes.journal import Journal
 
 ADAPTER = ["--adapter", "fake", "--params", "{}"]
 

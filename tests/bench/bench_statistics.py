@@ -20,8 +20,8 @@ import pyarrow as pa
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from editlane import tables
-from editlane.types import ACCEPTANCE, Control
+from editlane.core import schemas, tables
+from editlane.core.types import ACCEPTANCE, Control
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
@@ -54,7 +54,7 @@ def items_table(count: int) -> pa.Table:
         "cost": [1.0] * count,
         "tags": [[]] * count,
     }
-    return filled(columns, count, tables.ITEMS)
+    return filled(columns, count, schemas.ITEMS)
 
 
 def filled(columns: dict[str, object], count: int, schema: pa.Schema) -> pa.Table:
@@ -72,7 +72,7 @@ def scores_table(items: pa.Table, editor: str, shift: float, schema: pa.Schema, 
     rng = np.random.default_rng([ord(editor[-1]), count, int(100 + shift * 10)])
     score = np.round(np.clip(rng.normal(5 + shift, 3, count), 0, 10), 1)
     failed = rng.random(count) < 0.03
-    columns: dict[str, object] = {name: items[name].to_pylist() for name in tables.ITEMS.names if name in schema.names}
+    columns: dict[str, object] = {name: items[name].to_pylist() for name in schemas.ITEMS.names if name in schema.names}
     columns |= {
         "editor": [editor] * count,
         "judge": ["judge"] * count,
@@ -111,7 +111,7 @@ def write_lanes(run: Path, items: pa.Table) -> None:
     """The scores tables of all lanes."""
     lane_of = np.arange(len(items)) % LANES
     category = items["category"].to_numpy()
-    schema = tables.scores_schema(CRITERIA)
+    schema = schemas.scores_schema(CRITERIA)
     for shift, editor in enumerate(EDITORS):
         table = scores_table(items, editor, shift * 0.1, schema)
         for name in CATEGORIES:
@@ -122,7 +122,7 @@ def write_lanes(run: Path, items: pa.Table) -> None:
 
 def write_extras(run: Path, items: pa.Table) -> None:
     """Controls of a tenth of the items, and preservation of all."""
-    schema = tables.controls_schema(CRITERIA)
+    schema = schemas.controls_schema(CRITERIA)
     tenth = items.slice(0, len(items) // 10)
     parts = []
     for editor in EDITORS:
@@ -138,7 +138,7 @@ def write_extras(run: Path, items: pa.Table) -> None:
         columns = {name: items[name].to_pylist() for name in ("item_id", "category", "source_sha256")}
         columns |= {"editor": [editor] * count, "state": ["measured"] * count, "edited_sha256": hashes(count, count)}
         columns |= {name: rng.random(count) for name in ("ssim", "psnr", "mae", "changed_share")}
-        kept.append(filled(columns, count, tables.PRESERVATION))
+        kept.append(filled(columns, count, schemas.PRESERVATION))
     write(run / "preservation.parquet", pa.concat_tables(kept))
 
 

@@ -14,8 +14,10 @@ import torch
 from ladder import Way, best_of, free_memory, seconds_of
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from editlane import loading, pipelines, qwen_rope
+from editlane.editors import pipelines
+from editlane.editors.optimizations import real_rope as qwen_rope
 from editlane.editors.qwen_image_edit import QwenImageEditor
+from editlane.models import load_times
 
 FEW, MORE = 2, 6
 """Steps of the two edits from which the time of a step follows."""
@@ -60,7 +62,7 @@ class EditWays:
         )
 
     def warm_up_seconds(self) -> float:
-        return loading.spent()["warm-up"]
+        return load_times.spent()["warm-up"]
 
     def exact(self) -> Iterator[Way]:
         """The plain one first."""

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from model_sizes import EDITORS, JUDGES
 
-from editlane.judges.qwen3_vl import Qwen3VLJudge
-from editlane.qwen_vl import admit_images
-from editlane.tiny_models import build_tiny_model
-from editlane.tiny_models.qwen_processor import image_token_ids, qwen_processor
-from editlane.tiny_models.tokenizers import qwen_tokenizer
+from editlane.judges.qwen3_vl.chat import admit_images
+from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
+from editlane.models.tiny import build_tiny_model
+from editlane.models.tiny.qwen_processor import image_token_ids, qwen_processor
+from editlane.models.tiny.tokenizers import qwen_tokenizer
 
 TINY_KINDS = {"dense": "qwen3-vl", "moe": "qwen3-vl-moe"}
 

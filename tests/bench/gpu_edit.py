@@ -33,7 +33,7 @@ PARTS = {
 def main() -> None:
     args = parse_args()
     logging.basicConfig(format="%(message)s")
-    logging.getLogger("editlane.step_caches").setLevel(logging.INFO)  # how much a cache skipped
+    logging.getLogger("editlane.editors.optimizations.step_cache").setLevel(logging.INFO)  # how much a cache skipped
     ladder = Ladder(args, "image", use_device(args))
     with tempfile.TemporaryDirectory() as folder:
         tiny = Path(folder) / "tiny"

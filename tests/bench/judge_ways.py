@@ -12,14 +12,14 @@ from judge_work import image_work, question_work
 from judged_items import Asked, Work
 from ladder import Way, seconds_of
 
-from editlane import tables
-from editlane.causal import use_causal_attention
-from editlane.images import save_png
-from editlane.judges.qwen3_vl import Qwen3VLJudge
-from editlane.judging import JudgeLane, cut_batches, score_batches
-from editlane.prefetch import prefetched
-from editlane.progress import Heartbeat
-from editlane.types import EDITED, Question, State
+from editlane.core import tables
+from editlane.core.types import EDITED, Question, State
+from editlane.images.files import save_png
+from editlane.judges.qwen3_vl.attention import use_causal_attention
+from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
+from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.judging import JudgeLane, cut_batches, score_batches
+from editlane.lanes.prefetch import prefetched
 
 DECODING = 0.05
 """Seconds that a step of decoding is taken to need on a GPU, for the forecast of a way's time."""
@@ -288,4 +288,4 @@ class JudgeWays:
 
 def no_prefix() -> AbstractContextManager[Any]:
     """No rubric is long enough to be kept."""
-    return patch("editlane.prefill.SHORTEST_PREFIX", 10**9)
+    return patch("editlane.judges.qwen3_vl.prefill.SHORTEST_PREFIX", 10**9)

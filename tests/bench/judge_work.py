@@ -6,7 +6,7 @@ rotations and activations are left out: they need bandwidth.
 
 from typing import Any
 
-from editlane.stems import Stem
+from editlane.judges.qwen3_vl.prompt_trees import Stem
 
 
 def question_work(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from editlane.scoring import ScoringProtocol, load_protocol, questions
-from editlane.types import Item, Question
+from editlane.core.types import Item, Question
+from editlane.protocols.scoring import ScoringProtocol, load_protocol, questions
 
 RUBRIC = Path(__file__).parents[2] / "resources/protocols/rubric.yaml"
 

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 from bench_statistics import CATEGORIES, CRITERIA, KNOWN, SCRIPTS, filled, hashes, scores_table, write
 from PIL import Image
 
-from editlane import tables
-from editlane.controls import lane_questions
-from editlane.errors import EditFailed
-from editlane.identity import edit_lane, judge_lane
-from editlane.journal import Journal
-from editlane.scoring import load_protocol
-from editlane.types import EDITED
+from editlane.core import schemas, tables
+from editlane.core.errors import EditFailed
+from editlane.core.types import EDITED
+from editlane.lanes.identity import edit_lane, judge_lane
+from editlane.lanes.journal import Journal
+from editlane.protocols.controls import lane_questions
+from editlane.protocols.scoring import load_protocol
 
 EDITORS = ["editor-a", "editor-b"]
 JUDGES = ["judge-a", "judge-b"]
@@ -52,7 +52,7 @@ def write_items(run: Path, count: int) -> None:
         "rationale": texts(30, 80),
         "tags": [["室内", "多人"] if number % 3 else ["街道"] for number in range(count)],
     }
-    write(run / "items.parquet", filled(columns, count, tables.ITEMS))
+    write(run / "items.parquet", filled(columns, count, schemas.ITEMS))
 
 
 def shard_paths(run: Path, lane: int) -> list[Path]:
@@ -121,12 +121,12 @@ def write_tables(run: Path, lanes: int) -> None:
             for judge in JUDGES:
                 folder = run / editor / "scores" / judge
                 for category, shard in zip(CATEGORIES, shards, strict=True):
-                    schema = tables.scores_schema(CRITERIA)
+                    schema = schemas.scores_schema(CRITERIA)
                     table = scores_table(shard, editor, 0.0, schema, judge=[judge] * len(shard))
                     write(folder / category / f"lane{lane}.parquet", table, {"judge": KNOWN["judges"]})
                 more = {name: asked[name].to_pylist() for name in ("control", "other_item_id")}
                 more |= {"judge": [judge] * len(asked), "repeat": [int(kind == "repeat") for kind in more["control"]]}
-                table = scores_table(asked, editor, -4.0, tables.controls_schema(CRITERIA), **more)
+                table = scores_table(asked, editor, -4.0, schemas.controls_schema(CRITERIA), **more)
                 write(run / editor / "controls" / judge / f"lane{lane}.parquet", table, {"judge": KNOWN["judges"]})
 
 
@@ -135,4 +135,4 @@ def preservation_table(items: pa.Table, editor: str) -> pa.Table:
     columns = {name: items[name].to_pylist() for name in ("item_id", "category", "source_sha256")}
     columns |= {"editor": [editor] * count, "state": ["measured"] * count, "edited_sha256": hashes(count, count)}
     columns |= {name: np.random.default_rng(5).random(count) for name in ("ssim", "psnr", "mae", "changed_share")}
-    return filled(columns, count, tables.PRESERVATION)
+    return filled(columns, count, schemas.PRESERVATION)

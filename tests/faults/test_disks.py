@@ -55,7 +55,7 @@ def fill(disk):
             "while judging", {"at": "editlane.judges.fake:FakeJudge.read_out", "nth": 2, "times": 3},
             marks=pytest.mark.faults,
         ),
-        pytest.param("while merging", {"at": "editlane.merging:merge"}, marks=pytest.mark.faults),
+        pytest.param("while merging", {"at": "editlane.lanes.merging:merge"}, marks=pytest.mark.faults),
     ],
 )  # fmt: skip
 def test_a_full_disk_stops_the_run_and_with_space_the_same_command_goes_on(trial, disk, name, where) -> None:
@@ -135,7 +135,9 @@ def test_a_disk_that_turns_read_only_under_a_run_stops_it_and_the_same_command_g
 @pytest.mark.faults
 def test_a_power_cut_keeps_what_was_finished(trial, disk, ext4) -> None:
     """The disk as it is at that moment, without what only the memory knew: a copy of it, made while it is in use."""
-    trial.plan("cut", "editlane.journal:Journal.finish", "wait", program="edit_lane.py", nth=3, times=3, after=True)
+    trial.plan(
+        "cut", "editlane.lanes.journal:Journal.finish", "wait", program="edit_lane.py", nth=3, times=3, after=True
+    )
     trial.start()
     fired = trial.project.folder / "faults/fired"
     wait_for(lambda: len(list(fired.glob("cut.[0-9]"))) == 3, PATIENCE)

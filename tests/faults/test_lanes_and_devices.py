@@ -11,7 +11,7 @@ EDITOR, JUDGE = "editlane.editors.fake:FakeEditor.edit", "editlane.judges.fake:F
     [
         ("hangs while editing, the interpreter held", "freeze", {"at": EDITOR, "nth": 3}, "edit/*/lane1.jsonl"),
         pytest.param(
-            "hangs while loading", "hang", {"at": "editlane.registry:build", "program": "edit_lane.py"},
+            "hangs while loading", "hang", {"at": "editlane.models.registry:build", "program": "edit_lane.py"},
             "edit/*/lane1.jsonl", marks=pytest.mark.faults,
         ),
         pytest.param(
@@ -39,7 +39,7 @@ def test_a_lane_that_hangs_is_ended_and_the_run_goes_on_by_itself(trial, name, h
 @pytest.mark.faults
 def test_a_lane_that_always_hangs_is_named_in_the_last_words(trial) -> None:
     trial.project.config["lane_timeout"] = 2
-    trial.plan("hang", "editlane.registry:build", "hang", lane=1, program="edit_lane.py", times=4)
+    trial.plan("hang", "editlane.models.registry:build", "hang", lane=1, program="edit_lane.py", times=4)
     trial.start()
     trial.gone(trial.fires())
     out = trial.ends(1)
@@ -49,7 +49,7 @@ def test_a_lane_that_always_hangs_is_named_in_the_last_words(trial) -> None:
 
 
 def test_a_device_that_fails_every_job_is_left_out_after_two_strikes(trial) -> None:
-    trial.plan("broken", "editlane.registry:build", "device", device="gpu1", times=30)
+    trial.plan("broken", "editlane.models.registry:build", "device", device="gpu1", times=30)
     trial.start()
     trial.gone(trial.fires())
     trial.goes_on()

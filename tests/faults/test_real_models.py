@@ -37,7 +37,7 @@ def trial(tiny, tmp_path, record_property):
 
 
 def test_a_lane_with_a_real_model_is_killed_between_two_denoising_steps(trial) -> None:
-    trial.plan("kill", "editlane.progress:Heartbeat.step", "kill", signal="SIGKILL", lane=1, nth=2)
+    trial.plan("kill", "editlane.lanes.heartbeat:Heartbeat.step", "kill", signal="SIGKILL", lane=1, nth=2)
     trial.start()
     trial.gone(trial.fires())
     trial.goes_on("edit/*/lane1.jsonl")
@@ -48,7 +48,7 @@ def test_a_lane_with_a_real_model_is_killed_between_two_denoising_steps(trial) -
 def test_a_model_that_vanished_stops_its_lanes_and_says_so(trial) -> None:
     """The folder goes away after the workflow has planned and before the lanes start."""
     project = trial.project
-    trial.plan("vanishing", "editlane.step:run_step", "wait", program="edit_lane.py", times=2)
+    trial.plan("vanishing", "editlane.cli.step:run_step", "wait", program="edit_lane.py", times=2)
     trial.start()
     trial.fires()
     away = (project.folder / "resources/pix2pix").rename(project.folder / "resources/elsewhere")

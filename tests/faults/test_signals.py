@@ -9,20 +9,22 @@ from trial import is_alive
 
 EDIT, SCORE, MERGE = "edit_lane.py", "score_lane.py", "merge_scores.py"
 POINTS = {
-    "preparing": {"at": "editlane.step:run_step", "program": "prepare_items.py"},
-    "starting": {"at": "editlane.step:run_step", "program": EDIT, "lane": 1},
-    "loading": {"at": "editlane.registry:build", "program": EDIT, "lane": 1},
+    "preparing": {"at": "editlane.cli.step:run_step", "program": "prepare_items.py"},
+    "starting": {"at": "editlane.cli.step:run_step", "program": EDIT, "lane": 1},
+    "loading": {"at": "editlane.models.registry:build", "program": EDIT, "lane": 1},
     "editing": {"at": "editlane.editors.fake:FakeEditor.edit", "lane": 1, "nth": 3},
     "saving, image not renamed": {"at": "os:replace", "match": "/images/", "lane": 1, "nth": 3},
-    "saving, image not recorded": {"at": "editlane.journal:Journal.finish", "program": EDIT, "lane": 1, "nth": 3},
+    "saving, image not recorded": {"at": "editlane.lanes.journal:Journal.finish", "program": EDIT, "lane": 1, "nth": 3},
     "saving, inside the record": {
-        "at": "editlane.journal:_write_all", "match": '{"key"', "program": EDIT, "lane": 1, "nth": 3, "do": "half",
+        "at": "editlane.lanes.journal:_write_all", "match": '{"key"',
+        "program": EDIT, "lane": 1, "nth": 3, "do": "half",
     },
     "judging": {"at": "editlane.judges.fake:FakeJudge.read_out", "lane": 1, "nth": 3},
     "judging, inside the record": {
-        "at": "editlane.journal:_write_all", "match": '{"key"', "program": SCORE, "lane": 1, "nth": 2, "do": "half",
+        "at": "editlane.lanes.journal:_write_all", "match": '{"key"',
+        "program": SCORE, "lane": 1, "nth": 2, "do": "half",
     },
-    "merging": {"at": "editlane.merging:merge", "program": MERGE},
+    "merging": {"at": "editlane.lanes.merging:merge", "program": MERGE},
     "merging, table not renamed": {"at": "os:replace", "match": "scores.parquet.partial", "program": MERGE},
 }  # fmt: skip
 

@@ -68,7 +68,7 @@ def test_a_photo_that_changes_under_a_run_changes_nothing(trial) -> None:
 @pytest.mark.faults
 def test_a_copied_source_that_changes_under_a_run_gives_rows_without_scores_until_it_is_back(trial) -> None:
     project = trial.project
-    trial.plan("change", "editlane.step:run_step", "wait", program="edit_lane.py", times=3)
+    trial.plan("change", "editlane.cli.step:run_step", "wait", program="edit_lane.py", times=3)
     trial.start()
     trial.fires()
     source = sorted((project.results / "sources").rglob("*.png"))[0]

@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from editlane import pipelines
+from editlane.core.errors import OutOfMemory, UserError
+from editlane.core.types import EditRequest, Item
+from editlane.editors import pipelines
 from editlane.editors.diffusers_pipeline import DiffusersEditor
 from editlane.editors.qwen_image_edit import QwenImageEditor
-from editlane.errors import OutOfMemory, UserError
-from editlane.tiny_models.qwen_image_edit import save_deeper, save_lightning_lora
-from editlane.types import EditRequest, Item
+from editlane.models.tiny.qwen_image_edit import save_deeper, save_lightning_lora
 
 pytestmark = [
     pytest.mark.gpu,
@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 TinyModel = Callable[[str], Path]
-SCRIPTS = Path(pipelines.__file__).parents[1]
+SCRIPTS = Path(pipelines.__file__).parents[2]
 QWEN = {"num_inference_steps": 2, "true_cfg_scale": 4.0, "negative_prompt": " ", "height": 256, "width": 256}
 KONTEXT = {"num_inference_steps": 2, "height": 256, "width": 256, "max_area": 256 * 256, "_auto_resize": False}
 EDITORS: list[Any] = [
@@ -189,7 +189,7 @@ CACHES: list[Any] = [
 def test_step_caches_skip_work_and_repeat(
     cache: dict[str, Any], offload: str | None, tiny_model: TinyModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "editlane.step_caches")
+    caplog.set_level(logging.INFO, "editlane.editors.optimizations.step_cache")
     cached = qwen(tiny_model, num_inference_steps=6, cache=cache, offload=offload)
     first = pixels(cached)
     told = re.fullmatch(r"cache \w+: skipped (\d+) of (\d+) block calls \(\d+%\)", caplog.messages[-1])
@@ -204,7 +204,7 @@ def test_step_caches_skip_work_and_repeat(
 def test_calibrating_a_mag_cache_logs_its_ratios_and_changes_nothing(
     tiny_model: TinyModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "editlane.step_caches")
+    caplog.set_level(logging.INFO, "editlane.editors.optimizations.step_cache")
     calibrating = qwen(tiny_model, num_inference_steps=6, cache={"kind": "mag", "calibrate": True})
     assert np.array_equal(pixels(calibrating), pixels(qwen(tiny_model, num_inference_steps=6)))
     assert sum(text.startswith("[1.0, ") for text in caplog.messages) == 2, "of both prompts"

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from editlane import uploads
-from editlane.errors import OutOfMemory
-from editlane.judges.qwen3_vl import Qwen3VLJudge
-from editlane.prefetch import prefetched
-from editlane.types import Question
+from editlane.core.errors import OutOfMemory
+from editlane.core.types import Question
+from editlane.judges.qwen3_vl import uploads
+from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
+from editlane.lanes.prefetch import prefetched
 
 pytestmark = [
     pytest.mark.gpu,
@@ -87,7 +87,7 @@ def no_waiting_for_the_device():
 def test_float32_on_the_gpu_agrees_with_the_cpu(tiny_model, kind, monkeypatch):
     on_gpu = load(tiny_model(kind), dtype="float32")
     assert on_gpu.model.device.type == "cuda"
-    monkeypatch.setattr("editlane.judges.qwen3_vl.pick_device", lambda: "cpu")
+    monkeypatch.setattr("editlane.judges.qwen3_vl.transformers_engine.pick_device", lambda: "cpu")
     on_cpu = load(tiny_model(kind))
     assert largest_difference(read_out(on_gpu, MIXED), read_out(on_cpu, MIXED)) < 2e-3
 
@@ -192,8 +192,8 @@ def test_after_running_out_of_memory_a_smaller_batch_works(tiny_model):
 BROKEN_CONTEXT = """
 import sys
 import torch
-from editlane.devices import model_errors
-from editlane.errors import ItemError, JudgeFailed
+from editlane.models.devices import model_errors
+from editlane.core.errors import ItemError, JudgeFailed
 try:
     with model_errors(JudgeFailed):
         table = torch.zeros(3, device="cuda")

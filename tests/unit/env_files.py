@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from editlane.config import ENGINE_ENVS
-from editlane.registry import DEFAULT_ENGINE, EDITORS, JUDGES
-from editlane.tiny_models import KINDS
+from editlane.models.registry import DEFAULT_ENGINE, EDITORS, JUDGES
+from editlane.models.tiny import KINDS
+from editlane.preflight.config import ENGINE_ENVS
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"

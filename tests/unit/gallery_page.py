@@ -11,10 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from editlane.report import gallery as module
-from editlane.report.gallery import Gallery
-from editlane.report.html import language_marker
 from editlane.report.load import Report
+from editlane.report.page import gallery as module
+from editlane.report.page.gallery import Gallery
+from editlane.report.page.html import language_marker
 from editlane.report.texts import load_texts
 
 ITEMS = [

@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from editlane.costs import add_up
+from editlane.core.types import State
+from editlane.lanes.costs import add_up
 from editlane.report.load import Report
 from editlane.report.numbers import cost_numbers
-from editlane.types import State
 
 CATEGORIES = ("物理", "因果")
 

@@ -7,10 +7,10 @@ from typing import Any
 from PIL import Image
 from step_runs import run_step_program
 
-from editlane.config import check_config
+from editlane.preflight.config import check_config
+from editlane.preflight.context import Setup
 from editlane.preflight.devices import Devices, Gpu
 from editlane.preflight.findings import Finding
-from editlane.preflight.setup import Setup
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

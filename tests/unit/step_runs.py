@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from editlane import loading, tables
-from editlane.rating_page.server import RatingServer
+from editlane.core import schemas, tables
+from editlane.models import load_times
+from editlane.ratings.page.server import RatingServer
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROTOCOL = Path(__file__).parents[2] / "resources/protocols/rubric.yaml"
@@ -233,7 +234,7 @@ def make_stages(folder: Path) -> Stages:
         if step == "prepare_items":
             rows = tables.read_rows(current / "run/items.parquet")
             foreign = [row | {"item_id": f"other {row['item_id']}"} for row in rows]
-            tables.write_table(current / "foreign.parquet", foreign, tables.ITEMS)
+            tables.write_table(current / "foreign.parquet", foreign, schemas.ITEMS)
     return stages
 
 
@@ -250,7 +251,7 @@ def run_step_program(step: str, flags: Flags | Sequence[str], folder: Path) -> E
         _text_file() as out,
         _text_file() as err,
         _as_program(argv, folder),
-        patch.dict(loading._spent, dict.fromkeys(loading.PHASES, 0.0)),  # a process of its own
+        patch.dict(load_times._spent, dict.fromkeys(load_times.PHASES, 0.0)),  # a process of its own
         redirect_stdout(out),
         redirect_stderr(err),
     ):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from editlane.core.types import ACCEPTANCE
 from editlane.stats.acceptance import accept, control_result
-from editlane.types import ACCEPTANCE
 
 NAN = float("nan")
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]

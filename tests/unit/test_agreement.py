@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from editlane.ratings import Rating, Score, align, rating_array
+from editlane.ratings.tables import Rating, Score, align, rating_array
 from editlane.stats.agreement import JudgeAgreement, judge_agreement, rater_agreement
 from editlane.stats.resampled import draw_weights, fisher_mean, ordinal_alphas, spearman
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from editlane import images, tables
-from editlane.atomic import make_folder, whole_file
-from editlane.journal import Journal
+from editlane.core import tables
+from editlane.core.files import make_folder, whole_file
+from editlane.images import files as images
+from editlane.lanes.journal import Journal
 
 SCHEMA = pa.schema([pa.field("n", pa.int64())])
 

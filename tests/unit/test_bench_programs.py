@@ -11,7 +11,7 @@ import torch
 from diffusers import FirstBlockCacheConfig
 from torch.utils.flop_counter import FlopCounterMode
 
-from editlane import causal
+from editlane.judges.qwen3_vl import attention as causal
 
 BENCH = Path(__file__).parents[1] / "bench"
 pytestmark = [
@@ -86,7 +86,7 @@ def test_one_way_to_offload_leaves_nothing_in_the_way_of_another(run, monkeypatc
             pipe.enable_group_offload(torch.device(device), offload_type="block_level", num_blocks_per_group=1)
             assert pipe.transformer.transformer_blocks[0]._diffusers_hook.hooks
 
-    monkeypatch.setattr("editlane.levers._place", place)
+    monkeypatch.setattr("editlane.editors.optimizations.apply._place", place)
     _, *rows = run("gpu_edit", "--part", "offload", *EDIT)
     assert [row.get("error") for row in rows] == [None] * 3
 
@@ -96,8 +96,8 @@ def test_what_the_levers_put_into_the_parts_is_undone(monkeypatch, tmp_path, qui
     from edit_ways import undone
     from full_size import build_editor
 
-    from editlane.compiling import compile_blocks
-    from editlane.qwen_rope import use_real_positions
+    from editlane.editors.optimizations.compile import compile_blocks
+    from editlane.editors.optimizations.real_rope import use_real_positions
 
     model = build_editor("tiny", "cpu", torch.float32, tmp_path)["transformer"]
     before = [set(vars(module)) for module in model.modules()]

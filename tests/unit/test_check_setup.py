@@ -15,12 +15,12 @@ from preflight_setup import CATEGORIES, ROOT, fake_config, prepare, write_projec
 from stand_ins import write_checkpoint
 from step_runs import Ended, run_step_program
 
-from editlane import tables
-from editlane.identity import edit_lane
-from editlane.journal import Journal
-from editlane.lanes import split_lanes
-from editlane.preflight.estimate import Job, wall_seconds
-from editlane.progress import LaneStatus
+from editlane.core import schemas, tables
+from editlane.datasets.split import split_lanes
+from editlane.lanes.heartbeat import LaneStatus
+from editlane.lanes.identity import edit_lane
+from editlane.lanes.journal import Journal
+from editlane.preflight.estimate.estimate import Job, wall_seconds
 
 Check = Callable[..., Ended]
 
@@ -127,12 +127,12 @@ def test_a_costs_table_will_do_and_the_model_is_known_from_the_scores(check: Che
     write_checkpoint(tmp_path / "models/v1", 0.002)
     editor = {"adapter": "diffusers", "model": "models/v1", "params": {"num_inference_steps": 3}}
     run = tmp_path / "results/pilot"
-    row = dict.fromkeys(tables.COSTS.names) | {"stage": "edit", "editor": "e", "lane": 0, "attempts": 1, "items": 2}
+    row = dict.fromkeys(schemas.COSTS.names) | {"stage": "edit", "editor": "e", "lane": 0, "attempts": 1, "items": 2}
     row |= {"load_seconds": 4.0, "busy_seconds": 6.0, "idle_seconds": 0.0, "device": "cpu", "editor_key": "old"}
     run.mkdir(parents=True)
-    tables.write_table(run / "costs.parquet", [row], tables.COSTS)
+    tables.write_table(run / "costs.parquet", [row], schemas.COSTS)
     about = {"editors": {"e": {"adapter": "diffusers", "model": "v1"}}, "judges": {}}
-    tables.write_table(run / "scores.parquet", [], tables.scores_schema([]), provenance=about)
+    tables.write_table(run / "scores.parquet", [], schemas.scores_schema([]), provenance=about)
     found = row_of(check(fake_config(editors={"mine": editor}), "--estimate"), "edit")
     assert "mine: 6 items left x 3 s + 2 loads x 4 s" in found
     assert "same adapter and model, other settings" in found
@@ -144,7 +144,7 @@ def test_finished_items_are_not_left_to_do(check: Check, tmp_path: Path) -> None
     prepare(tmp_path, run)
     assert "29 questions left" in row_of(check(config, "--estimate"), "score")  # 6 edits, 3 again, 20 canaries
     lane = edit_lane(run, "a", 42, FAKE)
-    failed = dict.fromkeys(field.name for field in tables.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    failed = dict.fromkeys(field.name for field in schemas.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
     edited = failed | {"state": "edited", "error_kind": None, "edited_sha256": "0", "edited_path": "x"}
     items = tables.read_items(run / "items.parquet")
     with Journal(run / "journal/edit/a", "lane0") as journal:
@@ -169,7 +169,7 @@ def test_a_lane_that_has_everything_left_takes_as_long_alone(check: Check, tmp_p
         ]
         for k in range(2)
     )
-    failed = dict.fromkeys(field.name for field in tables.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    failed = dict.fromkeys(field.name for field in schemas.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
     with Journal(run / "journal/edit/a", "lane0") as journal:
         items = tables.read_items(run / "items.parquet")
         journal.finish({lane.key(item): failed for item in items if item.item_id in first})

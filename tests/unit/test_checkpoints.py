@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from editlane import checkpoints
-from editlane.checkpoints import check_checkpoint, is_randomly_initialised, model_fingerprint, read_model_index
-from editlane.errors import UserError
+from editlane.core.errors import UserError
+from editlane.models import checkpoints
+from editlane.models.checkpoints import check_checkpoint, is_randomly_initialised, model_fingerprint, read_model_index
 
 
 def write_safetensors(path: Path, size: int = 16) -> None:
@@ -188,8 +188,8 @@ def test_an_unreachable_hub_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_importing_checkpoints_loads_no_model_library() -> None:
     heavy = "{'torch', 'transformers', 'diffusers', 'huggingface_hub', 'numpy'}"
-    code = f"import sys, editlane.checkpoints; print(*sorted({heavy} & set(sys.modules)))"
-    scripts = Path(checkpoints.__file__).parents[1]
+    code = f"import sys, editlane.models.checkpoints; print(*sorted({heavy} & set(sys.modules)))"
+    scripts = Path(checkpoints.__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(scripts)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.split() == []

@@ -23,13 +23,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import collect_ratings
-from editlane import tables
-from editlane.errors import UnknownName, UserError
-from editlane.images import file_sha256
-from editlane.rating_page.saved import SavedRatings
-from editlane.rating_page.server import RatingServer
-from editlane.rating_page.tasks import Task, choose_items, leave_out_unreadable, read_tasks, shuffled
-from editlane.ratings import Rating, read_ratings, write_ratings
+from editlane.core import schemas, tables
+from editlane.core.errors import UnknownName, UserError
+from editlane.images.files import file_sha256
+from editlane.ratings.page.saved import SavedRatings
+from editlane.ratings.page.server import RatingServer
+from editlane.ratings.page.tasks import Task, choose_items, leave_out_unreadable, read_tasks, shuffled
+from editlane.ratings.tables import Rating, read_ratings, write_ratings
 
 EDITORS = ("flux-secret", "qwen-secret")
 ITEMS = {
@@ -56,16 +56,16 @@ def write_run(run: Path) -> Path:
         source = run / f"sources/aa/{number}.png"
         picture(source, (number * 60, 200, 90), (90, 60))
         items.append(
-            dict.fromkeys(tables.ITEMS.names)
+            dict.fromkeys(schemas.ITEMS.names)
             | {"item_id": item_id, "category": category, "instruction": instruction, "language": language}
             | {"source_path": f"sources/aa/{number}.png", "source_sha256": file_sha256(source), "cost": 1.0, "tags": []}
         )
-    tables.write_table(run / "items.parquet", items, tables.ITEMS)
+    tables.write_table(run / "items.parquet", items, schemas.ITEMS)
     for place, editor in enumerate(EDITORS):
         for number, item in enumerate(items):
             path = run / editor / "images" / item["category"] / f"{item['item_id']}.png"
             picture(path, (250 - place * 150, 40, number * 60))
-            row = item | dict.fromkeys(name for name in tables.EDITS.names if name not in tables.ITEMS.names)
+            row = item | dict.fromkeys(name for name in schemas.EDITS.names if name not in schemas.ITEMS.names)
             row |= {"editor": editor, "editor_key": "k", "state": "edited", "seed": 1}
             row |= {"edited_path": str(path.relative_to(run))}
             if (editor, item["item_id"]) == ("qwen-secret", "lake-2"):
@@ -73,9 +73,9 @@ def write_run(run: Path) -> Path:
             if (editor, item["item_id"]) == ("flux-secret", "fire-4"):
                 path.write_bytes(b"no image")
             lane = run / editor / "edits" / item["category"] / f"lane{number}.parquet"
-            tables.write_table(lane, [row], tables.EDITS)
+            tables.write_table(lane, [row], schemas.EDITS)
             old = lane.with_name("lane9.parquet")
-            tables.write_table(old, [row | {"instruction": "An instruction of last week."}], tables.EDITS)
+            tables.write_table(old, [row | {"instruction": "An instruction of last week."}], schemas.EDITS)
     return run
 
 

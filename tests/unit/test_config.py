@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from editlane.config import check_config
+from editlane.preflight.config import check_config
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 DEMO = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))

@@ -8,7 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from editlane.controls import (
+from editlane.core.errors import UserError
+from editlane.core.schemas import EDITS, ITEMS, PLAN, controls_schema
+from editlane.core.tables import from_rows, item_row, read_plan, write_table
+from editlane.core.types import ACCEPTANCE, Control, Item
+from editlane.protocols.controls import (
     canary_rows,
     check_complete,
     in_order,
@@ -16,9 +20,6 @@ from editlane.controls import (
     plan_controls,
     question_row,
 )
-from editlane.errors import UserError
-from editlane.tables import EDITS, ITEMS, PLAN, controls_schema, from_rows, item_row, read_plan, write_table
-from editlane.types import ACCEPTANCE, Control, Item
 
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
 CELLS = pa.schema([controls_schema([]).field(name) for name in ("judge", "editor", "control", "item_id", "repeat")])

@@ -10,10 +10,10 @@ import pytest
 from made_report import cell, made_costs, made_report
 from test_report import load, write, write_run
 
-from editlane import tables
-from editlane.costs import PARTS, add_up, lane_costs
-from editlane.errors import UserError
-from editlane.progress import Heartbeat, LaneStatus, read_heartbeats
+from editlane.core import schemas, tables
+from editlane.core.errors import UserError
+from editlane.lanes.costs import PARTS, add_up, lane_costs
+from editlane.lanes.heartbeat import Heartbeat, LaneStatus, read_heartbeats
 from editlane.report.costs import cost_tables
 from editlane.report.numbers import cost_numbers
 from editlane.report.texts import load_texts
@@ -159,9 +159,9 @@ def test_the_waits_after_the_last_item_of_a_lost_process_are_lost() -> None:
 def test_heartbeats_and_tables_of_an_older_version_are_read(tmp_path: Path) -> None:
     rows = lane_costs([old_beat()], PROVENANCE, lanes=1)
     for row in rows:
-        for name in tables.COSTS_ADDED:
+        for name in schemas.COSTS_ADDED:
             del row[name]
-    old = pa.schema([field for field in tables.COSTS if field.name not in tables.COSTS_ADDED])
+    old = pa.schema([field for field in schemas.COSTS if field.name not in schemas.COSTS_ADDED])
     tables.write_table(tmp_path / "costs.parquet", rows, old)
     (row,) = [row for row in tables.read_costs(tmp_path / "costs.parquet") if row["attempts"]]
     assert (row["held_seconds"], row["imports_seconds"]) == (130, None)
@@ -211,7 +211,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_step_writes_the_table(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ["--run-dir", run, "--scores", run / "scores.parquet", "--lanes", 2, "--out", run / "costs.parquet"]
     merge(monkeypatch, *flags)
-    rows = tables.read_rows(run / "costs.parquet", tables.COSTS.names)
+    rows = tables.read_rows(run / "costs.parquet", schemas.COSTS.names)
     assert (len(rows), sum(row["attempts"] for row in rows)) == ((2 + 4) * 2, 2)
     row = row_of(rows, editor="a")
     assert (row["items"], row["busy_seconds"], row["gpu_hours"], row["device"]) == (2, 0.5, None, "cpu")
@@ -248,7 +248,7 @@ def test_a_file_that_is_no_heartbeat_neither_counts_nor_fails_anything(run: Path
 
 def report_files(run: Path, beats: list[LaneStatus], lanes: int = 1, language: str = "en") -> dict[str, str]:
     provenance = tables.read_provenance(run / "scores.parquet")
-    tables.write_table(run / "costs.parquet", lane_costs(beats, provenance, lanes), tables.COSTS)
+    tables.write_table(run / "costs.parquet", lane_costs(beats, provenance, lanes), schemas.COSTS)
     return write(load(run, costs=run / "costs.parquet"), run, language)
 
 
@@ -304,6 +304,6 @@ def test_a_report_without_costs_has_no_such_section(run: Path) -> None:
 
 
 def test_the_costs_of_another_run_are_refused(run: Path) -> None:
-    tables.write_table(run / "costs.parquet", lane_costs([], PROVENANCE, 1), tables.COSTS)
+    tables.write_table(run / "costs.parquet", lane_costs([], PROVENANCE, 1), schemas.COSTS)
     with pytest.raises(UserError, match=r"costs\.parquet does not belong to this run: it is about editor '甲'\. Give"):
         load(run, costs=run / "costs.parquet")

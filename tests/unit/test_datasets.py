@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from editlane import images
+from editlane.core.errors import SourceUnreadable, UserError
+from editlane.core.types import Item
 from editlane.datasets import files as dataset_files
 from editlane.datasets.files import read_records
 from editlane.datasets.item_ids import MAX_BYTES, digest, given_id, made_id, safe_name, unique_ids
 from editlane.datasets.prepare import check_categories, cost, decode_base64, prepare_items
 from editlane.datasets.records import language_of
-from editlane.errors import SourceUnreadable, UserError
-from editlane.types import Item
+from editlane.images import files as images
 
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
 SHARED = Path(__file__).parents[2] / "../shared/data"

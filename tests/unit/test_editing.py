@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from editlane.editing import EditLane, edit_items
-from editlane.errors import EditFailed, EditRefused, OutOfMemory, Stopped
-from editlane.images import file_sha256
-from editlane.progress import Heartbeat
-from editlane.types import Edit, EditRequest, Item
+from editlane.core.errors import EditFailed, EditRefused, OutOfMemory, Stopped
+from editlane.core.types import Edit, EditRequest, Item
+from editlane.images.files import file_sha256
+from editlane.lanes.editing import EditLane, edit_items
+from editlane.lanes.heartbeat import Heartbeat
 
 
 def make_item(number: int, run_dir: Path, *, readable: bool = True) -> Item:
@@ -176,7 +176,7 @@ def test_saving_happens_beside_the_model(tmp_path: Path, monkeypatch: pytest.Mon
                 second_started.set()
             return super().edit(request)
 
-    monkeypatch.setattr("editlane.editing.save_png", slow_save)
+    monkeypatch.setattr("editlane.lanes.editing.save_png", slow_save)
     run(make_lane(tmp_path), Watched(), [make_item(n, tmp_path) for n in range(2)])
     assert seen == [True, True]
 

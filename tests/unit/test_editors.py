@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from editlane import pipelines
+from editlane.core.errors import EditFailed, EditRefused, OutOfMemory, Stopped, UnknownName, UserError
+from editlane.core.types import EditRequest, Item
+from editlane.editors import pipelines
 from editlane.editors.diffusers_pipeline import (
     DiffusersEditor,
     accepted_arguments,
@@ -25,8 +27,6 @@ from editlane.editors.diffusers_pipeline import (
     size_arguments,
 )
 from editlane.editors.qwen_image_edit import QwenImageEditor
-from editlane.errors import EditFailed, EditRefused, OutOfMemory, Stopped, UnknownName, UserError
-from editlane.types import EditRequest, Item
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 TinyModel = Callable[[str], Path]
-SCRIPTS = Path(pipelines.__file__).parents[1]
+SCRIPTS = Path(pipelines.__file__).parents[2]
 NO_GUIDANCE: dict[str, Any] = {"num_inference_steps": 2, "true_cfg_scale": 1.0, "height": 64, "width": 64}
 GUIDANCE = NO_GUIDANCE | {"true_cfg_scale": 4.0, "negative_prompt": " "}
 KONTEXT_64 = {"num_inference_steps": 2, "height": 64, "width": 64, "max_area": 64 * 64, "_auto_resize": False}
@@ -562,7 +562,7 @@ def test_pixels_become_bytes_as_in_diffusers() -> None:
 
 
 def test_importing_the_editors_loads_no_model_library() -> None:
-    modules = "editlane.editors.qwen_image_edit, editlane.editors.diffusers_pipeline, editlane.tiny_models"
+    modules = "editlane.editors.qwen_image_edit, editlane.editors.diffusers_pipeline, editlane.models.tiny"
     code = f"import sys, {modules}; print(*sorted({{'torch', 'transformers', 'diffusers'}} & set(sys.modules)))"
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

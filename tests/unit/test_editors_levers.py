@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from test_editors import GUIDANCE, NO_GUIDANCE, TWO_STEPS, digest, one_thread, photo, request
 
-from editlane import compiling, fp8, levers, loras, qwen_rope
+from editlane.core.errors import EditFailed, OutOfMemory, UserError
 from editlane.editors.diffusers_pipeline import DiffusersEditor
+from editlane.editors.optimizations import apply as levers
+from editlane.editors.optimizations import compile as compiling
+from editlane.editors.optimizations import fp8
+from editlane.editors.optimizations import real_rope as qwen_rope
 from editlane.editors.qwen_image_edit import QwenImageEditor
-from editlane.errors import EditFailed, OutOfMemory, UserError
-from editlane.identity import edit_lane, editor_provenance
-from editlane.recall import SOURCES
-from editlane.tiny_models.qwen_image_edit import save_deeper, save_lightning_lora
+from editlane.lanes.identity import edit_lane, editor_provenance
+from editlane.models import lora as loras
+from editlane.models.tiny.qwen_image_edit import save_deeper, save_lightning_lora
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -85,7 +88,7 @@ def pixels(editor: Any, **options: Any) -> np.ndarray:
 def test_a_step_cache_skips_work_and_remembers_no_other_image(
     cache: dict[str, Any], build: Build, plain: QwenImageEditor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "editlane.step_caches")
+    caplog.set_level(logging.INFO, "editlane.editors.optimizations.step_cache")
     editor = build(SIX | {"cache": cache})
     first = pixels(editor)
     told = re.fullmatch(r"cache \w+: skipped (\d+) of (\d+) block calls \(\d+%\)", caplog.messages[-1])
@@ -133,7 +136,7 @@ def test_a_cache_that_saves_nothing_or_leaves_nothing_is_warned_of(
 def test_calibrating_a_mag_cache_logs_its_ratios_and_changes_nothing(
     build: Build, plain: QwenImageEditor, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "editlane.step_caches")
+    caplog.set_level(logging.INFO, "editlane.editors.optimizations.step_cache")
     editor = build(SIX | {"cache": {"kind": "mag", "calibrate": True}})
     assert np.array_equal(pixels(editor), pixels(plain))
     ratios = [text for text in caplog.messages if re.fullmatch(r"\[1\.0(?:, \d\.\d+){5}\]", text)]
@@ -365,27 +368,6 @@ def test_twelve_blocks_in_fp8_are_compiled_once(
 # What one photo gives to several items
 
 
-def count_calls(editor: QwenImageEditor) -> list[str]:
-    calls: list[str] = []
-    editor.pipe.text_encoder.register_forward_hook(lambda *call: calls.append("text"))
-    editor.pipe.vae.encoder.register_forward_hook(lambda *call: calls.append("image"))
-    return calls
-
-
-def test_items_with_one_photo_share_its_latents_and_the_negative_prompt(build: Build) -> None:
-    editor = build(GUIDANCE)
-    calls = count_calls(editor)
-    first = pixels(editor, instruction="改成雪天")
-    assert sorted(calls) == ["image", "text", "text"]
-    second = pixels(editor, instruction="移除汽车")
-    assert sorted(calls) == ["image", "text", "text", "text"]
-    fresh = build(GUIDANCE)
-    assert np.array_equal(second, pixels(fresh, instruction="移除汽车"))
-    assert np.array_equal(pixels(editor, instruction="改成雪天"), first), "nothing was written into what is kept"
-    other = photo().rotate(180)
-    assert np.array_equal(pixels(editor, source=other), pixels(fresh, source=other))
-
-
 def test_a_tiled_vae_gets_latents_of_its_own(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus as pipeline
 
@@ -397,24 +379,11 @@ def test_a_tiled_vae_gets_latents_of_its_own(build: Build, monkeypatch: pytest.M
     assert np.array_equal(plain, pixels(editor))
 
 
-def test_only_so_many_sources_are_remembered(build: Build) -> None:
-    editor = build(GUIDANCE)
-    for number in range(SOURCES + 3):
-        with editor.recall.about(str(number), False):
-            editor.recall._once("image", lambda number=number: number)
-            editor.recall._once("prompt", lambda number=number: number)
-    assert len(editor.recall.known) == 2 * SOURCES
-    with editor.recall.about(str(SOURCES + 2), False):
-        assert editor.recall._once("image", lambda: -1) == SOURCES + 2
-    with editor.recall.about("0", False):
-        assert editor.recall._once("image", lambda: -1) == -1
-
-
 # Any pipeline
 
 
 def test_other_pipelines_have_the_same_levers(tiny_model: TinyModel, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "editlane.step_caches")
+    caplog.set_level(logging.INFO, "editlane.editors.optimizations.step_cache")
     params = {"num_inference_steps": 4, "attention_backend": "native", "quantization": "fp8", "offload": "model"}
     klein = str(tiny_model("flux2-klein"))
     cache = {"kind": "taylor_seer", "disable_cache_before_step": 1, "cache_interval": 2}

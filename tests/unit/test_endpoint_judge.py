@@ -14,16 +14,17 @@ from endpoint_double import MODEL, Double, images_in, logprobs_of, serving
 from PIL import Image
 from step_runs import CATEGORIES, GOOD, run_step_program, write_inputs
 
-from editlane import endpoints, tables
-from editlane.completions import Completions
-from editlane.endpoints import Endpoint
-from editlane.errors import ItemError, JudgeFailed, UserError
-from editlane.images import fit_within
-from editlane.judges.qwen3_vl_openai import EndpointJudge, _in_blocks
-from editlane.patches import PatchSettings, fit_blocks
-from editlane.registry import JUDGES, build
-from editlane.top_logprobs import Hidden, Shown, combine, read_shown
-from editlane.types import Question, Readout
+from editlane.core import tables
+from editlane.core.errors import ItemError, JudgeFailed, UserError
+from editlane.core.types import Question, Readout
+from editlane.images.files import fit_within
+from editlane.judges.endpoint import http as endpoints
+from editlane.judges.endpoint.completions import Completions
+from editlane.judges.endpoint.http import Endpoint
+from editlane.judges.endpoint.top_logprobs import Hidden, Shown, combine, read_shown
+from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, _in_blocks
+from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
+from editlane.models.registry import JUDGES, build
 
 DIGITS = tuple("0123456789")
 

@@ -11,17 +11,17 @@ from endpoint_double import MODEL, Double, serving
 from PIL import Image
 from preflight_setup import fake_config, levels, make_setup, write_project
 
-from editlane.config import ENGINE_ENVS
-from editlane.errors import UserError
-from editlane.identity import identity
-from editlane.judges import qwen3_vl_vllm
-from editlane.judges.qwen3_vl_vllm import VllmJudge, VllmParams
+from editlane.core.errors import UserError
+from editlane.core.types import Question
+from editlane.judges.qwen3_vl import vllm_engine as qwen3_vl_vllm
+from editlane.judges.qwen3_vl.vllm_engine import VllmJudge, VllmParams
+from editlane.lanes.identity import identity
+from editlane.models.registry import JUDGES, judge_on
 from editlane.preflight.checks import ALL
+from editlane.preflight.config import ENGINE_ENVS
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages
-from editlane.registry import JUDGES, judge_on
-from editlane.types import Question
 
 BUILT = "resources/models/tiny-qwen3-vl"
 

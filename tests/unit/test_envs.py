@@ -62,8 +62,8 @@ def test_an_environment_has_what_its_steps_import_and_nothing_else(env: Path) ->
 def test_imports_inside_functions_and_behind_the_registry_are_seen() -> None:
     by_program = {step.program: imported_by(step) for step in steps()}
     judges = {step.kind: imported_by(step) for step in steps() if step.program == "score_lane"}
-    assert "editlane/judges/qwen3_vl.py" in judges["judges on transformers"]["transformers"]
-    assert "editlane/judges/qwen3_vl_vllm.py" in judges["judges on vllm"]["vllm"]
+    assert "editlane/judges/qwen3_vl/transformers_engine.py" in judges["judges on transformers"]["transformers"]
+    assert "editlane/judges/qwen3_vl/vllm_engine.py" in judges["judges on vllm"]["vllm"]
     assert "transformers" not in judges["judges on openai"]
     assert by_program["edit_lane"]["diffusers"]
     assert by_program["build_tiny_model"]["tokenizers"]

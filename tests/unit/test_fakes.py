@@ -10,14 +10,14 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from editlane.core.errors import EditFailed, EditRefused, JudgeFailed, UnknownName, UserError
+from editlane.core.types import EditRequest, Item, Question
 from editlane.editors.fake import FakeEditor
 from editlane.editors.given import GivenEditor
-from editlane.errors import EditFailed, EditRefused, JudgeFailed, UnknownName, UserError
-from editlane.fakes import chance, is_signed, is_signed_for
 from editlane.judges.fake import MASS, SILENCE, FakeJudge
-from editlane.protocols import load_protocol
-from editlane.scoring import questions, score_readouts, score_replies
-from editlane.types import EditRequest, Item, Question
+from editlane.models.fake_signals import chance, is_signed, is_signed_for
+from editlane.protocols.load import load_protocol
+from editlane.protocols.scoring import questions, score_readouts, score_replies
 
 DIGITS = [str(digit) for digit in range(10)]
 SCRIPTS = Path(__file__).parents[2] / "scripts"

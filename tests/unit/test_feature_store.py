@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from editlane.feature_store import UNWRITTEN, FeatureStore
-from editlane.judges.qwen3_vl import Qwen3VLJudge
-from editlane.types import Question
+from editlane.core.types import Question
+from editlane.judges.qwen3_vl.feature_store import UNWRITTEN, FeatureStore
+from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 
 DIGITS = tuple("0123456789")
 

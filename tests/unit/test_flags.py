@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from editlane import flags
-from editlane.errors import UserError
+from editlane.cli import flags
+from editlane.core.errors import UserError
 
 
 @pytest.mark.parametrize(

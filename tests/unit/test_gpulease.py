@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import gpulease
-from editlane.strikes import Lease, write_lease
+from editlane.lanes.gpu_strikes import Lease, write_lease
 
 SCRIPT = Path("scripts/gpulease.py").resolve()
 UUIDS = ["GPU-aaaa1111", "GPU-bbbb2222", "GPU-cccc3333"]
@@ -211,7 +211,7 @@ def test_no_devices_found_means_the_cpu_and_an_unknown_index_is_refused(machine,
 DIES = """
 import os, sys
 sys.path.insert(0, "scripts")
-from editlane.strikes import HeldDevices
+from editlane.lanes.gpu_strikes import HeldDevices
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 held = HeldDevices.from_environment()
 held.on_trial()
@@ -244,7 +244,7 @@ def test_a_job_does_not_go_back_to_the_device_it_died_on_and_two_deaths_leave_it
 
 def test_a_job_that_dies_everywhere_takes_no_device_from_the_others(machine) -> None:
     """It has no chance on any; each of the others gets what is free at once."""
-    code = "import os, sys; sys.path.insert(0, 'scripts'); from editlane.strikes import HeldDevices; "
+    code = "import os, sys; sys.path.insert(0, 'scripts'); from editlane.lanes.gpu_strikes import HeldDevices; "
     dies = (sys.executable, "-c", code + "HeldDevices.from_environment().on_trial(); os.abort()")
     for job in ("lane 0", "lane 1"):
         for _ in range(3):

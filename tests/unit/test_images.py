@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageDraw
 
-from editlane import images
-from editlane.errors import SourceUnreadable
+from editlane.core.errors import SourceUnreadable
+from editlane.images import files as images
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 
@@ -295,11 +295,11 @@ def test_pillow_warnings_do_not_leak(tmp_path):
     (tmp_path / "damaged.tif").write_bytes(tiff.replace(struct.pack("<HHI", 282, 5, 1), struct.pack("<HHI", 282, 5, 2)))
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\nfrom editlane import images\n"
+        "from pathlib import Path\nfrom editlane.images import files as images\n"
         "for path in map(Path, sys.argv[2:]):\n"
         "    print(images.displayed_size(path), images.open_image(path).size)\n"
     )
-    command = [sys.executable, "-W", "error", "-c", code, str(Path(images.__file__).parents[1])]
+    command = [sys.executable, "-W", "error", "-c", code, str(Path(images.__file__).parents[2])]
     done = subprocess.run([*command, *map(str, sorted(tmp_path.iterdir()))], capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["(48, 32) (48, 32)", "(9500, 9500) (9500, 9500)"]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editlane.errors import PASSING_KINDS
-from editlane.journal import Journal, content_key, read_journal
+from editlane.core.errors import PASSING_KINDS
+from editlane.lanes.journal import Journal, content_key, read_journal
 
 ROWS = {f"key{n}": {"state": "edited", "error_kind": None, "说明": "把猫变成狗\n第二行", "n": n} for n in range(4)}
 
@@ -106,7 +106,7 @@ def test_after_a_power_cut_all_that_was_finished_is_there_and_nothing_else(tmp_p
     last = data.draw(st.integers(0, len(steps) - 1), label="the step during which the power goes")
     promised: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patched, Journal(folder, "lane0") as journal:
-        patched.setattr("editlane.journal.os.fsync", fsync)
+        patched.setattr("editlane.lanes.journal.os.fsync", fsync)
         for step in steps[:last]:
             promised |= do(journal, step)
         safe = synced
@@ -178,7 +178,7 @@ def test_a_lane_parses_no_record_of_other_lanes(tmp_path: Path, monkeypatch: pyt
             journal.finish({f"{lane}-a": row(lane), f"{lane}-b": row(lane, "oom")})
     parsed: list[str] = []
     loads = json.loads
-    monkeypatch.setattr("editlane.journal.json.loads", lambda text: (parsed.append(text), loads(text))[1])
+    monkeypatch.setattr("editlane.lanes.journal.json.loads", lambda text: (parsed.append(text), loads(text))[1])
     with Journal(tmp_path, "lane1", {"1-a", "1-b"}) as journal:
         assert journal.finished.rows == {"1-a": row(1)}
     assert parsed
@@ -212,7 +212,7 @@ def test_a_write_that_fails_halfway_leaves_no_half_line(tmp_path: Path, monkeypa
     with Journal(tmp_path, "lane0") as journal:
         journal.finish({"a": row(1)})
         with monkeypatch.context() as full:
-            full.setattr("editlane.journal._write_all", half)
+            full.setattr("editlane.lanes.journal._write_all", half)
             with pytest.raises(OSError, match=r"No space left on device.*lane0\.jsonl"):
                 journal.finish({"b": row(2)})
         journal.finish({"c": row(3)})
@@ -232,7 +232,7 @@ def test_a_second_writer_waits_for_the_first_and_sees_its_records(tmp_path: Path
 import sys, time
 sys.path.insert(0, {str(Path("scripts").resolve())!r})
 from pathlib import Path
-from editlane.journal import Journal
+from editlane.lanes.journal import Journal
 journal = Journal(Path({str(tmp_path)!r}), "lane0")
 print("open", flush=True)
 time.sleep(0.8)

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from editlane.drawing import draw_tokens
-from editlane.errors import JudgeFailed, OutOfMemory, UserError
-from editlane.judges.qwen3_vl import Qwen3VLJudge
-from editlane.patches import cut_patches, normalise
-from editlane.prefill import Prefill
-from editlane.protocols import load_protocol
-from editlane.qwen_vl import conversation, load_errors
-from editlane.scoring import questions, score_readouts, score_replies
-from editlane.types import Item, Question, Readout
+from editlane.core.errors import JudgeFailed, OutOfMemory, UserError
+from editlane.core.types import Item, Question, Readout
+from editlane.judges.qwen3_vl.chat import conversation, load_errors
+from editlane.judges.qwen3_vl.patches import cut_patches, normalise
+from editlane.judges.qwen3_vl.prefill import Prefill
+from editlane.judges.qwen3_vl.sampling import draw_tokens
+from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
+from editlane.protocols.load import load_protocol
+from editlane.protocols.scoring import questions, score_readouts, score_replies
 
 PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
 DIGITS = tuple("0123456789")

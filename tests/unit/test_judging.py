@@ -9,12 +9,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from editlane.errors import JudgeFailed, OutOfMemory
-from editlane.images import file_sha256
-from editlane.judging import WINDOW, JudgeLane, cut_batches, score_batches
-from editlane.progress import Heartbeat
-from editlane.protocols import load_protocol
-from editlane.types import Question, Readout
+from editlane.core.errors import JudgeFailed, OutOfMemory
+from editlane.core.types import Question, Readout
+from editlane.images.files import file_sha256
+from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.judging import WINDOW, JudgeLane, cut_batches, score_batches
+from editlane.protocols.load import load_protocol
 
 RUBRIC = Path("resources/protocols/rubric.yaml")
 

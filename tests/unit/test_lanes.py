@@ -3,9 +3,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editlane import tables
-from editlane.lanes import split_lanes
-from editlane.types import Item
+from editlane.core import schemas, tables
+from editlane.core.types import Item
+from editlane.datasets.split import split_lanes
 
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
 
@@ -25,7 +25,7 @@ def item(number: int, category: str, cost: float = 1.0) -> Item:
 
 
 def split(items: list[Item], lanes: int) -> dict[tuple[str, int], list[Item]]:
-    table = tables.from_rows(map(tables.item_row, items), tables.ITEMS)
+    table = tables.from_rows(map(tables.item_row, items), schemas.ITEMS)
     shards = split_lanes(table, CATEGORIES, lanes)
     return {(category, lane): [tables.to_item(row) for row in shard.to_pylist()] for category, lane, shard in shards}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from editlane.last_words import errors, warnings
-from editlane.progress import stood_still
+from editlane.lanes.heartbeat import stood_still
+from editlane.watching.log_errors import errors, warnings
 
 
 def write_log(run_dir: Path, name: str, text: str, *, at: float = 1000.0) -> Path:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from editlane.protocols import load_protocol
-from editlane.scoring import score_replies
+from editlane.protocols.load import load_protocol
+from editlane.protocols.scoring import score_replies
 from editlane.stats.legacy import legacy_cell, old_score, old_scores, read_number
 
 LEGACY = Path(__file__).parents[2] / "resources" / "protocols" / "legacy.yaml"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from step_runs import CATEGORIES, GOOD, SCRIPTS, Flags, command, run_step_program, write_inputs
 
-from editlane.progress import read_heartbeats
+from editlane.lanes.heartbeat import read_heartbeats
 
 MODELS = {"torch", "transformers", "diffusers", "accelerate", "huggingface_hub", "safetensors"}
 TinyModel = Callable[[str], Path]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from editlane import loading
-from editlane.loading import phase, read_ahead, spent
+from editlane.models import host_memory, load_times, page_cache
+from editlane.models.load_times import phase, spent
+from editlane.models.page_cache import read_ahead
 
 SIZE = 20 * 2**20
 """Bytes of a file: one block and a part of one."""
@@ -45,7 +46,7 @@ def cached(paths: list[Path]) -> int:
 def read(paths: list[Path]) -> None:
     """Read ahead, and wait for it."""
     read_ahead(lambda: paths)
-    loading._readers[-1].join()
+    page_cache._readers[-1].join()
 
 
 def test_phases_are_added_up() -> None:
@@ -70,7 +71,7 @@ def test_an_unknown_phase_and_one_inside_of_another_are_refused() -> None:
 
 def test_the_imports_of_the_step_count_from_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPULEASE_SINCE", str(time.monotonic() - 2))
-    loading.imported()
+    load_times.imported()
     assert 2 <= spent()["imports"] < 60
 
 
@@ -85,14 +86,14 @@ def test_a_checkpoint_is_in_the_page_cache_once_it_was_read(shards: list[Path]) 
 
 def test_a_checkpoint_that_does_not_fit_into_memory_is_not_read(shards: list[Path], monkeypatch, caplog) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(loading, "available_memory", lambda: 2**20)
+    monkeypatch.setattr(page_cache, "available_memory", lambda: 2**20)
     read(shards)
     assert cached(shards) == 0
     assert "not read ahead" in caplog.text
 
 
 def test_the_memory_that_is_available_is_less_than_that_of_the_machine() -> None:
-    assert 2**20 < loading.available_memory() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 2**20 < host_memory.available_memory() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @pytest.mark.parametrize("name", ["no such file", "."])
@@ -106,7 +107,7 @@ def test_a_checkpoint_that_is_none_is_left_to_the_loader(caplog) -> None:
         raise KeyError("weight_map")
 
     read_ahead(broken)
-    loading._readers[0].join()
+    page_cache._readers[0].join()
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
@@ -121,7 +122,7 @@ def test_without_a_folder_for_locks_it_is_read_all_the_same(shards: list[Path], 
 def test_what_passes_while_files_are_still_read_is_no_transfer() -> None:
     read_ahead(lambda: time.sleep(0.05) or [])
     with phase("transfer"):
-        loading._readers[0].join()
+        page_cache._readers[0].join()
         time.sleep(0.02)
     assert spent()["reading"] > 0
     assert spent()["transfer"] >= 0.02
@@ -131,23 +132,23 @@ def test_what_passes_while_files_are_still_read_is_no_transfer() -> None:
         time.sleep(0.01)
     assert spent()["transfer"] == before["transfer"]
     assert spent()["reading"] >= before["reading"] + 0.01
-    loading._readers[1].join()
+    page_cache._readers[1].join()
 
 
 READER = """
 import logging, sys, time
 from pathlib import Path
 sys.path.insert(0, "scripts")
-from editlane import loading
+from editlane.models import page_cache
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 files = list(map(Path, sys.argv[2:]))
 if sys.argv[1] == "holds":
-    with loading._turn(files):
+    with page_cache._turn(files):
         print("holds", flush=True)
         sys.stdin.readline()
 else:
-    loading.read_ahead(lambda: files)
-    loading._readers[0].join()
+    page_cache.read_ahead(lambda: files)
+    page_cache._readers[0].join()
 """
 
 
@@ -189,6 +190,6 @@ def test_of_a_container_only_what_it_has_left_is_available(
     (tmp_path / "memory.max").write_text(f"{limit}\n")
     (tmp_path / "memory.current").write_text("50000\n")
     (tmp_path / "memory.stat").write_text("anon 41000\nactive_file 4000\ninactive_file 5000\n")
-    monkeypatch.setattr(loading, "CGROUP", tmp_path)
-    assert loading.container_memory() == wanted
-    assert loading.available_memory() <= (wanted[1] if wanted else 10**15)
+    monkeypatch.setattr(host_memory, "CGROUP", tmp_path)
+    assert host_memory.container_memory() == wanted
+    assert host_memory.available_memory() <= (wanted[1] if wanted else 10**15)

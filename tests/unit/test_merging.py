@@ -4,9 +4,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from editlane import tables
-from editlane.errors import UserError
-from editlane.merging import Cell, criteria_of, merge, provenance_of
+from editlane.core import schemas, tables
+from editlane.core.errors import UserError
+from editlane.lanes.merging import Cell, criteria_of, merge, provenance_of
 
 ITEMS = [f"项-{number}" for number in range(4)]
 
@@ -21,7 +21,7 @@ def write(path: Path, items: list[str], criteria: tuple[str, ...] = ("category",
     editor, judge = columns.get("editor", "e"), columns.get("judge", "j")
     source = {"editor": {editor: {"model": "m"}}, "judge": {judge: {"model": "n"}}}
     rows = [score_row(item, **columns) for item in items]
-    tables.write_table(path, rows, tables.scores_schema(criteria), provenance=source)
+    tables.write_table(path, rows, schemas.scores_schema(criteria), provenance=source)
     return path
 
 
@@ -31,7 +31,7 @@ def cell(paths: list[Path], editor: str = "e", judge: str = "j") -> Cell:
 
 def merged(cells: list[Cell]) -> list[dict[str, Any]]:
     """The rows of the table that the cells make."""
-    schema = tables.scores_schema(criteria_of([path for one in cells for path in one.paths]))
+    schema = schemas.scores_schema(criteria_of([path for one in cells for path in one.paths]))
     return [row for table in merge(cells, ITEMS, schema) for row in table.to_pylist()]
 
 
@@ -98,12 +98,12 @@ def test_half_a_table_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(tables.pq, "ParquetWriter", tear)
     with pytest.raises(OSError, match="No space left"):
-        tables.write_table(path, [], tables.scores_schema([]))
+        tables.write_table(path, [], schemas.scores_schema([]))
     assert path.read_bytes() == before
 
 
 def test_rows_that_are_written_a_part_at_a_time_are_those_of_one_piece(tmp_path: Path) -> None:
-    schema = tables.scores_schema([])
+    schema = schemas.scores_schema([])
     rows = [score_row(f"项-{number}", score=number / 7) for number in range(20_001)]
     tables.write_table(tmp_path / "parts.parquet", iter(rows), schema)
     tables.write_parts(tmp_path / "whole.parquet", [pa.Table.from_pylist(rows, schema=schema)], schema)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from score_rows import failed, frame, row
 
-from editlane.metrics import spread, summarise
-from editlane.types import State
+from editlane.core.types import State
+from editlane.stats.summaries import spread, summarise
 
 
 def spread_of(values: list[float | None], expected: int) -> Any:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from score_rows import failed, frame, item, row
 
-from editlane.errors import UserError
+from editlane.core.errors import UserError
 from editlane.report.numbers import Inputs, report_numbers
 
 ITEMS = pd.DataFrame([item("1", "物理"), item("2", "环境"), item("3", "物理")])

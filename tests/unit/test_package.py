@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 import editlane
-from editlane import registry
-from editlane.errors import UnknownName, UserError
+from editlane.core.errors import UnknownName, UserError
+from editlane.models import registry
 
 MODELS = {"torch", "transformers", "diffusers", "accelerate", "snakemake", "skimage"}
 STATISTICS = {"pandas", "scipy", "statsmodels"}
-LANES = ("config", "controls", "editing", "identity", "journal", "judging", "registry", "step", "tables")
+LANES = (
+    *("cli.step", "core.tables", "lanes.editing", "lanes.identity", "lanes.journal", "lanes.judging"),
+    *("models.registry", "preflight.config", "protocols.controls"),
+)
 
 
 def loaded(modules: list[str], of: set[str]) -> list[str]:

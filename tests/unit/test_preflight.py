@@ -17,15 +17,19 @@ import pytest
 from preflight_setup import GB, fake_config, gpu, levels, make_setup, prepare, with_model, write_project
 from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 
-from editlane import tables
-from editlane.checkpoints import RANDOM_WEIGHTS_FILE
-from editlane.errors import UserError
-from editlane.identity import edit_lane
-from editlane.journal import Journal
-from editlane.preflight import disk, folders, machine, memory, packages, scan
+from editlane.core import schemas, tables
+from editlane.core.errors import UserError
+from editlane.lanes.heartbeat import LaneStatus
+from editlane.lanes.identity import edit_lane
+from editlane.lanes.journal import Journal
+from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
+from editlane.models.weight_files import hub_cache
+from editlane.preflight import dataset_scan as scan
+from editlane.preflight import folders, machine, memory, packages
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
-from editlane.preflight.disk import check_disk
+from editlane.preflight.estimate import disk
+from editlane.preflight.estimate.disk import check_disk
 from editlane.preflight.findings import Finding, columns, counts, lines, run_checks
 from editlane.preflight.folders import check_leases, check_results
 from editlane.preflight.gpus import check_gpus, check_lanes
@@ -34,8 +38,6 @@ from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
 from editlane.preflight.weights import loaded_bytes
-from editlane.progress import LaneStatus
-from editlane.weight_files import hub_cache
 
 
 @pytest.fixture(autouse=True)
@@ -473,7 +475,7 @@ def test_a_model_whose_work_is_done_needs_no_library(
     assert levels(list(check_missing_packages(make_setup(config)))) == ["fail"]
     options = config["editors"]["big"] | {"revision": None}
     lane = edit_lane(run, "big", 42, options)
-    failed = dict.fromkeys(field.name for field in tables.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    failed = dict.fromkeys(field.name for field in schemas.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
     with Journal(run / "journal/edit/big", "lane0") as journal:
         journal.finish({lane.key(item): failed for item in tables.read_items(run / "items.parquet")})
     assert list(check_missing_packages(make_setup(config))) == []

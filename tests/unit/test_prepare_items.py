@@ -10,7 +10,8 @@ import pytest
 import skimage
 from PIL import Image
 
-from editlane import images, tables
+from editlane.core import tables
+from editlane.images import files as images
 from extract_demo_photos import PHOTOS
 
 ROOT = Path(__file__).parents[2]

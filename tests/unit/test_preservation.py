@@ -12,11 +12,11 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from editlane import tables
-from editlane.errors import UserError
-from editlane.images import save_png
-from editlane.merging import Cell, merge
-from editlane.preservation import measure, preservation_row
+from editlane.core import schemas, tables
+from editlane.core.errors import UserError
+from editlane.images.files import save_png
+from editlane.images.preservation import measure, preservation_row
+from editlane.lanes.merging import Cell, merge
 
 PHOTO = Image.fromarray(skimage.data.coffee())
 
@@ -75,7 +75,11 @@ def edits(tmp_path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, state in enumerate(["edited", "edit_failed", "edited", "edited"]):
         path = f"e/images/物理/项-{number}.png"
-        row = dict.fromkeys(tables.EDITS.names) | {"item_id": f"项-{number}", "category": "物理", "instruction": "掉头"}
+        row = dict.fromkeys(schemas.EDITS.names) | {
+            "item_id": f"项-{number}",
+            "category": "物理",
+            "instruction": "掉头",
+        }
         row |= {"language": "zh", "source_path": "sources/photo.png", "source_sha256": source, "cost": 1.0, "tags": []}
         row |= {"editor": "e", "editor_key": "k", "state": state, "seed": 1}
         if state == "edited":
@@ -94,7 +98,7 @@ def test_every_edit_has_a_row_and_a_state(tmp_path: Path, edits: list[dict[str, 
     assert "cannot be read" in rows[3]["error"]
     assert 0 < rows[0]["mae"] < 255
     assert all(row[name] is None for row in rows[1:] for name in ("ssim", "psnr", "mae", "changed_share"))
-    assert pa.Table.from_pylist(rows, schema=tables.PRESERVATION).to_pylist() == rows
+    assert pa.Table.from_pylist(rows, schema=schemas.PRESERVATION).to_pylist() == rows
 
 
 def test_what_nobody_thought_of_ends_one_row(
@@ -103,7 +107,7 @@ def test_what_nobody_thought_of_ends_one_row(
     def broken(*_: object) -> None:
         raise ValueError("first line\nsecond line")
 
-    monkeypatch.setattr("editlane.preservation.measure", broken)
+    monkeypatch.setattr("editlane.images.preservation.measure", broken)
     row = preservation_row(tmp_path, edits[0])
     assert (row["state"], row["error"]) == ("failed", "ValueError: first line second line")
 
@@ -113,8 +117,8 @@ def run(step: str, *flags: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_steps_write_a_row_for_every_edit_the_same_each_time(tmp_path: Path, edits: list[dict[str, Any]]) -> None:
-    tables.write_table(tmp_path / "edits0.parquet", edits[:3], tables.EDITS)
-    tables.write_table(tmp_path / "edits1.parquet", edits[3:], tables.EDITS)
+    tables.write_table(tmp_path / "edits0.parquet", edits[:3], schemas.EDITS)
+    tables.write_table(tmp_path / "edits1.parquet", edits[3:], schemas.EDITS)
     lane = tmp_path / "e/preservation/lane0.parquet"
     flags = ["--run-dir", tmp_path, "--edits", tmp_path / "edits0.parquet", tmp_path / "edits1.parquet", "--out", lane]
     contents = []
@@ -129,8 +133,8 @@ def test_the_steps_write_a_row_for_every_edit_the_same_each_time(tmp_path: Path,
     wrong = run("measure_preservation", *flags, "--editor", "other")
     assert (wrong.returncode, len(wrong.stderr.strip().splitlines())) == (2, 1)
 
-    items = [{name: edit[name] for name in tables.ITEMS.names} for edit in reversed(edits)]
-    tables.write_table(tmp_path / "items.parquet", items, tables.ITEMS)
+    items = [{name: edit[name] for name in schemas.ITEMS.names} for edit in reversed(edits)]
+    tables.write_table(tmp_path / "items.parquet", items, schemas.ITEMS)
     merged = ["--run-dir", tmp_path, "--editors", "e", "--lanes", "1", "--items", tmp_path / "items.parquet"]
     done = run("merge_preservation", *merged, "--out", tmp_path / "preservation.parquet")
     assert done.returncode == 0, done.stderr
@@ -150,19 +154,19 @@ def lane_table(path: Path, numbers: np.ndarray, editor: str) -> Path:
         "state": "measured",
         "mae": 1.0,
     }
-    columns = [values.get(field.name) for field in tables.PRESERVATION]
+    columns = [values.get(field.name) for field in schemas.PRESERVATION]
     arrays = [
         column if isinstance(column, pa.Array) else pa.repeat(pa.scalar(column, field.type), len(ids))
-        for column, field in zip(columns, tables.PRESERVATION, strict=True)
+        for column, field in zip(columns, schemas.PRESERVATION, strict=True)
     ]
-    tables.write_parts(path, [pa.Table.from_arrays(arrays, schema=tables.PRESERVATION)], tables.PRESERVATION)
+    tables.write_parts(path, [pa.Table.from_arrays(arrays, schema=schemas.PRESERVATION)], schemas.PRESERVATION)
     return path
 
 
 def test_a_lost_row_is_refused(tmp_path: Path) -> None:
     path = lane_table(tmp_path / "0.parquet", np.array([0, 2]), "甲")
     with pytest.raises(UserError, match="1 rows are lost \\(item 1, editor 甲\\)"):
-        list(merge([Cell(names={"editor": "甲"}, paths=[path])], ["0", "1", "2"], tables.PRESERVATION))
+        list(merge([Cell(names={"editor": "甲"}, paths=[path])], ["0", "1", "2"], schemas.PRESERVATION))
 
 
 def test_300_000_rows_are_merged_within_seconds(tmp_path: Path) -> None:
@@ -176,7 +180,7 @@ def test_300_000_rows_are_merged_within_seconds(tmp_path: Path) -> None:
     ]
     started = time.monotonic()
     ids = [str(number) for number in range(100_000)]
-    count = tables.write_parts(tmp_path / "out", merge(cells, ids, tables.PRESERVATION), tables.PRESERVATION)
+    count = tables.write_parts(tmp_path / "out", merge(cells, ids, schemas.PRESERVATION), schemas.PRESERVATION)
     assert count == 300_000
     assert time.monotonic() - started < 10
     assert tables.read_arrow(tmp_path / "out")["item_id"].to_pylist() == ids * 3

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from editlane import loading
-from editlane.errors import Stopped, UserError
-from editlane.progress import Heartbeat, read_heartbeats
-from editlane.strikes import Lease, deaths, read_lease, write_lease
+from editlane.core.errors import Stopped, UserError
+from editlane.lanes.gpu_strikes import Lease, deaths, read_lease, write_lease
+from editlane.lanes.heartbeat import Heartbeat, read_heartbeats
+from editlane.models import load_times
 
 
 def make(run_dir: Path, **changes) -> Heartbeat:
@@ -66,7 +66,7 @@ def test_a_heartbeat_that_cannot_be_written_fails_nothing(tmp_path: Path) -> Non
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    head = "import sys, time; sys.path.insert(0, 'scripts')\nfrom editlane.progress import Heartbeat\n"
+    head = "import sys, time; sys.path.insert(0, 'scripts')\nfrom editlane.lanes.heartbeat import Heartbeat\n"
     return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=60)
 
 
@@ -143,7 +143,7 @@ def test_time_since_the_lease_counts_as_loading(tmp_path: Path, monkeypatch) -> 
 
 
 def test_a_heartbeat_tells_what_its_loading_consisted_of(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(loading, "spent", lambda: {"imports": 4.0, "reading": 3.0, "transfer": 2.0, "warm-up": 1.0})
+    monkeypatch.setattr(load_times, "spent", lambda: {"imports": 4.0, "reading": 3.0, "transfer": 2.0, "warm-up": 1.0})
     with make(tmp_path) as heart:
         heart.loaded("cpu")
     (status,) = read_heartbeats(tmp_path)

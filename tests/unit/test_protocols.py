@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from editlane.errors import UserError
-from editlane.protocols import load_protocol
-from editlane.scoring_protocol import Combination, GeneratedAnswer, ReadoutAnswer, ShownImage
+from editlane.core.errors import UserError
+from editlane.protocols.load import load_protocol
+from editlane.protocols.protocol import Combination, GeneratedAnswer, ReadoutAnswer, ShownImage
 
 PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")

@@ -16,12 +16,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from editlane import images
-from editlane.config import check_config
+from editlane.core.errors import UserError
+from editlane.core.types import Item
 from editlane.datasets.prepare import prepare_items
 from editlane.datasets.public_formats import FORMATS
-from editlane.errors import UserError
-from editlane.types import Item
+from editlane.images import files as images
+from editlane.preflight.config import check_config
 
 ROOT = Path(__file__).parents[2]
 

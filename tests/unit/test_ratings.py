@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import compare_ratings
-from editlane.errors import UnknownName, UserError
-from editlane.ratings import Rating, Score, align, judges_of, read_ratings, read_scores, write_ratings
+from editlane.core.errors import UnknownName, UserError
+from editlane.ratings.tables import Rating, Score, align, judges_of, read_ratings, read_scores, write_ratings
 
 RATINGS = [
     Rating("树-1", "a", "陈", 3.0),

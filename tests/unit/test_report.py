@@ -16,16 +16,16 @@ import pandas as pd
 import pytest
 from made_report import cell, made_report
 
-from editlane import tables
-from editlane.errors import UnknownName, UserError
-from editlane.report.charts import HALF, LIMIT, WIDTH, draw_panels, histogram, swarm
+from editlane.core import schemas, tables
+from editlane.core.errors import UnknownName, UserError
+from editlane.core.types import Item
 from editlane.report.failures import SHOWN, find_failures
 from editlane.report.load import Report, load_report
 from editlane.report.notices import Notice, find_notices
+from editlane.report.page.charts import HALF, LIMIT, WIDTH, draw_panels, histogram, swarm
 from editlane.report.summary import criterion_tables
 from editlane.report.texts import load_texts
 from editlane.report.write import write_report
-from editlane.types import Item
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_report.py"
 
@@ -79,8 +79,8 @@ def write_run(run: Path, scores: dict[tuple[str, str], list[Any]] = SCORES, item
         for (editor, judge), results in scores.items()
         for item, result in zip(wanted, results, strict=False)
     ]
-    tables.write_table(run / "items.parquet", map(tables.item_row, wanted), tables.ITEMS, provenance={"seed": 42})
-    schema = tables.scores_schema(["category", "instruction"])
+    tables.write_table(run / "items.parquet", map(tables.item_row, wanted), schemas.ITEMS, provenance={"seed": 42})
+    schema = schemas.scores_schema(["category", "instruction"])
     tables.write_table(run / "scores.parquet", rows, schema, provenance=PROVENANCE)
     return run
 
@@ -88,7 +88,7 @@ def write_run(run: Path, scores: dict[tuple[str, str], list[Any]] = SCORES, item
 def score_row(item: Item, editor: str, judge: str, result: Any) -> dict[str, Any]:
     scored = not isinstance(result, tuple)
     edited = scored or result[0].startswith("judge")
-    return dict.fromkeys(tables.scores_schema(["category", "instruction"]).names) | {
+    return dict.fromkeys(schemas.scores_schema(["category", "instruction"]).names) | {
         "item_id": item.item_id,
         "category": item.category,
         "editor": editor,
@@ -443,7 +443,7 @@ def test_a_criterion_is_listed_for_the_judges_that_were_asked(tmp_path: Path) ->
     rows = tables.read_rows(run / "scores.parquet")
     for row in rows:
         row["score_category" if row["judge"] == "j" else "score_instruction"] = None
-    schema = tables.scores_schema(["category", "instruction"])
+    schema = schemas.scores_schema(["category", "instruction"])
     tables.write_table(run / "scores.parquet", rows, schema, provenance=PROVENANCE)
     files = write(load(run), run)
     by_j, by_k = (re.search(rf"## Criteria by {judge}\n\n(.*?)\n\n", files[".md"], re.DOTALL) for judge in "jk")
@@ -483,7 +483,7 @@ def test_the_controls_of_another_run_are_refused(tmp_path: Path) -> None:
         row | {"control": "swapped", "repeat": 0, "other_item_id": None}
         for row in tables.read_rows(run / "scores.parquet")
     ]
-    schema = tables.controls_schema(["category", "instruction"])
+    schema = schemas.controls_schema(["category", "instruction"])
     tables.write_table(run / "controls.parquet", rows, schema)
     assert load(run, controls=run / "controls.parquet").numbers["acceptance"]["j"]["calls"] > 0
     tables.write_table(run / "controls.parquet", [row | {"item_id": "别的"} for row in rows], schema)
@@ -513,7 +513,7 @@ def test_a_judge_that_answers_yes_or_no_has_a_yes_rate(tmp_path: Path) -> None:
     for row in rows:
         if row["judge"] == "k":
             row["mode_category"] = "Yes" if row["item_id"] == "树-1" else "No"
-    tables.write_table(run / "scores.parquet", rows, tables.scores_schema(["category", "instruction"]))
+    tables.write_table(run / "scores.parquet", rows, schemas.scores_schema(["category", "instruction"]))
     plain, with_rate = criterion_tables(load(run), load_texts("en"))
     assert "Yes rate" not in plain.columns and with_rate.columns[-1] == "Yes rate"
     cells = {(group.name, line.name): line.cells[-1] for group in with_rate.groups for line in group.lines}

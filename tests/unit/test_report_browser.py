@@ -11,7 +11,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from gallery_page import ITEMS, make_report, write_page
 
-from editlane.report.gallery import make_gallery
+from editlane.report.page.gallery import make_gallery
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 

@@ -8,10 +8,10 @@ import pytest
 from gallery_page import ITEMS, SCORES, make_report, write_page
 from PIL import Image
 
-from editlane.report import gallery as module
-from editlane.report.gallery import CLIPPED, STATES, Gallery, make_gallery
 from editlane.report.load import Report
-from editlane.report.thumbnails import LEVELS, choose_level, make_thumbnails
+from editlane.report.page import gallery as module
+from editlane.report.page.gallery import CLIPPED, STATES, Gallery, make_gallery
+from editlane.report.page.thumbnails import LEVELS, choose_level, make_thumbnails
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from editlane.protocols import load_protocol
-from editlane.scoring import category_fingerprint, questions, score_readouts, score_replies, system_text
-from editlane.scoring_protocol import (
+from editlane.core.schemas import scores_schema
+from editlane.core.types import Item, Readout
+from editlane.protocols.load import load_protocol
+from editlane.protocols.protocol import (
     Combination,
     Criterion,
     GeneratedAnswer,
@@ -26,8 +27,7 @@ from editlane.scoring_protocol import (
     ScoringProtocol,
     ShownImage,
 )
-from editlane.tables import scores_schema
-from editlane.types import Item, Readout
+from editlane.protocols.scoring import category_fingerprint, questions, score_readouts, score_replies, system_text
 
 ROOT = Path(__file__).parents[2]
 PROTOCOLS = ROOT / "resources" / "protocols"

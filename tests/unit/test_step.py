@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from editlane import tables
-from editlane.errors import Stopped, UserError
-from editlane.images import write_atomically
-from editlane.step import explain_os_error, run_step
+from editlane.cli.step import run_step
+from editlane.core import schemas, tables
+from editlane.core.errors import Stopped, UserError
+from editlane.core.os_errors import explain_os_error
+from editlane.images.files import write_atomically
 
 
 def ended(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -102,8 +103,8 @@ def test_what_is_the_programs_own_fault_keeps_its_traceback(error: Exception) ->
 STEP = """
 import logging, sys
 sys.path.insert(0, "scripts")
-from editlane.errors import Stopped, UserError
-from editlane.step import run_step
+from editlane.core.errors import Stopped, UserError
+from editlane.cli.step import run_step
 
 def main():
     logging.info("about to fail")
@@ -134,7 +135,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(kind: str, tmp
     ]
     with pytest.raises(OSError) as raised:
         if kind == "table":
-            tables.write_table(path, rows, tables.PRESERVATION)
+            tables.write_table(path, rows, schemas.PRESERVATION)
         else:
             write_atomically(path, b"new" * 100_000)
     said = explain_os_error(raised.value)

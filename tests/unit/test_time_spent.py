@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from made_report import cell, made_costs, made_report
 
-from editlane.costs import PARTS
-from editlane.report.charts import WIDTH
+from editlane.lanes.costs import PARTS
 from editlane.report.load import Report
 from editlane.report.markdown import to_markdown
+from editlane.report.page.charts import WIDTH
 from editlane.report.texts import LANGUAGES, load_texts
-from editlane.report.time_spent import time_spent, time_tables
+from editlane.report.time_breakdown import time_spent, time_tables
 
 EN = load_texts("en")
 

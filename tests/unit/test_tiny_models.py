@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from editlane import checkpoints, tiny_models
-from editlane.errors import UnknownName, UserError
-from editlane.tiny_models import KINDS, build_tiny_model
+from editlane.core.errors import UnknownName, UserError
+from editlane.models import checkpoints
+from editlane.models import tiny as tiny_models
+from editlane.models.tiny import KINDS, build_tiny_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 TinyModel = Callable[[str], Path]
-BUILD = Path(tiny_models.__file__).parents[2] / "build_tiny_model.py"
+BUILD = Path(tiny_models.__file__).parents[3] / "build_tiny_model.py"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -86,7 +87,7 @@ def test_another_seed_gives_other_weights_in_equal_files(tiny_model: TinyModel, 
 
 
 def test_a_failed_build_leaves_nothing_that_looks_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from editlane.tiny_models import qwen3_vl
+    from editlane.models.tiny import qwen3_vl
 
     def fail(folder: Path) -> None:
         (folder / "config.json").write_text("{}", encoding="utf-8")
@@ -154,7 +155,7 @@ def test_the_judge_sees_images_and_text(kind: str, tiny_model: TinyModel) -> Non
     from PIL import Image
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from editlane.torchvision_free import drop_video_processors
+    from editlane.models.no_torchvision import drop_video_processors
 
     drop_video_processors()
     processor = AutoProcessor.from_pretrained(tiny_model(kind))

@@ -11,9 +11,9 @@ import pytest
 import skimage.data
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from editlane.alignment import align
-from editlane.images import open_image
-from editlane.unchanged import is_unchanged
+from editlane.images.alignment import align
+from editlane.images.files import open_image
+from editlane.images.unchanged import is_unchanged
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 SAMPLES = pytest.mark.skipif(not SHARED.exists(), reason="the sample photos (../shared/data) are not here")

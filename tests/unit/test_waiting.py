@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from editlane.judges.qwen3_vl import Qwen3VLJudge
-from editlane.types import Question
+from editlane.core.types import Question
+from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 
 aten = torch.ops.aten
 READ_BACK = (aten.nonzero.default, aten._local_scalar_dense.default, aten.masked_select.default)

@@ -18,15 +18,15 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from editlane.devices import read_usage
-from editlane.errors import UserError
-from editlane.progress import LaneStatus
-from editlane.watching.lines import cells, duration, pace, run_line, shortened, summary
+from editlane.core.errors import UserError
+from editlane.lanes.heartbeat import LaneStatus
+from editlane.models.devices import read_usage
 from editlane.watching.live import check_run_folder
-from editlane.watching.plan import Plan, read_plan
+from editlane.watching.plain_text import cells, duration, pace, run_line, shortened, summary
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable, short_device
 from editlane.watching.terminal import JobLines, Terminal, shorten_job_texts
+from editlane.watching.workflow_record import Plan, read_plan
 
 GIB = 2**30
 CATEGORIES = ["物理", "环境"]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from editlane.config import RESERVED, check_config, check_keys_once
-from editlane.errors import UserError
+from editlane.core.errors import UserError
+from editlane.preflight.config import RESERVED, check_config, check_keys_once
 
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 DEMO = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))

@@ -22,15 +22,15 @@ import pytest
 from PIL import Image
 from step_runs import GOOD, run_step_program, write_inputs
 
-from editlane import tables
-from editlane.errors import ItemError, JudgeFailed, UserError
-from editlane.judges.qwen3_vl import Qwen3VLJudge
-from editlane.judges.qwen3_vl_openai import EndpointJudge
-from editlane.judges.qwen3_vl_vllm import VllmJudge
-from editlane.protocols import load_protocol
-from editlane.scoring import questions, score_readouts
-from editlane.tiny_models import build_tiny_model
-from editlane.types import Item, Question, Readout
+from editlane.core import tables
+from editlane.core.errors import ItemError, JudgeFailed, UserError
+from editlane.core.types import Item, Question, Readout
+from editlane.judges.qwen3_vl.openai_engine import EndpointJudge
+from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
+from editlane.judges.qwen3_vl.vllm_engine import VllmJudge
+from editlane.models.tiny import build_tiny_model
+from editlane.protocols.load import load_protocol
+from editlane.protocols.scoring import questions, score_readouts
 
 pytest.importorskip("vllm", reason="vLLM is not installed here; `make test-vllm` does it in a venv of its own")
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
@@ -282,7 +282,7 @@ WITHOUT_TORCHVISION = """
 import importlib.util
 found = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *of: None if name.startswith("torchvision") else found(name, *of)
-from editlane.torchvision_free import drop_video_processors
+from editlane.models.no_torchvision import drop_video_processors
 drop_video_processors()
 from transformers.cli.transformers import main
 main()

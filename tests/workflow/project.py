@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from editlane.tables import RUN_COLUMNS
+from editlane.core.schemas import RUN_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]

@@ -11,7 +11,7 @@ import yaml
 from conda_double import SITE, install_conda, make_channel
 from project import ROOT, Project
 
-from editlane.tables import read_provenance
+from editlane.core.tables import read_provenance
 
 MODEL_LIBRARIES = {"torch", "torchvision", "transformers", "tokenizers", "safetensors", "diffusers", "accelerate"}
 LEFT_OUT = MODEL_LIBRARIES | {"huggingface-hub", "nvidia-ml-py"}

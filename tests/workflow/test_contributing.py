@@ -28,10 +28,10 @@ def test_an_editor_a_judge_and_a_protocol_added_by_the_book(project) -> None:
     package = project.folder / "scripts/editlane"
     (package / "editors/mirror.py").write_text(block("Add an editor", "python"))
     (package / "judges/coin.py").write_text(block("Add a judge", "python"))
-    registry = (package / "registry.py").read_text()
+    registry = (package / "models/registry.py").read_text()
     for table, section in (("EDITORS", "Add an editor"), ("JUDGES", "Add a judge")):
         registry = registry.replace(f"{table} = {{\n", f"{table} = {{\n    {registry_line(section)}\n")
-    (package / "registry.py").write_text(registry)
+    (package / "models/registry.py").write_text(registry)
     (project.folder / "resources/sharp.yaml").write_text(block("Add a protocol", "yaml"))
     project.config["editors"] = {"mirror": {"adapter": "mirror"}}
     project.config["judges"] = {"coin": {"adapter": "coin", "protocol": "resources/sharp.yaml"}}

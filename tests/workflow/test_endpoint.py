@@ -2,7 +2,7 @@
 
 from endpoint_double import MODEL, serving
 
-from editlane import tables
+from editlane.core import tables
 
 
 def test_lanes_that_ask_a_server_take_no_device(project) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from project import ROOT, Project, wait_for
 
-from editlane.tables import RUN_COLUMNS
+from editlane.core.schemas import RUN_COLUMNS
 
 BLIND = ("constant", "random", "ignores_images", "ignores_instruction")
 

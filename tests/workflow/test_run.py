@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from project import wait_for
 
-from editlane.tables import RUN_COLUMNS
+from editlane.core.schemas import RUN_COLUMNS
 
 
 def test_a_run_ends_with_one_row_per_item_editor_and_judge_and_a_report(project) -> None:

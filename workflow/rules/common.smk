@@ -12,13 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
-from editlane import last_words
-from editlane.config import BUILT_MODELS, check_config, check_keys_once
-from editlane.errors import UserError
-from editlane.registry import EDITORS as EDITOR_ADAPTERS
-from editlane.registry import JUDGES as JUDGE_ADAPTERS
-from editlane.registry import adapter_class, is_served
-from editlane.watching.plan import Plan, lane_key
+from editlane.watching import log_errors
+from editlane.preflight.config import BUILT_MODELS, check_config, check_keys_once
+from editlane.core.errors import UserError
+from editlane.models.registry import EDITORS as EDITOR_ADAPTERS
+from editlane.models.registry import JUDGES as JUDGE_ADAPTERS
+from editlane.models.registry import adapter_class, is_served
+from editlane.watching.workflow_record import Plan, lane_key
 from editlane.watching.terminal import Terminal
 
 try:
@@ -156,7 +156,7 @@ def tell_errors():
     atexit.unregister(tell_errors)
     TERMINAL.end("failed")
     run = Path(RESULTS), STARTED
-    for line in last_words.warnings(*run) + last_words.errors(*run):
+    for line in log_errors.warnings(*run) + last_words.errors(*run):
         print(line, file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ import ijson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from editlane.errors import UserError
+from editlane.core.errors import UserError
 
 Records = Iterator[tuple[str, dict[str, Any]]]
 

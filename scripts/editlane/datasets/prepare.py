@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editlane import images
+from editlane.core.errors import UnknownName, UserError
+from editlane.core.types import Item
 from editlane.datasets.drafts import Draft, LeftOut, canonical, read_drafts
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.item_ids import digest, given_id, made_id, safe_name, unique_ids
 from editlane.datasets.public_formats import FORMATS, PUBLIC_FORMATS, annotation_files
 from editlane.datasets.records import LANGUAGES
-from editlane.errors import UnknownName, UserError
-from editlane.types import Item
+from editlane.images import files as images
 
 HASHED_BYTES = 100_000_000
 """A dataset file up to this size is named in the provenance by its SHA-256, a larger one by its size."""

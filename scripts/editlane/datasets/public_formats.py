@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from editlane.core.errors import UserError
 from editlane.datasets.files import OWN_FORMATS, Records, check_file, column_names, read_json, read_rows
-from editlane.errors import UserError
 
 _GEDIT_LANGUAGES = {"en": "en", "cn": "zh", "zh": "zh"}
 """The dataset says `cn`, its scorer `zh`."""

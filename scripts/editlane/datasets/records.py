@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
-from editlane.errors import UserError
+from editlane.core.errors import UserError
 
 LANGUAGES = ("en", "zh")
 

@@ -9,9 +9,12 @@ from typing import Any
 
 from PIL.Image import Image
 
-from editlane import checkpoints, compiling, levers, pipelines
-from editlane.errors import UnknownName, UserError
-from editlane.types import Edit, EditRequest
+from editlane.core.errors import UnknownName, UserError
+from editlane.core.types import Edit, EditRequest
+from editlane.editors import pipelines
+from editlane.editors.optimizations import apply as levers
+from editlane.editors.optimizations import compile as compiling
+from editlane.models import checkpoints
 
 IMAGE_ARGUMENTS = ("image", "images", "input_images")
 """The names for the source; the last two take a list."""

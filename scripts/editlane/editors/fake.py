@@ -7,10 +7,10 @@ from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw
 
-from editlane.errors import EditFailed, EditRefused
-from editlane.fakes import SIDE, chance, check_seconds, duration, signature
-from editlane.params import check_integer, check_number, read_params
-from editlane.types import Edit, EditRequest
+from editlane.core.errors import EditFailed, EditRefused
+from editlane.core.params import check_integer, check_number, read_params
+from editlane.core.types import Edit, EditRequest
+from editlane.models.fake_signals import SIDE, chance, check_seconds, duration, signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

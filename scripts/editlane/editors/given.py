@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from editlane.errors import EditFailed, SourceUnreadable, UserError
-from editlane.images import open_image
-from editlane.types import Edit, EditRequest
+from editlane.core.errors import EditFailed, SourceUnreadable, UserError
+from editlane.core.types import Edit, EditRequest
+from editlane.images.files import open_image
 
 
 class GivenEditor:

@@ -10,11 +10,14 @@ from typing import Any
 
 from PIL.Image import Image
 
-from editlane import checkpoints, compiling, levers, pipelines, qwen_rope
-from editlane.errors import UserError
-from editlane.params import check_choice, check_integer, check_number, read_params
-from editlane.recall import Recall
-from editlane.types import Edit, EditRequest
+from editlane.core.errors import UserError
+from editlane.core.params import check_choice, check_integer, check_number, read_params
+from editlane.core.types import Edit, EditRequest
+from editlane.editors import pipelines
+from editlane.editors.optimizations import apply as levers
+from editlane.editors.optimizations import compile as compiling
+from editlane.editors.optimizations import real_rope as qwen_rope
+from editlane.models import checkpoints
 
 PIPELINES = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
 OWNER = "the editor qwen-image-edit"
@@ -121,7 +124,6 @@ class QwenImageEditor:
         if self.params.scheduler is not None:
             scheduler = self.pipe.scheduler
             self.pipe.scheduler = scheduler.from_config(scheduler.config, **SCHEDULERS[self.params.scheduler])
-        self.recall = Recall(self.pipe, self.params.negative_prompt)
         if self.params.compile:
             self._compile()
 
@@ -149,8 +151,7 @@ class QwenImageEditor:
             name: getattr(params, name) for name in ("guidance_scale", "height", "width", "max_sequence_length")
         }
         arguments |= {name: value for name, value in asked.items() if value is not None}
-        with self.recall.about(request.item.source_sha256, request.tiled_vae):
-            return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
+        return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
 
     def _compile(self) -> None:
         qwen_rope.use_real_positions(self.pipe.transformer)

@@ -9,10 +9,10 @@ from typing import Any
 
 from PIL.Image import Image
 
-from editlane.errors import JudgeFailed
-from editlane.fakes import chance, check_seconds, duration, is_signed, is_signed_for
-from editlane.params import check_choice, check_integer, check_names_list, check_number, read_params
-from editlane.types import Question, Readout
+from editlane.core.errors import JudgeFailed
+from editlane.core.params import check_choice, check_integer, check_names_list, check_number, read_params
+from editlane.core.types import Question, Readout
+from editlane.models.fake_signals import chance, check_seconds, duration, is_signed, is_signed_for
 
 BEHAVIOURS = ("sees", "constant", "random", "ignores_images", "ignores_instruction")
 """sees: as `_seen` says, by a hash of the whole question. ignores_instruction: the same, but takes every edit for what

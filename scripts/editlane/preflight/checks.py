@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from editlane.config import Config
+from editlane.preflight.config import Config
+from editlane.preflight.context import Setup
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
-from editlane.preflight.disk import check_disk
 from editlane.preflight.endpoints import check_endpoints
+from editlane.preflight.estimate.disk import check_disk
 from editlane.preflight.findings import Finding, lines, run_checks
 from editlane.preflight.folders import check_leases, check_results
 from editlane.preflight.gpus import check_gpus, check_lanes
@@ -16,7 +17,6 @@ from editlane.preflight.machine import check_clock, check_limits, check_software
 from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
-from editlane.preflight.setup import Setup
 
 Checks = dict[str, Callable[[Setup], Iterable[Finding]]]
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.preflight.context import Setup
+from editlane.preflight.dataset_scan import Scan
 from editlane.preflight.findings import Finding, listed, plural
-from editlane.preflight.scan import Scan
-from editlane.preflight.setup import Setup
-from editlane.scoring import load_protocol
+from editlane.protocols.scoring import load_protocol
 
 DEMO = Path("resources/demo")
 """The workflow takes this dataset's photos out of a package."""

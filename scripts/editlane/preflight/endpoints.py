@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from editlane.completions import NoAnswer
-from editlane.errors import UserError
+from editlane.core.errors import UserError
+from editlane.judges.endpoint.completions import NoAnswer
+from editlane.models.registry import is_served
+from editlane.preflight.context import Setup
 from editlane.preflight.findings import Finding
-from editlane.preflight.setup import Setup
-from editlane.registry import is_served
 
 _PATIENCE = 3
 """Seconds."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from editlane.errors import UserError
+from editlane.core.errors import UserError
 
 LEVELS = ("pass", "warn", "fail")
 

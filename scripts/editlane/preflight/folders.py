@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.preflight.context import Setup
 from editlane.preflight.findings import Finding
-from editlane.preflight.setup import Setup
 from gpulease import default_dir
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "beegfs", "ceph", "gpfs", "lustre", "panfs", "wekafs"}

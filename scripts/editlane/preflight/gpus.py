@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from editlane.preflight.context import Setup
 from editlane.preflight.devices import Gpu
 from editlane.preflight.findings import Finding, amount, listed, plural
-from editlane.preflight.setup import Setup
 
 _IN_USE = 1e9
 """Bytes in use on a GPU, above which someone else is taken to work there."""

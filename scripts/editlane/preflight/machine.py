@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from editlane.preflight.context import Setup
 from editlane.preflight.findings import Finding, listed
-from editlane.preflight.setup import Setup
 
 SNAKEMAKE = (9, 0)
 """As the Snakefile asks for."""

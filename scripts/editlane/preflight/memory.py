@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from editlane.judges.qwen3_vl_vllm import VllmParams
-from editlane.levers import starts_on_cpu
-from editlane.loading import container_memory
+from editlane.editors.optimizations.apply import starts_on_cpu
+from editlane.judges.qwen3_vl.vllm_engine import VllmParams
+from editlane.lanes.heartbeat import read_heartbeats
+from editlane.models.host_memory import container_memory
+from editlane.preflight.context import Part, Setup
 from editlane.preflight.findings import Finding, amount, listed, plural
-from editlane.preflight.setup import Part, Setup
 from editlane.preflight.weights import device_bytes, loaded_bytes, run_dtype
-from editlane.progress import read_heartbeats
 
 BASE, SHARE = 2e9, 0.08
 """The allowance beside the weights: bytes for the CUDA context and buffers, and a share of the weights for activations.

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from editlane.checkpoints import find_problem, is_hub_id, is_randomly_initialised
-from editlane.loras import on_hub
+from editlane.models.checkpoints import find_problem, is_hub_id, is_randomly_initialised
+from editlane.models.lora import on_hub
+from editlane.models.registry import is_served
+from editlane.models.weight_files import cached_snapshot
+from editlane.preflight.context import Part, Setup
 from editlane.preflight.findings import Finding, amount
-from editlane.preflight.setup import Part, Setup
 from editlane.preflight.weights import is_offline, stored_bytes
-from editlane.registry import is_served
-from editlane.weight_files import cached_snapshot
 
 
 def check_models(setup: Setup) -> Iterator[Finding]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from editlane.errors import UserError
+from editlane.core.errors import UserError
+from editlane.preflight.context import Part, Setup
+from editlane.preflight.estimate.remaining_work import find_workload
 from editlane.preflight.findings import Finding, listed, plural
-from editlane.preflight.setup import Part, Setup
-from editlane.preflight.workload import find_workload
 
 CONDA = (24, 7, 1)
 """The oldest conda that Snakemake 9 takes."""

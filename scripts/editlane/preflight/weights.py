@@ -7,9 +7,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from editlane.checkpoints import read_safetensors_header
-from editlane.levers import is_quantized
-from editlane.weight_files import checkpoint_parts, part_files, weight_files
+from editlane.editors.optimizations.apply import is_quantized
+from editlane.models.checkpoints import read_safetensors_header
+from editlane.models.weight_files import checkpoint_parts, part_files, weight_files
 
 SIZES = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of a number."""

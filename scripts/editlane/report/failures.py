@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from editlane.core.types import State
 from editlane.report.load import Report
 from editlane.report.texts import Texts
-from editlane.types import State
 
 SHOWN = 200
 """Failures that the page lists; the scores table has all."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from editlane import tables
-from editlane.errors import UnknownName, UserError
+from editlane.core import schemas, tables
+from editlane.core.errors import UnknownName, UserError
+from editlane.core.types import Control
 from editlane.report.numbers import Inputs, report_numbers
-from editlane.types import Control
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ def load_report(
     tables of other runs, the oldest first. Raises UserError where a table is damaged, where the tables do not fit
     together, or where the baseline is unknown.
     """
-    rows = tables.read_frame(scores, tables.scores_schema(()).names, others=True)
-    item_rows = tables.read_frame(items, tables.ITEMS.names)
+    rows = tables.read_frame(scores, schemas.scores_schema(()).names, others=True)
+    item_rows = tables.read_frame(items, schemas.ITEMS.names)
     doubled = item_rows["item_id"][item_rows["item_id"].duplicated()]
     if len(doubled):
         raise UserError(f"{items} has the item {doubled.iloc[0]!r} twice. Give the items.parquet of the run.")
@@ -85,7 +85,7 @@ def load_report(
         scores=rows,
         items=item_rows,
         controls=_belonging(controls, item_rows, editors, CONTROL_COLUMNS),
-        preservation=_belonging(preservation, item_rows, editors, tables.PRESERVATION.names),
+        preservation=_belonging(preservation, item_rows, editors, schemas.PRESERVATION.names),
         earlier=list(_canaries(earlier)),
         costs=_costs(costs, editors, judges),
     )

@@ -9,7 +9,7 @@ from editlane.report.sections import make_sections
 from editlane.report.statements import SHOWN, Said, Statement, what_can_be_said
 from editlane.report.summary import facts
 from editlane.report.texts import Texts
-from editlane.report.time_spent import time_spent
+from editlane.report.time_breakdown import time_spent
 
 
 def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverage: float = 0.0) -> str:

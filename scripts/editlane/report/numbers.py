@@ -7,14 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from editlane.costs import add_up, busy_share, largest_loss, time_parts
-from editlane.metrics import check_rows, error_kinds, spread, summarise
+from editlane.core.types import ACCEPTANCE, Control, State
+from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
 from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
 from editlane.stats.legacy import legacy_cell
 from editlane.stats.noise import canary_change, judge_noise
-from editlane.types import ACCEPTANCE, Control, State
+from editlane.stats.summaries import check_rows, error_kinds, spread, summarise
 
 STAGE = ("stage", "editor", "judge")
 PRESERVATION = ("ssim", "psnr", "mae", "changed_share")

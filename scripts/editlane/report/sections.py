@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editlane.preservation import CHANGED_LEVELS, COMMON_SIDE
+from editlane.images.preservation import CHANGED_LEVELS, COMMON_SIDE
 from editlane.report.cells import Table
 from editlane.report.costs import cost_tables
 from editlane.report.leaderboard import leaderboards
@@ -19,7 +19,7 @@ from editlane.report.summary import (
     state_table,
 )
 from editlane.report.texts import Texts
-from editlane.report.time_spent import time_tables
+from editlane.report.time_breakdown import time_tables
 from editlane.report.trust import trust_tables
 from editlane.stats.intervals import FEWEST_CLUSTERS
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from editlane.core.types import State
 from editlane.report.cells import (
     NONE,
     Group,
@@ -24,7 +25,6 @@ from editlane.report.cells import (
 )
 from editlane.report.load import Report, models
 from editlane.report.texts import Texts
-from editlane.types import State
 
 SPREAD_COLUMNS = ("scored", "n", "coverage", "mean", "interval", "bounds", "median", "std", "min", "max")
 MEAN = SPREAD_COLUMNS.index("mean")

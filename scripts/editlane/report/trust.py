@@ -3,17 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from editlane.report.cells import (
-    NONE,
-    Group,
-    Line,
-    Table,
-    interval,
-    number,
-    p_value,
-    percent,
-    signed,
-)
+from editlane.report.cells import NONE, Group, Line, Table, interval, number, p_value, percent, signed
 from editlane.report.load import Report
 from editlane.report.summary import columns
 from editlane.report.texts import Texts

@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from editlane.images import write_atomically
-from editlane.report.gallery import make_gallery
-from editlane.report.html import to_html
+from editlane.images.files import write_atomically
 from editlane.report.load import Report
 from editlane.report.markdown import to_markdown
 from editlane.report.notices import Notice
+from editlane.report.page.gallery import make_gallery
+from editlane.report.page.html import to_html
 from editlane.report.texts import load_texts
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 from statsmodels.stats.nonparametric import rank_compare_2indep
 from statsmodels.stats.proportion import proportion_confint
 
+from editlane.core.types import ACCEPTANCE, State
 from editlane.stats.intervals import ALPHA, Interval
-from editlane.types import ACCEPTANCE, State
 
 ASKED = (State.SCORED, State.JUDGE_UNREADABLE, State.JUDGE_FAILED)
 """The states of a row that its judge was asked about."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from editlane.types import State
+from editlane.core.types import State
 
 NEUTRAL = 5.0
 """For a reply without a number, and for all items of a judge that died."""

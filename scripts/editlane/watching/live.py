@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from editlane.errors import UserError
-from editlane.watching.lines import run_line, summary
+from editlane.core.errors import UserError
+from editlane.watching.plain_text import run_line, summary
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from editlane import tables
-from editlane.errors import UserError
-from editlane.progress import LaneStatus, read_heartbeats
-from editlane.watching.plan import Plan, lane_key, read_plan, tables_of, written
+from editlane.core import tables
+from editlane.core.errors import UserError
+from editlane.lanes.heartbeat import LaneStatus, read_heartbeats
 from editlane.watching.stages import AT_WORK, Group, Lane
+from editlane.watching.workflow_record import Plan, lane_key, read_plan, tables_of, written
 
 PATIENCE = 120.0
 """Seconds without a sign of a workflow on another machine after which it is taken for dead."""

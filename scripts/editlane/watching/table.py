@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from editlane.watching.lines import cells, group_name, is_silent, lane_state, pace, progress
+from editlane.watching.plain_text import cells, group_name, is_silent, lane_state, pace, progress
 from editlane.watching.stages import AT_WORK, IN_TROUBLE, Lane
 from editlane.watching.state import RunState, printable
 

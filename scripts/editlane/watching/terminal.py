@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from editlane.progress import stood_still
-from editlane.watching.lines import run_line
-from editlane.watching.plan import Plan
+from editlane.lanes.heartbeat import stood_still
+from editlane.watching.plain_text import run_line
 from editlane.watching.state import Watcher
+from editlane.watching.workflow_record import Plan
 
 LOOK_EVERY = 5.0
 TELL_EVERY = 30.0

@@ -49,7 +49,7 @@ def wait(fault):
 
 
 def out_of_memory():
-    from editlane.errors import OutOfMemory
+    from editlane.core.errors import OutOfMemory
 
     raise OutOfMemory("CUDA out of memory. Tried to allocate 2.50 GiB (simulated)")
 

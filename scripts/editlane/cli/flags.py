@@ -1,0 +1,142 @@
+"""The flags of the step programs: their parser, and types that refuse a wrong value before anything is read or written.
+
+A type gets the text of a flag and returns its value; it raises ArgumentTypeError, which ends the step as a UserError.
+"""
+
+import argparse
+import json
+import math
+import os
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from editlane.core.errors import UserError
+
+
+class StepParser(argparse.ArgumentParser):
+    """The flags of a step; `doc` is what --help shows. A wrong flag is a UserError."""
+
+    def __init__(self, doc: str | None) -> None:
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=doc, formatter_class=formatter, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}. `python scripts/{self.prog} --help` describes every flag.")
+
+
+class Distinct(argparse.Action):
+    """For a flag with several values: none may come twice."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        doubled = [value for place, value in enumerate(values) if value in values[:place]]
+        if doubled:
+            raise argparse.ArgumentError(self, f"{doubled[0]} is named twice")
+        setattr(namespace, self.dest, values)
+
+
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """An integer of at least `low` and at most `high`."""
+    wanted = f"of {low} or more" if high is None else f"from {low} to {high}"
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {wanted}")
+        return value
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A finite number from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        value = _float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """A number above 0; a timer takes no more than 1e9."""
+    value = _float(text)
+    if not 0 < value <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 1e9")
+    return value
+
+
+def _float(text: str) -> float:
+    """The number; NaN, which no comparison lets pass, where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def folder_name(text: str) -> str:
+    """The name of an editor, a judge or a category: a folder is called by it."""
+    control = any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in text)
+    if control or "/" in text or text.startswith(".") or not text.strip() or len(text.encode()) > 255:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot name a folder; give a name without / and no dot in front")
+    return text
+
+
+EACH_ONCE: dict[str, Any] = {"nargs": "+", "action": Distinct}
+"""What `add_argument` needs for a flag with several values."""
+
+NAMES: dict[str, Any] = EACH_ONCE | {"type": folder_name}
+"""The same for one that lists editors, judges or categories."""
+
+
+def input_folder(text: str) -> Path:
+    """A folder that is there."""
+    if not text or not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return Path(text)
+
+
+def output_folder(text: str) -> Path:
+    """A folder to write to. What is missing of it is made when something is written."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; give the path of a folder")
+    folder = Path(text)
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise argparse.ArgumentTypeError(
+                    f"cannot write {text}: {place} may not be written to (rights, or a read-only disk)"
+                )
+            break
+        if place.exists() or place.is_symlink():
+            raise argparse.ArgumentTypeError(f"cannot write {text}: {place} is not a folder")
+    return folder
+
+
+def output_file(text: str) -> Path:
+    """A file to write. Its folder is made when it is written."""
+    if not text or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file; give the name of a file")
+    output_folder(str(Path(text).parent))
+    return Path(text)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not a JSON object such as '{{\"steps\": 4}}'")
+    return value
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "...")

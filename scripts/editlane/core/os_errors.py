@@ -1,0 +1,33 @@
+"""What a user can do about an operating-system error: one paragraph for each kind."""
+
+import errno
+
+_NO_SPACE = (
+    "Free some space (`df -h` shows where there is none) and run the same command again; finished items are kept."
+)
+_REMEDIES = {
+    errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "A part of this path is a file where a folder has to be.",
+    errno.EISDIR: "A folder is where a file has to be; move it away or give another path.",
+    errno.EEXIST: "Something is in the way there; move it away or give another path.",
+    errno.ENOTEMPTY: "Something is in the way there; move it away or give another path.",
+    errno.EACCES: "Check the rights of the file and of its folder.",
+    errno.EPERM: "Check the rights of the file and of its folder.",
+    errno.ENAMETOOLONG: "Use shorter names.",
+    errno.ELOOP: "Symbolic links lead in a circle; mend them.",
+    errno.EROFS: "The file system is read-only: mount it for writing, or choose another folder.",
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: f"The quota of this user is used up. {_NO_SPACE}",
+}
+"""What a user can do about an OSError. Others (EBADF, EINVAL, EPIPE, ...) are nobody's mistake but the program's."""
+
+_NEEDS_NO_NAME = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""Whatever the file was; the others without a file name are no mistake in a path."""
+
+
+def explain_os_error(error: OSError) -> str | None:
+    """What went wrong with which file and what to do about it; None where it is nothing that a user can mend."""
+    if error.errno not in _REMEDIES or (error.filename is None and error.errno not in _NEEDS_NO_NAME):
+        return None
+    files = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return f"cannot read or write {files or 'a file'}: {error.strerror}. {_REMEDIES[error.errno]}"

@@ -1,0 +1,175 @@
+"""Read and write the Parquet tables; schemas.py has their columns."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from editlane.core.errors import UserError
+from editlane.core.files import whole_file
+from editlane.core.schemas import COSTS, COSTS_ADDED, EDITS, ITEMS, PLAN, REPEATING
+from editlane.core.types import Control, Item
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def scores_paths(
+    run_dir: Path, editors: Iterable[str], judges: Iterable[str], categories: Iterable[str], lanes: int
+) -> list[Path]:
+    """Where the scores of all lanes lie."""
+    cells = product(editors, judges, categories, range(lanes))
+    return [
+        run_dir / editor / "scores" / judge / category / f"lane{lane}.parquet"
+        for editor, judge, category, lane in cells
+    ]
+
+
+def controls_paths(run_dir: Path, editors: Iterable[str], judges: Iterable[str], lanes: int) -> list[Path]:
+    """Where the controls of all lanes lie."""
+    cells = product(editors, judges, range(lanes))
+    return [run_dir / editor / "controls" / judge / f"lane{lane}.parquet" for editor, judge, lane in cells]
+
+
+def write_table(
+    path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
+) -> None:
+    """Write all rows or nothing: beside, fsync, rename. `provenance` goes into the file's metadata as JSON."""
+    write_parts(path, [from_rows(rows, schema).combine_chunks()], schema, provenance=provenance)
+
+
+def from_rows(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """The rows as an Arrow table, made a part at a time: a million dicts need ten times its memory."""
+    rest = iter(rows)
+    parts = iter(lambda: list(islice(rest, 10_000)), [])
+    return pa.Table.from_batches((pa.RecordBatch.from_pylist(part, schema=schema) for part in parts), schema=schema)
+
+
+def write_parts(
+    path: Path, parts: Iterable[pa.Table], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
+) -> int:
+    """As `write_table`, from Arrow tables of this schema, one at a time; the number of rows."""
+    metadata = {"editlane": json.dumps(provenance or {}, ensure_ascii=False, sort_keys=True)}
+    count = 0
+    with whole_file(path) as file, pq.ParquetWriter(file, schema.with_metadata(metadata)) as writer:
+        for part in parts:
+            writer.write_table(part.replace_schema_metadata(metadata))
+            count += len(part)
+            del part  # before the next one is made
+    return count
+
+
+def read_arrow(path: Path, needed: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
+    """A whole table, or its rows `where` something holds. Raises UserError where the file is missing, damaged, or lacks
+    a needed column."""
+    lacking = set(needed) - set(read_columns(path)) if needed else set()
+    if lacking:
+        names = ", ".join(name for name in needed if name in lacking)
+        raise UserError(f"The table {path} has no column {names}; it is not the table this step reads.")
+    return _checked(path, lambda: pq.read_table(path, partitioning=None) if where is None else _filtered(path, where))
+
+
+def _filtered(path: Path, where: pc.Expression) -> pa.Table:
+    """A part at a time: `read_table` with a filter decodes the whole table first."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        parts = [batch.filter(where) for batch in file.iter_batches(batch_size=20_000)]
+        return pa.Table.from_batches(parts, schema=file.schema_arrow)
+
+
+def _schema(path: Path) -> pa.Schema:
+    return _checked(path, lambda: pq.read_schema(path))
+
+
+def _checked(path: Path, read: Callable[[], Any]) -> Any:
+    if path.is_dir():  # Arrow would read all tables in there
+        raise UserError(f"{path} is a folder, not a table. Give the path of a Parquet file.")
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise UserError(f"There is no table {path}. Run the step that writes it first.") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"Cannot read the table {path}: {reason}. If a disk or a copy damaged it, delete the file and run the same "
+            "command again; finished items are kept in the journal."
+        ) from error
+
+
+def read_rows(path: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a table. Raises UserError where the file is missing, damaged, or lacks a needed column."""
+    rows: list[dict[str, Any]] = read_arrow(path, needed).to_pylist()
+    return rows
+
+
+def read_costs(path: Path) -> list[dict[str, Any]]:
+    """The rows of a costs table, those of an older version too. Raises UserError like `read_rows`."""
+    rows = read_rows(path, [name for name in COSTS.names if name not in COSTS_ADDED])
+    return [dict.fromkeys(COSTS_ADDED) | row for row in rows]
+
+
+def read_frame(path: Path, needed: Sequence[str], *, others: bool = False) -> "pd.DataFrame":
+    """A table as a data frame, where there are too many rows for dicts: texts that repeat are categories.
+
+    Has the needed columns, with `others` all that are there. Raises UserError like `read_arrow`.
+    """
+    import pandas as pd
+
+    table = read_arrow(path, needed)
+    if not others:
+        table = table.select(needed)
+    repeating = [name for name in REPEATING if name in table.column_names]
+    frame: pd.DataFrame = table.to_pandas(categories=repeating, types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
+    return frame
+
+
+def read_columns(path: Path) -> list[str]:
+    """The column names of a table, in order."""
+    return list(_schema(path).names)
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a table has. Raises UserError like `read_arrow`."""
+    rows: int = _checked(path, lambda: pq.read_metadata(path)).num_rows
+    return rows
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """What the writer of a table said about how it was made."""
+    provenance: dict[str, Any] = json.loads((_schema(path).metadata or {}).get(b"editlane", b"{}"))
+    return provenance
+
+
+def read_items(path: Path) -> list[Item]:
+    """The items of `items.parquet`, of a shard, or of the item columns of an edits table."""
+    return [to_item(row) for row in read_rows(path, ITEMS.names)]
+
+
+def read_edits(path: Path, editor: str) -> list[dict[str, Any]]:
+    """The rows of an edits table. Raises UserError like `read_rows`, and where it has edits by another editor."""
+    rows = read_rows(path, EDITS.names)
+    others = {row["editor"] for row in rows} - {editor}
+    if others:
+        raise UserError(f"{path} has edits by {', '.join(sorted(others))}, not by {editor!r}, as --editor says.")
+    return rows
+
+
+def read_plan(path: Path, editor: str, item_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """The planned controls of these items by one editor, and its canaries. Raises UserError like `read_rows`."""
+    of_these = pc.field("item_id").isin(pa.array(item_ids, pa.string())) | (pc.field("control") == str(Control.CANARY))
+    rows: list[dict[str, Any]] = read_arrow(path, PLAN.names, (pc.field("editor") == editor) & of_these).to_pylist()
+    return rows
+
+
+def to_item(row: dict[str, Any]) -> Item:
+    """The item inside a row that starts with the item columns."""
+    return Item(**{name: row[name] for name in ITEMS.names} | {"tags": tuple(row["tags"])})
+
+
+def item_row(item: Item) -> dict[str, Any]:
+    """The item columns of a row."""
+    return {name: getattr(item, name) for name in ITEMS.names} | {"tags": list(item.tags)}

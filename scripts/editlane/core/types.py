@@ -1,0 +1,176 @@
+"""The nouns of Editlane, each named once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL.Image import Image
+
+Row = dict[str, Any]
+"""A row of a table: column name to value."""
+
+
+class State(StrEnum):
+    """How an item ended. A number exists only for `scored`."""
+
+    SCORED = "scored"
+    SOURCE_UNREADABLE = "source_unreadable"
+    EDIT_FAILED = "edit_failed"
+    EDIT_REFUSED = "edit_refused"
+    JUDGE_UNREADABLE = "judge_unreadable"
+    JUDGE_FAILED = "judge_failed"
+
+
+EDITED = "edited"
+"""The state of an edit that waits for its judge; it never reaches `scores.parquet`."""
+
+
+class Control(StrEnum):
+    """An extra question to a judge whose answer can be checked; `controls.parquet` has a row for each.
+
+    The first four tell whether the judge can be believed: each should score lower than a real edit.
+    """
+
+    SOURCE_AS_EDIT = "source_as_edit"
+    """The source, shown as its own edit."""
+    OTHER_INSTRUCTION = "other_instruction"
+    """The edit, under the instruction of another item of its category."""
+    BLANK_EDIT = "blank_edit"
+    """A blank image, shown as the edit."""
+    SWAPPED = "swapped"
+    """Source and edit in each other's place."""
+    REPEAT = "repeat"
+    """The same question again: the judge's noise."""
+    CANARY = "canary"
+    """A frozen pair that every run has judged: the judge's drift."""
+
+
+ACCEPTANCE = (Control.SOURCE_AS_EDIT, Control.OTHER_INSTRUCTION, Control.BLANK_EDIT, Control.SWAPPED)
+"""The controls that decide whether a judge is accepted."""
+
+SCALE = (0.0, 10.0)
+"""Lowest and highest score an item can get."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One source image and one instruction in one category. Paths are relative to the run's folder."""
+
+    item_id: str
+    """NFC, unique in the run, safe as a file name."""
+    category: str
+    instruction: str
+    language: str
+    """The language of `instruction`; differs from the dataset's setting where that one was missing."""
+    source_path: str
+    source_sha256: str
+    width: int | None
+    """Pixels, as displayed (after EXIF rotation); null where the header cannot be read."""
+    height: int | None
+    cost: float
+    """Estimated work relative to other items; lanes are balanced by it."""
+    description: str | None = None
+    rationale: str | None = None
+    tags: tuple[str, ...] = ()
+    difficulty: str | None = None
+    given_path: str | None = None
+    """The edit that was given for it (`format: pairs` or `edited_dir`); null where its file is missing."""
+    given_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditRequest:
+    """What an editor gets for one item."""
+
+    item: Item
+    source: Image
+    """RGB, upright."""
+    given: Path | None
+    """The file of the edit that was given for the item; null where there is none."""
+    seed: int
+    on_step: Callable[[int, int], None]
+    """Call as on_step(step, steps) after each denoising step, counted from 1."""
+    tiled_vae: bool = False
+    """Second attempt after an out-of-memory error: decode the image in tiles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What an editor gives back for one item."""
+
+    image: Image
+    requested_size: tuple[int, int] | None = None
+    """(width, height) asked of the model; None where the model chose."""
+
+
+class Editor(Protocol):
+    """An image-editing model on one device. Built by its adapter, `Adapter(model=, revision=, params=)`."""
+
+    VERSION: str
+    """Of the adapter's code; bumped when the same input would give another result."""
+    NEEDS_MODEL: bool
+    """Whether the adapter loads a checkpoint."""
+    SPEED_PARAMS: frozenset[str]
+    """Params that change how fast a result comes, not the result; they are no part of the journal key."""
+
+    def edit(self, request: EditRequest) -> Edit:
+        """Carry out one instruction. Raises ItemError for this item only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question to a judge: a system text, then texts and RGB images in reading order."""
+
+    system: str
+    parts: tuple[str | Image, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readout:
+    """The judge's distribution over the legal answers, from one forward pass."""
+
+    probabilities: tuple[float, ...]
+    """One per legal answer, in their order; sums to 1."""
+    mass: float
+    """Share of the full next-token distribution that lies on legal answers, 0..1."""
+
+
+class Judge(Protocol):
+    """A vision-language model on one device. Built by its adapter like an editor."""
+
+    VERSION: str
+    NEEDS_MODEL: bool
+    IS_SERVED: bool
+    """Whether it asks a server: it holds no device, and `model` is the name that the server knows."""
+    SPEED_PARAMS: frozenset[str]
+
+    @classmethod
+    def samples(cls, params: Mapping[str, Any]) -> bool:
+        """Whether, with these params, the same question again may get another reply; read-outs never draw."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """How much the edits of one batch may weigh together, at least 1."""
+        ...
+
+    def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+        """What an edit adds to a batch if the questions about it show images of these (width, height) in pixels and
+        have this text of their own; at least 1. Tokens, or 1 for a judge that counts edits."""
+        ...
+
+    def prepare(self, asked: Sequence[Sequence[Question]]) -> Any:
+        """CPU work for one batch, beside the device's work on the batch before. Each entry: all questions about one
+        edit, so that what they have in common is worked out once. Raises ItemError for the whole batch."""
+        ...
+
+    def read_out(self, batch: Any, answers: Sequence[str]) -> list[list[Readout]]:
+        """No decoding; one distribution over `answers` per question, as they were asked."""
+        ...
+
+    def generate(self, batch: Any, max_new_tokens: int, seeds: Sequence[Sequence[int]]) -> list[list[str]]:
+        """One reply per question; `seeds` has one, 0 or more, per question, which decides all chance in its reply."""
+        ...

@@ -1,0 +1,164 @@
+"""Load a diffusers pipeline and let it carry out one instruction: what does not differ between model families.
+
+Every pixel passes through here unchanged: no resizing, no cropping, no filter.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from editlane.core.errors import EditFailed, EditRefused, UserError
+from editlane.core.params import check_choice, check_integer
+from editlane.core.types import EditRequest, Item
+from editlane.editors.optimizations import apply as levers
+from editlane.editors.optimizations.step_cache import StepCache
+from editlane.models import checkpoints, load_times
+from editlane.models.devices import model_errors, pick_device, pick_dtype
+from editlane.models.library_logs import quiet_model_libraries
+from editlane.models.no_torchvision import drop_video_processors
+
+DTYPES = ("bfloat16", "float16", "float32")
+
+
+def check_common_params(params: Mapping[str, Any]) -> None:
+    """Check the parameters that mean the same for every pipeline. Raises UserError."""
+    if params.get("dtype") is not None:
+        check_choice("dtype", params["dtype"], DTYPES)
+    if params.get("num_inference_steps") is not None:
+        check_integer("num_inference_steps", params["num_inference_steps"], 1)
+    for name, other in (("height", "width"), ("width", "height")):
+        if params.get(name) is not None:
+            check_integer(name, params[name], 16)
+            if params.get(other) is None:
+                raise UserError(f"{name} is given without {other}; give both, or none and the model chooses.")
+    levers.check_levers(params)
+
+
+def pipeline_class(name: Any) -> Any:
+    """The pipeline class of the installed diffusers. Raises UserError where it has none of this name."""
+    os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the shards of a model side by side
+    with load_times.phase("imports"):
+        import diffusers
+
+        quiet_model_libraries()
+        drop_video_processors()
+        found = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if found is None:
+        raise UserError(
+            f"The checkpoint is of the pipeline class {name!r}, which diffusers {diffusers.__version__} does not have. "
+            "Install the version that the model's page asks for in the editor's `env:`."
+        )
+    return found
+
+
+def fetch_checkpoint(pipeline: Any, model: str, revision: str | None) -> Path:
+    """The folder of the checkpoint; a hub id is downloaded, as far as the class `pipeline` needs its files.
+
+    Raises UserError where the hub or the id cannot be reached, or its copy in the cache is incomplete.
+    """
+    if not checkpoints.is_hub_id(model):
+        return Path(model)
+    try:
+        folder = Path(pipeline.download(model, revision=revision))
+    except (OSError, ValueError) as error:
+        raise checkpoints.hub_error(model, revision, str(error)) from error
+    problem = checkpoints.find_problem(folder)
+    if problem:
+        raise checkpoints.hub_error(model, revision, f"its copy in the cache is incomplete, {problem}.")
+    return folder
+
+
+def load_pipeline(pipeline: Any, folder: Path, params: Mapping[str, Any]) -> tuple[Any, StepCache | None]:
+    """Load a pipeline of the class `pipeline` for this process's device, with the levers of `params`; its step cache.
+
+    `dtype` of the params: of weights and activations; None is bfloat16 on a GPU and float32 on the CPU. Weights go
+    straight to the device, unless a lever wants them in the host's memory first. Raises UserError where a lever cannot
+    be pulled here.
+
+    One component after the other: while one loads, diffusers and transformers change torch for the whole process (its
+    default dtype, how modules are initialised), and two threads could leave it changed.
+    """
+    device = pick_device()
+    straight = {} if levers.starts_on_cpu(params) else {"device_map": device}
+    with load_times.phase("transfer"):
+        loaded: Any = pipeline.from_pretrained(folder, dtype=pick_dtype(params.get("dtype"), device), **straight)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded, levers.apply_levers(loaded, params, device)
+
+
+def run_pipeline(
+    pipe: Any, request: EditRequest, arguments: Mapping[str, Any], around: AbstractContextManager[Any] | None = None
+) -> Image.Image:
+    """Call `pipe` once for one item with the item's seed, inside of `around`; return its first image, 8 bits per
+    channel.
+
+    The noise is drawn on the CPU, so it is the same on every GPU; some pipelines draw part of it from the global
+    generator, which gets the same seed. Raises OutOfMemory, EditRefused where the safety checker found something,
+    EditFailed of kind `nonfinite` for an image with NaN, and EditFailed for every other error that concerns this item
+    only. An error that leaves the GPU unusable passes through: every later item would fail, too.
+    """
+    import torch
+
+    torch.manual_seed(request.seed)
+    generator = torch.Generator("cpu").manual_seed(request.seed)
+    with model_errors(EditFailed), _tiled_vae(pipe, request.tiled_vae), around or nullcontext():
+        output = pipe(**arguments, generator=generator, output_type="np")
+    if any(getattr(output, "nsfw_content_detected", None) or ()):
+        raise EditRefused("the model's safety checker refused the edit")
+    return to_image(np.asarray(output.images[0]))
+
+
+def trial_request(width: int, height: int) -> EditRequest:
+    """A grey photo of this size and an instruction, to try a pipeline on."""
+    item = Item(
+        item_id="trial",
+        category="trial",
+        instruction="Make the sky red.",
+        language="en",
+        source_path="",
+        source_sha256="",
+        width=width,
+        height=height,
+        cost=1.0,
+    )
+    source = Image.new("RGB", (width, height), "grey")
+    return EditRequest(item=item, source=source, given=None, seed=0, on_step=lambda step, steps: None)
+
+
+def step_callback(request: EditRequest) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    """A diffusers `callback_on_step_end` that reports each step to the request."""
+
+    def on_step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        request.on_step(step + 1, pipe.num_timesteps)
+        return tensors
+
+    return on_step_end
+
+
+def to_image(pixels: np.ndarray) -> Image.Image:
+    """The image of `pixels`, (height, width, channels), 0..1, rounded as diffusers' `numpy_to_pil` does.
+
+    Raises EditFailed of kind `nonfinite` where a pixel is NaN or infinite, which the cast to bytes would hide.
+    """
+    if not np.isfinite(pixels).all():
+        share = 1 - np.isfinite(pixels).mean()
+        raise EditFailed(f"{share:.1%} of the image's values are not finite numbers", kind="nonfinite")
+    return Image.fromarray((pixels * 255).round().astype("uint8"))
+
+
+@contextmanager
+def _tiled_vae(pipe: Any, tiled: bool) -> Iterator[None]:
+    vae: Any = getattr(pipe, "vae", None)
+    if not tiled or not hasattr(vae, "use_tiling"):
+        yield
+        return
+    vae.enable_tiling()
+    try:
+        yield
+    finally:
+        vae.disable_tiling()

@@ -1,0 +1,150 @@
+"""Undo an editor's own resize: bring what an edit and its source show of the same scene to one size.
+
+Editors stretch an image, crop it to another aspect ratio, pad it, or crop or pad it to a multiple of 16 or 32 pixels.
+Each of these maps the edit's axes to the source's by a scale and an offset, so each is tried, and the best one is
+refined by least squares on the gradients (Lucas and Kanade 1981, here with the scale and shift of each axis). Positions
+are shares of a side, 0..1, so that a map holds at every size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image, Resampling
+
+from editlane.images.files import fit_within
+
+COARSE_SIDE = 64
+"""Longer side, in pixels, at which the kinds of resize are compared with each other."""
+
+OWN_SCALE_PIXELS = 32
+"""Editors crop or pad to a multiple of up to this, and then leave the scale as it is."""
+
+STRAY = 0.04
+"""How far, as a share of a side, refining may move an edge of the image: 3 pixels in the smallest photo tested."""
+
+LEAST_SIDE = 16
+"""Shorter side, in pixels, that narrow images are stretched to; SSIM needs windows of 11 pixels."""
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a map: source position = scale * edit position + offset, both as shares of their side."""
+
+    scale: float
+    offset: float
+
+    @property
+    def edited(self) -> tuple[float, float]:
+        """The part of the edit's axis that lies inside the source."""
+        return max(0.0, -self.offset / self.scale), min(1.0, (1 - self.offset) / self.scale)
+
+    @property
+    def source(self) -> tuple[float, float]:
+        """The part of the source's axis that lies inside the edit."""
+        return max(0.0, self.offset), min(1.0, self.scale + self.offset)
+
+    def moved(self, stretch: float, shift: float) -> "Axis":
+        """Stretched by the factor 1 + `stretch` around the common part's middle, and moved by `shift` of that part."""
+        low, high = self.source
+        middle = (low + high) / 2
+        offset = middle + (1 + stretch) * (self.offset - middle) + shift * (high - low)
+        return Axis(self.scale * (1 + stretch), offset)
+
+    def strays(self, start: "Axis") -> bool:
+        """Whether an edge of the edit lies further than STRAY from where `start` had it."""
+        first, last = self.offset - start.offset, self.scale + self.offset - start.scale - start.offset
+        return max(abs(first), abs(last)) > STRAY
+
+
+Map = tuple[Axis, Axis]
+"""Of x and of y."""
+
+
+def align(source: Image, edited: Image, side: int) -> Map:
+    """The map that leaves the least mean absolute difference at `side` pixels. Both RGB; any sizes."""
+    first, second = (fit_within(image.convert("L"), 2 * side) for image in (source, edited))
+    tiny = fit_within(first, 2 * COARSE_SIDE), fit_within(second, 2 * COARSE_SIDE)
+    found = [_refined(*tiny, start, COARSE_SIDE) for start in _resizes(source.size, edited.size)]
+    return _refined(first, second, min(found, key=lambda pair: pair[1])[0], side)[0]
+
+
+def same_part(source: Image, edited: Image, where: Map, side: int) -> tuple[Pixels, Pixels]:
+    """What `where` says is the same part of both, at one size: float32 (h, w) or (h, w, 3), levels of 0..255.
+
+    The longer side is `side` pixels, less where the part is smaller than that in one of the two images.
+    """
+    lengths = [
+        min((axis.source[1] - axis.source[0]) * old, (axis.edited[1] - axis.edited[0]) * new)
+        for axis, old, new in zip(where, source.size, edited.size, strict=True)
+    ]
+    factor = min(1.0, side / max(lengths))
+    width, height = (max(LEAST_SIDE, round(length * factor)) for length in lengths)
+    parts = ((source, [axis.source for axis in where]), (edited, [axis.edited for axis in where]))
+    first, second = (_cut(image, spans, (width, height)) for image, spans in parts)
+    return first, second
+
+
+def _resizes(source: tuple[int, int], edited: tuple[int, int]) -> list[Map]:
+    """What an editor may have done, from the sizes (width, height): stretched; cropped to fill the new frame or padded
+    to fit it, around the middle; cropped or padded at its own scale, around the middle or at the right and bottom.
+    """
+    ratios = edited[0] / source[0], edited[1] / source[1]
+    around_middle = [(1.0, 1.0), *((ratios[0] / ratio, ratios[1] / ratio) for ratio in sorted(ratios))]
+    maps = []
+    if all(abs(new - old) < OWN_SCALE_PIXELS for old, new in zip(source, edited, strict=True)):
+        around_middle.append(ratios)
+        maps.append((Axis(ratios[0], 0.0), Axis(ratios[1], 0.0)))
+    maps += [(Axis(x, (1 - x) / 2), Axis(y, (1 - y) / 2)) for x, y in around_middle]
+    return list(dict.fromkeys(maps))
+
+
+def _cut(image: Image, spans: list[tuple[float, float]], size: tuple[int, int]) -> Pixels:
+    (left, right), (top, bottom) = (_at_least_a_pixel(span, side) for span, side in zip(spans, image.size, strict=True))
+    return np.asarray(image.resize(size, Resampling.BICUBIC, box=(left, top, right, bottom)), dtype=np.float32)
+
+
+def _at_least_a_pixel(span: tuple[float, float], side: int) -> tuple[float, float]:
+    """A span in shares of a side, in pixels; of a very narrow image a crop may leave less than one."""
+    low, high = span[0] * side, span[1] * side
+    if high - low >= 1:
+        return low, high
+    middle = min(max((low + high) / 2, 0.5), side - 0.5)
+    return middle - 0.5, middle + 0.5
+
+
+def smooth(pixels: Pixels, sigma: float) -> Pixels:
+    """Gaussian blur of (h, w) or (h, w, channels), `sigma` in pixels: fine detail depends on filters and encoders."""
+    from scipy.ndimage import gaussian_filter
+
+    blurred: Pixels = gaussian_filter(pixels, sigma, mode="nearest", axes=(0, 1))
+    return blurred
+
+
+def _refined(source: Image, edited: Image, start: Map, side: int, steps: int = 5) -> tuple[Map, float]:
+    """The map after some steps of least squares, and the mean absolute difference it leaves."""
+    best, least, where = start, float("inf"), start
+    for _ in range(steps):
+        first, second = (smooth(pixels, 1.0) for pixels in same_part(source, edited, where, side))
+        error = float(np.abs(first - second).mean())
+        if error >= 0.98 * least:
+            break
+        best, least = where, error
+        where = _step(first, second, where)
+        if any(axis.strays(begun) for axis, begun in zip(where, start, strict=True)):
+            break
+    return best, least
+
+
+def _step(source: Pixels, edited: Pixels, where: Map) -> Map:
+    """`where` with the scales and shifts that best explain the difference of two (h, w) arrays."""
+    height, width = source.shape
+    dy, dx = np.gradient(source)
+    x, y = np.linspace(-0.5, 0.5, width), np.linspace(-0.5, 0.5, height)[:, None]
+    design = np.stack([dx * x * width, dx * width, dy * y * height, dy * height]).reshape(4, -1)
+    normal = np.einsum("in,jn->ij", design, design)  # not BLAS: the same sums whatever the number of threads
+    moment = np.einsum("in,n->i", design, (edited - source).ravel())
+    stretch_x, shift_x, stretch_y, shift_y = np.linalg.lstsq(normal, moment, rcond=1e-6)[0].tolist()
+    return where[0].moved(stretch_x, shift_x), where[1].moved(stretch_y, shift_y)

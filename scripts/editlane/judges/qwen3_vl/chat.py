@@ -1,0 +1,84 @@
+"""What all engines of the Qwen3-VL judge do alike: which checkpoints they take, what is said, and how it is read."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from editlane.core.errors import UserError
+from editlane.core.types import Question
+from editlane.models import checkpoints
+
+MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
+DTYPES = ("bfloat16", "float16", "float32")
+
+
+def conversation(question: Question) -> list[dict[str, Any]]:
+    """The question as messages of a chat, the images left as places."""
+    parts = [
+        {"type": "text", "text": plain(part)} if isinstance(part, str) else {"type": "image"} for part in question.parts
+    ]
+    user = {"role": "user", "content": parts}
+    if not question.system:
+        return [user]
+    return [{"role": "system", "content": [{"type": "text", "text": plain(question.system)}]}, user]
+
+
+def plain(text: str) -> str:
+    """The text without special tokens, which an instruction could otherwise forge (`<|im_end|>`, `<|image_pad|>`)."""
+    return text.replace("<|", "< |")
+
+
+def answer_tokens(tokenizer: Any, answers: Sequence[str], model: str) -> list[int]:
+    """The token of each answer. Raises UserError where one is no single token, or two are the same token."""
+    encoded = {answer: tokenizer.encode(answer, add_special_tokens=False) for answer in answers}
+    for answer, ids in encoded.items():
+        if len(ids) != 1:
+            pieces = ", ".join(repr(tokenizer.decode([one])) for one in ids)
+            raise UserError(
+                f"The answer {answer!r} of the protocol is {len(ids)} tokens ({pieces}) for the tokenizer of "
+                f"{model}; an answer that is read from one forward pass must be one token. "
+                "Use single digits, single letters or common short words."
+            )
+    ids = [encoded[answer][0] for answer in answers]
+    if len(set(ids)) < len(ids):
+        raise UserError(f"Two answers of the protocol are the same token for the tokenizer of {model}.")
+    return ids
+
+
+def check_architecture(model: str, revision: str | None) -> None:
+    """Raises UserError before any weight is loaded: no complete checkpoint, hub not reached, not a Qwen3-VL."""
+    from transformers import AutoConfig
+
+    checkpoints.check_checkpoint(model)
+    with load_errors(model, revision):
+        found = AutoConfig.from_pretrained(model, revision=revision or "main").model_type
+    if found not in MODEL_TYPES:
+        raise UserError(
+            f"The judge's model {model} is of type {found!r}; the adapter qwen3-vl takes {' and '.join(MODEL_TYPES)}. "
+            "Set `model:` to a Qwen3-VL checkpoint, or choose another `adapter:`."
+        )
+
+
+@contextmanager
+def load_errors(model: str, revision: str | None) -> Iterator[None]:
+    """What goes wrong with a checkpoint as UserError; a package that is missing is named by the registry."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    except (OSError, ValueError, ImportError) as error:  # ImportError: attention code that is not installed
+        reason = " ".join(str(error).split())
+        if checkpoints.is_hub_id(model) and not isinstance(error, ImportError):
+            raise checkpoints.hub_error(model, revision, reason) from error
+        raise UserError(f"The judge's model {model} cannot be loaded: {reason}") from error
+
+
+def admit_images(image_processor: Any, max_side: int) -> None:
+    """Raise the processor's pixel limit to an image of `max_side` x `max_side`, so that it shrinks none a second time.
+
+    It rounds each side to a multiple of its patches first, possibly up, and compares the area after that.
+    """
+    unit = image_processor.patch_size * image_processor.merge_size
+    rounded_up = -(-max_side // unit) * unit
+    least = min(image_processor.size["shortest_edge"], rounded_up**2)
+    image_processor.size = {"shortest_edge": least, "longest_edge": rounded_up**2}

@@ -1,0 +1,132 @@
+"""What the lanes of a run have cost: the heartbeats of all their processes, added up.
+
+A process counts from the moment it got its device to its last sign of life. One that hung and was killed may have held
+the device for longer. One that found all its work in the journal has left no heartbeat and counts nothing.
+held_seconds = load_seconds + busy_seconds + idle_seconds + lost_seconds.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from editlane.core.types import Row
+from editlane.lanes.heartbeat import LaneStatus
+
+LOADING = ("imports", "reading", "transfer", "warmup")
+"""What loading consists of, as far as it is known; the rest is `starting`."""
+IDLE = ("input", "output")
+"""The same of idle time; the rest is `other`."""
+PARTS = ("busy", *LOADING, "starting", *IDLE, "other", "lost")
+"""What became of the time in which a device was held; they add up to it."""
+
+SUMS = (
+    *("attempts", "died", "items", "load_seconds", *(f"{name}_seconds" for name in LOADING)),
+    *("busy_seconds", "idle_seconds", *(f"{name}_seconds" for name in IDLE)),
+    *("lost_seconds", "held_seconds", "gpu_hours"),
+)
+
+
+def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], lanes: int) -> list[Row]:
+    """The rows of a costs table: every editor of `provenance`, then every editor with every judge, lane by lane.
+
+    Only what was done under the settings that the provenance tells of is counted. A lane beyond `lanes` has a row if it
+    did something: it is of an earlier split, and what it made is in the results. One within has a row in any case.
+    """
+    editors = {name: about.get("key") for name, about in provenance["editors"].items()}
+    judges = {name: about.get("key") for name, about in provenance["judges"].items()}
+    cells = [("edit", editor, None) for editor in editors]
+    cells += [("score", editor, judge) for editor in editors for judge in judges]
+    rows = []
+    for stage, editor, judge in cells:
+        names = {"stage": stage, "editor": editor, "judge": judge}
+        names |= {"editor_key": editors[editor], "judge_key": judges[judge] if judge is not None else None}
+        of_lanes: dict[int, list[LaneStatus]] = {lane: [] for lane in range(lanes)}
+        for one in statuses:
+            if all(getattr(one, name) == value for name, value in names.items()):
+                of_lanes.setdefault(one.lane, []).append(one)
+        for lane, of_lane in sorted(of_lanes.items()):
+            places = {name: _all(getattr(one, name) for one in of_lane) for name in ("device", "host")}
+            rows.append(names | {"lane": lane} | add_up(_processes(of_lane)) | places)
+    return rows
+
+
+def add_up(rows: Sequence[Row]) -> Row:
+    """The sums of some rows, null where all are; `seconds_per_item` is of busy seconds, `peak_memory` the highest."""
+    total: Row = {name: _sum(row[name] for row in rows) for name in SUMS}
+    for count in ("attempts", "died", "items"):
+        total[count] = total[count] or 0
+    total["seconds_per_item"] = total["busy_seconds"] / total["items"] if total["items"] else None
+    total["peak_memory"] = max((row["peak_memory"] for row in rows if row["peak_memory"] is not None), default=None)
+    return total
+
+
+def time_parts(row: Row) -> dict[str, float]:
+    """Seconds by PARTS of a row of a costs table, or of a sum of some. What no heartbeat told is `starting` or `other`;
+    a table of an older version has no `lost_seconds`."""
+    known = {name: row.get(f"{name}_seconds") or 0.0 for name in ("busy", "load", "idle", "lost", *LOADING, *IDLE)}
+    known["starting"] = max(0.0, known["load"] - sum(known[name] for name in LOADING))
+    known["other"] = max(0.0, known["idle"] - sum(known[name] for name in IDLE))
+    return {name: known[name] for name in PARTS}
+
+
+def busy_share(parts: Mapping[str, float]) -> float | None:
+    """Of the time outside of loading in which a process held a device, the share that went into items."""
+    working = parts["busy"] + sum(parts[name] for name in (*IDLE, "other"))
+    return parts["busy"] / working if working else None
+
+
+def largest_loss(stages: Sequence[Row]) -> Row | None:
+    """The part but `busy` that took most of all stages together (rows with their `parts`), its share of all, and the
+    stage, editor and judge that have most of it; null where nothing was lost."""
+    sums = {name: sum(one["parts"][name] for one in stages) for name in PARTS}
+    part = max(PARTS[1:], key=lambda name: sums[name])
+    if not sums[part]:
+        return None
+    most = max(stages, key=lambda one: one["parts"][part])
+    place = {name: most[name] for name in ("stage", "editor", "judge")}
+    return {"part": part, "share": sums[part] / sum(sums.values())} | place
+
+
+def _processes(of_lane: Sequence[LaneStatus]) -> list[Row]:
+    """A row for each. A process that failed, was stopped, or has a successor though it was not done, has lost what it
+    spent on loading and after its last item: another one had to load again, or will have to."""
+    last = max((one.attempt for one in of_lane), default=0)
+    return [
+        _process(one, lost=one.phase != "done" and (one.attempt < last or one.phase in ("failed", "stopped")))
+        for one in of_lane
+    ]
+
+
+def _process(one: LaneStatus, *, lost: bool) -> Row:
+    """The row of one process. One that never got its model loaded has spent all its time on that."""
+    load = one.load_seconds or one.held_seconds
+    settled = one.held_seconds if one.settled_seconds is None else max(load, one.settled_seconds)
+    held = settled if lost else one.held_seconds
+    gpus = 0 if one.device == "cpu" else 1 + one.device.count(",")
+    idle = max(0.0, held - load - one.busy_seconds)  # an item's seconds are rounded
+    waits = {name: getattr(one, f"{name}_seconds") for name in IDLE}
+    waited = sum(seconds or 0.0 for seconds in waits.values())
+    share = min(1.0, idle / waited) if waited else 1.0  # the waits after the last item of a lost process are lost, too
+    return {
+        "attempts": 1,
+        "died": int(lost),
+        "items": one.done,
+        "load_seconds": 0.0 if lost else load,
+        **{f"{name}_seconds": 0.0 if lost else getattr(one, f"{name}_seconds") for name in LOADING},
+        "busy_seconds": one.busy_seconds,
+        "idle_seconds": idle,
+        **{f"{name}_seconds": None if seconds is None else share * seconds for name, seconds in waits.items()},
+        "lost_seconds": load + one.held_seconds - held if lost else 0.0,
+        "held_seconds": one.held_seconds,
+        "gpu_hours": gpus * one.held_seconds / 3600 if gpus else None,
+        "peak_memory": one.peak_memory,
+    }
+
+
+def _sum(values: Iterator[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _all(names: Iterator[str]) -> str | None:
+    """The different names, in order."""
+    return ", ".join(dict.fromkeys(names)) or None

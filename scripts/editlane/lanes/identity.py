@@ -1,0 +1,122 @@
+"""Who made a result: the part of a journal key that names an editor or a judge, and what the tables say about it."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from editlane import __version__
+from editlane.images.files import PREPROCESSING
+from editlane.lanes.editing import EditLane
+from editlane.lanes.journal import content_key
+from editlane.lanes.judging import JudgeLane
+from editlane.models.checkpoints import is_randomly_initialised, model_fingerprint
+from editlane.models.lora import lora_fingerprint, on_hub
+from editlane.models.registry import EDITORS, JUDGES, adapter_class, is_served
+from editlane.protocols.controls import SAMPLES
+from editlane.protocols.scoring import ScoringProtocol
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "vllm",
+    "torchvision",
+    "diffusers",
+    "accelerate",
+    "peft",
+    "tokenizers",
+    "pillow",
+    "numpy",
+)
+
+
+def identity(
+    kind: str, known: dict[str, str], *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
+) -> dict[str, Any]:
+    """All that a result of this editor or judge depends on, besides the item. Independent of where the model lies.
+
+    Raises UserError for an unknown adapter, wrong params or a checkpoint that is not complete.
+    """
+    found = adapter_class(kind, adapter, known)
+    found.check_params(params)
+    return {
+        "adapter": adapter,
+        "version": found.VERSION,
+        "model": _model_part(kind, found, model, revision) if model else None,
+        "params": {
+            name: lora_fingerprint(value) if name == "lora" and value else value
+            for name, value in params.items()
+            if name not in found.SPEED_PARAMS
+        },
+        "preprocessing": PREPROCESSING,
+    }
+
+
+def _model_part(kind: str, adapter: Any, model: str, revision: str | None) -> dict[str, Any]:
+    """Of a model that a server has, its name is all that can be known."""
+    return {"served": model} if is_served(kind, adapter) else model_fingerprint(model, revision)
+
+
+def edit_lane(run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> EditLane:
+    """The lane of an editor; `options`: its adapter, model, revision and params. Raises UserError like `identity`."""
+    parts = identity("editor", EDITORS, **options)
+    return EditLane(editor=editor, identity=parts, editor_key=_short(parts), run_dir=run_dir, seed=seed)
+
+
+def judge_lane(run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> JudgeLane:
+    """The lane of a judge, like `edit_lane`."""
+    parts = identity("judge", JUDGES, **options)
+    criteria = protocol.asked(options["params"].get("optional_criteria", ()))
+    adapter = adapter_class("judge", options["adapter"], JUDGES)
+    sampled = not protocol.answers and adapter.samples(options["params"])
+    samples = SAMPLES if sampled else 1
+    return JudgeLane(
+        judge=judge, identity=parts, run_dir=run_dir, protocol=protocol, criteria=criteria, samples=samples
+    )
+
+
+def _short(parts: dict[str, Any]) -> str:
+    return content_key(**parts)[:16]
+
+
+def editor_provenance(lane: EditLane, options: dict[str, Any]) -> dict[str, Any]:
+    """What a reader of the report is told about an editor."""
+    return {lane.editor: _provenance(lane.identity, **options) | {"key": lane.editor_key, "seed": lane.seed}}
+
+
+def judge_provenance(lane: JudgeLane, options: dict[str, Any]) -> dict[str, Any]:
+    """What a reader of the report is told about a judge."""
+    protocol = {name: getattr(lane.protocol, name) for name in ("name", "version", "sha256", "text")}
+    return {lane.judge: _provenance(lane.identity, **options) | {"key": lane.whole_key, "protocol": protocol}}
+
+
+def _provenance(
+    parts: dict[str, Any], *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
+) -> dict[str, Any]:
+    """Holds no path, no time and no device."""
+    return {
+        "adapter": adapter,
+        "adapter_version": parts["version"],
+        "model": (Path(model).name if Path(model).exists() else model) if model else None,
+        "revision": revision,
+        "pinned": model is None or revision is not None or Path(model).exists(),
+        "fingerprint": _short({"model": parts["model"]}),
+        "params": params | ({"lora": _named_lora(params["lora"])} if params.get("lora") else {}),
+        "random_weights": model is not None and is_randomly_initialised(model),
+        "packages": _packages(),
+        "editlane": __version__,
+    }
+
+
+def _named_lora(lora: str) -> dict[str, Any]:
+    name = lora if on_hub(lora) else Path(lora).name
+    return {"name": name, "fingerprint": _short({"lora": lora_fingerprint(lora)})}
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,208 @@
+"""The journal: an append-only record of finished items, keyed by content. The reason why nothing is computed twice.
+
+A journal is a folder with one file of lines per writer: JSON, a tab, the CRC-32 of the JSON. A key names all that a
+result depends on, so a change of lanes, order or size of the dataset finds every old result again.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+from zlib import crc32
+
+from editlane.core.errors import PASSING_KINDS
+from editlane.core.files import make_folder, sync_folder
+from editlane.core.types import Row
+
+log = logging.getLogger(__name__)
+
+DEATHS = 3
+"""An item on which this many processes died fails with the kind `crash`, so that its lane gets through; it is tried
+again when the lane is run again."""
+
+
+def content_key(**parts: Any) -> str:
+    """sha256 (hex) over the canonical JSON of `parts`."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What a journal says."""
+
+    rows: dict[str, Row]
+    """The finished items, by key."""
+    deaths: Counter[str]
+    """How often work on a key was begun and neither finished nor given up: the process died on it."""
+
+
+def read_journal(folder: Path, wanted: Set[str] | None = None) -> Finished:
+    """Read all writers' files; a later record of a key replaces an earlier one. `wanted`: leave out all other keys.
+
+    A last line without its newline was cut off by a crash and is left out, as is a line that is not what was written.
+    """
+    return _read(sorted(folder.glob("*.jsonl")), wanted)
+
+
+def _read(paths: Sequence[Path], wanted: Set[str] | None) -> Finished:
+    found = Finished(rows={}, deaths=Counter())
+    names = None if wanted is None else frozenset(key.encode() for key in wanted)
+    for path in paths:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n") or (names is not None and not _is_about(line, names)):
+                    continue
+                if not _apply(line, found, wanted):
+                    log.warning("journal: %s line %d is damaged; its item is done again", path, number)
+    for key in found.rows:
+        del found.deaths[key]
+    return found
+
+
+def _apply(line: bytes, found: Finished, wanted: Set[str] | None) -> bool:
+    """Add one line to what was found; False where it is not what was written."""
+    text, _, checksum = line[:-1].partition(b"\t")
+    if checksum != _checksum(text):
+        return False
+    match json.loads(text):
+        case {"key": str(key), "row": dict(row)}:
+            found.rows[key] = row
+        case {"begin": [*keys]}:
+            found.deaths.update(key for key in keys if wanted is None or key in wanted)
+        case {"end": [*keys]}:
+            for key in keys:
+                del found.deaths[key]
+        case _:
+            return False
+    return True
+
+
+def _is_about(line: bytes, names: frozenset[bytes]) -> bool:
+    """Whether a record names one of these keys. Told from its bytes: of a million records most are another lane's."""
+    if line.startswith(b'{"key": "'):
+        return line[9 : line.find(b'"', 9)] in names
+    if line.startswith((b'{"begin": ["', b'{"end": ["')):
+        return not names.isdisjoint(line[line.find(b"[") + 2 : line.rfind(b'"]')].split(b'", "'))
+    return True
+
+
+def _checksum(text: bytes) -> bytes:
+    return b"%08x" % crc32(text)
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps(record, ensure_ascii=False).encode()
+    return text + b"\t" + _checksum(text) + b"\n"
+
+
+class Journal:
+    """A journal that is open for one writer. Its file is locked: a second writer waits until the first process ends.
+
+    Records: `{"begin": [keys]}` before work starts, `{"key": ..., "row": {...}}` for a finished item, `{"end": [keys]}`
+    for items that failed in a way that another attempt may mend. `wanted` limits what `finished` holds; the writer's
+    own records count as the latest, and where they are all that is wanted, nobody else's are read. `check` is asked
+    while it waits for the lock and may raise.
+    """
+
+    def __init__(
+        self, folder: Path, writer: str, wanted: Set[str] | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        make_folder(folder)
+        path = folder / f"{writer}.jsonl"
+        self._file = path.open("ab", buffering=0)
+        self._threads = threading.Lock()
+        _lock(self._file, path, check)
+        _cut_torn_tail(path, self._file)
+        sync_folder(folder)
+        self.finished = _read([path], wanted)  # after the lock, so that an orphan's last record is seen
+        if wanted is None or not wanted <= self.finished.rows.keys():
+            others = set(folder.glob("*.jsonl")) - {path}
+            self.finished = _read([*sorted(others), path], wanted)
+
+    def begin(self, keys: Sequence[str]) -> None:
+        """Work on these items starts now. Does not wait for the disk: it need not outlive more than this process."""
+        self._append([{"begin": list(keys)}], wait=False)
+
+    def finish(self, rows: Mapping[str, Row]) -> None:
+        """These items are done. Written in one piece; rows of a passing failure are not kept."""
+        kept = [{"key": key, "row": row} for key, row in rows.items() if row["error_kind"] not in PASSING_KINDS]
+        given_up = [key for key, row in rows.items() if row["error_kind"] in PASSING_KINDS]
+        self._append([*kept, *([{"end": given_up}] if given_up else [])], wait=True)
+
+    def _append(self, records: Sequence[Mapping[str, Any]], *, wait: bool) -> None:
+        data = b"".join(map(_line, records))
+        with self._threads:
+            end = os.fstat(self._file.fileno()).st_size
+            try:
+                _write_all(self._file.fileno(), data)
+                if wait:
+                    os.fsync(self._file.fileno())
+            except OSError as error:  # a full disk takes half a line: leave none
+                self._file.truncate(end)
+                error.filename = error.filename or self._file.name
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _lock(file: IO[bytes], path: Path, check: Callable[[], None]) -> None:
+    try:
+        if not _locked(file):
+            log.info("journal: waiting for the process that still writes %s", path)
+            while not _locked(file):
+                check()
+                time.sleep(0.2)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        log.warning("journal: this file system has no locks; make sure that only one run uses %s", path.parent)
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _cut_torn_tail(path: Path, file: IO[bytes]) -> None:
+    """Cut what follows the last newline, so that the next record is not glued to half a line."""
+    size = path.stat().st_size
+    with path.open("rb") as reader:
+        end = size
+        while end > 0:
+            start = max(0, end - 65536)
+            reader.seek(start)
+            newline = reader.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+    if end < size:
+        log.warning("journal: cut %d bytes of an unfinished record off %s", size - end, path)
+        file.truncate(end)
+        os.fsync(file.fileno())

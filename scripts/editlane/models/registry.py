@@ -1,0 +1,71 @@
+"""Names to adapters. Reading this file loads no model library; an adapter's module is imported when it is asked for."""
+
+import importlib
+from typing import Any
+
+from editlane.core.errors import UnknownName, UserError
+from editlane.models.page_cache import read_ahead
+from editlane.models.weight_files import weights_of
+
+EDITORS = {
+    "diffusers": "editlane.editors.diffusers_pipeline:DiffusersEditor",
+    "fake": "editlane.editors.fake:FakeEditor",
+    "given": "editlane.editors.given:GivenEditor",
+    "qwen-image-edit": "editlane.editors.qwen_image_edit:QwenImageEditor",
+}
+
+JUDGES = {
+    "fake": "editlane.judges.fake:FakeJudge",
+    "qwen3-vl": "editlane.judges.qwen3_vl.transformers_engine:Qwen3VLJudge",
+    "qwen3-vl/openai": "editlane.judges.qwen3_vl.openai_engine:EndpointJudge",
+    "qwen3-vl/vllm": "editlane.judges.qwen3_vl.vllm_engine:VllmJudge",
+}
+"""What follows a slash is the engine."""
+
+DEFAULT_ENGINE = "transformers"
+
+
+def judge_on(adapter: str, engine: str) -> str:
+    """The name in JUDGES of the judge `adapter` on `engine`. An adapter without engines has only the default.
+
+    Raises UnknownName for another adapter, UserError for an engine that this one does not have.
+    """
+    adapters = {name.partition("/")[0] for name in JUDGES}
+    if adapter not in adapters:
+        raise UnknownName("judge", adapter, adapters)
+    name = adapter if engine == DEFAULT_ENGINE else f"{adapter}/{engine}"
+    if name not in JUDGES:
+        engines = [DEFAULT_ENGINE, *(name.partition("/")[2] for name in JUDGES if name.startswith(f"{adapter}/"))]
+        others = f"use {' or '.join(engines)}" if len(engines) > 1 else "leave `engine` out"
+        raise UserError(f"adapter {adapter!r} does not run on the engine {engine!r}; {others}.")
+    return name
+
+
+def is_served(kind: str, adapter: Any) -> bool:
+    """Whether this is a judge that asks a server (types.Judge)."""
+    return kind == "judge" and bool(adapter.IS_SERVED)
+
+
+def adapter_class(kind: str, name: str, known: dict[str, str]) -> Any:
+    """The class behind `name`; its module must import without a model library.
+
+    Raises UnknownName for a name that `known` does not hold.
+    """
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    module, _, attribute = known[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def build(kind: str, name: str, known: dict[str, str], **options: Any) -> Any:
+    """Load the model behind `name`. Raises UserError where the Python of this step lacks a package."""
+    adapter = adapter_class(kind, name, known)
+    if adapter.NEEDS_MODEL:  # its files are read while its libraries are imported
+        read_ahead(lambda: weights_of(options["model"], options["revision"]))
+    try:
+        return adapter(**options)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{kind} {name!r} needs the package {error.name!r}, which this Python does not have. "
+            f"Run with --sdm conda (the {kind}'s `env:` installs it), or: pip install {error.name}"
+        ) from error

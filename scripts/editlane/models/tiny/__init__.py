@@ -1,0 +1,62 @@
+"""Tiny randomly initialised checkpoints, for the demo and for tests; nothing is downloaded.
+
+They have the released models' classes and file layout, and about 2 MB. What such a model draws or answers means
+nothing; each folder carries a marker (`checkpoints.RANDOM_WEIGHTS_FILE`) by which reports say so.
+"""
+
+import importlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from editlane.core.errors import UnknownName, UserError
+from editlane.models import checkpoints
+from editlane.models.library_logs import quiet_model_libraries
+
+KINDS = {
+    "flux-kontext": "editlane.models.tiny.flux_kontext:save_flux_kontext",
+    "flux2-klein": "editlane.models.tiny.flux2_klein:save_flux2_klein",
+    "instruct-pix2pix": "editlane.models.tiny.instruct_pix2pix:save_instruct_pix2pix",
+    "qwen-image-edit": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit",
+    "qwen-image-edit-2511": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_2511",
+    "qwen-image-edit-plus": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_plus",
+    "qwen3-vl": "editlane.models.tiny.qwen3_vl:save_qwen3_vl",
+    "qwen3-vl-moe": "editlane.models.tiny.qwen3_vl:save_qwen3_vl_moe",
+}
+"""Kind -> the function that saves such a checkpoint into an empty folder."""
+
+
+def build_tiny_model(kind: str, out: Path, *, seed: int = 0) -> None:
+    """Build the checkpoint folder `out`, whole or not at all; the same kind and seed give the same bytes.
+
+    An earlier tiny model at `out` is replaced. Raises UnknownName for a kind that `KINDS` does not hold, UserError
+    where `out` holds anything else.
+    """
+    if kind not in KINDS:
+        raise UnknownName("kind of tiny model", kind, KINDS)
+    if out.exists() and not (checkpoints.is_randomly_initialised(str(out)) or _is_empty_folder(out)):
+        raise UserError(f"{out} exists and is no tiny model; it was left as it is. Choose another --out.")
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _save(kind, partial, seed)
+    marker = {"kind": kind, "seed": seed}
+    (partial / checkpoints.RANDOM_WEIGHTS_FILE).write_text(json.dumps(marker) + "\n", encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(partial, out)
+
+
+def _save(kind: str, folder: Path, seed: int) -> None:
+    import torch
+
+    quiet_model_libraries()
+    module, _, function = KINDS[kind].partition(":")
+    save = getattr(importlib.import_module(module), function)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        save(folder)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())

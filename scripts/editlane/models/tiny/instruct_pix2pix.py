@@ -1,0 +1,38 @@
+"""Tiny InstructPix2Pix."""
+
+from pathlib import Path
+
+from editlane.models.tiny.clip_and_vae import LATENT_CHANNELS, TEXT_HIDDEN, clip_text_encoder, kl_vae
+from editlane.models.tiny.tokenizers import clip_tokenizer
+
+
+def save_instruct_pix2pix(folder: Path) -> None:
+    """Save a StableDiffusionInstructPix2PixPipeline without a safety checker."""
+    import diffusers
+
+    tokenizer = clip_tokenizer()
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        sample_size=32,
+        in_channels=2 * LATENT_CHANNELS,  # the noise and the source
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=TEXT_HIDDEN,
+        attention_head_dim=8,
+    )
+    scheduler = diffusers.EulerAncestralDiscreteScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012
+    )
+    pipeline = diffusers.StableDiffusionInstructPix2PixPipeline(
+        unet=unet,
+        vae=kl_vae(diffusers.AutoencoderKL),
+        text_encoder=clip_text_encoder(tokenizer),
+        tokenizer=tokenizer,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)

@@ -1,0 +1,243 @@
+"""Extra questions to a judge whose answers can be checked: about which edits they are asked, and what is shown.
+
+Which ones are asked depends on nothing but the seed, the editor and the items: neither lanes nor order change it, and
+another editor changes nothing for those there are.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from editlane.core.errors import UserError
+from editlane.core.schemas import ITEMS, PLAN
+from editlane.core.tables import item_row
+from editlane.core.types import ACCEPTANCE, EDITED, Control, Item
+
+Row = dict[str, Any]
+
+CANARY_CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
+"""Of the canary set."""
+
+SAMPLES = 4
+"""How often a judge that samples its answer is asked the same again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    """A control; items by their place in the order of category and id."""
+
+    place: int
+    other: int | None
+    editor: str
+    control: Control
+
+
+def plan_controls(items: pa.Table, editors: Sequence[str], *, share: float, repeats: float, seed: int) -> pa.Table:
+    """The plan: item columns (with the instruction to show), editor, control, other_item_id.
+
+    `share`: how many more questions the acceptance controls may cost an editor, as a share of its items (4: every
+    control of every item); `repeats`: the share of items that are asked again. Both are dealt over the categories by
+    their size and rounded down.
+    """
+    order = pc.sort_indices(items, sort_keys=[("category", "ascending"), ("item_id", "ascending")])
+    names = items.select(["category", "item_id", "instruction"]).take(order)
+    categories = names["category"].value_counts().to_pylist()
+    ends = np.cumsum([entry["counts"] for entry in categories])
+    by_category = {
+        entry["values"]: range(end - entry["counts"], end) for entry, end in zip(categories, ends.tolist(), strict=True)
+    }
+    ids = names["item_id"].to_pylist()
+    instructions = names["instruction"].combine_chunks().dictionary_encode().indices.to_numpy()
+    planned = [
+        one
+        for editor in editors
+        for some in (
+            _acceptance(by_category, ids, instructions, editor, share, seed),
+            _repeats(by_category, ids, editor, repeats, seed),
+        )
+        for one in some
+    ]
+    return _plan_table(items.select(ITEMS.names), order, planned)
+
+
+def _acceptance(
+    by_category: Mapping[str, range], ids: Sequence[str], instructions: np.ndarray, editor: str, share: float, seed: int
+) -> Iterator[_Planned]:
+    # each category begins with another control, so that few of each make a balanced set; a larger share only adds
+    for offset, (category, count) in enumerate(_deal(by_category, share, len(ACCEPTANCE)).items()):
+        ranked = _ranked(by_category[category], ids, f"{seed}\ncontrol\n{editor}")
+        for turn_and_position in range(count):
+            turn, position = divmod(turn_and_position, len(ranked))
+            place, other = ranked[position], None
+            control = ACCEPTANCE[(offset + position + turn) % len(ACCEPTANCE)]
+            if control == Control.OTHER_INSTRUCTION:
+                other = next((one for one in _from(ranked, position) if instructions[one] != instructions[place]), None)
+                if other is None:
+                    continue  # a category with a single instruction has no other one
+            yield _Planned(place=place, other=other, editor=editor, control=control)
+
+
+def _repeats(
+    by_category: Mapping[str, range], ids: Sequence[str], editor: str, share: float, seed: int
+) -> Iterator[_Planned]:
+    for category, count in _deal(by_category, share, 1).items():
+        for place in _ranked(by_category[category], ids, f"{seed}\nrepeat\n{editor}")[:count]:
+            yield _Planned(place=place, other=None, editor=editor, control=Control.REPEAT)
+
+
+def _plan_table(items: pa.Table, order: pa.Array, planned: Sequence[_Planned]) -> pa.Table:
+    places, others = (
+        order.take(pa.array([getattr(one, name) for one in planned], pa.int64())) for name in ("place", "other")
+    )
+    instructed = items.select(["instruction", "language", "rationale"]).take(pc.coalesce(others, places))
+    columns = dict(zip(ITEMS.names, items.take(places).columns, strict=True))  # the description is of the source
+    columns |= dict(zip(instructed.column_names, instructed.columns, strict=True))
+    columns["editor"] = pa.array([one.editor for one in planned], pa.string())
+    columns["control"] = pa.array([str(one.control) for one in planned], pa.string())
+    columns["other_item_id"] = items["item_id"].take(others)
+    return pa.Table.from_arrays([columns[name] for name in PLAN.names], schema=PLAN).combine_chunks()
+
+
+def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -> list[Row]:
+    """The plan's rows of the canary set, whose items bring their edits along; `editor`: whose lane 0 asks them.
+
+    A canary of a category that the run does not have is asked under one that it has. Raises UserError for a missing
+    edit.
+    """
+    missing = [item.item_id for item in items if item.given_path is None]
+    if missing:
+        raise UserError(
+            f"The canary set lacks the edit of {missing[0]}. Delete resources/canary/pictures and run the same command "
+            "again."
+        )
+    return [
+        item_row(
+            replace(
+                item, category=item.category if item.category in categories else categories[place % len(categories)]
+            )
+        )
+        | {"editor": editor, "control": str(Control.CANARY), "other_item_id": None}
+        for place, item in enumerate(items)
+    ]
+
+
+def _deal(by_category: Mapping[str, range], share: float, most: int) -> dict[str, int]:
+    """Category -> its part of `share` x all items, by largest remainders, at most `most` per item."""
+    total = sum(map(len, by_category.values()))
+    exact = {category: min(share, most) * len(places) for category, places in by_category.items()}
+    counts = {category: int(wanted) for category, wanted in exact.items()}
+    left = int(min(share, most) * total + 1e-9) - sum(counts.values())
+    by_remainder = sorted(exact, key=lambda category: (counts[category] - exact[category], category))
+    return {category: count + (category in by_remainder[:left]) for category, count in counts.items()}
+
+
+def _ranked(places: Sequence[int], ids: Sequence[str], salt: str) -> list[int]:
+    return sorted(places, key=lambda place: hashlib.sha256(f"{salt}\n{ids[place]}".encode()).digest())
+
+
+def _from(ranked: Sequence[int], position: int) -> Iterator[int]:
+    """All places, beginning after `position` and going round."""
+    yield from islice(ranked, position + 1, None)
+    yield from islice(ranked, position)
+
+
+def question_row(planned: Row, edit: Row | None, repeat: int = 0) -> Row:
+    """The row that a judge is asked about, laid out like one of an edits table. `edit`: the item's row there; None for
+    a canary.
+
+    An item without an edit, or without a source, cannot be asked about; its state is handed on.
+    """
+    control = Control(planned["control"])
+    row = (edit or {}) | {name: planned[name] for name in (*ITEMS.names, "editor", "control", "other_item_id")}
+    row["repeat"] = repeat
+    source = {"path": planned["source_path"], "sha256": planned["source_sha256"]}
+    match control:
+        case Control.SOURCE_AS_EDIT | Control.BLANK_EDIT if edit and edit["state"] != "source_unreadable":
+            shown = source if control == Control.SOURCE_AS_EDIT else {"path": None, "sha256": None}
+            row |= {"state": EDITED, "error_kind": None, "error": None}
+            row |= {f"edited_{name}": value for name, value in shown.items()} | {"unchanged": None}
+        case Control.SWAPPED if edit and edit["state"] == EDITED:
+            row |= {f"source_{name}": edit[f"edited_{name}"] for name in source}
+            row |= {f"edited_{name}": value for name, value in source.items()}
+        case Control.CANARY:
+            row |= {"state": EDITED, "error_kind": None, "error": None, "seed": 0, "editor_key": "canary"}
+            row |= {"edited_path": planned["given_path"], "edited_sha256": planned["given_sha256"]}
+    return row
+
+
+def lane_questions(plan: Sequence[Row], edits: Sequence[Row], editor: str, lane: int, samples: int) -> list[Row]:
+    """The controls that one lane of one editor asks, about its own edits; lane 0 also asks the canaries.
+
+    `samples`: how often an edit of the repeats is asked again. The order is by content, so the repeats meet other
+    neighbours in a batch than the first time.
+    """
+    by_id = {row["item_id"]: row for row in edits}
+    asked = []
+    for planned in plan:
+        canary = planned["control"] == Control.CANARY
+        if planned["editor"] != editor or (lane if canary else planned["item_id"] not in by_id):
+            continue
+        times = range(1, samples + 1) if planned["control"] == Control.REPEAT else (0,)
+        edit = None if canary else by_id[planned["item_id"]]
+        asked += [question_row(planned, edit, repeat) for repeat in times]
+    return sorted(asked, key=_shuffled)
+
+
+def _shuffled(row: Row) -> bytes:
+    return hashlib.sha256(f"{row['repeat']}\n{row['control']}\n{row['item_id']}".encode()).digest()
+
+
+_CELL = ("judge", "editor", "control", "item_id", "repeat")
+
+
+def check_complete(asked: pa.Table, plan: pa.Table, judges: Sequence[str]) -> None:
+    """Raise UserError unless every planned control was asked exactly once of every judge; of the repeats, unless all
+    were asked as often as the one that was asked most."""
+    found, planned = _cells(asked), _cells(pa.concat_tables(_expected(asked, plan, judge) for judge in judges))
+    counts = found.value_counts()
+    problems = {
+        "lost": planned.filter(pc.invert(pc.is_in(planned, found))),
+        "not of this run": found.filter(pc.invert(pc.is_in(found, planned))),
+        "doubled": counts.field("values").filter(pc.greater(counts.field("counts"), 1)),
+    }
+    for what, cells in problems.items():
+        if len(cells):
+            judge, editor, control, item = min(cells.to_pylist()).split("\x1f")[:4]
+            raise UserError(
+                f"The lanes' controls do not fit the plan: {len(cells.unique())} are {what} (control {control} of item "
+                f"{item}, editor {editor}, judge {judge}, among others). The files are not all of one run: delete the "
+                "run's controls and scores tables and run the same command again; answers are kept in the journal."
+            )
+
+
+def _expected(asked: pa.Table, plan: pa.Table, judge: str) -> pa.Table:
+    """The cells that a judge has to have."""
+    times = pc.max(asked.filter(pc.equal(asked["judge"], judge))["repeat"]).as_py() or 1
+    again = pc.equal(plan["control"], str(Control.REPEAT))
+    parts = [(plan.filter(pc.invert(again)), 0), *((plan.filter(again), number) for number in range(1, times + 1))]
+    return pa.concat_tables(
+        part.select(["editor", "control", "item_id"])
+        .append_column("judge", pa.array([judge] * len(part), pa.string()))
+        .append_column("repeat", pa.array([number] * len(part), pa.int32()))
+        for part, number in parts
+    )
+
+
+def _cells(table: pa.Table) -> pa.Array:
+    """One text a row that says which question it is."""
+    texts = (table[name].cast(pa.string()) for name in _CELL)
+    return pc.binary_join_element_wise(*texts, "\x1f").combine_chunks()
+
+
+def in_order(asked: pa.Table, editors: Sequence[str], judges: Sequence[str]) -> pa.Table:
+    """The rows of the controls table by judge, editor, control, item and repeat."""
+    orders = {"judge": judges, "editor": editors, "control": list(map(str, Control))}
+    keys = {name: pc.index_in(asked[name], value_set=pa.array(order)) for name, order in orders.items()}
+    keys |= {name: asked[name] for name in ("item_id", "repeat")}
+    return asked.take(pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in _CELL]))

@@ -1,0 +1,197 @@
+"""The page's server: standard library, this machine only.
+
+Every address starts with a secret, so that other users of the machine and other pages in the browser get nothing.
+Images go by random tokens and are encoded anew: neither name nor metadata tells who made them.
+"""
+
+import io
+import json
+import logging
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from editlane.core.errors import ItemError, UserError
+from editlane.images.files import fit_within, open_image
+from editlane.ratings.page.saved import SavedRatings
+from editlane.ratings.page.tasks import Task
+
+log = logging.getLogger(__name__)
+
+HIGHEST = 9
+"""Scores are the keys 0..9, stored as they are."""
+
+MAX_SIDE = 2048
+"""Pixels of the longer side above which an image is shown smaller."""
+
+_HOSTS = ("127.0.0.1", "localhost")
+_MAX_BODY = 1000
+_FILES = {
+    "": ("page.html", "text/html"),
+    "page.css": ("page.css", "text/css"),
+    "page.js": ("page.js", "text/javascript"),
+}
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class RatingServer(ThreadingHTTPServer):
+    """Serves the tasks in their order at `url`."""
+
+    daemon_threads = True
+
+    def __init__(self, tasks: Sequence[Task], saved: SavedRatings, port: int) -> None:
+        """`port` 0 takes a free one. Raises OSError where the port is taken."""
+        super().__init__(("127.0.0.1", port), RatingHandler)
+        self.tasks, self.saved = list(tasks), saved
+        self.secret = secrets.token_urlsafe(12)
+        self.images: dict[str, Path] = {}
+        self._shown = [
+            {"source": self._image(task.source), "edit": self._image(task.edit)}
+            | {"instruction": task.instruction, "language": task.language}
+            for task in self.tasks
+        ]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{self.secret}/"
+
+    def _image(self, path: Path) -> str:
+        """An address, relative to the page, that says nothing."""
+        token = secrets.token_urlsafe(12)
+        self.images[token] = path
+        return f"image/{token}"
+
+    def state(self) -> dict[str, Any]:
+        """What the page needs to know: nothing that names an editor or an item."""
+        scores = self.saved.scores()
+        tasks = [
+            shown | {"score": scores.get((task.item_id, task.editor))}
+            for task, shown in zip(self.tasks, self._shown, strict=True)
+        ]
+        return {"file": self.saved.path.name, "highest": HIGHEST, "tasks": tasks}
+
+    def rate(self, task: int, score: int) -> dict[str, int]:
+        """Save one rating; what was saved."""
+        self.saved.save(self.tasks[task], score)
+        return {"task": task, "score": score}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away in the middle of an answer is none; others are printed as always."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class RatingHandler(BaseHTTPRequestHandler):
+    server: RatingServer
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "editlane", ""
+    timeout = 60
+
+    def do_GET(self) -> None:
+        place = self._place()
+        if place is None:
+            return
+        if place in _FILES:
+            name, kind = _FILES[place]
+            self._send(HTTPStatus.OK, Path(__file__).with_name(name).read_bytes(), f"{kind}; charset=utf-8")
+        elif place == "tasks":
+            self._answer(self.server.state)
+        elif place.removeprefix("image/") in self.server.images and place.startswith("image/"):
+            self._send_image(self.server.images[place.removeprefix("image/")])
+        else:
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED if place == "rating" else HTTPStatus.NOT_FOUND)
+
+    def do_POST(self) -> None:
+        place = self._place()
+        if place is None:
+            return
+        if place != "rating":
+            known = place in _FILES or place == "tasks" or place.startswith("image/")
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND)
+            return
+        found = self._read_rating()
+        if found is None:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+            return
+        self._answer(lambda: self.server.rate(*found))
+
+    def _refuse_method(self) -> None:
+        self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse_method  # noqa: N815
+
+    def _place(self) -> str | None:
+        """The address after the secret; None, and an answer is sent, where the request is not the page's."""
+        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        if host not in _HOSTS:  # a foreign name that leads here is another site reaching into this machine
+            self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
+            return None
+        _, _, rest = self.path.partition("/")
+        secret, slash, place = rest.partition("/")
+        if not slash or not secrets.compare_digest(secret.encode(), self.server.secret.encode()):
+            self._refuse(HTTPStatus.NOT_FOUND)
+            return None
+        return place
+
+    def _read_rating(self) -> tuple[int, int] | None:
+        """(task, score) of the body; None where it is not a rating."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit() or int(length) > _MAX_BODY:
+            return None
+        try:
+            body = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError):
+            return None
+        match body:
+            case {"task": int(task), "score": int(score)} if not isinstance(score, bool) and not isinstance(task, bool):
+                return (task, score) if task in range(len(self.server.tasks)) and 0 <= score <= HIGHEST else None
+        return None
+
+    def _answer(self, work: Callable[[], dict[str, Any]]) -> None:
+        """Send what `work` returns as JSON, or its trouble with the ratings file as text."""
+        try:
+            body = json.dumps(work(), ensure_ascii=False).encode()
+        except (UserError, OSError) as error:
+            log.error("%s", error)
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode(), "text/plain; charset=utf-8")
+        else:
+            self._send(HTTPStatus.OK, body, "application/json")
+
+    def _send_image(self, path: Path) -> None:
+        try:
+            image = fit_within(open_image(path), MAX_SIDE)
+        except ItemError as error:  # it could be read when the server started
+            log.error("%s", error)
+            self._refuse(HTTPStatus.GONE)
+            return
+        encoded = io.BytesIO()
+        image.save(encoded, "PNG", compress_level=1)
+        self._send(HTTPStatus.OK, encoded.getvalue(), "image/png")
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self.close_connection = True  # a body may still be unread
+        self._send(status, f"{status.value} {status.phrase}\n".encode(), "text/plain; charset=utf-8")
+
+    def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        for name, value in (_HEADERS | {"Content-Type": kind, "Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing about each request."""

@@ -1,0 +1,102 @@
+"""What a rater is shown: the edits of a run, and their order."""
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from editlane.core import schemas, tables
+from editlane.core.errors import SourceUnreadable, UnknownName, UserError
+from editlane.core.types import EDITED
+from editlane.datasets.item_ids import digest
+from editlane.images.files import open_image
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One edit to rate."""
+
+    item_id: str
+    editor: str
+    category: str
+    instruction: str
+    language: str
+    source: Path
+    edit: Path
+
+
+def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
+    """Every edit of the run (or of these editors) that has an image, by item and editor.
+
+    Raises UserError where the run has no edits yet, or not of an editor that is asked for.
+    """
+    items = {item.item_id: item for item in tables.read_items(run_dir / "items.parquet")}
+    found = {}
+    for path in sorted(run_dir.glob("*/edits/*/lane*.parquet")):
+        for row in tables.read_rows(path, schemas.EDITS.names):
+            item = items.get(row["item_id"])
+            # A table that an earlier number of lanes or an earlier dataset left behind is not this run's.
+            if item is None or (item.source_sha256, item.instruction) != (row["source_sha256"], row["instruction"]):
+                continue
+            if row["state"] == EDITED:
+                found[item.item_id, row["editor"]] = Task(
+                    item_id=item.item_id,
+                    editor=row["editor"],
+                    category=item.category,
+                    instruction=item.instruction,
+                    language=item.language,
+                    source=run_dir / item.source_path,
+                    edit=run_dir / row["edited_path"],
+                )
+    known = {editor for _, editor in found}
+    if not found:
+        raise UserError(f"{run_dir} has no edits to rate. Run the workflow up to the edits first.")
+    for editor in editors:
+        if editor not in known:
+            raise UnknownName("editor", editor, known)
+    return [task for _, task in sorted(found.items()) if not editors or task.editor in editors]
+
+
+def choose_items(tasks: Sequence[Task], count: int | None, seed: int) -> list[Task]:
+    """The tasks of `count` items, or of all: from all categories in turn, the same for every rater."""
+    by_category: defaultdict[str, set[str]] = defaultdict(set)
+    for task in tasks:
+        by_category[task.category].add(task.item_id)
+    turns = [
+        (turn, category, item_id)
+        for category, item_ids in by_category.items()
+        for turn, item_id in enumerate(sorted(item_ids, key=lambda item_id: digest(str(seed), item_id)))
+    ]
+    chosen = {item_id for _, _, item_id in sorted(turns)[:count]}
+    return [task for task in tasks if task.item_id in chosen]
+
+
+def shuffled(tasks: Sequence[Task], rater: str, seed: int) -> list[Task]:
+    """The tasks in this rater's order, which is another one for another rater and stays when tasks come or go."""
+    return sorted(tasks, key=lambda task: digest(str(seed), rater, task.item_id, task.editor))
+
+
+def leave_out_unreadable(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks whose two images can be decoded; the others are named in the log and counted."""
+    paths = sorted({path for task in tasks for path in (task.source, task.edit)})
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        problems = {path: problem for path, problem in zip(paths, pool.map(_problem, paths), strict=True) if problem}
+    for problem in problems.values():
+        log.warning("left out: %s", problem)
+    kept = [task for task in tasks if task.source not in problems and task.edit not in problems]
+    if len(kept) < len(tasks):
+        log.warning("%d of %d edits are left out: their images cannot be read", len(tasks) - len(kept), len(tasks))
+    return kept
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        open_image(path)
+    except SourceUnreadable as error:
+        return str(error)
+    return None

@@ -1,0 +1,276 @@
+"""Ratings by people and the scores they are compared with: read, checked, and laid out as arrays; ratings written.
+
+A ratings file has a row per item, system and rater: `item, system, rater, score`. The names that Editlane's own tables
+use, `item_id` and `editor`, are read as well.
+"""
+
+import csv
+import io
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from editlane.core.errors import UnknownName, UserError
+from editlane.core.types import State
+from editlane.images.files import write_atomically
+
+LARGEST = 1e9
+"""Of a score, either way; far beyond any scale, far below what a sum of squares can hold."""
+
+COLUMNS = ("item", "system", "rater", "score")
+_ALIASES = {"item_id": "item", "editor": "system", "source_sha256": "source"}
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_NOTHING = ("", "nan", "na", "null", "none")
+
+
+class Rating(NamedTuple):
+    item: str
+    system: str
+    rater: str
+    score: float
+    """On any scale; NaN where the rater gave none."""
+
+
+class Score(NamedTuple):
+    item: str
+    system: str
+    judge: str
+    score: float
+    """NaN unless it was scored."""
+    source: str
+    """The SHA-256 of the source image; the item's id where the table does not say."""
+
+
+class Aligned(NamedTuple):
+    """Ratings and the scores of one judge as arrays, NaN where there is none; all names sorted."""
+
+    items: list[str]
+    systems: list[str]
+    raters: list[str]
+    ratings: NDArray[np.float64]
+    """(items, systems, raters)"""
+    scores: NDArray[np.float64]
+    """(items, systems)"""
+    sources: NDArray[np.str_]
+    """(items,)"""
+    unknown: dict[str, dict[str, int]]
+    """`items` and `systems` that the judge has no rows of: how many ratings of each were left out."""
+    not_scored: int
+    """Ratings left out because the judge has a row, but no score."""
+
+
+def read_ratings(paths: Iterable[Path]) -> list[Rating]:
+    """All ratings of the files (.csv, .tsv, .parquet). Raises UserError for a row that cannot be one, and for a second
+    rating of the same item and system by the same rater.
+    """
+    found: dict[tuple[str, str, str], Path] = {}
+    ratings = []
+    for path in paths:
+        for where, row in _read_rows(path, COLUMNS):
+            item, system, rater = (_name(path, where, row, name) for name in COLUMNS[:3])
+            rating = Rating(item, system, rater, _number(path, where, row))
+            if rating[:3] in found:
+                also = f" (also in {found[rating[:3]]})" if found[rating[:3]] != path else ""
+                raise UserError(
+                    f"{path}, {where}: a second rating of item {rating.item!r}, system {rating.system!r} by rater "
+                    f"{rating.rater!r}{also}. Keep the one that is right."
+                )
+            found[rating[:3]] = path
+            ratings.append(rating)
+    return ratings
+
+
+def write_ratings(path: Path, ratings: Iterable[Rating]) -> None:
+    """Write a CSV file, all rows or nothing; whole numbers without a point, nothing for NaN."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((*rating[:3], "" if math.isnan(rating.score) else f"{rating.score:.15g}") for rating in ratings)
+    write_atomically(path, text.getvalue().encode())
+
+
+def read_scores(path: Path) -> list[Score]:
+    """The rows of a scores table: scores.parquet of a run, or item, system, score and if need be judge (.csv, .tsv).
+
+    Without a column `judge` the judge is named after the file. Raises UserError for doubled rows.
+    """
+    seen = set()
+    scores = []
+    for where, row in _read_rows(path, ("item", "system", "score"), ("judge", "state", "source")):
+        item, system = _name(path, where, row, "item"), _name(path, where, row, "system")
+        judge = _name(path, where, row, "judge") if "judge" in row else path.stem
+        scored = row.get("state", State.SCORED) == State.SCORED
+        if (item, system, judge) in seen:
+            raise UserError(f"{path}, {where}: a second row of item {item!r}, system {system!r}, judge {judge!r}.")
+        seen.add((item, system, judge))
+        score = _number(path, where, row) if scored else math.nan
+        scores.append(Score(item, system, judge, score, str(row.get("source") or item)))
+    if not scores:
+        raise UserError(f"{path} has no rows.")
+    return scores
+
+
+def judges_of(scores: Iterable[Score], chosen: str | None = None) -> list[str]:
+    """The judges of a table in its order, or the chosen one. Raises UnknownName."""
+    judges = list(dict.fromkeys(row.judge for row in scores))
+    if chosen is None:
+        return judges
+    if chosen not in judges:
+        raise UnknownName("judge", chosen, judges)
+    return [chosen]
+
+
+def align(ratings: Sequence[Rating], scores: Iterable[Score], judge: str) -> Aligned:
+    """Ratings and one judge's scores, restricted to the items and systems that both know and that have a rating.
+
+    Raises UserError where nothing is both rated and scored.
+    """
+    table = {(row.item, row.system): row for row in scores if row.judge == judge}
+    known_items, known_systems = {item for item, _ in table}, {system for _, system in table}
+    given = [rating for rating in ratings if not math.isnan(rating.score)]
+    unknown = {
+        "items": Counter(rating.item for rating in given if rating.item not in known_items),
+        "systems": Counter(rating.system for rating in given if rating.system not in known_systems),
+    }
+    known = [rating for rating in given if rating.item in known_items and rating.system in known_systems]
+    used = [r for r in known if (r.item, r.system) in table and not math.isnan(table[r.item, r.system].score)]
+    if not used:
+        raise UserError(_nothing_left(judge, len(ratings), len(given), unknown, len(known)))
+    items, systems, raters = (sorted({str(rating[place]) for rating in used}) for place in range(3))
+    cells = [table[item, system] for item in items for system in systems if (item, system) in table]
+    sources = {cell.item: cell.source for cell in cells}
+    return Aligned(
+        items=items,
+        systems=systems,
+        raters=raters,
+        ratings=rating_array(used, items, systems, raters),
+        scores=_array([(*row[:2], row.score) for row in cells], items, systems),
+        sources=np.array([sources[item] for item in items]),
+        unknown={kind: dict(sorted(names.items())) for kind, names in unknown.items()},
+        not_scored=len(known) - len(used),
+    )
+
+
+def rating_array(
+    ratings: Iterable[Rating], items: Sequence[str], systems: Sequence[str], raters: Sequence[str]
+) -> NDArray[np.float64]:
+    """The ratings as float64 (items, systems, raters), NaN where there is none."""
+    return _array(ratings, items, systems, raters)
+
+
+def _array(rows: Iterable[tuple[Any, ...]], *axes: Sequence[str]) -> NDArray[np.float64]:
+    """The last value of each row at the place that the names before it have on the axes."""
+    places = [{name: place for place, name in enumerate(axis)} for axis in axes]
+    array = np.full([len(axis) for axis in axes], np.nan)
+    for *names, value in rows:
+        array[tuple(place[name] for place, name in zip(places, names, strict=True))] = value
+    return array
+
+
+def _nothing_left(judge: str, rows: int, given: int, unknown: dict[str, Counter[str]], known: int) -> str:
+    if not given:
+        return f"None of the {rows} ratings has a score." if rows else "The ratings files have no rows."
+    parts = [
+        f"{len(names)} {kind} that it does not know ({shortened(sorted(names))})"
+        for kind, names in unknown.items()
+        if names
+    ]
+    if known:
+        parts.append(f"{known} ratings of edits that it gave no score")
+    return (
+        f"No rating can be compared with judge {judge!r}. There are {' and '.join(parts)}. "
+        "Items and systems must be named as in the scores table."
+    )
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place in the file, row) with the columns under their own names."""
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.")
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        yield from _read_parquet(path, needed, optional)
+    elif suffix in _DELIMITERS:
+        yield from _read_csv(path, _DELIMITERS[suffix], needed, optional)
+    else:
+        raise UserError(f"{path} ends in {path.suffix!r}; give a file that ends in .csv, .tsv or .parquet.")
+
+
+def _columns(path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
+    """Name in the file to name of ours; a column's own name goes before its alias."""
+    doubled = sorted({name for name in found if found.count(name) > 1})
+    if doubled:
+        raise UserError(f"{path} has the column {doubled[0]} twice. Leave one.")
+    own = {name: _ALIASES.get(name, name) for name in found if _ALIASES.get(name) not in found}
+    lacking = [name for name in needed if name not in own.values()]
+    if lacking:
+        raise UserError(
+            f"{path} has no column {' and no column '.join(lacking)}; it has: {', '.join(found) or 'none'}."
+        )
+    return {name: ours for name, ours in own.items() if ours in (*needed, *optional)}
+
+
+def _read_csv(
+    path: Path, delimiter: str, needed: Sequence[str], optional: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter=delimiter, restkey="", strict=True)
+        try:
+            columns = _columns(path, list(reader.fieldnames or ()), needed, optional)
+            for row in reader:
+                where = f"line {reader.line_num}"
+                if row.get(""):
+                    raise UserError(f"{path}, {where} has more cells than the header has names.")
+                if any(row.values()):
+                    yield where, {ours: row[name] for name, ours in columns.items()}
+        except csv.Error as error:
+            raise UserError(f"{path} is broken near line {reader.reader.line_num}: {error}.") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8 and try again.") from error
+
+
+def _read_parquet(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        columns = _columns(path, pq.read_schema(path).names, needed, optional)
+        table = pq.read_table(path, columns=list(columns), partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield f"row {number}", {ours: row[name] for name, ours in columns.items()}
+
+
+def _name(path: Path, where: str, row: dict[str, Any], column: str) -> str:
+    """NFC, as all names in a run; macOS gives files other letters for the same name."""
+    text = "" if row[column] is None else unicodedata.normalize("NFC", str(row[column])).strip()
+    if not text:
+        raise UserError(f"{path}, {where}: {column} is empty.")
+    return text
+
+
+def _number(path: Path, where: str, row: dict[str, Any]) -> float:
+    """The score; NaN where there is none."""
+    text = str(row["score"]).strip()
+    if text.lower() in _NOTHING:
+        return math.nan
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.inf
+    if not abs(number) <= LARGEST:
+        raise UserError(
+            f"{path}, {where}: score is {text!r}; give a number up to {LARGEST:g}, or nothing where there is none."
+        )
+    return number

@@ -1,0 +1,181 @@
+"""Scores as SVG, one panel per judge and category, in it one strip per editor: how they are spread, their mean and its
+interval.
+
+Text stays text, so that the browser renders any script; colours are the page's CSS variables, so that they follow light
+and dark. The same numbers stand in the page's tables.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from editlane.core.types import SCALE, State
+from editlane.report.cells import category_names, editor_label, of_category, width, with_interval
+from editlane.report.load import Report
+from editlane.report.texts import Texts
+from editlane.stats.summaries import Spread
+
+WIDTH = 360
+MARGIN = 8
+STRIP = 52
+"""Height of a strip: a line of text, then the dots."""
+CENTRE = 31
+HALF = 12
+"""The dots of a strip lie within HALF of its CENTRE."""
+MEAN = 45
+"""Where the mean and its interval lie."""
+LIMIT = 1000
+"""Scores of a strip above which it is drawn as a histogram: one dot each would make the page too large."""
+BINS = 101
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """The scores of one editor in one category, and their numbers."""
+
+    label: str
+    editor: int
+    scores: np.ndarray
+    """float64, those that there are."""
+    spread: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """The editors in one category, or over all items, by one judge."""
+
+    name: str
+    svg: Markup
+    histogram: bool
+    """Whether a strip is too full for one dot per item."""
+
+
+def draw_panels(report: Report, t: Texts) -> list[tuple[str, list[Panel]]]:
+    """(judge, its panels): all items together, then every category."""
+    names = ["editor", "judge", "category"]
+    scored = report.scores.loc[report.scores["state"] == State.SCORED, [*names, "score"]]
+    groups = scored.astype(dict.fromkeys(names, str)).groupby(names, sort=False)["score"]
+    scores = {key: group.to_numpy(dtype=np.float64) for key, group in groups}
+    return [
+        (judge, [_panel(report, judge, category, name, scores, t) for category, name in category_names(report, t)])
+        for judge in report.judges
+    ]
+
+
+def _panel(
+    report: Report, judge: str, category: str | None, name: str, scores: Mapping[Any, np.ndarray], t: Texts
+) -> Panel:
+    strips = []
+    for place, editor in enumerate(report.editors):
+        wanted = report.categories if category is None else [category]
+        found = [scores[editor, judge, one] for one in wanted if (editor, judge, one) in scores]
+        strips.append(
+            Strip(
+                label=editor_label(report, place, t),
+                editor=place,
+                scores=np.concatenate(found) if found else np.empty(0),
+                spread=of_category(report.numbers["editors"][editor][judge], category),
+            )
+        )
+    full = any(len(strip.scores) > LIMIT for strip in strips)
+    return Panel(name=name, svg=draw_panel(name, strips, t), histogram=full)
+
+
+def draw_panel(name: str, strips: Sequence[Strip], t: Texts) -> Markup:
+    """One SVG: the strips below each other over one axis."""
+    bottom = STRIP * len(strips)
+    lines = "".join(f"v{STRIP - 18}m0 18" for _ in strips)
+    ticks = range(int(SCALE[0]), int(SCALE[1]) + 1, 2)
+    grid = Markup("").join(
+        Markup('<path class="grid" d="M{x} 18{lines}"/><text class="tick" x="{x}" y="{t}">{v}</text>').format(
+            x=_x(value), lines=lines, t=bottom + 13, v=value
+        )
+        for value in ticks
+    )
+    body = Markup("").join(_draw_strip(strip, STRIP * place, t) for place, strip in enumerate(strips))
+    return Markup('<svg viewBox="0 0 {w} {h}" role="img" aria-label="{alt}">{grid}{body}</svg>').format(
+        w=WIDTH, h=bottom + 18, alt=t("charts.alt", name=name), grid=grid, body=body
+    )
+
+
+def _draw_strip(strip: Strip, top: int, t: Texts) -> Markup:
+    s = strip.spread
+    said = f"{with_interval(s['mean'], s['interval'])}  {s['scored']}/{s['n']}" if s["scored"] else t("page.no_data")
+    parts = [
+        Markup('<rect class="key" x="{x}" y="{y}" width="8" height="8" rx="1.5"/>').format(x=0, y=top + 4),
+        Markup('<text x="{x}" y="{y}">{label}</text>').format(x=13, y=top + 12, label=fitted(strip.label, said)),
+        Markup('<text class="numbers" x="{x}" y="{y}">{said}</text>').format(x=WIDTH, y=top + 12, said=said),
+    ]
+    if len(strip.scores) > LIMIT:
+        parts.append(Markup('<path class="bars" d="{d}"/>').format(d=histogram(strip.scores, top + CENTRE + HALF - 3)))
+    elif len(strip.scores):
+        parts.append(_dots(strip.scores, top + CENTRE))
+    parts += _draw_mean(s, top)
+    return Markup('<g style="--c:var(--e{e})">{parts}</g>').format(e=strip.editor % 8, parts=Markup("").join(parts))
+
+
+def _dots(scores: np.ndarray, y: int) -> Markup:
+    step = 6 if len(scores) <= 60 else 4 if len(scores) <= 240 else 3
+    dots = "".join(f"M{dot_x:g} {y + dot_y:g}h0" for dot_x, dot_y in swarm(scores, step))
+    return Markup('<path class="dots" stroke-width="{s}" d="{d}"/>').format(s=step, d=dots)
+
+
+def _draw_mean(s: Spread, top: int) -> list[Markup]:
+    """The bounds, the interval in them, the median and the mean."""
+    y, parts = top + MEAN, []
+    if s["bounds"]:
+        left, right = map(_x, s["bounds"])
+        bar = '<path class="bounds" d="M{l} {y}H{r}M{l} {a}v6M{r} {a}v6"/>'
+        parts.append(Markup(bar).format(l=left, r=right, y=y, a=y - 3))
+    if s["interval"]:
+        left, right = map(_x, s["interval"])
+        parts.append(Markup('<path class="interval" d="M{l} {y}H{r}"/>').format(l=left, r=right, y=y))
+    if s["median"] is not None and s["mean"] is not None:
+        median = '<path class="median" d="M{x} {a}v{h}"/>'
+        parts.append(Markup(median).format(x=_x(s["median"]), a=top + CENTRE - HALF, h=2 * HALF - 3))
+        diamond = '<path class="mean" d="M{x} {a}l5 5l-5 5l-5 -5z"/>'
+        parts.append(Markup(diamond).format(x=_x(s["mean"]), a=y - 5))
+    return parts
+
+
+def swarm(scores: np.ndarray, step: int) -> np.ndarray:
+    """(x, distance from the strip's centre) of one dot per score, in pixels: an array of shape (len(scores), 2).
+
+    Dots of the same column of `step` pixels stand side by side, closer together where the column is full.
+    """
+    x = _pixels(np.sort(scores))
+    _, first, size = np.unique(np.round(x / step), return_index=True, return_counts=True)
+    size_of, place = np.repeat(size, size), np.arange(len(x)) - np.repeat(first, size)
+    gap = np.minimum(step, 2 * (HALF - step) / np.maximum(size_of - 1, 1))
+    return np.column_stack([x, np.round(gap * (place - (size_of - 1) / 2) - 2, 1)])
+
+
+def histogram(scores: np.ndarray, bottom: int) -> str:
+    """An SVG path: columns that stand on `bottom`, the fullest as high as the strip."""
+    counts, edges = np.histogram(scores, bins=BINS, range=SCALE)
+    there = np.flatnonzero(counts)
+    left, heights = _pixels(edges), np.round(2 * (HALF - 2) * counts / counts.max(), 1)
+    wide = round((WIDTH - 2 * MARGIN) / BINS - 0.4, 1)
+    return "".join(f"M{left[bin]:g} {bottom}v-{max(heights[bin], 0.3):g}h{wide:g}V{bottom}z" for bin in there)
+
+
+def _pixels(scores: np.ndarray) -> np.ndarray:
+    share = (scores - SCALE[0]) / (SCALE[1] - SCALE[0])
+    return np.round(MARGIN + share * (WIDTH - 2 * MARGIN), 1)
+
+
+def _x(score: float) -> float:
+    return float(_pixels(np.array(score)))
+
+
+def fitted(label: str, said: str) -> str:
+    """The label, cut where it would run into what stands on the right."""
+    room = 54 - width(said)
+    if width(label) <= room:
+        return label
+    while width(label) > room - 1:
+        label = label[:-1]
+    return label + "…"

@@ -1,0 +1,72 @@
+"""`report.html`: one page that opens anywhere and asks no server for anything."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from editlane.report.failures import find_failures
+from editlane.report.load import Report
+from editlane.report.notices import Notice
+from editlane.report.page.charts import LIMIT, draw_panels
+from editlane.report.page.gallery import Gallery
+from editlane.report.provenance import protocol_texts
+from editlane.report.sections import make_sections
+from editlane.report.statements import SHOWN, what_can_be_said
+from editlane.report.summary import facts
+from editlane.report.texts import Texts
+from editlane.report.time_breakdown import time_spent
+
+HERE = Path(__file__).parent
+STYLES = ("style.css", "gallery.css")
+SCRIPTS = ("script.js", "gallery.js")
+
+
+def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Texts, *, min_coverage: float = 0.0) -> str:
+    """The page around the gallery."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["lang"] = language_marker(t.language)
+    environment.globals["t"] = t
+    failures, failed = find_failures(report, t)
+    scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    panels = draw_panels(report, t)
+    return environment.get_template("template.html").render(
+        report=report,
+        notices=notices,
+        facts=facts(report, t),
+        sections=make_sections(report, t, min_coverage),
+        said=what_can_be_said(report, t),
+        shown=SHOWN,
+        panels=panels,
+        spent=time_spent(report, t),
+        histograms=any(panel.histogram for _, of_judge in panels for panel in of_judge),
+        limit=LIMIT,
+        failures=failures,
+        failed=failed,
+        protocols=protocol_texts(report, t),
+        gallery=gallery,
+        styles=[Markup((HERE / name).read_text(encoding="utf-8")) for name in STYLES],
+        scripts=list(map(Markup, scripts)),
+        script_hashes=list(map(script_hash, scripts)),
+    )
+
+
+def script_hash(script: str) -> str:
+    """The source expression that lets a Content-Security-Policy run this script and no other."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") + "'"
+
+
+def language_marker(language: str) -> Callable[[str], Markup]:
+    """A function from a text to the `lang` attribute it needs on a page in `language`: Chinese gets Chinese glyphs."""
+
+    def mark(text: str) -> Markup:
+        foreign = language != "zh" and re.search("[\u3400-\u9fff]", text)
+        return Markup(' lang="zh"') if foreign else Markup("")
+
+    return mark

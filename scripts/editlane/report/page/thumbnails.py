@@ -1,0 +1,124 @@
+"""The pictures inside the page: small enough that a report of thousands of items can still be mailed."""
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from editlane.core.errors import ItemError
+from editlane.images.files import file_sha256, fit_within, open_image
+
+LEVELS = ((320, 72), (320, 50), (256, 45), (192, 40), (160, 35), (128, 30))
+"""(longest side in pixels, WebP quality), best first."""
+
+BUDGET = 12 * 2**20
+"""Bytes that all pictures together should stay below; base64 makes a third more of them in the page."""
+
+SAMPLE = 48
+"""Pictures that are tried before a level is chosen for all."""
+
+CHANGED = "changed"
+UNREADABLE = "unreadable"
+"""Why a picture is not shown."""
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Each holds a decoded image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnails:
+    side: int
+    """Longest side, pixels."""
+    uris: dict[str, str]
+    """`data:` URIs by the key of the picture; one that cannot be decoded is not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """The pictures of all cards, each distinct one once."""
+
+    uris: list[str]
+    shown: NDArray[np.object_]
+    """Of each path that was given: the place of its picture in `uris`, or why there is none; None without a path."""
+    side: int
+    """Longest side, pixels."""
+
+
+def embed_pictures(paths: NDArray[np.object_], hashes: NDArray[np.object_], run_dir: Path) -> Embedded:
+    """Reduce the pictures at `paths`: sources in the first row, edits in the others, None where there is no picture.
+
+    An edit whose file is not the one that was judged (`hashes`; None: not recorded) is CHANGED; a picture that cannot
+    be decoded is UNREADABLE.
+    """
+    there = [(row, item) for row, item in np.argwhere(paths).tolist()]
+
+    def has_changed(at: tuple[int, int]) -> bool:
+        return at[0] > 0 and _has_changed(run_dir / paths[at], hashes[at])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        changed = pool.map(has_changed, there)
+        keys = {at: hashes[at] or paths[at] for at, other in zip(there, changed, strict=True) if not other}
+    files: dict[str, Path] = {}
+    for at, key in keys.items():
+        files.setdefault(key, run_dir / paths[at])
+    thumbnails = make_thumbnails(files)
+    places = {key: place for place, key in enumerate(thumbnails.uris)}
+    shown = np.full(paths.shape, None, dtype=object)
+    for at in there:
+        shown[at] = places.get(keys[at], UNREADABLE) if at in keys else CHANGED
+    return Embedded(uris=list(thumbnails.uris.values()), shown=shown, side=thumbnails.side)
+
+
+def _has_changed(path: Path, sha256: str | None) -> bool:
+    """Whether a file is there with other bytes than those recorded; without a record nothing can be said."""
+    return sha256 is not None and path.is_file() and file_sha256(path) != sha256
+
+
+def make_thumbnails(paths: Mapping[str, Path], budget: int = BUDGET) -> Thumbnails:
+    """Encode every picture once, at the best level at which all of them together fit the budget."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        every = list(paths.values())
+        sample = [image for image in pool.map(_small, every[:: max(1, len(every) // SAMPLE)]) if image]
+        side, quality = choose_level(sample, len(every), budget)
+        encoded = pool.map(lambda path: _encoded(path, side, quality), every)
+        uris = {key: _uri(data) for key, data in zip(paths, encoded, strict=True) if data}
+    return Thumbnails(side=side, uris=uris)
+
+
+def choose_level(sample: Sequence[Image.Image], count: int, budget: int) -> tuple[int, int]:
+    """The first level at which `count` pictures like the sample fit, else the last."""
+    for side, quality in LEVELS:
+        size = sum(len(_webp(image, side, quality)) for image in sample)
+        if size / max(1, len(sample)) * count <= budget:
+            return side, quality
+    return LEVELS[-1]
+
+
+def _small(path: Path) -> Image.Image | None:
+    """The picture at the size of the best level; None where it cannot be read."""
+    try:
+        return fit_within(open_image(path, at_least=2 * LEVELS[0][0]), LEVELS[0][0])
+    except ItemError:
+        return None
+
+
+def _encoded(path: Path, side: int, quality: int) -> bytes | None:
+    image = _small(path)
+    return _webp(image, side, quality) if image else None
+
+
+def _webp(image: Image.Image, side: int, quality: int) -> bytes:
+    file = io.BytesIO()
+    fit_within(image, side).save(file, "WEBP", quality=quality, method=4)
+    return file.getvalue()
+
+
+def _uri(data: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")

@@ -1,0 +1,52 @@
+"""What went wrong in a run, gathered from the logs of its steps for the workflow's last words."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from editlane.core.os_errors import explain_os_error
+from editlane.lanes.heartbeat import stood_still
+
+_LITTLE = 1 << 20
+"""Bytes: a disk that does not take so many is full."""
+
+
+def warnings(run_dir: Path, since: float) -> list[str]:
+    """The `warning: ` lines of the logs written at or after the Unix time `since`; each once."""
+    lines = (line for _, line in _lines(run_dir, since))
+    return sorted({line for line in lines if line.startswith("warning: ")})
+
+
+def errors(run_dir: Path, since: float) -> list[str]:
+    """The `error: ` lines of these logs, and what a step could not say itself: that it stood still, that the disk takes
+    nothing more. Each once."""
+    found = set(_disk(run_dir))
+    for path, line in _lines(run_dir, since):
+        if line.startswith("error: "):
+            found.add(line)
+        elif seconds := stood_still(line):
+            found.add(
+                f"error: {path}: made no progress for {seconds:g} s and was ended; the log says where it stood. Run "
+                "the same command again, or raise `lane_timeout`."
+            )
+    return sorted(found)
+
+
+def _lines(run_dir: Path, since: float) -> Iterator[tuple[Path, str]]:
+    for path in sorted((run_dir / "logs").rglob("*.log")):
+        if path.stat().st_mtime >= since:
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                yield path, line
+
+
+def _disk(run_dir: Path) -> Iterator[str]:
+    """A log on a full disk is empty, and a read-only one takes none: try what the disk itself says."""
+    try:
+        with TemporaryFile(dir=run_dir) as file:
+            file.write(bytes(_LITTLE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(run_dir)
+        yield f"error: {explain_os_error(error) or error}"

@@ -1,0 +1,37 @@
+"""The parts of journal keys that name an editor or a judge, as commit 436c714 wrote them: stored results stay valid."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stand_ins import write_checkpoint, write_weights
+
+from editlane.lanes.identity import edit_lane, judge_lane
+from editlane.protocols.scoring import load_protocol
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = json.loads(Path(__file__).with_name("golden_keys.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint and the LoRA that the recorded options name."""
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(Path("checkpoint"), 0.001)
+    write_weights(Path("轻量/Lightning-8steps.safetensors"), "F32", [4, 4])
+
+
+@pytest.mark.parametrize("entry", [entry for entry in GOLDEN if entry["kind"] == "editor"])
+def test_editors_keep_their_keys(entry: dict[str, Any]) -> None:
+    lane = edit_lane(Path(), "e", 42, entry["options"])
+    assert json.dumps(lane.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
+    assert lane.editor_key == entry["key"]
+
+
+@pytest.mark.parametrize("entry", [entry for entry in GOLDEN if entry["kind"] == "judge"])
+def test_judges_keep_their_keys(entry: dict[str, Any]) -> None:
+    protocol = load_protocol(ROOT / f"resources/protocols/{entry['protocol']}.yaml")
+    lane = judge_lane(Path(), "j", protocol, entry["options"])
+    assert json.dumps(lane.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
+    assert (lane.whole_key, lane.samples) == (entry["key"], entry["samples"])
