@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).parents[2] / "scripts")]
+sys.path[:0] = [str(Path(__file__).parents[1] / "helpers"), str(Path(__file__).parents[2] / "scripts")]
 
 from project import Project  # noqa: E402 (found through the line above)
 

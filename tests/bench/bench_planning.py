@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "workflow"), str(Path(__file__).parents[2] / "scripts")]
+sys.path[:0] = [str(Path(__file__).parents[1] / "helpers"), str(Path(__file__).parents[2] / "scripts")]
 
 from project import Project  # noqa: E402 (found through the line above)
 

@@ -10,7 +10,7 @@ from editlane.core.errors import UserError
 from editlane.protocols.load import load_protocol
 from editlane.protocols.protocol import Combination, GeneratedAnswer, ReadoutAnswer, ShownImage
 
-PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
+PROTOCOLS = Path(__file__).parents[3] / "resources" / "protocols"
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
 
 

@@ -20,8 +20,8 @@ from editlane.protocols.load import load_protocol
 from editlane.protocols.scoring import questions, score_readouts, score_replies
 
 DIGITS = [str(digit) for digit in range(10)]
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+PROTOCOLS = Path(__file__).parents[3] / "resources" / "protocols"
 
 
 def item(number=0, instruction="把杯子移到桌上", **changes):

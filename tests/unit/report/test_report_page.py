@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from browser import CHROMIUM, Browser
 from made_report import acceptance, better, cell, comparison, made_costs, made_report
-from test_report import load, write_run
+from report_run import load, write_run
 
 from editlane.report.notices import Notice
 from editlane.report.write import write_report

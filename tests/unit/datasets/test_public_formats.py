@@ -23,7 +23,7 @@ from editlane.datasets.public_formats import FORMATS
 from editlane.images import files as images
 from editlane.preflight.config import check_config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def photo(colour: str, format: str = "PNG") -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from made_report import cell, made_costs, made_report
-from test_report import load, write, write_run
+from report_run import load, write, write_run
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
@@ -18,7 +18,7 @@ from editlane.report.costs import cost_tables
 from editlane.report.numbers import cost_numbers
 from editlane.report.texts import load_texts
 
-SCRIPT = Path(__file__).parents[2] / "scripts/merge_costs.py"
+SCRIPT = Path(__file__).parents[3] / "scripts/merge_costs.py"
 PROVENANCE = {"editors": {"甲": {"key": "e1"}, "乙": {"key": "e2"}}, "judges": {"j": {"key": "j1"}}}
 GPU = "NVIDIA H200 (GPU-8c5f1b7e-1b2c-3d4e-5f60-718293a4b5c6)"
 

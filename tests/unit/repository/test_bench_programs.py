@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from editlane.judges.qwen3_vl import attention as causal
 
-BENCH = Path(__file__).parents[1] / "bench"
+BENCH = Path(__file__).parents[2] / "bench"
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning"),
 ]

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageDraw
 from editlane.core.errors import SourceUnreadable
 from editlane.images import files as images
 
-SHARED = Path(__file__).parents[2] / "../shared/data"
+SHARED = Path(__file__).parents[3] / "../shared/data"
 
 
 def encoded(image: Image.Image, format: str, **options) -> bytes:

@@ -23,7 +23,7 @@ from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.protocols.load import load_protocol
 from editlane.protocols.scoring import questions, score_readouts, score_replies
 
-PROTOCOLS = Path(__file__).parents[2] / "resources" / "protocols"
+PROTOCOLS = Path(__file__).parents[3] / "resources" / "protocols"
 DIGITS = tuple("0123456789")
 KINDS = ("qwen3-vl", "qwen3-vl-moe")
 

@@ -14,7 +14,7 @@ from editlane.core import tables
 from editlane.images import files as images
 from extract_demo_photos import PHOTOS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
 
 

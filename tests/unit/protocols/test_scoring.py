@@ -3,7 +3,7 @@
 The prompts of the shipped protocols are kept in tests/golden. After an intended change write them anew and read the
 difference:
 
-    PYTHONPATH=scripts python tests/unit/test_scoring.py
+    PYTHONPATH=scripts python tests/unit/protocols/test_scoring.py
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from editlane.protocols.protocol import (
 )
 from editlane.protocols.scoring import category_fingerprint, questions, score_readouts, score_replies, system_text
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROTOCOLS = ROOT / "resources" / "protocols"
 LEGACY, VIESCORE = (load_protocol(PROTOCOLS / f"{name}.yaml") for name in ("legacy", "viescore"))
 GOLDEN = ROOT / "tests" / "golden"

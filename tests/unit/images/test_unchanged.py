@@ -15,7 +15,7 @@ from editlane.images.alignment import align
 from editlane.images.files import open_image
 from editlane.images.unchanged import is_unchanged
 
-SHARED = Path(__file__).parents[2] / "../shared/data"
+SHARED = Path(__file__).parents[3] / "../shared/data"
 SAMPLES = pytest.mark.skipif(not SHARED.exists(), reason="the sample photos (../shared/data) are not here")
 PHOTOS = ("astronaut", "camera", "chelsea", "rocket")
 Resampling = Image.Resampling

@@ -11,7 +11,7 @@ from editlane.protocols.load import load_protocol
 from editlane.protocols.scoring import score_replies
 from editlane.stats.legacy import legacy_cell, old_score, old_scores, read_number
 
-LEGACY = Path(__file__).parents[2] / "resources" / "protocols" / "legacy.yaml"
+LEGACY = Path(__file__).parents[3] / "resources" / "protocols" / "legacy.yaml"
 
 
 def frame(*rows):

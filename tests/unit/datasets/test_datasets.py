@@ -24,7 +24,7 @@ from editlane.datasets.records import language_of
 from editlane.images import files as images
 
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
-SHARED = Path(__file__).parents[2] / "../shared/data"
+SHARED = Path(__file__).parents[3] / "../shared/data"
 
 
 def photo(colour="red", size=(40, 30), format="PNG") -> bytes:

@@ -17,7 +17,7 @@ from editlane.ratings.tables import Rating, Score, align, rating_array
 from editlane.stats.agreement import JudgeAgreement, judge_agreement, rater_agreement
 from editlane.stats.resampled import draw_weights, fisher_mean, ordinal_alphas, spearman
 
-VIESCORE = Path(__file__).parents[2] / "../shared/data/viescore"
+VIESCORE = Path(__file__).parents[3] / "../shared/data/viescore"
 needs_viescore = pytest.mark.skipif(not VIESCORE.is_dir(), reason="needs the sample data in ../shared/data/viescore")
 
 NAN = math.nan

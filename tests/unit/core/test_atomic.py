@@ -67,7 +67,7 @@ def test_the_system_calls_come_in_the_order_that_a_power_cut_forgives(tmp_path: 
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-sys.path[:0] = {[str(Path(name).resolve()) for name in ("scripts", "tests/unit")]!r}
+sys.path[:0] = {[str(Path(name).resolve()) for name in ("scripts", "tests/unit/core", "tests/helpers")]!r}
 from test_atomic import finish_one_item
 finish_one_item(Path({str(tmp_path / "run")!r}))
 """

@@ -10,7 +10,7 @@ from stand_ins import write_checkpoint, write_weights
 from editlane.lanes.identity import edit_lane, judge_lane
 from editlane.protocols.scoring import load_protocol
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOLDEN = json.loads(Path(__file__).with_name("golden_keys.json").read_text(encoding="utf-8"))
 
 
