@@ -20,6 +20,7 @@ import yaml
 from editlane.cli.flags import StepParser, input_folder, whole_number
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError
+from editlane.core.paths import RunPaths
 from editlane.preflight.checks import ALL
 from editlane.preflight.config import Config, check_config, check_keys_once
 from editlane.preflight.context import Setup
@@ -46,7 +47,8 @@ def read_config(path: Path) -> Config:
 def results_folder(text: str) -> Path:
     """A folder of a run that tells what its lanes have cost."""
     folder = input_folder(text)
-    if not (folder / "heartbeats").is_dir() and not (folder / "costs.parquet").is_file():
+    paths = RunPaths(folder)
+    if not paths.heartbeats.is_dir() and not paths.costs.is_file():
         raise argparse.ArgumentTypeError(f"{text} has neither heartbeats/ nor costs.parquet; give results/<run>")
     return folder
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from editlane.cli.flags import NAMES, StepParser, input_folder, number, output_folder
 from editlane.cli.step import run_step
+from editlane.core.paths import RunPaths
 from editlane.report.load import load_report
 from editlane.report.notices import find_notices
 from editlane.report.texts import LANGUAGES
@@ -20,9 +21,10 @@ log = logging.getLogger(__name__)
 
 def earlier_controls(run_dir: Path) -> list[Path]:
     """The controls of the runs beside this one that are older, the oldest first: did a judge change since then?"""
-    written = {path: path.stat().st_mtime for path in run_dir.parent.glob("*/controls.parquet")}
-    mine = written.get(run_dir / "controls.parquet", time.time())
-    return sorted((path for path, at in written.items() if at < mine), key=lambda path: (written[path], path))
+    mine = RunPaths(run_dir)
+    written = {path: path.stat().st_mtime for run in mine.runs_beside() if (path := run.controls).is_file()}
+    since = written.get(mine.controls, time.time())
+    return sorted((path for path, at in written.items() if at < since), key=lambda path: (written[path], path))
 
 
 def main() -> None:

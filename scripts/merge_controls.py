@@ -12,6 +12,7 @@ from pathlib import Path
 from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, whole_number
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
+from editlane.core.paths import RunPaths
 from editlane.lanes.merging import criteria_of, provenance_of, read_lanes
 from editlane.protocols.controls import check_complete, in_order
 
@@ -28,7 +29,13 @@ def main() -> None:
     parser.add_argument("--out", type=output_file, required=True, help="controls.parquet")
     args = parser.parse_args()
 
-    paths = tables.controls_paths(args.run_dir, args.editors, args.judges, args.lanes)
+    run = RunPaths(args.run_dir)
+    paths = [
+        run.lane_controls(editor, judge, lane)
+        for editor in args.editors
+        for judge in args.judges
+        for lane in range(args.lanes)
+    ]
     schema = schemas.controls_schema(criteria_of(paths))
     rows = read_lanes(paths, schema)
     check_complete(rows, tables.read_arrow(args.plan, schemas.PLAN.names), args.judges)

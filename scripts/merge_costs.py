@@ -14,8 +14,9 @@ from editlane.cli.flags import StepParser, input_folder, output_file, whole_numb
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
+from editlane.core.paths import RunPaths
 from editlane.lanes.costs import lane_costs
-from editlane.lanes.heartbeat import read_heartbeats
+from editlane.lanes.lane_status import read_heartbeats
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def main() -> None:
     provenance = tables.read_provenance(args.scores)
     if not {"editors", "judges"} <= provenance.keys():
         raise UserError(f"{args.scores} names no editors and judges; it is not the table this step reads.")
-    rows = lane_costs(read_heartbeats(args.run_dir), provenance, args.lanes)
+    rows = lane_costs(read_heartbeats(RunPaths(args.run_dir)), provenance, args.lanes)
     tables.write_table(args.out, rows, schemas.COSTS)
     log.info("%d lanes, %d of them have worked", len(rows), sum(row["attempts"] > 0 for row in rows))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, whole_number
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
+from editlane.core.paths import RunPaths
 from editlane.lanes.merging import Cell, merge
 
 log = logging.getLogger(__name__)
@@ -26,10 +27,11 @@ def main() -> None:
     parser.add_argument("--out", type=output_file, required=True, help="preservation.parquet")
     args = parser.parse_args()
 
+    paths = RunPaths(args.run_dir)
     cells = [
         Cell(
             names={"editor": editor},
-            paths=[args.run_dir / editor / f"preservation/lane{lane}.parquet" for lane in range(args.lanes)],
+            paths=[paths.lane_preservation(editor, lane) for lane in range(args.lanes)],
         )
         for editor in args.editors
     ]

@@ -1,9 +1,9 @@
 """Deal the items of a run into shards, one file per category and lane.
 
     python scripts/split_lanes.py --items results/demo/items.parquet --categories 物理 环境 --lanes 2 \\
-        --shards results/demo/shards
+        --run-dir results/demo
 
-Writes SHARDS/{category}/lane{k}.parquet, balanced by estimated cost; a lane without items gets an empty table.
+Writes RUN/shards/{category}/lane{k}.parquet, balanced by estimated cost. A lane without items gets an empty table.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from editlane.cli.flags import NAMES, StepParser, output_folder, whole_number
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
+from editlane.core.paths import RunPaths
 from editlane.datasets.split import split_lanes
 
 
@@ -20,15 +21,16 @@ def main() -> None:
     parser.add_argument("--items", type=Path, required=True, help="items.parquet")
     parser.add_argument("--categories", **NAMES, required=True, help="all")
     parser.add_argument("--lanes", type=whole_number(1), required=True)
-    parser.add_argument("--shards", type=output_folder, required=True, help="folder for the shard files")
+    parser.add_argument("--run-dir", type=output_folder, required=True, help="results/<run>")
     args = parser.parse_args()
 
     items = tables.read_arrow(args.items, schemas.ITEMS.names).select(schemas.ITEMS.names)
     left_out = sorted(set(items["category"].unique().to_pylist()) - set(args.categories))
     if left_out:
         raise UserError(f"{args.items} has items of {', '.join(left_out)}, which --categories does not name.")
+    paths = RunPaths(args.run_dir)
     for category, lane, shard in split_lanes(items, args.categories, args.lanes):
-        tables.write_parts(args.shards / category / f"lane{lane}.parquet", [shard], schemas.ITEMS)
+        tables.write_parts(paths.shard(category, lane), [shard], schemas.ITEMS)
 
 
 if __name__ == "__main__":

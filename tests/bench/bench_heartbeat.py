@@ -19,7 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from editlane.lanes import heartbeat as progress
+from editlane.core.paths import LaneId, RunPaths
+from editlane.lanes import heartbeat as module
 from editlane.lanes.heartbeat import Heartbeat
 
 TIMEOUT = 1800.0  # as the workflow's lanes have it
@@ -27,8 +28,8 @@ TIMEOUT = 1800.0  # as the workflow's lanes have it
 
 def one_beat(folder: Path, *, held_back: bool, rounds: int) -> float:
     """Seconds of one step's beat."""
-    progress.WRITTEN_EVERY, progress.WRITTEN_AT_LEAST_EVERY = (1e9, 1e9) if held_back else (0.0, 0.0)
-    with Heartbeat(folder, stage="edit", editor="e", lane=0, total=1, kept=0, timeout=TIMEOUT) as heart:
+    module.WRITTEN_EVERY, module.WRITTEN_AT_LEAST_EVERY = (1e9, 1e9) if held_back else (0.0, 0.0)
+    with Heartbeat(RunPaths(folder), LaneId("edit", "e", None, 0), total=1, kept=0, timeout=TIMEOUT) as heart:
         heart.begin("item", "物理")
         started = time.perf_counter()
         for step in range(rounds):
@@ -55,7 +56,7 @@ class Timed:
 
 def lane(folder: Path, *, items: int, seconds: float, steps: int) -> dict[str, Any]:
     """A lane that beats and sleeps."""
-    with Heartbeat(folder, stage="edit", editor="e", lane=1, total=items, kept=0, timeout=TIMEOUT) as heart:
+    with Heartbeat(RunPaths(folder), LaneId("edit", "e", None, 1), total=items, kept=0, timeout=TIMEOUT) as heart:
         timed = Timed(heart)
         timed.loaded("cpu")
         started = time.perf_counter()
@@ -79,12 +80,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         logging.basicConfig(filename=folder / "lane.log", level=logging.INFO)
-        usual = progress.WRITTEN_EVERY, progress.WRITTEN_AT_LEAST_EVERY
+        usual = module.WRITTEN_EVERY, module.WRITTEN_AT_LEAST_EVERY
         beats = {
             "held back": one_beat(folder, held_back=True, rounds=20_000),
             "written": one_beat(folder, held_back=False, rounds=1_000),
         }
-        progress.WRITTEN_EVERY, progress.WRITTEN_AT_LEAST_EVERY = usual
+        module.WRITTEN_EVERY, module.WRITTEN_AT_LEAST_EVERY = usual
         lanes = {
             "judge, 50 ms an item": lane(folder, items=200, seconds=0.05, steps=0),
             "editor, 17 s an item, 40 steps": lane(folder, items=1, seconds=17.0, steps=40),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -13,13 +14,15 @@ from judged_items import Asked, Work
 from ladder import Way, seconds_of
 
 from editlane.core import tables
+from editlane.core.paths import SCORE, LaneId
 from editlane.core.types import EDITED, Question, State
 from editlane.images.files import save_png
 from editlane.judges.qwen3_vl.attention import use_causal_attention
 from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
-from editlane.lanes.heartbeat import Heartbeat
-from editlane.lanes.judging import JudgeLane, cut_batches, score_batches
+from editlane.lanes.journal import Journal
+from editlane.lanes.judging import JudgeSpec, JudgeWork
 from editlane.lanes.prefetch import prefetched
+from editlane.lanes.runner import run_lane
 
 DECODING = 0.05
 """Seconds that a step of decoding is taken to need on a GPU, for the forecast of a way's time."""
@@ -115,7 +118,7 @@ class JudgeWays:
         yield self._way("+ what was seen in the source kept", self._ahead(both), work, before=self._see_sources)
 
     def _lane_ways(self) -> Iterator[Way]:
-        """Through `score_batches`: PNG files are read and hashed, the next batch is prepared meanwhile."""
+        """Through a lane: PNG files are read and hashed, the next batch is prepared meanwhile."""
         for tokens in self.args.batch_tokens:
             name = f"a lane: PNG files, both criteria, batches of {tokens} tokens"
             yield self._lane_way(name, self._flops(questions=2, prefix=self.prefix), tokens)
@@ -238,7 +241,7 @@ class JudgeWays:
 
     def _lane_way(self, name: str, work: float, tokens: int, **params: Any) -> Way:
         judge = self._judge(tokens, **params)
-        lane = JudgeLane(
+        spec = JudgeSpec(
             judge="bench",
             identity={"adapter": "qwen3-vl"},
             run_dir=self.folder,
@@ -252,25 +255,14 @@ class JudgeWays:
             if judge.prefill.store:
                 judge.prefill.store._writer.submit(bool).result()  # all is written
 
-        return self._way(name, lambda: self._score(lane, judge), work, before=before)
+        return self._way(name, lambda: self._score(spec, judge), work, before=before)
 
-    def _score(self, lane: JudgeLane, judge: Qwen3VLJudge) -> None:
-        rows = self._rows()
-        batches = list(cut_batches(rows, lambda row: lane.weigh(judge, row), judge.capacity, wanted=lambda row: True))
-        found: list[str] = []
-        with Heartbeat(self.folder, stage="score", editor="bench", lane=0, total=len(rows), kept=0) as heartbeat:
-            score_batches(
-                lane,
-                judge,
-                batches,
-                device=self.args.device,
-                check=lambda: None,
-                heartbeat=heartbeat,
-                begin=lambda rows: None,
-                died=lambda rows: False,
-                finished=lambda scored: found.extend(columns["state"] for _, columns in scored),
-            )
-        assert len(found) == len(rows) and State.JUDGE_FAILED not in found, found
+    def _score(self, spec: JudgeSpec, judge: Qwen3VLJudge) -> None:
+        work = JudgeWork(spec, LaneId(SCORE, "bench", "bench", 0), [self._rows()], lambda: judge)
+        with TemporaryDirectory(dir=self.folder) as folder, Journal(Path(folder), "lane0") as journal:
+            found = run_lane(work, journal, check=lambda: None)
+        states = [row["state"] for row in found.values()]
+        assert len(states) == len(work.wanted) and State.JUDGE_FAILED not in states, states
 
     def _rows(self) -> list[dict[str, Any]]:
         """Of an edits table, for files that are written the first time."""

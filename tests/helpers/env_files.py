@@ -73,13 +73,13 @@ def rules() -> list[str]:
 
 def steps_of(rule: str) -> list[Step]:
     """The programs of a rule; a lane's environments are the schema's default and those of the repository's configs."""
-    conda = re.search(r'conda:\n\s+(?:lambda wildcards: env_of\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule)
+    conda = re.search(r'conda:\n\s+(?:lambda wildcards: PARAMS\.env\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule)
     assert conda, f"a rule without an environment:\n{rule}"
     kind, literal = conda.groups()
     programs = re.findall(r"python scripts/(\w+)\.py", rule)
     return [
         Step(name, envs, None if name == "gpulease" else adapters)
-        for adapters, envs in (configured_envs(kind) if kind else {None: frozenset([literal])}).items()
+        for adapters, envs in (configured_envs(f"{kind}s") if kind else {None: frozenset([literal])}).items()
         for name in programs
     ]
 

@@ -49,7 +49,7 @@ GOOD: dict[str, Flags] = {
         "--items": ["run/items.parquet"],
         "--categories": CATEGORIES,
         "--lanes": ["1"],
-        "--shards": ["run/shards"],
+        "--run-dir": ["run"],
     },
     "edit_lane": {
         "--run-dir": ["run"],

@@ -13,8 +13,8 @@ rule score_lane:
             "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",
             category=CATEGORIES,
         ),
-        model=lambda wildcards: built_model("judges", wildcards.judge),
-        protocol=lambda wildcards: config["judges"][wildcards.judge]["protocol"],
+        model=lambda wildcards: PARAMS.built_model("judge", wildcards.judge),
+        protocol=lambda wildcards: PARAMS.settings("judge", wildcards.judge)["protocol"],
         plan="<results>/plan.parquet",
     output:
         scores=expand(
@@ -29,14 +29,14 @@ rule score_lane:
     priority: 5
     retries: 3
     conda:
-        lambda wildcards: env_of("judges", wildcards.judge)
+        lambda wildcards: PARAMS.env("judge", wildcards.judge)
     threads: LANE_THREADS
     resources:
-        gpu=lambda wildcards: devices_for_judge(wildcards.judge),
+        gpu=lambda wildcards: PARAMS.gpus(wildcards.judge),
         gpu_manufacturer="nvidia",
     params:
-        adapter=lambda wildcards: adapter_flags("judges", wildcards.judge),
-        version=lambda wildcards: adapter_version("judges", wildcards.judge),
+        adapter=lambda wildcards: PARAMS.model_flags("judge", wildcards.judge),
+        version=lambda wildcards: PARAMS.adapter_version("judge", wildcards.judge),
         timeout=config["lane_timeout"],
         run_dir=subpath(input[0], ancestor=4),
     shell:
@@ -53,7 +53,13 @@ rule merge_scores:
     """Put the scores of all lanes into one table; refuses lost or doubled rows."""
     input:
         item_table="<results>/items.parquet",
-        scores=scores_of_all_lanes(),
+        scores=expand(
+            "<results>/{editor}/scores/{judge}/{category}/lane{lane}.parquet",
+            editor=EDITORS,
+            judge=JUDGES,
+            category=CATEGORIES,
+            lane=LANES,
+        ),
     output:
         scores="<results>/scores.parquet",
     log:

@@ -31,6 +31,16 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Replace a small file in one step. Readers see the old text or the new one; a power cut may lose both.
+
+    Raises OSError, also if the folder does not exist.
+    """
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents where they are missing, each one's name on the disk."""
     if not folder.is_dir():

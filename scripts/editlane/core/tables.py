@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +17,6 @@ from editlane.core.types import Control, Item
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def scores_paths(
-    run_dir: Path, editors: Iterable[str], judges: Iterable[str], categories: Iterable[str], lanes: int
-) -> list[Path]:
-    """Where the scores of all lanes lie."""
-    cells = product(editors, judges, categories, range(lanes))
-    return [
-        run_dir / editor / "scores" / judge / category / f"lane{lane}.parquet"
-        for editor, judge, category, lane in cells
-    ]
-
-
-def controls_paths(run_dir: Path, editors: Iterable[str], judges: Iterable[str], lanes: int) -> list[Path]:
-    """Where the controls of all lanes lie."""
-    cells = product(editors, judges, range(lanes))
-    return [run_dir / editor / "controls" / judge / f"lane{lane}.parquet" for editor, judge, lane in cells]
 
 
 def write_table(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.paths import RunPaths
 from editlane.core.types import Item
 from editlane.datasets.drafts import Draft, LeftOut, canonical, read_drafts
 from editlane.datasets.given_edits import EditedFolder
@@ -213,8 +214,9 @@ def _store(image: Path | str | bytes, run_dir: Path) -> _Stored:
         raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
     sha256 = hashlib.sha256(content).hexdigest()
     suffix, size = images.sniff(content)
-    path = f"sources/{sha256[:2]}/{sha256}.{suffix}"
-    target = run_dir / path
+    paths = RunPaths(run_dir)
+    path = paths.source(sha256, suffix)
+    target = paths / path
     if not (target.exists() and images.file_sha256(target) == sha256):
         images.write_atomically(target, content)
     return _Stored(path=path, sha256=sha256, size=size)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from editlane.core.types import Row
-from editlane.lanes.heartbeat import LaneStatus
+from editlane.lanes.lane_status import LaneStatus
 
 LOADING = ("imports", "reading", "transfer", "warmup")
 """What loading consists of, as far as it is known; the rest is `starting`."""

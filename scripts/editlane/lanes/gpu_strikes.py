@@ -1,34 +1,39 @@
 """Strikes against a device: what a process leaves in its lease when it dies before anything worked.
 
-The lock file of a lease says which job is on trial there; the next holder finds the trial of a process that died and
-makes it a strike. A device with two strikes from one run is left out, unless every device has two: a fault of all is
-not theirs. A job that died on two devices is itself to blame, and its strikes do not count. Strikes of different runs
-are not added up: when all jobs of a run are killed together, it is nobody's fault. Standard library only.
+The lock file of a lease names the job that has not proven the device yet. The next holder finds the job of a process
+that died and turns it into a strike. A device with two strikes from one run is quarantined, unless every device has
+two: a fault of all is not theirs. A job that died on two devices is itself to blame, and its strikes do not count.
+Strikes of different runs are not added up, because all jobs of a run die when the run is killed. Standard library only.
 """
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 QUARANTINE = 2
-"""A device with so many strikes from one run is left out."""
+"""Strikes from one run that put a device into quarantine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """What a lock file says."""
+    """The content of a lock file."""
 
     holder: str = ""
     trial: str = ""
-    """The job, RUN:JOB, that holds the device and has not done anything there yet; of no process alive: it died so."""
+    """The job (RUN:JOB) holding the device that has not finished an item yet. If its process is dead, it died that
+    way."""
     strikes: list[str] = field(default_factory=list)
     """A job for each death since something last worked."""
 
+    def settled_strikes(self) -> list[str]:
+        """Return the strikes of a device without a holder, with that of the process that died last."""
+        return [*self.strikes, *([self.trial] if self.trial else [])]
+
 
 def read_lease(path: str) -> Lease:
-    """What the lock file says; an empty lease where it says nothing of the kind."""
+    """Read a lock file. Return an empty lease if it holds none."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -39,58 +44,53 @@ def read_lease(path: str) -> Lease:
 
 
 def write_lease(path: str, lease: Lease) -> None:
-    """Say it in the lock file. Raises OSError; a file that is gone is not made anew."""
+    """Write a lock file that exists. Raises OSError."""
     text = json.dumps({"holder": lease.holder, "trial": lease.trial, "strikes": lease.strikes}, ensure_ascii=False)
     with open(path, "r+", encoding="utf-8") as file:
         file.truncate(0)
         file.write(text + "\n")
 
 
-def deaths(lease: Lease) -> list[str]:
-    """The strikes of a device that nobody holds, with that of the process that died last."""
-    return [*lease.strikes, *([lease.trial] if lease.trial else [])]
-
-
-def left_out(struck: Mapping[str, Iterable[str]]) -> set[str]:
-    """Which devices are left out; `struck` has the strikes of every device of the pool."""
-    places = Counter(job for jobs in struck.values() for job in set(jobs))
+def quarantined(strikes: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return the devices in quarantine; `strikes` has the strikes of every device of the pool."""
+    places = Counter(job for jobs in strikes.values() for job in set(jobs))
     counted = {
-        device: Counter(job.partition(":")[0] for job in jobs if places[job] == 1) for device, jobs in struck.items()
+        device: Counter(job.partition(":")[0] for job in jobs if places[job] == 1) for device, jobs in strikes.items()
     }
     out = {device for device, runs in counted.items() if max(runs.values(), default=0) >= QUARANTINE}
-    return out if len(out) < len(struck) else set()
+    return out if len(out) < len(strikes) else set()
 
 
 @dataclass(frozen=True, slots=True)
 class HeldDevices:
-    """The devices that `gpulease` holds for this process; none where it was started without one."""
+    """The devices that a lease holds for this process; none if it was started without a lease."""
 
     locks: tuple[str, ...]
     job: str
 
     @classmethod
     def from_environment(cls) -> "HeldDevices":
-        """As `gpulease` has set GPULEASE_LOCKS and GPULEASE_JOB."""
+        """Read GPULEASE_LOCKS and GPULEASE_JOB, which the lease sets."""
         locks = os.environ.get("GPULEASE_LOCKS", "")
         return cls(tuple(filter(None, locks.split("\n"))), os.environ.get("GPULEASE_JOB", ""))
 
-    def on_trial(self) -> None:
-        """From now on the death of this process is a strike."""
-        for lock in self.locks:
-            self._write(lock, self.job, read_lease(lock).strikes)
+    def mark_unproven(self) -> None:
+        """Count the death of this process as a strike from now on."""
+        self._update(lambda lease: Lease(trial=self.job, strikes=lease.strikes))
 
-    def works(self) -> None:
-        """Something worked on these devices: no strikes."""
-        for lock in self.locks:
-            self._write(lock, "", [])
+    def mark_working(self) -> None:
+        """Clear all strikes, because something worked on these devices."""
+        self._update(lambda lease: Lease())
 
-    def not_to_blame(self) -> None:
-        """From now on the death of this process is no strike."""
-        for lock in self.locks:
-            self._write(lock, "", read_lease(lock).strikes)
+    def mark_blameless(self) -> None:
+        """Count the death of this process as no strike from now on."""
+        self._update(lambda lease: Lease(strikes=lease.strikes))
 
-    def _write(self, lock: str, trial: str, strikes: list[str]) -> None:
-        try:
-            write_lease(lock, Lease(holder=f"{os.getpid()} {self.job}", trial=trial, strikes=strikes))
-        except OSError:  # a lease folder that was emptied under a run is no reason to stop it
-            return
+    def _update(self, change: Callable[[Lease], Lease]) -> None:
+        for lock in self.locks:
+            changed = change(read_lease(lock))
+            try:
+                holder = f"{os.getpid()} {self.job}"
+                write_lease(lock, Lease(holder=holder, trial=changed.trial, strikes=changed.strikes))
+            except OSError:  # a lease folder that was emptied during a run is no reason to stop it
+                return

@@ -6,9 +6,9 @@ from typing import Any
 
 from editlane import __version__
 from editlane.images.files import PREPROCESSING
-from editlane.lanes.editing import EditLane
+from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import content_key
-from editlane.lanes.judging import JudgeLane
+from editlane.lanes.judging import JudgeSpec
 from editlane.models.checkpoints import is_randomly_initialised, model_fingerprint
 from editlane.models.lora import lora_fingerprint, on_hub
 from editlane.models.registry import EDITORS, JUDGES, adapter_class, is_served
@@ -56,20 +56,25 @@ def _model_part(kind: str, adapter: Any, model: str, revision: str | None) -> di
     return {"served": model} if is_served(kind, adapter) else model_fingerprint(model, revision)
 
 
-def edit_lane(run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> EditLane:
-    """The lane of an editor; `options`: its adapter, model, revision and params. Raises UserError like `identity`."""
+def model_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return adapter, model, revision and params from the settings of an editor or a judge."""
+    return {name: settings[name] for name in ("adapter", "model", "revision", "params")}
+
+
+def editor_spec(run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> EditorSpec:
+    """Return the spec of an editor from its adapter, model, revision and params. Raises UserError like `identity`."""
     parts = identity("editor", EDITORS, **options)
-    return EditLane(editor=editor, identity=parts, editor_key=_short(parts), run_dir=run_dir, seed=seed)
+    return EditorSpec(editor=editor, identity=parts, editor_key=_short(parts), run_dir=run_dir, seed=seed)
 
 
-def judge_lane(run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> JudgeLane:
-    """The lane of a judge, like `edit_lane`."""
+def judge_spec(run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> JudgeSpec:
+    """Return the spec of a judge, like `editor_spec`."""
     parts = identity("judge", JUDGES, **options)
     criteria = protocol.asked(options["params"].get("optional_criteria", ()))
     adapter = adapter_class("judge", options["adapter"], JUDGES)
     sampled = not protocol.answers and adapter.samples(options["params"])
     samples = SAMPLES if sampled else 1
-    return JudgeLane(
+    return JudgeSpec(
         judge=judge, identity=parts, run_dir=run_dir, protocol=protocol, criteria=criteria, samples=samples
     )
 
@@ -78,15 +83,15 @@ def _short(parts: dict[str, Any]) -> str:
     return content_key(**parts)[:16]
 
 
-def editor_provenance(lane: EditLane, options: dict[str, Any]) -> dict[str, Any]:
+def editor_provenance(spec: EditorSpec, options: dict[str, Any]) -> dict[str, Any]:
     """What a reader of the report is told about an editor."""
-    return {lane.editor: _provenance(lane.identity, **options) | {"key": lane.editor_key, "seed": lane.seed}}
+    return {spec.editor: _provenance(spec.identity, **options) | {"key": spec.editor_key, "seed": spec.seed}}
 
 
-def judge_provenance(lane: JudgeLane, options: dict[str, Any]) -> dict[str, Any]:
+def judge_provenance(spec: JudgeSpec, options: dict[str, Any]) -> dict[str, Any]:
     """What a reader of the report is told about a judge."""
-    protocol = {name: getattr(lane.protocol, name) for name in ("name", "version", "sha256", "text")}
-    return {lane.judge: _provenance(lane.identity, **options) | {"key": lane.whole_key, "protocol": protocol}}
+    protocol = {name: getattr(spec.protocol, name) for name in ("name", "version", "sha256", "text")}
+    return {spec.judge: _provenance(spec.identity, **options) | {"key": spec.whole_key, "protocol": protocol}}
 
 
 def _provenance(

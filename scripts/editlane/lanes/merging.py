@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from editlane.core import tables
 from editlane.core.errors import UserError
+from editlane.core.paths import RunPaths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +88,14 @@ def _refusal(what: str, cell: Cell, items: Sequence[str]) -> str:
 def score_cells(
     run_dir: Path, editors: Sequence[str], judges: Sequence[str], categories: Sequence[str], lanes: int
 ) -> list[Cell]:
-    """Every editor with every judge, in the order of the report."""
+    """Return a cell for every editor with every judge, in the order of the report."""
+    paths = RunPaths(run_dir)
     return [
         Cell(
             names={"editor": editor, "judge": judge},
-            paths=tables.scores_paths(run_dir, [editor], [judge], categories, lanes),
+            paths=[
+                paths.lane_scores(editor, judge, category, lane) for category in categories for lane in range(lanes)
+            ],
         )
         for editor in editors
         for judge in judges

@@ -1,4 +1,4 @@
-"""When a process must stop: on SIGTERM or SIGINT, or when the workflow that started it has died."""
+"""Stop a process in good order: on SIGTERM or SIGINT, or once the workflow that started it has died."""
 
 import logging
 import os
@@ -13,8 +13,8 @@ from editlane.core.errors import Stopped
 log = logging.getLogger(__name__)
 
 
-def supervisor() -> int | None:
-    """The process id of the nearest ancestor that is Snakemake itself (not its shell); None when run by hand."""
+def workflow_pid() -> int | None:
+    """Return the process id of the nearest ancestor that is Snakemake itself (not its shell); None without one."""
     pid = os.getppid()
     while pid > 1:
         try:
@@ -31,14 +31,14 @@ def supervisor() -> int | None:
     return None
 
 
-def when_workflow_dies(act: Callable[[], None]) -> None:
-    """Call `act` in a thread once the workflow that started this process is gone; never when it was run by hand."""
-    pid = supervisor()
+def on_workflow_exit(act: Callable[[], None]) -> None:
+    """Call `act` in a thread once the workflow that started this process has ended; never if there is none."""
+    pid = workflow_pid()
     if pid is not None:
-        threading.Thread(target=_wait_for_end, args=(pid, act), daemon=True, name="lifeline").start()
+        threading.Thread(target=_wait_for_exit, args=(pid, act), daemon=True, name="workflow-exit").start()
 
 
-def _wait_for_end(pid: int, act: Callable[[], None]) -> None:
+def _wait_for_exit(pid: int, act: Callable[[], None]) -> None:
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -52,17 +52,17 @@ def _wait_for_end(pid: int, act: Callable[[], None]) -> None:
     act()
 
 
-class Lifeline:
-    """Remembers that the lane was told to stop; the lane asks between two items."""
+class StopSignal:
+    """A request to stop, which a lane checks between two units."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        when_workflow_dies(lambda: self._stop("the workflow that started this lane is gone"))
+        on_workflow_exit(lambda: self._stop("the workflow that started this lane is gone"))
 
     def check(self) -> None:
-        """Raises Stopped if the lane was told to stop."""
+        """Raise Stopped if a stop was requested."""
         if self._reason is not None:
             raise Stopped(self._reason)
 

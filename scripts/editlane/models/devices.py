@@ -10,6 +10,7 @@ from traceback import clear_frames
 from typing import Any
 
 from editlane.core.errors import ItemError, OutOfMemory, Stopped, UserError, one_line
+from editlane.core.types import Editor, Judge
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,11 @@ def device_name() -> str:
         return "cpu"
     leased = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     return f"{torch.cuda.get_device_name()} ({leased})"
+
+
+def device_label(loaded: Editor | Judge) -> str:
+    """Return the device as the tables name it. For an adapter without a model this loads no torch."""
+    return device_name() if loaded.NEEDS_MODEL else os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"
 
 
 def read_usage() -> dict[str, int | float | None]:

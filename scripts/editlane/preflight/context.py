@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from editlane.core.paths import RunPaths
 from editlane.models.checkpoints import is_randomly_initialised
 from editlane.models.registry import EDITORS, JUDGES, adapter_class
 from editlane.models.weight_files import find_checkpoint
@@ -72,6 +73,10 @@ class Setup:
     @property
     def run_dir(self) -> Path:
         return Path("results") / str(self.config["run"])
+
+    @property
+    def paths(self) -> RunPaths:
+        return RunPaths(self.run_dir)
 
     @cached_property
     def scan(self) -> Scan:

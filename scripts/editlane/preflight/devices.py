@@ -4,12 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-LEASES = Path(__file__).parents[2] / "gpulease.py"
+from editlane.core.errors import UserError
+from editlane.lanes.gpu_lease import PooledDevice, lease_folder, list_devices
 
 _MIB = 2**20
 _PATIENCE = 5
@@ -28,10 +27,10 @@ class Gpu:
     used: int | None = None
     leased: bool = False
     """Whether a process of some run holds it now."""
-    left_out: bool = False
-    """Whether `gpulease` gives it to nobody, because commands died on it."""
+    quarantined: bool = False
+    """Whether it is leased to nobody, because commands died on it."""
     lease: str = ""
-    """The name by which `gpulease` knows it."""
+    """The name of its lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,54 +53,41 @@ def find_devices() -> Devices:
         return Devices()
     try:
         known = _ask_nvidia_smi()
-        pool = _ask_leases()
-    except OSError as error:
-        return Devices(problem=str(error), is_slow=isinstance(error, TimeoutError))
-    gpus = tuple(_gpu(name, state, known) for name, state in pool if not name.startswith("cpu-"))
+        pool = list_devices(lease_folder(), timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return Devices(problem=f"nvidia-smi does not answer within {_PATIENCE} seconds", is_slow=True)
+    except (OSError, UserError) as error:
+        return Devices(problem=str(error))
+    gpus = tuple(_gpu(device, known) for device in pool if not device.name.startswith("cpu-"))
     return Devices(gpus=gpus, hidden=max(0, len(known) - len(gpus)))
 
 
-def _gpu(name: str, state: str, known: dict[str, Gpu]) -> Gpu:
-    wanted = re.sub(r"^slurm-\d+-", "", name)
+def _gpu(device: PooledDevice, known: dict[str, Gpu]) -> Gpu:
+    wanted = re.sub(r"^slurm-\d+-", "", device.name)
     found = known.get(wanted) or next((gpu for gpu in known.values() if gpu.label == wanted), Gpu(label=wanted))
     return Gpu(
         label=found.label,
         model=found.model,
         memory=found.memory,
         used=found.used,
-        leased=state.startswith("in use"),
-        left_out="left out" in state,
-        lease=name,
+        leased=device.in_use,
+        quarantined=device.quarantined,
+        lease=device.name,
     )
 
 
 def _ask_nvidia_smi() -> dict[str, Gpu]:
-    """uuid -> GPU. Raises OSError where nvidia-smi is there but fails."""
+    """Return uuid -> GPU. Raises OSError if nvidia-smi fails, TimeoutExpired if it does not answer."""
     if shutil.which("nvidia-smi") is None:
         return {}
     query = ["nvidia-smi", "--query-gpu=index,uuid,name,memory.total,memory.used", "--format=csv,noheader,nounits"]
-    answer = _ask(query)
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=_PATIENCE)
     if answer.returncode == 6:  # "No devices were found"
         return {}
     if answer.returncode:
         raise OSError(f"nvidia-smi fails: {_first_line(answer)}")
     rows = [[cell.strip() for cell in line.split(",")] for line in answer.stdout.splitlines() if "," in line]
     return {row[1]: Gpu(label=row[0], model=_cell(row, 2), memory=_bytes(row, 3), used=_bytes(row, 4)) for row in rows}
-
-
-def _ask_leases() -> list[tuple[str, str]]:
-    """(name, state) of every device of the pool. Raises OSError with the reason where there is no telling."""
-    answer = _ask([sys.executable, str(LEASES), "--show"])
-    if answer.returncode:
-        raise OSError(_first_line(answer).removeprefix("error: "))
-    return [(name, state) for name, _, state in (line.partition(" ") for line in answer.stdout.splitlines())]
-
-
-def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE)
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"nvidia-smi does not answer within {_PATIENCE} seconds") from error
 
 
 def _first_line(answer: subprocess.CompletedProcess[str]) -> str:

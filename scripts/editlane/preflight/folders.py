@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.lanes.gpu_lease import lease_folder
 from editlane.preflight.context import Setup
 from editlane.preflight.findings import Finding
-from gpulease import default_dir
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "beegfs", "ceph", "gpfs", "lustre", "panfs", "wekafs"}
 """File systems of several machines; so are nearly all that a program serves (fuse)."""
@@ -36,7 +36,7 @@ def check_results(setup: Setup) -> Iterator[Finding]:
 
 def check_leases(setup: Setup) -> Iterator[Finding]:
     """The lease folder is this machine's own."""
-    folder = Path(os.environ.get("GPULEASE_DIR") or default_dir())
+    folder = Path(lease_folder())
     kind = file_system(nearest(folder))
     remedy = "Set GPULEASE_DIR to a folder on a disk of this machine, the same for all users."
     if not os.access(nearest(folder), os.W_OK | os.X_OK):

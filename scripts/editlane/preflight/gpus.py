@@ -57,7 +57,7 @@ def _occupied(gpus: Sequence[Gpu]) -> Iterator[Finding]:
         text = f"{_numbered(leased)} held by a lane of a running workflow; other lanes wait for it"
         yield Finding("warn", "GPUs", text, "Wait, too, or leave it out with CUDA_VISIBLE_DEVICES.")
     for gpu in gpus:
-        if gpu.left_out:
+        if gpu.quarantined:
             text = f"GPU {gpu.label} is left out, because commands died on it"
             remedy = f"Look at it with nvidia-smi, then `python scripts/gpulease.py --forgive {gpu.lease}`."
             yield Finding("warn", "GPUs", text, remedy)

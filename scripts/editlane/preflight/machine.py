@@ -58,7 +58,7 @@ def check_clock(setup: Setup) -> Iterator[Finding]:
 
 def _dated_files(setup: Setup) -> list[Path]:
     """What Snakemake dates, and this file: a clock that is behind the program's own files is wrong."""
-    tables = [*setup.run_dir.glob("*.parquet"), *setup.run_dir.glob("*/edits/*/lane0.parquet")]
+    tables = setup.paths.all_tables()
     return [Path(__file__), setup.config_file, Path(setup.config["dataset"]["path"]), *sorted(tables)]
 
 

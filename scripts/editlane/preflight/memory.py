@@ -5,7 +5,7 @@ from pathlib import Path
 
 from editlane.editors.optimizations.apply import starts_on_cpu
 from editlane.judges.qwen3_vl.vllm_engine import VllmParams
-from editlane.lanes.heartbeat import read_heartbeats
+from editlane.lanes.lane_status import read_heartbeats
 from editlane.models.host_memory import container_memory
 from editlane.preflight.context import Part, Setup
 from editlane.preflight.findings import Finding, amount, listed, plural
@@ -93,7 +93,7 @@ def _saving(part: Part) -> str:
 
 def _measured_peak(part: Part, setup: Setup) -> int:
     """Bytes that this part had allocated at most in a run on this folder; 0 where nobody measured it."""
-    beats = read_heartbeats(setup.run_dir)
+    beats = read_heartbeats(setup.paths)
     own = (one for one in beats if (one.editor if one.stage == "edit" else one.judge) == part.name)
     stage = "edit" if part.kind == "editor" else "score"
     return max((one.peak_memory or 0 for one in own if one.stage == stage), default=0)

@@ -85,7 +85,7 @@ def check_missing_packages(setup: Setup) -> Iterator[Finding]:
 def _needed(env: str, parts: list[Part], setup: Setup) -> list[str]:
     """Without these a job of this run ends. (The workflow itself has started: it found what it imports.)"""
     if env == "envs/workflow.yaml":
-        is_prepared = (setup.run_dir / "items.parquet").is_file()
+        is_prepared = (setup.paths.items).is_file()
         return ["pillow", "numpy", "pyarrow", "pyyaml", *([] if is_prepared else ["ijson"])]
     if env == "envs/report.yaml":
         return [*REPORT, *(["scikit-image"] if setup.config["preservation"] else [])]
@@ -106,7 +106,7 @@ def _loaded(part: Part) -> list[str]:
 
 def _has_work(part: Part, setup: Setup) -> bool:
     """Whether its model will be loaded: not where the journals have everything."""
-    if not (setup.run_dir / "items.parquet").is_file():
+    if not (setup.paths.items).is_file():
         return True
     try:
         return find_workload(setup).has_left(part)

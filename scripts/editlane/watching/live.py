@@ -11,21 +11,20 @@ from rich.console import Console
 from rich.live import Live
 
 from editlane.core.errors import UserError
+from editlane.core.paths import RunPaths
 from editlane.watching.plain_text import run_line, summary
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable
 
 LOOK_EVERY = 1.0
 """Seconds between two looks."""
-TRACES = ("items.parquet", "shards", "heartbeats", "journal", "logs", ".lock")
-"""What a folder of a run may begin with."""
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 def check_run_folder(folder: Path) -> None:
     """A folder that is or may become that of a run. Raises UserError for any other."""
     if folder.is_dir():
-        if any(folder.iterdir()) and not any((folder / name).exists() for name in TRACES):
+        if any(folder.iterdir()) and not RunPaths(folder).has_begun():
             raise UserError(f"{folder} is not the folder of a run: it has no items.parquet. Give results/<run>.")
     elif folder.exists() or not (folder.absolute().parent.name == "results" and folder.parent.is_dir()):
         raise UserError(f"There is no folder {folder}. Give results/<run>, where <run> is the config's `run`.")
@@ -33,7 +32,7 @@ def check_run_folder(folder: Path) -> None:
 
 def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None:
     """Watch until the run is over, then print one line a model; `every` is the seconds between two plain lines."""
-    watcher = Watcher(run_dir)
+    watcher = Watcher(RunPaths(run_dir))
     state = watcher.look()
     try:
         if not state.ended:

@@ -6,26 +6,27 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from editlane.core.os_errors import explain_os_error
-from editlane.lanes.heartbeat import stood_still
+from editlane.core.paths import RunPaths
+from editlane.lanes.watchdog import watchdog_timeout
 
 _LITTLE = 1 << 20
 """Bytes: a disk that does not take so many is full."""
 
 
-def warnings(run_dir: Path, since: float) -> list[str]:
+def warnings(paths: RunPaths, since: float) -> list[str]:
     """The `warning: ` lines of the logs written at or after the Unix time `since`; each once."""
-    lines = (line for _, line in _lines(run_dir, since))
+    lines = (line for _, line in _lines(paths, since))
     return sorted({line for line in lines if line.startswith("warning: ")})
 
 
-def errors(run_dir: Path, since: float) -> list[str]:
+def errors(paths: RunPaths, since: float) -> list[str]:
     """The `error: ` lines of these logs, and what a step could not say itself: that it stood still, that the disk takes
     nothing more. Each once."""
-    found = set(_disk(run_dir))
-    for path, line in _lines(run_dir, since):
+    found = set(_disk(paths.run_dir))
+    for path, line in _lines(paths, since):
         if line.startswith("error: "):
             found.add(line)
-        elif seconds := stood_still(line):
+        elif seconds := watchdog_timeout(line):
             found.add(
                 f"error: {path}: made no progress for {seconds:g} s and was ended; the log says where it stood. Run "
                 "the same command again, or raise `lane_timeout`."
@@ -33,8 +34,8 @@ def errors(run_dir: Path, since: float) -> list[str]:
     return sorted(found)
 
 
-def _lines(run_dir: Path, since: float) -> Iterator[tuple[Path, str]]:
-    for path in sorted((run_dir / "logs").rglob("*.log")):
+def _lines(paths: RunPaths, since: float) -> Iterator[tuple[Path, str]]:
+    for path in sorted(paths.logs.rglob("*.log")):
         if path.stat().st_mtime >= since:
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 yield path, line

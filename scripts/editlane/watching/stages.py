@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from editlane.lanes.heartbeat import LaneStatus
+from editlane.lanes.lane_status import LaneStatus
 
 AT_WORK = ("loading", "working")
 IN_TROUBLE = ("gone", "failed", "stopped")

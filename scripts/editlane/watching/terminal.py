@@ -14,10 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from editlane.lanes.heartbeat import stood_still
+from editlane.core.paths import LaneId, RunPaths
+from editlane.lanes.watchdog import watchdog_timeout
 from editlane.watching.plain_text import run_line
 from editlane.watching.state import Watcher
-from editlane.watching.workflow_record import Plan
+from editlane.watching.workflow_record import WorkflowRecord
 
 LOOK_EVERY = 5.0
 TELL_EVERY = 30.0
@@ -32,26 +33,26 @@ _CHATTER = ("Select jobs to execute", "Trying to restart job", "Complete log(s):
 class Terminal:
     """The workflow's terminal, from the start of its first job to its end."""
 
-    def __init__(self, run_dir: Path, plan: Plan, output: Any) -> None:
+    def __init__(self, paths: RunPaths, record: WorkflowRecord, output: Any) -> None:
         """`output`: the output settings of the workflow."""
         quiet = {choice.name.lower() for choice in output.quiet or ()}
-        self._run_dir, self._plan = run_dir, plan
+        self._paths, self._record = paths, record
         self._lanes = not quiet & {"all", "progress"}
         self._jobs = not quiet & {"all", "rules"} and not (output.verbose or output.printshellcmds)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._told = ""
 
-    def start(self, up_to_date: Iterable[str] = ()) -> None:
-        """Take over the terminal; the thread never keeps the workflow from ending. `up_to_date`: the lanes (`lane_key`)
-        that the workflow has nothing to do for."""
+    def start(self, up_to_date: Iterable[LaneId] = ()) -> None:
+        """Take over the terminal; the thread never keeps the workflow from ending. `up_to_date`: lanes with
+        nothing to do."""
         if self._jobs:
             shorten_job_texts(logging.getLogger("snakemake.logging"), sys.stderr)
         try:
-            (self._run_dir / "heartbeats").mkdir(parents=True, exist_ok=True)
+            self._paths.heartbeats.mkdir(parents=True, exist_ok=True)
         except OSError:  # the lanes will say what is wrong with the folder
             return
-        self._plan.begin(self._run_dir, up_to_date)
+        self._record.begin(self._paths, up_to_date)
         self._beat()
         self._thread.start()
 
@@ -62,13 +63,13 @@ class Terminal:
         self._over.set()
         if self._thread.is_alive():
             self._thread.join(timeout=LOOK_EVERY)
-        self._plan.phase = phase
+        self._record.phase = phase
         self._beat()
         if self._lanes:
-            self._tell(Watcher(self._run_dir))
+            self._tell(Watcher(self._paths))
 
     def _run(self) -> None:
-        watcher, told = Watcher(self._run_dir), 0.0
+        watcher, told = Watcher(self._paths), 0.0
         while not self._over.wait(LOOK_EVERY):
             self._beat()
             if self._lanes and time.monotonic() - told >= TELL_EVERY and self._tell(watcher):
@@ -86,7 +87,7 @@ class Terminal:
 
     def _beat(self) -> None:
         try:
-            self._plan.write(self._run_dir)
+            self._record.write(self._paths)
         except OSError:  # a full disk, or a folder that somebody took away: the lanes say so
             return
 
@@ -152,7 +153,7 @@ def _failure(name: str, message: str | None, logs: Iterable[str]) -> Iterable[st
         except OSError:
             continue
         tail = lines[-SHOWN_OF_LOG:]
-        if still := list(filter(None, map(stood_still, lines))):  # what follows in the log are stacks
+        if still := list(filter(None, map(watchdog_timeout, lines))):  # what follows in the log are stacks
             yield f"it made no progress for {still[-1]:g} s and was ended; where it stood: {path}"
         elif tail:
             yield f"the end of {path}:\n" + "\n".join(f"    {line}" for line in tail)

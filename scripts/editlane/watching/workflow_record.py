@@ -1,4 +1,4 @@
-"""What a workflow means to do, and whether it still runs: results/<run>/heartbeats/workflow.json."""
+"""The record that a running workflow keeps of its lanes, so that others can watch it."""
 
 import json
 import os
@@ -9,17 +9,19 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from editlane.lanes.heartbeat import read_heartbeats
+from editlane.core.files import replace_text
+from editlane.core.paths import LaneId, RunPaths, all_lanes
+from editlane.lanes.lane_status import read_heartbeats
 
 MOST_LANES = 100_000
-"""Of all editors and judges together; a file that says more is damaged."""
+"""Lanes of all editors and judges together; a file with more is damaged."""
 Traces = tuple[int, int | None]
-"""Of a lane: the number of its newest process, and when its tables were written (`written`)."""
+"""What a lane has left: the number of its newest process, and when its tables were written (see `last_written`)."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Plan:
-    """The names are the config's. `time` is Unix time and moves while the workflow lives; nobody compares it."""
+class WorkflowRecord:
+    """The lanes of a workflow and its phase. `time` is Unix time and moves while the workflow lives."""
 
     editors: list[str]
     judges: list[str]
@@ -31,53 +33,34 @@ class Plan:
     """running, done or failed. A killed workflow stays at running."""
     time: float = 0.0
     up_to_date: list[str] = field(default_factory=list)
-    """Lanes (`lane_key`) that the workflow had nothing to do for when it began."""
+    """Lanes that had nothing to do when the workflow began, as str(LaneId)."""
     before: dict[str, Traces] = field(default_factory=dict)
-    """By lane, what an earlier workflow had left of it when this one began, perhaps of other settings."""
+    """By lane, the traces of earlier workflows when this one began, perhaps of other settings."""
 
-    def begin(self, run_dir: Path, up_to_date: Iterable[str]) -> None:
-        """Note what earlier workflows left, so that nobody takes it for this one's."""
-        self.up_to_date = list(up_to_date)
-        newest = {lane_key(one.stage, one.editor, one.judge, one.lane): one for one in read_heartbeats(run_dir)}
+    def begin(self, paths: RunPaths, up_to_date: Iterable[LaneId]) -> None:
+        """Record the traces of earlier workflows, so that they are not taken for this one's."""
+        self.up_to_date = list(map(str, up_to_date))
+        newest = {one.lane_id: one.attempt for one in read_heartbeats(paths)}
         for lane in self.all_lanes():
-            key = lane_key(*lane)
-            attempt = newest[key].attempt if key in newest else 0
-            tables = written(tables_of(run_dir, *lane, categories=self.categories))
+            attempt = newest.get(lane, 0)
+            tables = last_written(paths.lane_tables(lane, self.categories))
             if attempt or tables is not None:
-                self.before[key] = (attempt, tables)
+                self.before[str(lane)] = (attempt, tables)
 
-    def all_lanes(self) -> Iterator[tuple[str, str, str | None, int]]:
-        """Stage, editor, judge and number of every lane that the workflow means to have."""
-        for editor in self.editors:
-            for judge in (None, *self.judges):
-                for number in range(self.lanes):
-                    yield ("edit" if judge is None else "score"), editor, judge, number
+    def all_lanes(self) -> Iterator[LaneId]:
+        """Yield every lane of the workflow."""
+        return all_lanes(self.editors, self.judges, self.lanes)
 
-    def write(self, run_dir: Path) -> None:
-        """Replace the file. Raises OSError; the folder `heartbeats` must be there."""
+    def write(self, paths: RunPaths) -> None:
+        """Replace the file. Raises OSError, also if the folder of heartbeats is missing."""
         self.time = time.time()
-        path = _path(run_dir)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
-        os.replace(partial, path)
+        replace_text(paths.workflow_record, json.dumps(asdict(self), ensure_ascii=False))
 
 
-def lane_key(stage: str, editor: str, judge: str | None, lane: int) -> str:
-    """`edit/EDITOR/LANE` or `score/EDITOR/JUDGE/LANE`."""
-    return "/".join([stage, editor, *([judge] if judge is not None else []), str(lane)])
+def last_written(paths: Sequence[Path]) -> int | None:
+    """Return when the last of these files was written, in nanoseconds; None if there are none or one is missing.
 
-
-def tables_of(
-    run_dir: Path, stage: str, editor: str, judge: str | None, lane: int, *, categories: Sequence[str]
-) -> list[Path]:
-    """The tables that a lane writes when all of its items are done."""
-    folder = run_dir / editor / ("edits" if judge is None else f"scores/{judge}")
-    return [folder / category / f"lane{lane}.parquet" for category in categories]
-
-
-def written(paths: Sequence[Path]) -> int | None:
-    """When the last of these files was written, in the file system's nanoseconds: to be compared for equality only, as
-    clocks may be set back. None where there are none or one is missing.
+    Compare for equality only, because clocks may be set back.
     """
     try:
         return max((path.stat().st_mtime_ns for path in paths), default=None)
@@ -85,20 +68,20 @@ def written(paths: Sequence[Path]) -> int | None:
         return None
 
 
-def read_plan(run_dir: Path) -> Plan | None:
-    """The plan of the workflow that last began; None where there is none that this version understands."""
+def read_workflow_record(paths: RunPaths) -> WorkflowRecord | None:
+    """Return the record of the workflow that began last; None if there is none that this version can read."""
     try:
-        found = json.loads(_path(run_dir).read_text(encoding="utf-8"))
-        plan = Plan(**{each.name: found[each.name] for each in fields(Plan)})
+        found = json.loads(paths.workflow_record.read_text(encoding="utf-8"))
+        record = WorkflowRecord(**{each.name: found[each.name] for each in fields(WorkflowRecord)})
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    lists: list[Any] = [plan.editors, plan.judges, plan.categories]
+    lists: list[Any] = [record.editors, record.judges, record.categories]
     names = all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists)
-    numbers = all(isinstance(number, int) and number >= 0 for number in (plan.lanes, plan.pid))
-    texts = all(isinstance(text, str) for text in (plan.host, plan.phase))
-    if not (names and numbers and texts and _are_traces(plan.before) and isinstance(plan.up_to_date, list)):
+    numbers = all(isinstance(number, int) and number >= 0 for number in (record.lanes, record.pid))
+    texts = all(isinstance(text, str) for text in (record.host, record.phase))
+    if not (names and numbers and texts and _are_traces(record.before) and isinstance(record.up_to_date, list)):
         return None
-    return plan if len(plan.editors) * (1 + len(plan.judges)) * plan.lanes <= MOST_LANES else None
+    return record if len(record.editors) * (1 + len(record.judges)) * record.lanes <= MOST_LANES else None
 
 
 def _are_traces(before: Any) -> bool:
@@ -106,7 +89,3 @@ def _are_traces(before: Any) -> bool:
         isinstance(pair, list) and [type(value) for value in pair] in ([int, int], [int, type(None)])
         for pair in before.values()
     )
-
-
-def _path(run_dir: Path) -> Path:
-    return run_dir / "heartbeats/workflow.json"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from step_runs import CATEGORIES, GOOD, SCRIPTS, Flags, command, run_step_program, write_inputs
 
-from editlane.lanes.heartbeat import read_heartbeats
+from editlane.core.paths import RunPaths
+from editlane.lanes.lane_status import read_heartbeats
 
 MODELS = {"torch", "transformers", "diffusers", "accelerate", "huggingface_hub", "safetensors"}
 TinyModel = Callable[[str], Path]
@@ -59,7 +60,7 @@ def test_a_lane_with_nothing_left_to_do_imports_no_model_library(run: tuple[Path
 
 
 def test_a_lane_with_work_tells_what_its_loading_took(run: tuple[Path, dict[str, Flags]]) -> None:
-    for status in read_heartbeats(run[0] / "run"):
+    for status in read_heartbeats(RunPaths(run[0] / "run")):
         if status.stage == "score":  # of the processes of this test the first that imports its libraries
             assert status.transfer_seconds > 0
             assert status.load_seconds > status.transfer_seconds

@@ -19,7 +19,7 @@ from editlane.editors.optimizations import compile as compiling
 from editlane.editors.optimizations import fp8
 from editlane.editors.optimizations import real_rope as qwen_rope
 from editlane.editors.qwen_image_edit import QwenImageEditor
-from editlane.lanes.identity import edit_lane, editor_provenance
+from editlane.lanes.identity import editor_provenance, editor_spec
 from editlane.models import lora as loras
 from editlane.models.tiny.qwen_image_edit import save_deeper, save_lightning_lora
 
@@ -272,7 +272,7 @@ def test_a_lora_is_part_of_the_key_by_its_content_not_by_its_path(
 ) -> None:
     def key(**params: Any) -> str:
         options = {"model": str(tiny_model("qwen-image-edit-plus")), "revision": None, "params": LIGHTNING | params}
-        return edit_lane(tmp_path, "a", 1, {"adapter": "qwen-image-edit"} | options).editor_key
+        return editor_spec(tmp_path, "a", 1, {"adapter": "qwen-image-edit"} | options).editor_key
 
     moved, other = tmp_path / "moved.safetensors", tmp_path / "other.safetensors"
     shutil.copy(lora, moved)
@@ -286,7 +286,7 @@ def test_the_report_names_the_lora_without_its_folder(lora: Path, tmp_path: Path
     model = str(tiny_model("qwen-image-edit-plus"))
     options = {"adapter": "qwen-image-edit", "model": model, "revision": None}
     options["params"] = LIGHTNING | {"lora": str(lora)}
-    made_by = editor_provenance(edit_lane(tmp_path, "a", 1, options), options)["a"]
+    made_by = editor_provenance(editor_spec(tmp_path, "a", 1, options), options)["a"]
     assert made_by["params"]["lora"]["name"] == lora.name
     assert len(made_by["params"]["lora"]["fingerprint"]) == 16
     assert str(lora.parent) not in str(made_by)

@@ -12,8 +12,10 @@ from report_run import load, write, write_run
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
+from editlane.core.paths import LaneId, RunPaths
 from editlane.lanes.costs import PARTS, add_up, lane_costs
-from editlane.lanes.heartbeat import Heartbeat, LaneStatus, read_heartbeats
+from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.lane_status import LaneStatus, read_heartbeats
 from editlane.report.costs import cost_tables
 from editlane.report.numbers import cost_numbers
 from editlane.report.texts import load_texts
@@ -202,7 +204,7 @@ def run(tmp_path: Path) -> Path:
     """A run of the editors a and b and the judges j and k, with two processes of lane 0 of editor a."""
     run = write_run(tmp_path / "运行")
     for attempt in range(2):
-        with Heartbeat(run, stage="edit", editor="a", lane=0, total=5, kept=attempt) as heart:
+        with Heartbeat(RunPaths(run), LaneId("edit", "a", None, 0), total=5, kept=attempt) as heart:
             heart.loaded("cpu")
             heart.finished(1, seconds=0.25, state="edited")
     return run
@@ -240,10 +242,10 @@ def test_a_file_that_is_no_heartbeat_neither_counts_nor_fails_anything(run: Path
     (path.parent / "lane0.7.json").write_text(text, encoding="utf-8")
     (path.parent / "lane0.copy.json").write_text(text, encoding="utf-8")
     (path.parent / "lane3.1.json").mkdir()
-    assert [one.attempt for one in read_heartbeats(run)] == [1, 2]
-    with Heartbeat(run, stage="edit", editor="a", lane=0, total=5, kept=2):
+    assert [one.attempt for one in read_heartbeats(RunPaths(run))] == [1, 2]
+    with Heartbeat(RunPaths(run), LaneId("edit", "a", None, 0), total=5, kept=2):
         pass
-    assert read_heartbeats(run)[-1].attempt == 8
+    assert read_heartbeats(RunPaths(run))[-1].attempt == 8
 
 
 def report_files(run: Path, beats: list[LaneStatus], lanes: int = 1, language: str = "en") -> dict[str, str]:

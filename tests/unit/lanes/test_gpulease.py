@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import gpulease
+from editlane.core.locks import open_lock
+from editlane.lanes import gpu_lease
 from editlane.lanes.gpu_strikes import Lease, write_lease
 
 SCRIPT = Path("scripts/gpulease.py").resolve()
@@ -214,10 +215,10 @@ sys.path.insert(0, "scripts")
 from editlane.lanes.gpu_strikes import HeldDevices
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 held = HeldDevices.from_environment()
-held.on_trial()
+held.mark_unproven()
 if os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa1111":
     os.abort()
-held.works()
+held.mark_working()
 """
 
 
@@ -245,7 +246,7 @@ def test_a_job_does_not_go_back_to_the_device_it_died_on_and_two_deaths_leave_it
 def test_a_job_that_dies_everywhere_takes_no_device_from_the_others(machine) -> None:
     """It has no chance on any; each of the others gets what is free at once."""
     code = "import os, sys; sys.path.insert(0, 'scripts'); from editlane.lanes.gpu_strikes import HeldDevices; "
-    dies = (sys.executable, "-c", code + "HeldDevices.from_environment().on_trial(); os.abort()")
+    dies = (sys.executable, "-c", code + "HeldDevices.from_environment().mark_unproven(); os.abort()")
     for job in ("lane 0", "lane 1"):
         for _ in range(3):
             died = machine(*dies, job)
@@ -259,17 +260,17 @@ def test_a_job_that_dies_everywhere_takes_no_device_from_the_others(machine) -> 
 def test_a_job_goes_back_to_the_device_it_died_on_when_it_has_waited_for_another(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{name}.lock") for name in UUIDS[:2]]
     for path in paths:
-        os.close(gpulease.open_lock(path))
+        os.close(open_lock(path))
     write_lease(paths[0], Lease(strikes=["run:mine"]))
-    busy = gpulease.open_lock(paths[1])
-    assert gpulease.try_lock(busy)
-    assert gpulease.lock_free(paths, 1, "run:mine", patient=True) == {}
+    busy = open_lock(paths[1])
+    assert gpu_lease._try_lock(busy)
+    assert gpu_lease._lock_free(paths, 1, "run:mine", patient=True) == {}
     for job, patient in (("run:other", True), ("run:mine", False)):
-        (taken,) = gpulease.lock_free(paths, 1, job, patient=patient).items()
+        (taken,) = gpu_lease._lock_free(paths, 1, job, patient=patient).items()
         assert taken[0] == paths[0]
         os.close(taken[1])
     os.close(busy)
-    (taken,) = gpulease.lock_free(paths, 1, "run:mine", patient=True).items()
+    (taken,) = gpu_lease._lock_free(paths, 1, "run:mine", patient=True).items()
     assert taken[0] == paths[1]
     os.close(taken[1])
 

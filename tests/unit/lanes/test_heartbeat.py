@@ -9,13 +9,21 @@ from pathlib import Path
 import pytest
 
 from editlane.core.errors import Stopped, UserError
-from editlane.lanes.gpu_strikes import Lease, deaths, read_lease, write_lease
-from editlane.lanes.heartbeat import Heartbeat, read_heartbeats
+from editlane.core.paths import LaneId, RunPaths
+from editlane.lanes.gpu_strikes import Lease, read_lease, write_lease
+from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.lane_status import LaneStatus
+from editlane.lanes.lane_status import read_heartbeats as read_all
 from editlane.models import load_times
 
 
-def make(run_dir: Path, **changes) -> Heartbeat:
-    return Heartbeat(run_dir, **{"stage": "edit", "editor": "甲", "lane": 1, "total": 5, "kept": 2} | changes)
+def make(run_dir: Path, judge: str | None = None, **changes) -> Heartbeat:
+    lane = LaneId("score" if judge else "edit", "甲", judge, 1)
+    return Heartbeat(RunPaths(run_dir), lane, **{"total": 5, "kept": 2} | changes)
+
+
+def read_heartbeats(run_dir: Path) -> list[LaneStatus]:
+    return read_all(RunPaths(run_dir))
 
 
 def test_a_heartbeat_tells_where_the_lane_is_and_what_it_cost(tmp_path: Path) -> None:
@@ -35,7 +43,7 @@ def test_a_heartbeat_tells_where_the_lane_is_and_what_it_cost(tmp_path: Path) ->
 def test_every_process_of_a_lane_leaves_a_heartbeat_of_its_own(tmp_path: Path) -> None:
     for judge in ("乙", "丙"):
         for _ in range(2):
-            with make(tmp_path, stage="score", judge=judge):
+            with make(tmp_path, judge):
                 pass
     found = [(one.judge, one.attempt) for one in read_heartbeats(tmp_path)]
     assert found == [("丙", 1), ("丙", 2), ("乙", 1), ("乙", 2)]
@@ -66,11 +74,14 @@ def test_a_heartbeat_that_cannot_be_written_fails_nothing(tmp_path: Path) -> Non
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    head = "import sys, time; sys.path.insert(0, 'scripts')\nfrom editlane.lanes.heartbeat import Heartbeat\n"
+    head = (
+        "import sys, time; sys.path.insert(0, 'scripts')\nfrom editlane.lanes.heartbeat import Heartbeat\n"
+        "from editlane.core.paths import LaneId, RunPaths\n"
+    )
     return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=60)
 
 
-MAKE = "Heartbeat(Path({!r}), stage='edit', editor='e', lane=0, total=1, kept=0, timeout=0.5)"
+MAKE = "Heartbeat(RunPaths(Path({!r})), LaneId('edit', 'e', None, 0), total=1, kept=0, timeout=0.5)"
 
 
 def test_a_heart_that_stands_still_ends_the_process_and_shows_where_it_hung(tmp_path: Path) -> None:
@@ -110,7 +121,7 @@ def test_a_strike_is_what_a_process_leaves_that_dies_before_anything_worked(tmp_
     monkeypatch.setenv("GPULEASE_JOB", "mine")
 
     def left() -> list[str]:
-        return deaths(read_lease(str(lock)))
+        return read_lease(str(lock)).settled_strikes()
 
     with pytest.raises(RuntimeError), make(tmp_path):
         raise RuntimeError("illegal memory access")

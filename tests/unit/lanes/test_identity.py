@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from stand_ins import write_checkpoint, write_weights
 
-from editlane.lanes.identity import edit_lane, judge_lane
+from editlane.lanes.identity import editor_spec, judge_spec
 from editlane.protocols.scoring import load_protocol
 
 ROOT = Path(__file__).parents[3]
@@ -24,14 +24,14 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("entry", [entry for entry in GOLDEN if entry["kind"] == "editor"])
 def test_editors_keep_their_keys(entry: dict[str, Any]) -> None:
-    lane = edit_lane(Path(), "e", 42, entry["options"])
-    assert json.dumps(lane.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
-    assert lane.editor_key == entry["key"]
+    spec = editor_spec(Path(), "e", 42, entry["options"])
+    assert json.dumps(spec.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
+    assert spec.editor_key == entry["key"]
 
 
 @pytest.mark.parametrize("entry", [entry for entry in GOLDEN if entry["kind"] == "judge"])
 def test_judges_keep_their_keys(entry: dict[str, Any]) -> None:
     protocol = load_protocol(ROOT / f"resources/protocols/{entry['protocol']}.yaml")
-    lane = judge_lane(Path(), "j", protocol, entry["options"])
-    assert json.dumps(lane.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
-    assert (lane.whole_key, lane.samples) == (entry["key"], entry["samples"])
+    spec = judge_spec(Path(), "j", protocol, entry["options"])
+    assert json.dumps(spec.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
+    assert (spec.whole_key, spec.samples) == (entry["key"], entry["samples"])

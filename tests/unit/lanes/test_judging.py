@@ -10,10 +10,13 @@ import yaml
 from PIL import Image
 
 from editlane.core.errors import JudgeFailed, OutOfMemory
+from editlane.core.paths import SCORE, LaneId
 from editlane.core.types import Question, Readout
 from editlane.images.files import file_sha256
-from editlane.lanes.heartbeat import Heartbeat
-from editlane.lanes.judging import WINDOW, JudgeLane, cut_batches, score_batches
+from editlane.lanes.batches import WINDOW, cut_batches
+from editlane.lanes.journal import Journal, read_journal
+from editlane.lanes.judging import JudgeSpec, JudgeWork
+from editlane.lanes.runner import run_lane
 from editlane.protocols.load import load_protocol
 
 RUBRIC = Path("resources/protocols/rubric.yaml")
@@ -33,13 +36,13 @@ def make_row(number: int, run_dir: Path, category: str = "物理") -> dict[str, 
     }  # fmt: skip
 
 
-def make_lane(run_dir: Path, protocol: Path = RUBRIC, **changed: Any) -> JudgeLane:
+def make_spec(run_dir: Path, protocol: Path = RUBRIC, **changed: Any) -> JudgeSpec:
     loaded = load_protocol(protocol)
     settings = {
         "judge": "j", "identity": {"adapter": "x"}, "run_dir": run_dir, "protocol": loaded,
         "criteria": loaded.asked(), "samples": 1,
     }  # fmt: skip
-    return JudgeLane(**settings | changed)
+    return JudgeSpec(**settings | changed)
 
 
 @dataclass
@@ -89,22 +92,23 @@ def _last_image(question: Question) -> Image.Image:
     return [part for part in question.parts if not isinstance(part, str)][-1]
 
 
-def run(
-    lane: JudgeLane, judge: Judge, rows: list[dict], wanted=lambda row: True, found=None, died=lambda rows: False
-) -> dict[str, dict]:
-    found = {} if found is None else found
-    heartbeat = Heartbeat(lane.run_dir, stage="score", editor="e", judge="j", lane=0, total=len(rows), kept=0)
-    batches = list(cut_batches(rows, lambda row: lane.weigh(judge, row), judge.capacity, wanted))
-    score_batches(
-        lane, judge, batches, device="cpu", check=lambda: None, heartbeat=heartbeat, begin=lambda rows: None,
-        died=died, finished=lambda batch: found.update({row["item_id"]: new for row, new in batch}),
-    )  # fmt: skip
-    return found
+def run(spec: JudgeSpec, judge: Judge, rows: list[dict]) -> dict[str, dict]:
+    """The score columns by item, run as score_lane.py does."""
+    work = JudgeWork(spec, LaneId(SCORE, "e", spec.judge, 0), [rows], lambda: judge)
+    with Journal(work.paths.journal("e", spec.judge), work.lane.writer, work.wanted.keys()) as journal:
+        scored = run_lane(work, journal, check=lambda: None)
+    return {row["item_id"]: scored[spec.key(row)] for row in rows}
+
+
+def journaled(spec: JudgeSpec, rows: list[dict]) -> list[str]:
+    """The items that the journal has a score of."""
+    finished = read_journal(spec.run_dir / "journal/score/e/j").rows
+    return sorted(row["item_id"] for row in rows if spec.key(row) in finished)
 
 
 def test_every_edit_gets_the_score_of_its_own_image(tmp_path: Path) -> None:
     rows = [make_row(n, tmp_path) for n in range(9)]
-    found = run(make_lane(tmp_path), Judge(), rows)
+    found = run(make_spec(tmp_path), Judge(), rows)
     assert [found[f"项-{n:02}"]["mode_category"] for n in range(9)] == [str(n) for n in range(9)]
     assert found["项-00"]["score"] == 0
     assert all(new["state"] == "scored" for new in found.values())
@@ -112,12 +116,13 @@ def test_every_edit_gets_the_score_of_its_own_image(tmp_path: Path) -> None:
 
 def test_all_criteria_of_a_batch_are_asked_together(tmp_path: Path) -> None:
     judge = Judge()
-    run(make_lane(tmp_path), judge, [make_row(n, tmp_path) for n in range(8)])
+    run(make_spec(tmp_path), judge, [make_row(n, tmp_path) for n in range(8)])
     assert judge.batches == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
-def cut(rows: list[dict[str, Any]], capacity: int = 4, weigh=lambda row: 1, wanted=lambda row: True, **options: Any):
-    batches = cut_batches(rows, weigh, capacity, wanted, **options)
+def cut(rows: list[dict[str, Any]], max_cost: int = 4, cost=lambda row: 1, wanted=lambda row: True, **options: Any):
+    options |= {"category": lambda row: row["category"], "cost": cost, "max_cost": max_cost, "wanted": wanted}
+    batches = cut_batches(rows, **options)
     return [[int(row["item_id"][-2:]) for row in batch] for batch in batches]
 
 
@@ -139,7 +144,13 @@ def test_a_batch_holds_so_much_weight_padding_counted(tmp_path: Path) -> None:
 def test_only_so_many_edits_are_sorted_together(tmp_path: Path) -> None:
     row = make_row(0, tmp_path)
     rows = [row | {"number": number} for number in range(WINDOW + 3)]
-    batches = list(cut_batches(rows, lambda row: 1 + row["number"], 10**9, lambda row: True))
+    batches = cut_batches(
+        rows,
+        category=lambda row: row["category"],
+        cost=lambda row: 1 + row["number"],
+        max_cost=10**9,
+        wanted=lambda row: True,
+    )
     numbers = [[row["number"] for row in batch] for batch in batches]
     assert numbers == [list(range(WINDOW))[::-1], [WINDOW + 2, WINDOW + 1, WINDOW]]
 
@@ -152,14 +163,14 @@ def test_the_weight_of_an_edit_is_that_of_all_its_questions(tmp_path: Path) -> N
 
     row = make_row(0, tmp_path) | {"edited_width": 20, "edited_height": 30, "instruction": "把杯子移开"}
     weighed: list[Any] = []
-    assert make_lane(tmp_path).weigh(Scales(), row) == 1
+    assert make_spec(tmp_path).batch_cost(Scales(), row) == 1
     ((sizes, text),) = weighed
     assert sizes == [(16, 16), (20, 30)]
     assert "judge" not in text.lower()  # nor the rubric, which a category shares
     assert "把杯子移开" in text and text.count("0 to 9") >= 2
     weighed.clear()
-    viescore = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
-    assert viescore.weigh(Scales(), row | {"edited_width": None, "edited_height": None}) == 1
+    viescore = make_spec(tmp_path, Path("resources/protocols/viescore.yaml"))
+    assert viescore.batch_cost(Scales(), row | {"edited_width": None, "edited_height": None}) == 1
     assert [sizes for sizes, _ in weighed] == [[(16, 16), (16, 16), (16, 16)]]  # both images, and one of them again
 
 
@@ -171,11 +182,11 @@ def test_a_generated_reply_weighs_its_whole_prompt_for_each_question(tmp_path: P
 
     weighed: list[Any] = []
     legacy, viescore = (Path(f"resources/protocols/{name}.yaml") for name in ("legacy", "viescore"))
-    lane = make_lane(tmp_path, legacy)
-    lane.weigh(Scales(), make_row(0, tmp_path))
-    make_lane(tmp_path, viescore).weigh(Scales(), make_row(0, tmp_path))
+    spec = make_spec(tmp_path, legacy)
+    spec.batch_cost(Scales(), make_row(0, tmp_path))
+    make_spec(tmp_path, viescore).batch_cost(Scales(), make_row(0, tmp_path))
     (_, text), (sizes, instructed) = weighed
-    assert lane.protocol.system[:40] in text
+    assert spec.protocol.system[:40] in text
     assert len(sizes) == 3 and "做 0" in instructed
 
 
@@ -186,7 +197,7 @@ def test_a_row_that_is_to_stand_alone_gets_a_batch_of_its_own(tmp_path: Path) ->
 
 @pytest.mark.parametrize("error", [JudgeFailed("no", kind="model"), OutOfMemory("full")])
 def test_a_failing_edit_is_a_row_and_the_rest_of_its_batch_is_scored(tmp_path: Path, error: Exception) -> None:
-    found = run(make_lane(tmp_path), Judge({2: error}), [make_row(n, tmp_path) for n in range(4)])
+    found = run(make_spec(tmp_path), Judge({2: error}), [make_row(n, tmp_path) for n in range(4)])
     states = [found[f"项-{n:02}"]["state"] for n in range(4)]
     assert states == ["scored", "scored", "judge_failed", "scored"]
     assert found["项-02"]["score"] is None
@@ -197,76 +208,95 @@ def test_an_edited_image_that_is_gone_or_changed_is_not_judged(tmp_path: Path) -
     rows = [make_row(n, tmp_path) for n in range(3)]
     (tmp_path / "edited0.png").unlink()
     (tmp_path / "edited1.png").write_bytes((tmp_path / "edited2.png").read_bytes())
-    found = run(make_lane(tmp_path), Judge(), rows)
+    found = run(make_spec(tmp_path), Judge(), rows)
     ended = [(found[f"项-{n:02}"]["state"], found[f"项-{n:02}"]["error_kind"]) for n in range(3)]
     assert ended == [("judge_failed", "missing"), ("judge_failed", "changed"), ("scored", None)]
 
 
 def test_before_what_a_process_died_on_all_others_are_saved(tmp_path: Path) -> None:
-    """Another death is then nobody else's."""
-    found: dict[str, dict] = {}
+    """Another death is then its own."""
+    spec, rows = make_spec(tmp_path), [make_row(n, tmp_path) for n in range(6)]
     saved: list[int] = []
 
     class Watching(Judge):
         def read_out(self, batch: list[list[int]], answers: Sequence[str]) -> list[list[Readout]]:
-            saved.append(len(found))
+            saved.append(len(journaled(spec, rows)))
             return super().read_out(batch, answers)
 
-    rows = [make_row(n, tmp_path) for n in range(6)]
-    run(make_lane(tmp_path), Watching(capacity=1), rows, found=found, died=lambda rows: rows[0]["item_id"] == "项-05")
-    assert saved[5] == 5
-    assert all(before - 1 <= count for before, count in enumerate(saved))  # nobody runs far ahead of the journal
-    assert len(found) == 6
+    with Journal(tmp_path / "journal/score/e/j", "lane0") as journal:
+        journal.begin([spec.key(rows[2])])
+    judge = Watching(capacity=1)
+    run(spec, judge, rows)
+    assert judge.batches[-1] == [2]
+    assert saved[-1] == 5
+    assert all(before - 1 <= count for before, count in enumerate(saved)), "a batch runs far ahead of the journal"
+
+
+def test_what_two_processes_died_on_is_asked_alone_and_after_three_is_a_row(tmp_path: Path) -> None:
+    spec, rows = make_spec(tmp_path), [make_row(n, tmp_path) for n in range(4)]
+    with Journal(tmp_path / "journal/score/e/j", "lane0") as journal:
+        for number in (1, 1, 3, 3, 3):
+            journal.begin([spec.key(rows[number])])
+    judge = Judge()
+    found = run(spec, judge, rows)
+    assert judge.batches == [[0, 2], [1]]
+    assert (found["项-03"]["state"], found["项-03"]["error_kind"]) == ("judge_failed", "crash")
+
+
+def test_of_two_equal_questions_one_is_asked(tmp_path: Path) -> None:
+    row, judge = make_row(1, tmp_path), Judge()
+    found = run(make_spec(tmp_path), judge, [row, row | {"item_id": "项-99"}])
+    assert judge.batches == [[1]]
+    assert found["项-01"] == found["项-99"]
 
 
 def test_what_was_judged_is_saved_where_the_next_batch_ends_the_lane(tmp_path: Path) -> None:
-    found: dict[str, dict] = {}
-    rows = [make_row(n, tmp_path) for n in range(3)]
+    spec, rows = make_spec(tmp_path), [make_row(n, tmp_path) for n in range(3)]
     with pytest.raises(RuntimeError, match="device-side assert"):
-        run(make_lane(tmp_path), Judge({2: RuntimeError("device-side assert")}, capacity=1), rows, found=found)
-    assert sorted(found) == ["项-00", "项-01"]
+        run(spec, Judge({2: RuntimeError("device-side assert")}, capacity=1), rows)
+    assert journaled(spec, rows) == ["项-00", "项-01"]
 
 
-def test_a_full_disk_ends_the_lane(tmp_path: Path) -> None:
-    class Full(dict):
-        def update(self, *_: Any) -> None:
-            raise OSError(28, "No space left on device")
+def test_a_full_disk_ends_the_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Journal, rows: dict[str, Any]) -> None:
+        raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(Journal, "finish", full)
     with pytest.raises(OSError, match="No space left"):
-        run(make_lane(tmp_path), Judge(), [make_row(0, tmp_path)], found=Full())
+        run(make_spec(tmp_path), Judge(), [make_row(0, tmp_path)])
 
 
 def test_an_error_of_the_whole_device_ends_the_lane(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="device-side assert"):
-        run(make_lane(tmp_path), Judge({1: RuntimeError("device-side assert")}), [make_row(1, tmp_path)])
+        run(make_spec(tmp_path), Judge({1: RuntimeError("device-side assert")}), [make_row(1, tmp_path)])
 
 
 def test_a_generated_protocol_reads_the_reply(tmp_path: Path) -> None:
-    lane = make_lane(tmp_path, Path("resources/protocols/legacy.yaml"))
-    found = run(lane, Judge(), [make_row(3, tmp_path)])
+    spec = make_spec(tmp_path, Path("resources/protocols/legacy.yaml"))
+    found = run(spec, Judge(), [make_row(3, tmp_path)])
     assert found["项-03"]["score"] == 3.5
     assert found["项-03"]["reply"] == "Score: 3.5"
 
 
 def test_two_questions_fill_four_criteria(tmp_path: Path) -> None:
-    lane = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
+    spec = make_spec(tmp_path, Path("resources/protocols/viescore.yaml"))
     judge = Judge(reply='{{"score": [{}, 9]}}')
-    found = run(lane, judge, [make_row(n, tmp_path) for n in (4, 7)])
+    found = run(spec, judge, [make_row(n, tmp_path) for n in (4, 7)])
     assert judge.batches == [[4, 7]]
     new = found["项-07"]
-    assert [new[f"score_{name}"] for name in lane.criteria] == [7, 9, 7, 9]
+    assert [new[f"score_{name}"] for name in spec.criteria] == [7, 9, 7, 9]
     assert new["score"] == 7
-    row = lane.score_row(make_row(7, tmp_path) | {"unchanged": False}, new)
+    row = spec.score_row(make_row(7, tmp_path) | {"unchanged": False}, new)
     assert (row["score_artefacts"], row["mode_artefacts"]) == (9, None)
 
 
 def test_the_seed_of_a_reply_is_its_questions_alone(tmp_path: Path) -> None:
     """Neither neighbours nor order change it; another repeat and another question of the same edit do."""
-    lane = make_lane(tmp_path, Path("resources/protocols/viescore.yaml"))
+    viescore = Path("resources/protocols/viescore.yaml")
     rows = [make_row(n, tmp_path) for n in range(3)] + [make_row(0, tmp_path) | {"item_id": "项-09", "repeat": 1}]
     whole, alone, halved = Judge(), Judge(capacity=1), Judge({1: JudgeFailed("no", kind="model")})
-    for judge, chosen in ((whole, rows), (alone, rows[::-1]), (halved, rows)):
-        run(lane, judge, chosen)
+    for name, judge, chosen in (("whole", whole, rows), ("alone", alone, rows[::-1]), ("halved", halved, rows)):
+        run(make_spec(tmp_path, viescore, judge=name), judge, chosen)
     (seeds,) = whole.seeds
     assert len({seed for own in seeds for seed in own}) == 8 and min(map(min, seeds)) >= 0
     assert alone.seeds == [[own] for own in seeds[::-1]]
@@ -275,7 +305,7 @@ def test_the_seed_of_a_reply_is_its_questions_alone(tmp_path: Path) -> None:
 
 def test_an_item_without_an_edit_hands_its_state_on(tmp_path: Path) -> None:
     row = make_row(0, tmp_path) | {"state": "edit_refused", "error_kind": "refused", "error": "unsafe"}
-    new = make_lane(tmp_path).unjudged(row)
+    new = make_spec(tmp_path).score_row(row, None)
     assert (new["state"], new["error_kind"], new["error"], new["score"]) == ("edit_refused", "refused", "unsafe", None)
 
 
@@ -286,7 +316,7 @@ def test_the_key_holds_the_text_of_its_own_category_only(tmp_path: Path) -> None
     def key(changed: dict[str, Any], **edit: Any) -> str:
         path = tmp_path / "p.yaml"
         path.write_text(yaml.safe_dump(data | changed, allow_unicode=True, sort_keys=False), encoding="utf-8")
-        return make_lane(tmp_path, path).key(row | edit)
+        return make_spec(tmp_path, path).key(row | edit)
 
     same = key({})
     assert key({"rubrics": data["rubrics"] | {"因果": "another text"}}) == same
@@ -299,7 +329,7 @@ def test_the_key_holds_the_text_of_its_own_category_only(tmp_path: Path) -> None
         key({}, source_sha256="0"),
         key({}, instruction="别的"),
         key({}, rationale="why"),
-        make_lane(tmp_path, identity={"adapter": "y"}).key(row),
-        make_lane(tmp_path, criteria=("category",)).key(row),
+        make_spec(tmp_path, identity={"adapter": "y"}).key(row),
+        make_spec(tmp_path, criteria=("category",)).key(row),
     }
     assert len(different) == 9

@@ -19,9 +19,9 @@ from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
-from editlane.lanes.heartbeat import LaneStatus
-from editlane.lanes.identity import edit_lane
+from editlane.lanes.identity import editor_spec
 from editlane.lanes.journal import Journal
+from editlane.lanes.lane_status import LaneStatus
 from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
 from editlane.models.weight_files import hub_cache
 from editlane.preflight import dataset_scan as scan
@@ -474,7 +474,7 @@ def test_a_model_whose_work_is_done_needs_no_library(
     prepare(project, run)
     assert levels(list(check_missing_packages(make_setup(config)))) == ["fail"]
     options = config["editors"]["big"] | {"revision": None}
-    lane = edit_lane(run, "big", 42, options)
+    lane = editor_spec(run, "big", 42, options)
     failed = dict.fromkeys(field.name for field in schemas.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
     with Journal(run / "journal/edit/big", "lane0") as journal:
         journal.finish({lane.key(item): failed for item in tables.read_items(run / "items.parquet")})

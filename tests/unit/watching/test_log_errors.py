@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from editlane.lanes.heartbeat import stood_still
+from editlane.core.paths import RunPaths
+from editlane.lanes.watchdog import watchdog_timeout
 from editlane.watching.log_errors import errors, warnings
 
 
@@ -22,8 +23,8 @@ def test_errors_and_warnings_of_this_run_come_once_and_nothing_of_an_earlier_one
     write_log(tmp_path, "edit_lane/a/lane0.log", lines)
     write_log(tmp_path, "edit_lane/a/lane1.log", lines)
     write_log(tmp_path, "edit_lane/a/lane2.log", "error: of the run before\n", at=10.0)
-    assert errors(tmp_path, 1000.0) == ["error: no such model"]
-    assert warnings(tmp_path, 1000.0) == ["warning: gpulease: gpu1 is left out"]
+    assert errors(RunPaths(tmp_path), 1000.0) == ["error: no such model"]
+    assert warnings(RunPaths(tmp_path), 1000.0) == ["warning: gpulease: gpu1 is left out"]
 
 
 def test_a_process_that_stood_still_is_named_with_its_log(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_a_process_that_stood_still_is_named_with_its_log(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     path = write_log(tmp_path, "edit_lane/a/lane0.log", "12:00:00 lane 0\n" + done.stderr)
-    (error,) = errors(tmp_path, 1000.0)
+    (error,) = errors(RunPaths(tmp_path), 1000.0)
     assert error.startswith(f"error: {path}: made no progress for 0.2 s and was ended")
 
 
@@ -40,9 +41,9 @@ def test_a_process_that_stood_still_is_named_with_its_log(tmp_path: Path) -> Non
     [("Timeout (0:30:00)!\n", 1800), ("Timeout (1:00:02.500000)!", 3602.5), ("Timeout (soon)!", None), ("", None)],
 )
 def test_the_line_above_the_stacks_says_after_how_many_seconds(line: str, seconds: float | None) -> None:
-    assert stood_still(line) == seconds
+    assert watchdog_timeout(line) == seconds
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_although_no_log_says_so(tmp_path: Path) -> None:
-    (error,) = errors(tmp_path / "none", 0.0)
+    (error,) = errors(RunPaths(tmp_path / "none"), 0.0)
     assert error.startswith(f"error: cannot read or write {tmp_path / 'none'}: No such file or directory.")

@@ -19,14 +19,15 @@ import pytest
 from rich.console import Console
 
 from editlane.core.errors import UserError
-from editlane.lanes.heartbeat import LaneStatus
+from editlane.core.paths import RunPaths
+from editlane.lanes.lane_status import LaneStatus
 from editlane.models.devices import read_usage
 from editlane.watching.live import check_run_folder
 from editlane.watching.plain_text import cells, duration, pace, run_line, shortened, summary
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable, short_device
 from editlane.watching.terminal import JobLines, Terminal, shorten_job_texts
-from editlane.watching.workflow_record import Plan, read_plan
+from editlane.watching.workflow_record import WorkflowRecord, read_workflow_record
 
 GIB = 2**30
 CATEGORIES = ["物理", "环境"]
@@ -67,11 +68,11 @@ def shards(run_dir: Path, lanes: int, each: int = 10) -> None:
             pq.write_table(pa.table({"item_id": ["i"] * each}), run_dir / f"shards/{category}/lane{lane}.parquet")
 
 
-def plan(run_dir: Path, **changes: Any) -> Plan:
+def plan(run_dir: Path, **changes: Any) -> WorkflowRecord:
     values: dict[str, Any] = {"editors": EDITORS, "judges": JUDGES, "categories": CATEGORIES, "lanes": 2}
-    made = Plan(**(values | {"host": "节点-7", "pid": 1} | changes))
+    made = WorkflowRecord(**(values | {"host": "节点-7", "pid": 1} | changes))
     (run_dir / "heartbeats").mkdir(parents=True, exist_ok=True)
-    made.write(run_dir)
+    made.write(RunPaths(run_dir))
     return made
 
 
@@ -103,7 +104,7 @@ def row(lines: list[str], start: str) -> str:
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
 def test_the_table_fits_its_terminal_and_never_wraps(busy_run: Path, width: int) -> None:
-    state = Watcher(busy_run).look()
+    state = Watcher(RunPaths(busy_run)).look()
     lines = drawn(state, width)
     assert all(cells(line) <= width for line in lines)
     lanes = [line for line in lines if line.strip()[:1].isdigit()]
@@ -112,7 +113,7 @@ def test_the_table_fits_its_terminal_and_never_wraps(busy_run: Path, width: int)
 
 
 def test_a_line_says_all_about_its_lane(busy_run: Path) -> None:
-    lines = drawn(Watcher(busy_run).look(), 200)
+    lines = drawn(Watcher(RunPaths(busy_run)).look(), 200)
     working = row(lines, "5  ").split()
     assert working[:4] == ["5", "GPU-3a4f12", "物理", "5/20"]
     assert working[5:] == [
@@ -126,7 +127,7 @@ def test_a_line_says_all_about_its_lane(busy_run: Path) -> None:
 
 
 def test_every_stage_has_one_line_on_all_of_it_and_names_what_has_not_begun(busy_run: Path) -> None:
-    lines = drawn(Watcher(busy_run).look(), 200)
+    lines = drawn(Watcher(RunPaths(busy_run)).look(), 200)
     assert row(lines, "edit").startswith("edit  85/320, ")
     assert row(lines, "edit").endswith("6 lanes at work, 7 waiting")
     assert "3 failed" in row(lines, "score")
@@ -136,7 +137,7 @@ def test_every_stage_has_one_line_on_all_of_it_and_names_what_has_not_begun(busy
 
 
 def test_a_low_terminal_keeps_the_lanes_that_matter(busy_run: Path) -> None:
-    state = Watcher(busy_run).look()
+    state = Watcher(RunPaths(busy_run)).look()
     lines = drawn(state, 80, height=23)
     assert len(lines) <= 23
     assert not any("waiting" in line for line in lines if line.strip()[:1].isdigit())
@@ -150,14 +151,14 @@ def test_bars_can_be_read_without_colours_and_colours_can_be_switched_off(busy_r
     monkeypatch.setenv("NO_COLOR", "1")
     out = io.StringIO()
     console = Console(width=120, file=out, force_terminal=True)
-    console.print(RunTable("r", Watcher(busy_run).look()))
+    console.print(RunTable("r", Watcher(RunPaths(busy_run)).look()))
     assert "━━━" in out.getvalue()
     assert "\x1b[31m" not in out.getvalue()
     assert "\x1b[32m" not in out.getvalue()
 
 
 def test_a_plain_line_holds_all_stages_and_the_lanes_in_trouble(busy_run: Path) -> None:
-    edit, score = run_line(Watcher(busy_run).look()).split(" | ")
+    edit, score = run_line(Watcher(RunPaths(busy_run)).look()).split(" | ")
     assert edit.startswith("edit qwen-image-edit-2511-lightning-8-steps and 1 more 85/320, 5.65 s/item, about ")
     assert score.startswith("score qwen3-vl-…instruct of qwen-imag…-8-steps 20/~1600, 0.50 s/item, ")
     assert score.endswith("[lane 1 of qwen3-vl-…instruct of qwen-imag…-8-steps: failed]")
@@ -166,7 +167,7 @@ def test_a_plain_line_holds_all_stages_and_the_lanes_in_trouble(busy_run: Path) 
 def test_a_lane_is_silent_by_the_watchers_own_clock(tmp_path: Path) -> None:
     """The lane's clock is a year behind, then jumps into the future; neither counts."""
     clock = Clock()
-    watcher = Watcher(tmp_path, clock)
+    watcher = Watcher(RunPaths(tmp_path), clock)
     beat(tmp_path)
 
     def word() -> str:
@@ -193,7 +194,7 @@ def test_a_killed_process_of_this_machine_is_gone_at_once_and_a_living_one_is_no
     assert process.stdout is not None
     process.stdout.readline()
     beat(tmp_path, host=socket.gethostname(), pid=process.pid)
-    watcher = Watcher(tmp_path)
+    watcher = Watcher(RunPaths(tmp_path))
     assert watcher.look().groups[0].lanes[0].state == "working"
     process.kill()
     process.communicate()
@@ -207,7 +208,7 @@ def test_a_killed_process_of_this_machine_is_gone_at_once_and_a_living_one_is_no
 def test_a_new_process_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
     beat(tmp_path, phase="failed", done=3, kept=0)
     beat(tmp_path, attempt=2, kept=3, done=0, phase="loading", busy_seconds=0.0)
-    (lane,) = Watcher(tmp_path).look().groups[0].lanes
+    (lane,) = Watcher(RunPaths(tmp_path)).look().groups[0].lanes
     assert (lane.state, lane.done, lane.status and lane.status.attempt) == ("loading", 3, 2)
 
 
@@ -219,7 +220,7 @@ def test_a_lane_that_found_everything_in_the_journal_is_done_without_a_heartbeat
             path = tmp_path / folder / category / "lane0.parquet"
             path.parent.mkdir(parents=True)
             path.touch()
-    state = Watcher(tmp_path).look()
+    state = Watcher(RunPaths(tmp_path)).look()
     assert [[lane.state for lane in group.lanes] for group in state.groups] == [["done", "waiting"]] * 2
     assert run_line(state) == "edit 20/40, 1 waiting | score 20/~40, 1 waiting"
 
@@ -251,10 +252,10 @@ def finished_run(tmp_path: Path) -> Path:
 def begun_again(run_dir: Path, *up_to_date: str) -> Callable[[], str]:
     """The next workflow has begun; what a watcher says in one line."""
     made = plan(run_dir, editors=["甲"], judges=["乙"])
-    made.begin(run_dir, up_to_date)
-    made.write(run_dir)
-    assert read_plan(run_dir) is not None
-    watcher = Watcher(run_dir)
+    made.begin(RunPaths(run_dir), up_to_date)
+    made.write(RunPaths(run_dir))
+    assert read_workflow_record(RunPaths(run_dir)) is not None
+    watcher = Watcher(RunPaths(run_dir))
     return lambda: run_line(watcher.look())
 
 
@@ -301,19 +302,19 @@ def test_only_processes_of_this_workflow_are_retries(finished_run: Path) -> None
     for attempt in (2, 3):
         beat(finished_run, editor="甲", attempt=attempt, phase="stopped", kept=5, done=3)
     begun_again(finished_run)
-    assert "retr" not in "".join(summary(Watcher(finished_run).look()))
+    assert "retr" not in "".join(summary(Watcher(RunPaths(finished_run)).look()))
     beat(finished_run, editor="甲", attempt=4, kept=8, done=3)
-    state = Watcher(finished_run).look()
+    state = Watcher(RunPaths(finished_run)).look()
     assert "retr" not in "".join(summary(state))
     assert "retries" not in "".join(drawn(state, 200))
     beat(finished_run, editor="甲", attempt=5, kept=11, done=3)
-    assert list(summary(Watcher(finished_run).look()))[1].endswith(", 1 retry")
+    assert list(summary(Watcher(RunPaths(finished_run)).look()))[1].endswith(", 1 retry")
 
 
 def test_a_damaged_plan_hangs_nobody(tmp_path: Path) -> None:
     for damage in ({"lanes": 300_000_000}, {"before": {"edit/甲/0": [1]}}, {"before": []}, {"up_to_date": 3}):
         plan(tmp_path, **damage)
-        assert read_plan(tmp_path) is None
+        assert read_workflow_record(RunPaths(tmp_path)) is None
 
 
 def test_empty_foreign_and_hostile_files_are_shown_as_nothing_or_as_text(tmp_path: Path) -> None:
@@ -323,14 +324,14 @@ def test_empty_foreign_and_hostile_files_are_shown_as_nothing_or_as_text(tmp_pat
         (folder / f"{name}.json").write_text(text)
     for text in ("", "[]", "{", '{"editors": 3}', json.dumps(asdict(plan(tmp_path)) | {"lanes": -1})):
         (tmp_path / "heartbeats/workflow.json").write_text(text)
-        assert read_plan(tmp_path) is None
-        assert Watcher(tmp_path).look().groups == []
+        assert read_workflow_record(RunPaths(tmp_path)) is None
+        assert Watcher(RunPaths(tmp_path)).look().groups == []
     (tmp_path / "shards/物理").mkdir(parents=True)
     (tmp_path / "shards/物理/lane0.parquet").write_bytes(b"PAR1")
     (tmp_path / "shards/物理/lane.parquet").touch()
     hostile = {"category": "[red]\x1b[31m环境", "device": "[x](\x07)", "last_state": "\x1b]0;"}
     beat(tmp_path, editor="[bold]甲[/bold]", total=0, **hostile)
-    text = "\n".join(drawn(Watcher(tmp_path).look(), 200))
+    text = "\n".join(drawn(Watcher(RunPaths(tmp_path)).look(), 200))
     assert "[bold]甲[/bold]" in text
     assert "[red]?[31m环境" in text
     assert not any(ord(letter) < 32 for letter in text.replace("\n", ""))
@@ -338,11 +339,11 @@ def test_empty_foreign_and_hostile_files_are_shown_as_nothing_or_as_text(tmp_pat
 
 def test_before_a_run_there_is_nothing_and_that_is_no_end(tmp_path: Path) -> None:
     for folder in (tmp_path / "none", tmp_path):
-        state = Watcher(folder).look()
+        state = Watcher(RunPaths(folder)).look()
         assert not (state.ended or state.begun or state.groups)
         assert run_line(state) == "no lane has begun"
     plan(tmp_path)
-    state = Watcher(tmp_path).look()
+    state = Watcher(RunPaths(tmp_path)).look()
     assert not (state.ended or state.begun)
     assert [len(groups) for groups in state.stages.values()] == [2, 4]
 
@@ -358,13 +359,13 @@ def test_before_a_run_there_is_nothing_and_that_is_no_end(tmp_path: Path) -> Non
 )
 def test_the_workflow_is_over_when_it_says_so_or_is_no_more(tmp_path: Path, changes, text: str, ended: bool) -> None:
     plan(tmp_path, **changes)
-    state = Watcher(tmp_path).look()
+    state = Watcher(RunPaths(tmp_path)).look()
     assert (state.workflow, state.ended) == (text, ended)
 
 
 def test_a_workflow_of_another_machine_is_given_up_only_when_its_lanes_are_silent_too(tmp_path: Path) -> None:
     clock = Clock()
-    watcher = Watcher(tmp_path, clock)
+    watcher = Watcher(RunPaths(tmp_path), clock)
     made = plan(tmp_path)
     beat(tmp_path)
     assert not watcher.look().ended
@@ -374,12 +375,12 @@ def test_a_workflow_of_another_machine_is_given_up_only_when_its_lanes_are_silen
     assert (state.workflow, state.ended) == ("the workflow on 节点-7 has given no sign for 130 s", False)
     clock.now += 130
     assert watcher.look().ended
-    made.write(tmp_path)
+    made.write(RunPaths(tmp_path))
     assert not watcher.look().ended
 
 
 def test_the_summary_has_a_line_for_every_editor_and_judge(busy_run: Path) -> None:
-    lines = list(summary(Watcher(busy_run).look()))
+    lines = list(summary(Watcher(RunPaths(busy_run)).look()))
     assert lines[0] == "the workflow runs on 节点-7"
     assert lines[1] == f"edit {EDITORS[0]}: 85 of 160, 5 lanes working, 5.65 s/item, 1 retry"
     assert lines[-1] == "score 第二个评委 of flux-kontext: not begun"
@@ -390,10 +391,11 @@ def test_time_left_counts_the_lanes_to_come_and_the_item_in_work(tmp_path: Path)
     shards(tmp_path, 2)
     plan(tmp_path, editors=["e"], judges=[])
     beat(tmp_path, editor="e", total=20, kept=0, done=10, busy_seconds=100.0, step=20, steps=40)
-    line = run_line(Watcher(tmp_path).look())
+    line = run_line(Watcher(RunPaths(tmp_path)).look())
     assert line == "edit e 10/40, 10.0 s/item, about 5 min left, 1 lane at work, 1 waiting"
     beat(tmp_path, editor="e", lane=1, total=20, kept=0, done=10, busy_seconds=10.0, step=None)
-    assert "about 2 min left" in run_line(Watcher(tmp_path).look())  # 95 s and 10 s, at the same time: the longer one
+    # 95 s and 10 s, at the same time: the longer one
+    assert "about 2 min left" in run_line(Watcher(RunPaths(tmp_path)).look())
 
 
 def test_numbers_and_names_are_short(tmp_path: Path) -> None:
@@ -487,7 +489,9 @@ def test_whoever_asks_for_silence_or_for_snakemakes_text_gets_it(tmp_path: Path,
     handler.name = "DefaultStreamHandler"
     logger = logging.getLogger("snakemake.logging")
     logger.addHandler(handler)
-    terminal = Terminal(tmp_path, Plan(editors=[], judges=[], categories=[], lanes=1), output(**settings))
+    terminal = Terminal(
+        RunPaths(tmp_path), WorkflowRecord(editors=[], judges=[], categories=[], lanes=1), output(**settings)
+    )
     terminal.start()
     terminal.end("done")
     added, filters = [one for one in logger.handlers if isinstance(one, JobLines)], handler.filters
@@ -499,13 +503,13 @@ def test_the_workflow_says_when_it_began_and_how_it_ended(tmp_path: Path, capsys
     monkeypatch.setattr("editlane.watching.terminal.LOOK_EVERY", 0.01)
     monkeypatch.setattr("editlane.watching.terminal.TELL_EVERY", 0.02)
     shards(tmp_path, 1)
-    made = Plan(editors=["甲"], judges=[], categories=CATEGORIES, lanes=1)
-    terminal = Terminal(tmp_path, made, output(quiet=[RULES]))
+    made = WorkflowRecord(editors=["甲"], judges=[], categories=CATEGORIES, lanes=1)
+    terminal = Terminal(RunPaths(tmp_path), made, output(quiet=[RULES]))
     terminal.end("done")
-    assert read_plan(tmp_path) is None  # it was never started
+    assert read_workflow_record(RunPaths(tmp_path)) is None  # it was never started
     terminal.start()
     beat(tmp_path, editor="甲", kept=0, done=1, busy_seconds=10.0)
-    assert (read_plan(tmp_path) or made).phase == "running"
+    assert (read_workflow_record(RunPaths(tmp_path)) or made).phase == "running"
     told: list[str] = []
     while not told:
         told += capsys.readouterr().err.splitlines()
@@ -515,7 +519,7 @@ def test_the_workflow_says_when_it_began_and_how_it_ended(tmp_path: Path, capsys
     assert [line[9:] for line in told] == [
         "edit 甲 1/20, 10.0 s/item, about 3 min left, 1 lane at work", "edit 20/20 done, 10.0 s/item",
     ]  # fmt: skip
-    assert (read_plan(tmp_path) or made).phase == "failed"
+    assert (read_workflow_record(RunPaths(tmp_path)) or made).phase == "failed"
 
 
 def fake_gpu(monkeypatch, nvml: Callable[[str], Any] | None) -> None:

@@ -70,7 +70,7 @@ def _at_least(free: int) -> Finding:
 
 def expected_output(setup: Setup, scan: Scan | None) -> Expected | None:
     """From the items of an earlier start, else from the dataset; None where neither is known."""
-    prepared = setup.run_dir / "items.parquet"
+    prepared = setup.paths.items
     if prepared.is_file():
         sizes = pq.ParquetFile(prepared).read(["width", "height"])
         items, sources = len(sizes), 0.0
@@ -83,7 +83,7 @@ def expected_output(setup: Setup, scan: Scan | None) -> Expected | None:
     size: float = sources
     files, measured = (items if sources else 0), 0
     for editor in setup.editors:
-        there = _Images.of(setup.run_dir / editor.name / "images")
+        there = _Images.of(setup.paths.images(editor.name))
         left = max(0, items - there.count)
         size += left * (there.mean_size or PNG_BYTES * _edit_pixels(editor, pixels))
         size += left * ROW_BYTES * (1 + len(setup.judges))

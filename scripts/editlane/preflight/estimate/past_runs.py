@@ -8,9 +8,10 @@ from typing import Any
 
 from editlane.core import tables
 from editlane.core.errors import UserError
+from editlane.core.paths import RunPaths
 from editlane.core.types import Row
 from editlane.lanes.costs import lane_costs
-from editlane.lanes.heartbeat import LaneStatus, read_heartbeats
+from editlane.lanes.lane_status import LaneStatus, read_heartbeats
 from editlane.preflight.context import Part
 
 SAME_SETTINGS, SAME_MODEL, SAME_NAME = range(3)
@@ -80,11 +81,11 @@ def _is_near(near: int, row: Row, part: Part, key: str | None, about: dict[str, 
 
 
 def _costs_of(run: Path) -> list[Row]:
-    statuses = read_heartbeats(run)
+    statuses = read_heartbeats(RunPaths(run))
     if statuses:
         return list(_from_heartbeats(statuses))
     try:
-        return tables.read_costs(run / "costs.parquet")
+        return tables.read_costs(RunPaths(run).costs)
     except UserError:
         return []
 
@@ -105,7 +106,7 @@ def _from_heartbeats(statuses: Sequence[LaneStatus]) -> Iterator[Row]:
 def _provenance_of(run: Path, kind: str) -> dict[str, Any]:
     """Name -> what the run's scores say about its editors or judges."""
     try:
-        found: dict[str, Any] = tables.read_provenance(run / "scores.parquet").get(f"{kind}s", {})
+        found: dict[str, Any] = tables.read_provenance(RunPaths(run).scores).get(f"{kind}s", {})
     except UserError:
         return {}
     return found

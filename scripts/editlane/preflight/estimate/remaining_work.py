@@ -3,16 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
 from editlane.core.types import Control, Item, Row
 from editlane.datasets.split import split_lanes
-from editlane.lanes.editing import EditLane
-from editlane.lanes.identity import edit_lane, judge_lane
+from editlane.lanes.editing import EditorSpec
+from editlane.lanes.identity import editor_spec, judge_spec, model_options
 from editlane.lanes.journal import read_journal
-from editlane.lanes.judging import JudgeLane, is_judgeable
+from editlane.lanes.judging import JudgeSpec, is_judgeable
 from editlane.preflight.context import Part, Setup
 from editlane.protocols.controls import lane_questions
 from editlane.protocols.scoring import load_protocol
@@ -46,7 +45,7 @@ def is_of(part: Part, names: tuple[str, str | None]) -> bool:
 
 def find_workload(setup: Setup) -> Workload:
     """Raises UserError where the dataset cannot be prepared."""
-    table = setup.run_dir / "items.parquet"
+    table = setup.paths.items
     if not table.is_file():
         return _unprepared(setup)
     items = tables.read_items(table)
@@ -55,14 +54,14 @@ def find_workload(setup: Setup) -> Workload:
     work = Workload(items=len(items))
     plan = _plan(setup)
     for editor in setup.editors:
-        lane = _edit_lane(setup, editor)
+        lane = _editor_spec(setup, editor)
         work.keys[str(editor)] = lane.editor_key if lane else None
         edits = _edits(setup, lane, items) if lane else []
         done = {row["item_id"] for row in edits}
         later = [item.item_id for item in items if item.item_id not in done]
         work.left[editor.name, None] = _by_lane(later, lane_of, lanes)
         for judge in setup.judges:
-            asked = _judge_lane(setup, judge)
+            asked = _judge_spec(setup, judge)
             work.keys[str(judge)] = asked.whole_key if asked else None
             samples = asked.samples if asked else 1
             questions = _unasked(setup, editor, asked, edits, plan) if asked else [row["item_id"] for row in edits]
@@ -80,10 +79,10 @@ def _unprepared(setup: Setup) -> Workload:
         raise UserError(setup.scan.mistake)
     count, lanes = setup.scan.items.total(), setup.config["lanes"]
     work = Workload(items=count, is_prepared=False)
-    judges = {judge.name: _judge_lane(setup, judge) for judge in setup.judges}
+    judges = {judge.name: _judge_spec(setup, judge) for judge in setup.judges}
     work.keys |= {f"judge {name}": lane.whole_key if lane else None for name, lane in judges.items()}
     for editor in setup.editors:
-        lane = _edit_lane(setup, editor)
+        lane = _editor_spec(setup, editor)
         work.keys[str(editor)] = lane.editor_key if lane else None
         work.left[editor.name, None] = _evenly(count, lanes)
         for name, asked in judges.items():
@@ -110,37 +109,33 @@ def _evenly(count: int, lanes: int) -> list[int]:
     return [count // lanes + (lane < count % lanes) for lane in range(lanes)]
 
 
-def _options(part: Part) -> dict[str, Any]:
-    return {name: part.settings[name] for name in ("adapter", "model", "revision", "params")}
-
-
-def _edit_lane(setup: Setup, editor: Part) -> EditLane | None:
+def _editor_spec(setup: Setup, editor: Part) -> EditorSpec | None:
     try:
-        return edit_lane(setup.run_dir, editor.name, setup.config["seed"], _options(editor))
+        return editor_spec(setup.run_dir, editor.name, setup.config["seed"], model_options(editor.settings))
     except UserError:  # a model that the workflow builds is not there yet
         return None
 
 
-def _judge_lane(setup: Setup, judge: Part) -> JudgeLane | None:
+def _judge_spec(setup: Setup, judge: Part) -> JudgeSpec | None:
     try:
         protocol = load_protocol(Path(judge.settings["protocol"]))
-        return judge_lane(setup.run_dir, judge.name, protocol, _options(judge))
+        return judge_spec(setup.run_dir, judge.name, protocol, model_options(judge.settings))
     except UserError:
         return None
 
 
-def _edits(setup: Setup, lane: EditLane, items: list[Item]) -> list[Row]:
+def _edits(setup: Setup, lane: EditorSpec, items: list[Item]) -> list[Row]:
     """The finished edits, as rows of an edits table."""
     keys = {lane.key(item): item for item in items}
-    found = read_journal(setup.run_dir / "journal/edit" / lane.editor, keys.keys()).rows
+    found = read_journal(setup.paths.journal(lane.editor), keys.keys()).rows
     return [tables.item_row(item) | found[key] for key, item in keys.items() if key in found]
 
 
-def _unasked(setup: Setup, editor: Part, lane: JudgeLane, edits: list[Row], plan: list[Row] | None) -> list[str]:
+def _unasked(setup: Setup, editor: Part, lane: JudgeSpec, edits: list[Row], plan: list[Row] | None) -> list[str]:
     """The items of the questions about finished edits that the journal has no answer to."""
     controls = lane_questions(plan, edits, editor.name, 0, lane.samples) if plan else []
     keys = {lane.key(row): row["item_id"] for row in (*edits, *controls) if is_judgeable(row)}
-    answered = read_journal(setup.run_dir / "journal/score" / editor.name / lane.judge, keys.keys()).rows
+    answered = read_journal(setup.paths.journal(editor.name, lane.judge), keys.keys()).rows
     return [item_id for key, item_id in keys.items() if key not in answered]
 
 
@@ -160,5 +155,5 @@ def _expected_controls(setup: Setup, editor: Part, later: int, samples: int) -> 
 
 
 def _plan(setup: Setup) -> list[Row] | None:
-    path = setup.run_dir / "plan.parquet"
+    path = setup.paths.plan
     return tables.read_rows(path, schemas.PLAN.names) if path.is_file() else None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from editlane.core import schemas, tables
 from editlane.core.errors import SourceUnreadable, UnknownName, UserError
+from editlane.core.paths import RunPaths
 from editlane.core.types import EDITED
 from editlane.datasets.item_ids import digest
 from editlane.images.files import open_image
@@ -35,9 +36,10 @@ def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
 
     Raises UserError where the run has no edits yet, or not of an editor that is asked for.
     """
-    items = {item.item_id: item for item in tables.read_items(run_dir / "items.parquet")}
+    paths = RunPaths(run_dir)
+    items = {item.item_id: item for item in tables.read_items(paths.items)}
     found = {}
-    for path in sorted(run_dir.glob("*/edits/*/lane*.parquet")):
+    for path in paths.all_edits():
         for row in tables.read_rows(path, schemas.EDITS.names):
             item = items.get(row["item_id"])
             # A table that an earlier number of lanes or an earlier dataset left behind is not this run's.

@@ -1,0 +1,217 @@
+"""Names and places of everything that a run keeps under results/<run>. No other module spells them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+EDIT, SCORE = "edit", "score"
+"""The stages of a run."""
+
+
+class Kept(StrEnum):
+    """The names in a run's folder beside its editors' folders."""
+
+    ITEMS = "items.parquet"
+    PLAN = "plan.parquet"
+    SCORES = "scores.parquet"
+    CONTROLS = "controls.parquet"
+    PRESERVATION = "preservation.parquet"
+    COSTS = "costs.parquet"
+    SOURCES = "sources"
+    SHARDS = "shards"
+    JOURNAL = "journal"
+    HEARTBEATS = "heartbeats"
+    REPORT = "report"
+    PARTIAL_REPORT = "partial_report"
+    LOGS = "logs"
+    BENCHMARKS = "benchmarks"
+
+
+RESERVED = frozenset(map(str, Kept))
+"""Names that an editor cannot have, because its folder would lie in their place."""
+
+
+class LaneId(NamedTuple):
+    """One lane of an editor, or of an editor and a judge."""
+
+    stage: str
+    """EDIT or SCORE."""
+    editor: str
+    judge: str | None
+    """None in the stage EDIT."""
+    number: int
+
+    @property
+    def writer(self) -> str:
+        """The name under which this lane writes to its journal."""
+        return f"lane{self.number}"
+
+    def __str__(self) -> str:
+        """Return `edit/EDITOR/NUMBER` or `score/EDITOR/JUDGE/NUMBER`."""
+        return "/".join([self.stage, self.editor, *([self.judge] if self.judge is not None else []), str(self.number)])
+
+
+def all_lanes(editors: Iterable[str], judges: Sequence[str], lanes: int) -> Iterator[LaneId]:
+    """Yield every lane of a run, editor by editor: its own lanes, then those of each judge."""
+    for editor in editors:
+        for judge in (None, *judges):
+            for number in range(lanes):
+                yield LaneId(EDIT if judge is None else SCORE, editor, judge, number)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """The paths of one run.
+
+    Methods that return `str` return paths relative to `run_dir`, as the tables hold them.
+    """
+
+    run_dir: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.run_dir / name
+
+    @property
+    def lock(self) -> Path:
+        return self / ".lock"
+
+    def has_begun(self) -> bool:
+        """Return whether the folder holds something that every run begins with."""
+        begins = (Kept.ITEMS, Kept.SHARDS, Kept.HEARTBEATS, Kept.JOURNAL, Kept.LOGS)
+        return self.lock.exists() or any((self / name).exists() for name in begins)
+
+    @property
+    def items(self) -> Path:
+        return self / Kept.ITEMS
+
+    @property
+    def plan(self) -> Path:
+        return self / Kept.PLAN
+
+    @property
+    def scores(self) -> Path:
+        return self / Kept.SCORES
+
+    @property
+    def controls(self) -> Path:
+        return self / Kept.CONTROLS
+
+    @property
+    def costs(self) -> Path:
+        return self / Kept.COSTS
+
+    @property
+    def logs(self) -> Path:
+        return self / Kept.LOGS
+
+    @property
+    def heartbeats(self) -> Path:
+        return self / Kept.HEARTBEATS
+
+    @property
+    def workflow_record(self) -> Path:
+        return self.heartbeats / "workflow.json"
+
+    def report_pages(self) -> tuple[Path, Path]:
+        """Return where the HTML of the report and of the partial report lies."""
+        return self / Kept.REPORT / "report.html", self / Kept.PARTIAL_REPORT / "report.html"
+
+    def source(self, sha256: str, suffix: str) -> str:
+        """Return where the original bytes of an image are kept; `suffix` without a dot."""
+        return f"{Kept.SOURCES}/{sha256[:2]}/{sha256}.{suffix}"
+
+    def image(self, editor: str, category: str, item_id: str) -> str:
+        """Return where the edit of an item is kept."""
+        return f"{editor}/images/{category}/{item_id}.png"
+
+    def images(self, editor: str) -> Path:
+        """Return the folder that holds a folder of edits for each category."""
+        return self / editor / "images"
+
+    def shard(self, category: str, lane: int) -> Path:
+        """Return the table of the items of one category in one lane."""
+        return self / Kept.SHARDS / category / _table(lane)
+
+    def shard_categories(self) -> list[str]:
+        """Return the categories that shards exist for, in order of their names."""
+        return sorted(path.name for path in (self / Kept.SHARDS).glob("*"))
+
+    def shards_of(self, category: str) -> Iterator[tuple[int, Path]]:
+        """Yield the lane and the path of every shard of a category that exists."""
+        for path in (self / Kept.SHARDS / category).glob("lane*.parquet"):
+            number = path.stem.removeprefix("lane")
+            if number.isdecimal():
+                yield int(number), path
+
+    def edits(self, editor: str, category: str, lane: int) -> Path:
+        """Return the edits table of a shard."""
+        return self / editor / "edits" / category / _table(lane)
+
+    def all_edits(self) -> list[Path]:
+        """Return the edits tables that exist, of all editors, categories and lanes."""
+        return sorted(self.run_dir.glob("*/edits/*/lane*.parquet"))
+
+    def lane_scores(self, editor: str, judge: str, category: str, lane: int) -> Path:
+        """Return the scores table of a shard."""
+        return self / editor / "scores" / judge / category / _table(lane)
+
+    def lane_controls(self, editor: str, judge: str, lane: int) -> Path:
+        """Return the controls table of a lane."""
+        return self / editor / "controls" / judge / _table(lane)
+
+    def lane_preservation(self, editor: str, lane: int) -> Path:
+        """Return the preservation table of a lane."""
+        return self / editor / "preservation" / _table(lane)
+
+    def lane_tables(self, lane: LaneId, categories: Iterable[str]) -> list[Path]:
+        """Return the tables of edits or scores that a lane writes once all of its items are done."""
+        editor, judge, number = lane.editor, lane.judge, lane.number
+        if judge is None:
+            return [self.edits(editor, category, number) for category in categories]
+        return [self.lane_scores(editor, judge, category, number) for category in categories]
+
+    def stages_with_tables(self) -> set[tuple[str, str, str | None]]:
+        """Return (stage, editor, judge) of all that has a folder for its tables."""
+        edits = {(EDIT, path.parent.name, None) for path in self.run_dir.glob("*/edits")}
+        return edits | {(SCORE, path.parts[-3], path.name) for path in self.run_dir.glob("*/scores/*")}
+
+    def all_tables(self) -> Iterator[Path]:
+        """Yield every table of the run that exists, without a walk through its images."""
+        of_lanes = ("*/edits/*/*", "*/scores/*/*/*", "*/controls/*/*", "*/preservation/*")
+        for pattern in ("*", f"{Kept.SHARDS}/*/*", *of_lanes):
+            yield from self.run_dir.glob(f"{pattern}.parquet")
+
+    def journal(self, editor: str, judge: str | None = None) -> Path:
+        """Return the folder of an editor's journal, or of a judge's journal about its edits."""
+        stage = EDIT if judge is None else SCORE
+        return (self / Kept.JOURNAL / stage).joinpath(editor, *([judge] if judge is not None else []))
+
+    def judge_journals(self, judge: str) -> list[Path]:
+        """Return the journals of a judge about the edits of every editor."""
+        return sorted(folder / judge for folder in (self / Kept.JOURNAL / SCORE).glob("*"))
+
+    def heartbeat(self, lane: LaneId, attempt: int) -> Path:
+        """Return the heartbeat file of one process of a lane; `attempt` counts from 1."""
+        return self._heartbeats_of(lane) / f"lane{lane.number}.{attempt}.json"
+
+    def last_attempt(self, lane: LaneId) -> int:
+        """Return the highest attempt of which a lane has a heartbeat file; 0 if it has none."""
+        names = (path.name.split(".")[-2] for path in self._heartbeats_of(lane).glob(f"lane{lane.number}.*.json"))
+        return max((int(name) for name in names if name.isdecimal()), default=0)
+
+    def all_heartbeats(self) -> Iterator[Path]:
+        """Yield the heartbeat files of all lanes."""
+        yield from self.heartbeats.rglob("lane*.json")
+
+    def _heartbeats_of(self, lane: LaneId) -> Path:
+        return self.heartbeats.joinpath(lane.stage, lane.editor, *([lane.judge] if lane.judge is not None else []))
+
+    def runs_beside(self) -> "list[RunPaths]":
+        """Return the runs in the same folder of results, this one included."""
+        return [RunPaths(folder) for folder in sorted(self.run_dir.parent.glob("*/"))]
+
+
+def _table(lane: int) -> str:
+    return f"lane{lane}.parquet"

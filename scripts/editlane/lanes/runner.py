@@ -1,0 +1,163 @@
+"""Run what is left of a lane through its model: read ahead, compute, save, and record each finished item.
+
+Three things happen at once: the next unit is read (reader thread), the model works on this one (this thread), and
+finished ones are saved and recorded (writer thread). A unit is what the model gets at once: an item to edit, or a batch
+of edits to judge. Each of its items has a journal key.
+"""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, Protocol, TypeVar
+
+from editlane.core.paths import LaneId, RunPaths
+from editlane.core.types import EDITED, Row, State
+from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.journal import DEATHS, Journal
+from editlane.lanes.prefetch import prefetched
+
+log = logging.getLogger(__name__)
+
+Unit = TypeVar("Unit")
+
+
+class Work(Protocol[Unit]):
+    """What one kind of lane does."""
+
+    paths: RunPaths
+    lane: LaneId
+    editor_key: str | None
+    judge_key: str | None
+    ahead: int
+    """Units that are read ahead, and units that may wait to be saved."""
+
+    @property
+    def wanted(self) -> Mapping[str, Any]:
+        """What the lane has to finish, by journal key."""
+        ...
+
+    def kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
+        """Return the rows, by key, that need not be computed because the journal has them."""
+        ...
+
+    def crashed(self, key: str) -> Row:
+        """Return the row of an item on which one process after another died."""
+        ...
+
+    def load_model(self) -> str:
+        """Load the model and return the device as the tables name it."""
+        ...
+
+    def units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[Unit]:
+        """Cut the missing items into units. Called once, after the model is loaded."""
+        ...
+
+    def keys(self, unit: Unit, /) -> Sequence[str]:
+        """Return the journal keys of a unit's items."""
+        ...
+
+    def name(self, unit: Unit, /) -> tuple[str, str]:
+        """Return the item id and the category that the heartbeat shows for this unit."""
+        ...
+
+    def read(self, unit: Unit, /) -> Any:
+        """Read the unit's inputs, in the reader thread."""
+        ...
+
+    def compute(self, unit: Unit, inputs: Any, /, on_step: Callable[[int, int], None]) -> Any:
+        """Run the model and return what `save` needs. A failure of single items is part of it, not raised.
+
+        `on_step(step, steps)` reports progress within the unit.
+        """
+        ...
+
+    def save(self, unit: Unit, outcome: Any, /, seconds: float) -> dict[str, Row]:
+        """Save a computed unit, in the writer thread, and return its rows by key. `seconds`: of `compute`."""
+        ...
+
+
+def run_lane(
+    work: Work[Unit], journal: Journal, check: Callable[[], None], timeout: float | None = None
+) -> dict[str, Row]:
+    """Return the row of every wanted key, computing those that the journal lacks. Loads no model if there are none.
+
+    An item on which DEATHS processes died gets the row of a crash; see `record_crashes`. `check` is called before each
+    unit and may raise Stopped. `timeout`: seconds without progress after which the process is ended.
+    """
+    deaths = journal.finished.deaths
+    rows = work.kept(journal.finished.rows)
+    log.info("%s: %d items, %d of them in the journal", work.lane, len(work.wanted), len(rows))
+    rows |= {key: work.crashed(key) for key in work.wanted if key not in rows and deaths[key] >= DEATHS}
+    missing = [key for key in work.wanted if key not in rows]
+    if missing:
+        heartbeat = Heartbeat(
+            work.paths,
+            work.lane,
+            total=len(work.wanted),
+            kept=len(rows),
+            failed=_count_failed(rows.values()),
+            timeout=timeout,
+            editor_key=work.editor_key,
+            judge_key=work.judge_key,
+        )
+        with heartbeat:
+            heartbeat.loaded(work.load_model())
+            _Run(work, journal, heartbeat, rows).run(work.units(missing, deaths), check)
+    return rows
+
+
+def record_crashes(journal: Journal, rows: Mapping[str, Row]) -> None:
+    """Record crashes last. Until the tables are written, a restarted lane must not retry these items."""
+    journal.finish({key: row for key, row in rows.items() if row["error_kind"] == "crash"})
+
+
+class _Run(Generic[Unit]):
+    """The units of one lane on their way through the model."""
+
+    def __init__(self, work: Work[Unit], journal: Journal, heartbeat: Heartbeat, rows: dict[str, Row]) -> None:
+        self._work, self._journal, self._heartbeat, self._rows = work, journal, heartbeat, rows
+        self._deaths: Counter[str] = journal.finished.deaths
+        self._saving: deque[Future[None]] = deque()
+
+    def run(self, units: Sequence[Unit], check: Callable[[], None]) -> None:
+        """Compute and save all units.
+
+        Units on which a process died come last, and only after all others are saved: another death is then their own.
+        """
+        work, heartbeat = self._work, self._heartbeat
+        ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, work.keys(unit))))
+        with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+            for unit, reading in prefetched(work.read, ordered, depth=work.ahead):
+                check()
+                suspect = any(self._deaths[key] for key in work.keys(unit))
+                if suspect:
+                    self._settle(0)
+                self._journal.begin(work.keys(unit))
+                heartbeat.begin(*work.name(unit), suspect=suspect)
+                with heartbeat.waiting("input"):
+                    inputs = reading.result()
+                started = time.monotonic()
+                outcome = work.compute(unit, inputs, heartbeat.step)
+                self._saving.append(writer.submit(self._save, unit, outcome, time.monotonic() - started))
+                self._settle(work.ahead)
+            self._settle(0)
+
+    def _settle(self, most: int) -> None:
+        """Wait until at most `most` units are unsaved; raises what saving raised."""
+        with self._heartbeat.waiting("output"):
+            while len(self._saving) > most:
+                self._saving.popleft().result()
+
+    def _save(self, unit: Unit, outcome: Any, seconds: float) -> None:
+        rows = self._work.save(unit, outcome, seconds)
+        self._journal.finish(rows)
+        self._rows.update(rows)
+        last, failed = list(rows.values())[-1], _count_failed(rows.values())
+        score = last.get("score")
+        self._heartbeat.finished(len(rows), seconds=seconds, state=last["state"], score=score, failed=failed)
+
+
+def _count_failed(rows: Collection[Row]) -> int:
+    return sum(row["state"] not in (EDITED, State.SCORED) for row in rows)

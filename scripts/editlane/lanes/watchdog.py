@@ -1,0 +1,34 @@
+"""End this process if it makes no progress, so that its lane is started again from its journal."""
+
+import faulthandler
+import re
+
+
+class Watchdog:
+    """A timer that ends the process with exit code 1 unless it is reset in time.
+
+    All threads' stacks go to stderr first. It works while the interpreter hangs, too; not for a process that was
+    stopped with SIGSTOP.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        """`timeout`: seconds; None for no timer."""
+        self._timeout = timeout
+        self._last_reset = 0.0
+
+    def reset(self, now: float) -> None:
+        """Start the timer anew. `now`: time.monotonic(). Resets in quick succession cost nothing."""
+        if self._timeout is not None and now - self._last_reset >= min(1.0, self._timeout / 4):
+            self._last_reset = now
+            faulthandler.dump_traceback_later(self._timeout, exit=True)
+
+    def stop(self) -> None:
+        """Stop the timer for good."""
+        self._timeout = None
+        faulthandler.cancel_dump_traceback_later()
+
+
+def watchdog_timeout(line: str) -> float | None:
+    """Return the timeout in seconds if this log line is the watchdog's, else None."""
+    found = re.match(r"Timeout \((\d+):(\d\d):(\d\d(?:\.\d+)?)\)!$", line.rstrip())  # above faulthandler's stacks
+    return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3]) if found else None

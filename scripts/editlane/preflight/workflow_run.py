@@ -1,0 +1,154 @@
+"""The run of one Snakemake process: its checked config, its lock, its terminal, and its end.
+
+`workflow` is Snakemake's own object, which the Snakefile passes in. Nothing here imports Snakemake.
+"""
+
+import atexit
+import errno
+import fcntl
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from editlane.core.errors import UserError
+from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
+from editlane.preflight.checks import check_start
+from editlane.preflight.config import Config, check_config, check_keys_once
+from editlane.watching import log_errors
+from editlane.watching.terminal import Terminal
+from editlane.watching.workflow_record import WorkflowRecord
+
+LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE}
+
+
+def load_config(config: Config, workflow: Any) -> Config:
+    """Return the config with all defaults. Ends the process with one paragraph and exit code 2 if it is wrong."""
+    try:
+        for file in workflow.configfiles:
+            check_keys_once(Path(file))
+        checked = check_config(config, Path(workflow.basedir) / "schemas/config.schema.yaml")
+        notes = Path(".snakemake")
+        if notes.exists() and not os.access(notes, os.W_OK):  # Snakemake itself would fail there, before `onstart`
+            raise UserError(
+                f"cannot write to {notes.absolute()}, where Snakemake keeps its notes. "
+                "Check the folder's rights, and that its disk is mounted for writing."
+            )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    return checked
+
+
+class WorkflowRun:
+    """The run of one Snakemake process on one results folder."""
+
+    def __init__(self, config: Config, workflow: Any) -> None:
+        self._config, self._workflow = config, workflow
+        self.paths = RunPaths(Path("results") / config["run"])
+        self._started = time.time()
+        self._lock: IO[str] | None = None
+        record = WorkflowRecord(
+            editors=list(config["editors"]),
+            judges=list(config["judges"]),
+            categories=config["dataset"]["categories"],
+            lanes=config["lanes"],
+        )
+        self._terminal = Terminal(self.paths, record, workflow.output_settings)
+        logging.raiseExceptions = False  # a log file that cannot be written needs no traceback for every line
+
+    def lane_threads(self) -> int:
+        """Return the cores of one lane: an equal share of those given to the run, 8 if a cluster gives each its own."""
+        lanes = self._config["lanes"]
+        cores: int = self._workflow.resource_settings.cores or 8 * lanes
+        return int(max(1, min(8, cores // lanes)))
+
+    def start(self) -> None:
+        """Lock the results, check what the jobs will need, and take over the terminal. Exits with code 2 on failure.
+
+        The lock is held until this process ends, however it ends: two runs would write the same tables.
+        """
+        if set(self._workflow.dag_settings.targets) == {"partial_report"}:
+            return  # it only reads
+        try:
+            self.paths.run_dir.mkdir(parents=True, exist_ok=True)
+            self._lock = self.paths.lock.open("w")  # a file that is closed loses its lock
+            self._take_lock(self._lock)
+            if not self._check():
+                os._exit(2)
+            self._date_back()
+            self._terminal.start(self._lanes_up_to_date())
+            atexit.register(self.fail)
+        except BlockingIOError:
+            results = self.paths.run_dir
+            _refuse(f"another workflow is running on {results}. Wait for it, stop it, or choose another `run:`.")
+        except OSError as error:
+            results = self.paths.run_dir
+            _refuse(f"cannot write to {results}: {error.strerror}. Check the folder's rights and its disk.")
+
+    def succeed(self) -> None:
+        """Print the warnings of this run and where its report is."""
+        atexit.unregister(self.fail)
+        self._terminal.end("done")
+        for line in log_errors.warnings(self.paths, self._started):
+            print(line, file=sys.stderr)
+        for page in self.paths.report_pages():
+            if page.exists() and page.stat().st_mtime >= self._started:
+                print(f"report: {page}")
+
+    def fail(self) -> None:
+        """Print the warnings and errors of this run once, last; also if Snakemake itself fails, as on a full disk."""
+        atexit.unregister(self.fail)
+        self._terminal.end("failed")
+        run = self.paths, self._started
+        for line in log_errors.warnings(*run) + log_errors.errors(*run):
+            print(line, file=sys.stderr)
+
+    def _take_lock(self, file: IO[str]) -> None:
+        """Raise BlockingIOError if another workflow holds the lock. Without file locks, print a warning."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                raise
+            advice = "make sure that no other workflow runs on it"
+            print(f"warning: {self.paths.run_dir} has no file locks; {advice}", file=sys.stderr)
+
+    def _check(self) -> bool:
+        gpus = self._workflow.global_resources.get("gpu")
+        methods = self._workflow.deployment_settings.deployment_method
+        to_do = {job.rule.name for job in self._workflow.dag.needrun_jobs()}
+        return check_start(
+            self._config,
+            self._workflow.configfiles[0],
+            gpu_limit=gpus.value if gpus else None,
+            with_conda="CONDA" in {method.name for method in methods},
+            lanes_here=self._workflow.local_exec and bool(to_do & LANE_RULES.keys()),
+        )
+
+    def _date_back(self) -> None:
+        """Date tables from the future to now, keeping their order; else Snakemake refuses what follows them.
+
+        Such tables exist after the clock was set back.
+        """
+        written = {path: path.stat().st_mtime for path in self.paths.all_tables()}
+        for path in sorted(written, key=lambda path: written[path]):
+            if written[path] > self._started + 1:
+                os.utime(path)
+
+    def _lanes_up_to_date(self) -> Iterator[LaneId]:
+        """Yield the lanes that have nothing to do in this run."""
+        due = set(self._workflow.dag.needrun_jobs())
+        for job in self._workflow.dag.jobs:
+            if job.rule.name in LANE_RULES and job not in due:
+                names = job.wildcards
+                judge = getattr(names, "judge", None)
+                yield LaneId(LANE_RULES[job.rule.name], names.editor, judge, int(names.lane))
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"error: {reason}", file=sys.stderr, flush=True)
+    os._exit(2)  # an exception would make Snakemake print a traceback

@@ -1,0 +1,98 @@
+"""Ask a judge about edits and turn its answers into score columns. Free of lanes, files and journals.
+
+Lanes and servers ask through these two functions, so that a reward and a benchmark's score of the same edit are equal.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from editlane.core.errors import ItemError, OutOfMemory, one_line
+from editlane.core.types import Judge, Question, Row, State
+from editlane.protocols.protocol import ScoringProtocol
+from editlane.protocols.scoring import score_readouts, score_replies
+
+log = logging.getLogger(__name__)
+
+Questions = dict[str, Question]
+"""The questions about one edit, by criterion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Edits that a judge is asked about together."""
+
+    asked: Sequence[Questions | ItemError]
+    """One entry per edit: its questions, or why there are none."""
+    prepared: Any | ItemError
+    """The judge's form of all questions, or why it could not prepare them."""
+
+    @property
+    def questions(self) -> list[Questions]:
+        """The entries that can be asked."""
+        return [entry for entry in self.asked if not isinstance(entry, ItemError)]
+
+
+def prepare(judge: Judge, asked: Sequence[Questions | ItemError]) -> Batch:
+    """Prepare a batch on the CPU; may run beside the device's work on another batch."""
+    batch = Batch(asked, None)
+    if not batch.questions:
+        return batch
+    try:
+        return Batch(asked, judge.prepare([list(entry.values()) for entry in batch.questions]))
+    except ItemError as error:
+        return Batch(asked, error)
+
+
+def ask(protocol: ScoringProtocol, judge: Judge, batch: Batch, seeds: Sequence[int]) -> list[Row]:
+    """Return the score columns of every edit of the batch, in order.
+
+    `seeds` has one number of 0 or more per entry; it decides all chance in a sampled reply. A batch that fails is
+    halved until the edit that fails stands alone, so that one bad edit costs no other its score. No ItemError leaves
+    here: it becomes the `state`, `error_kind` and `error` of its edit.
+    """
+    own = [seed for seed, entry in zip(seeds, batch.asked, strict=True) if not isinstance(entry, ItemError)]
+    answers = iter(_ask_halving(protocol, judge, batch.questions, batch.prepared, own))
+    return [failed_columns(entry) if isinstance(entry, ItemError) else next(answers) for entry in batch.asked]
+
+
+def failed_columns(error: ItemError) -> Row:
+    """Return the score columns of an edit that could not be judged.
+
+    Running out of memory is an editor's failure elsewhere; while judging it is the judge's.
+    """
+    own = not isinstance(error, OutOfMemory) and error.state != State.EDIT_FAILED
+    state = error.state if own else State.JUDGE_FAILED
+    return {"state": str(state), "error_kind": error.kind, "error": one_line(error), "score": None}
+
+
+def _ask_halving(
+    protocol: ScoringProtocol, judge: Judge, asked: list[Questions], prepared: Any | ItemError, seeds: Sequence[int]
+) -> list[Row]:
+    if not asked:
+        return []
+    try:
+        if isinstance(prepared, ItemError):
+            raise prepared
+        return _ask_once(protocol, judge, asked, prepared, seeds)
+    except ItemError as error:
+        if len(asked) == 1:
+            return [failed_columns(error)]
+        log.warning("a batch of %d failed (%s); trying halves", len(asked), one_line(error))
+    middle = len(asked) // 2
+    halves = ((asked[:middle], seeds[:middle]), (asked[middle:], seeds[middle:]))
+    return [
+        row for half, own in halves for row in _ask_halving(protocol, judge, half, prepare(judge, half).prepared, own)
+    ]
+
+
+def _ask_once(
+    protocol: ScoringProtocol, judge: Judge, asked: list[Questions], prepared: Any, seeds: Sequence[int]
+) -> list[Row]:
+    if protocol.answers:
+        answers = zip(asked, judge.read_out(prepared, protocol.answers), strict=True)
+        return [score_readouts(protocol, dict(zip(entry, readouts, strict=True))) for entry, readouts in answers]
+    own = [[seed + number for number in range(len(entry))] for seed, entry in zip(seeds, asked, strict=True)]
+    written = zip(asked, judge.generate(prepared, protocol.max_new_tokens, own), strict=True)
+    return [score_replies(protocol, dict(zip(entry, replies, strict=True))) for entry, replies in written]
