@@ -1,11 +1,12 @@
-"""Write config/README.md from the config's schema and the text in resources/readme/config.md.
+"""Write the table of keys in config/README.md from the config's schema. The rest of the page stays as it is.
 
     python scripts/document_config.py --schema workflow/schemas/config.schema.yaml --out config/README.md
 
-A test fails where the two do not agree.
+A test fails if the table and the schema disagree.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from editlane.cli.step import run_step
 from editlane.core.errors import UserError
 from editlane.images.files import write_atomically
 
-TEXT = Path(__file__).parents[1] / "resources/readme/config.md"
-"""The page, with {keys} where the table of the keys goes."""
+BLOCK = re.compile(r"(<!-- keys: begin -->\n).*?(<!-- keys: end -->)", re.DOTALL)
+"""The part of the page that is written here."""
 
 
 def rows(schema: dict[str, Any], prefix: str = "") -> list[str]:
@@ -55,7 +56,13 @@ def main() -> None:
         raise UserError(f"{args.schema} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(schema, dict) or "properties" not in schema:
         raise UserError(f"{args.schema} is not the schema of a configuration; it has no `properties`.")
-    write_atomically(args.out, TEXT.read_text(encoding="utf-8").replace("{keys}", "\n".join(rows(schema))).encode())
+    page = args.out.read_text(encoding="utf-8", errors="surrogateescape")
+    if len(BLOCK.findall(page)) != 1:
+        raise UserError(f"{args.out} needs the lines `<!-- keys: begin -->` and `<!-- keys: end -->`, each once.")
+    table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows(schema)])
+    write_atomically(
+        args.out, BLOCK.sub(lambda found: f"{found[1]}{table}\n{found[2]}", page).encode(errors="surrogateescape")
+    )
 
 
 if __name__ == "__main__":

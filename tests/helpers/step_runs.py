@@ -192,6 +192,7 @@ def write_inputs(folder: Path) -> None:
     canary = {"item_id": "c", "category": "物理", "instruction": "Draw.", "image": "pictures/p.ppm"}
     (folder / "canary/items.jsonl").write_text(json.dumps(canary | drawn | {"edited": "pictures/e.ppm"}) + "\n")
     twice = "run: a\nrun: b\ndataset: {path: data/items.jsonl, categories: [物理]}\njudges: {j: {adapter: fake}}\n"
+    (folder / "config.md").write_text("# Keys\n<!-- keys: begin -->\n<!-- keys: end -->\n")
     (folder / "other.yaml").write_text("lanse: 2\n")
     (folder / "twice.yaml").write_text(twice, encoding="utf-8")
     (folder / "file").write_text("a file where a folder should be")

@@ -80,10 +80,3 @@ def test_the_readmes_commands_are_the_makefiles(demo: Path) -> None:
     assert commands[:2] == ["make demo", "make test"]
     for command in commands:
         subprocess.run([*command.split(), "--dry-run"], cwd=demo, check=True, capture_output=True)
-
-
-def test_the_config_page_is_written_from_the_schema(tmp_path: Path) -> None:
-    command = "python scripts/document_config.py --schema workflow/schemas/config.schema.yaml --out"
-    subprocess.run([*command.split(), str(tmp_path / "README.md")], cwd=ROOT, check=True)
-    written, kept = (tmp_path / "README.md").read_text("utf-8"), (ROOT / "config/README.md").read_text("utf-8")
-    assert written == kept, f"run: {command} config/README.md"

@@ -1,4 +1,4 @@
-"""Results that are moved, cleaned up, and robbed of an editor and a judge, by the book: config/README.md."""
+"""Results that are moved, cleaned up, and robbed of an editor and a judge, by the book: config/running.md."""
 
 import os
 import re
@@ -107,8 +107,9 @@ def test_the_processes_of_both_places_are_in_the_costs(moved: Moved) -> None:
 
 
 def drop(project: Project) -> None:
-    """The commands of config/README.md, with this run's names in them."""
-    text = (ROOT / "config/README.md").read_text(encoding="utf-8").split("**Dropping an editor or a judge.**")[1]
+    """The commands of config/running.md, with this run's names in them."""
+    page = (ROOT / "config/running.md").read_text(encoding="utf-8")
+    text = page.split("## Dropping an editor or a judge\n")[1].split("\n## ")[0]
     commands = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     assert len(commands) == 2
     names = {"results/demo": f"results/{project.config['run']}", "tiny-pix2pix": "fake-b", "tiny-qwen3-vl": "other"}

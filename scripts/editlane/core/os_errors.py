@@ -14,7 +14,7 @@ _REMEDIES = {
     errno.EACCES: "Check the rights of the file and of its folder.",
     errno.EPERM: "Check the rights of the file and of its folder.",
     errno.ENAMETOOLONG: "Use shorter names.",
-    errno.ELOOP: "Symbolic links lead in a circle; mend them.",
+    errno.ELOOP: "Symbolic links lead in a circle; fix them.",
     errno.EROFS: "The file system is read-only: mount it for writing, or choose another folder.",
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: f"The quota of this user is used up. {_NO_SPACE}",

@@ -59,7 +59,7 @@ def _images(scan: Scan) -> Finding:
         return Finding("pass", "images", text)
     bad = f"{text}; {len(scan.unreadable):,} cannot be decoded: {listed(scan.unreadable)}"
     if len(scan.unreadable) == scan.decoded:
-        return Finding("fail", "images", bad, "Look at one of them; `config/README.md` lists what is read.")
+        return Finding("fail", "images", bad, "Look at one of them; `config/datasets.md` lists what is read.")
     return Finding("warn", "images", bad, "These items will end as `source_unreadable`; replace the files.")
 
 

@@ -18,7 +18,7 @@ def check_gpus(setup: Setup) -> Iterator[Finding]:
         text = f"{devices.problem}; nothing is known about the GPUs"
         yield Finding("warn", "GPUs", text, "`nvidia-smi -pm 1` keeps them awake.")
     elif devices.problem:
-        yield Finding("fail", "GPUs", devices.problem, "Mend the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
+        yield Finding("fail", "GPUs", devices.problem, "Fix the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
     elif not devices.gpus:
         yield _no_gpu(setup)
     else:

@@ -236,7 +236,12 @@ WRONG: dict[str, dict[str, Wrong]] = {
             ("file", "file is not the schema of a configuration"),
             ("data", "cannot read or write data: Is a directory"),
         ],
-        "--out": OUT_FILE,
+        "--out": [
+            *OUT_FILE,
+            ("none.md", "cannot read or write none.md: No such file or directory. Check the path."),
+            ("file", "file needs the lines `<!-- keys: begin -->` and `<!-- keys: end -->`, each once."),
+            ("garbage", "garbage needs the lines"),
+        ],
     },
     "extract_demo_photos": {"--out": OUT_FOLDER},
     "build_tiny_model": {

@@ -68,9 +68,9 @@ def test_a_check_that_breaks_is_a_finding_and_hides_no_other() -> None:
     assert counts(found) == "1 passed, 0 to look at, 1 failed"
 
     def refuses(_: None) -> list[Finding]:
-        raise UserError("Mend this.")
+        raise UserError("Fix this.")
 
-    assert run_checks({"odd": refuses}, None) == [Finding("fail", "odd", "Mend this.")]
+    assert run_checks({"odd": refuses}, None) == [Finding("fail", "odd", "Fix this.")]
 
 
 def test_findings_are_one_line_each_unless_a_terminal_is_narrow() -> None:

@@ -128,7 +128,7 @@ class Completions:
         return f"The judge's endpoint {self.endpoint.base_url} (model {self.model})"
 
 
-_MEND = "Start the server, or mend `model`, or `base_url` and `api_key_env` in `params`; finished items are kept."
+_MEND = "Start the server, or fix `model`, or `base_url` and `api_key_env` in `params`; finished items are kept."
 _WITHOUT = (
     "Set `answer_constraint: null` in `params` to read the unconstrained probabilities alone; an edit whose legal "
     "answers are not all among those that the server shows may then end as judge_unreadable."
