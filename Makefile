@@ -1,11 +1,11 @@
-# make demo    the whole workflow on photos and tiny models, on the CPU
-# make test    everything CI runs
-# make faults  every fault on real runs, one after the other; prints the table. 20 minutes; some faults need root
-# make test-envs  whether pip can still install envs/*.yaml; asks the package index, some minutes
-# make test-slurm  the workflow as jobs of a real SLURM, on this machine; Debian, no root, some minutes
-# make test-vllm  the judge's engines against vLLM on the CPU, in a venv of its own (4 GB); some minutes
-# make bench   the benchmarks; prints tables
-# make bench-gpu  judge and editor at full size with random weights, on a GPU of 80 GB or more; 8 minutes each at most
+# make demo    run the whole workflow on photos and tiny models, on the CPU
+# make test    run everything CI runs
+# make faults  inject every fault into real runs, in sequence, and print the table; 20 minutes; some faults need root
+# make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
+# make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
+# make test-vllm  test the judge's engines against vLLM on the CPU, in its own venv (4 GB); some minutes
+# make bench   run the benchmarks and print tables
+# make bench-gpu  run judge and editor at full size with random weights, on a GPU of 80 GB or more; 8 minutes each at most
 
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"

@@ -1,4 +1,4 @@
-"""Whether the judges can be believed: extra questions whose answers can be checked.
+"""Controls: questions to the judges with known answers.
 
 REQUIRED INPUTS: results/<run>/items.parquet, results/<run>/{editor}/controls/{judge}/lane{lane}.parquet (by score_lane)
 OUTPUTS: results/<run>/plan.parquet, results/<run>/controls.parquet
@@ -6,7 +6,7 @@ OUTPUTS: results/<run>/plan.parquet, results/<run>/controls.parquet
 
 
 rule draw_canary:
-    """Draw the frozen set of simple edits that every run has judged."""
+    """Draw the canary set: simple edits that every run has judged."""
     input:
         listed="resources/canary/items.jsonl",
         photos="resources/demo/photos",
@@ -24,7 +24,7 @@ rule draw_canary:
 
 
 rule plan_controls:
-    """Choose the controls; every judge is asked the same."""
+    """Choose the controls, the same for every judge."""
     input:
         item_table="<results>/items.parquet",
         canary=(
@@ -58,7 +58,7 @@ rule plan_controls:
 
 
 rule merge_controls:
-    """Put the controls of all lanes into one table; refuses lost or doubled rows."""
+    """Merge the controls of all lanes into one table; refuse lost or doubled rows."""
     input:
         plan="<results>/plan.parquet",
         controls=expand(

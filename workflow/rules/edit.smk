@@ -1,4 +1,4 @@
-"""From shards to edits: one process and one GPU a lane, the model loaded once.
+"""From shards to edits: one process and one GPU per lane, the model loaded once.
 
 REQUIRED INPUTS: results/<run>/shards/{category}/lane{lane}.parquet
 OUTPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet, results/<run>/{editor}/images/

@@ -18,7 +18,7 @@ rule extract_demo_photos:
 
 
 rule build_tiny_model:
-    """Build a tiny, randomly initialised checkpoint of a real model class."""
+    """Build a tiny checkpoint with random weights, of a real model class."""
     output:
         model=directory("resources/models/tiny-{kind}"),
     log:
@@ -30,7 +30,7 @@ rule build_tiny_model:
 
 
 rule prepare_items:
-    """Read the dataset: one row an item, and the source images as they came."""
+    """Read the dataset: one row per item, and unchanged copies of the source images."""
     input:
         dataset=config["dataset"]["path"],
         photos=(
@@ -63,7 +63,7 @@ rule prepare_items:
 
 
 rule split_lanes:
-    """Deal the items into lanes, balanced by cost."""
+    """Split the items into lanes of equal cost."""
     input:
         item_table="<results>/items.parquet",
     output:

@@ -1,4 +1,4 @@
-"""From edits to a description of what they left as it was; on the CPU, beside the GPU work.
+"""From edits to a description of how much of each source they kept; on the CPU, in parallel to the GPU work.
 
 REQUIRED INPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet
 OUTPUTS: results/<run>/{editor}/preservation/lane{lane}.parquet, results/<run>/preservation.parquet
@@ -6,7 +6,7 @@ OUTPUTS: results/<run>/{editor}/preservation/lane{lane}.parquet, results/<run>/p
 
 
 rule measure_preservation:
-    """Compare each edit of one lane with its source; starts as soon as its lane is edited."""
+    """Compare each edit of one lane with its source, as soon as the lane is edited."""
     input:
         edits=expand(
             "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",
@@ -31,7 +31,7 @@ rule measure_preservation:
 
 
 rule merge_preservation:
-    """Put the preservation of all lanes into one table; refuses lost or doubled rows."""
+    """Merge the preservation of all lanes into one table; refuse lost or doubled rows."""
     input:
         item_table="<results>/items.parquet",
         lanes=expand(

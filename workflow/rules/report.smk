@@ -1,13 +1,13 @@
 """From scores to a report.
 
-REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet, and the heartbeats
-of the lanes in results/<run>/heartbeats/, which are outputs of no rule: a lane that is killed keeps its own
+REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet, and the lanes'
+heartbeats in results/<run>/heartbeats/. Heartbeats are outputs of no rule, so that a killed lane keeps its own.
 OUTPUTS: results/<run>/costs.parquet, results/<run>/report/report.html, report.md, report.json
 """
 
 
 rule merge_costs:
-    """Add up what the processes of all lanes have cost; again whenever a lane brought new scores."""
+    """Sum the costs of all lanes; again whenever a lane has new scores."""
     input:
         scores="<results>/scores.parquet",
     output:
@@ -27,7 +27,7 @@ rule merge_costs:
 
 
 rule make_report:
-    """Write what can honestly be said about the scores."""
+    """Write the report about the scores."""
     input:
         item_table="<results>/items.parquet",
         scores="<results>/scores.parquet",
@@ -71,7 +71,7 @@ rule make_report:
 
 
 rule partial_report:
-    """Report on what is done so far and say what is missing, also beside a running workflow."""
+    """Report on the finished part and list what is missing, even while a workflow runs."""
     log:
         "<results>/logs/partial_report.log",
     conda:

@@ -1,4 +1,4 @@
-"""From edits to one table of scores: one process and one GPU a lane, the judge loaded once.
+"""From edits to one table of scores: one process and one GPU per lane, the judge loaded once.
 
 REQUIRED INPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet, results/<run>/plan.parquet
 OUTPUTS: results/<run>/{editor}/scores/{judge}/{category}/lane{lane}.parquet, results/<run>/scores.parquet,
@@ -7,7 +7,7 @@ results/<run>/{editor}/controls/{judge}/lane{lane}.parquet
 
 
 rule score_lane:
-    """Judge the edits of one lane with one judge; starts as soon as its lane is edited."""
+    """Judge the edits of one lane with one judge, as soon as the lane is edited."""
     input:
         edits=expand(
             "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",
@@ -50,7 +50,7 @@ rule score_lane:
 
 
 rule merge_scores:
-    """Put the scores of all lanes into one table; refuses lost or doubled rows."""
+    """Merge the scores of all lanes into one table; refuse lost or doubled rows."""
     input:
         item_table="<results>/items.parquet",
         scores=expand(
