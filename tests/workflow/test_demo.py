@@ -80,3 +80,27 @@ def test_the_readmes_commands_are_the_makefiles(demo: Path) -> None:
     assert commands[:2] == ["make demo", "make test"]
     for command in commands:
         subprocess.run([*command.split(), "--dry-run"], cwd=demo, check=True, capture_output=True)
+
+
+def test_the_manuals_first_dataset_is_ready_to_run(demo: Path) -> None:
+    page = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    part = page.split("## Your first dataset in five minutes\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"(?:`([\w/.]+)`:\n\n)?```(\w+)\n(.*?)```", part, re.DOTALL)
+    assert [(name, kind) for name, kind, _ in blocks if kind != "sh"] == [
+        ("mine/items.csv", "csv"),
+        ("config/mine.yaml", "yaml"),
+    ]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "GPULEASE_DIR": str(demo / ".leases")}
+    out = ""
+    for name, kind, text in blocks:
+        if kind == "sh":
+            script = re.sub(r"^snakemake .*", r"\g<0> --dry-run", text, flags=re.MULTILINE)
+            command = ["bash", "-e", "-c", script]
+            done = subprocess.run(command, cwd=demo, env=environment, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+            out += done.stdout
+        else:
+            (demo / name).write_text(text, encoding="utf-8")
+    assert "mine/items.csv: 4 items" in out
+    assert " 0 failed" in out
+    assert "make_report" in out

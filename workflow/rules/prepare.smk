@@ -63,7 +63,7 @@ rule prepare_items:
 
 
 rule split_lanes:
-    """Split the items into lanes of equal cost."""
+    """Split the items into lanes of about equal cost."""
     input:
         item_table="<results>/items.parquet",
     output:
