@@ -121,3 +121,8 @@ def test_the_tree_in_contributing_is_the_packages() -> None:
     assert [path for path in paths if not (ROOT / path).exists() and path[17:] not in COMING] == []
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     assert {path.split("/")[2] for path in paths if path.startswith("scripts/editlane/") and path[17:]} == rooms
+
+
+def test_contributing_lists_every_program() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("### Programs in scripts/\n")[1].split("\n#")[0]
+    assert sorted(re.findall(r"`(\w+\.py)`", text)) == sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
