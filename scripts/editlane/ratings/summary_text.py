@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from editlane.ratings.tables import shortened
-from editlane.stats.agreement import LeaveOneOut, Pairwise, Spearman, SystemLevel
+from editlane.stats.agreement import LeaveOneOut, Spearman, SystemLevel
+from editlane.stats.pairwise import Pairwise
 from editlane.stats.resampled import Estimate
 
 _WIDTH = 68

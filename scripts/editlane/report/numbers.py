@@ -12,9 +12,9 @@ from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
 from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
-from editlane.stats.legacy import legacy_cell
-from editlane.stats.noise import canary_change, judge_noise
-from editlane.stats.summaries import check_rows, error_kinds, spread, summarise
+from editlane.stats.legacy import summarise_legacy
+from editlane.stats.noise import compare_canaries, measure_noise
+from editlane.stats.summaries import check_rows, count_error_kinds, summarise, summarise_scores
 
 STAGE = ("stage", "editor", "judge")
 PRESERVATION = ("ssim", "psnr", "mae", "changed_share")
@@ -104,10 +104,10 @@ def _cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequence[str])
         "macro": _macro(scored, sizes),
         "categories": {category: summarise(in_category[category], size) for category, size in sizes.items()},
         "criteria": {
-            name: spread(scored[f"score_{name}"], scored["cluster"], total) | {"yes": _yes_rate(scored, name)}
+            name: summarise_scores(scored[f"score_{name}"], scored["cluster"], total) | {"yes": _yes_rate(scored, name)}
             for name in criteria
         },
-        "errors": error_kinds(rows),
+        "errors": count_error_kinds(rows),
     }
 
 
@@ -147,9 +147,9 @@ def _legacy(
         return float(of["score"].mean()) if len(of) else None
 
     return {
-        "overall": legacy_cell(rows, source_score(sources)),
+        "overall": summarise_legacy(rows, source_score(sources)),
         "categories": {
-            category: legacy_cell(
+            category: summarise_legacy(
                 rows[rows["category"] == category], source_score(sources[sources["category"] == category])
             )
             for category in sizes
@@ -181,7 +181,7 @@ def _noise(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any] | None:
     first = rows.astype(dict.fromkeys(names, str)).merge(asked, on=names)[[*names, "score"]].assign(repeat=0)
     every = pd.concat([first, again.astype(dict.fromkeys(names, str))[[*names, "score", "repeat"]]])
     kind: Literal["sampled", "batch_order"] = "sampled" if int(again["repeat"].max()) > 1 else "batch_order"
-    return dict(judge_noise(every.assign(item=every["editor"] + "\n" + every["item_id"]), kind))
+    return dict(measure_noise(every.assign(item=every["editor"] + "\n" + every["item_id"]), kind))
 
 
 def _canary(controls: pd.DataFrame, earlier: Sequence[tuple[str, pd.DataFrame]]) -> dict[str, Any] | None:
@@ -193,8 +193,8 @@ def _canary(controls: pd.DataFrame, earlier: Sequence[tuple[str, pd.DataFrame]])
     for run, theirs in earlier:
         reference = theirs[theirs["control"] == Control.CANARY].drop_duplicates(same)  # two judges of one configuration
         if len(mine[same].merge(reference[same], on=same)):
-            return dict(canary_change(mine, reference, run))
-    return dict(canary_change(mine, mine.iloc[:0], None))
+            return dict(compare_canaries(mine, reference, run))
+    return dict(compare_canaries(mine, mine.iloc[:0], None))
 
 
 def _preservation(frame: pd.DataFrame | None, editor: str, sizes: Mapping[str, int]) -> dict[str, Any]:
