@@ -22,7 +22,7 @@ from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.item_ids import digest, given_id, made_id, safe_name, unique_ids
 from editlane.datasets.public_formats import FORMATS, PUBLIC_FORMATS, annotation_files
 from editlane.datasets.records import LANGUAGES
-from editlane.images import files as images
+from editlane.images.files import file_sha256, sniff, write_atomically
 
 HASHED_BYTES = 100_000_000
 """A dataset file up to this size is named in the provenance by its SHA-256, a larger one by its size."""
@@ -212,11 +212,11 @@ def _store(image: Path | str | bytes, run_dir: Path) -> _Stored:
     except OSError as error:
         raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
     sha256 = hashlib.sha256(content).hexdigest()
-    suffix, size = images.sniff(content)
+    suffix, size = sniff(content)
     path = f"sources/{sha256[:2]}/{sha256}.{suffix}"
     target = run_dir / path
-    if not (target.exists() and images.file_sha256(target) == sha256):
-        images.write_atomically(target, content)
+    if not (target.exists() and file_sha256(target) == sha256):
+        write_atomically(target, content)
     return _Stored(path=path, sha256=sha256, size=size)
 
 
@@ -267,4 +267,4 @@ def _identity(dataset: Path, format: str) -> dict[str, str | int]:
 
 def _content(file: Path) -> dict[str, str | int]:
     size = file.stat().st_size
-    return {"bytes": size} if size > HASHED_BYTES else {"sha256": images.file_sha256(file)}
+    return {"bytes": size} if size > HASHED_BYTES else {"sha256": file_sha256(file)}

@@ -13,7 +13,7 @@ from editlane.core.errors import SourceUnreadable, UserError
 from editlane.datasets.drafts import Draft, LeftOut
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.prepare import checked_drafts, decode_base64
-from editlane.images.files import displayed_size, open_image
+from editlane.images.files import open_image, read_displayed_size
 
 IMAGE_SECONDS, SECONDS = 2.0, 4.0
 """How long images are looked at, and records read."""
@@ -77,7 +77,7 @@ def _look_at(draft: Draft, scan: Scan) -> None:
         if path.is_file():  # a missing one is a mistake in the dataset, which is told at its end
             scan.headers += 1
             scan.size += path.stat().st_size
-            width, height = displayed_size(path) or (0, 0)
+            width, height = read_displayed_size(path) or (0, 0)
             scan.pixels += width * height
             begun = time.monotonic()
             if not width or scan.decoding <= DECODING * scan.seconds:

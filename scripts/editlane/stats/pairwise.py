@@ -23,8 +23,8 @@ class Pairwise(TypedDict):
     accuracy_untied: Estimate
     """concordant / (concordant + discordant)."""
     calibrated: Estimate
-    """The best accuracy if score differences up to a threshold count as ties (tie calibration, Deutsch et al.). It is slightly
-    optimistic, because the threshold is fitted to the same pairs, also in each resample."""
+    """The best accuracy if score differences up to a threshold count as ties (tie calibration, Deutsch et al.). It is
+    slightly optimistic, because the threshold is fitted to the same pairs, also in each resample."""
     threshold: float | None
     """That threshold, in units of the score."""
     always_tied: Estimate

@@ -21,7 +21,7 @@ from editlane.datasets.files import read_records
 from editlane.datasets.item_ids import MAX_BYTES, digest, given_id, made_id, safe_name, unique_ids
 from editlane.datasets.prepare import check_categories, cost, decode_base64, prepare_items
 from editlane.datasets.records import language_of
-from editlane.images import files as images
+from editlane.images.files import file_sha256, open_image
 
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
 SHARED = Path(__file__).parents[3] / "../shared/data"
@@ -144,7 +144,7 @@ def test_an_undecodable_image_stays_an_item(place):
     assert (item.width, item.height, item.cost) == (None, None, 1.0)
     assert item.source_path.endswith(".bin")
     with pytest.raises(SourceUnreadable):
-        images.open_image(place.run_dir / item.source_path)
+        open_image(place.run_dir / item.source_path)
 
 
 @pytest.mark.parametrize("size", [(1000, 1000), (4000, 3000), None])
@@ -774,7 +774,7 @@ def test_unique_ids(pairs, rng):
 def test_provenance_names_the_file_and_not_the_folder(place, monkeypatch):
     path = place.write([record()])
     place.prepare(path)
-    assert place.provenance["dataset"] == {"file": "items.jsonl", "sha256": images.file_sha256(path)}
+    assert place.provenance["dataset"] == {"file": "items.jsonl", "sha256": file_sha256(path)}
     assert str(place.folder) not in json.dumps(place.provenance)
     monkeypatch.setattr("editlane.datasets.prepare.HASHED_BYTES", 10)
     place.prepare(path)
@@ -798,8 +798,8 @@ def test_real_pairs(place):
     items = {item.given_sha256: item for item in place.prepare(records, format="pairs", language="zh")}
     assert len({item.item_id for item in items.values()}) == len(items) == len(lines)
     for pair in map(json.loads, lines):
-        item = items[images.file_sha256(SHARED / pair["edit"])]
+        item = items[file_sha256(SHARED / pair["edit"])]
         assert (item.language, item.instruction) == (pair["lang"], pair["instruction"])
         assert (place.run_dir / item.given_path).read_bytes() == (SHARED / pair["edit"]).read_bytes()
-        assert images.open_image(place.run_dir / item.given_path).mode == "RGB"
-        assert images.open_image(place.run_dir / item.source_path).size == (item.width, item.height)
+        assert open_image(place.run_dir / item.given_path).mode == "RGB"
+        assert open_image(place.run_dir / item.source_path).size == (item.width, item.height)

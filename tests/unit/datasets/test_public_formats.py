@@ -20,7 +20,7 @@ from editlane.core.errors import UserError
 from editlane.core.types import Item
 from editlane.datasets.prepare import prepare_items
 from editlane.datasets.public_formats import FORMATS
-from editlane.images import files as images
+from editlane.images.files import file_sha256
 from editlane.preflight.config import check_config
 
 ROOT = Path(__file__).parents[3]
@@ -638,7 +638,7 @@ def test_an_edit_is_named_as_its_item(bench: Benchmark, name: str) -> None:
     content = bench.put_edit(name, photo("gold"))
     items = bench.prepare(put_own(bench, {"item_id": "台灯"}, {"item_id": "无"}), "items", ["物理"], edits=True)
     assert bench.edit(items["台灯"]) == content
-    assert items["台灯"].given_sha256 == images.file_sha256(bench.edits / name)
+    assert items["台灯"].given_sha256 == file_sha256(bench.edits / name)
     assert items["无"].given_path is None
     assert bench.provenance["without_edit"] == 1
 

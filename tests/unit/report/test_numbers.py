@@ -84,10 +84,10 @@ def test_error_kinds_are_counted_by_state() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"item_id": "3"}, "second row"),
+        ({"item_id": "3"}, "more than one row"),
         ({"item_id": "9"}, "no such item"),
         ({"category": "环境"}, "no such item in category '环境'"),
-        ({"editor": "c"}, "not expected"),
+        ({"editor": "c"}, "not part of this run"),
         ({"state": "edited", "score": None}, "state 'edited' is unknown"),
         ({"state": "edit_failed"}, "contradict"),
         ({"score": None}, "contradict"),
