@@ -110,7 +110,7 @@ def test_the_table_says_where_it_is_from(demo, tmp_path):
         "skipped": {"因果": 3, "环境": 3, "社会": 3},
     }
     assert "15 records; items: 指代 3, 物理 3" in done.stderr
-    assert "left out, because their category was not asked for: 因果 3, 环境 3, 社会 3" in done.stderr
+    assert "skipped, because their category was not requested: 因果 3, 环境 3, 社会 3" in done.stderr
 
 
 def test_a_mistake_is_one_paragraph_and_writes_nothing(tmp_path):

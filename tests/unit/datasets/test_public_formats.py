@@ -403,7 +403,7 @@ def test_kris_of_one_category(bench: Benchmark) -> None:
 def test_kris_items_with_several_sources_are_refused(bench: Benchmark) -> None:
     message = bench.refused(put_kris(bench), "kris", ["physics", "multi-element_composition"])
     assert "multi-element_composition/annotation.json, record 1 ('1')" in message
-    assert "has 2 source images (ori_img); an item has one. Leave multi-element_composition out" in message
+    assert "has 2 source images (ori_img); an item has one. Remove multi-element_composition" in message
 
 
 @pytest.mark.parametrize(
@@ -685,10 +685,10 @@ def test_a_folder_without_one_fitting_edit(bench: Benchmark) -> None:
     path = put_own(bench, {"item_id": "台灯"})
     assert "which is not a folder" in bench.refused(path, "items", ["物理"], edits=True)
     bench.edits.mkdir()
-    assert "Looked for: 台灯; there is: no image" in bench.refused(path, "items", ["物理"], edits=True)
+    assert "Looked for: 台灯; the folder has: no image" in bench.refused(path, "items", ["物理"], edits=True)
     bench.put_edit("别的/灯.png")
     bench.put_edit("台灯.txt", b"thinking aloud")
-    assert "there is: 别的/灯 (suffixes left out)" in bench.refused(path, "items", ["物理"], edits=True)
+    assert "the folder has: 别的/灯 (names without suffix)" in bench.refused(path, "items", ["物理"], edits=True)
 
 
 def test_pairs_take_their_own_edit_first_and_need_no_column(bench: Benchmark) -> None:
