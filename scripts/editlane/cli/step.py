@@ -14,7 +14,7 @@ from editlane.core.os_errors import explain_os_error
 from editlane.core.types import Editor, Judge
 from editlane.lanes.stopping import when_workflow_dies
 from editlane.models import load_times
-from editlane.models.devices import device_name
+from editlane.models.devices import describe_device
 
 
 def run_step(main: Callable[[], None], *, is_lane: bool = False) -> None:
@@ -26,7 +26,7 @@ def run_step(main: Callable[[], None], *, is_lane: bool = False) -> None:
     line = "%(asctime)s.%(msecs)03d %(message)s"
     logging.basicConfig(format=line, datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr)
     if is_lane:
-        load_times.imported()
+        load_times.record_imports()
     else:
         when_workflow_dies(lambda: os._exit(75))
     try:
@@ -74,4 +74,4 @@ def read_adapter_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def device_label(loaded: Editor | Judge) -> str:
     """The device that the tables name; adapters without a model name what they leased, and load no torch to do so."""
-    return device_name() if loaded.NEEDS_MODEL else os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"
+    return describe_device() if loaded.NEEDS_MODEL else os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"

@@ -130,7 +130,7 @@ class Heartbeat:
         folder = run_dir.joinpath("heartbeats", stage, editor, *([judge] if judge else []))
         attempt = 1 + max((_attempt(path) for path in folder.glob(f"lane{lane}.*.json")), default=0)
         self._path = folder / f"lane{lane}.{attempt}.json"
-        self._since = load_times.began()
+        self._since = load_times.get_start()
         self._loaded = self._items = 0.0
         self._warmup = load_times.Warmup()
         now = time.time()
@@ -242,7 +242,7 @@ class Heartbeat:
             self._pause = max(WRITTEN_EVERY, min(spent / WRITING_SHARE, WRITTEN_AT_LEAST_EVERY))
 
     def _add_up(self) -> None:
-        for name, seconds in load_times.spent().items():
+        for name, seconds in load_times.get_seconds().items():
             setattr(self._status, f"{name.replace('-', '')}_seconds", seconds)
         first = self._warmup.seconds
         self._status.warmup_seconds = (self._status.warmup_seconds or 0.0) + first

@@ -23,7 +23,7 @@ from editlane.lanes.heartbeat import LaneStatus
 from editlane.lanes.identity import edit_lane
 from editlane.lanes.journal import Journal
 from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
-from editlane.models.weight_files import hub_cache
+from editlane.models.weight_files import find_hub_cache
 from editlane.preflight import dataset_scan as scan
 from editlane.preflight import folders, machine, memory, packages
 from editlane.preflight.dataset import check_dataset, check_prompts
@@ -400,7 +400,7 @@ def test_the_hubs_cache_is_where_huggingface_hub_looks(
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(name, value)
-    assert hub_cache() == tmp_path / folder
+    assert find_hub_cache() == tmp_path / folder
 
 
 # packages
