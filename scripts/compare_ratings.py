@@ -20,7 +20,7 @@ from editlane.cli.step import run_step
 from editlane.images.files import write_atomically
 from editlane.ratings.summary_text import judge_text, raters_text
 from editlane.ratings.tables import Aligned, Rating, Score, align, judges_of, rating_array, read_ratings, read_scores
-from editlane.stats.agreement import judge_agreement, rater_agreement
+from editlane.stats.agreement import measure_judge_agreement, measure_rater_agreement
 from editlane.stats.resampled import RESAMPLES
 
 log = logging.getLogger(__name__)
@@ -60,16 +60,16 @@ def about_raters(ratings: Sequence[Rating], scores: Sequence[Score]) -> dict[str
         "without_score": len(ratings) - len(given),
         "items": len(items),
         "systems": systems,
-        "alpha": rater_agreement(rating_array(given, items, systems, raters), clusters, seed=SEED),
+        "alpha": measure_rater_agreement(rating_array(given, items, systems, raters), clusters, seed=SEED),
     }
 
 
 def about_judge(aligned: Aligned) -> dict[str, Any]:
     """The agreement of one judge, what was left out, and alpha over the ratings that were compared."""
-    numbers = judge_agreement(aligned.ratings, aligned.scores, aligned.sources, aligned.systems, seed=SEED)
+    numbers = measure_judge_agreement(aligned.ratings, aligned.scores, aligned.sources, aligned.systems, seed=SEED)
     return {
         "left_out": {"unknown": aligned.unknown, "not_scored": aligned.not_scored},
-        "alpha": rater_agreement(aligned.ratings, aligned.sources, seed=SEED),
+        "alpha": measure_rater_agreement(aligned.ratings, aligned.sources, seed=SEED),
         **numbers,
     }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from editlane.cli.flags import EACH_ONCE, StepParser, folder_name, input_folder, output_file
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
-from editlane.images.preservation import preservation_row
+from editlane.images.preservation import make_preservation_row
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
 
     edits = [row for path in args.edits for row in tables.read_edits(path, args.editor)]
-    rows = [preservation_row(args.run_dir, row) for row in edits]
+    rows = [make_preservation_row(args.run_dir, row) for row in edits]
     tables.write_table(args.out, rows, schemas.PRESERVATION)
     for row in rows:
         if row["error"]:

@@ -28,26 +28,26 @@ JUDGE = """
 import json, sys, time
 sys.path.insert(0, "scripts")
 from editlane.models import load_times, registry
-load_times.imported()
+load_times.record_imports()
 way, model = sys.argv[1:]
 if way == "plain":
     registry.read_ahead = lambda *_: None
 registry.build("judge", "qwen3-vl", registry.JUDGES, model=model, revision=None, params={"dtype": "bfloat16"})
-print(json.dumps(load_times.spent() | {"seconds": time.monotonic() - load_times.began()}))
+print(json.dumps(load_times.get_seconds() | {"seconds": time.monotonic() - load_times.get_start()}))
 """
 
 COPY = """
 import json, mmap, sys, time
 sys.path.insert(0, "scripts")
 from editlane.models import page_cache
-from editlane.models.weight_files import weights_of
+from editlane.models.weight_files import find_weights
 way, model, start = sys.argv[1:]
 buffer = memoryview(bytearray(page_cache.BLOCK))
 time.sleep(max(0.0, float(start) - time.monotonic()))
-files = weights_of(model, None)
+files = find_weights(model, None)
 if way == "ahead":
     page_cache.read_ahead(lambda: files)
-with load_times.phase("transfer"):
+with load_times.measure_phase("transfer"):
     for file in files:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             with memoryview(mapped) as weights:
@@ -55,7 +55,7 @@ with load_times.phase("transfer"):
                     part = weights[start_of : start_of + len(buffer)]
                     buffer[: len(part)] = part
                     part.release()
-print(json.dumps(load_times.spent() | {"seconds": time.monotonic() - float(start)}))
+print(json.dumps(load_times.get_seconds() | {"seconds": time.monotonic() - float(start)}))
 """
 
 WAYS = (("plain", "cold"), ("ahead", "cold"), ("plain", "warm"))

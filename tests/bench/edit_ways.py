@@ -62,7 +62,7 @@ class EditWays:
         )
 
     def warm_up_seconds(self) -> float:
-        return load_times.spent()["warm-up"]
+        return load_times.get_seconds()["warm-up"]
 
     def exact(self) -> Iterator[Way]:
         """The plain one first."""

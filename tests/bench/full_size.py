@@ -18,8 +18,8 @@ from model_sizes import EDITORS, JUDGES
 from editlane.judges.qwen3_vl.chat import admit_images
 from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.models.tiny import build_tiny_model
-from editlane.models.tiny.qwen_processor import image_token_ids, qwen_processor
-from editlane.models.tiny.tokenizers import qwen_tokenizer
+from editlane.models.tiny.qwen_processor import build_qwen_processor, find_image_token_ids
+from editlane.models.tiny.tokenizers import build_qwen_tokenizer
 
 TINY_KINDS = {"dense": "qwen3-vl", "moe": "qwen3-vl-moe"}
 
@@ -85,12 +85,12 @@ def build_judge(scale: str, kind: str, device: str, dtype: Any, side: int, folde
 
     out = folder / TINY_KINDS[kind]
     build_tiny_model(TINY_KINDS[kind], out)
-    tokenizer = qwen_tokenizer()
-    processor = qwen_processor("Qwen3VLProcessor", tokenizer, patch=16, pixels=(32 * 32, 256 * 256))
+    tokenizer = build_qwen_tokenizer()
+    processor = build_qwen_processor("Qwen3VLProcessor", tokenizer, patch=16, pixels=(32 * 32, 256 * 256))
     admit_images(processor.image_processor, side)
     name = {"dense": "Qwen3VL", "moe": "Qwen3VLMoe"}[kind]
     config = getattr(transformers, f"{name}Config")(
-        **JUDGES[scale, kind], tie_word_embeddings=False, **image_token_ids(tokenizer)
+        **JUDGES[scale, kind], tie_word_embeddings=False, **find_image_token_ids(tokenizer)
     )
     family = getattr(transformers, f"{name}ForConditionalGeneration")
     model = built(lambda: family._from_config(config, dtype=dtype, attn_implementation="sdpa"), device, dtype)
@@ -107,8 +107,8 @@ def build_editor(scale: str, device: str, dtype: Any, folder: Path) -> dict[str,
 
     sizes = EDITORS[scale]
     build_tiny_model("qwen-image-edit-plus", folder)
-    tokenizer = qwen_tokenizer()
-    reading = transformers.Qwen2_5_VLConfig(**sizes["text_encoder"], **image_token_ids(tokenizer))
+    tokenizer = build_qwen_tokenizer()
+    reading = transformers.Qwen2_5_VLConfig(**sizes["text_encoder"], **find_image_token_ids(tokenizer))
     classes = {"transformer": diffusers.QwenImageTransformer2DModel, "vae": diffusers.AutoencoderKLQwenImage}
     parts = {
         name: built(lambda made=made, name=name: made(**sizes[name]), device, dtype) for name, made in classes.items()
@@ -116,6 +116,6 @@ def build_editor(scale: str, device: str, dtype: Any, folder: Path) -> dict[str,
     return parts | {
         "text_encoder": built(lambda: transformers.Qwen2_5_VLForConditionalGeneration(reading), device, dtype),
         "tokenizer": tokenizer,
-        "processor": qwen_processor("Qwen2VLProcessor", tokenizer, patch=14, pixels=(56 * 56, 28 * 28 * 1280)),
+        "processor": build_qwen_processor("Qwen2VLProcessor", tokenizer, patch=14, pixels=(56 * 56, 28 * 28 * 1280)),
         "scheduler": diffusers.FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
     }

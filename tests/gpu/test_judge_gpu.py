@@ -192,10 +192,10 @@ def test_after_running_out_of_memory_a_smaller_batch_works(tiny_model):
 BROKEN_CONTEXT = """
 import sys
 import torch
-from editlane.models.devices import model_errors
+from editlane.models.devices import convert_model_errors
 from editlane.core.errors import ItemError, JudgeFailed
 try:
-    with model_errors(JudgeFailed):
+    with convert_model_errors(JudgeFailed):
         table = torch.zeros(3, device="cuda")
         table[torch.tensor([7], device="cuda")].cpu()
 except ItemError:

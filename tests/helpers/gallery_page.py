@@ -14,7 +14,7 @@ from PIL import Image
 from editlane.report.load import Report
 from editlane.report.page import gallery as module
 from editlane.report.page.gallery import Gallery
-from editlane.report.page.html import language_marker
+from editlane.report.page.html import make_language_marker
 from editlane.report.texts import load_texts
 
 ITEMS = [
@@ -123,7 +123,7 @@ def write_page(report: Report, gallery: Gallery, out: Path, language: str = "en"
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     t = load_texts(language)
-    environment.filters["lang"] = language_marker(language)
+    environment.filters["lang"] = make_language_marker(language)
     environment.globals["t"] = t
     script = (HERE / "gallery.js").read_text(encoding="utf-8")
     html = environment.from_string(PAGE).render(

@@ -8,7 +8,7 @@ import pandas as pd
 from editlane.core.types import State
 from editlane.lanes.costs import add_up
 from editlane.report.load import Report
-from editlane.report.numbers import cost_numbers
+from editlane.report.numbers import compute_costs
 
 CATEGORIES = ("物理", "因果")
 
@@ -99,7 +99,7 @@ def made_costs(editors: Sequence[str], lanes: int, **more: Any) -> dict[str, Any
         for editor in editors
         for lane in range(lanes)
     ]
-    return cost_numbers([row | add_up([row]) for row in rows])
+    return compute_costs([row | add_up([row]) for row in rows])
 
 
 def made_report(

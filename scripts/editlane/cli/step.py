@@ -23,7 +23,7 @@ def run_step(main: Callable[[], None], *, is_lane: bool = False) -> None:
     line = "%(asctime)s.%(msecs)03d %(message)s"
     logging.basicConfig(format=line, datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr)
     if is_lane:
-        load_times.imported()
+        load_times.record_imports()
     else:
         on_workflow_exit(lambda: os._exit(75))
     try:

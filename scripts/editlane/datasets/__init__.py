@@ -1,10 +1,11 @@
-"""From a dataset file to items.
+"""Read datasets and turn their records into items.
 
-prepare          the items, their images stored, all checked first
-drafts           what a record says: fields, language, image
-public_formats   the records of GEdit, ImgEdit, KRIS, RISE and UniREdit
-files            records out of JSONL, CSV, Parquet, Arrow or one long JSON list
-records          a record's fields, checked one by one
-given_edits      edits that were made elsewhere, in a folder
-item_ids         names that are unique, stable and safe as file names
+prepare          check all records, store the images, make the items
+parsing          parse one record: its fields, language and image
+public_formats   read GEdit, ImgEdit, KRIS, RISE and UniREdit
+files            read records from JSONL, CSV, Parquet, Arrow or one JSON list
+records          read and check single fields of a record
+given_edits      find existing edits in a folder
+item_ids         make unique, stable ids that are safe as file names
+split            assign items to lanes
 """

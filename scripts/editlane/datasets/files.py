@@ -1,6 +1,6 @@
-"""Datasets as they lie on disk: JSONL, CSV, Parquet, Arrow, or one JSON list or object of any size.
+"""Read the records of dataset files: JSONL, CSV, Parquet, Arrow, or one JSON list or object of any size.
 
-A record is a dict as the file has it, with the place that error messages name, e.g. `record 3 (line 4)`.
+A record is an unchanged dict, paired with its place for error messages, e.g. `record 3 (line 4)`.
 """
 
 import csv
@@ -23,15 +23,15 @@ _CHUNK = 1 << 20
 """Bytes read at once. With ijson's default of 64 KiB, strings of several megabytes take ten times as long."""
 
 _DEPTH = 50
-_ROWS = 8  # of a Parquet file at once: they may hold images
-_BROKEN_JSON = (ijson.JSONError, UnicodeDecodeError)  # yajl lets some bytes pass that Python then refuses
+_ROWS = 8  # rows of a Parquet file in memory at once: they may hold images
+_BROKEN_JSON = (ijson.JSONError, UnicodeDecodeError)  # yajl accepts some bytes that Python cannot decode
 _BOM = b"\xef\xbb\xbf"
 
 
 def read_records(path: Path, format: str, *, edited: bool = True) -> Records:
-    """The records of a dataset in one of OWN_FORMATS, in order; without `edited`, `pairs` need no such column.
+    """Read the records of a dataset in one of OWN_FORMATS, in order.
 
-    Raises UserError where the file is missing, empty, or broken.
+    Without `edited`, `pairs` need no column of that name. Raises UserError if the file is missing, empty or malformed.
     """
     suffix = path.suffix.lower()
     if format != "base64-json" and suffix not in (".csv", ".jsonl", ".parquet"):
@@ -44,12 +44,12 @@ def read_records(path: Path, format: str, *, edited: bool = True) -> Records:
         return _read_csv(path, required)
     if suffix == ".jsonl":
         return _read_jsonl(path)
-    _check_columns(path, column_names(path), required)
+    _check_columns(path, read_column_names(path), required)
     return read_rows(path)
 
 
 def check_file(path: Path) -> None:
-    """Raises UserError where there is no such file, or nothing in it."""
+    """Raise UserError if the path is missing, a folder, or an empty file."""
     if path.is_dir():
         raise UserError(f"{path} is a folder. Name the dataset file in `dataset: path:` of the config.")
     if not path.is_file():
@@ -68,7 +68,7 @@ def _check_columns(path: Path, columns: Iterable[str], required: Iterable[str]) 
 
 
 def _read_jsonl(path: Path) -> Records:
-    """A missing key is looked at record by record, so no columns are checked here."""
+    """Read JSONL. Each record may have other keys, so missing ones are reported later, per record."""
     offset = number = 0
     with path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
@@ -87,9 +87,9 @@ def _load_line(path: Path, line: bytes, start: int, where: str) -> dict[str, Any
         record = json.loads(line.decode())
     except json.JSONDecodeError as error:
         at = start + len(error.doc[: error.pos].encode())
-        raise UserError(_broken(path, at, f"{where}: {error.msg}")) from error
+        raise UserError(_describe_broken(path, at, f"{where}: {error.msg}")) from error
     except UnicodeDecodeError as error:
-        raise UserError(_broken(path, start + error.start, f"{where}: not UTF-8")) from error
+        raise UserError(_describe_broken(path, start + error.start, f"{where}: not UTF-8")) from error
     except RecursionError as error:
         raise UserError(f"{path}, {where}: nested too deeply.") from error
     if not isinstance(record, dict):
@@ -98,7 +98,7 @@ def _load_line(path: Path, line: bytes, start: int, where: str) -> dict[str, Any
 
 
 def _read_csv(path: Path, required: Iterable[str]) -> Records:
-    csv.field_size_limit(2**31 - 1)  # a cell may hold an image; the default ends at 128 KiB
+    csv.field_size_limit(2**31 - 1)  # a cell may hold an image; the default limit is 128 KiB
     number = 0
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
@@ -118,57 +118,57 @@ def _read_csv(path: Path, required: Iterable[str]) -> Records:
             raise UserError(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8 and try again.") from error
 
 
-def column_names(path: Path) -> list[str]:
-    """The columns of a Parquet file, or of an Arrow file. Raises UserError where it is broken."""
+def read_column_names(path: Path) -> list[str]:
+    """Read the column names of a Parquet or Arrow file. Raises UserError if it is malformed."""
     try:
         if path.suffix.lower() == ".parquet":
             return list(pq.read_schema(path).names)
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
             return list(reader.schema.names)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _make_unreadable_error(path, error) from error
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Records:
-    """The rows of a Parquet file, or of an Arrow file as the `datasets` library saves it; only `columns` are read.
+    """Read the rows of a Parquet file, or of an Arrow file saved by the `datasets` library. Only `columns` are read.
 
-    A few rows at once are in memory. Raises UserError where the file is broken.
+    Only a few rows are in memory at once. Raises UserError if the file is malformed.
     """
     number = 0
     try:
-        batches = _parquet_batches if path.suffix.lower() == ".parquet" else _arrow_batches
-        for batch in batches(path, columns):
+        read_batches = _read_parquet_batches if path.suffix.lower() == ".parquet" else _read_arrow_batches
+        for batch in read_batches(path, columns):
             for record in batch.to_pylist():
                 number += 1
                 yield f"record {number}", record
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _make_unreadable_error(path, error) from error
 
 
-def _parquet_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """One row group after the other: asked for all at once, pyarrow keeps those behind in memory."""
+def _read_parquet_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """Read one row group at a time, because pyarrow otherwise keeps the groups already read in memory."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             yield from file.iter_batches(batch_size=_ROWS, row_groups=[group], columns=columns)
 
 
-def _arrow_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def _read_arrow_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
         for whole in reader:
             batch = whole if columns is None else whole.select(list(columns))
             yield from (batch.slice(start, _ROWS) for start in range(0, batch.num_rows, _ROWS))
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _make_unreadable_error(path: Path, error: Exception) -> UserError:
     kind = "Parquet" if path.suffix.lower() == ".parquet" else "Arrow"
     return UserError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())}")
 
 
 def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
-    """The objects of one JSON list, without ever holding more than one of them.
+    """Read the objects of one JSON list, one at a time.
 
-    With `keyed` it is one JSON object of objects; each gets its key as its field `key`.
-    `ijson.items` builds a path for every nesting level, so that 100 kB of "[" take 25 GB; hence the events and a limit.
+    With `keyed`, read one JSON object of objects; each record gets its key as the field `key`. `ijson.items` builds a
+    path for every nesting level, so that 100 kB of "[" take 25 GB. This function uses events and a depth limit instead.
     """
     number = depth = 0
     key = None
@@ -188,28 +188,28 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
                 if depth == 1 and event == "start_map":
                     number, record = number + 1, ijson.ObjectBuilder()
                 elif depth == 1 and event != "end_map":
-                    raise UserError(f"{path}, {_place(number + 1, key)} is not an object with fields.")
+                    raise UserError(f"{path}, {_format_place(number + 1, key)} is not an object with fields.")
                 if depth > 0:
                     record.event(event, value)
                 if depth == 1 and event == "end_map":
-                    yield _place(number, key), record.value | ({"key": key} if keyed else {})
+                    yield _format_place(number, key), record.value | ({"key": key} if keyed else {})
                 depth += event.startswith("start_")
                 if depth > _DEPTH:
-                    raise UserError(f"{path}, {_place(number, key)}: nested too deeply.")
+                    raise UserError(f"{path}, {_format_place(number, key)}: nested too deeply.")
         except _BROKEN_JSON as error:
             where = f"after record {number}" if depth == 1 else f"record {number}"
-            raise UserError(_broken(path, _broken_at(path, start), where)) from error
+            raise UserError(_describe_broken(path, _find_broken_byte(path, start), where)) from error
 
 
-def _place(number: int, key: str | None) -> str:
+def _format_place(number: int, key: str | None) -> str:
     return f"record {number}" if key is None else f"record {number} ({key!r})"
 
 
-def _broken_at(path: Path, start: int) -> int:
-    """The byte of a file at which its JSON is found to be broken; the file's size where the JSON just stops.
+def _find_broken_byte(path: Path, start: int) -> int:
+    """Find the byte of a file at which its JSON is malformed, or the file's size if the JSON is truncated.
 
-    That is the first byte that cannot stand there, or the last of a string that cannot. The parser keeps no position,
-    so the file is parsed again up to the piece that fails, in ever smaller pieces.
+    It is the first invalid byte, or the last byte of an invalid string. The parser reports no position, so the file is
+    parsed again up to the block that fails, in ever smaller blocks.
     """
     good, step = start, _CHUNK
     while True:
@@ -233,7 +233,7 @@ def _broken_at(path: Path, start: int) -> int:
                 return good
 
 
-def _broken(path: Path, at: int, where: str) -> str:
+def _describe_broken(path: Path, at: int, where: str) -> str:
     with path.open("rb") as file:
         file.seek(max(0, at - 20))
         before, after = file.read(min(20, at)), file.read(20)

@@ -1,4 +1,4 @@
-"""Edits that were made elsewhere, found in a folder by their names (`dataset: edited_dir:`)."""
+"""Find existing edits in a folder by their names (`dataset: edited_dir:`)."""
 
 import unicodedata
 from collections import defaultdict
@@ -8,16 +8,16 @@ from pathlib import Path
 from editlane.core.errors import UserError
 
 SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Other files in the folder are not looked at."""
+"""Other files in the folder are ignored."""
 
-_SHOWN = 3
+_LISTED = 3
 
 
 class EditedFolder:
     """The images below a folder, by their path without suffix."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UserError where there is no such folder."""
+        """Index the folder. Raises UserError if it does not exist."""
         if not folder.is_dir():
             raise UserError(f"dataset.edited_dir is {folder}, which is not a folder.")
         self._folder = folder
@@ -26,16 +26,16 @@ class EditedFolder:
         self._looked_for: list[str] = []
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in SUFFIXES:
-                self._files[_nfc(path.relative_to(folder).with_suffix("").as_posix())].append(path)
+                self._files[_normalise(path.relative_to(folder).with_suffix("").as_posix())].append(path)
 
     def find(self, names: Iterable[str], where: str) -> Path | None:
-        """The one file that has one of the names; `where` is the record that asks, once or again.
+        """Find the file with one of the names, for the record at `where`. A record may call this again.
 
-        Raises UserError where there are two files, or where another record has this file already.
+        Raises UserError if two files match, or if the file already belongs to another record.
         """
-        wanted = list(dict.fromkeys(map(_nfc, names)))
+        wanted = list(dict.fromkeys(map(_normalise, names)))
         found = [path for name in wanted for path in self._files.get(name, ())]
-        if len(self._looked_for) < _SHOWN:
+        if len(self._looked_for) < _LISTED:
             self._looked_for.append(wanted[0])
         if not found:
             return None
@@ -51,14 +51,14 @@ class EditedFolder:
         return found[0]
 
     def check_used(self) -> None:
-        """Raises UserError where no record has an edit in the folder."""
+        """Raise UserError if no record has an edit in the folder."""
         if not self._owners:
-            there = ", ".join(sorted(self._files)[:_SHOWN]) or "no image"
+            there = ", ".join(sorted(self._files)[:_LISTED]) or "no image"
             raise UserError(
                 f"dataset.edited_dir: {self._folder} has no edit of any item. Looked for: "
-                f"{', '.join(self._looked_for)}; there is: {there} (suffixes left out)."
+                f"{', '.join(self._looked_for)}; the folder has: {there} (names without suffix)."
             )
 
 
-def _nfc(text: str) -> str:
+def _normalise(text: str) -> str:
     return unicodedata.normalize("NFC", text)

@@ -1,7 +1,7 @@
-"""From a dataset to items: every record checked, every image stored as it came, every item named.
+"""Prepare the items of a dataset: check every record, store every image unchanged, give every item an id.
 
-The dataset is read twice: first every record is checked, then the images are stored. So a mistake in the last record
-leaves nothing behind, and one record at a time is in memory.
+The dataset is read twice: the first pass checks all records, the second stores the images. An error in the last record
+therefore leaves nothing behind, although only one record is in memory at a time.
 """
 
 import binascii
@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,17 @@ from typing import Any
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import RunPaths
 from editlane.core.types import Item
-from editlane.datasets.drafts import Draft, LeftOut, canonical, read_drafts
 from editlane.datasets.given_edits import EditedFolder
-from editlane.datasets.item_ids import digest, given_id, made_id, safe_name, unique_ids
-from editlane.datasets.public_formats import FORMATS, PUBLIC_FORMATS, annotation_files
+from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, sanitise_id
+from editlane.datasets.parsing import ParsedRecord, Skipped, canonicalise, parse_records
+from editlane.datasets.public_formats import FORMATS, PUBLIC_FORMATS, find_annotation_files
 from editlane.datasets.records import LANGUAGES
-from editlane.images import files as images
+from editlane.images.files import file_sha256, sniff, write_atomically
 
 HASHED_BYTES = 100_000_000
-"""A dataset file up to this size is named in the provenance by its SHA-256, a larger one by its size."""
+"""The provenance holds the SHA-256 of dataset files up to this size, and only the size of larger ones."""
 
-_SHOWN = 5
+_LISTED = 5
 
 log = logging.getLogger(__name__)
 
@@ -42,42 +42,25 @@ def prepare_items(
     run_dir: Path,
     edited_dir: Path | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
-    """The items of a dataset by category and id, and where they are from; original images go to `run_dir`/sources.
+    """Prepare a dataset's items and store their original images in `run_dir`/sources.
 
-    With `edited_dir` each item has the edit that lies there under its id. Raises UserError, before anything is
-    written, for whatever the user can mend in the dataset or in the settings.
+    With `edited_dir`, each item gets the edit found there under its id. Returns the items, sorted by category and id,
+    and their provenance. Raises UserError before anything is written if the dataset or the settings are invalid.
     """
     if language not in LANGUAGES:
         raise UnknownName("language", language, LANGUAGES)
     if format not in FORMATS:
         raise UnknownName("dataset format", format, FORMATS)
-    asked = check_categories(categories)
+    requested = check_categories(categories)
     edits = EditedFolder(edited_dir) if edited_dir else None
-    check_dataset(dataset, format, language, asked, edits)
+    check_dataset(dataset, format, language, requested, edits)
 
-    left_out = LeftOut()
-    items, ids, identities = [], [], []
-    references = 0
-    for draft in read_drafts(dataset, format, language, asked, left_out, edits):
-        item = _item(draft, run_dir)
-        items.append(item)
-        ids.append(item.item_id)
-        identities.append(digest(draft.given_id, draft.name, json.dumps(dataclasses.asdict(item), sort_keys=True)))
-        references += draft.reference_image
-    unique = unique_ids(ids, identities)
-    items = [dataclasses.replace(item, item_id=item_id) for item, item_id in zip(items, unique, strict=True)]
-    items.sort(key=lambda item: (asked.index(item.category), item.item_id))  # the dataset's order does not matter
-    provenance = {
-        "dataset": _identity(dataset, format),
-        "format": format,
-        "language": language,
-        "records": len(items) + left_out.categories.total() + left_out.other_language,
-        "items": {name: sum(item.category == name for item in items) for name in asked},
-        "fallback_language": sum(item.language != language for item in items),
-        "skipped": dict(sorted(left_out.categories.items())),
-    }
-    if left_out.other_language:
-        provenance["other_language"] = left_out.other_language
+    skipped = Skipped()
+    records = parse_records(dataset, format, language, requested, skipped, edits)
+    items, references = _make_items(records, run_dir)
+    items.sort(key=lambda item: (requested.index(item.category), item.item_id))  # independent of the dataset's order
+    provenance: dict[str, Any] = {"dataset": _identify(dataset, format), "format": format, "language": language}
+    provenance |= _count_items(items, requested, language, skipped)
     if references:
         provenance["unused_reference_images"] = references
     if format == "pairs" or edits:
@@ -86,12 +69,37 @@ def prepare_items(
     return items, provenance
 
 
+def _make_items(records: Iterable[ParsedRecord], run_dir: Path) -> tuple[list[Item], int]:
+    """Make the items with unique ids. Also returns how many records have a reference image."""
+    items, ids, identities = [], [], []
+    references = 0
+    for record in records:
+        item = _make_item(record, run_dir)
+        items.append(item)
+        ids.append(item.item_id)
+        identities.append(digest(record.given_id, record.name, json.dumps(dataclasses.asdict(item), sort_keys=True)))
+        references += record.reference_image
+    unique = make_unique(ids, identities)
+    items = [dataclasses.replace(item, item_id=item_id) for item, item_id in zip(items, unique, strict=True)]
+    return items, references
+
+
+def _count_items(items: list[Item], categories: tuple[str, ...], language: str, skipped: Skipped) -> dict[str, Any]:
+    counts: dict[str, Any] = {
+        "records": len(items) + skipped.categories.total() + skipped.other_language,
+        "items": {name: sum(item.category == name for item in items) for name in categories},
+        "fallback_language": sum(item.language != language for item in items),
+        "skipped": dict(sorted(skipped.categories.items())),
+    }
+    return counts | ({"other_language": skipped.other_language} if skipped.other_language else {})
+
+
 def _log(provenance: dict[str, Any]) -> None:
-    log.info("%d records; items: %s", provenance["records"], _counts(provenance["items"]))
+    log.info("%d records; items: %s", provenance["records"], _format_counts(provenance["items"]))
     if provenance["skipped"]:
-        log.info("left out, because their category was not asked for: %s", _counts(provenance["skipped"]))
+        log.info("skipped, because their category was not requested: %s", _format_counts(provenance["skipped"]))
     if provenance.get("other_language"):
-        log.info("%d records are in the language that was not asked for", provenance["other_language"])
+        log.info("skipped %d records in the language that was not requested", provenance["other_language"])
     if provenance.get("unused_reference_images"):
         count = provenance["unused_reference_images"]
         log.info("%d items have a reference image; it is not used, judges see the source and the edit", count)
@@ -99,21 +107,21 @@ def _log(provenance: dict[str, Any]) -> None:
         count, language = provenance["fallback_language"], provenance["language"]
         log.info("%d items have no instruction in %r; the one in the other language is used", count, language)
     if provenance.get("without_edit"):
-        log.info("%d items come without an edit", provenance["without_edit"])
+        log.info("%d items have no edit in the dataset", provenance["without_edit"])
 
 
-def _counts(counts: dict[str, int]) -> str:
+def _format_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
-    """The asked categories, NFC, each once. Raises UserError for one that cannot name a folder."""
+    """Return the requested categories in NFC, without duplicates. Raises UserError if one cannot name a folder."""
     names = [unicodedata.normalize("NFC", name) for name in categories]
     for name in names:
-        if safe_name(name) != name or set(name) & set("{}") or name.startswith("-"):
+        if make_safe_name(name) != name or set(name) & set("{}") or name.startswith("-"):
             raise UserError(
-                f'The category {name!r} cannot name a folder. Leave out / \\ : * ? " < > | {{ }}, control characters, '
-                "a dash in front, a dot or a space at either end; 120 bytes are the limit."
+                f'The category {name!r} cannot name a folder. Avoid / \\ : * ? " < > | {{ }}, control characters, '
+                "a dash at the start, a dot or a space at either end, and more than 120 bytes."
             )
     return tuple(dict.fromkeys(names))
 
@@ -121,78 +129,81 @@ def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
 def check_dataset(
     dataset: Path, format: str, language: str, categories: tuple[str, ...], edits: EditedFolder | None = None
 ) -> None:
-    """Read the whole dataset once. Raises UserError for anything that would end `prepare_items` half way."""
-    for _ in checked_drafts(dataset, format, language, categories, LeftOut(), edits):
+    """Read the whole dataset once. Raises UserError for every error that would stop `prepare_items` half way."""
+    for _ in check_records(dataset, format, language, categories, Skipped(), edits):
         pass
 
 
-def checked_drafts(
+def check_records(
     dataset: Path,
     format: str,
     language: str,
     categories: tuple[str, ...],
-    left_out: LeftOut,
+    skipped: Skipped,
     edits: EditedFolder | None = None,
-) -> Iterator[Draft]:
-    """The records as `read_drafts` gives them. Raises UserError like `check_dataset`: some of it after the last one."""
+) -> Iterator[ParsedRecord]:
+    """Yield the records of `parse_records` and check them against each other.
+
+    Raises UserError like `check_dataset`; some errors are raised only after the last record.
+    """
     places: dict[str, str] = {}
     missing: list[str] = []
     empty = True
-    for draft in read_drafts(dataset, format, language, categories, left_out, edits):
+    for record in parse_records(dataset, format, language, categories, skipped, edits):
         empty = False
-        if draft.given_id and format not in PUBLIC_FORMATS:  # a published key that comes twice cannot be mended
-            other = places.setdefault(unicodedata.normalize("NFC", draft.given_id), draft.where)
-            if other != draft.where:
-                raise UserError(f"{dataset}: the same item_id twice: {other}, and {draft.where}. Give each its own.")
-        if isinstance(draft.image, Path) and not _is_file(draft.image):
-            missing.append(f"{draft.name} ({draft.where})")
-        yield draft
+        if record.given_id and format not in PUBLIC_FORMATS:  # users cannot fix a duplicate key of a published dataset
+            other = places.setdefault(unicodedata.normalize("NFC", record.given_id), record.where)
+            if other != record.where:
+                raise UserError(f"{dataset}: the same item_id twice: {other}, and {record.where}. Give each its own.")
+        if isinstance(record.image, Path) and not _is_file(record.image):
+            missing.append(f"{record.name} ({record.where})")
+        yield record
     if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
         raise UserError(
-            f"{len(missing)} image file(s) of {dataset} are not there: {shown}. Paths are relative to the folder of "
-            "the dataset file."
+            f"{len(missing)} image file(s) of {dataset} are missing: {listed}. Paths are relative to the folder of the "
+            "dataset file."
         )
     if empty:
-        others = ", ".join(sorted(left_out.categories))
+        others = ", ".join(sorted(skipped.categories))
         found = f"{dataset} has only: {others}" if others else f"{dataset} has no records"
-        raise UserError(f"No items are left. The categories asked for are {', '.join(categories)}; {found}.")
+        raise UserError(f"No items are left. The requested categories are {', '.join(categories)}; {found}.")
     if edits:
         edits.check_used()
 
 
-def _item(draft: Draft, run_dir: Path) -> Item:
-    """Store the images of a draft. The item's id is not yet made unique."""
-    source = _store(draft.image, run_dir)
+def _make_item(record: ParsedRecord, run_dir: Path) -> Item:
+    """Store the images of a record and make its item. The id is not unique yet."""
+    source = _store(record.image, run_dir)
     given = None
-    if draft.edited and (not isinstance(draft.edited, Path) or _is_file(draft.edited)):
-        given = _store(draft.edited, run_dir)
+    if record.edited and (not isinstance(record.edited, Path) or _is_file(record.edited)):
+        given = _store(record.edited, run_dir)
     width, height = source.size or (None, None)
-    made = made_id(draft.name, source.sha256, draft.instruction, canonical(draft.category))
+    derived = derive_id(record.name, source.sha256, record.instruction, canonicalise(record.category))
     return Item(
-        item_id=given_id(draft.given_id) if draft.given_id else made,
-        category=draft.category,
-        instruction=draft.instruction,
-        language=draft.language,
+        item_id=sanitise_id(record.given_id) if record.given_id else derived,
+        category=record.category,
+        instruction=record.instruction,
+        language=record.language,
         source_path=source.path,
         source_sha256=source.sha256,
         width=width,
         height=height,
-        cost=cost(source.size),
-        description=draft.description,
-        rationale=draft.rationale,
-        tags=draft.tags,
-        difficulty=draft.difficulty,
+        cost=estimate_cost(source.size),
+        description=record.description,
+        rationale=record.rationale,
+        tags=record.tags,
+        difficulty=record.difficulty,
         given_path=given.path if given else None,
         given_sha256=given.sha256 if given else None,
     )
 
 
-def cost(size: tuple[int, int] | None) -> float:
-    """The estimated work for an image of this size, 0.5 to 1.0; 1.0 where the size is unknown.
+def estimate_cost(size: tuple[int, int] | None) -> float:
+    """Estimate the relative work for an image of this size (width, height): 0.5 to 1.0, or 1.0 if unknown.
 
-    Half is fixed (text, sampling overhead); the other half grows with the pixels up to one megapixel, because editors
-    and judges scale larger images down to about that.
+    Half is fixed (text, sampling overhead). The other half grows with the number of pixels up to one megapixel, because
+    editors and judges scale larger images down to about that.
     """
     if size is None:
         return 1.0
@@ -207,30 +218,30 @@ class _Stored:
 
 
 def _store(image: Path | str | bytes, run_dir: Path) -> _Stored:
-    """Put an image's bytes, as they came, under the name of their hash. Nothing is written where they lie already."""
+    """Store an image's bytes unchanged, under the name of their hash. An intact existing file is not rewritten."""
     try:
-        content = image.read_bytes() if isinstance(image, Path) else _decoded(image)
+        content = image.read_bytes() if isinstance(image, Path) else _decode(image)
     except OSError as error:
         raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
     sha256 = hashlib.sha256(content).hexdigest()
-    suffix, size = images.sniff(content)
+    suffix, size = sniff(content)
     paths = RunPaths(run_dir)
     path = paths.source(sha256, suffix)
     target = paths / path
-    if not (target.exists() and images.file_sha256(target) == sha256):
-        images.write_atomically(target, content)
+    if not (target.exists() and file_sha256(target) == sha256):
+        write_atomically(target, content)
     return _Stored(path=path, sha256=sha256, size=size)
 
 
-def _decoded(image: str | bytes) -> bytes:
+def _decode(image: str | bytes) -> bytes:
     return decode_base64(image) if isinstance(image, str) else image
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes of base64 text or of a data URI; the text's own bytes where it is neither.
+    """Decode base64 text or a data URI. Returns the text's own bytes if it is neither.
 
     Line breaks, the URL-safe alphabet and missing padding are accepted. Text that cannot be decoded is kept, so that
-    its item ends as `source_unreadable` with something to look at.
+    its item becomes `source_unreadable` and the stored file shows why.
     """
     head, comma, payload = text.partition(",") if text.startswith("data:") else ("", "", text)
     if comma and not head.endswith(";base64"):
@@ -257,16 +268,16 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _identity(dataset: Path, format: str) -> dict[str, str | int]:
-    """What the provenance says about the dataset: its name, and a hash or the size of its file or files."""
-    files = annotation_files(dataset, format)
+def _identify(dataset: Path, format: str) -> dict[str, str | int]:
+    """Return the dataset's entry of the provenance: its name, and a hash or the size of its file or files."""
+    files = find_annotation_files(dataset, format)
     if files == [dataset]:
-        return {"file": dataset.name} | _content(dataset)
-    contents = [[file.relative_to(dataset).as_posix(), _content(file)] for file in files]
+        return {"file": dataset.name} | _identify_content(dataset)
+    contents = [[file.relative_to(dataset).as_posix(), _identify_content(file)] for file in files]
     sha256 = hashlib.sha256(json.dumps(contents).encode()).hexdigest()
     return {"folder": dataset.resolve().name, "files": len(files), "sha256": sha256}
 
 
-def _content(file: Path) -> dict[str, str | int]:
+def _identify_content(file: Path) -> dict[str, str | int]:
     size = file.stat().st_size
-    return {"bytes": size} if size > HASHED_BYTES else {"sha256": images.file_sha256(file)}
+    return {"bytes": size} if size > HASHED_BYTES else {"sha256": file_sha256(file)}

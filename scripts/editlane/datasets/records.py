@@ -1,4 +1,4 @@
-"""A dataset's record under our names: each field checked as it is read, each text in the language asked for."""
+"""Read the fields of a dataset's record under our names. Each field is checked as it is read."""
 
 import re
 from collections.abc import Mapping
@@ -16,72 +16,78 @@ _LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record's fields by our names."""
+    """A record's fields, looked up by our names."""
 
     fields: dict[str, Any]
     names: Mapping[str, str]
     where: str
 
-    def name(self, field: str) -> str:
+    def own_name(self, field: str) -> str:
+        """Return the name that the dataset uses for one of our fields."""
         stem, _, language = field.rpartition("_")
         if language in LANGUAGES:
             return f"{self.names.get(stem, stem)}_{language}"
         return self.names.get(field, field)
 
-    def text(self, field: str) -> str | None:
-        """The field's text; None where it is absent, null or blank. Raises UserError where it is something else."""
-        value = self.fields.get(self.name(field))
+    def get_text(self, field: str) -> str | None:
+        """Return the field's text, or None if it is absent, null or blank. Raises UserError for any other type."""
+        value = self.fields.get(self.own_name(field))
         if value is None or value != value:  # NaN is how data frames write null
             return None
         if not isinstance(value, str):
-            raise UserError(f"{self.where}: {self.name(field)} is {shown(value)}, not text.")
+            raise UserError(f"{self.where}: {self.own_name(field)} is {format_value(value)}, not text.")
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise UserError(f"{self.where}: {self.name(field)} holds half a character ({error.reason}).") from error
+            raise UserError(
+                f"{self.where}: {self.own_name(field)} has a character that is not valid Unicode ({error.reason})."
+            ) from error
         return value if value.strip() else None
 
-    def label(self, field: str) -> str | None:
-        """As `text`, with a number as its digits."""
-        value = self.fields.get(self.name(field))
+    def get_label(self, field: str) -> str | None:
+        """Return the field like `get_text`, but format a number as text."""
+        value = self.fields.get(self.own_name(field))
         if isinstance(value, Number) and not isinstance(value, bool) and value == value:
             return str(value)
-        return self.text(field)
+        return self.get_text(field)
 
-    def required(self, field: str) -> str:
-        if (text := self.text(field)) is None:
-            raise UserError(f"{self.where} has no {self.name(field)}.")
+    def require_text(self, field: str) -> str:
+        """Return the field's text. Raises UserError if it is absent, null or blank."""
+        if (text := self.get_text(field)) is None:
+            raise UserError(f"{self.where} has no {self.own_name(field)}.")
         return text
 
-    def image(self, field: str) -> str | bytes | None:
-        """A path or base64 as text, or the bytes, also from a struct of both as the `datasets` library stores it."""
-        value = self.fields.get(self.name(field))
+    def get_image(self, field: str) -> str | bytes | None:
+        """Return a path or base64 as text, or bytes. Accepts the struct of bytes and path of the `datasets` library."""
+        value = self.fields.get(self.own_name(field))
         if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
             value = value["bytes"] or value["path"]
-            return value if isinstance(value, bytes) else Record({field: value}, {}, self.where).text(field)
-        return value if isinstance(value, bytes) else self.text(field)
+            return value if isinstance(value, bytes) else Record({field: value}, {}, self.where).get_text(field)
+        return value if isinstance(value, bytes) else self.get_text(field)
 
-    def in_language(self, field: str, language: str) -> tuple[str, str] | None:
-        """(text, language) of a field, in the asked language if it is there. A field without a language in its name
-        is in the one that no other field has, else in that of its letters.
+    def choose_language(self, field: str, language: str) -> tuple[str, str] | None:
+        """Return (text, language) of a field, in the requested language if available.
+
+        A field name without a language suffix stands for the language that its letters suggest. If that language has
+        its own field, it stands for the other one.
         """
-        texts = {name: self.text(f"{field}_{name}") for name in LANGUAGES}
-        if bare := self.text(field):
-            open_ones = [name for name in LANGUAGES if not texts[name]]
-            spoken = language_of(bare) or language
-            if bare not in texts.values() and spoken not in open_ones and open_ones:
-                spoken = open_ones[0]
-            texts[spoken] = texts[spoken] or bare
+        texts = {name: self.get_text(f"{field}_{name}") for name in LANGUAGES}
+        if bare := self.get_text(field):
+            unset = [name for name in LANGUAGES if not texts[name]]
+            detected = detect_language(bare) or language
+            if bare not in texts.values() and detected not in unset and unset:
+                detected = unset[0]
+            texts[detected] = texts[detected] or bare
         return next(((text, name) for name in (language, *LANGUAGES) if (text := texts[name])), None)
 
 
-def language_of(text: str) -> str | None:
-    """`zh` or `en` by the letters: one Han character counts as much as one Latin word. None where there is neither."""
+def detect_language(text: str) -> str | None:
+    """Detect `zh` or `en` by the letters. A Han character counts as much as a Latin word. None without either."""
     han, latin = len(_HAN.findall(text)), len(_LATIN_WORD.findall(text))
     return None if han == latin == 0 else "zh" if han > latin else "en"
 
 
-def shown(value: Any) -> str:
-    """A value as messages show it, 80 characters at most."""
+def format_value(value: Any) -> str:
+    """Format a value for messages, in at most 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""Which item belongs to which lane. A lane is a property of the data, never of a device."""
+"""Assign items to lanes. A lane is a property of the data, never of a device."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 
 
 def split_lanes(items: pa.Table, categories: Sequence[str], lanes: int) -> Iterator[tuple[str, int, pa.Table]]:
-    """The shard of every category and lane, balanced by `cost`; the order of `items` does not matter.
+    """Yield the shard of every category and lane, balanced by `cost`. The order of `items` does not matter.
 
-    The items of a category are dealt in rounds, dearest first, one item a lane and round, the dearest of a round to the
-    lane with the least work so far. So lanes differ by at most one item within each category, and for equal costs by
-    at most one item over all categories together.
+    The items of a category are dealt in rounds, most expensive first. Each lane gets one item per round, and the most
+    expensive of a round goes to the lane with the least work so far. Lanes therefore differ by at most one item within
+    each category. If all costs are equal, they also differ by at most one item over all categories together.
     """
     load = np.zeros(lanes)
     for category in categories:
@@ -25,12 +25,12 @@ def split_lanes(items: pa.Table, categories: Sequence[str], lanes: int) -> Itera
 
 
 def _deal(costs: np.ndarray, load: np.ndarray) -> np.ndarray:
-    """The lane of each item. `load`, (lanes,), has each lane's work so far and grows by what it gets."""
+    """Return the lane of each item. `load` (lanes,) is each lane's work so far; it is updated in place."""
     lane_of = np.empty(len(costs), dtype=np.int64)
-    dearest = np.argsort(-costs, kind="stable")
+    most_expensive = np.argsort(-costs, kind="stable")
     for start in range(0, len(costs), len(load)):
-        dealt = dearest[start : start + len(load)]
-        emptiest = np.argsort(load, kind="stable")[: len(dealt)]
-        lane_of[dealt] = emptiest
-        load[emptiest] += costs[dealt]
+        dealt = most_expensive[start : start + len(load)]
+        least_loaded = np.argsort(load, kind="stable")[: len(dealt)]
+        lane_of[dealt] = least_loaded
+        load[least_loaded] += costs[dealt]
     return lane_of

@@ -18,7 +18,7 @@ from editlane.core.types import EditRequest, Item
 from editlane.editors.optimizations import apply as levers
 from editlane.editors.optimizations.step_cache import StepCache
 from editlane.models import checkpoints, load_times
-from editlane.models.devices import model_errors, pick_device, pick_dtype
+from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
 from editlane.models.library_logs import quiet_model_libraries
 from editlane.models.no_torchvision import drop_video_processors
 
@@ -42,7 +42,7 @@ def check_common_params(params: Mapping[str, Any]) -> None:
 def pipeline_class(name: Any) -> Any:
     """The pipeline class of the installed diffusers. Raises UserError where it has none of this name."""
     os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the shards of a model side by side
-    with load_times.phase("imports"):
+    with load_times.measure_phase("imports"):
         import diffusers
 
         quiet_model_libraries()
@@ -66,10 +66,10 @@ def fetch_checkpoint(pipeline: Any, model: str, revision: str | None) -> Path:
     try:
         folder = Path(pipeline.download(model, revision=revision))
     except (OSError, ValueError) as error:
-        raise checkpoints.hub_error(model, revision, str(error)) from error
+        raise checkpoints.make_hub_error(model, revision, str(error)) from error
     problem = checkpoints.find_problem(folder)
     if problem:
-        raise checkpoints.hub_error(model, revision, f"its copy in the cache is incomplete, {problem}.")
+        raise checkpoints.make_hub_error(model, revision, f"its copy in the cache is incomplete, {problem}.")
     return folder
 
 
@@ -85,7 +85,7 @@ def load_pipeline(pipeline: Any, folder: Path, params: Mapping[str, Any]) -> tup
     """
     device = pick_device()
     straight = {} if levers.starts_on_cpu(params) else {"device_map": device}
-    with load_times.phase("transfer"):
+    with load_times.measure_phase("transfer"):
         loaded: Any = pipeline.from_pretrained(folder, dtype=pick_dtype(params.get("dtype"), device), **straight)
     loaded.set_progress_bar_config(disable=True)
     return loaded, levers.apply_levers(loaded, params, device)
@@ -106,7 +106,7 @@ def run_pipeline(
 
     torch.manual_seed(request.seed)
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    with model_errors(EditFailed), _tiled_vae(pipe, request.tiled_vae), around or nullcontext():
+    with convert_model_errors(EditFailed), _tiled_vae(pipe, request.tiled_vae), around or nullcontext():
         output = pipe(**arguments, generator=generator, output_type="np")
     if any(getattr(output, "nsfw_content_detected", None) or ()):
         raise EditRefused("the model's safety checker refused the edit")

@@ -1,9 +1,9 @@
-"""Undo an editor's own resize: bring what an edit and its source show of the same scene to one size.
+"""Undo an editor's own resize: cut the part of the scene that edit and source share, at one size.
 
 Editors stretch an image, crop it to another aspect ratio, pad it, or crop or pad it to a multiple of 16 or 32 pixels.
-Each of these maps the edit's axes to the source's by a scale and an offset, so each is tried, and the best one is
-refined by least squares on the gradients (Lucas and Kanade 1981, here with the scale and shift of each axis). Positions
-are shares of a side, 0..1, so that a map holds at every size.
+Each of these maps the edit's axes to the source's by a scale and an offset. All are tried, and the best one is refined
+by least squares on the gradients (Lucas and Kanade 1981, here with the scale and shift of each axis). Positions are
+shares of a side, 0..1, so that a map holds at every size.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from PIL.Image import Image, Resampling
 from editlane.images.files import fit_within
 
 COARSE_SIDE = 64
-"""Longer side, in pixels, at which the kinds of resize are compared with each other."""
+"""Longer side, in pixels, at which the possible resizes are compared with each other."""
 
 OWN_SCALE_PIXELS = 32
-"""Editors crop or pad to a multiple of up to this, and then leave the scale as it is."""
+"""Largest multiple of pixels to which editors crop or pad without scaling."""
 
 STRAY = 0.04
-"""How far, as a share of a side, refining may move an edge of the image: 3 pixels in the smallest photo tested."""
+"""Refinement may move an edge of the image by this share of a side: 3 pixels in the smallest photo tested."""
 
 LEAST_SIDE = 16
-"""Shorter side, in pixels, that narrow images are stretched to; SSIM needs windows of 11 pixels."""
+"""Narrow images are stretched to this shorter side, in pixels, because SSIM needs windows of 11 pixels."""
 
 Pixels = NDArray[np.float32]
 
@@ -38,43 +38,43 @@ class Axis:
 
     @property
     def edited(self) -> tuple[float, float]:
-        """The part of the edit's axis that lies inside the source."""
+        """Span of the edit's axis that lies inside the source."""
         return max(0.0, -self.offset / self.scale), min(1.0, (1 - self.offset) / self.scale)
 
     @property
     def source(self) -> tuple[float, float]:
-        """The part of the source's axis that lies inside the edit."""
+        """Span of the source's axis that lies inside the edit."""
         return max(0.0, self.offset), min(1.0, self.scale + self.offset)
 
-    def moved(self, stretch: float, shift: float) -> "Axis":
-        """Stretched by the factor 1 + `stretch` around the common part's middle, and moved by `shift` of that part."""
+    def transform(self, stretch: float, shift: float) -> "Axis":
+        """Stretch by 1 + `stretch` around the middle of the common span, and move by the share `shift` of that span."""
         low, high = self.source
         middle = (low + high) / 2
         offset = middle + (1 + stretch) * (self.offset - middle) + shift * (high - low)
         return Axis(self.scale * (1 + stretch), offset)
 
     def strays(self, start: "Axis") -> bool:
-        """Whether an edge of the edit lies further than STRAY from where `start` had it."""
+        """Return whether an edge of the edit lies further than STRAY from its position under `start`."""
         first, last = self.offset - start.offset, self.scale + self.offset - start.scale - start.offset
         return max(abs(first), abs(last)) > STRAY
 
 
 Map = tuple[Axis, Axis]
-"""Of x and of y."""
+"""The axes x and y."""
 
 
 def align(source: Image, edited: Image, side: int) -> Map:
-    """The map that leaves the least mean absolute difference at `side` pixels. Both RGB; any sizes."""
+    """Find the map with the smallest mean absolute difference at `side` pixels. Both RGB, of any size."""
     first, second = (fit_within(image.convert("L"), 2 * side) for image in (source, edited))
     tiny = fit_within(first, 2 * COARSE_SIDE), fit_within(second, 2 * COARSE_SIDE)
-    found = [_refined(*tiny, start, COARSE_SIDE) for start in _resizes(source.size, edited.size)]
-    return _refined(first, second, min(found, key=lambda pair: pair[1])[0], side)[0]
+    found = [_refine(*tiny, start, COARSE_SIDE) for start in _list_resizes(source.size, edited.size)]
+    return _refine(first, second, min(found, key=lambda pair: pair[1])[0], side)[0]
 
 
-def same_part(source: Image, edited: Image, where: Map, side: int) -> tuple[Pixels, Pixels]:
-    """What `where` says is the same part of both, at one size: float32 (h, w) or (h, w, 3), levels of 0..255.
+def cut_common_part(source: Image, edited: Image, where: Map, side: int) -> tuple[Pixels, Pixels]:
+    """Cut the part that both images share under `where`, at one size: float32 (h, w) or (h, w, 3), levels of 0..255.
 
-    The longer side is `side` pixels, less where the part is smaller than that in one of the two images.
+    The longer side is `side` pixels, or less if the part is smaller in one of the images.
     """
     lengths = [
         min((axis.source[1] - axis.source[0]) * old, (axis.edited[1] - axis.edited[0]) * new)
@@ -87,9 +87,11 @@ def same_part(source: Image, edited: Image, where: Map, side: int) -> tuple[Pixe
     return first, second
 
 
-def _resizes(source: tuple[int, int], edited: tuple[int, int]) -> list[Map]:
-    """What an editor may have done, from the sizes (width, height): stretched; cropped to fill the new frame or padded
-    to fit it, around the middle; cropped or padded at its own scale, around the middle or at the right and bottom.
+def _list_resizes(source: tuple[int, int], edited: tuple[int, int]) -> list[Map]:
+    """List the maps that an editor's resize may have, from the sizes (width, height).
+
+    It may have stretched the image, or cropped it to fill the new frame or padded it to fit, both around the middle. It
+    may also have cropped or padded without scaling, around the middle or at the right and bottom.
     """
     ratios = edited[0] / source[0], edited[1] / source[1]
     around_middle = [(1.0, 1.0), *((ratios[0] / ratio, ratios[1] / ratio) for ratio in sorted(ratios))]
@@ -107,7 +109,7 @@ def _cut(image: Image, spans: list[tuple[float, float]], size: tuple[int, int]) 
 
 
 def _at_least_a_pixel(span: tuple[float, float], side: int) -> tuple[float, float]:
-    """A span in shares of a side, in pixels; of a very narrow image a crop may leave less than one."""
+    """Convert a span from shares of a side to pixels. A crop of a very narrow image may leave less than one pixel."""
     low, high = span[0] * side, span[1] * side
     if high - low >= 1:
         return low, high
@@ -116,18 +118,18 @@ def _at_least_a_pixel(span: tuple[float, float], side: int) -> tuple[float, floa
 
 
 def smooth(pixels: Pixels, sigma: float) -> Pixels:
-    """Gaussian blur of (h, w) or (h, w, channels), `sigma` in pixels: fine detail depends on filters and encoders."""
+    """Blur (h, w) or (h, w, channels), `sigma` in pixels, because fine detail depends on filters and encoders."""
     from scipy.ndimage import gaussian_filter
 
     blurred: Pixels = gaussian_filter(pixels, sigma, mode="nearest", axes=(0, 1))
     return blurred
 
 
-def _refined(source: Image, edited: Image, start: Map, side: int, steps: int = 5) -> tuple[Map, float]:
-    """The map after some steps of least squares, and the mean absolute difference it leaves."""
+def _refine(source: Image, edited: Image, start: Map, side: int, steps: int = 5) -> tuple[Map, float]:
+    """Refine a map by least squares. Returns it with its mean absolute difference."""
     best, least, where = start, float("inf"), start
     for _ in range(steps):
-        first, second = (smooth(pixels, 1.0) for pixels in same_part(source, edited, where, side))
+        first, second = (smooth(pixels, 1.0) for pixels in cut_common_part(source, edited, where, side))
         error = float(np.abs(first - second).mean())
         if error >= 0.98 * least:
             break
@@ -139,12 +141,12 @@ def _refined(source: Image, edited: Image, start: Map, side: int, steps: int = 5
 
 
 def _step(source: Pixels, edited: Pixels, where: Map) -> Map:
-    """`where` with the scales and shifts that best explain the difference of two (h, w) arrays."""
+    """Return `where` with the scales and shifts that best explain the difference of two (h, w) arrays."""
     height, width = source.shape
     dy, dx = np.gradient(source)
     x, y = np.linspace(-0.5, 0.5, width), np.linspace(-0.5, 0.5, height)[:, None]
     design = np.stack([dx * x * width, dx * width, dy * y * height, dy * height]).reshape(4, -1)
-    normal = np.einsum("in,jn->ij", design, design)  # not BLAS: the same sums whatever the number of threads
+    normal = np.einsum("in,jn->ij", design, design)  # not BLAS: its sums depend on the number of threads
     moment = np.einsum("in,n->i", design, (edited - source).ravel())
     stretch_x, shift_x, stretch_y, shift_y = np.linalg.lstsq(normal, moment, rcond=1e-6)[0].tolist()
-    return where[0].moved(stretch_x, shift_x), where[1].moved(stretch_y, shift_y)
+    return where[0].transform(stretch_x, shift_x), where[1].transform(stretch_y, shift_y)

@@ -1,4 +1,4 @@
-"""Image files in and out: any photo becomes RGB, upright, 8 bit; every edit becomes the same PNG bytes each time."""
+"""Read and write image files. Photos become RGB, upright, 8 bit. Equal pixels are saved as equal PNG bytes."""
 
 import hashlib
 import io
@@ -17,16 +17,16 @@ from editlane.core.errors import SourceUnreadable
 from editlane.core.files import whole_file
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read. Pillow knows more, some of them through other programs (EPS starts Ghostscript)."""
+"""Accepted formats. Pillow reads more, but some of them through other programs (EPS starts Ghostscript)."""
 
 MAX_PIXELS = 100_000_000
-"""Width x height above which an image is not decoded; 300 MB as RGB."""
+"""Images above this width x height are not decoded; 300 MB as RGB."""
 
 PREPARING_THREADS = min(8, len(os.sched_getaffinity(0)))
 """Threads that decode and resize the images of one batch. Pillow releases the GIL."""
 
 PREPROCESSING = "1"
-"""Part of every key. Bump when `open_image` or `fit_within` would give other pixels for the same file."""
+"""Part of every key. Bump it if `open_image` or `fit_within` returns other pixels for the same file."""
 
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
 _UPRIGHT = {
@@ -43,15 +43,15 @@ _ONE_THREAD = threading.Lock()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Pillow's warnings about damaged metadata. `catch_warnings` changes the whole process, hence the lock."""
+def _ignore_warnings() -> Iterator[None]:
+    """Suppress Pillow's warnings about damaged metadata. `catch_warnings` affects the whole process, hence the lock."""
     with _ONE_THREAD, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation 1..8; 1 where there is none or it is damaged."""
+def _read_orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation, 1..8. Returns 1 if it is missing or damaged."""
     try:
         orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # PNG's own decodes all pixels
     except Exception:  # noqa: BLE001  damaged EXIF raises nearly anything; the pixels are still good
@@ -60,12 +60,12 @@ def _orientation(image: Image.Image) -> int:
 
 
 def open_image(path: Path, *, at_least: int | None = None) -> Image.Image:
-    """The image as people see it: RGB, upright, decoded; of an animation the first frame.
+    """Open and decode an image as a viewer shows it: RGB, upright, the first frame of an animation.
 
-    With `at_least` a larger JPEG may come out smaller, which is much faster: both sides at least that many pixels.
-    Transparent parts show white. 16-bit values are scaled to 8 bit, not clipped. Colour profiles are not applied.
-    Raises SourceUnreadable with kind `missing` (no such file, or no right to read it), `too_large` (more than
-    MAX_PIXELS by its header) or `decode` (no image format we read, truncated, damaged).
+    With `at_least`, a larger JPEG may be decoded at a smaller size, which is much faster. Both sides keep at least that
+    many pixels. Transparent parts become white. 16-bit values are scaled to 8 bit, not clipped. Colour profiles are not
+    applied. Raises SourceUnreadable with kind `missing` (no such file, or no permission), `too_large` (more than
+    MAX_PIXELS by its header) or `decode` (not in FORMATS, truncated, damaged).
     """
     try:
         with path.open("rb") as file:
@@ -76,23 +76,23 @@ def open_image(path: Path, *, at_least: int | None = None) -> Image.Image:
         raise SourceUnreadable(f"{path.name}: {error.strerror}", kind="missing") from error
     except Image.DecompressionBombError as error:
         raise SourceUnreadable(f"{path.name}: too many pixels by its header", kind="too_large") from error
-    except Exception as error:  # Pillow raises a dozen types for damaged bytes; none of them may end a lane
+    except Exception as error:  # Pillow raises a dozen types for damaged bytes; none of them may abort a lane
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SourceUnreadable(f"{path.name}: cannot be decoded: {reason}") from error
 
 
 def _decode(file: IO[bytes], at_least: int | None) -> Image.Image:
-    with _quiet():
+    with _ignore_warnings():
         image = _open_header(file)
         if image.width * image.height > MAX_PIXELS:
             raise SourceUnreadable(f"{image.width} x {image.height} pixels is too large", kind="too_large")
-        if image.format == "TIFF":  # the only one that warns while it decodes; it also turns itself upright
+        if image.format == "TIFF":  # the only format that warns while decoding; Pillow also rotates it upright
             image.load()
     if at_least:
         image.draft(None, (at_least, at_least))
     image.load()
-    with _quiet():
-        orientation = _orientation(image)
+    with _ignore_warnings():
+        orientation = _read_orientation(image)
     rgb = to_rgb(image)
     return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
@@ -105,7 +105,7 @@ def _open_header(file: IO[bytes]) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A decoded image of any mode as a new RGB image without metadata."""
+    """Convert a decoded image of any mode to a new RGB image without metadata."""
     if image.mode == "F" or image.mode.startswith("I"):
         image = _to_8_bit(image)
     if image.has_transparency_data:
@@ -117,8 +117,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey values wider than 8 bit as L. Integers within 0..65535 and floats within 0..1 or 0..255 keep their meaning;
-    other values have no fixed white, so their range is stretched to 0..255.
+    """Convert grey values wider than 8 bit to mode L.
+
+    Integers within 0..65535 and floats within 0..1 or 0..255 are scaled by that range. Other values have no defined
+    white, so their own range is stretched to 0..255.
     """
     values = np.nan_to_num(np.asarray(image).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
@@ -128,8 +130,8 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(values * scale - black * scale, 0, 255)).astype(np.uint8))
 
 
-def displayed_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) in pixels after EXIF rotation, from the header alone; None where that cannot be read."""
+def read_displayed_size(path: Path) -> tuple[int, int] | None:
+    """Read (width, height) in pixels after EXIF rotation, from the header alone. None if it is unreadable."""
     try:
         with path.open("rb") as file:
             return _read_header(file)[1]
@@ -138,16 +140,16 @@ def displayed_size(path: Path) -> tuple[int, int] | None:
 
 
 def sniff(content: bytes) -> tuple[str, tuple[int, int] | None]:
-    """(file suffix, displayed size) of encoded image bytes, from the header alone; ("bin", None) for anything else."""
+    """Detect (file suffix, displayed size) of encoded image bytes from the header alone; ("bin", None) if unknown."""
     return _read_header(io.BytesIO(content))
 
 
 def _read_header(file: IO[bytes]) -> tuple[str, tuple[int, int] | None]:
     try:
-        with _quiet():
+        with _ignore_warnings():
             image = _open_header(file)
             width, height = image.size
-            sideways = image.format != "TIFF" and _orientation(image) in _SIDEWAYS  # a TIFF's size is turned already
+            sideways = image.format != "TIFF" and _read_orientation(image) in _SIDEWAYS  # a TIFF's is rotated already
     except Exception:  # noqa: BLE001  as in open_image
         return "bin", None
     suffix = _SUFFIXES.get(image.format or "bin", (image.format or "bin").lower())
@@ -155,13 +157,13 @@ def _read_header(file: IO[bytes]) -> tuple[str, tuple[int, int] | None]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write all bytes or nothing: beside, fsync, rename. The folder is made where it is missing."""
+    """Write all bytes or nothing: write a temporary file, fsync, rename. Creates missing parent folders."""
     with whole_file(path) as file:
         file.write(content)
 
 
 def save_png(image: Image.Image, path: Path) -> str:
-    """Write a PNG without metadata and return the SHA-256 of its bytes; equal pixels give equal bytes."""
+    """Write a PNG without metadata and return the SHA-256 of its bytes. Equal pixels give equal bytes."""
     bare = image.copy()
     bare.info = {}
     encoded = io.BytesIO()
@@ -171,13 +173,13 @@ def save_png(image: Image.Image, path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fit_within(image: Image.Image, max_side: int) -> Image.Image:
-    """The image with its longer side at most `max_side` pixels; aspect ratio kept, never enlarged."""
+    """Shrink an image so that its longer side is at most `max_side` pixels. Keeps the aspect ratio; never enlarges."""
     longer = max(image.size)
     if longer <= max_side:
         return image

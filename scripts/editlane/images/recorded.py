@@ -1,4 +1,4 @@
-"""Open an image of the run only if it is the one that the tables speak of."""
+"""Open an image of the run only if its bytes match the hash in the tables."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from editlane.images.files import file_sha256, open_image
 
 
 def open_recorded(run_dir: Path, path: str, sha256: str) -> Image:
-    """The image at `run_dir`/`path`, RGB and upright.
+    """Open the image at `run_dir`/`path`, RGB and upright.
 
-    Raises SourceUnreadable: `missing`, `changed` where the file's bytes are not those of `sha256`, or a kind of
+    Raises SourceUnreadable with kind `missing`, `changed` (the SHA-256 of the file is not `sha256`), or a kind of
     `open_image`.
     """
     try:

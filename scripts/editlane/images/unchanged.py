@@ -1,16 +1,18 @@
-"""Whether an edit shows its source again, apart from what saving and resizing do.
+"""Detect edits that only show their source again, apart from the effects of saving and resizing.
 
-Measured on 22 photos, 0.1 to 2 megapixels: in 1,408 copies of them (JPEG and WebP from quality 60, resized, squashed,
-cropped, padded, shifted, blurred as by a VAE, and all of this together) `Difference.local` reached 0.58, with a palette
-of 256 colours 0.86. In 15 edits by real systems it was 2.1 or more, in 301 of 302 drawn ones (3 % of the area
-recoloured, removed or darker, a short word, a blurred picture) 1.17 or more; the other one blurred plain sky. `shade`
-tells a darker, lighter, warmer or grey picture: 1.1 at most in the copies, 3.9 or more in 39 of 40 of these;
-`local` tells the last one. LIMITS lie between the two sides.
+LIMITS separate two sets, both made from 22 photos of 0.1 to 2 megapixels.
 
-What it cannot tell: a pale or tiny edit (found in a picture of 1 megapixel: a disc of 16 pixels and 80 levels, of 24
-pixels and 40 levels, of 40 pixels and 20 levels, if the ground is even); a change in the outer 1 %; fine grain; a crop
-to another aspect ratio, a bar, or a shift of up to 4 % that the instruction asked for. And a chart with all colours
-saved with a palette of 256 counts as changed.
+Copies: 1,408 (JPEG and WebP from quality 60, resized, squashed, cropped, padded, shifted, blurred as by a VAE, and all
+of these combined). `Difference.local` reached 0.58, and 0.86 with a palette of 256 colours. `shade` reached 1.1.
+
+Edits: `local` was at least 2.1 in 15 edits by real systems, and at least 1.17 in 301 of 302 synthetic ones (3 % of the
+area recoloured, removed or darkened, a short word, a blurred picture). The remaining one blurred plain sky. `shade`
+was at least 3.9 in 39 of 40 darker, lighter, warmer or grey pictures; `local` detects the last one.
+
+Not detected: pale or tiny edits; a change in the outer 1 %; fine grain; and a crop to another aspect ratio, a bar, or a
+shift of up to 4 % that the instruction asked for. The smallest edits detected in a picture of 1 megapixel, on an even
+background, are discs of 16 pixels and 80 levels, of 24 pixels and 40 levels, and of 40 pixels and 20 levels.
+False alarm: a chart of all colours saved with a palette of 256 counts as changed.
 """
 
 from typing import NamedTuple
@@ -20,21 +22,21 @@ from numpy.typing import NDArray
 from PIL import ImageChops
 from PIL.Image import Image, Resampling
 
-from editlane.images.alignment import OWN_SCALE_PIXELS, Map, Pixels, align, same_part, smooth
+from editlane.images.alignment import OWN_SCALE_PIXELS, Map, Pixels, align, cut_common_part, smooth
 from editlane.images.files import to_rgb
 
 SIDE = 256
 """Longer side, in pixels, at which source and edit are compared."""
 
 MARGIN = 2
-"""Pixels of that size left out at each edge, where padding bleeds in."""
+"""Pixels at SIDE that are ignored at each edge, because padding bleeds in there."""
 
 BAR_LEVELS = 8.0
-"""What a bar that pads an image may vary by, in levels of 0..255."""
+"""Largest variation within a bar that pads an image, in levels of 0..255."""
 
 
 class Difference(NamedTuple):
-    """How far an edit is from its source, both at SIDE and slightly blurred."""
+    """Difference between an edit and its source, both resized to SIDE and slightly blurred."""
 
     mean: float
     """Mean absolute difference of pixels and channels, in levels of 0..255."""
@@ -43,24 +45,24 @@ class Difference(NamedTuple):
     dissimilarity: float
     """1 - SSIM of the grey images; Gaussian windows, sigma 1.5."""
     local: float
-    """Largest local difference: its root mean square in a Gaussian window (sigma 2.5 pixels) as a multiple of what
-    encoders and filters may do there, 13 levels and 25 % of the local contrast."""
+    """Largest local difference: its root mean square in a Gaussian window (sigma 2.5 pixels), divided by the tolerance
+    for encoders and filters, which is 13 levels plus 25 % of the local contrast."""
 
 
 LIMITS = Difference(mean=6.0, shade=2.0, dissimilarity=0.12, local=1.0)
-"""An edit is unchanged up to these. The copies of photos reached 2.8, 1.1, 0.03 and 0.86, those of drawings 5.7, 1.5,
-0.11 and 0.79."""
+"""An edit is unchanged up to these limits. Copies of photos reached 2.8, 1.1, 0.03 and 0.86, copies of drawings 5.7,
+1.5, 0.11 and 0.79."""
 
 
 GLANCE = 3.0
-"""How many times the limit of the mean the thumbnails must differ by; shifted copies of photos reached 1.6."""
+"""Thumbnails that differ by more than this multiple of LIMITS.mean are not aligned; shifted photos reached 1.6."""
 
 
 def is_unchanged(source: Image, edited: Image) -> bool:
-    """Whether `edited` shows `source` again. Any sizes and modes; transparent parts are white.
+    """Return whether `edited` shows `source` again. Any sizes and modes; transparent parts are white.
 
-    Equal pixels are. Else the editor's own resize is undone (`alignment`), and every number of `Difference`
-    must be within LIMITS; bars that pad the image must be of one colour.
+    Equal pixels are unchanged. Otherwise `alignment` undoes the editor's own resize, and every value of `Difference`
+    must be within LIMITS. Bars that pad the image must have one colour.
     """
     source, edited = to_rgb(source), to_rgb(edited)
     if source.size == edited.size and ImageChops.difference(source, edited).getbbox() is None:
@@ -68,30 +70,32 @@ def is_unchanged(source: Image, edited: Image) -> bool:
     if _differs_at_a_glance(source, edited):
         return False
     where = align(source, edited, SIDE)
-    found = difference(source, edited, where)
-    within = all(value <= limit for value, limit in zip(found, LIMITS, strict=True))
+    measured = measure_difference(source, edited, where)
+    within = all(value <= limit for value, limit in zip(measured, LIMITS, strict=True))
     return within and _is_bare_outside(edited, where)
 
 
 def _differs_at_a_glance(source: Image, edited: Image) -> bool:
-    """Whether images of one size are so far apart that no alignment helps; spares most edits the rest. Of another size
-    the edit may be padded."""
+    """Return whether two images of equal size differ so much that no alignment helps.
+
+    This avoids the alignment for most edits. An edit of another size may be padded, so it is always aligned.
+    """
     if source.size != edited.size:
         return False
     first, second = (np.asarray(image.resize((32, 32), Resampling.BOX), dtype=np.float32) for image in (source, edited))
     return bool(np.abs(first - second).mean() > GLANCE * LIMITS.mean)
 
 
-def difference(source: Image, edited: Image, where: Map) -> Difference:
+def measure_difference(source: Image, edited: Image, where: Map) -> Difference:
     """Compare the common part of two RGB images."""
     from skimage.metrics import structural_similarity
 
-    parts = same_part(source, edited, where, SIDE)
+    parts = cut_common_part(source, edited, where, SIDE)
     first, second = (smooth(part[MARGIN:-MARGIN, MARGIN:-MARGIN], 1.0) for part in parts)
     apart = first - second
     grey = first.mean(axis=2), second.mean(axis=2)
     similarity = structural_similarity(*grey, data_range=255, gaussian_weights=True, use_sample_covariance=False)
-    contrast = np.minimum(_contrast(grey[0]), _contrast(grey[1]))
+    contrast = np.minimum(_local_contrast(grey[0]), _local_contrast(grey[1]))
     local = smooth(np.sqrt((apart**2).mean(axis=2)), 2.5) / (13.0 + 0.25 * contrast)
     return Difference(
         mean=float(np.abs(apart).mean()),
@@ -101,14 +105,17 @@ def difference(source: Image, edited: Image, where: Map) -> Difference:
     )
 
 
-def _contrast(grey: Pixels) -> NDArray[np.float32]:
-    """The local standard deviation of (h, w), in levels; Gaussian window, sigma 4 pixels."""
+def _local_contrast(grey: Pixels) -> NDArray[np.float32]:
+    """Compute the local standard deviation of (h, w) in levels, in a Gaussian window of sigma 4 pixels."""
     deviation: NDArray[np.float32] = np.sqrt(np.maximum(smooth(grey**2, 4.0) - smooth(grey, 4.0) ** 2, 0.0))
     return deviation
 
 
 def _is_bare_outside(edited: Image, where: Map) -> bool:
-    """Whether the edit shows nothing new beside its source: narrow strips may hold anything, wide ones one colour."""
+    """Return whether the edit shows nothing new outside its source.
+
+    Narrow strips may hold anything; wide ones must have one colour.
+    """
     (left, right), (top, bottom) = (axis.edited for axis in where)
     width, height = edited.size
     bars = [

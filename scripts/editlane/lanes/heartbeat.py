@@ -77,7 +77,7 @@ class Heartbeat:
             judge_key=judge_key,
         )
         self._watchdog = Watchdog(timeout)
-        self._since = load_times.began()
+        self._since = load_times.get_start()
         self._loaded = self._items = 0.0
         self._warmup = load_times.Warmup()
         self._lock = threading.Lock()  # the model's thread and the writer's both report
@@ -171,7 +171,7 @@ class Heartbeat:
             self._pause = max(WRITTEN_EVERY, min(spent / WRITING_SHARE, WRITTEN_AT_LEAST_EVERY))
 
     def _update_sums(self) -> None:
-        for name, seconds in load_times.spent().items():
+        for name, seconds in load_times.get_seconds().items():
             setattr(self._status, f"{name.replace('-', '')}_seconds", seconds)
         first = self._warmup.seconds
         self._status.warmup_seconds = (self._status.warmup_seconds or 0.0) + first

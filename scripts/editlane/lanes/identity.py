@@ -9,8 +9,8 @@ from editlane.images.files import PREPROCESSING
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import content_key
 from editlane.lanes.judging import JudgeSpec
-from editlane.models.checkpoints import is_randomly_initialised, model_fingerprint
-from editlane.models.lora import lora_fingerprint, on_hub
+from editlane.models.checkpoints import fingerprint_model, is_randomly_initialised
+from editlane.models.lora import fingerprint_lora, parse_hub_file
 from editlane.models.registry import EDITORS, JUDGES, adapter_class, is_served
 from editlane.protocols.controls import SAMPLES
 from editlane.protocols.scoring import ScoringProtocol
@@ -43,7 +43,7 @@ def identity(
         "version": found.VERSION,
         "model": _model_part(kind, found, model, revision) if model else None,
         "params": {
-            name: lora_fingerprint(value) if name == "lora" and value else value
+            name: fingerprint_lora(value) if name == "lora" and value else value
             for name, value in params.items()
             if name not in found.SPEED_PARAMS
         },
@@ -53,7 +53,7 @@ def identity(
 
 def _model_part(kind: str, adapter: Any, model: str, revision: str | None) -> dict[str, Any]:
     """Of a model that a server has, its name is all that can be known."""
-    return {"served": model} if is_served(kind, adapter) else model_fingerprint(model, revision)
+    return {"served": model} if is_served(kind, adapter) else fingerprint_model(model, revision)
 
 
 def model_options(settings: dict[str, Any]) -> dict[str, Any]:
@@ -113,8 +113,8 @@ def _provenance(
 
 
 def _named_lora(lora: str) -> dict[str, Any]:
-    name = lora if on_hub(lora) else Path(lora).name
-    return {"name": name, "fingerprint": _short({"lora": lora_fingerprint(lora)})}
+    name = lora if parse_hub_file(lora) else Path(lora).name
+    return {"name": name, "fingerprint": _short({"lora": fingerprint_lora(lora)})}
 
 
 def _packages() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The device of this process. torch is imported only inside the functions that need it."""
+"""Choose and describe the device of this process. torch is imported only in the functions that need it."""
 
 import gc
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def pick_device() -> str:
-    """`cuda` where torch can use a GPU, else `cpu`. Raises UserError for a leased GPU that torch cannot use."""
+    """Return `cuda` if torch can use a GPU, else `cpu`. Raises UserError for a leased GPU that torch cannot use."""
     import torch
 
     if torch.cuda.is_available():
@@ -30,8 +30,8 @@ def pick_device() -> str:
     return "cpu"
 
 
-def device_name() -> str:
-    """What the tables say about the device: the leased id and the model's name, or `cpu`."""
+def describe_device() -> str:
+    """Return the device's name for the tables: the GPU's model and its leased id, or `cpu`."""
     import torch
 
     if not torch.cuda.is_available():
@@ -42,12 +42,15 @@ def device_name() -> str:
 
 def device_label(loaded: Editor | Judge) -> str:
     """Return the device as the tables name it. For an adapter without a model this loads no torch."""
-    return device_name() if loaded.NEEDS_MODEL else os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"
+    return describe_device() if loaded.NEEDS_MODEL else os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"
 
 
 def read_usage() -> dict[str, int | float | None]:
-    """peak_memory (bytes that this process had allocated at most), memory_used and memory_total (bytes, of the device),
-    utilisation (0..1). Holds only what can be known: nothing without a GPU, the first alone without nvidia-ml-py."""
+    """Read peak_memory (most bytes allocated by this process), memory_used and memory_total (bytes of the device) and
+    utilisation (0..1).
+
+    The dict is empty without a GPU, and has only peak_memory without nvidia-ml-py.
+    """
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return {}
@@ -59,21 +62,21 @@ def read_usage() -> dict[str, int | float | None]:
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
         busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
-    except Exception:  # noqa: BLE001 (no package, no driver library, MIG: then nobody knows)
+    except Exception:  # noqa: BLE001 (no package, no driver library, MIG: the values are unavailable)
         return peak
     return peak | {"memory_used": memory.used, "memory_total": memory.total, "utilisation": busy}
 
 
 def pick_dtype(name: str | None, device: str) -> Any:
-    """The torch dtype called `name`; without a name bfloat16 on a GPU and float32 on the CPU."""
+    """Return the torch dtype `name`. The default is bfloat16 on a GPU and float32 on the CPU."""
     import torch
 
     return getattr(torch, name or ("bfloat16" if device == "cuda" else "float32"))
 
 
 @contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turn an out-of-memory error into ours, with the device's cache given back."""
+def convert_memory_errors() -> Iterator[None]:
+    """Convert out-of-memory errors to OutOfMemory, and release the device's cache."""
     import torch
 
     try:
@@ -83,7 +86,7 @@ def memory_errors() -> Iterator[None]:
         if not _is_out_of_memory(error):
             raise
         message = (str(error) or "out of memory").splitlines()[0]
-        clear_frames(error.__traceback__)  # their variables are the tensors of the failed call
+        clear_frames(error.__traceback__)  # they hold the tensors of the failed call
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -91,26 +94,32 @@ def memory_errors() -> Iterator[None]:
 
 
 @contextmanager
-def model_errors(failed: type[ItemError]) -> Iterator[None]:
-    """An ordinary failure ends what was asked for as `failed`, too little memory as OutOfMemory. Our own errors pass,
-    and so does one that leaves the GPU unusable: everything later would fail, too."""
+def convert_model_errors(failed: type[ItemError]) -> Iterator[None]:
+    """Convert ordinary exceptions to `failed`, and out-of-memory errors to OutOfMemory.
+
+    Editlane's own errors are not converted. Neither are errors that leave the GPU unusable, because everything after
+    them would fail, too.
+    """
     import torch
 
     try:
-        with memory_errors():
+        with convert_memory_errors():
             yield
     except (ItemError, UserError, Stopped, torch.AcceleratorError):
         raise
     except Exception as error:
         if torch.cuda.is_available():
-            torch.cuda.synchronize()  # raises where an earlier kernel broke the context
+            torch.cuda.synchronize()  # raises if an earlier kernel broke the context
         log.info("the model failed", exc_info=True)
-        clear_frames(error.__traceback__)  # their variables are the tensors of the failed call
+        clear_frames(error.__traceback__)  # they hold the tensors of the failed call
         raise failed(f"{type(error).__name__}: {one_line(error)}") from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a class for its own allocator; the CUDA runtime, cuBLAS, cuDNN and the CPU's allocator only say it."""
+    """Return whether memory ran out. Only torch's own allocator has an exception class for it.
+
+    The CUDA runtime, cuBLAS, cuDNN and the CPU's allocator can only be recognised by their messages.
+    """
     import torch
 
     words = ("out of memory", "ALLOC_FAILED", "can't allocate memory")

@@ -1,21 +1,20 @@
-"""Memory of this machine, or of the container that this process runs in."""
+"""Read the memory of this machine, or of the container that this process runs in."""
 
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def available_memory() -> int:
-    """Bytes that can be had without swapping, on this machine or in the container that this is."""
+def read_available_memory() -> int:
+    """Return the bytes available without swapping, on this machine or in its container."""
     rows = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     available = next(int(row[1]) * 1024 for row in rows if row[0] == "MemAvailable:")
-    container = container_memory()
+    container = read_container_memory()
     return min(available, container[1]) if container else available
 
 
-def container_memory() -> tuple[int, int] | None:
-    """(limit, what is left of it) in bytes, of the container that this is; None where there is no limit. Files that are
-    only cached count as left."""
+def read_container_memory() -> tuple[int, int] | None:
+    """Return the container's (limit, remaining bytes), or None without a limit. Cached files count as remaining."""
     try:
         limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
         used = int((CGROUP / "memory.current").read_text(encoding="ascii"))

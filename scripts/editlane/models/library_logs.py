@@ -1,10 +1,10 @@
-"""Model libraries draw progress bars and print advice; in a lane's log both hide what matters."""
+"""Keep the progress bars and advice of model libraries out of the lanes' logs, where they hide what matters."""
 
 
 def quiet_model_libraries() -> None:
-    """No progress bars; of transformers errors only; of diffusers also warnings, through the lane's own log.
+    """Disable progress bars. Keep errors of transformers, and errors and warnings of diffusers, in the lane's own log.
 
-    A diffusers warning can concern one item: its prompt was longer than the text encoder reads, and was cut.
+    A diffusers warning can concern one item, for instance a prompt that was truncated for the text encoder.
     """
     import diffusers.utils.logging
     import transformers.utils.logging

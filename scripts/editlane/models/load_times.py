@@ -1,4 +1,4 @@
-"""Seconds that a process spends before its first item, by phase."""
+"""Measure how long a process takes before its first item, by phase."""
 
 import gc
 import os
@@ -9,63 +9,68 @@ from contextlib import contextmanager
 from editlane.models import page_cache
 
 PHASES = ("imports", "reading", "transfer", "warm-up")
-"""Python and modules; what of the next one passed while the files were still read, by this process or another; weights
-to the device and all that is built with them; first calls that compile or measure."""
+"""imports: Python and modules. reading: the part of the transfer during which files were still being read, by this
+process or another. transfer: moving weights to the device and building the model. warm-up: first calls, which compile
+or measure."""
 
 _spent = dict.fromkeys(PHASES, 0.0)
 _running: list[str] = []
 
 
 @contextmanager
-def phase(name: str) -> Iterator[None]:
-    """Add the seconds spent in here to `name`, one of PHASES. For one thread; raises ValueError for another name and
-    inside of another phase."""
+def measure_phase(name: str) -> Iterator[None]:
+    """Add the seconds spent in the block to `name`, one of PHASES. Not thread-safe.
+
+    Raises ValueError for an unknown name, and inside another phase.
+    """
     if name not in _spent or _running:
         raise ValueError(f"phase {name!r} inside of {_running[0]!r}" if _running else f"unknown phase {name!r}")
     _running.append(name)
     started = time.monotonic()
     if name == "imports":
-        gc.disable()  # modules make objects by the hundred thousand, all of which stay: searching them finds nothing
+        gc.disable()  # modules create hundreds of thousands of objects that all stay: collecting finds nothing
     try:
         yield
     finally:
         if name == "imports":
             gc.enable()
-            gc.freeze()  # nor are they searched later, or at the end
+            gc.freeze()  # excludes them from later collections, too
         _running.clear()
         now = time.monotonic()
         if name == "transfer":
-            waited = max(0.0, page_cache.reading_until(now) - started)
+            waited = max(0.0, page_cache.get_read_end(now) - started)
             _spent["reading"] += waited
             started += waited
         _spent[name] += now - started
 
 
-def began() -> float:
-    """When this process began, in seconds of time.monotonic: when it got its device. The wait for a free device is
-    no part of it; without a lease it is now."""
+def get_start() -> float:
+    """Return when this process got its device, in seconds of time.monotonic.
+
+    This excludes the wait for a free device. Without a lease it is the current time.
+    """
     return float(os.environ.get("GPULEASE_SINCE") or time.monotonic())
 
 
-def imported() -> None:
-    """The modules of the step program are imported: what passed since the process began went into that."""
-    _spent["imports"] += time.monotonic() - began()
+def record_imports() -> None:
+    """Count the time since the process got its device as imports. Call after the step program's imports."""
+    _spent["imports"] += time.monotonic() - get_start()
 
 
-def spent() -> dict[str, float]:
-    """Seconds of this process by phase, of all PHASES."""
+def get_seconds() -> dict[str, float]:
+    """Return the seconds of this process in each of PHASES."""
     return dict(_spent)
 
 
 class Warmup:
-    """What the first batch of a lane took longer than the next ones: kernels are compiled and memory is found.
+    """Estimate how much longer the first batch of a lane took than later ones, for compiling and allocating memory.
 
-    Compared are seconds an item with the median of the batches after it; an estimate, as items differ in size. Without
-    FEWEST batches after the first it is 0.
+    The seconds per item are compared with the median of the batches after it. This is an estimate, because items differ
+    in size. It is 0 below FEWEST batches after the first.
     """
 
     FEWEST, MOST = 3, 9
-    """Batches that say something, and that suffice: later ones may be of another size."""
+    """Number of later batches that are needed, and that are used; batches after these may differ in size."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -73,7 +78,7 @@ class Warmup:
         self._later: list[float] = []
 
     def add(self, count: int, seconds: float) -> None:
-        """`count` items, of which none failed, took so many seconds together."""
+        """Add a batch of `count` items, none of them failed, that took `seconds` altogether."""
         if self._first is None:
             self._first = count, seconds
         elif len(self._later) < self.MOST:

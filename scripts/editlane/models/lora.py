@@ -1,6 +1,7 @@
-"""A LoRA, fused into the weights of an editor: the file, its fingerprint, and whether it fits.
+"""Check, fetch and fingerprint a LoRA, and fuse it into the weights of an editor.
 
-`lora` is a .safetensors file, or one of a hub: hf://org/name/file.safetensors, with @revision after the name to pin it.
+`lora` is a .safetensors file, or a file on the hub: hf://org/name/file.safetensors, with @revision after the name to
+pin it.
 """
 
 import logging
@@ -10,7 +11,7 @@ from textwrap import shorten
 from typing import Any, NamedTuple
 
 from editlane.core.errors import UserError, one_line
-from editlane.models import checkpoints
+from editlane.models.checkpoints import find_safetensors_problem, fingerprint_file, read_safetensors_header
 
 log = logging.getLogger(__name__)
 
@@ -18,44 +19,44 @@ _ON_HUB = re.compile(r"hf://(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[^/@]+))?/
 
 
 class HubFile(NamedTuple):
-    """A file in a repository of a hub."""
+    """A file in a repository of the hub."""
 
     id: str
     revision: str | None
     file: str
 
 
-def on_hub(lora: str) -> HubFile | None:
-    """Where on a hub this LoRA is; None for a path."""
+def parse_hub_file(lora: str) -> HubFile | None:
+    """Parse the address of a LoRA on the hub. Returns None for a path."""
     found = _ON_HUB.fullmatch(lora)
     return HubFile(**found.groupdict()) if found else None
 
 
 def check_lora(lora: Any) -> None:
-    """Raises UserError where `lora` is neither a whole .safetensors file nor of the form of a hub's file."""
-    if not isinstance(lora, str) or (lora.startswith("hf://") and not on_hub(lora)):
+    """Raise UserError unless `lora` is an intact .safetensors file, or has the form of a file on the hub."""
+    if not isinstance(lora, str) or (lora.startswith("hf://") and not parse_hub_file(lora)):
         raise UserError(f"lora is {lora!r}; use a .safetensors file, or hf://org/name@revision/file.safetensors.")
-    if on_hub(lora):
+    if parse_hub_file(lora):
         return
     if not Path(lora).is_file():
         raise UserError(
             f"lora is {lora}, which is not a file. Give a .safetensors file, relative to the folder that snakemake "
             "runs in, or hf://org/name@revision/file.safetensors."
         )
-    problem = checkpoints.safetensors_problem(Path(lora))
+    problem = find_safetensors_problem(Path(lora))
     if problem:
         raise UserError(f"lora: {problem}. Copy or download it again.")
 
 
-def lora_fingerprint(lora: str) -> dict[str, Any]:
-    """What tells one LoRA from another in a journal key: as `checkpoints.model_fingerprint` does for checkpoints."""
-    found = on_hub(lora)
-    return found._asdict() if found else {"sha256": checkpoints.file_fingerprint(Path(lora))}
+def fingerprint_lora(lora: str) -> dict[str, Any]:
+    """Return a LoRA's identity for journal keys, like `checkpoints.fingerprint_model` for checkpoints."""
+    found = parse_hub_file(lora)
+    return found._asdict() if found else {"sha256": fingerprint_file(Path(lora))}
 
 
 def fetch_lora(lora: str) -> Path:
-    """The file of this LoRA; one of a hub is downloaded. Raises UserError where it cannot be had."""
-    found = on_hub(lora)
+    """Return the file of this LoRA, downloading it from the hub if needed. Raises UserError if that fails."""
+    found = parse_hub_file(lora)
     if found is None:
         return Path(lora)
     from huggingface_hub import hf_hub_download
@@ -64,25 +65,25 @@ def fetch_lora(lora: str) -> Path:
         return Path(hf_hub_download(found.id, found.file, revision=found.revision))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"lora: {lora} could not be fetched from the model hub: {one_line(error)} Download it where the hub can be "
-            f"reached (`hf download {found.id} {found.file}`), and give the file's path."
+            f"lora: {lora} could not be fetched from the model hub: {one_line(error)} Download it on a machine that "
+            f"can reach the hub (`hf download {found.id} {found.file}`), and give the file's path."
         ) from error
 
 
 def fuse_lora(pipe: Any, lora: str) -> None:
-    """Add the LoRA to the weights of `pipe`; afterwards the model is as large and as fast as without.
+    """Add the LoRA to the weights of `pipe`. The model stays as large and as fast as without it.
 
-    Raises UserError where the file is not for this model: what does not fit would go missing without a word.
+    Raises UserError if the file is not for this model, because diffusers silently ignores weights that do not match.
     """
-    import peft  # noqa: F401  named here, so that a Python without it is told which package it lacks
+    import peft  # noqa: F401  imported here so that the error names the missing package
 
     path = fetch_lora(lora)
     if not hasattr(pipe, "load_lora_weights"):
-        raise UserError(f"lora: diffusers knows no LoRA for {type(pipe).__name__}. Remove it.")
-    wanted = _targets(path)
+        raise UserError(f"lora: diffusers does not support a LoRA for {type(pipe).__name__}. Remove it.")
+    wanted = _count_target_layers(path)
     try:
         pipe.load_lora_weights(path.parent, weight_name=path.name)
-        changed = sum(hasattr(module, "lora_A") for model in _models(pipe) for module in model.modules())
+        changed = sum(hasattr(module, "lora_A") for model in _list_models(pipe) for module in model.modules())
     except (ValueError, RuntimeError, KeyError) as error:
         raise UserError(
             f"lora: {lora} does not fit {type(pipe).__name__}: {shorten(str(error), 200, placeholder=' ...')} Use the "
@@ -90,19 +91,18 @@ def fuse_lora(pipe: Any, lora: str) -> None:
         ) from error
     if not changed or changed < wanted:
         raise UserError(
-            f"lora: {lora} is not for this checkpoint: it has weights for {wanted} layers, of which {changed} are "
-            "there. Use the LoRA that was made for this release of the model."
+            f"lora: {lora} is not for this checkpoint: it has weights for {wanted} layers, but only {changed} of them "
+            "exist in the model. Use the LoRA that was made for this release of the model."
         )
     pipe.fuse_lora()
     pipe.unload_lora_weights()
     log.info("fused the LoRA %s into %d layers", path.name, changed)
 
 
-def _targets(path: Path) -> int:
-    """How many layers the file has weights for."""
-    names = checkpoints.read_safetensors_header(path)[1]
+def _count_target_layers(path: Path) -> int:
+    names = read_safetensors_header(path)[1]
     return sum(bool(re.search(r"\.lora_(down|A)(\.\w+)?\.weight$", name)) for name in names)
 
 
-def _models(pipe: Any) -> list[Any]:
+def _list_models(pipe: Any) -> list[Any]:
     return [part for part in pipe.components.values() if hasattr(part, "modules")]

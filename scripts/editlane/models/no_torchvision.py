@@ -1,17 +1,17 @@
-"""Qwen-VL processors without torchvision.
+"""Make Qwen-VL processors work without torchvision.
 
-transformers 5 cannot construct or load a Qwen-VL processor where torchvision is missing: its video half exists only
-on torchvision, and looking that half up fails with an AttributeError. Editlane shows models still images only.
+Without torchvision, transformers 5 cannot construct or load a Qwen-VL processor: its video processor needs torchvision,
+and looking it up fails with an AttributeError. Editlane shows models still images only.
 """
 
 PROCESSORS = ("Qwen2VLProcessor", "Qwen2_5_VLProcessor", "Qwen3VLProcessor")
 
 
 def drop_video_processors() -> bool:
-    """Take the video half out of the Qwen-VL processor classes where torchvision is missing; return whether it is.
+    """Remove the video processor from the Qwen-VL processor classes if torchvision is missing; return whether it is.
 
-    Call before a Qwen-VL processor, or a pipeline that holds one, is constructed or loaded. Calling again is harmless.
-    With torchvision nothing changes.
+    Call this before constructing or loading a Qwen-VL processor, or a pipeline that holds one. Repeated calls are
+    harmless.
     """
     import transformers
     from transformers.utils import is_torchvision_available

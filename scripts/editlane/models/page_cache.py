@@ -1,7 +1,7 @@
-"""Read each checkpoint from the disk once: into the page cache, ahead of the loaders.
+"""Read each checkpoint from the disk once, into the page cache, ahead of the loaders.
 
-Several lanes of a machine that start together want the same checkpoint. One of them reads it into the page cache, which
-all processes share, with several threads. The loaders find in memory what was read, and wait for the rest as usual.
+Lanes that start together on a machine load the same checkpoint. One of them reads it into the page cache, which all
+processes share, with several threads. The loaders find it in memory, and wait as usual for the parts not yet read.
 """
 
 import fcntl
@@ -16,16 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from editlane.core.locks import open_lock
-from editlane.models.host_memory import available_memory
+from editlane.models.host_memory import read_available_memory
 
 log = logging.getLogger(__name__)
 
 BLOCK = 16 * 2**20
 """Bytes that a thread reads at a time."""
 THREADS = 8
-"""A disk or a network file system gives more to several readers."""
+"""Parallel readers, because one reader does not saturate a disk or a network file system."""
 DONE = b"read"
-"""In the lock file of a checkpoint once its files have been read to the end."""
+"""Content of a checkpoint's lock file after its files were read completely."""
 
 _readers: list[threading.Thread] = []
 _read_until = 0.0
@@ -35,17 +35,17 @@ Block = tuple[Path, int]
 
 
 def read_ahead(find_files: Callable[[], Iterable[Path]]) -> None:
-    """Begin to read the files of a checkpoint into the page cache, in a thread; one process of a machine at a time.
+    """Start a thread that reads the files of a checkpoint into the page cache; one process per machine at a time.
 
-    `find_files` is called in that thread. Nothing is read where the files do not fit into the memory that is available.
-    Whatever is wrong with a file, the model's loader says it better.
+    `find_files` is called in that thread. Nothing is read if the files do not fit into the available memory. Errors are
+    ignored here, because the model loader reports them with more context.
     """
 
     def read() -> None:
         global _read_until
         try:
             _read_once(find_files())
-        except Exception:  # a checkpoint that is none
+        except Exception:  # for instance not a checkpoint
             log.debug("not read ahead", exc_info=True)
         finally:
             _read_until = time.monotonic()
@@ -55,31 +55,33 @@ def read_ahead(find_files: Callable[[], Iterable[Path]]) -> None:
     reader.start()
 
 
-def reading_until(now: float) -> float:
-    """Until when files were read, at most `now`."""
+def get_read_end(now: float) -> float:
+    """Return the time at which reading ended, or `now` if it is still going on."""
     return now if any(reader.is_alive() for reader in _readers) else min(now, _read_until)
 
 
 def _read_once(files: Iterable[Path]) -> None:
-    """Those that are in memory are gone through again, at some 30 GB a second of one processor."""
+    """Read the files unless another process does. Files already in memory cost one core about 1 s per 30 GB."""
     paths = sorted(set(files))
     try:
         sizes = {path: path.stat().st_size for path in paths}
-        size, available = sum(sizes.values()), available_memory()
+        size, available = sum(sizes.values()), read_available_memory()
         if size > available:
-            log.info("the checkpoint has %s, available are %s: not read ahead", _gb(size), _gb(available))
+            log.info(
+                "not reading the checkpoint ahead: it has %s, available are %s", _format_gb(size), _format_gb(available)
+            )
             return
-        with _turn(paths) as is_mine:
+        with _take_turn(paths) as is_mine:
             if is_mine:
                 started = time.monotonic()
                 _read_blocks([(path, start) for path in paths for start in range(0, sizes[path], BLOCK)])
-                log.info("read the checkpoint of %s in %.1f s", _gb(size), time.monotonic() - started)
+                log.info("read the checkpoint of %s in %.1f s", _format_gb(size), time.monotonic() - started)
     except OSError as error:
-        log.warning("cannot read the checkpoint ahead (%s); it is read as it is loaded", error)
+        log.warning("cannot read the checkpoint ahead (%s); it is read while loading", error)
 
 
 def _read_blocks(blocks: list[Block]) -> None:
-    """Raises the first thread's OSError."""
+    """Read blocks with several threads. Raises the first OSError of a thread."""
     blocks.reverse()
     errors: list[OSError] = []
 
@@ -87,12 +89,12 @@ def _read_blocks(blocks: list[Block]) -> None:
         try:
             while not errors:
                 _read_block(*blocks.pop())
-        except IndexError:  # all are taken
+        except IndexError:  # no blocks left
             return
         except OSError as error:
             errors.append(error)
 
-    # daemons: a process that ends with an error does not wait for a checkpoint that nobody needs
+    # daemons: a process that fails must not wait for a checkpoint that is no longer needed
     threads = [threading.Thread(target=work, daemon=True, name="page-cache") for _ in range(min(THREADS, len(blocks)))]
     for thread in threads:
         thread.start()
@@ -103,7 +105,7 @@ def _read_blocks(blocks: list[Block]) -> None:
 
 
 def _read_block(path: Path, start: int) -> None:
-    """Into nowhere: the pages come into the cache, and no copy of them is made."""
+    """Send the block to /dev/null, which fills the page cache without copying the data."""
     with path.open("rb", buffering=0) as file, Path(os.devnull).open("wb", buffering=0) as nowhere:
         sent = 0
         while sent < BLOCK and (more := os.sendfile(nowhere.fileno(), file.fileno(), start + sent, BLOCK - sent)):
@@ -111,11 +113,13 @@ def _read_block(path: Path, start: int) -> None:
 
 
 @contextmanager
-def _turn(paths: list[Path]) -> Iterator[bool]:
-    """Hold the lock of these files, beside the leases of the GPUs; gives whether they are to be read: not after a wait
-    for a process that has read them to the end. A process that dies gives the lock back. Without a lock if none can be
-    made."""
-    inodes = [(found.st_dev, found.st_ino) for found in map(os.stat, paths)]  # whatever name a container gives them
+def _take_turn(paths: list[Path]) -> Iterator[bool]:
+    """Hold the lock of these files, stored beside the GPU leases. Yields whether the files still have to be read.
+
+    They do not after a wait for a process that read them completely. A process that dies releases the lock. If no lock
+    can be created, continue without one.
+    """
+    inodes = [(found.st_dev, found.st_ino) for found in map(os.stat, paths)]  # paths differ between containers
     name = f"checkpoint-{hashlib.sha256(repr(inodes).encode()).hexdigest()[:16]}.lock"
     folder = os.environ.get("GPULEASE_DIR") or tempfile.gettempdir()
     try:
@@ -135,15 +139,15 @@ def _turn(paths: list[Path]) -> Iterator[bool]:
 
 
 def _had_to_wait(handle: int) -> bool:
-    """Whether another process has had the lock until now."""
+    """Acquire the lock. Returns whether another process held it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.info("another process reads the checkpoint")
+        log.info("another process is reading the checkpoint")
         fcntl.flock(handle, fcntl.LOCK_EX)
         return True
     return False
 
 
-def _gb(size: int) -> str:
+def _format_gb(size: int) -> str:
     return f"{size / 1e9:.1f} GB"

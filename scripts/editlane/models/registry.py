@@ -5,7 +5,7 @@ from typing import Any
 
 from editlane.core.errors import UnknownName, UserError
 from editlane.models.page_cache import read_ahead
-from editlane.models.weight_files import weights_of
+from editlane.models.weight_files import find_weights
 
 EDITORS = {
     "diffusers": "editlane.editors.diffusers_pipeline:DiffusersEditor",
@@ -61,7 +61,7 @@ def build(kind: str, name: str, known: dict[str, str], **options: Any) -> Any:
     """Load the model behind `name`. Raises UserError where the Python of this step lacks a package."""
     adapter = adapter_class(kind, name, known)
     if adapter.NEEDS_MODEL:  # its files are read while its libraries are imported
-        read_ahead(lambda: weights_of(options["model"], options["revision"]))
+        read_ahead(lambda: find_weights(options["model"], options["revision"]))
     try:
         return adapter(**options)
     except ModuleNotFoundError as error:

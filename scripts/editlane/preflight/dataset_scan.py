@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import SourceUnreadable, UserError
-from editlane.datasets.drafts import Draft, LeftOut
 from editlane.datasets.given_edits import EditedFolder
-from editlane.datasets.prepare import checked_drafts, decode_base64
-from editlane.images.files import displayed_size, open_image
+from editlane.datasets.parsing import ParsedRecord, Skipped
+from editlane.datasets.prepare import check_records, decode_base64
+from editlane.images.files import open_image, read_displayed_size
 
 IMAGE_SECONDS, SECONDS = 2.0, 4.0
 """How long images are looked at, and records read."""
@@ -27,7 +27,7 @@ class Scan:
 
     items: Counter[str] = field(default_factory=Counter)
     """By category."""
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: Skipped = field(default_factory=Skipped)
     fallback: int = 0
     """Items without an instruction in the language asked for."""
     headers: int = 0
@@ -64,20 +64,20 @@ def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
     return scan
 
 
-def _drafts(dataset: dict[str, Any], left_out: LeftOut) -> Iterator[Draft]:
+def _drafts(dataset: dict[str, Any], left_out: Skipped) -> Iterator[ParsedRecord]:
     edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
     path, categories = Path(dataset["path"]), tuple(dataset["categories"])
-    return checked_drafts(path, dataset["format"], dataset["language"], categories, left_out, edits)
+    return check_records(path, dataset["format"], dataset["language"], categories, left_out, edits)
 
 
-def _look_at(draft: Draft, scan: Scan) -> None:
+def _look_at(draft: ParsedRecord, scan: Scan) -> None:
     """Read the header of an image and, as long as that took its share of the time only, decode it whole."""
     started = time.monotonic()
     with _file_of(draft.image) as path:
         if path.is_file():  # a missing one is a mistake in the dataset, which is told at its end
             scan.headers += 1
             scan.size += path.stat().st_size
-            width, height = displayed_size(path) or (0, 0)
+            width, height = read_displayed_size(path) or (0, 0)
             scan.pixels += width * height
             begun = time.monotonic()
             if not width or scan.decoding <= DECODING * scan.seconds:

@@ -2,12 +2,12 @@
 
 import shutil
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from editlane.core.errors import UserError
+from editlane.core.text_width import measure_width
 
 LEVELS = ("pass", "warn", "fail")
 
@@ -70,18 +70,13 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
     """Broken between words; Chinese characters take two columns, which textwrap does not know."""
     line, used = "", 0
     for word in text.split(" "):
-        cells = columns(word)
+        cells = measure_width(word)
         if line and used + 1 + cells > width:
             yield line
             line, used = word, cells
         else:
             line, used = (f"{line} {word}", used + 1 + cells) if line else (word, cells)
     yield line
-
-
-def columns(text: str) -> int:
-    """How many columns of a terminal a text takes."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def amount(size: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from editlane.editors.optimizations.apply import starts_on_cpu
 from editlane.judges.qwen3_vl.vllm_engine import VllmParams
 from editlane.lanes.lane_status import read_heartbeats
-from editlane.models.host_memory import container_memory
+from editlane.models.host_memory import read_container_memory
 from editlane.preflight.context import Part, Setup
 from editlane.preflight.findings import Finding, amount, listed, plural
 from editlane.preflight.weights import device_bytes, loaded_bytes, run_dtype
@@ -137,5 +137,5 @@ def host_memory() -> tuple[int, int]:
     rows = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     known = {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
     total, available = known["MemTotal"] + known["SwapTotal"], known["MemAvailable"] + known["SwapFree"]
-    container = container_memory()
+    container = read_container_memory()
     return (min(total, container[0]), min(available, container[1])) if container else (total, available)

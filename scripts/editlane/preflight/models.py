@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.models.checkpoints import find_problem, is_hub_id, is_randomly_initialised
-from editlane.models.lora import on_hub
+from editlane.models.lora import parse_hub_file
 from editlane.models.registry import is_served
-from editlane.models.weight_files import cached_snapshot
+from editlane.models.weight_files import find_cached_snapshot
 from editlane.preflight.context import Part, Setup
 from editlane.preflight.findings import Finding, amount
 from editlane.preflight.weights import is_offline, stored_bytes
@@ -29,10 +29,10 @@ def check_models(setup: Setup) -> Iterator[Finding]:
 
 
 def _lora(part: Part, lora: str) -> Finding:
-    found = on_hub(lora)
+    found = parse_hub_file(lora)
     if found is None:  # a damaged file was refused with the config already
         return Finding("pass", "models", f"{part}: LoRA {lora}, {amount(Path(lora).stat().st_size)}")
-    folder = cached_snapshot(found.id, found.revision)
+    folder = find_cached_snapshot(found.id, found.revision)
     if folder is not None and (folder / found.file).is_file():
         pinned = "" if found.revision else "; its revision is not pinned"
         return Finding("pass", "models", f"{part}: LoRA {lora} is in the hub's cache{pinned}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from editlane.editors.optimizations.apply import is_quantized
 from editlane.models.checkpoints import read_safetensors_header
-from editlane.models.weight_files import checkpoint_parts, part_files, weight_files
+from editlane.models.weight_files import list_part_files, list_parts, list_weight_files
 
 SIZES = {"bfloat16": 2, "float16": 2, "float32": 4}
 """Bytes of a number."""
@@ -25,14 +25,14 @@ def run_dtype(params: dict[str, Any], *, on_gpu: bool) -> str:
 
 def loaded_bytes(checkpoint: Path, dtype: str) -> int:
     """Bytes of all weights of a diffusers or transformers folder in `dtype`; weights of a quantised part as stored."""
-    return sum(_part_bytes(folder, SIZES[dtype]) for folder in checkpoint_parts(checkpoint))
+    return sum(_part_bytes(folder, SIZES[dtype]) for folder in list_parts(checkpoint))
 
 
 def device_bytes(checkpoint: Path, params: dict[str, Any], *, on_gpu: bool) -> int:
     """Bytes of the weights that are on the device at the same time: of a GPU not those that `offload` keeps away."""
     size = SIZES[run_dtype(params, on_gpu=on_gpu)]
     fp8 = params.get("quantization") == "fp8"
-    parts = sorted(_part_bytes(folder, size, fp8=fp8) for folder in checkpoint_parts(checkpoint))
+    parts = sorted(_part_bytes(folder, size, fp8=fp8) for folder in list_parts(checkpoint))
     if not on_gpu or not params.get("offload") or len(parts) == 1:
         return sum(parts)
     return parts[-1] if params["offload"] == "model" else parts[-2]  # of the largest, only a few blocks
@@ -40,14 +40,14 @@ def device_bytes(checkpoint: Path, params: dict[str, Any], *, on_gpu: bool) -> i
 
 def stored_bytes(checkpoint: Path) -> int:
     """Bytes of the weight files that loading reads."""
-    return sum(path.stat().st_size for path in weight_files(checkpoint))
+    return sum(path.stat().st_size for path in list_weight_files(checkpoint))
 
 
 def _part_bytes(folder: Path, size: int, *, fp8: bool = False) -> int:
     quantised = _is_quantised(folder)
     return sum(
         path.stat().st_size if quantised or path.suffix != ".safetensors" else _converted(path, size, fp8)
-        for path in part_files(folder)
+        for path in list_part_files(folder)
     )
 
 

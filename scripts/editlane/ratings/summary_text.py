@@ -1,11 +1,12 @@
 """The agreement of raters and judges as lines of text."""
 
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from editlane.core.text_width import measure_width
 from editlane.ratings.tables import shortened
-from editlane.stats.agreement import LeaveOneOut, Pairwise, Spearman, SystemLevel
+from editlane.stats.agreement import LeaveOneOut, Spearman, SystemLevel
+from editlane.stats.pairwise import Pairwise
 from editlane.stats.resampled import Estimate
 
 _WIDTH = 68
@@ -107,5 +108,5 @@ def _line(label: str, found: Estimate) -> str:
 
 def _padded(text: str, width: int) -> str:
     """The text with spaces up to `width` columns of a terminal; a Chinese character takes two."""
-    columns = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    columns = measure_width(text)
     return text + " " * max(1, width - columns)

@@ -1,12 +1,12 @@
 """What the run has cost: by stage, then lane by lane."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from editlane.report.cells import NONE, Group, Line, Table, editor_label, number, percent
+from editlane.core.device_names import shorten_device_ids
+from editlane.report.cells import NONE, Group, Line, Table, format_number, format_percent, label_editor
 from editlane.report.load import Report
-from editlane.report.summary import columns
+from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
 
 Costs = Mapping[str, Any]
@@ -20,7 +20,7 @@ TIMES = ("load", "busy", "idle")
 ON_GPU = ("gpu_hours", "peak_memory")
 
 
-def cost_tables(report: Report, t: Texts) -> list[Table]:
+def make_cost_tables(report: Report, t: Texts) -> list[Table]:
     """Stages with their sum, and lanes; none where no lane has told what it cost."""
     costs = report.numbers["costs"]
     if not costs["total"]["attempts"]:
@@ -37,7 +37,7 @@ class Scale:
         self.on_gpu = [name for name in ON_GPU if total[name] is not None]
         unit = t("costs.hours" if self.hours else "costs.seconds")
         times = (t(f"costs.{name}", unit=unit) for name in TIMES)
-        self.titles = (*columns(t, "items", "seconds"), *times, *columns(t, "busy_share", *self.on_gpu))
+        self.titles = (*title_columns(t, "items", "seconds"), *times, *title_columns(t, "busy_share", *self.on_gpu))
 
     def cells(self, costs: Costs) -> tuple[str, ...]:
         """The cells under `titles`."""
@@ -45,15 +45,15 @@ class Scale:
             return (str(costs["items"]), *[NONE] * (len(self.titles) - 1))
         held, memory = costs["held_seconds"], costs["peak_memory"]
         on_gpu = {
-            "gpu_hours": number(costs["gpu_hours"], 2 if self.hours else 3),
-            "peak_memory": number(None if memory is None else memory / GIB, 1),
+            "gpu_hours": format_number(costs["gpu_hours"], 2 if self.hours else 3),
+            "peak_memory": format_number(None if memory is None else memory / GIB, 1),
         }
         times = (costs[f"{name}_seconds"] / (3600 if self.hours else 1) for name in TIMES)
         return (
             str(costs["items"]),
-            number(costs["seconds_per_item"]),
-            *(number(time, 2 if self.hours else 1) for time in times),
-            percent(costs["busy_seconds"] / held if held else None),
+            format_number(costs["seconds_per_item"]),
+            *(format_number(time, 2 if self.hours else 1) for time in times),
+            format_percent(costs["busy_seconds"] / held if held else None),
             *(on_gpu[name] for name in self.on_gpu),
         )
 
@@ -62,20 +62,22 @@ def _stages(report: Report, costs: Costs, scale: Scale, t: Texts) -> Table:
     def line(one: Costs) -> Line:
         place = report.editors.index(one["editor"])
         cells = (str(one["lanes"]), str(one["attempts"]), *scale.cells(one))
-        return Line(name=editor_label(report, place, t), cells=cells, editor=place)
+        return Line(name=label_editor(report, place, t), cells=cells, editor=place)
 
     total = costs["total"]
     lanes = str(sum(one["lanes"] for one in costs["stages"]))
     sums = (NONE, NONE, *scale.cells(total)[2:])  # edits and questions do not add up
     together = Line(name=t("costs.all"), cells=(lanes, str(total["attempts"]), *sums))
     groups = [
-        Group(name=stage_name(judge, t), lines=tuple(line(one) for one in in_order(report, costs["stages"], judge)))
+        Group(
+            name=name_stage(judge, t), lines=tuple(line(one) for one in sort_by_editor(report, costs["stages"], judge))
+        )
         for judge in (None, *report.judges)
     ]
     return Table(
         title=t("costs.table"),
         heads=(t("head.stage"), t("head.editor")),
-        columns=(*columns(t, "lanes", "processes"), *scale.titles),
+        columns=(*title_columns(t, "lanes", "processes"), *scale.titles),
         groups=(*(group for group in groups if group.lines), Group(name=t("page.overall"), lines=(together,))),
         note=t("costs.killed"),
     )
@@ -87,13 +89,13 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
 
     def line(one: Costs) -> Line:
         return Line(
-            name=" · ".join([str(one["lane"]), *(short_device(one[place]) for place in places if one[place])]),
+            name=" · ".join([str(one["lane"]), *(shorten_device_ids(one[place], 8) for place in places if one[place])]),
             cells=(str(one["attempts"]), *scale.cells(one)),
             editor=report.editors.index(one["editor"]),
         )
 
     groups = [
-        Group(name=f"{stage_name(judge, t)} · {editor}", lines=tuple(line(one) for one in of_editor))
+        Group(name=f"{name_stage(judge, t)} · {editor}", lines=tuple(line(one) for one in of_editor))
         for judge in (None, *report.judges)
         for editor in report.editors
         if (of_editor := [one for one in lanes if (one["editor"], one["judge"]) == (editor, judge)])
@@ -101,23 +103,18 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
     return Table(
         title=t("costs.lanes"),
         heads=(t("head.stage"), " · ".join([t("head.lane"), *(t(f"head.{place}") for place in places)])),
-        columns=(*columns(t, "processes"), *scale.titles),
+        columns=(*title_columns(t, "processes"), *scale.titles),
         groups=tuple(groups),
         folded=len(lanes) > LONG,
     )
 
 
-def stage_name(judge: str | None, t: Texts) -> str:
+def name_stage(judge: str | None, t: Texts) -> str:
     """Editing, or judging by this judge."""
     return t("costs.edit") if judge is None else t("costs.score", judge=judge)
 
 
-def in_order(report: Report, stages: Sequence[Costs], judge: str | None) -> list[Costs]:
+def sort_by_editor(report: Report, stages: Sequence[Costs], judge: str | None) -> list[Costs]:
     """The rows of this judge, or of editing, in the order of the report's editors."""
     of_judge = [one for one in stages if one["judge"] == judge]
     return sorted(of_judge, key=lambda one: report.editors.index(one["editor"]))
-
-
-def short_device(name: str) -> str:
-    """The uuids of GPUs cut to 8 digits, as nvidia-smi, too, takes them."""
-    return re.sub(r"\b((?:GPU|MIG)-[0-9a-f]{8})-[0-9a-f-]{20,}", r"\1", name)

@@ -1,27 +1,36 @@
 """The editors by their means: in order of the macro mean, but only by a judge that is accepted."""
 
-from editlane.report.cells import NONE, Group, Line, Table, editor_label, percent, rate, with_interval
+from editlane.report.cells import (
+    NONE,
+    Group,
+    Line,
+    Table,
+    format_mean,
+    format_percent,
+    format_rate,
+    label_editor,
+)
 from editlane.report.load import Report
-from editlane.report.summary import columns
+from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
-from editlane.report.trust import is_accepted, verdict_of
+from editlane.report.trust import get_verdict, is_accepted
 
 
-def leaderboards(report: Report, t: Texts) -> list[Table]:
+def make_leaderboards(report: Report, t: Texts) -> list[Table]:
     """One table for each judge."""
     return [_leaderboard(report, judge, t) for judge in report.judges]
 
 
 def _leaderboard(report: Report, judge: str, t: Texts) -> Table:
     accepted = is_accepted(report, judge)
-    ranks = rank_ranges(report, judge) if accepted else None
+    ranks = find_rank_ranges(report, judge) if accepted else None
     order = sorted(report.editors, key=lambda editor: -_headline(report, editor, judge)) if accepted else report.editors
-    note = "ranked" if accepted else "not_tested" if verdict_of(report, judge) == "not_tested" else "not_ranked"
+    note = "ranked" if accepted else "not_tested" if get_verdict(report, judge) == "not_tested" else "not_ranked"
     rank = ["rank"] if accepted else []
     return Table(
         title=t("leaderboard.ranked" if accepted else "leaderboard.not_ranked", judge=judge),
         heads=(t("head.editor"),),
-        columns=columns(t, *rank, "macro", "categories", "micro", "scored", "coverage", "unchanged_rate"),
+        columns=title_columns(t, *rank, "macro", "categories", "micro", "scored", "coverage", "unchanged_rate"),
         groups=(Group(name="", lines=tuple(_line(report, editor, judge, ranks, t) for editor in order)),),
         note=t(f"leaderboard.note_{note}"),
         strong=len(rank),
@@ -38,15 +47,15 @@ def _line(report: Report, editor: str, judge: str, ranks: dict[str, tuple[int, i
     overall, macro, place = cell["overall"], cell["macro"], report.editors.index(editor)
     unchanged, no_data = overall["unchanged"], t("page.no_data")
     cells = (
-        with_interval(macro["mean"], macro["interval"]) if macro["categories"] else no_data,
+        format_mean(macro["mean"], macro["interval"]) if macro["categories"] else no_data,
         f"{macro['categories']} / {macro['of']}",
-        with_interval(overall["mean"], overall["interval"]) if overall["scored"] else no_data,
+        format_mean(overall["mean"], overall["interval"]) if overall["scored"] else no_data,
         f"{overall['scored']} / {overall['n']}",
-        percent(overall["coverage"]),
-        rate(unchanged["count"], unchanged["n"], unchanged["interval"]),
+        format_percent(overall["coverage"]),
+        format_rate(unchanged["count"], unchanged["n"], unchanged["interval"]),
     )
     rank = [] if ranks is None else [_rank(ranks.get(editor), t)]
-    return Line(name=editor_label(report, place, t), cells=(*rank, *cells), editor=place)
+    return Line(name=label_editor(report, place, t), cells=(*rank, *cells), editor=place)
 
 
 def _rank(places: tuple[int, int] | None, t: Texts) -> str:
@@ -56,7 +65,7 @@ def _rank(places: tuple[int, int] | None, t: Texts) -> str:
     return str(best) if best == worst else t("leaderboard.rank_range", best=best, worst=worst)
 
 
-def rank_ranges(report: Report, judge: str) -> dict[str, tuple[int, int]]:
+def find_rank_ranges(report: Report, judge: str) -> dict[str, tuple[int, int]]:
     """Editor -> the best and the worst rank that the comparisons over all items leave it; editors without a score have
     none."""
     ranked = [e for e in report.editors if report.numbers["editors"][e][judge]["overall"]["scored"]]

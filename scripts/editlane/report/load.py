@@ -11,7 +11,7 @@ import pandas as pd
 from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.types import Control
-from editlane.report.numbers import Inputs, report_numbers
+from editlane.report.numbers import Inputs, compute_numbers
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +84,12 @@ def load_report(
     inputs = Inputs(
         scores=rows,
         items=item_rows,
-        controls=_belonging(controls, item_rows, editors, CONTROL_COLUMNS),
-        preservation=_belonging(preservation, item_rows, editors, schemas.PRESERVATION.names),
-        earlier=list(_canaries(earlier)),
-        costs=_costs(costs, editors, judges),
+        controls=_read_own_table(controls, item_rows, editors, CONTROL_COLUMNS),
+        preservation=_read_own_table(preservation, item_rows, editors, schemas.PRESERVATION.names),
+        earlier=list(_read_canaries(earlier)),
+        costs=_read_costs(costs, editors, judges),
     )
-    numbers = report_numbers(
+    numbers = compute_numbers(
         inputs,
         editors,
         judges,
@@ -111,7 +111,7 @@ def load_report(
     )
 
 
-def _belonging(
+def _read_own_table(
     path: Path | None, items: pd.DataFrame, editors: Sequence[str], columns: Sequence[str]
 ) -> pd.DataFrame | None:
     """A table about the edits of this run. Raises UserError where it is about another run's."""
@@ -130,7 +130,7 @@ def _belonging(
     return frame
 
 
-def _costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> list[dict[str, Any]]:
+def _read_costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> list[dict[str, Any]]:
     """The costs of this run's lanes. Raises UserError where they are another run's."""
     rows = tables.read_costs(path) if path else []
     foreign = next((row for row in rows if row["editor"] not in editors or row["judge"] not in (None, *judges)), None)
@@ -140,7 +140,7 @@ def _costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> 
     return rows
 
 
-def _canaries(earlier: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame]]:
+def _read_canaries(earlier: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame]]:
     """(run, its controls); a run whose table cannot be read is no reason to go without this run's report."""
     for path in earlier:
         try:
@@ -152,17 +152,17 @@ def _canaries(earlier: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame]]:
             log.warning("the canary set is not compared with that run: %s", error)
 
 
-def models(report: Report) -> list[tuple[str, str, dict[str, Any]]]:
+def list_models(report: Report) -> list[tuple[str, str, dict[str, Any]]]:
     """(kind, name, what the provenance says) of every editor and judge."""
     provenance = report.numbers["provenance"]
     return [
-        (kind.removesuffix("s"), name, record(provenance, kind, name))
+        (kind.removesuffix("s"), name, get_record(provenance, kind, name))
         for kind, names in (("editors", report.editors), ("judges", report.judges))
         for name in names
     ]
 
 
-def record(provenance: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
+def get_record(provenance: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
     """What the provenance says of one of the `editors` or `judges`."""
     records = provenance.get(kind)
     found = records.get(name) if isinstance(records, Mapping) else None

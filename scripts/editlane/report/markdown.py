@@ -6,16 +6,16 @@ from editlane.report.cells import Table
 from editlane.report.load import Report
 from editlane.report.notices import Notice
 from editlane.report.sections import make_sections
-from editlane.report.statements import SHOWN, Said, Statement, what_can_be_said
-from editlane.report.summary import facts
+from editlane.report.statements import SHOWN, JudgeStatements, Statement, make_statements
+from editlane.report.summary import list_facts
 from editlane.report.texts import Texts
-from editlane.report.time_breakdown import time_spent
+from editlane.report.time_breakdown import summarise_time
 
 
 def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverage: float = 0.0) -> str:
     """`report.md`: the notices, what can be said, then the tables of the page."""
     title = f"# {t('page.kicker')}: {_text(report.numbers['run'])}"
-    head = [f"- {one.label}: **{_text(one.name)}** {_text(one.detail)}".rstrip() for one in facts(report, t)]
+    head = [f"- {one.label}: **{_text(one.name)}** {_text(one.detail)}".rstrip() for one in list_facts(report, t)]
     quotes = [
         "\n".join([f"> **{_text(notice.title)}**", *(f"> - {_text(line)}" for line in notice.lines)])
         for notice in notices
@@ -24,20 +24,20 @@ def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverag
     for section in make_sections(report, t, min_coverage):
         if section.name == "said":
             blocks += [f"## {section.title}", section.hint]
-            blocks += [block for said in what_can_be_said(report, t) for block in _said(said, t)]
+            blocks += [block for said in make_statements(report, t) for block in _said(said, t)]
         elif section.tables:
-            spent = time_spent(report, t) if section.name == "time" else None
+            spent = summarise_time(report, t) if section.name == "time" else None
             said = [_text(spent.sentence)] if spent else []
             blocks += [f"## {section.title}", section.hint, *said, *map(_table, section.tables)]
     return "\n\n".join(blocks) + "\n"
 
 
-def _said(said: Said, t: Texts) -> list[str]:
+def _said(said: JudgeStatements, t: Texts) -> list[str]:
     blocks = [f"### {_text(t('said.by', judge=said.judge))}", _text(said.verdict)]
     if said.matrix:
         blocks.append(_table(said.matrix))
     for statements in (said.overall, said.categories):
-        lines = [f"- {_statement(one)}" for one in statements[:SHOWN]]
+        lines = [f"- {_format_statement(one)}" for one in statements[:SHOWN]]
         if len(statements) > SHOWN:
             rest = t("said.more", n=len(statements) - SHOWN)
             lines.append(f"- {_text(t.join([rest, t('said.see_table')]))}")
@@ -46,7 +46,7 @@ def _said(said: Said, t: Texts) -> list[str]:
     return blocks
 
 
-def _statement(one: Statement) -> str:
+def _format_statement(one: Statement) -> str:
     claim = _text(one.claim) if one.winner is None else f"**{_text(one.claim)}**"
     return f"{claim}{one.space}{_text(one.evidence)}"
 

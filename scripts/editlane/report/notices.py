@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from editlane.report.cells import SMALL_P, p_value, percent, rate
-from editlane.report.load import Report, models
+from editlane.report.cells import SMALL_P, format_p, format_percent, format_rate
+from editlane.report.load import Report, list_models
 from editlane.report.summary import is_low
 from editlane.report.texts import Texts, load_texts
-from editlane.report.trust import canary_difference, missed_controls, said_of, verdict_of
+from editlane.report.trust import explain_verdict, format_canary_difference, get_verdict, name_missed_controls
 
 MANY_UNCHANGED = 0.05
 """Share of unchanged edits that is told in the head once it is sure to be exceeded."""
@@ -39,8 +39,8 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
 
 
 def _meaningless(report: Report, t: Texts) -> Notice | None:
-    random = sorted(name for _, name, record in models(report) if record.get("random_weights"))
-    fake = sorted(name for _, name, record in models(report) if record.get("adapter") == "fake")
+    random = sorted(name for _, name, record in list_models(report) if record.get("random_weights"))
+    fake = sorted(name for _, name, record in list_models(report) if record.get("adapter") == "fake")
     if not random and not fake:
         return None
     named = (("notice.random_weights", random), ("notice.no_model", fake))
@@ -65,10 +65,10 @@ def _partial(report: Report, t: Texts) -> Notice | None:
 
 
 def _not_ranked(report: Report, judge: str, t: Texts) -> Notice | None:
-    verdict = verdict_of(report, judge)
+    verdict = get_verdict(report, judge)
     if verdict == "accepted":
         return None
-    line = t(f"notice.{said_of(report, judge)}_line", controls=missed_controls(report, judge, t))
+    line = t(f"notice.{explain_verdict(report, judge)}_line", controls=name_missed_controls(report, judge, t))
     return Notice(title=t(f"notice.{verdict}", judge=judge), lines=(line,))
 
 
@@ -81,9 +81,9 @@ def _canary(report: Report, t: Texts) -> Notice | None:
             line = t(
                 "notice.canary_line_small" if small else "notice.canary_line",
                 judge=judge,
-                difference=canary_difference(canary),
+                difference=format_canary_difference(canary),
                 reference=canary["reference_run"],
-                p=SMALL_P if small else p_value(canary["p"]),
+                p=SMALL_P if small else format_p(canary["p"]),
                 n=canary["n"],
             )
             lines.append(line)
@@ -98,7 +98,7 @@ def _coverage(report: Report, min_coverage: float, t: Texts) -> Notice | None:
         low = [f"{name} {s['scored']}/{s['n']}" for name, s in named.items() if is_low(s, min_coverage)]
         if low:
             lines.append(t("notice.coverage_line", editor=editor, judge=judge, parts=t.join(low)))
-    return Notice(title=t("notice.coverage", share=percent(min_coverage)), lines=tuple(lines)) if lines else None
+    return Notice(title=t("notice.coverage", share=format_percent(min_coverage)), lines=tuple(lines)) if lines else None
 
 
 def _unchanged(report: Report, t: Texts) -> Notice | None:
@@ -108,7 +108,9 @@ def _unchanged(report: Report, t: Texts) -> Notice | None:
         most = max(counts, key=lambda unchanged: unchanged["n"])  # the same edits, whoever judged them
         if most["interval"] and most["interval"][0] > MANY_UNCHANGED:
             count, n = most["count"], most["n"]
-            line = t("notice.unchanged_line", editor=editor, count=count, n=n, rate=rate(count, n, most["interval"]))
+            line = t(
+                "notice.unchanged_line", editor=editor, count=count, n=n, rate=format_rate(count, n, most["interval"])
+            )
             lines.append(line)
     return Notice(title=t("notice.unchanged"), lines=tuple(lines), severe=False) if lines else None
 
@@ -135,7 +137,7 @@ def _left_out(report: Report, t: Texts) -> Notice | None:
 
 
 def _unpinned(report: Report, t: Texts) -> Notice | None:
-    unpinned = [entry for entry in models(report) if entry[2].get("pinned") is False]
+    unpinned = [entry for entry in list_models(report) if entry[2].get("pinned") is False]
     named = [t(f"notice.unpinned_{kind}", name=name, model=record["model"]) for kind, name, record in unpinned]
     line = t("notice.full_stop", text=t.join(named))
     return Notice(title=t("notice.unpinned"), lines=(line,), severe=False) if named else None

@@ -12,9 +12,9 @@ from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
 from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
-from editlane.stats.legacy import legacy_cell
-from editlane.stats.noise import canary_change, judge_noise
-from editlane.stats.summaries import check_rows, error_kinds, spread, summarise
+from editlane.stats.legacy import summarise_legacy
+from editlane.stats.noise import compare_canaries, measure_noise
+from editlane.stats.summaries import check_rows, count_error_kinds, summarise, summarise_scores
 
 STAGE = ("stage", "editor", "judge")
 PRESERVATION = ("ssim", "psnr", "mae", "changed_share")
@@ -34,7 +34,7 @@ class Inputs:
     """The rows of the costs table."""
 
 
-def report_numbers(
+def compute_numbers(
     inputs: Inputs,
     editors: Sequence[str],
     judges: Sequence[str],
@@ -60,8 +60,8 @@ def report_numbers(
         score=scores["score"].where(scores["state"] == State.SCORED),
     )
     by_judge = {judge: rows[rows["judge"] == judge] for judge in judges}
-    asked = {judge: _asked(of_judge, criteria) for judge, of_judge in by_judge.items()}
-    protocols = {judge: _protocol_name(provenance or {}, judge) for judge in judges}
+    asked = {judge: _list_answered(of_judge, criteria) for judge, of_judge in by_judge.items()}
+    protocols = {judge: _get_protocol_name(provenance or {}, judge) for judge in judges}
     controls = {judge: _controls(inputs, judge) for judge in judges}
     return {
         "run": run,
@@ -70,8 +70,12 @@ def report_numbers(
         "missing": len(items) * len(editors) * len(judges) - len(scores),
         "editors": {
             editor: {
-                judge: _cell(of_judge[of_judge["editor"] == editor], sizes, asked[judge])
-                | {"legacy": _legacy(of_judge[of_judge["editor"] == editor], sizes, controls[judge], protocols[judge])}
+                judge: _compute_cell(of_judge[of_judge["editor"] == editor], sizes, asked[judge])
+                | {
+                    "legacy": _compute_legacy(
+                        of_judge[of_judge["editor"] == editor], sizes, controls[judge], protocols[judge]
+                    )
+                }
                 for judge, of_judge in by_judge.items()
             }
             for editor in editors
@@ -83,35 +87,36 @@ def report_numbers(
         "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
-        "costs": cost_numbers(inputs.costs),
+        "costs": compute_costs(inputs.costs),
         "provenance": dict(provenance or {}),
     }
 
 
-def _asked(rows: pd.DataFrame, criteria: Sequence[str]) -> list[str]:
+def _list_answered(rows: pd.DataFrame, criteria: Sequence[str]) -> list[str]:
     """The criteria that the judge of these rows answered at least once; the table holds those of all judges."""
     columns = {name: [column for column in (f"mode_{name}", f"score_{name}") if column in rows] for name in criteria}
     return [name for name in criteria if rows[columns[name]].notna().to_numpy().any()]
 
 
-def _cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequence[str]) -> dict[str, Any]:
+def _compute_cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequence[str]) -> dict[str, Any]:
     """What one judge says of one editor."""
     total = sum(sizes.values())
     in_category = {category: rows[rows["category"] == category] for category in sizes}
     scored = rows[rows["state"] == State.SCORED]
     return {
         "overall": summarise(rows, total),
-        "macro": _macro(scored, sizes),
+        "macro": _compute_macro(scored, sizes),
         "categories": {category: summarise(in_category[category], size) for category, size in sizes.items()},
         "criteria": {
-            name: spread(scored[f"score_{name}"], scored["cluster"], total) | {"yes": _yes_rate(scored, name)}
+            name: summarise_scores(scored[f"score_{name}"], scored["cluster"], total)
+            | {"yes": _compute_yes_rate(scored, name)}
             for name in criteria
         },
-        "errors": error_kinds(rows),
+        "errors": count_error_kinds(rows),
     }
 
 
-def _yes_rate(scored: pd.DataFrame, criterion: str) -> dict[str, Any] | None:
+def _compute_yes_rate(scored: pd.DataFrame, criterion: str) -> dict[str, Any] | None:
     """How often the most likely answer is Yes, where the answers are Yes and No."""
     answers = scored[f"mode_{criterion}"].dropna() if f"mode_{criterion}" in scored else pd.Series(dtype=str)
     if answers.empty or not set(answers.unique()) <= {"Yes", "No"}:
@@ -120,7 +125,7 @@ def _yes_rate(scored: pd.DataFrame, criterion: str) -> dict[str, Any] | None:
     return {"count": count, "n": len(answers), "interval": rate_interval(count, len(answers))}
 
 
-def _macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, Any]:
+def _compute_macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, Any]:
     """The mean of the categories' means; a category without a score is left out and counted in `of`."""
     means = scored.groupby(scored["category"].astype(str))["score"].mean()
     values, clusters = scored["score"].to_numpy(dtype=np.float64), scored["cluster"].to_numpy()
@@ -129,13 +134,13 @@ def _macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, Any]:
     return {"mean": found, "interval": interval, "categories": len(means), "of": len(sizes)}
 
 
-def _protocol_name(provenance: Mapping[str, Any], judge: str) -> str | None:
+def _get_protocol_name(provenance: Mapping[str, Any], judge: str) -> str | None:
     records = provenance.get("judges", {})
     protocol = records.get(judge, {}).get("protocol") if isinstance(records, Mapping) else None
     return protocol.get("name") if isinstance(protocol, Mapping) else None
 
 
-def _legacy(
+def _compute_legacy(
     rows: pd.DataFrame, sizes: Mapping[str, int], controls: pd.DataFrame, protocol: str | None
 ) -> dict[str, Any] | None:
     """What the original benchmark's rules would have printed; for its protocol only."""
@@ -147,9 +152,9 @@ def _legacy(
         return float(of["score"].mean()) if len(of) else None
 
     return {
-        "overall": legacy_cell(rows, source_score(sources)),
+        "overall": summarise_legacy(rows, source_score(sources)),
         "categories": {
-            category: legacy_cell(
+            category: summarise_legacy(
                 rows[rows["category"] == category], source_score(sources[sources["category"] == category])
             )
             for category in sizes
@@ -181,7 +186,7 @@ def _noise(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any] | None:
     first = rows.astype(dict.fromkeys(names, str)).merge(asked, on=names)[[*names, "score"]].assign(repeat=0)
     every = pd.concat([first, again.astype(dict.fromkeys(names, str))[[*names, "score", "repeat"]]])
     kind: Literal["sampled", "batch_order"] = "sampled" if int(again["repeat"].max()) > 1 else "batch_order"
-    return dict(judge_noise(every.assign(item=every["editor"] + "\n" + every["item_id"]), kind))
+    return dict(measure_noise(every.assign(item=every["editor"] + "\n" + every["item_id"]), kind))
 
 
 def _canary(controls: pd.DataFrame, earlier: Sequence[tuple[str, pd.DataFrame]]) -> dict[str, Any] | None:
@@ -193,8 +198,8 @@ def _canary(controls: pd.DataFrame, earlier: Sequence[tuple[str, pd.DataFrame]])
     for run, theirs in earlier:
         reference = theirs[theirs["control"] == Control.CANARY].drop_duplicates(same)  # two judges of one configuration
         if len(mine[same].merge(reference[same], on=same)):
-            return dict(canary_change(mine, reference, run))
-    return dict(canary_change(mine, mine.iloc[:0], None))
+            return dict(compare_canaries(mine, reference, run))
+    return dict(compare_canaries(mine, mine.iloc[:0], None))
 
 
 def _preservation(frame: pd.DataFrame | None, editor: str, sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -204,12 +209,14 @@ def _preservation(frame: pd.DataFrame | None, editor: str, sizes: Mapping[str, i
     rows = rows.assign(cluster=pd.factorize(rows["source_sha256"])[0])
     in_category = {category: rows[rows["category"] == category] for category in sizes}
     return {
-        "overall": _kept(rows, sum(sizes.values())),
-        "categories": {category: _kept(in_category[category], size) for category, size in sizes.items()},
+        "overall": _summarise_preservation(rows, sum(sizes.values())),
+        "categories": {
+            category: _summarise_preservation(in_category[category], size) for category, size in sizes.items()
+        },
     }
 
 
-def _kept(rows: pd.DataFrame, expected: int) -> dict[str, Any]:
+def _summarise_preservation(rows: pd.DataFrame, expected: int) -> dict[str, Any]:
     measured = rows[rows["state"] == "measured"]
     found: dict[str, Any] = {"n": expected, "measured": len(measured)}
     for name in PRESERVATION:
@@ -223,7 +230,7 @@ def _kept(rows: pd.DataFrame, expected: int) -> dict[str, Any]:
     return found
 
 
-def cost_numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def compute_costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """By stage, editor and judge, and all together: with seconds by `parts`, and `busy_share`, that outside of
     loading; `lanes` of a stage are those that had something to do. And where most time was lost."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}

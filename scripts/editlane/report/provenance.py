@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editlane.report.cells import NONE, Group, Line, Table
-from editlane.report.load import Report, record
+from editlane.report.load import Report, get_record
 from editlane.report.texts import Texts
 
 
@@ -18,24 +18,24 @@ class ProtocolText:
     text: str
 
 
-def provenance_tables(report: Report, t: Texts) -> list[Table]:
+def make_provenance_tables(report: Report, t: Texts) -> list[Table]:
     """Everything the tables' writers said; editors, and judges, side by side."""
     provenance = report.numbers["provenance"]
     found = []
     for kind, names in (("editors", report.editors), ("judges", report.judges)):
-        records = {name: dict(flatten(_without_text(record(provenance, kind, name)))) for name in names}
+        records = {name: dict(flatten(_drop_text(get_record(provenance, kind, name)))) for name in names}
         if any(records.values()):
-            found.append(_settings(t(f"provenance.{kind}"), records, t))
+            found.append(_make_settings_table(t(f"provenance.{kind}"), records, t))
     rest = {key: value for key, value in provenance.items() if key not in ("editors", "judges")}
     run = {t("column.value"): dict(flatten(rest))}
-    return [*found, _settings(t("provenance.run"), run, t)] if rest else found
+    return [*found, _make_settings_table(t("provenance.run"), run, t)] if rest else found
 
 
-def protocol_texts(report: Report, t: Texts) -> list[ProtocolText]:
+def list_protocol_texts(report: Report, t: Texts) -> list[ProtocolText]:
     """The protocol of every judge whose provenance has its text."""
     found = []
     for judge in report.judges:
-        protocol = record(report.numbers["provenance"], "judges", judge).get("protocol")
+        protocol = get_record(report.numbers["provenance"], "judges", judge).get("protocol")
         if isinstance(protocol, Mapping) and protocol.get("text"):
             names = {"name": protocol.get("name", NONE), "version": protocol.get("version", NONE)}
             title = t("provenance.protocol", judge=judge, **names)
@@ -43,14 +43,14 @@ def protocol_texts(report: Report, t: Texts) -> list[ProtocolText]:
     return found
 
 
-def _without_text(found: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_text(found: Mapping[str, Any]) -> dict[str, Any]:
     protocol = found.get("protocol")
     if not isinstance(protocol, Mapping):
         return dict(found)
     return {**found, "protocol": {key: value for key, value in protocol.items() if key != "text"}}
 
 
-def _settings(title: str, records: Mapping[str, Mapping[str, str]], t: Texts) -> Table:
+def _make_settings_table(title: str, records: Mapping[str, Mapping[str, str]], t: Texts) -> Table:
     paths = dict.fromkeys(path for record in records.values() for path in record)
     lines = (Line(name=path, cells=tuple(record.get(path, NONE) for record in records.values())) for path in paths)
     groups = (Group(name="", lines=tuple(lines)),)

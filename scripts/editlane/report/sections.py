@@ -5,22 +5,22 @@ from dataclasses import dataclass
 
 from editlane.images.preservation import CHANGED_LEVELS, COMMON_SIDE
 from editlane.report.cells import Table
-from editlane.report.costs import cost_tables
-from editlane.report.leaderboard import leaderboards
+from editlane.report.costs import make_cost_tables
+from editlane.report.leaderboard import make_leaderboards
 from editlane.report.load import Report
-from editlane.report.provenance import provenance_tables
-from editlane.report.statements import comparison_tables
+from editlane.report.provenance import make_provenance_tables
+from editlane.report.statements import make_comparison_tables
 from editlane.report.summary import (
-    criterion_tables,
-    error_tables,
-    legacy_tables,
-    preservation_tables,
-    score_tables,
-    state_table,
+    make_criterion_tables,
+    make_error_tables,
+    make_legacy_tables,
+    make_preservation_tables,
+    make_score_tables,
+    make_state_table,
 )
 from editlane.report.texts import Texts
-from editlane.report.time_breakdown import time_tables
-from editlane.report.trust import trust_tables
+from editlane.report.time_breakdown import make_time_tables
+from editlane.report.trust import make_trust_tables
 from editlane.stats.intervals import FEWEST_CLUSTERS
 
 LIMITS = {"fewest": FEWEST_CLUSTERS, "side": COMMON_SIDE, "levels": CHANGED_LEVELS}
@@ -42,19 +42,19 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
     """All sections but the gallery; one that has nothing to show is left out."""
     tables: dict[str, Sequence[Table]] = {
         "said": (),
-        "leaderboard": leaderboards(report, t),
+        "leaderboard": make_leaderboards(report, t),
         "charts": (),
-        "trust": trust_tables(report, t),
-        "scores": score_tables(report, t, min_coverage),
-        "preservation": preservation_tables(report, t),
-        "comparisons": comparison_tables(report, t),
-        "legacy": legacy_tables(report, t),
-        "criteria": criterion_tables(report, t),
-        "states": [state_table(report, t), *error_tables(report, t)],
+        "trust": make_trust_tables(report, t),
+        "scores": make_score_tables(report, t, min_coverage),
+        "preservation": make_preservation_tables(report, t),
+        "comparisons": make_comparison_tables(report, t),
+        "legacy": make_legacy_tables(report, t),
+        "criteria": make_criterion_tables(report, t),
+        "states": [make_state_table(report, t), *make_error_tables(report, t)],
         "failures": (),
-        "time": time_tables(report, t),
-        "costs": cost_tables(report, t),
-        "provenance": provenance_tables(report, t),
+        "time": make_time_tables(report, t),
+        "costs": make_cost_tables(report, t),
+        "provenance": make_provenance_tables(report, t),
     }
     return [
         Section(name=name, title=t(f"{name}.title"), hint=t(f"{name}.hint", **LIMITS), tables=found)

@@ -10,17 +10,17 @@ from editlane.report.cells import (
     Group,
     Line,
     Table,
-    category_names,
-    editor_label,
-    interval,
-    number,
-    p_value,
-    signed,
+    format_interval,
+    format_number,
+    format_p,
+    format_signed,
+    label_editor,
+    name_categories,
 )
 from editlane.report.load import Report
-from editlane.report.summary import columns
+from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
-from editlane.report.trust import is_accepted, missed_controls, said_of, verdict_of
+from editlane.report.trust import explain_verdict, get_verdict, is_accepted, name_missed_controls
 
 Comparison = Mapping[str, Any]
 
@@ -50,7 +50,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class JudgeStatements:
     """What can be said by one judge."""
 
     judge: str
@@ -68,56 +68,56 @@ class Said:
         return sum(statement.winner is not None for statement in self.categories)
 
 
-def what_can_be_said(report: Report, t: Texts) -> list[Said]:
+def make_statements(report: Report, t: Texts) -> list[JudgeStatements]:
     """One entry for each judge."""
     return [_by_judge(report, judge, t) for judge in report.judges]
 
 
-def _by_judge(report: Report, judge: str, t: Texts) -> Said:
+def _by_judge(report: Report, judge: str, t: Texts) -> JudgeStatements:
     accepted = is_accepted(report, judge)
-    sentence = t(f"said.{said_of(report, judge)}", judge=judge, controls=missed_controls(report, judge, t))
+    sentence = t(f"said.{explain_verdict(report, judge)}", judge=judge, controls=name_missed_controls(report, judge, t))
     overall: Sequence[Statement] = ()
     categories: Sequence[Statement] = ()
     if accepted and len(report.editors) == 1:
-        overall = [_single(report, judge, t)]
+        overall = [_make_single_statement(report, judge, t)]
     elif accepted:
-        by_strength = sorted(report.numbers["comparisons"][judge], key=_weakness)
-        overall = [_statement(report, one, t) for one in by_strength if one["category"] is None]
-        categories = [_statement(report, one, t) for one in by_strength if one["category"] is not None]
-    return Said(
+        by_strength = sorted(report.numbers["comparisons"][judge], key=_rank_weakness)
+        overall = [_make_statement(report, one, t) for one in by_strength if one["category"] is None]
+        categories = [_make_statement(report, one, t) for one in by_strength if one["category"] is not None]
+    return JudgeStatements(
         judge=judge,
         accepted=accepted,
         verdict=sentence,
-        matrix=_matrix(report, judge, t) if accepted and len(report.editors) > FEW else None,
+        matrix=_make_matrix(report, judge, t) if accepted and len(report.editors) > FEW else None,
         overall=tuple(overall),
         categories=tuple(categories),
     )
 
 
-def _single(report: Report, judge: str, t: Texts) -> Statement:
+def _make_single_statement(report: Report, judge: str, t: Texts) -> Statement:
     editor = report.editors[0]
     s = report.numbers["editors"][editor][judge]["overall"]
-    bounds = f" {interval(s['interval'])}" if s["interval"] else ""
-    claim = t("said.single", editor=editor, mean=number(s["mean"]), interval=bounds, n=s["scored"])
+    bounds = f" {format_interval(s['interval'])}" if s["interval"] else ""
+    claim = t("said.single", editor=editor, mean=format_number(s["mean"]), interval=bounds, n=s["scored"])
     none = t("said.single_none", editor=editor)
     nothing = t("said.nothing_to_compare")
     return Statement(claim=claim if s["scored"] else none, space=t("page.space"), evidence=nothing)
 
 
-def _weakness(one: Comparison) -> tuple[int, float, float]:
+def _rank_weakness(one: Comparison) -> tuple[int, float, float]:
     """Sorts the strongest statement first: what is better by the smallest p, then what is nearest to it."""
     order = (*BETTER, "not_separable", "too_few", "no_common_items")
-    p = _p(one)
+    p = _get_deciding_p(one)
     return (max(order.index(one["verdict"]), 1), 1.0 if p is None else p, -abs(one["difference"] or 0))
 
 
-def _p(one: Comparison) -> float | None:
+def _get_deciding_p(one: Comparison) -> float | None:
     """The p that the verdict rests on."""
     p = one["p"] if one["category"] is None or one["p_holm"] is None else one["p_holm"]
     return None if p is None else float(p)
 
 
-def _statement(report: Report, one: Comparison, t: Texts) -> Statement:
+def _make_statement(report: Report, one: Comparison, t: Texts) -> Statement:
     verdict, category = one["verdict"], one["category"]
     names = {"a": one["a"], "b": one["b"], "category": category}
     where = "" if category is None else "_in"
@@ -127,7 +127,7 @@ def _statement(report: Report, one: Comparison, t: Texts) -> Statement:
         return Statement(
             claim=t(f"said.better{where}", winner=winner, loser=loser, category=category),
             space=t("page.space"),
-            evidence=_evidence(one, t) + left_out,
+            evidence=_format_evidence(one, t) + left_out,
             winner=report.editors.index(winner),
         )
     evidence = {
@@ -136,37 +136,39 @@ def _statement(report: Report, one: Comparison, t: Texts) -> Statement:
         "no_common_items": t("said.no_common_evidence"),
     }[verdict]
     if verdict == "not_separable" and one["detectable"] is not None:
-        evidence = t("said.detectable", n=one["n"], detectable=number(one["detectable"]))
+        evidence = t("said.detectable", n=one["n"], detectable=format_number(one["detectable"]))
     claim = t(f"said.{verdict}{where}", **names)
     return Statement(claim=claim, space=t("page.space"), evidence=evidence + left_out)
 
 
-def _evidence(one: Comparison, t: Texts) -> str:
+def _format_evidence(one: Comparison, t: Texts) -> str:
     """The difference as the winner sees it, its interval, p and n."""
     sign = 1 if one["verdict"] == "a_better" else -1
     bounds = None if one["interval"] is None else sorted(sign * bound for bound in one["interval"])
-    p = _p(one)
+    p = _get_deciding_p(one)
     small = p is not None and p < SMALL_P
     return t(
         "said.evidence",
-        difference=signed(sign * one["difference"]),
-        interval=f" {interval(bounds)}" if bounds else "",
-        p=t("said.p_small", p=SMALL_P) if small else t("said.p", p=p_value(p)),
+        difference=format_signed(sign * one["difference"]),
+        interval=f" {format_interval(bounds)}" if bounds else "",
+        p=t("said.p_small", p=SMALL_P) if small else t("said.p", p=format_p(p)),
         n=one["n"],
     )
 
 
-def _matrix(report: Report, judge: str, t: Texts) -> Table:
+def _make_matrix(report: Report, judge: str, t: Texts) -> Table:
     """Every editor against every other, over all items."""
     cells: dict[tuple[str, str], str] = {}
     for one in report.numbers["comparisons"][judge]:
         if one["category"] is None:
             difference, verdict = one["difference"], one["verdict"]
-            cells[one["a"], one["b"]] = _matrix_cell(difference, verdict, better="a_better")
-            cells[one["b"], one["a"]] = _matrix_cell(None if difference is None else -difference, verdict, "b_better")
+            cells[one["a"], one["b"]] = _format_matrix_cell(difference, verdict, better="a_better")
+            cells[one["b"], one["a"]] = _format_matrix_cell(
+                None if difference is None else -difference, verdict, "b_better"
+            )
     lines = tuple(
         Line(
-            name=editor_label(report, place, t),
+            name=label_editor(report, place, t),
             cells=tuple(cells.get((a, b), "") for b in report.editors),
             editor=place,
         )
@@ -181,15 +183,15 @@ def _matrix(report: Report, judge: str, t: Texts) -> Table:
     )
 
 
-def _matrix_cell(difference: float | None, verdict: str, better: str) -> str:
+def _format_matrix_cell(difference: float | None, verdict: str, better: str) -> str:
     if verdict == "not_separable":
-        return f"≈ {signed(difference)}"
+        return f"≈ {format_signed(difference)}"
     if verdict not in BETTER:
         return NONE
-    return f"{'▲' if verdict == better else '▼'} {signed(difference)}"
+    return f"{'▲' if verdict == better else '▼'} {format_signed(difference)}"
 
 
-def comparison_tables(report: Report, t: Texts) -> list[Table]:
+def make_comparison_tables(report: Report, t: Texts) -> list[Table]:
     """One per judge: every pair of editors, over all items and in every category."""
     names = ("difference", "interval", "p", "p_holm", "n", "left_out", "detectable", "verdict")
     found = []
@@ -199,17 +201,17 @@ def comparison_tables(report: Report, t: Texts) -> list[Table]:
             Group(
                 name=name,
                 lines=tuple(
-                    _comparison_line(report, judge, one, t) for one in comparisons if one["category"] == category
+                    _make_comparison_line(report, judge, one, t) for one in comparisons if one["category"] == category
                 ),
             )
-            for category, name in category_names(report, t)
+            for category, name in name_categories(report, t)
         )
         if comparisons:
             found.append(
                 Table(
                     title=t("comparisons.table", judge=judge),
                     heads=(t("head.category"), t("column.pair")),
-                    columns=columns(t, *names),
+                    columns=title_columns(t, *names),
                     groups=tuple(group for group in groups if group.lines),
                     folded=len(comparisons) > LONG,
                     strong=0,
@@ -218,22 +220,22 @@ def comparison_tables(report: Report, t: Texts) -> list[Table]:
     return found
 
 
-def _comparison_line(report: Report, judge: str, one: Comparison, t: Texts) -> Line:
+def _make_comparison_line(report: Report, judge: str, one: Comparison, t: Texts) -> Line:
     verdict = t(f"comparisons.{one['verdict']}", a=one["a"], b=one["b"])
     if one["verdict"] in BETTER and not is_accepted(report, judge):
         verdict = t(
-            "comparisons.not_tested" if verdict_of(report, judge) == "not_tested" else "comparisons.not_believed"
+            "comparisons.not_tested" if get_verdict(report, judge) == "not_tested" else "comparisons.not_believed"
         )
     return Line(
         name=t("comparisons.against", a=one["a"], b=one["b"]),
         cells=(
-            signed(one["difference"]),
-            interval(one["interval"]),
-            p_value(one["p"]),
-            p_value(one["p_holm"]),
+            format_signed(one["difference"]),
+            format_interval(one["interval"]),
+            format_p(one["p"]),
+            format_p(one["p_holm"]),
             str(one["n"]),
             str(one["left_out"]),
-            number(one["detectable"]),
+            format_number(one["detectable"]),
             verdict,
         ),
     )

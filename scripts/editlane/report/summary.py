@@ -10,20 +10,20 @@ from editlane.report.cells import (
     Group,
     Line,
     Table,
-    category_names,
-    editor_label,
-    editor_lines,
-    interval,
-    number,
-    of_category,
-    percent,
-    rate,
-    share,
-    signed,
-    with_interval,
-    words,
+    format_criterion,
+    format_interval,
+    format_mean,
+    format_number,
+    format_percent,
+    format_rate,
+    format_share,
+    format_signed,
+    get_category,
+    label_editor,
+    make_editor_lines,
+    name_categories,
 )
-from editlane.report.load import Report, models
+from editlane.report.load import Report, list_models
 from editlane.report.texts import Texts
 
 SPREAD_COLUMNS = ("scored", "n", "coverage", "mean", "interval", "bounds", "median", "std", "min", "max")
@@ -51,7 +51,7 @@ class Fact:
     """The editor's place in the report; gives its colour."""
 
 
-def facts(report: Report, t: Texts) -> list[Fact]:
+def list_facts(report: Report, t: Texts) -> list[Fact]:
     """What was measured."""
     numbers = report.numbers
     sizes = report.items["category"].astype(str).value_counts()
@@ -59,15 +59,15 @@ def facts(report: Report, t: Texts) -> list[Fact]:
     counts = {"items": len(report.items), "editors": len(report.editors), "judges": len(report.judges)}
     product = " × ".join(t(f"facts.count_{what}", n=count) for what, count in counts.items())
     scored = sum(numbers["editors"][editor][judge]["overall"]["scored"] for editor, judge in report.cells)
-    coverage = percent(scored / expected if expected else None)
+    coverage = format_percent(scored / expected if expected else None)
     of_rows = t("facts.rows_all" if rows == expected else "facts.rows_part", expected=expected, product=product)
     in_categories = t.join(f"{name} {sizes.get(name, 0)}" for name in report.categories)
     of_scored = t("facts.scored_of", expected=expected, coverage=coverage)
     return [
-        *_editors(report, t),
+        *_list_editors(report, t),
         *(
-            Fact(label=t("head.judge"), name=name, detail=_made_of(record, t))
-            for kind, name, record in models(report)
+            Fact(label=t("head.judge"), name=name, detail=_describe_model(record, t))
+            for kind, name, record in list_models(report)
             if kind == "judge"
         ),
         Fact(label=t("facts.items"), name=str(counts["items"]), detail=in_categories),
@@ -76,18 +76,18 @@ def facts(report: Report, t: Texts) -> list[Fact]:
     ]
 
 
-def _editors(report: Report, t: Texts) -> list[Fact]:
+def _list_editors(report: Report, t: Texts) -> list[Fact]:
     """A line each, or one for all where there are many; the provenance has what they are made of."""
     if len(report.editors) > FEW:
         return [Fact(label=t("facts.editors"), name=str(len(report.editors)), detail=t.join(report.editors))]
-    made_of = [_made_of(record, t) for kind, _, record in models(report) if kind == "editor"]
+    made_of = [_describe_model(record, t) for kind, _, record in list_models(report) if kind == "editor"]
     return [
         Fact(label=t("head.editor"), name=name, detail=made_of[place], editor=place)
         for place, name in enumerate(report.editors)
     ]
 
 
-def _made_of(record: Mapping[str, Any], t: Texts) -> str:
+def _describe_model(record: Mapping[str, Any], t: Texts) -> str:
     """Model, revision, adapter and protocol, as far as they are known."""
     model, revision, protocol, adapter = (record.get(key) for key in ("model", "revision", "protocol", "adapter"))
     if isinstance(protocol, Mapping):
@@ -105,38 +105,46 @@ def is_low(s: Mapping[str, Any], min_coverage: float) -> bool:
     return s["coverage"] is not None and s["coverage"] < min_coverage
 
 
-def spread_cells(s: Mapping[str, Any], t: Texts) -> tuple[str, ...]:
+def format_spread(s: Mapping[str, Any], t: Texts) -> tuple[str, ...]:
     """The cells of SPREAD_COLUMNS."""
-    mean = number(s["mean"]) if s["scored"] else t("page.no_data")
-    bounds = NONE if s["bounds"] is None else f"{number(s['bounds'][0])} – {number(s['bounds'][1])}"
-    rest = (number(s[key]) for key in ("median", "std", "min", "max"))
-    return (str(s["scored"]), str(s["n"]), percent(s["coverage"]), mean, interval(s["interval"]), bounds, *rest)
+    mean = format_number(s["mean"]) if s["scored"] else t("page.no_data")
+    bounds = NONE if s["bounds"] is None else f"{format_number(s['bounds'][0])} – {format_number(s['bounds'][1])}"
+    rest = (format_number(s[key]) for key in ("median", "std", "min", "max"))
+    return (
+        str(s["scored"]),
+        str(s["n"]),
+        format_percent(s["coverage"]),
+        mean,
+        format_interval(s["interval"]),
+        bounds,
+        *rest,
+    )
 
 
-def score_tables(report: Report, t: Texts, min_coverage: float = 0.0) -> list[Table]:
+def make_score_tables(report: Report, t: Texts, min_coverage: float = 0.0) -> list[Table]:
     """One per judge: overall and every category, editors below each other."""
     partial = ["missing"] if report.numbers["missing"] else []
 
     def line(place: int, s: Mapping[str, Any]) -> Line:
         unchanged = s["unchanged"]
-        how_many = (f"{unchanged['count']} / {unchanged['n']}", rate(**_rate(unchanged)))
+        how_many = (f"{unchanged['count']} / {unchanged['n']}", format_rate(**_rate(unchanged)))
         return Line(
-            name=editor_label(report, place, t),
-            cells=(*spread_cells(s, t), *how_many, *(str(s[name]) for name in partial)),
+            name=label_editor(report, place, t),
+            cells=(*format_spread(s, t), *how_many, *(str(s[name]) for name in partial)),
             editor=place,
             low=is_low(s, min_coverage),
         )
 
     def group(judge: str, category: str | None, name: str) -> Group:
-        cells = [of_category(report.numbers["editors"][editor][judge], category) for editor in report.editors]
+        cells = [get_category(report.numbers["editors"][editor][judge], category) for editor in report.editors]
         return Group(name=name, lines=tuple(line(place, s) for place, s in enumerate(cells)))
 
     return [
         Table(
             title=t("scores.table", judge=judge),
             heads=(t("head.category"), t("head.editor")),
-            columns=columns(t, *SPREAD_COLUMNS, "unchanged", "unchanged_rate", *partial),
-            groups=tuple(group(judge, category, name) for category, name in category_names(report, t)),
+            columns=title_columns(t, *SPREAD_COLUMNS, "unchanged", "unchanged_rate", *partial),
+            groups=tuple(group(judge, category, name) for category, name in name_categories(report, t)),
             strong=MEAN,
         )
         for judge in report.judges
@@ -147,12 +155,12 @@ def _rate(unchanged: Mapping[str, Any]) -> dict[str, Any]:
     return {"count": unchanged["count"], "total": unchanged["n"], "bounds": unchanged["interval"]}
 
 
-def columns(t: Texts, *names: str) -> tuple[str, ...]:
+def title_columns(t: Texts, *names: str) -> tuple[str, ...]:
     """The titles of columns."""
     return tuple(t(f"column.{name}") for name in names)
 
 
-def criterion_tables(report: Report, t: Texts) -> list[Table]:
+def make_criterion_tables(report: Report, t: Texts) -> list[Table]:
     """One per judge: the parts that its scores are made of; none for a judge that never answered. Where the answers are
     Yes and No, how often the more likely one is Yes."""
 
@@ -167,18 +175,18 @@ def criterion_tables(report: Report, t: Texts) -> list[Table]:
     def cells(editor: str, judge: str, criterion: str) -> tuple[str, ...]:
         s = of(editor, judge, criterion)
         yes = s.get("yes")
-        said = rate(yes["count"], yes["n"], yes["interval"]) if yes else NONE
-        return (*spread_cells(s, t), *([said] if says_yes(judge) else []))
+        said = format_rate(yes["count"], yes["n"], yes["interval"]) if yes else NONE
+        return (*format_spread(s, t), *([said] if says_yes(judge) else []))
 
     def lines(judge: str, criterion: str) -> tuple[Line, ...]:
-        return editor_lines(report, {editor: cells(editor, judge, criterion) for editor in report.editors}, t)
+        return make_editor_lines(report, {editor: cells(editor, judge, criterion) for editor in report.editors}, t)
 
     return [
         Table(
             title=t("criteria.table", judge=judge),
             heads=(t("head.criterion"), t("head.editor")),
-            columns=columns(t, *SPREAD_COLUMNS, *(["yes_rate"] if says_yes(judge) else [])),
-            groups=tuple(Group(name=words(criterion), lines=lines(judge, criterion)) for criterion in asked),
+            columns=title_columns(t, *SPREAD_COLUMNS, *(["yes_rate"] if says_yes(judge) else [])),
+            groups=tuple(Group(name=format_criterion(criterion), lines=lines(judge, criterion)) for criterion in asked),
             strong=MEAN,
         )
         for judge in report.judges
@@ -186,7 +194,7 @@ def criterion_tables(report: Report, t: Texts) -> list[Table]:
     ]
 
 
-def state_table(report: Report, t: Texts) -> Table:
+def make_state_table(report: Report, t: Texts) -> Table:
     """How the items ended, by judge and editor."""
 
     def cells(editor: str, judge: str) -> list[str]:
@@ -198,60 +206,65 @@ def state_table(report: Report, t: Texts) -> Table:
         heads=(t("head.judge"), t("head.editor")),
         columns=(*(t(f"state.{state}") for state in State), t("state.missing"), t("column.n")),
         groups=tuple(
-            Group(name=judge, lines=editor_lines(report, {e: cells(e, judge) for e in report.editors}, t))
+            Group(name=judge, lines=make_editor_lines(report, {e: cells(e, judge) for e in report.editors}, t))
             for judge in report.judges
         ),
     )
 
 
-def error_tables(report: Report, t: Texts) -> list[Table]:
+def make_error_tables(report: Report, t: Texts) -> list[Table]:
     """Why items have no score, by judge and editor; no table where all have one."""
     groups = []
     for judge in report.judges:
         lines = tuple(
-            Line(name=editor_label(report, place, t), cells=(t(f"state.{state}"), kind, str(count)), editor=place)
+            Line(name=label_editor(report, place, t), cells=(t(f"state.{state}"), kind, str(count)), editor=place)
             for place, editor in enumerate(report.editors)
             for state, kinds in report.numbers["editors"][editor][judge]["errors"].items()
             for kind, count in kinds.items()
         )
         if lines:
             groups.append(Group(name=judge, lines=lines))
-    heads, titles = (t("head.judge"), t("head.editor")), columns(t, "state", "error_kind", "count")
+    heads, titles = (t("head.judge"), t("head.editor")), title_columns(t, "state", "error_kind", "count")
     table = Table(title=t("states.errors"), heads=heads, columns=titles, groups=tuple(groups), numeric=False)
     return [table] if groups else []
 
 
-def preservation_tables(report: Report, t: Texts) -> list[Table]:
+def make_preservation_tables(report: Report, t: Texts) -> list[Table]:
     """How much of the picture each editor changed; no table where it was not measured."""
     measured = {editor: p for editor, p in report.numbers["preservation"].items() if p}
 
     def cells(p: Mapping[str, Any]) -> list[str]:
-        means = (with_interval(p[name]["mean"], p[name]["interval"], digits) for name, digits in METRICS.items())
+        means = (format_mean(p[name]["mean"], p[name]["interval"], digits) for name, digits in METRICS.items())
         changed = p["changed_share"]
-        return [f"{p['measured']} / {p['n']}", *means, share(changed["mean"], changed["interval"])]
+        return [f"{p['measured']} / {p['n']}", *means, format_share(changed["mean"], changed["interval"])]
 
-    return _by_category(report, t, "preservation.table", ("measured", *METRICS, "changed_share"), measured, cells)
+    return _tabulate(report, t, "preservation.table", ("measured", *METRICS, "changed_share"), measured, cells)
 
 
-def legacy_tables(report: Report, t: Texts) -> list[Table]:
+def make_legacy_tables(report: Report, t: Texts) -> list[Table]:
     """One per judge with old rules: the honest mean beside what they would have printed."""
     names = ("honest", "old", "difference", "old_source_judged", "made_up_unreadable", "made_up_failed")
 
     def cells(old: Mapping[str, Any]) -> list[str]:
         made_up = (str(old["replaced"][reason]) for reason in ("unreadable", "failed"))
-        honest = t("page.no_data") if old["honest"] is None else number(old["honest"])
-        means = (honest, number(old["old"]), signed(old["difference"]), number(old["old_source_judged"]))
+        honest = t("page.no_data") if old["honest"] is None else format_number(old["honest"])
+        means = (
+            honest,
+            format_number(old["old"]),
+            format_signed(old["difference"]),
+            format_number(old["old_source_judged"]),
+        )
         return [*means, *made_up]
 
     found = []
     for judge in report.judges:
         cells_of = {editor: report.numbers["editors"][editor][judge]["legacy"] for editor in report.editors}
         there = {editor: legacy for editor, legacy in cells_of.items() if legacy}
-        found += _by_category(report, t, "legacy.table", names, there, cells, judge=judge)
+        found += _tabulate(report, t, "legacy.table", names, there, cells, judge=judge)
     return found
 
 
-def _by_category(
+def _tabulate(
     report: Report,
     t: Texts,
     title: str,
@@ -264,11 +277,13 @@ def _by_category(
     groups = tuple(
         Group(
             name=name,
-            lines=editor_lines(report, {e: cells(of_category(found, category)) for e, found in numbers.items()}, t),
+            lines=make_editor_lines(
+                report, {e: cells(get_category(found, category)) for e, found in numbers.items()}, t
+            ),
         )
-        for category, name in category_names(report, t)
+        for category, name in name_categories(report, t)
     )
     heads = (t("head.category"), t("head.editor"))
-    return [Table(title=t(title, **placeholders), heads=heads, columns=columns(t, *names), groups=groups)][
+    return [Table(title=t(title, **placeholders), heads=heads, columns=title_columns(t, *names), groups=groups)][
         : len(numbers)
     ]

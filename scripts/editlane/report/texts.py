@@ -35,12 +35,12 @@ class Texts:
 def load_texts(language: str) -> Texts:
     """The texts of one of LANGUAGES."""
     with (FOLDER / f"{language}.yaml").open(encoding="utf-8") as file:
-        return Texts(language, dict(_flat(yaml.safe_load(file))))
+        return Texts(language, dict(_flatten(yaml.safe_load(file))))
 
 
-def _flat(texts: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(texts: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
     for key, entry in texts.items():
         if isinstance(entry, str):
             yield path + key, entry
         else:
-            yield from _flat(entry, f"{path}{key}.")
+            yield from _flatten(entry, f"{path}{key}.")

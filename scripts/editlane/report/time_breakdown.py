@@ -7,10 +7,10 @@ from typing import Any
 from markupsafe import Markup
 
 from editlane.lanes.costs import PARTS
-from editlane.report.cells import Group, Line, Table, editor_label, number, percent
-from editlane.report.costs import in_order, stage_name
+from editlane.report.cells import Group, Line, Table, format_number, format_percent, label_editor
+from editlane.report.costs import name_stage, sort_by_editor
 from editlane.report.load import Report
-from editlane.report.page.charts import WIDTH, fitted
+from editlane.report.page.charts import WIDTH, fit_label
 from editlane.report.texts import Texts
 
 STRIP = 40
@@ -31,7 +31,7 @@ class TimeSpent:
     """(stage, its bars)."""
 
 
-def time_spent(report: Report, t: Texts) -> TimeSpent | None:
+def summarise_time(report: Report, t: Texts) -> TimeSpent | None:
     """None where no lane has told what it cost."""
     costs = report.numbers["costs"]
     if not costs["total"]["attempts"]:
@@ -43,7 +43,7 @@ def time_spent(report: Report, t: Texts) -> TimeSpent | None:
     )
 
 
-def time_tables(report: Report, t: Texts) -> list[Table]:
+def make_time_tables(report: Report, t: Texts) -> list[Table]:
     """The numbers behind the bars; none where no lane has told what it cost."""
     costs = report.numbers["costs"]
     if not costs["total"]["attempts"]:
@@ -78,13 +78,13 @@ def _bars(report: Report, costs: Costs, t: Texts) -> list[tuple[str, list[Bar]]]
     """The editors of each stage that have worked, then all together."""
     groups = []
     for judge in (None, *report.judges):
-        worked = [one for one in in_order(report, costs["stages"], judge) if one["held_seconds"]]
+        worked = [one for one in sort_by_editor(report, costs["stages"], judge) if one["held_seconds"]]
         places = [report.editors.index(one["editor"]) for one in worked]
         bars: list[Bar] = [
-            (editor_label(report, place, t), place, one) for place, one in zip(places, worked, strict=True)
+            (label_editor(report, place, t), place, one) for place, one in zip(places, worked, strict=True)
         ]
         if bars:
-            groups.append((stage_name(judge, t), bars))
+            groups.append((name_stage(judge, t), bars))
     return [*groups, (t("page.overall"), [(t("costs.all"), None, costs["total"])])]
 
 
@@ -100,28 +100,28 @@ def _in_hours(costs: Costs) -> bool:
 def _cells(one: Costs, parts: Sequence[str], *, hours: bool) -> tuple[str, ...]:
     held, loaded = one["held_seconds"], one["attempts"] - (one["died"] or 0)
     return (
-        number(one["load_seconds"] / loaded if loaded else None, 1),
-        number(held / 3600, 2) if hours else number(held, 1),
-        *(percent(one["parts"][part] / held) for part in parts),
-        percent(one["busy_share"]),
+        format_number(one["load_seconds"] / loaded if loaded else None, 1),
+        format_number(held / 3600, 2) if hours else format_number(held, 1),
+        *(format_percent(one["parts"][part] / held) for part in parts),
+        format_percent(one["busy_share"]),
     )
 
 
 def _sentence(costs: Costs, t: Texts) -> str:
     total, loss = costs["total"], costs["largest_loss"]
     hours = _in_hours(costs)
-    held = number(total["held_seconds"] / (3600 if hours else 1), 2 if hours else 1)
+    held = format_number(total["held_seconds"] / (3600 if hours else 1), 2 if hours else 1)
     said = t(
         "time.sentence",
         held=f"{held} {t('costs.hours' if hours else 'costs.seconds')}",
-        busy=percent(total["parts"]["busy"] / total["held_seconds"]),
-        outside=percent(total["busy_share"]),
+        busy=format_percent(total["parts"]["busy"] / total["held_seconds"]),
+        outside=format_percent(total["busy_share"]),
     )
     if loss is None:
         return said
-    where = f"{stage_name(loss['judge'], t)} · {loss['editor']}"
+    where = f"{name_stage(loss['judge'], t)} · {loss['editor']}"
     advice = t(f"time.advice.{loss['part']}")
-    found = t("time.largest", part=t(f"time.part.{loss['part']}"), share=percent(loss["share"]), where=where)
+    found = t("time.largest", part=t(f"time.part.{loss['part']}"), share=format_percent(loss["share"]), where=where)
     return t("time.sentences", first=said, second=found, third=advice)
 
 
@@ -135,23 +135,27 @@ def _panel(name: str, bars: Sequence[Bar], t: Texts) -> Markup:
 def _bar(bar: Bar, top: int, t: Texts) -> Markup:
     """One line of text and, as wide as the panel, the shares of the parts."""
     label, place, one = bar
-    busy = t("time.busy", share=percent(one["parts"]["busy"] / one["held_seconds"]))
+    busy = t("time.busy", share=format_percent(one["parts"]["busy"] / one["held_seconds"]))
     key = Markup("")
     if place is not None:
         square = '<rect class="key" x="0" y="{y}" width="8" height="8" rx="1.5" style="--c:var(--e{e})"/>'
         key = Markup(square).format(y=top + 4, e=place % 8)
     texts = Markup('<text x="{x}" y="{y}">{label}</text><text class="numbers" x="{w}" y="{y}">{busy}</text>')
     left = 0 if place is None else 13
-    return key + texts.format(x=left, y=top + 12, w=WIDTH, label=fitted(label, busy), busy=busy) + _shares(one, top, t)
+    return (
+        key
+        + texts.format(x=left, y=top + 12, w=WIDTH, label=fit_label(label, busy), busy=busy)
+        + _draw_parts(one, top, t)
+    )
 
 
-def _shares(one: Costs, top: int, t: Texts) -> Markup:
+def _draw_parts(one: Costs, top: int, t: Texts) -> Markup:
     held, left, drawn = one["held_seconds"], 0.0, []
     rect = '<rect class="part" x="{x}" y="{y}" width="{w}" height="{h}" fill="var(--t{n})"><title>{said}</title></rect>'
     for place, part in enumerate(PARTS):
         wide = WIDTH * one["parts"][part] / held
         if wide >= 0.05:  # thinner ones cannot be seen
-            said = f"{t(f'time.part.{part}')} {percent(one['parts'][part] / held)}"
+            said = f"{t(f'time.part.{part}')} {format_percent(one['parts'][part] / held)}"
             shape = {"x": round(left, 1), "y": top + 18, "w": round(wide, 1), "h": BAR, "n": place}
             drawn.append(Markup(rect).format(**shape, said=said))
         left += wide

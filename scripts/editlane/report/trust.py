@@ -3,41 +3,51 @@
 from collections.abc import Mapping
 from typing import Any
 
-from editlane.report.cells import NONE, Group, Line, Table, interval, number, p_value, percent, signed
+from editlane.report.cells import (
+    NONE,
+    Group,
+    Line,
+    Table,
+    format_interval,
+    format_number,
+    format_p,
+    format_percent,
+    format_signed,
+)
 from editlane.report.load import Report
-from editlane.report.summary import columns
+from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
 
 
-def verdict_of(report: Report, judge: str) -> str:
+def get_verdict(report: Report, judge: str) -> str:
     """`accepted`, `not_accepted` or `not_tested`; only an accepted judge's scores are ranked."""
     return str(report.numbers["acceptance"][judge]["verdict"])
 
 
 def is_accepted(report: Report, judge: str) -> bool:
-    return verdict_of(report, judge) == "accepted"
+    return get_verdict(report, judge) == "accepted"
 
 
-def missed_controls(report: Report, judge: str, t: Texts) -> str:
+def name_missed_controls(report: Report, judge: str, t: Texts) -> str:
     """The controls that the judge does not tell from real edits, or else those with too few answers, in words."""
     acceptance = report.numbers["acceptance"][judge]
     return t.join(t(f"control.{control}") for control in acceptance["reasons"] or acceptance["too_few"])
 
 
-def said_of(report: Report, judge: str) -> str:
+def explain_verdict(report: Report, judge: str) -> str:
     """As `verdict_of`, or `too_few_controls` where a judge was asked, but got too few answers to be tested."""
-    verdict = verdict_of(report, judge)
+    verdict = get_verdict(report, judge)
     return "too_few_controls" if verdict == "not_tested" and report.numbers["acceptance"][judge]["too_few"] else verdict
 
 
-def trust_tables(report: Report, t: Texts) -> list[Table]:
+def make_trust_tables(report: Report, t: Texts) -> list[Table]:
     """Acceptance of each judge, then the noise and the canaries of all; only those that were measured."""
     return [*_acceptance(report, t), *_noise(report, t), *_canary(report, t)]
 
 
 def _acceptance(report: Report, t: Texts) -> list[Table]:
     """For each judge that was asked: all categories together, then, folded, each of them."""
-    titles, found = columns(t, "scored", "mean", "auc", "auc_interval", "verdict"), []
+    titles, found = title_columns(t, "scored", "mean", "auc", "auc_interval", "verdict"), []
     for judge in report.judges:
         controls = report.numbers["acceptance"][judge]["controls"]
         overall = [_line(t(f"control.{name}"), numbers["overall"], t) for name, numbers in controls.items()]
@@ -67,23 +77,29 @@ def _acceptance(report: Report, t: Texts) -> list[Table]:
 
 
 def _line(name: str, c: Mapping[str, Any], t: Texts) -> Line:
-    mean = number(c["mean"]) if c["scored"] else t("page.no_data")
-    cells = (f"{c['scored']} / {c['n']}", mean, number(c["auc"]), interval(c["interval"]), t(f"trust.{c['verdict']}"))
+    mean = format_number(c["mean"]) if c["scored"] else t("page.no_data")
+    cells = (
+        f"{c['scored']} / {c['n']}",
+        mean,
+        format_number(c["auc"]),
+        format_interval(c["interval"]),
+        t(f"trust.{c['verdict']}"),
+    )
     return Line(name=name, cells=cells)
 
 
 def _real_edits(report: Report, judge: str, t: Texts) -> Line:
     """What the controls are compared with."""
     real = report.numbers["acceptance"][judge]["real"]
-    cells = (str(real["scored"]), number(real["mean"]), NONE, NONE, NONE)
+    cells = (str(real["scored"]), format_number(real["mean"]), NONE, NONE, NONE)
     return Line(name=t("trust.real_edits"), cells=cells)
 
 
 def _verdict(report: Report, judge: str, t: Texts) -> str:
     acceptance = report.numbers["acceptance"][judge]
-    verdict = t(f"trust.verdict_{acceptance['verdict']}", controls=missed_controls(report, judge, t))
+    verdict = t(f"trust.verdict_{acceptance['verdict']}", controls=name_missed_controls(report, judge, t))
     calls, share = t("trust.calls", n=acceptance["calls"]), acceptance["share"]
-    cost = t("trust.calls_plain" if share is None else "trust.calls_share", calls=calls, share=percent(share))
+    cost = t("trust.calls_plain" if share is None else "trust.calls_share", calls=calls, share=format_percent(share))
     return t("page.space").join((verdict, cost))
 
 
@@ -95,7 +111,7 @@ def _noise(report: Report, t: Texts) -> list[Table]:
             cells=(
                 t(f"trust.{noise['kind']}"),
                 *(str(noise[name]) for name in ("items", "repeats")),
-                *(number(noise[name]) for name in ("within_sd", "between_sd", "largest")),
+                *(format_number(noise[name]) for name in ("within_sd", "between_sd", "largest")),
             ),
         )
         for judge in report.judges
@@ -111,10 +127,10 @@ def _canary(report: Report, t: Texts) -> list[Table]:
             name=judge,
             cells=(
                 str(canary["n"]),
-                number(canary["mean"]),
+                format_number(canary["mean"]),
                 canary["reference_run"] or t("trust.no_reference"),
-                canary_difference(canary) or NONE,
-                p_value(canary["p"]),
+                format_canary_difference(canary) or NONE,
+                format_p(canary["p"]),
                 t("page.yes" if canary["moved"] else "page.no") if canary["reference_run"] else NONE,
             ),
         )
@@ -124,17 +140,17 @@ def _canary(report: Report, t: Texts) -> list[Table]:
     return _by_judge(t, "canary", names, lines)
 
 
-def canary_difference(canary: Mapping[str, Any]) -> str:
+def format_canary_difference(canary: Mapping[str, Any]) -> str:
     """This run minus the other, with the interval."""
     bounds = canary["interval"]
-    return signed(canary["difference"]) + (f" {interval(bounds)}" if bounds else "")
+    return format_signed(canary["difference"]) + (f" {format_interval(bounds)}" if bounds else "")
 
 
 def _by_judge(t: Texts, what: str, names: tuple[str, ...], lines: tuple[Line, ...]) -> list[Table]:
     table = Table(
         title=t(f"trust.{what}"),
         heads=(t("head.judge"),),
-        columns=columns(t, *names),
+        columns=title_columns(t, *names),
         groups=(Group(name="", lines=lines),),
         note=t(f"trust.{what}_note"),
     )

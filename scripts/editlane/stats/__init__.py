@@ -1,10 +1,11 @@
-"""Numbers from scores: no files, no models, no state. Everything is resampled by source image.
+"""Compute statistics from scores, without files, models or state. All intervals resample source images.
 
 - `intervals`: 95 % intervals of means and rates
 - `comparisons`: two editors on the items scored for both
-- `acceptance`: whether a judge tells its controls apart from real edits
-- `noise`: how far one judge's answers to the same question differ, within a run and between runs
-- `agreement`: a judge against people
+- `acceptance`: does a judge tell its controls apart from real edits?
+- `noise`: repeatability of one judge, within a run and between runs
+- `summaries`: mean, spread, coverage and states of a set of rows
+- `agreement`, `pairwise`: a judge against human raters
 - `resampled`: the bootstrap of `agreement`, over items
-- `legacy`: what the original benchmark's rules would have printed
+- `legacy`: the numbers that the original benchmark's rules would have printed
 """

@@ -1,4 +1,4 @@
-"""Whether a judge can be believed: it must tell its controls apart from real edits."""
+"""Accept a judge only if it tells its controls apart from real edits."""
 
 from typing import Literal, TypedDict
 
@@ -12,10 +12,10 @@ from editlane.core.types import ACCEPTANCE, State
 from editlane.stats.intervals import ALPHA, Interval
 
 ASKED = (State.SCORED, State.JUDGE_UNREADABLE, State.JUDGE_FAILED)
-"""The states of a row that its judge was asked about."""
+"""States of the rows that were sent to the judge."""
 
 CHANCE = 0.5
-"""AUC of a judge that scores a control like a real edit."""
+"""AUC of a judge that scores controls like real edits."""
 
 
 class ControlResult(TypedDict):
@@ -39,33 +39,33 @@ class ControlResults(TypedDict):
 
 
 class RealEdits(TypedDict):
-    """What the controls are compared with."""
+    """The real edits that the controls are compared with."""
 
     scored: int
     mean: float | None
 
 
 class Acceptance(TypedDict):
-    """Whether one judge is accepted on one dataset."""
+    """The verdict on one judge for one dataset."""
 
     verdict: Literal["accepted", "not_accepted", "not_tested"]
     reasons: list[str]
     """The controls that were not told apart from real edits, over all categories."""
     too_few: list[str]
-    """The controls that too few answers, of this judge or of the editors' edits, say anything about."""
+    """The controls with too few scores, of the control or of the real edits, to reach a verdict."""
     calls: int
-    """Extra questions asked."""
+    """Extra judge calls spent on controls."""
     share: float | None
     """calls / real edits judged."""
     real: RealEdits
     controls: dict[str, ControlResults]
 
 
-def control_result(real: npt.ArrayLike, control: npt.ArrayLike, planned: int) -> ControlResult:
-    """Compare the scores of real edits (m,) with those of one kind of control (k,); NaN = not scored, left out.
+def compare_control(real: npt.ArrayLike, control: npt.ArrayLike, planned: int) -> ControlResult:
+    """Compare the scores of real edits (m,) with those of one kind of control (k,). NaN (not scored) is ignored.
 
-    Told apart: the interval of the AUC lies above CHANCE. Too few: so few were scored that a perfect judge, which gives
-    each control the lowest score, could not be told from chance either.
+    A control is told apart if the interval of its AUC lies above CHANCE. There are too few scores if even a perfect
+    judge, which gives each control the lowest score, could not be distinguished from chance.
     """
     edits, controls = _scored(real), _scored(control)
     result: ControlResult = {
@@ -86,23 +86,23 @@ def control_result(real: npt.ArrayLike, control: npt.ArrayLike, planned: int) ->
 
 
 def accept(real: pd.DataFrame, controls: pd.DataFrame) -> Acceptance:
-    """Whether every control, over all categories, was told apart from real edits.
+    """Test whether every control, over all categories, was told apart from real edits.
 
-    real: the edits it was asked about, columns category and score (NaN = not scored). controls: its extra questions,
-    columns control (of `types.ACCEPTANCE`), category, state and score; a control that could not be asked has the state
-    of its edit. A judge is not accepted if one control was not told apart, and not tested if one had too few answers.
+    real: the judged edits, columns category and score (NaN = not scored). controls: the judge's controls, columns
+    control (of `types.ACCEPTANCE`), category, state and score. A control that was not judged has the state of its edit.
+    A judge is not accepted if any control was not told apart, and not tested if any control had too few scores.
 
-    The categories are shown and decide nothing: their controls are few, and where most edits of a category failed a
-    perfect judge has a low AUC there too (0.7 where 60 % failed).
+    The categories are reported but do not decide, because each holds few controls. If most edits of a category
+    failed, even a perfect judge has a low AUC there (0.7 if 60 % failed).
     """
     edits = _scored(real["score"])
     results: dict[str, ControlResults] = {}
     for control in ACCEPTANCE if len(controls) else ():
         rows = controls[controls["control"] == control]
         results[str(control)] = {
-            "overall": control_result(edits, rows["score"], len(rows)),
+            "overall": compare_control(edits, rows["score"], len(rows)),
             "categories": {
-                str(category): control_result(real["score"][real["category"] == category], part, len(part))
+                str(category): compare_control(real["score"][real["category"] == category], part, len(part))
                 for category, part in rows.groupby("category", sort=False)["score"]
             },
         }
@@ -126,9 +126,10 @@ def _scored(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def _auc(edits: npt.NDArray[np.float64], controls: npt.NDArray[np.float64]) -> tuple[float, Interval]:
-    """AUC and its interval by Brunner and Munzel (2000); by Wilson where all scores are tied or nothing overlaps.
+    """Return the AUC and its interval by Brunner and Munzel (2000).
 
-    There the ranks do not vary and would claim certainty from three controls.
+    Use Wilson's interval if all scores are tied or the two samples do not overlap. The rank variance is zero then, and
+    would claim certainty from three controls.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ranks = rank_compare_2indep(edits, controls)
@@ -145,10 +146,10 @@ def _wilson(rate: float, count: int) -> Interval:
 
 
 def _enough(edits: npt.NDArray[np.float64], controls: npt.NDArray[np.float64]) -> bool:
-    """Whether a perfect judge could show itself.
+    """Return whether there are enough scores for a perfect judge to be told from chance.
 
-    Under a weak editor many edits get the lowest score too; then a blind judge's controls may all do so by luck. Where
-    every edit gets it, more controls would not help: that is no lack of controls.
+    A weak editor's edits often get the lowest score too, so all controls of a blind judge may get it by luck. If every
+    edit gets the lowest score, more controls would not help, so that case does not count as too few.
     """
     count = min(len(edits), len(controls))
     lowest = (edits <= min(edits.min(), controls.min())).mean()

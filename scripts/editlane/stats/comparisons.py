@@ -1,4 +1,4 @@
-"""Two editors compared on the items that were scored for both."""
+"""Compare two editors on the items that were scored for both."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -24,13 +24,13 @@ Verdict = Literal["a_better", "b_better", "not_separable", "no_common_items", "t
 
 POWER = 0.8
 FLIPS = 9999
-"""Random sign patterns of one test."""
+"""Random sign patterns drawn for one test."""
 
 _BATCH_CELLS = 1_000_000
 
 
 class PairedComparison(TypedDict):
-    """What two columns of scores say about each other; null where it is not defined."""
+    """Item-by-item comparison of two score columns. Undefined values are null."""
 
     n: int
     """Items scored for both."""
@@ -45,9 +45,9 @@ class PairedComparison(TypedDict):
     p: float | None
     """Two-sided paired sign-flip permutation test; the differences of one source image flip together."""
     detectable: float | None
-    """Smallest true difference that is found with 80 % power at alpha 0.05, given the spread of these differences."""
+    """Smallest true difference detectable with 80 % power at alpha 0.05, given the spread of these differences."""
     verdict: Verdict
-    """By p < 0.05; "too_few" below FEWEST_CLUSTERS source images, where no p < 0.05 can occur."""
+    """Decided by p < 0.05; "too_few" below FEWEST_CLUSTERS source images, because p cannot fall below 0.05 there."""
 
 
 class Comparison(PairedComparison):
@@ -58,14 +58,14 @@ class Comparison(PairedComparison):
     category: str | None
     """None: over all categories."""
     p_holm: float | None
-    """p corrected by Holm over the categories of this pair; it decides their verdicts. None overall."""
+    """p with Holm's correction over the categories of this pair. It decides their verdicts. None overall."""
 
 
 def compare(a: npt.ArrayLike, b: npt.ArrayLike, clusters: npt.ArrayLike, seed: int = 0) -> PairedComparison:
     """Compare two editors item by item.
 
-    a, b: float64 (n,), the scores of the same n items, NaN where one was not scored. clusters: (n,), equal where two
-    items share a source image. Raises ValueError for arrays of unequal lengths.
+    a, b: float64 (n,), the scores of the same n items, NaN = not scored. clusters: (n,), equal if two items share a
+    source image. Raises ValueError for arrays of unequal lengths.
     """
     first, second, codes = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), np.asarray(clusters)
     if not len(first) == len(second) == len(codes):
@@ -92,11 +92,11 @@ def compare(a: npt.ArrayLike, b: npt.ArrayLike, clusters: npt.ArrayLike, seed: i
 def compare_all(
     scores: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], categories: Sequence[str]
 ) -> list[Comparison]:
-    """Every pair of editors (in their order), over all categories and then in each one. Pairs are not corrected for
-    one another.
+    """Compare every pair of editors, in the given order, over all categories and then within each category.
 
-    scores: columns item_id, editor, score (NaN = not scored); at most one row per item and editor, a missing row counts
-    as not scored. items: every item, columns item_id, category, cluster. Raises ValueError for a second row.
+    There is no correction for testing several pairs. scores: columns item_id, editor, score (NaN = not scored), at most
+    one row per item and editor. A missing row counts as not scored. items: all items, columns item_id, category,
+    cluster. Raises ValueError for a duplicate row.
     """
     items = items.set_index("item_id")[["category", "cluster"]].sort_index()
     table = scores.pivot(index="item_id", columns="editor", values="score").reindex(items.index)
@@ -115,10 +115,11 @@ def compare_all(
 
 
 def sign_flip_p(differences: npt.NDArray[np.float64], clusters: npt.ArrayLike, seed: int = 0) -> float:
-    """p of the paired sign-flip permutation test of a zero mean, two-sided; the signs of one cluster flip together.
+    """Return the two-sided p of a paired sign-flip permutation test of a zero mean.
 
-    Exact where FLIPS or fewer sign patterns exist, else by FLIPS random ones (then never below 2 / (FLIPS + 1)). Above
-    MANY_CLUSTERS clusters by its limit: a normal distribution with the sum of squares as its variance.
+    The signs of one cluster flip together. The test is exact if there are at most FLIPS sign patterns; otherwise it
+    draws FLIPS random ones, and p is never below 2 / (FLIPS + 1). Above MANY_CLUSTERS clusters it uses the limit, a
+    normal distribution with the sum of squares as its variance.
     """
     _, codes = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.bincount(codes, differences)
@@ -149,7 +150,7 @@ def _compare(table: pd.DataFrame, items: pd.DataFrame, a: str, b: str) -> Paired
 
 
 def _correct(rows: list[Comparison]) -> None:
-    """Holm over the categories that have a p; their verdict follows the corrected one."""
+    """Apply Holm's correction to the categories that have a p, and decide their verdicts by the corrected p."""
     tested = [row for row in rows if row["p"] is not None]
     if tested:
         corrected = multipletests([row["p"] for row in tested], method="holm")[1]
@@ -164,10 +165,13 @@ def _verdict(difference: float, p: float) -> Verdict:
 
 
 def _detectable(differences: npt.NDArray[np.float64], clusters: npt.ArrayLike) -> float | None:
-    """Of a paired t test on the clusters' contributions, whose spread gives the cluster-robust standard error."""
+    """Return the smallest true difference that a paired t test on the clusters' contributions detects.
+
+    Their spread gives the cluster-robust standard error. Returns None if there are too few clusters.
+    """
     contributions = cluster_contributions(differences, clusters, np.zeros(len(differences)))
     if contributions is None:
         return None
-    values, _ = contributions  # already scaled as ddof=1 would
+    values, _ = contributions  # scaled by sqrt(m / (m - 1)) already, so std() needs no ddof=1
     effect = TTestPower().solve_power(nobs=len(values), alpha=ALPHA, power=POWER)
     return float(effect) * float(values.std())

@@ -1,4 +1,4 @@
-"""95 % intervals: of means by bootstrap over source images, of rates by Wilson."""
+"""95 % intervals: a bootstrap over source images for means, Wilson's interval for rates."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +9,15 @@ Interval = tuple[float, float]
 """Lower and upper end."""
 
 ALPHA = 0.05
-"""Share of intervals that may miss, and level of every test."""
+"""Share of intervals that may miss the true value, and the level of every test."""
 
 FEWEST_CLUSTERS = 6
-"""Below this nothing is said: five independent values all lie on one side of their median in 6 % of cases, so that
-neither a resampling of them can cover 95 % nor a sign-flip test of them reach p < 0.05."""
+"""No interval and no test below this. Five independent values all lie on one side of their median in 6 % of cases.
+Resampling them cannot cover 95 %, and a sign-flip test cannot reach p < 0.05."""
 
 MANY_CLUSTERS = 2000
-"""Above this the limit of the bootstrap, the t interval, is taken. On skewed scores of so many clusters their ends
-differ by less than 2 % of the width, which is less than another seed changes."""
+"""Above this, use the t interval, the limit of the bootstrap. On skewed scores of this many clusters the ends of both
+intervals differ by less than 2 % of the width, which is less than the effect of another seed."""
 
 RESAMPLES = 4000
 """Bootstrap samples of one interval."""
@@ -26,10 +26,10 @@ _BATCH_CELLS = 1_000_000
 
 
 def mean_interval(values: npt.ArrayLike, clusters: npt.ArrayLike, seed: int = 0) -> Interval | None:
-    """95 % interval of the mean of `values`, resampled by cluster.
+    """Return the 95 % interval of the mean of `values`, resampled by cluster.
 
-    values: float64 (n,), no NaN. clusters: (n,), equal where two values share a source image.
-    None for fewer than FEWEST_CLUSTERS clusters, and where no cluster differs from another: a width of zero would claim
+    values: float64 (n,), no NaN. clusters: (n,), equal if two values share a source image. Returns None below
+    FEWEST_CLUSTERS clusters. Also returns None if all clusters have the same mean, because a width of zero would claim
     that every further item gets the same value. Raises ValueError for NaN and for arrays of unequal lengths.
     """
     return macro_interval(values, clusters, np.zeros(np.shape(values)), seed)
@@ -38,10 +38,10 @@ def mean_interval(values: npt.ArrayLike, clusters: npt.ArrayLike, seed: int = 0)
 def macro_interval(
     values: npt.ArrayLike, clusters: npt.ArrayLike, groups: npt.ArrayLike, seed: int = 0
 ) -> Interval | None:
-    """95 % interval of the mean of the groups' means (macro mean), resampled by cluster.
+    """Return the 95 % interval of the mean of the groups' means (macro mean), resampled by cluster.
 
-    groups: (n,), equal where two values belong to one group, usually a category. Otherwise as `mean_interval`, with the
-    fewest clusters in each group.
+    groups: (n,), equal if two values belong to one group, usually a category. Each group needs FEWEST_CLUSTERS
+    clusters. Everything else is as in `mean_interval`.
     """
     values = np.asarray(values, dtype=np.float64)
     contributions = cluster_contributions(values, clusters, groups)
@@ -52,7 +52,7 @@ def macro_interval(
 
 
 def rate_interval(count: int, n: int) -> Interval | None:
-    """95 % Wilson interval of `count` out of `n`, within 0..1; None for n = 0."""
+    """Return the 95 % Wilson interval of `count` / `n`, within 0..1, or None for n = 0."""
     if not n:
         return None
     low, high = proportion_confint(count, n, alpha=ALPHA, method="wilson")
@@ -62,14 +62,15 @@ def rate_interval(count: int, n: int) -> Interval | None:
 def cluster_contributions(
     values: npt.NDArray[np.float64], clusters: npt.ArrayLike, groups: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], int] | None:
-    """One number per cluster whose mean is the macro mean and whose spread is its uncertainty; degrees of freedom.
+    """Return one number per cluster, and the degrees of freedom; None if a group has too few clusters.
 
-    The linearised bootstrap of a ratio: a cluster's number is the mean plus the cluster's influence on it. So clusters
-    of several sizes, and photos that occur in several groups, need no special case. The influences are scaled by
-    sqrt(m / (m - 1)), m the clusters of the group, because a sample spreads less than what it was drawn from.
+    The mean of the numbers is the macro mean, and their spread is its uncertainty. This is the linearised bootstrap of
+    a ratio: each number is the mean plus the cluster's influence on it. Clusters of different sizes and photos that
+    occur in several groups need no special case. The influences are scaled by sqrt(m / (m - 1)), with m the number of
+    clusters in the group, because a sample spreads less than its population.
     """
     if np.isnan(values).any():
-        raise ValueError("A value is NaN; leave out what was not scored before asking for an interval.")
+        raise ValueError("A value is NaN; drop the rows without a score before computing an interval.")
     _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     if not len(values) == len(cluster) == len(group):
@@ -84,16 +85,16 @@ def cluster_contributions(
     influence = np.bincount(cluster, ((values - means[group]) * scale[group]))
     if np.allclose(influence, 0, rtol=0, atol=1e-12):
         return None
-    # where no photo is in two groups, this is count - groups
+    # equals count - groups if no photo is in two groups
     freedom = min(count - 1, int((members - 1).sum()))
     return means.mean() + count * influence, freedom
 
 
 def _interval(contributions: npt.NDArray[np.float64], freedom: int, seed: int) -> Interval:
-    """BCa (Efron 1987), with the t quantile in place of the normal one.
+    """Return the BCa interval (Efron 1987), with the t quantile in place of the normal one.
 
-    Both the scaling above and the t quantile are Hesterberg's, "What Teachers Should Know About the Bootstrap", The
-    American Statistician 69 (2015), on why percentile intervals are too narrow for small samples.
+    Percentile intervals are too narrow for small samples. The scaling above and the t quantile follow Hesterberg,
+    "What Teachers Should Know About the Bootstrap", The American Statistician 69 (2015).
     """
     count = len(contributions)
     if count > MANY_CLUSTERS:

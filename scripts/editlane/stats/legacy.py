@@ -1,9 +1,11 @@
-"""What the rules of the original benchmark would have printed for rows of the protocol `legacy`.
+"""Compute the numbers that the original benchmark's rules would have printed for rows of the protocol `legacy`.
 
-Read in Thomas-uestc/image_edit_benchmark, commit f3b88f3: src/models/reward/qwen3_vl_standalone.py (`extract_score`),
-src/models/reward/implementations/qwen3_vl_multi_gpu_subprocess.py (a dead worker), src/pipeline.py (edits that fail one
-by one), src/models/diffusion/implementations/multi_gpu_qwen_edit.py (the source goes on as the edit). These numbers are
-shown to be compared with the honest ones, and for nothing else.
+The rules are those of Thomas-uestc/image_edit_benchmark, commit f3b88f3:
+src/models/reward/qwen3_vl_standalone.py (`extract_score`),
+src/models/reward/implementations/qwen3_vl_multi_gpu_subprocess.py (a dead worker),
+src/pipeline.py (edits that fail one by one),
+src/models/diffusion/implementations/multi_gpu_qwen_edit.py (the source is passed on as the edit).
+The numbers are reported only for comparison with the honest ones.
 """
 
 import re
@@ -16,10 +18,10 @@ import pandas as pd
 from editlane.core.types import State
 
 NEUTRAL = 5.0
-"""For a reply without a number, and for all items of a judge that died."""
+"""Score of a reply without a number, and of all items of a judge that died."""
 
 FAILED = 0.0
-"""For an item whose edit failed, where edits are made one by one."""
+"""Score of an item whose edit failed, if edits are made one by one."""
 
 _NUMBER = r"(\d+\.?\d*)"
 _PLACES = [
@@ -32,35 +34,35 @@ _PLACES = [
         r"(\d+)",
     )
 ]
-"""Where a number was looked for, in this order. Of each only the first find counts, and only from 0 to 10."""
+"""Patterns tried in this order. Only the first match of each pattern counts, and only if it lies within 0..10."""
 
 _NO_EDIT = [str(state) for state in (State.EDIT_FAILED, State.EDIT_REFUSED, State.SOURCE_UNREADABLE)]
 
 
 class Replaced(TypedDict):
-    """Rows without a score that got a number."""
+    """Counts of rows without a score that the old rules gave a number."""
 
     unreadable: int
-    """Edits whose judge gave no legal answer, or failed."""
+    """Edits whose judge gave no valid answer, or failed."""
     failed: int
     """Items without an edit, or without a readable source."""
 
 
 class Legacy(TypedDict):
-    """The honest mean and the old ones, 0..10; null where there is nothing to take a mean of."""
+    """The honest mean and the old ones, 0..10. A mean of no rows is null."""
 
     honest: float | None
     old: float | None
     difference: float | None
     """old - honest."""
     old_source_judged: float | None
-    """With failed edits replaced by the judge's score of their source, estimated by its mean score of other sources
-    (control `source_as_edit`); null where that is not known."""
+    """The old mean if the source were judged in place of a failed edit. The score of a source is estimated by the
+    judge's mean score of other sources (control `source_as_edit`); null without that control."""
     replaced: Replaced
 
 
 def old_score(state: str, score: float | None, reply: str | None) -> float:
-    """The number, 0..10, that one row would have got. `score` counts only for a scored row without its reply."""
+    """Return the number, 0..10, that the old rules give one row. `score` is used only if there is no reply."""
     if state in _NO_EDIT:
         return FAILED
     if state == State.SCORED and reply is None and score is not None:
@@ -69,7 +71,7 @@ def old_score(state: str, score: float | None, reply: str | None) -> float:
 
 
 def read_number(reply: str) -> float:
-    """The number, 0..10, that a reply was read as; NEUTRAL where it holds none."""
+    """Parse the number, 0..10, that the old rules read in a reply, or NEUTRAL if there is none."""
     for place in _PLACES:
         found = place.search(reply.strip())
         if found and 0 <= float(found[1]) <= 10:
@@ -78,7 +80,7 @@ def read_number(reply: str) -> float:
 
 
 def old_scores(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """`old_score` of every row (columns state, score, reply), float64 (rows,)."""
+    """Apply `old_score` to every row (columns state, score, reply); float64 (rows,)."""
     codes, replies = pd.factorize(rows["reply"])
     read = np.array([*(read_number(reply) for reply in replies), NEUTRAL])[codes]  # code -1: no reply
     scores = rows["score"].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -86,11 +88,11 @@ def old_scores(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     return np.where(rows["state"].isin(_NO_EDIT), FAILED, np.where(kept, scores, read))
 
 
-def legacy_cell(rows: pd.DataFrame, source_score: float | None) -> Legacy:
-    """The old rules' means of some rows (columns state, score, reply) beside the honest one.
+def summarise_legacy(rows: pd.DataFrame, source_score: float | None) -> Legacy:
+    """Return the means by the old rules beside the honest mean, for rows with columns state, score and reply.
 
-    `source_score`: the judge's mean score of sources shown as their own edits; None where it was not asked. A row that
-    is not there yet is replaced by nothing.
+    `source_score`: the judge's mean score of sources shown as their own edits, None if it did not judge any. A row that
+    does not exist yet is not replaced.
     """
     scored = rows["score"].to_numpy(dtype=np.float64, na_value=np.nan)[(rows["state"] == State.SCORED).to_numpy()]
     failed = rows["state"].isin(_NO_EDIT).to_numpy()

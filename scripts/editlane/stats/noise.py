@@ -1,4 +1,4 @@
-"""How far a judge's answers to the same question differ: within one run (noise) and from an earlier run (drift)."""
+"""Measure how much a judge's answers to the same question differ, within a run (noise) and between runs (drift)."""
 
 from typing import Literal, TypedDict
 
@@ -9,47 +9,47 @@ from editlane.stats.comparisons import compare
 from editlane.stats.intervals import ALPHA, Interval
 
 MOVED = 0.05
-"""Smallest mean change of the canaries, in points of the 0..10 scale, that is called a move: below it lies what another
-batch order or another GPU does to a judge that has not changed."""
+"""Smallest mean change of the canaries that counts as drift, in points of the 0..10 scale. Another batch order or
+another GPU changes the scores of an unchanged judge by less."""
 
 
 class Noise(TypedDict):
     """The spread of one judge's answers to the same question against the spread of the items."""
 
     kind: Literal["batch_order", "sampled"]
-    """What differed between the repeats: only the batch, or what was sampled."""
+    """Source of the differences: only the batch order, or sampling."""
     items: int
-    """Items with at least two scores; the others are left out."""
+    """Items with at least two scores. Other items are ignored."""
     repeats: int
-    """Most scores of one item."""
+    """Largest number of scores of one item."""
     within_sd: float | None
-    """Standard deviation inside items, pooled over the items; null without an item."""
+    """Standard deviation within items, pooled over the items; null without items."""
     between_sd: float | None
-    """Standard deviation of the items' means; null for fewer than two items."""
+    """Standard deviation of the items' means; null below two items."""
     largest: float | None
     """Largest difference between two scores of one item."""
 
 
 class Canary(TypedDict):
-    """The same frozen pairs under the same judge, now and in an earlier run."""
+    """Scores of the same frozen pairs by the same judge, in this run and in an earlier one."""
 
     n: int
     """Canaries scored in this run."""
     mean: float | None
     reference_run: str | None
     difference: float | None
-    """Mean of this run - reference, over the canaries scored in both; null where there is none."""
+    """Mean of this run - reference, over the canaries scored in both runs; null if there are none."""
     interval: Interval | None
     p: float | None
     moved: bool
     """p < 0.05 and a difference of at least MOVED."""
 
 
-def judge_noise(rows: pd.DataFrame, kind: Literal["batch_order", "sampled"]) -> Noise:
-    """Noise of one judge.
+def measure_noise(rows: pd.DataFrame, kind: Literal["batch_order", "sampled"]) -> Noise:
+    """Measure the noise of one judge.
 
-    rows: columns item (a key of the question: the same for all repeats of it) and score (NaN = not scored), one row per
-    answer, the first one included. NaN rows and items with a single score are left out.
+    rows: one per answer, the first one included, columns item and score (NaN = not scored). `item` is a key of the
+    question, equal for all its repeats. NaN rows and items with a single score are ignored.
     """
     answers = rows.dropna(subset="score").groupby("item", sort=True)["score"]
     table = answers.agg(["count", "mean", "var", "min", "max"]).query("count > 1")
@@ -65,12 +65,12 @@ def judge_noise(rows: pd.DataFrame, kind: Literal["batch_order", "sampled"]) -> 
     }
 
 
-def canary_change(this: pd.DataFrame, reference: pd.DataFrame, reference_run: str | None) -> Canary:
-    """Whether one judge's scores of its canaries moved since an earlier run.
+def compare_canaries(this: pd.DataFrame, reference: pd.DataFrame, reference_run: str | None) -> Canary:
+    """Compare one judge's scores of its canaries with those of an earlier run.
 
-    this, reference: columns item_id, judge_key, edited_sha256, score (NaN = not scored). A canary is compared where all
-    three keys are equal: another checkpoint, protocol or image is another question, not a drift.
-    `reference` has no rows (and reference_run is None) where there is no earlier run.
+    this, reference: columns item_id, judge_key, edited_sha256, score (NaN = not scored). Two rows are compared only if
+    all three keys are equal, because another checkpoint, protocol or image asks another question and is not drift.
+    Without an earlier run `reference` is empty and `reference_run` is None.
     """
     keys = ["item_id", "judge_key", "edited_sha256"]
     scored = this["score"].dropna()

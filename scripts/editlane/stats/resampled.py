@@ -1,8 +1,8 @@
-"""Rank statistics of the data and of their bootstrap resamples at once, each resample a row of weights.
+"""Compute rank statistics of the data and of all bootstrap resamples at once. Each resample is a row of weights.
 
-`weights` is float (1 + resamples, items): how often each item was drawn. The first row is all ones, the data
-themselves. A statistic takes it and returns (1 + resamples,) values, NaN where it is not defined. That is exact (a test
-compares it with scipy on repeated rows) and far quicker than a call per resample.
+`weights` is float (1 + resamples, items): how often each item was drawn. The first row is all ones and stands for the
+data. Each statistic takes `weights` and returns (1 + resamples,) values, NaN if undefined. The results are exact (a
+test compares them with scipy on repeated rows), and far faster than one call per resample.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,16 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 
 MIN_ITEMS = 3
-"""Below this nothing is computed."""
+"""Statistics of fewer items are undefined."""
+
+DECIMALS = 9
+"""Means and differences are rounded to this, so that ties do not depend on the order of summation."""
 
 MAX_UNDEFINED = 0.05
-"""Share of resamples without a value (all ratings equal, say) above which no interval is given."""
+"""No interval above this share of undefined resamples, for instance resamples in which all ratings are equal."""
 
 _PART = 1 << 21
-"""Numbers of a matrix that are worked on at once: 16 MiB."""
+"""Elements of a matrix that are processed at once: 16 MiB."""
 
 
 class Estimate(TypedDict):
@@ -32,13 +35,14 @@ class Estimate(TypedDict):
     interval: Interval | None
     """95 %, percentiles of the bootstrap."""
     why: str | None
-    """Why there is no value, or no interval."""
+    """Reason for a missing value or interval."""
 
 
 def draw_weights(clusters: NDArray[Any], resamples: int, seed: int) -> Floats:
-    """The weights of items that are drawn by cluster, with replacement; no resamples below FEWEST_CLUSTERS clusters.
+    """Draw clusters with replacement and return the weights of their items, (1 + resamples, items).
 
-    `clusters` (items,) names each item's source image, in any sortable type.
+    `clusters` (items,) identifies each item's source image by any sortable type. Below FEWEST_CLUSTERS clusters there
+    are no resamples, only the first row.
     """
     found, codes = np.unique(clusters, return_inverse=True)
     if len(found) < FEWEST_CLUSTERS:
@@ -49,9 +53,9 @@ def draw_weights(clusters: NDArray[Any], resamples: int, seed: int) -> Floats:
 
 
 def estimate(values: Floats, why: str | None = None) -> Estimate:
-    """The value of the data with its interval. `why`: what is to blame if there is no value."""
+    """Return the value of the data, values[0], with its interval. `why` is the reason if it is NaN."""
     if np.isnan(values[0]):
-        return undefined(why or "these values leave it undefined")
+        return undefined_estimate(why or "these values leave it undefined")
     value, resampled = float(values[0]), values[1:]
     defined = resampled[~np.isnan(resampled)]
     if not len(resampled):
@@ -66,18 +70,18 @@ def estimate(values: Floats, why: str | None = None) -> Estimate:
     return {"value": value, "interval": None, "why": why}
 
 
-def undefined(why: str) -> Estimate:
+def undefined_estimate(why: str) -> Estimate:
     return {"value": None, "interval": None, "why": why}
 
 
-def _in_parts(statistic: Callable[[Floats], Floats], weights: Floats, width: int) -> Floats:
-    """The statistic of as many rows of weights at a time as keep a matrix of rows x `width` small."""
+def _compute_in_parts(statistic: Callable[[Floats], Floats], weights: Floats, width: int) -> Floats:
+    """Compute the statistic in blocks of rows of weights, so that a matrix of rows x `width` stays within _PART."""
     rows = max(1, _PART // max(1, width))
     return np.concatenate([statistic(weights[start : start + rows]) for start in range(0, len(weights), rows)])
 
 
 def _mid_ranks(values: Floats, weights: Floats) -> Floats:
-    """The rank of each of n values where value i occurs weights[b, i] times, ties at the mean: (resamples, n)."""
+    """Rank n values, where value i occurs weights[b, i] times. Ties get their mean rank. Returns (resamples, n)."""
     order = np.argsort(values, kind="stable")
     ascending = values[order]
     starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
@@ -87,11 +91,14 @@ def _mid_ranks(values: Floats, weights: Floats) -> Floats:
 
 
 def spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Spearman's rho of the pairs (items,) without NaN; NaN below MIN_ITEMS different items or for a constant."""
+    """Compute Spearman's rho of x and y (items,), ignoring pairs with NaN.
+
+    The value is NaN below MIN_ITEMS distinct items, and if x or y is constant.
+    """
     there = np.flatnonzero(~(np.isnan(x) | np.isnan(y)))
     if len(there) < MIN_ITEMS:
         return np.full(len(weights), np.nan)
-    return _in_parts(lambda part: _spearman(x[there], y[there], part[:, there]), weights, len(there))
+    return _compute_in_parts(lambda part: _spearman(x[there], y[there], part[:, there]), weights, len(there))
 
 
 def _spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
@@ -105,33 +112,37 @@ def _spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
     return np.where((weights > 0).sum(axis=1) < MIN_ITEMS, np.nan, np.clip(rho, -1, 1))
 
 
-def usable(rhos: Floats) -> NDArray[np.bool_]:
-    """Which correlations can be averaged by arctanh: those that are defined and not exactly 1 or -1."""
+def has_finite_arctanh(rhos: Floats) -> NDArray[np.bool_]:
+    """Mark the correlations that can be averaged by arctanh: defined, and not exactly 1 or -1."""
     use: NDArray[np.bool_] = np.abs(rhos) < 1
     return use
 
 
 def fisher_mean(rhos: Floats) -> Floats:
-    """tanh of the mean arctanh over the last axis, of the usable ones; NaN where none is. A resample may have fewer."""
-    use = usable(rhos)
+    """Average correlations over the last axis: tanh of the mean arctanh.
+
+    Correlations without a finite arctanh are ignored, so a resample may average fewer. NaN if none is left.
+    """
+    use = has_finite_arctanh(rhos)
     with np.errstate(invalid="ignore"):
         mean: Floats = np.tanh(np.arctanh(np.where(use, rhos, 0)).sum(axis=-1) / use.sum(axis=-1))
     return mean
 
 
 def ordinal_alphas(units: Floats, items: NDArray[np.intp], weights: Floats) -> Floats:
-    """Krippendorff's ordinal alpha of units (n, raters), each with two ratings or more; `items` (n,) are their items.
+    """Compute Krippendorff's ordinal alpha of units (n, raters) with two ratings or more each.
 
-    `krippendorff.alpha` takes too long for thousands of resamples. Its ordinal distance of two values is the squared
-    difference of their mid-ranks among all ratings, so alpha is one minus a ratio of two sums of squares of ranks.
+    `items` (n,) is the item of each unit. `krippendorff.alpha` is too slow for thousands of resamples. The ordinal
+    distance of two values is the squared difference of their mid-ranks among all ratings, so alpha is one minus a ratio
+    of two sums of squares of ranks.
     """
     unit, rater = np.nonzero(~np.isnan(units))
     values = units[unit, rater]
-    return _in_parts(lambda part: _ordinal_alphas(values, unit, part[:, items]), weights, len(values))
+    return _compute_in_parts(lambda part: _ordinal_alphas(values, unit, part[:, items]), weights, len(values))
 
 
 def _ordinal_alphas(values: Floats, unit: NDArray[np.intp], weights: Floats) -> Floats:
-    """The values of unit 0, of unit 1, and so on; weights (resamples, units)."""
+    """Compute alpha per row of weights (resamples, units). `values` is sorted by `unit`."""
     per_value = weights[:, unit]
     ranks = _mid_ranks(values, per_value)
     starts, size = np.flatnonzero(np.diff(unit, prepend=-1)), np.bincount(unit)

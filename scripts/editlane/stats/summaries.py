@@ -1,4 +1,4 @@
-"""Rows of scores to numbers. An item without a score is counted, never turned into one."""
+"""Summarise rows of scores. Items without a score are counted, never given one."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -12,48 +12,48 @@ from editlane.stats.intervals import Interval, mean_interval, rate_interval
 
 
 class Spread(TypedDict):
-    """How the scores of `n` rows are spread. Nothing is said (null) where nothing was scored."""
+    """Distribution of the scores of `n` rows. All statistics are null if no row is scored."""
 
     n: int
-    """Rows that should exist."""
+    """Expected rows."""
     scored: int
     clusters: int
-    """Source images among the scored rows; two items with one photo are not independent."""
+    """Source images among the scored rows. Two items that share a photo are not independent."""
     mean: float | None
     interval: Interval | None
     """95 % interval of the mean, resampled by source image."""
     std: float | None
-    """Sample standard deviation; null for fewer than two scores."""
+    """Sample standard deviation; null below two scores."""
     median: float | None
     min: float | None
     max: float | None
     coverage: float | None
     """scored / n, 0..1."""
     bounds: Interval | None
-    """The mean if every row without a score had got the lowest, and the highest, score of the scale."""
+    """The mean if every row without a score had the lowest score of the scale, and the highest."""
 
 
 class UnchangedCount(TypedDict):
     count: int
     """Edits that do not differ from their source."""
     n: int
-    """Edits there are."""
+    """Edits that exist."""
     interval: Interval | None
     """95 % Wilson interval of count / n."""
 
 
 class Summary(Spread):
-    """`S` of the report: the spread of the item scores, and how the items ended."""
+    """`S` of the report: the distribution of the item scores, and the counts of states."""
 
     states: dict[str, int]
-    """Every state, also those that did not occur."""
+    """Count of each state, 0 included."""
     missing: int
-    """Rows that do not exist yet: part of n, of no state."""
+    """Rows that do not exist yet. They are part of n and have no state."""
     unchanged: UnchangedCount
 
 
-def spread(scores: pd.Series, clusters: pd.Series, expected: int) -> Spread:
-    """The spread of the scores that are there (not NaN), out of `expected` ones; `clusters`: their source images."""
+def summarise_scores(scores: pd.Series, clusters: pd.Series, expected: int) -> Spread:
+    """Summarise the scores that are not NaN, out of `expected` rows. `clusters` is the source image of each score."""
     there = scores.notna().to_numpy()
     values = scores.to_numpy(dtype=np.float64)[there]
     sources = clusters.to_numpy()[there]
@@ -80,20 +80,20 @@ def _bounds(values: np.ndarray, absent: int) -> Interval:
 
 
 def summarise(rows: pd.DataFrame, expected: int) -> Summary:
-    """The numbers of some rows (columns state, score, unchanged, cluster), of which there should be `expected`."""
+    """Summarise rows with columns state, score, unchanged and cluster. `expected` is the number that should exist."""
     found = rows["state"].value_counts()
     compared = rows["unchanged"].dropna()
     count, edits = int(compared.sum()), len(compared)
     return {
-        **spread(rows["score"], rows["cluster"], expected),
+        **summarise_scores(rows["score"], rows["cluster"], expected),
         "states": {str(state): int(found.get(str(state), 0)) for state in State},
         "missing": expected - len(rows),
         "unchanged": {"count": count, "n": edits, "interval": rate_interval(count, edits)},
     }
 
 
-def error_kinds(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """State to error kind to count, for the rows without a score."""
+def count_error_kinds(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Count the rows without a score by state and error kind."""
     failed = rows.loc[rows["state"] != State.SCORED, ["state", "error_kind"]].astype(object)
     counts = failed.fillna({"error_kind": "not given"}).groupby(["state", "error_kind"], as_index=False).size()
     found: dict[str, dict[str, int]] = {}
@@ -103,15 +103,14 @@ def error_kinds(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def check_rows(scores: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], judges: Sequence[str]) -> None:
-    """Raise UserError for the first row that must not be counted."""
+    """Raise UserError for the first row that contradicts the items table, the run or itself."""
     category = scores["item_id"].map(items.set_index("item_id")["category"])
     scored, score = scores["state"] == State.SCORED, scores["score"]
     problems = {
-        "there is a second row for it": scores.duplicated(["item_id", "editor", "judge"]),
+        "it has more than one row": scores.duplicated(["item_id", "editor", "judge"]),
         "the items table has no such item in category {category!r}": category.astype(object)
         != scores["category"].astype(object),
-        "this editor or judge is not expected in this run": ~scores["editor"].isin(editors)
-        | ~scores["judge"].isin(judges),
+        "this editor or judge is not part of this run": ~scores["editor"].isin(editors) | ~scores["judge"].isin(judges),
         "the state {state!r} is unknown": ~scores["state"].isin(list(map(str, State))),
         "state {state!r} and score {score} contradict each other": scored != score.notna(),
         f"the score {{score}} lies outside {SCALE[0]:g}..{SCALE[1]:g}": scored & ~score.between(*SCALE),

@@ -1,8 +1,8 @@
 """What a run is doing, in plain lines: for pipes, for logs, for the workflow's own terminal, and at the end."""
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 
+from editlane.core.text_width import measure_width
 from editlane.watching.stages import (
     AT_WORK,
     IN_TROUBLE,
@@ -22,21 +22,16 @@ NAME_CELLS = 40
 """Of a name in a line, at most."""
 
 
-def cells(text: str) -> int:
-    """Columns that a text takes in a terminal: a Chinese character takes two."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
 def shortened(name: str, width: int) -> str:
     """The name in at most `width` columns; what is cut is its middle, as variants of a model differ at the end."""
-    if cells(name) <= width:
+    if measure_width(name) <= width:
         return name
     if width < 3:
         return name[:1]
     head, tail = name, name
-    while cells(head) > width // 2:
+    while measure_width(head) > width // 2:
         head = head[:-1]
-    while cells(head) + 1 + cells(tail) > width:
+    while measure_width(head) + 1 + measure_width(tail) > width:
         tail = tail[1:]
     return f"{head}…{tail}"
 
@@ -46,8 +41,8 @@ def group_name(group: Group, width: int) -> str:
     if group.judge is None:
         return shortened(group.editor, width)
     room = width - len(" of ")
-    judge = shortened(group.judge, max(room // 2, room - cells(group.editor)))
-    return f"{judge} of {shortened(group.editor, room - cells(judge))}"
+    judge = shortened(group.judge, max(room // 2, room - measure_width(group.editor)))
+    return f"{judge} of {shortened(group.editor, room - measure_width(judge))}"
 
 
 def duration(seconds: float) -> str:
@@ -92,7 +87,7 @@ def progress(groups: Sequence[Group], *, width: int | None = None) -> str:
     The last parts are left out where all of them take more than `width` columns.
     """
     parts = _progress(groups)
-    while width is not None and len(parts) > 1 and cells(", ".join(parts)) > width:
+    while width is not None and len(parts) > 1 and measure_width(", ".join(parts)) > width:
         parts.pop()
     return ", ".join(parts)
 

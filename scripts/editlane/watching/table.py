@@ -8,7 +8,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from editlane.watching.plain_text import cells, group_name, is_silent, lane_state, pace, progress
+from editlane.core.device_names import shorten_device_ids
+from editlane.core.text_width import measure_width
+from editlane.watching.plain_text import group_name, is_silent, lane_state, pace, progress
 from editlane.watching.stages import AT_WORK, IN_TROUBLE, Lane
 from editlane.watching.state import RunState, printable
 
@@ -27,8 +29,8 @@ class Column:
 
     def width(self, lanes: Sequence[Lane]) -> int:
         """Terminal cells, 0 where there is nothing to show."""
-        widths = [cells(str(self.cell(lane))) for lane in lanes]
-        return min(self.widest, max(cells(self.title), *widths)) if any(widths) else 0
+        widths = [measure_width(str(self.cell(lane))) for lane in lanes]
+        return min(self.widest, max(measure_width(self.title), *widths)) if any(widths) else 0
 
 
 def bar(share: float, width: int) -> Text:
@@ -37,11 +39,10 @@ def bar(share: float, width: int) -> Text:
     return Text.assemble(("━" * full, "green"), ("·" * (width - full), "dim"))
 
 
-def short_device(name: str) -> str:
-    """`NVIDIA H200 (GPU-3a4f12c0-...)` as `GPU-3a4f12`: what tells devices of a machine apart."""
+def shorten_device(name: str) -> str:
+    """Return the leased id in a device's name: `GPU-3a4f12` for `NVIDIA H200 (GPU-3a4f12c0-...)`."""
     leased = re.search(r"\(([^()]*)\)$", name)
-    device = printable(leased.group(1) if leased else name)
-    return re.sub(r"\b(GPU|MIG)-([0-9a-fA-F]{6})[0-9a-fA-F-]*", r"\1-\2", device)
+    return shorten_device_ids(printable(leased.group(1) if leased else name), 6)
 
 
 def _items(lane: Lane) -> str:
@@ -105,7 +106,7 @@ def columns(hosts: int) -> list[Column]:
     def device(lane: Lane) -> str:
         if lane.status is None:
             return ""
-        return (f"{printable(lane.status.host)}:" if hosts > 1 else "") + short_device(lane.status.device)
+        return (f"{printable(lane.status.host)}:" if hosts > 1 else "") + shorten_device(lane.status.device)
 
     def category(lane: Lane) -> str:
         return printable(lane.status.category or "") if lane.status and lane.state in AT_WORK else ""
@@ -172,7 +173,7 @@ class RunTable:
                 table = _table(rows, chosen, titles=not titled)
                 titled = titled or bool(rows)
                 note = progress([group], width=width // 2) if group.begun else "not begun"
-                name = group_name(group, width - 4 - cells(note))
+                name = group_name(group, width - 4 - measure_width(note))
                 lines.append(Text.assemble("  ", name, (f"  {note}", "dim")))
                 if rows:
                     narrow = options.update_width(width - 2)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from editlane.core import tables
 from editlane.core.files import make_folder, whole_file
-from editlane.images import files as images
+from editlane.images.files import save_png, write_atomically
 from editlane.lanes.journal import Journal
 
 SCHEMA = pa.schema([pa.field("n", pa.int64())])
@@ -19,7 +19,7 @@ SCHEMA = pa.schema([pa.field("n", pa.int64())])
 
 def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "a/表.bin"
-    images.write_atomically(path, b"before")
+    write_atomically(path, b"before")
     with pytest.raises(RuntimeError), whole_file(path) as file:
         file.write(b"half of what was to come")
         raise RuntimeError
@@ -37,7 +37,7 @@ def finish_one_item(folder: Path) -> None:
     """What a lane does to the disk for one item, and at its end."""
     with Journal(folder / "journal", "lane0") as journal:
         journal.begin(["key"])
-        images.save_png(Image.new("RGB", (40, 30), "red"), folder / "images/因果/项目.png")
+        save_png(Image.new("RGB", (40, 30), "red"), folder / "images/因果/项目.png")
         journal.finish({"key": {"error_kind": None}})
     tables.write_table(folder / "edits/lane0.parquet", [{"n": 1}], SCHEMA)
 

@@ -18,10 +18,10 @@ from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
 from editlane.datasets import files as dataset_files
 from editlane.datasets.files import read_records
-from editlane.datasets.item_ids import MAX_BYTES, digest, given_id, made_id, safe_name, unique_ids
-from editlane.datasets.prepare import check_categories, cost, decode_base64, prepare_items
-from editlane.datasets.records import language_of
-from editlane.images import files as images
+from editlane.datasets.item_ids import MAX_BYTES, derive_id, digest, make_safe_name, make_unique, sanitise_id
+from editlane.datasets.prepare import check_categories, decode_base64, estimate_cost, prepare_items
+from editlane.datasets.records import detect_language
+from editlane.images.files import file_sha256, open_image
 
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
 SHARED = Path(__file__).parents[3] / "../shared/data"
@@ -144,16 +144,16 @@ def test_an_undecodable_image_stays_an_item(place):
     assert (item.width, item.height, item.cost) == (None, None, 1.0)
     assert item.source_path.endswith(".bin")
     with pytest.raises(SourceUnreadable):
-        images.open_image(place.run_dir / item.source_path)
+        open_image(place.run_dir / item.source_path)
 
 
 @pytest.mark.parametrize("size", [(1000, 1000), (4000, 3000), None])
 def test_cost_stops_at_one_megapixel(size):
-    assert cost(size) == 1.0
+    assert estimate_cost(size) == 1.0
 
 
 def test_cost_grows_with_the_pixels():
-    assert [cost(size) for size in [(1, 1), (500, 500), (1000, 500)]] == [0.5, 0.625, 0.75]
+    assert [estimate_cost(size) for size in [(1, 1), (500, 500), (1000, 500)]] == [0.5, 0.625, 0.75]
 
 
 # --- languages and categories ----------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_cost_grows_with_the_pixels():
     ],
 )
 def test_language_of(text, language):
-    assert language_of(text) == language
+    assert detect_language(text) == language
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_a_loop_of_links(place):
         ({"instruction": None}, "no instruction (instruction, instruction_en or instruction_zh)"),
         ({"instruction": "  "}, "no instruction"),
         ({"instruction": 3}, "instruction is 3, not text"),
-        ({"instruction": "\ud800"}, "half a character"),
+        ({"instruction": "\ud800"}, "not valid Unicode"),
         ({"image": ""}, "has no image"),
         ({"image": ["a"]}, "image is ['a'], not text"),
         ({"category": None}, "has no category"),
@@ -678,13 +678,13 @@ def test_any_bytes_are_read_or_refused(tmp_path, content, name):
     ],
 )
 def test_safe_name(text, expected):
-    assert safe_name(text) == expected
+    assert make_safe_name(text) == expected
 
 
 @given(st.text())
 def test_safe_names_are_safe_and_stay_so(text):
-    name = safe_name(text)
-    assert name == safe_name(name) == unicodedata.normalize("NFC", name)
+    name = make_safe_name(text)
+    assert name == make_safe_name(name) == unicodedata.normalize("NFC", name)
     assert 0 < len(name.encode()) <= MAX_BYTES
     assert not set(name) & set('/\\:*?"<>|\0\n')
     assert not name.startswith((".", " "))
@@ -694,14 +694,14 @@ def test_safe_names_are_safe_and_stay_so(text):
 @example("x" * 121)
 @example("物" * 60)
 def test_a_given_id_keeps_its_limit_and_is_a_file_name(text):
-    name = given_id(text)
+    name = sanitise_id(text)
     assert len(name.encode()) <= MAX_BYTES
     assert "/" not in name
 
 
 def test_a_given_id_that_is_a_file_name_is_kept():
-    assert given_id("照片-01") == "照片-01"
-    assert given_id("a/b") == "a_b-" + digest("a/b")[:8]
+    assert sanitise_id("照片-01") == "照片-01"
+    assert sanitise_id("a/b") == "a_b-" + digest("a/b")[:8]
 
 
 def test_two_given_ids_with_the_same_safe_name_stay_two(place):
@@ -747,9 +747,9 @@ def test_the_same_file_name_in_two_folders_stays_two(place):
 
 
 def test_a_made_id_is_the_same_for_nfc_and_nfd():
-    made = {made_id(unicodedata.normalize(form, "é.png"), "0" * 64, "On.", "物理") for form in ("NFC", "NFD")}
+    made = {derive_id(unicodedata.normalize(form, "é.png"), "0" * 64, "On.", "物理") for form in ("NFC", "NFD")}
     assert len(made) == 1
-    assert made_id("dir/", "0" * 64, "On.", "物理").startswith("_-")
+    assert derive_id("dir/", "0" * 64, "On.", "物理").startswith("_-")
 
 
 IDENTITIES = st.lists(st.tuples(st.sampled_from(["a", "b", "a-2", "a-3", "x" * 120]), st.integers(0, 3)), max_size=12)
@@ -760,11 +760,11 @@ def test_unique_ids(pairs, rng):
     """Unique, short enough, and the same set in any order."""
     ids = [name for name, _ in pairs]
     identities = [digest(name, str(number)) for name, number in pairs]
-    unique = unique_ids(ids, identities)
+    unique = make_unique(ids, identities)
     assert len(set(unique)) == len(ids)
     assert all(len(name.encode()) <= MAX_BYTES for name in unique)
     order = rng.sample(range(len(ids)), len(ids))
-    shuffled = unique_ids([ids[n] for n in order], [identities[n] for n in order])
+    shuffled = make_unique([ids[n] for n in order], [identities[n] for n in order])
     assert sorted(shuffled) == sorted(unique)
 
 
@@ -774,7 +774,7 @@ def test_unique_ids(pairs, rng):
 def test_provenance_names_the_file_and_not_the_folder(place, monkeypatch):
     path = place.write([record()])
     place.prepare(path)
-    assert place.provenance["dataset"] == {"file": "items.jsonl", "sha256": images.file_sha256(path)}
+    assert place.provenance["dataset"] == {"file": "items.jsonl", "sha256": file_sha256(path)}
     assert str(place.folder) not in json.dumps(place.provenance)
     monkeypatch.setattr("editlane.datasets.prepare.HASHED_BYTES", 10)
     place.prepare(path)
@@ -798,8 +798,8 @@ def test_real_pairs(place):
     items = {item.given_sha256: item for item in place.prepare(records, format="pairs", language="zh")}
     assert len({item.item_id for item in items.values()}) == len(items) == len(lines)
     for pair in map(json.loads, lines):
-        item = items[images.file_sha256(SHARED / pair["edit"])]
+        item = items[file_sha256(SHARED / pair["edit"])]
         assert (item.language, item.instruction) == (pair["lang"], pair["instruction"])
         assert (place.run_dir / item.given_path).read_bytes() == (SHARED / pair["edit"]).read_bytes()
-        assert images.open_image(place.run_dir / item.given_path).mode == "RGB"
-        assert images.open_image(place.run_dir / item.source_path).size == (item.width, item.height)
+        assert open_image(place.run_dir / item.given_path).mode == "RGB"
+        assert open_image(place.run_dir / item.source_path).size == (item.width, item.height)

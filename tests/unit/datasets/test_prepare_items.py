@@ -11,7 +11,7 @@ import skimage
 from PIL import Image
 
 from editlane.core import tables
-from editlane.images import files as images
+from editlane.images.files import file_sha256, open_image
 from extract_demo_photos import PHOTOS
 
 ROOT = Path(__file__).parents[3]
@@ -78,8 +78,8 @@ def test_the_demo_becomes_fifteen_items(demo, tmp_path, language, start):
     assert (floor.width, floor.height) == (741, 500)
     for item in items:
         path = tmp_path / "run" / item.source_path
-        assert images.file_sha256(path) == item.source_sha256
-        assert images.open_image(path).size == (item.width, item.height)
+        assert file_sha256(path) == item.source_sha256
+        assert open_image(path).size == (item.width, item.height)
 
 
 def test_two_runs_give_the_same_bytes(demo, tmp_path):
@@ -101,7 +101,7 @@ def test_the_table_says_where_it_is_from(demo, tmp_path):
     done = prepare(demo / "items.jsonl", tmp_path, categories=["指代", "物理"])
     provenance = tables.read_provenance(tmp_path / "items.parquet")
     assert provenance == {
-        "dataset": {"file": "items.jsonl", "sha256": images.file_sha256(demo / "items.jsonl")},
+        "dataset": {"file": "items.jsonl", "sha256": file_sha256(demo / "items.jsonl")},
         "format": "items",
         "language": "en",
         "records": 15,
@@ -110,7 +110,7 @@ def test_the_table_says_where_it_is_from(demo, tmp_path):
         "skipped": {"因果": 3, "环境": 3, "社会": 3},
     }
     assert "15 records; items: 指代 3, 物理 3" in done.stderr
-    assert "left out, because their category was not asked for: 因果 3, 环境 3, 社会 3" in done.stderr
+    assert "skipped, because their category was not requested: 因果 3, 环境 3, 社会 3" in done.stderr
 
 
 def test_a_mistake_is_one_paragraph_and_writes_nothing(tmp_path):

@@ -20,7 +20,7 @@ from editlane.core.errors import UserError
 from editlane.core.types import Item
 from editlane.datasets.prepare import prepare_items
 from editlane.datasets.public_formats import FORMATS
-from editlane.images import files as images
+from editlane.images.files import file_sha256
 from editlane.preflight.config import check_config
 
 ROOT = Path(__file__).parents[3]
@@ -403,7 +403,7 @@ def test_kris_of_one_category(bench: Benchmark) -> None:
 def test_kris_items_with_several_sources_are_refused(bench: Benchmark) -> None:
     message = bench.refused(put_kris(bench), "kris", ["physics", "multi-element_composition"])
     assert "multi-element_composition/annotation.json, record 1 ('1')" in message
-    assert "has 2 source images (ori_img); an item has one. Leave multi-element_composition out" in message
+    assert "has 2 source images (ori_img); an item has one. Remove multi-element_composition" in message
 
 
 @pytest.mark.parametrize(
@@ -638,7 +638,7 @@ def test_an_edit_is_named_as_its_item(bench: Benchmark, name: str) -> None:
     content = bench.put_edit(name, photo("gold"))
     items = bench.prepare(put_own(bench, {"item_id": "台灯"}, {"item_id": "无"}), "items", ["物理"], edits=True)
     assert bench.edit(items["台灯"]) == content
-    assert items["台灯"].given_sha256 == images.file_sha256(bench.edits / name)
+    assert items["台灯"].given_sha256 == file_sha256(bench.edits / name)
     assert items["无"].given_path is None
     assert bench.provenance["without_edit"] == 1
 
@@ -685,10 +685,10 @@ def test_a_folder_without_one_fitting_edit(bench: Benchmark) -> None:
     path = put_own(bench, {"item_id": "台灯"})
     assert "which is not a folder" in bench.refused(path, "items", ["物理"], edits=True)
     bench.edits.mkdir()
-    assert "Looked for: 台灯; there is: no image" in bench.refused(path, "items", ["物理"], edits=True)
+    assert "Looked for: 台灯; the folder has: no image" in bench.refused(path, "items", ["物理"], edits=True)
     bench.put_edit("别的/灯.png")
     bench.put_edit("台灯.txt", b"thinking aloud")
-    assert "there is: 别的/灯 (suffixes left out)" in bench.refused(path, "items", ["物理"], edits=True)
+    assert "the folder has: 别的/灯 (names without suffix)" in bench.refused(path, "items", ["物理"], edits=True)
 
 
 def test_pairs_take_their_own_edit_first_and_need_no_column(bench: Benchmark) -> None:

@@ -382,7 +382,11 @@ def test_bad_folders_stop_before_weights_are_loaded(
     shutil.copytree(tiny_model("qwen-image-edit-plus"), broken)
     shutil.rmtree(broken / "vae")
     judge = tiny_model("qwen3-vl")
-    cases = [(tmp_path / "none", "is missing"), (broken, "its part vae/ is missing"), (judge, "no model_index.json")]
+    cases = [
+        (tmp_path / "none", "is missing"),
+        (broken, "its component vae/ is missing"),
+        (judge, "no model_index.json"),
+    ]
     for model, message in cases:
         with pytest.raises(UserError, match=message):
             editor(model=str(model), revision=None, params=params)
@@ -414,7 +418,7 @@ def test_hub_ids_come_from_the_cache_where_the_hub_cannot_be_reached(
     (cached / "snapshots" / commit / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(UserError, match=r"cache is incomplete, unet/ has no weights.*`hf download acme/tiny-edit`"):
         DiffusersEditor(model="acme/tiny-edit", revision=None, params=TWO_STEPS)
-    with pytest.raises(UserError, match=r"acme/other is no folder on this machine"):
+    with pytest.raises(UserError, match=r"acme/other is not a folder on this machine"):
         DiffusersEditor(model="acme/other", revision=None, params=TWO_STEPS)
 
 

@@ -252,7 +252,7 @@ def test_a_lightning_lora_is_fused_and_runs_on_its_own_scheduler(build: Build, l
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda name: name.replace("blocks.1.", "blocks.7."), r"weights for 28 layers, of which 14 are there"),
+        (lambda name: name.replace("blocks.1.", "blocks.7."), r"weights for 28 layers, but only 14 of them exist"),
         (lambda name: name.replace("transformer_blocks", "blocks"), r"does not fit .*made for this release"),
         (lambda name: name.replace("lora", "bias"), r"does not fit .*made for this release"),
     ],
@@ -293,13 +293,13 @@ def test_the_report_names_the_lora_without_its_folder(lora: Path, tmp_path: Path
 
 
 def test_a_lora_of_a_hub_is_named_with_its_revision() -> None:
-    assert loras.on_hub("hf://lightx2v/Lightning@abc1/v1/a.safetensors") == (
+    assert loras.parse_hub_file("hf://lightx2v/Lightning@abc1/v1/a.safetensors") == (
         "lightx2v/Lightning",
         "abc1",
         "v1/a.safetensors",
     )
-    assert loras.lora_fingerprint("hf://a/b/c.safetensors") == {"id": "a/b", "revision": None, "file": "c.safetensors"}
-    assert loras.on_hub("a/b/c.safetensors") is None
+    assert loras.fingerprint_lora("hf://a/b/c.safetensors") == {"id": "a/b", "revision": None, "file": "c.safetensors"}
+    assert loras.parse_hub_file("a/b/c.safetensors") is None
     for wrong in ("hf://a/c.safetensors", "hf://a/b/c.bin", 3):
         with pytest.raises(UserError, match=r"use a \.safetensors file, or hf://org/name@revision"):
             loras.check_lora(wrong)
@@ -455,5 +455,5 @@ def test_wrong_levers_are_refused_without_a_model(params: dict[str, Any], messag
 def test_a_damaged_lora_is_refused_without_a_model(lora: Path, tmp_path: Path) -> None:
     cut = tmp_path / "切断.safetensors"
     cut.write_bytes(lora.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"切断.safetensors is cut short by 100 bytes. Copy"):
+    with pytest.raises(UserError, match=r"切断.safetensors is truncated by 100 bytes. Copy"):
         QwenImageEditor.check_params(LIGHTNING | {"lora": str(cut)})

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageDraw
 
+import editlane
 from editlane.core.errors import SourceUnreadable
-from editlane.images import files as images
+from editlane.images.files import file_sha256, fit_within, open_image, read_displayed_size, save_png, sniff
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
 
@@ -39,7 +40,7 @@ def opened(tmp_path):
     def _opened(content: bytes) -> Image.Image:
         path = tmp_path / "photo"
         path.write_bytes(content)
-        image = images.open_image(path)
+        image = open_image(path)
         assert image.mode == "RGB"
         return image
 
@@ -63,9 +64,9 @@ def test_every_orientation_comes_out_upright(tmp_path, orientation, format):
     path = tmp_path / "photo"
     path.write_bytes(encoded(stored, format, exif=exif, **options))
 
-    image = images.open_image(path)
+    image = open_image(path)
 
-    assert image.size == upright.size == images.displayed_size(path)
+    assert image.size == upright.size == read_displayed_size(path)
     assert np.abs(np.subtract(corners(image), corners(upright))).max() <= 3
     assert not dict(image.getexif())
 
@@ -230,14 +231,14 @@ def test_an_animation_gives_its_first_frame(opened, format):
 def test_the_result_does_not_need_its_file(tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(encoded(photo(), "PNG"))
-    image = images.open_image(path)
+    image = open_image(path)
     path.unlink()
     assert image.tobytes() == photo().tobytes()
 
 
 def unreadable(path: Path) -> SourceUnreadable:
     with pytest.raises(SourceUnreadable) as caught:
-        images.open_image(path)
+        open_image(path)
     assert "\n" not in str(caught.value)
     assert path.name in str(caught.value)
     assert str(path.parent) not in str(caught.value)
@@ -268,7 +269,7 @@ def test_bytes_that_cannot_be_decoded(tmp_path, content):
 def test_a_missing_file(tmp_path):
     assert unreadable(tmp_path / "nowhere.png").kind == "missing"
     assert unreadable(tmp_path).kind == "missing"
-    assert images.displayed_size(tmp_path / "nowhere.png") is None
+    assert read_displayed_size(tmp_path / "nowhere.png") is None
 
 
 @pytest.mark.parametrize("side", [10_001, 20_000, 300_000])
@@ -281,10 +282,10 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side, monkeypat
 
 
 def test_exactly_the_limit_is_still_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 48 * 32)
+    monkeypatch.setattr("editlane.images.files.MAX_PIXELS", 48 * 32)
     (tmp_path / "a").write_bytes(encoded(photo(), "PNG"))
     (tmp_path / "b").write_bytes(encoded(photo((49, 32)), "PNG"))
-    assert images.open_image(tmp_path / "a").size == (48, 32)
+    assert open_image(tmp_path / "a").size == (48, 32)
     assert unreadable(tmp_path / "b").kind == "too_large"
 
 
@@ -295,11 +296,11 @@ def test_pillow_warnings_do_not_leak(tmp_path):
     (tmp_path / "damaged.tif").write_bytes(tiff.replace(struct.pack("<HHI", 282, 5, 1), struct.pack("<HHI", 282, 5, 2)))
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path\nfrom editlane.images import files as images\n"
+        "from pathlib import Path\nfrom editlane.images.files import read_displayed_size, open_image\n"
         "for path in map(Path, sys.argv[2:]):\n"
-        "    print(images.displayed_size(path), images.open_image(path).size)\n"
+        "    print(read_displayed_size(path), open_image(path).size)\n"
     )
-    command = [sys.executable, "-W", "error", "-c", code, str(Path(images.__file__).parents[2])]
+    command = [sys.executable, "-W", "error", "-c", code, str(Path(editlane.__file__).parents[1])]
     done = subprocess.run([*command, *map(str, sorted(tmp_path.iterdir()))], capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["(48, 32) (48, 32)", "(9500, 9500) (9500, 9500)"]
@@ -335,11 +336,11 @@ def test_damaged_bytes_never_crash(tmp_path, data):
     del content[data.draw(st.integers(1, len(content))) :]
     path = tmp_path / "photo"
     path.write_bytes(bytes(content))
-    suffix, size = images.sniff(bytes(content))
-    assert images.displayed_size(path) == size
+    suffix, size = sniff(bytes(content))
+    assert read_displayed_size(path) == size
     assert (suffix == "bin") == (size is None)
     try:
-        image = images.open_image(path)
+        image = open_image(path)
     except SourceUnreadable as error:
         assert error.kind in {"decode", "too_large"}
         assert "\n" not in str(error)
@@ -351,7 +352,7 @@ def test_damaged_bytes_never_crash(tmp_path, data):
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_never_crash(tmp_path, content):
     (tmp_path / "photo").write_bytes(content)
-    assert images.sniff(content) == ("bin", None)
+    assert sniff(content) == ("bin", None)
     assert unreadable(tmp_path / "photo").kind == "decode"
 
 
@@ -368,28 +369,28 @@ def test_any_bytes_never_crash(tmp_path, content):
     ],
 )
 def test_sniff_goes_by_the_content(format, suffix):
-    assert images.sniff(encoded(photo(), format)) == (suffix, (48, 32))
+    assert sniff(encoded(photo(), format)) == (suffix, (48, 32))
 
 
 def test_sniff_calls_a_multi_picture_jpeg_a_jpeg():
     content = encoded(photo(), "MPO", save_all=True, append_images=[photo()])
-    assert images.sniff(content) == ("jpg", (48, 32))
+    assert sniff(content) == ("jpg", (48, 32))
 
 
 def test_the_header_alone_gives_the_size(tmp_path, monkeypatch):
     monkeypatch.setattr(Image.core, "new", lambda *_: pytest.fail("decoded"))
     path = tmp_path / "photo.png"
     path.write_bytes(png(300, 200, b"broken"))
-    assert images.displayed_size(path) == (300, 200)
+    assert read_displayed_size(path) == (300, 200)
 
 
 def test_save_png_is_deterministic_and_bare(tmp_path):
     image = photo()
     image.info = {"dpi": (72, 72), "icc_profile": b"x" * 20, "comment": "made on Monday"}
-    digest = images.save_png(image, tmp_path / "deep" / "a.png")
-    assert images.save_png(photo(), tmp_path / "b.png") == digest
+    digest = save_png(image, tmp_path / "deep" / "a.png")
+    assert save_png(photo(), tmp_path / "b.png") == digest
     content = (tmp_path / "deep" / "a.png").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == digest == images.file_sha256(tmp_path / "b.png")
+    assert hashlib.sha256(content).hexdigest() == digest == file_sha256(tmp_path / "b.png")
     assert image.info["dpi"] == (72, 72)
     with Image.open(io.BytesIO(content)) as saved:
         assert saved.info == {}
@@ -398,11 +399,11 @@ def test_save_png_is_deterministic_and_bare(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    images.save_png(photo(), tmp_path / "a.png")
+    save_png(photo(), tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        images.save_png(photo().rotate(90), tmp_path / "a.png")
+        save_png(photo().rotate(90), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
@@ -412,7 +413,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     [((400, 200), 100, (100, 50)), ((200, 400), 100, (50, 100)), ((5000, 2), 100, (100, 1)), ((80, 60), 100, (80, 60))],
 )
 def test_fit_within(size, max_side, expected):
-    assert images.fit_within(Image.new("RGB", size), max_side).size == expected
+    assert fit_within(Image.new("RGB", size), max_side).size == expected
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -420,11 +421,11 @@ def test_a_large_jpeg_comes_out_smaller_where_that_is_enough(tmp_path, orientati
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     (tmp_path / "photo").write_bytes(encoded(photo((1600, 1200)), "JPEG", exif=exif.tobytes()))
-    small = images.open_image(tmp_path / "photo", at_least=300)
+    small = open_image(tmp_path / "photo", at_least=300)
     assert small.size == ((400, 300) if orientation == 1 else (300, 400))
-    whole = images.open_image(tmp_path / "photo")
+    whole = open_image(tmp_path / "photo")
     assert np.abs(np.subtract(corners(small), corners(whole))).max() <= 3
-    assert images.open_image(tmp_path / "photo", at_least=1201).size == whole.size
+    assert open_image(tmp_path / "photo", at_least=1201).size == whole.size
 
 
 REAL = sorted(path for path in SHARED.rglob("*") if path.suffix in {".jpg", ".png", ".webp"})
@@ -433,6 +434,6 @@ REAL = sorted(path for path in SHARED.rglob("*") if path.suffix in {".jpg", ".pn
 @pytest.mark.skipif(not REAL, reason="the sample photos (../shared/data) are not here")
 def test_real_photos_and_real_edits_open():
     for path in REAL:
-        image = images.open_image(path)
+        image = open_image(path)
         assert image.mode == "RGB"
-        assert image.size == images.displayed_size(path) == images.sniff(path.read_bytes())[1]
+        assert image.size == read_displayed_size(path) == sniff(path.read_bytes())[1]

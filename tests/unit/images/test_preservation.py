@@ -15,19 +15,19 @@ from PIL import Image
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
 from editlane.images.files import save_png
-from editlane.images.preservation import measure, preservation_row
+from editlane.images.preservation import make_preservation_row, measure_preservation
 from editlane.lanes.merging import Cell, merge
 
 PHOTO = Image.fromarray(skimage.data.coffee())
 
 
 def test_an_edit_that_does_nothing_preserves_everything() -> None:
-    assert measure(PHOTO, PHOTO) == {"ssim": 1.0, "psnr": None, "mae": 0.0, "changed_share": 0.0}
+    assert measure_preservation(PHOTO, PHOTO) == {"ssim": 1.0, "psnr": None, "mae": 0.0, "changed_share": 0.0}
 
 
 def test_a_lighter_picture_differs_by_what_was_added() -> None:
     grey = Image.new("RGB", (400, 300), (100, 100, 100))
-    found = measure(grey, Image.new("RGB", (400, 300), (110, 110, 110)))
+    found = measure_preservation(grey, Image.new("RGB", (400, 300), (110, 110, 110)))
     assert found["mae"] == 10.0
     assert found["psnr"] == pytest.approx(20 * np.log10(25.5), abs=1e-4)
     assert found["changed_share"] == 0.0  # less than CHANGED_LEVELS
@@ -37,7 +37,7 @@ def test_a_lighter_picture_differs_by_what_was_added() -> None:
 def test_the_share_of_changed_pixels_is_that_of_the_painted_area() -> None:
     edited = PHOTO.copy()
     edited.paste((0, 255, 0), (150, 100, 450, 300))  # a quarter of 600 x 400
-    assert measure(PHOTO, edited)["changed_share"] == pytest.approx(0.25, abs=0.01)
+    assert measure_preservation(PHOTO, edited)["changed_share"] == pytest.approx(0.25, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_share_of_changed_pixels_is_that_of_the_painted_area() -> None:
     ids=["enlarged", "squashed", "cropped"],
 )
 def test_the_editors_own_resize_does_not_count(resized: Any) -> None:
-    found = measure(PHOTO, resized(PHOTO))
+    found = measure_preservation(PHOTO, resized(PHOTO))
     assert found["ssim"] > 0.98
     assert found["mae"] < 1.0
     assert found["changed_share"] < 0.001
@@ -61,7 +61,7 @@ def test_a_bigger_edit_preserves_less() -> None:
     for side in (40, 120, 300):
         edited = PHOTO.copy()
         edited.paste((200, 30, 200), (100, 60, 100 + side, 60 + side))
-        found.append(measure(PHOTO, edited))
+        found.append(measure_preservation(PHOTO, edited))
     for name, order in (("ssim", -1), ("psnr", -1), ("mae", 1), ("changed_share", 1)):
         values = [order * one[name] for one in found]  # type: ignore[literal-required]
         assert values == sorted(set(values)), name
@@ -91,7 +91,7 @@ def edits(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def test_every_edit_has_a_row_and_a_state(tmp_path: Path, edits: list[dict[str, Any]]) -> None:
-    rows = [preservation_row(tmp_path, edit) for edit in edits]
+    rows = [make_preservation_row(tmp_path, edit) for edit in edits]
     assert [row["state"] for row in rows] == ["measured", "no_edit", "failed", "failed"]
     assert [row["error"] for row in rows[:2]] == [None, None]
     assert "has changed since it was recorded" in rows[2]["error"]
@@ -107,8 +107,8 @@ def test_what_nobody_thought_of_ends_one_row(
     def broken(*_: object) -> None:
         raise ValueError("first line\nsecond line")
 
-    monkeypatch.setattr("editlane.images.preservation.measure", broken)
-    row = preservation_row(tmp_path, edits[0])
+    monkeypatch.setattr("editlane.images.preservation.measure_preservation", broken)
+    row = make_preservation_row(tmp_path, edits[0])
     assert (row["state"], row["error"]) == ("failed", "ValueError: first line second line")
 
 

@@ -154,7 +154,9 @@ def test_time_since_the_lease_counts_as_loading(tmp_path: Path, monkeypatch) -> 
 
 
 def test_a_heartbeat_tells_what_its_loading_consisted_of(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(load_times, "spent", lambda: {"imports": 4.0, "reading": 3.0, "transfer": 2.0, "warm-up": 1.0})
+    monkeypatch.setattr(
+        load_times, "get_seconds", lambda: {"imports": 4.0, "reading": 3.0, "transfer": 2.0, "warm-up": 1.0}
+    )
     with make(tmp_path) as heart:
         heart.loaded("cpu")
     (status,) = read_heartbeats(tmp_path)

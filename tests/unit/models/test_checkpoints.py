@@ -12,7 +12,7 @@ import pytest
 
 from editlane.core.errors import UserError
 from editlane.models import checkpoints
-from editlane.models.checkpoints import check_checkpoint, is_randomly_initialised, model_fingerprint, read_model_index
+from editlane.models.checkpoints import check_checkpoint, fingerprint_model, is_randomly_initialised, read_model_index
 
 
 def write_safetensors(path: Path, size: int = 16) -> None:
@@ -59,14 +59,14 @@ def test_a_complete_checkpoint_passes(checkpoint: Path) -> None:
     ("lost", "message"),
     [
         ("model_index.json", "neither model_index.json nor config.json"),
-        ("vae", "its part vae/ is missing"),
-        ("tokenizer/tokenizer.json", "its part tokenizer/ is missing"),
+        ("vae", "its component vae/ is missing"),
+        ("tokenizer/tokenizer.json", "its component tokenizer/ is missing"),
         ("vae/config.json", "vae/config.json is missing"),
         ("vae/diffusion_pytorch_model.safetensors", "vae/ has no weights"),
         (
             "transformer/diffusion_pytorch_model-00002-of-00002.safetensors",
-            "transformer/diffusion_pytorch_model-00002-of-00002.safetensors, which "
-            "diffusion_pytorch_model.safetensors.index.json names, is missing",
+            "transformer/diffusion_pytorch_model-00002-of-00002.safetensors, listed in "
+            "diffusion_pytorch_model.safetensors.index.json, is missing",
         ),
     ],
 )
@@ -84,14 +84,14 @@ def test_an_incomplete_checkpoint_is_refused_with_the_lost_part_named(
 def test_a_shard_that_was_cut_short_is_refused(checkpoint: Path) -> None:
     path = checkpoint / "vae" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(UserError, match=r"vae/diffusion_pytorch_model.safetensors is cut short by 3 bytes"):
+    with pytest.raises(UserError, match=r"vae/diffusion_pytorch_model.safetensors is truncated by 3 bytes"):
         check_checkpoint(str(checkpoint))
 
 
 def test_a_git_lfs_pointer_is_refused(checkpoint: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 167\n"
     (checkpoint / "vae" / "diffusion_pytorch_model.safetensors").write_text(pointer, encoding="utf-8")
-    with pytest.raises(UserError, match=r"no safetensors file \(is it a Git LFS pointer"):
+    with pytest.raises(UserError, match=r"not a safetensors file \(is it a Git LFS pointer"):
         check_checkpoint(str(checkpoint))
 
 
@@ -118,7 +118,7 @@ def test_a_file_is_no_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["Qwen/Qwen-Image-Edit-2509", "black-forest-labs/FLUX.1-Kontext-dev", "a/b_c.d"])
 def test_hub_ids_pass(model: str) -> None:
     check_checkpoint(model)
-    assert model_fingerprint(model, "v1") == {"id": model, "revision": "v1"}
+    assert fingerprint_model(model, "v1") == {"id": model, "revision": "v1"}
 
 
 @pytest.mark.parametrize("model", ["/no/such", "./a/b", "../b", "~/b", "resources/models/none", "none", "a/b/"])
@@ -126,7 +126,7 @@ def test_missing_folders_are_told_from_hub_ids(model: str) -> None:
     with pytest.raises(UserError, match="is missing"):
         check_checkpoint(model)
     with pytest.raises(UserError, match="is missing"):
-        model_fingerprint(model, None)
+        fingerprint_model(model, None)
 
 
 def test_the_marker_tells_random_weights(checkpoint: Path) -> None:
@@ -144,21 +144,21 @@ def test_the_fingerprint_does_not_depend_on_the_place(checkpoint: Path, tmp_path
     (copy / ".cache" / "download.json").write_text("2026", encoding="utf-8")
     link = tmp_path / "link"
     link.symlink_to(copy, target_is_directory=True)
-    fingerprint = model_fingerprint(str(checkpoint), None)
+    fingerprint = fingerprint_model(str(checkpoint), None)
     assert len(fingerprint["sha256"]) == 64
-    assert model_fingerprint(str(copy), "main") == model_fingerprint(str(link), None) == fingerprint
+    assert fingerprint_model(str(copy), "main") == fingerprint_model(str(link), None) == fingerprint
 
 
 def test_the_fingerprint_sees_content_names_and_sizes(checkpoint: Path) -> None:
-    seen = {model_fingerprint(str(checkpoint), None)["sha256"]}
+    seen = {fingerprint_model(str(checkpoint), None)["sha256"]}
     weights = checkpoint / "vae" / "diffusion_pytorch_model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + b"\xff")
-    seen.add(model_fingerprint(str(checkpoint), None)["sha256"])
+    seen.add(fingerprint_model(str(checkpoint), None)["sha256"])
     weights.write_bytes(content + b"\x00")
-    seen.add(model_fingerprint(str(checkpoint), None)["sha256"])
+    seen.add(fingerprint_model(str(checkpoint), None)["sha256"])
     (checkpoint / "tokenizer" / "merges.txt").write_text("", encoding="utf-8")
-    seen.add(model_fingerprint(str(checkpoint), None)["sha256"])
+    seen.add(fingerprint_model(str(checkpoint), None)["sha256"])
     assert len(seen) == 4
 
 
@@ -166,7 +166,7 @@ def test_of_a_large_file_blocks_from_start_to_end_count(checkpoint: Path) -> Non
     weights = checkpoint / "vae" / "diffusion_pytorch_model.safetensors"
     size = checkpoints.SAMPLED_FROM + 12345
     write_safetensors(weights, size)
-    seen = {model_fingerprint(str(checkpoint), None)["sha256"]}
+    seen = {fingerprint_model(str(checkpoint), None)["sha256"]}
     last = weights.stat().st_size - 1
     for position in (200, last, 128 * (last + 1 - checkpoints.BLOCK_SIZE) // 255):
         with weights.open("r+b") as file:
@@ -174,7 +174,7 @@ def test_of_a_large_file_blocks_from_start_to_end_count(checkpoint: Path) -> Non
             byte = file.read(1)
             file.seek(position)
             file.write(bytes([byte[0] ^ 1]))
-        seen.add(model_fingerprint(str(checkpoint), None)["sha256"])
+        seen.add(fingerprint_model(str(checkpoint), None)["sha256"])
     assert len(seen) == 4
 
 
@@ -182,7 +182,7 @@ def test_an_unreachable_hub_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_pa
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"acme/none is no folder .*`hf download acme/none --revision v2`"):
+    with pytest.raises(UserError, match=r"acme/none is not a folder .*`hf download acme/none --revision v2`"):
         read_model_index("acme/none", "v2")
 
 

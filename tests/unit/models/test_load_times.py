@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from editlane.models import host_memory, load_times, page_cache
-from editlane.models.load_times import phase, spent
+from editlane.models.load_times import get_seconds, measure_phase
 from editlane.models.page_cache import read_ahead
 
 SIZE = 20 * 2**20
@@ -51,49 +51,53 @@ def read(paths: list[Path]) -> None:
 
 def test_phases_are_added_up() -> None:
     for _ in range(2):
-        with phase("transfer"):
+        with measure_phase("transfer"):
             time.sleep(0.01)
-    with pytest.raises(RuntimeError), phase("warm-up"):
+    with pytest.raises(RuntimeError), measure_phase("warm-up"):
         raise RuntimeError("a kernel does not compile")
-    assert spent()["transfer"] >= 0.02
-    assert spent()["warm-up"] > 0
-    assert (spent()["imports"], spent()["reading"]) == (0, 0)
+    assert get_seconds()["transfer"] >= 0.02
+    assert get_seconds()["warm-up"] > 0
+    assert (get_seconds()["imports"], get_seconds()["reading"]) == (0, 0)
 
 
 def test_an_unknown_phase_and_one_inside_of_another_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown phase 'transport'"), phase("transport"):
+    with pytest.raises(ValueError, match="unknown phase 'transport'"), measure_phase("transport"):
         pass
-    with phase("imports"), pytest.raises(ValueError, match="'transfer' inside of 'imports'"), phase("transfer"):
+    with (
+        measure_phase("imports"),
+        pytest.raises(ValueError, match="'transfer' inside of 'imports'"),
+        measure_phase("transfer"),
+    ):
         pass
-    with phase("transfer"):
+    with measure_phase("transfer"):
         pass
 
 
 def test_the_imports_of_the_step_count_from_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPULEASE_SINCE", str(time.monotonic() - 2))
-    load_times.imported()
-    assert 2 <= spent()["imports"] < 60
+    load_times.record_imports()
+    assert 2 <= get_seconds()["imports"] < 60
 
 
 def test_a_checkpoint_is_in_the_page_cache_once_it_was_read(shards: list[Path]) -> None:
     read(shards)
     assert cached(shards) == 2 * SIZE
-    with phase("transfer"):
+    with measure_phase("transfer"):
         time.sleep(0.01)
-    assert spent()["reading"] == 0
-    assert spent()["transfer"] >= 0.01
+    assert get_seconds()["reading"] == 0
+    assert get_seconds()["transfer"] >= 0.01
 
 
 def test_a_checkpoint_that_does_not_fit_into_memory_is_not_read(shards: list[Path], monkeypatch, caplog) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(page_cache, "available_memory", lambda: 2**20)
+    monkeypatch.setattr(page_cache, "read_available_memory", lambda: 2**20)
     read(shards)
     assert cached(shards) == 0
-    assert "not read ahead" in caplog.text
+    assert "not reading the checkpoint ahead" in caplog.text
 
 
 def test_the_memory_that_is_available_is_less_than_that_of_the_machine() -> None:
-    assert 2**20 < host_memory.available_memory() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 2**20 < host_memory.read_available_memory() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @pytest.mark.parametrize("name", ["no such file", "."])
@@ -121,17 +125,17 @@ def test_without_a_folder_for_locks_it_is_read_all_the_same(shards: list[Path], 
 
 def test_what_passes_while_files_are_still_read_is_no_transfer() -> None:
     read_ahead(lambda: time.sleep(0.05) or [])
-    with phase("transfer"):
+    with measure_phase("transfer"):
         page_cache._readers[0].join()
         time.sleep(0.02)
-    assert spent()["reading"] > 0
-    assert spent()["transfer"] >= 0.02
+    assert get_seconds()["reading"] > 0
+    assert get_seconds()["transfer"] >= 0.02
     read_ahead(lambda: time.sleep(0.5) or [])
-    before = spent()
-    with phase("transfer"):
+    before = get_seconds()
+    with measure_phase("transfer"):
         time.sleep(0.01)
-    assert spent()["transfer"] == before["transfer"]
-    assert spent()["reading"] >= before["reading"] + 0.01
+    assert get_seconds()["transfer"] == before["transfer"]
+    assert get_seconds()["reading"] >= before["reading"] + 0.01
     page_cache._readers[1].join()
 
 
@@ -143,7 +147,7 @@ from editlane.models import page_cache
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 files = list(map(Path, sys.argv[2:]))
 if sys.argv[1] == "holds":
-    with page_cache._turn(files):
+    with page_cache._take_turn(files):
         print("holds", flush=True)
         sys.stdin.readline()
 else:
@@ -162,7 +166,7 @@ def test_who_waited_reads_nothing_unless_the_other_has_died(shards: list[Path], 
     first = reader("holds", shards)
     assert first.stdout.readline() == "holds\n"
     second = reader("reads", shards)
-    assert second.stdout.readline() == "another process reads the checkpoint\n"
+    assert second.stdout.readline() == "another process is reading the checkpoint\n"
     assert cached(shards) == 0
     if dies:
         first.kill()
@@ -191,5 +195,5 @@ def test_of_a_container_only_what_it_has_left_is_available(
     (tmp_path / "memory.current").write_text("50000\n")
     (tmp_path / "memory.stat").write_text("anon 41000\nactive_file 4000\ninactive_file 5000\n")
     monkeypatch.setattr(host_memory, "CGROUP", tmp_path)
-    assert host_memory.container_memory() == wanted
-    assert host_memory.available_memory() <= (wanted[1] if wanted else 10**15)
+    assert host_memory.read_container_memory() == wanted
+    assert host_memory.read_available_memory() <= (wanted[1] if wanted else 10**15)

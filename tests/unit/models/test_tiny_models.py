@@ -109,7 +109,7 @@ def test_an_earlier_tiny_model_is_replaced_and_anything_else_is_left_alone(tmp_p
     assert (tmp_path / "model" / "model_index.json").exists()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "家.png").write_bytes(b"x")
-    with pytest.raises(UserError, match="is no tiny model; it was left as it is"):
+    with pytest.raises(UserError, match="is not a tiny model, so it is not overwritten"):
         build_tiny_model("qwen3-vl", tmp_path / "photos")
     assert contents(tmp_path / "photos") == {"家.png": b"x"}
 

@@ -19,18 +19,19 @@ from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
+from editlane.core.text_width import measure_width
 from editlane.lanes.identity import editor_spec
 from editlane.lanes.journal import Journal
 from editlane.lanes.lane_status import LaneStatus
 from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
-from editlane.models.weight_files import hub_cache
+from editlane.models.weight_files import find_hub_cache
 from editlane.preflight import dataset_scan as scan
 from editlane.preflight import folders, machine, memory, packages
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.estimate import disk
 from editlane.preflight.estimate.disk import check_disk
-from editlane.preflight.findings import Finding, columns, counts, lines, run_checks
+from editlane.preflight.findings import Finding, counts, lines, run_checks
 from editlane.preflight.folders import check_leases, check_results
 from editlane.preflight.gpus import check_gpus, check_lanes
 from editlane.preflight.machine import check_clock, check_limits, check_software, check_temp
@@ -80,7 +81,7 @@ def test_findings_are_one_line_each_unless_a_terminal_is_narrow() -> None:
     ]
     assert len(lines(found, None)) == 2
     narrow = lines(found, 80)
-    assert all(columns(line) <= 80 for line in narrow)
+    assert all(measure_width(line) <= 80 for line in narrow)
     assert [line[:7] for line in narrow][:2] == ["warn   ", "       "]
 
 
@@ -400,7 +401,7 @@ def test_the_hubs_cache_is_where_huggingface_hub_looks(
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(name, value)
-    assert hub_cache() == tmp_path / folder
+    assert find_hub_cache() == tmp_path / folder
 
 
 # packages

@@ -7,7 +7,7 @@ import pytest
 from score_rows import failed, frame, item, row
 
 from editlane.core.errors import UserError
-from editlane.report.numbers import Inputs, report_numbers
+from editlane.report.numbers import Inputs, compute_numbers
 
 ITEMS = pd.DataFrame([item("1", "物理"), item("2", "环境"), item("3", "物理")])
 
@@ -18,7 +18,7 @@ def inputs(rows: list[dict[str, Any]], **more: Any) -> Inputs:
 
 
 def numbers_of(rows: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
-    return report_numbers(inputs(rows), ["a", "b"], ["j"], run="demo", **options)
+    return compute_numbers(inputs(rows), ["a", "b"], ["j"], run="demo", **options)
 
 
 def full_rows() -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def test_a_judge_has_the_criteria_that_it_answered_and_no_others() -> None:
     rows[3:] = [failed(entry["item_id"], "edit_failed", category=entry["category"], editor="b") for entry in rows[3:]]
     unread = {"judge": "k", "score": None, "state": "judge_unreadable", "score_instruction": None}
     rows += [entry | unread | {"mode_correct": "Yes"} for entry in rows[:3]]
-    numbers = report_numbers(inputs(rows), ["a", "b"], ["j", "k"], run="demo", criteria=["instruction", "correct"])
+    numbers = compute_numbers(inputs(rows), ["a", "b"], ["j", "k"], run="demo", criteria=["instruction", "correct"])
     criteria = {judge: list(cell["criteria"]) for judge, cell in numbers["editors"]["a"].items()}
     assert criteria == {"j": ["instruction"], "k": ["correct"]}
     spread_of = numbers["editors"]["b"]["j"]["criteria"]["instruction"]
@@ -84,10 +84,10 @@ def test_error_kinds_are_counted_by_state() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"item_id": "3"}, "second row"),
+        ({"item_id": "3"}, "more than one row"),
         ({"item_id": "9"}, "no such item"),
         ({"category": "环境"}, "no such item in category '环境'"),
-        ({"editor": "c"}, "not expected"),
+        ({"editor": "c"}, "not part of this run"),
         ({"state": "edited", "score": None}, "state 'edited' is unknown"),
         ({"state": "edit_failed"}, "contradict"),
         ({"score": None}, "contradict"),
@@ -126,7 +126,7 @@ def with_controls(controls: list[dict[str, Any]], **more: Any) -> dict[str, Any]
         controls=frame(controls).drop(columns="cluster") if controls else None,
         **({"preservation": None, "earlier": []} | more),
     )
-    return report_numbers(given, ["a", "b"], ["j"], run="demo", criteria=["instruction"])
+    return compute_numbers(given, ["a", "b"], ["j"], run="demo", criteria=["instruction"])
 
 
 KINDS = ("source_as_edit", "other_instruction", "blank_edit", "swapped")
@@ -188,7 +188,7 @@ def test_unchanged_edits_are_no_real_ones() -> None:
     given = Inputs(
         scores=frame(rows).drop(columns="cluster"), items=MANY, controls=frame(low), preservation=None, earlier=[]
     )
-    found = report_numbers(given, ["a", "b"], ["j"], run="demo")["acceptance"]["j"]
+    found = compute_numbers(given, ["a", "b"], ["j"], run="demo")["acceptance"]["j"]
     assert (found["verdict"], found["real"]["scored"], found["share"]) == ("accepted", 18, 32 / 48)
 
 
@@ -234,7 +234,7 @@ def test_the_old_rules_are_shown_for_the_legacy_protocol_only() -> None:
     rows[1] |= {"state": "edit_failed", "score": None, "reply": None}
     rows = [{"reply": None} | entry for entry in rows]
     provenance = {"judges": {"j": {"protocol": {"name": "legacy"}}}}
-    cells = report_numbers(inputs(rows), ["a", "b"], ["j"], run="demo", provenance=provenance)["editors"]
+    cells = compute_numbers(inputs(rows), ["a", "b"], ["j"], run="demo", provenance=provenance)["editors"]
     old = cells["a"]["j"]["legacy"]["overall"]
     assert (old["honest"], old["old"]) == (6.0, pytest.approx((5.0 + 0.0 + 6.0) / 3))
     assert old["replaced"] == {"unreadable": 1, "failed": 1}

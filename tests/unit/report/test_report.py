@@ -21,8 +21,8 @@ from editlane.core.errors import UnknownName, UserError
 from editlane.report.failures import SHOWN, find_failures
 from editlane.report.load import Report
 from editlane.report.notices import Notice, find_notices
-from editlane.report.page.charts import HALF, LIMIT, WIDTH, draw_panels, histogram, swarm
-from editlane.report.summary import criterion_tables
+from editlane.report.page.charts import HALF, LIMIT, WIDTH, arrange_dots, draw_bars, draw_panels
+from editlane.report.summary import make_criterion_tables
 from editlane.report.texts import load_texts
 from editlane.report.write import write_report
 
@@ -225,11 +225,11 @@ def test_one_dot_per_scored_item_in_every_strip(files: dict[str, str]) -> None:
 
 
 def test_dots_keep_their_score_and_stay_within_their_strip() -> None:
-    dots = swarm(np.array([0.0, 10.0, *[5.0] * 400]), 3)
+    dots = arrange_dots(np.array([0.0, 10.0, *[5.0] * 400]), 3)
     assert dots.shape == (402, 2)
     assert set(dots[:, 0]) == {8.0, WIDTH / 2, WIDTH - 8.0}
     assert (np.abs(dots[:, 1]) <= HALF).all()
-    assert len(np.unique(swarm(np.full(5, 5.0), 3)[:, 1])) == 5, "side by side"
+    assert len(np.unique(arrange_dots(np.full(5, 5.0), 3)[:, 1])) == 5, "side by side"
 
 
 def test_a_strip_with_many_scores_is_a_histogram(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_strip_with_many_scores_is_a_histogram(tmp_path: Path) -> None:
 
 
 def test_columns_of_a_histogram_are_as_high_as_there_are_scores() -> None:
-    path = histogram(np.array([0.0, 0.0, 0.0, 0.0, 10.0]), 40)
+    path = draw_bars(np.array([0.0, 0.0, 0.0, 0.0, 10.0]), 40)
     assert re.findall(r"M([\d.]+) 40v-([\d.]+)", path) == [("8", "20"), ("348.6", "5")]
 
 
@@ -356,7 +356,7 @@ def test_a_criterion_is_listed_for_the_judges_that_were_asked(tmp_path: Path) ->
 
 
 def test_rows_of_an_editor_that_is_not_expected_end_the_report(run: Path) -> None:
-    with pytest.raises(UserError, match=r"editor 'b'.*not expected"):
+    with pytest.raises(UserError, match=r"editor 'b'.*not part of this run"):
         load(run, editors=["a"], judges=["j", "k"])
 
 
@@ -418,7 +418,7 @@ def test_a_judge_that_answers_yes_or_no_has_a_yes_rate(tmp_path: Path) -> None:
         if row["judge"] == "k":
             row["mode_category"] = "Yes" if row["item_id"] == "树-1" else "No"
     tables.write_table(run / "scores.parquet", rows, schemas.scores_schema(["category", "instruction"]))
-    plain, with_rate = criterion_tables(load(run), load_texts("en"))
+    plain, with_rate = make_criterion_tables(load(run), load_texts("en"))
     assert "Yes rate" not in plain.columns and with_rate.columns[-1] == "Yes rate"
     cells = {(group.name, line.name): line.cells[-1] for group in with_rate.groups for line in group.lines}
     assert cells["category", "a"].startswith("33.3% [")

@@ -5,20 +5,20 @@ import re
 import pytest
 from made_report import acceptance, better, cell, comparison, made_report, spread
 
-from editlane.report.cells import interval, p_value, percent, rate, signed
-from editlane.report.leaderboard import leaderboards, rank_ranges
+from editlane.report.cells import format_interval, format_p, format_percent, format_rate, format_signed
+from editlane.report.leaderboard import find_rank_ranges, make_leaderboards
 from editlane.report.load import Report
 from editlane.report.notices import find_notices
-from editlane.report.statements import Said, comparison_tables, what_can_be_said
-from editlane.report.summary import legacy_tables, preservation_tables, score_tables
+from editlane.report.statements import JudgeStatements, make_comparison_tables, make_statements
+from editlane.report.summary import make_legacy_tables, make_preservation_tables, make_score_tables
 from editlane.report.texts import LANGUAGES, load_texts
-from editlane.report.trust import trust_tables
+from editlane.report.trust import make_trust_tables
 
 EN, ZH = map(load_texts, LANGUAGES)
 
 
-def said(report: Report) -> Said:
-    (one,) = what_can_be_said(report, EN)
+def said(report: Report) -> JudgeStatements:
+    (one,) = make_statements(report, EN)
     return one
 
 
@@ -59,7 +59,7 @@ def test_a_comparison_without_common_items_says_so() -> None:
 
 def test_a_very_small_p_is_not_printed_as_zero() -> None:
     assert "p < 0.001," in str(said(made_report(comparisons=[better("A", "B", p=0.0001)])).overall[0])
-    assert [p_value(p) for p in (None, 0.0009, 0.001, 0.0504, 1.0)] == ["–", "< 0.001", "0.001", "0.050", "1.000"]
+    assert [format_p(p) for p in (None, 0.0009, 0.001, 0.0504, 1.0)] == ["–", "< 0.001", "0.001", "0.050", "1.000"]
 
 
 def test_statements_are_ordered_by_strength() -> None:
@@ -84,9 +84,9 @@ def test_nobody_is_called_better_by_a_judge_that_is_not_accepted(verdict: str) -
         "not_tested": "j was not tested with controls on this dataset, so nothing is ranked.",
     }
     assert expected[verdict] in one.verdict
-    (table,) = comparison_tables(report, EN)
+    (table,) = make_comparison_tables(report, EN)
     assert {line.cells[-1] for group in table.groups for line in group.lines} == {f"judge {verdict.replace('_', ' ')}"}
-    (board,) = leaderboards(report, EN)
+    (board,) = make_leaderboards(report, EN)
     assert "Rank" not in board.columns and board.title == "Not ranked: scores by j"
     notice = find_notices(report)[0]
     assert notice.severe and notice.title.startswith("Nothing is ranked by j")
@@ -125,8 +125,8 @@ def test_a_leaderboard_is_ordered_by_the_macro_mean_and_ranks_are_ranges() -> No
         comparison("B", "C"),
     ]
     report = made_report({"A": cell(5.0), "B": cell(6.0), "C": cell(7.0)}, rows)
-    assert rank_ranges(report, "j") == {"A": (3, 3), "B": (1, 2), "C": (1, 2)}
-    (board,) = leaderboards(report, EN)
+    assert find_rank_ranges(report, "j") == {"A": (3, 3), "B": (1, 2), "C": (1, 2)}
+    (board,) = make_leaderboards(report, EN)
     assert board.title == "Ranked by the macro mean, judged by j"
     assert [(line.name, line.cells[:3]) for line in board.groups[0].lines] == [
         ("C", ("1–2", "7.00 [6.60, 7.40]", "2 / 2")),
@@ -138,7 +138,7 @@ def test_a_leaderboard_is_ordered_by_the_macro_mean_and_ranks_are_ranges() -> No
 
 def test_an_editor_without_scores_stands_last_and_without_a_rank() -> None:
     report = made_report({"A": cell(None), "B": cell(6.0)}, [comparison("A", "B", verdict="no_common_items", n=0)])
-    (board,) = leaderboards(report, EN)
+    (board,) = make_leaderboards(report, EN)
     assert [(line.name, line.cells[:4]) for line in board.groups[0].lines] == [
         ("B", ("1", "6.00 [5.60, 6.40]", "2 / 2", "6.00 [5.50, 6.50]")),
         ("A", ("–", "no data", "0 / 2", "no data")),
@@ -146,14 +146,14 @@ def test_an_editor_without_scores_stands_last_and_without_a_rank() -> None:
 
 
 def test_where_no_editor_has_a_score_every_row_still_fits_its_table() -> None:
-    (board,) = leaderboards(made_report({"A": cell(None), "B": cell(None)}), EN)
+    (board,) = make_leaderboards(made_report({"A": cell(None), "B": cell(None)}), EN)
     assert {len(line.cells) for line in board.groups[0].lines} == {len(board.columns)}
 
 
 def test_an_empty_category_prints_no_data() -> None:
     one = cell(6.0)
     one["categories"]["因果"] = spread(None, n=0)
-    table = score_tables(made_report({"A": one}), EN)[0]
+    table = make_score_tables(made_report({"A": one}), EN)[0]
     (line,) = table.groups[2].lines
     assert line.cells == ("0", "0", "–", "no data", "–", "–", "–", "–", "–", "–", "0 / 0", "–")
 
@@ -162,7 +162,7 @@ def test_the_acceptance_table_says_what_the_judge_cannot_tell() -> None:
     blind = {"n": 5, "scored": 4, "mean": 6.1, "auc": 0.52, "interval": [0.3, 0.7], "verdict": "not_told_apart"}
     judged = acceptance("not_accepted", reasons=["blank_edit"])
     judged["controls"]["blank_edit"] = {"overall": blind, "categories": {"物理": blind}}
-    table, in_categories = trust_tables(made_report(accepted=judged), EN)
+    table, in_categories = make_trust_tables(made_report(accepted=judged), EN)
     assert table.note == (
         "Not accepted: cannot tell real edits from: blank image. 20 extra questions: 10.0% of the rows judged."
     )
@@ -171,14 +171,14 @@ def test_the_acceptance_table_says_what_the_judge_cannot_tell() -> None:
     assert table.groups[0].lines[0].cells[:2] == ("196", "6.40"), "the real edits of both editors"
     blank = next(group for group in in_categories.groups if group.name == "blank image")
     assert [(line.name, line.cells) for line in blank.lines] == [("物理", cells)]
-    assert trust_tables(made_report(accepted=acceptance("not_tested")), EN) == []
+    assert make_trust_tables(made_report(accepted=acceptance("not_tested")), EN) == []
 
 
 def test_noise_and_canary_stand_beside_each_other() -> None:
     noise = {"kind": "sampled", "items": 10, "repeats": 4, "within_sd": 0.31, "between_sd": 2.0, "largest": 1.5}
     moved = {"n": 30, "mean": 5.0, "reference_run": "may", "difference": -0.7, "interval": [-1.0, -0.4], "p": 0.0001}
     report = made_report(noise={"j": noise}, canary={"j": moved | {"moved": True}})
-    noises, canaries = trust_tables(report, EN)[2:]
+    noises, canaries = make_trust_tables(report, EN)[2:]
     assert noises.groups[0].lines[0].cells == ("sampled again", "10", "4", "0.31", "2.00", "1.50")
     cells = ("30", "5.00", "may", "−0.70 [−1.00, −0.40]", "< 0.001", "yes")
     assert canaries.groups[0].lines[0].cells == cells
@@ -186,7 +186,7 @@ def test_noise_and_canary_stand_beside_each_other() -> None:
     assert notice.lines == ("j: −0.70 [−1.00, −0.40] against may, p < 0.001, n = 30",) and notice.severe
     first = {"n": 30, "mean": 5.0, "reference_run": None, "difference": None, "interval": None, "p": None}
     report = made_report(canary={"j": first | {"moved": False}})
-    assert trust_tables(report, EN)[2].groups[0].lines[0].cells == ("30", "5.00", "no earlier run", "–", "–", "–")
+    assert make_trust_tables(report, EN)[2].groups[0].lines[0].cells == ("30", "5.00", "no earlier run", "–", "–", "–")
     assert find_notices(report) == []
 
 
@@ -208,12 +208,12 @@ def test_preservation_is_described_per_category() -> None:
     kept = {"n": 50, "measured": 48, "ssim": metric, "mae": metric, "changed_share": metric}
     kept["psnr"] = {"mean": None, "interval": None, "median": None}
     measured = {"overall": kept, "categories": {"物理": kept, "因果": kept}}
-    (table,) = preservation_tables(made_report(preservation={"A": measured, "B": {}}), EN)
+    (table,) = make_preservation_tables(made_report(preservation={"A": measured, "B": {}}), EN)
     ((name, line),) = [(group.name, group.lines) for group in table.groups if group.name == "物理"]
     assert (name, len(line)) == ("物理", 1)
     shares = "0.800 [0.750, 0.850]"
     assert line[0].cells == ("48 / 50", shares, "–", "0.80 [0.75, 0.85]", "80.0% [75.0, 85.0]")
-    assert preservation_tables(made_report(), EN) == []
+    assert make_preservation_tables(made_report(), EN) == []
 
 
 def test_old_rules_stand_beside_the_honest_mean() -> None:
@@ -221,22 +221,28 @@ def test_old_rules_stand_beside_the_honest_mean() -> None:
     old["replaced"] = {"unreadable": 3, "failed": 7}
     nothing = old | {"honest": None, "old": 0.0, "difference": None}
     one = cell(legacy={"overall": old, "categories": {"物理": old, "因果": nothing}})
-    (table,) = legacy_tables(made_report({"A": one, "B": cell()}), EN)
+    (table,) = make_legacy_tables(made_report({"A": one, "B": cell()}), EN)
     assert table.groups[0].lines[0].cells == ("6.00", "5.20", "−0.80", "–", "3", "7")
     assert table.groups[2].lines[0].cells == ("no data", "0.00", "–", "–", "3", "7")
     assert [len(group.lines) for group in table.groups] == [1, 1, 1], "B was not judged by the old protocol"
-    assert legacy_tables(made_report(), EN) == []
+    assert make_legacy_tables(made_report(), EN) == []
 
 
 def test_full_coverage_is_said_only_where_nothing_is_left_out() -> None:
-    shares = [percent(share) for share in (1.0, 0.9999, 11 / 12, 0.57, 0.0, None)]
+    shares = [format_percent(share) for share in (1.0, 0.9999, 11 / 12, 0.57, 0.0, None)]
     assert shares == ["100.0%", "99.9%", "91.7%", "57.0%", "0.0%", "–"]
 
 
 def test_numbers_have_a_sign_an_interval_and_a_dash() -> None:
-    assert [signed(value) for value in (0.804, -0.804, 0.001, -0.001, None)] == ["+0.80", "−0.80", "0.00", "0.00", "–"]
-    assert (interval([-0.5, 0.7]), interval(None)) == ("[−0.50, 0.70]", "–")
-    assert (rate(3, 50, [0.021, 0.162]), rate(0, 0, None)) == ("6.0% [2.1, 16.2]", "–")
+    assert [format_signed(value) for value in (0.804, -0.804, 0.001, -0.001, None)] == [
+        "+0.80",
+        "−0.80",
+        "0.00",
+        "0.00",
+        "–",
+    ]
+    assert (format_interval([-0.5, 0.7]), format_interval(None)) == ("[−0.50, 0.70]", "–")
+    assert (format_rate(3, 50, [0.021, 0.162]), format_rate(0, 0, None)) == ("6.0% [2.1, 16.2]", "–")
 
 
 def test_both_languages_have_the_same_texts_with_the_same_placeholders() -> None:
@@ -249,7 +255,7 @@ def test_both_languages_have_the_same_texts_with_the_same_placeholders() -> None
 
 def test_chinese_says_the_same() -> None:
     report = made_report(comparisons=[better("A", "B"), better("A", "B", "因果"), comparison("A", "B", "物理")])
-    (one,) = what_can_be_said(report, ZH)
+    (one,) = make_statements(report, ZH)
     assert str(one.overall[0]) == "总体上，A 优于 B：+0.80 [0.30, 1.30]，p = 0.004，n = 50"
     assert str(one.categories[1]) == "在“物理”类别上，A 与 B 无法区分；50 个样本可检出 1.20 及以上的差值"
     judged = made_report(accepted=acceptance("not_accepted", reasons=["blank_edit", "swapped"]))

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from editlane.core.types import ACCEPTANCE
-from editlane.stats.acceptance import accept, control_result
+from editlane.stats.acceptance import accept, compare_control
 
 NAN = float("nan")
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
@@ -40,7 +40,7 @@ def share_accepted(real: Draw, controls: Sequence[Draw], datasets: int = 1000, t
     def accepted() -> bool:
         edits = real(EDITS * times, rng)
         drawn = [draw(count * times, rng) for draw, count in zip(controls, PER_CONTROL, strict=True)]
-        return all(control_result(edits, scores, len(scores))["verdict"] == "told_apart" for scores in drawn)
+        return all(compare_control(edits, scores, len(scores))["verdict"] == "told_apart" for scores in drawn)
 
     return float(np.mean([accepted() for _ in range(datasets)]))
 
@@ -65,7 +65,7 @@ def test_a_judge_that_ignores_the_images_or_answers_at_random_is_not_accepted(re
 def test_a_judge_that_always_answers_the_same_is_not_accepted() -> None:
     same: Draw = lambda count, rng: np.full(count, 7.0)  # noqa: E731
     assert share_accepted(same, [same] * 4, 50) == 0
-    assert control_result(np.full(250, 7.0), np.full(6, 7.0), 6)["verdict"] == "not_told_apart"
+    assert compare_control(np.full(250, 7.0), np.full(6, 7.0), 6)["verdict"] == "not_told_apart"
 
 
 @pytest.mark.parametrize("real", [edited(0.3), zeros(0.5), zeros(0.6)])
@@ -75,7 +75,7 @@ def test_a_judge_that_only_ignores_the_instruction_is_accepted_by_luck_alone(rea
 
 
 def test_the_auc_counts_ties_half() -> None:
-    found = control_result([5.0, 7, 9, 9], [5.0, 1, 9, 6], 4)
+    found = compare_control([5.0, 7, 9, 9], [5.0, 1, 9, 6], 4)
     wins = 4 + 3.5 + 1 + 3  # of the four edits against 1, 5, 9 and 6
     assert found["auc"] == pytest.approx(wins / 16)
     assert found["mean"] == pytest.approx(5.25)
@@ -89,7 +89,7 @@ def test_the_interval_agrees_with_the_test_of_brunner_and_munzel() -> None:
     outside = []
     for shift in np.linspace(-2.5, 2.5, 101):
         edits, controls = np.round(rng.normal(5, 2, 60)), np.round(rng.normal(5 + shift, 2, 20))
-        found = control_result(edits, controls, 20)
+        found = compare_control(edits, controls, 20)
         assert found["interval"] is not None
         outside.append(not found["interval"][0] < 0.5 < found["interval"][1])
         assert outside[-1] == (stats.brunnermunzel(controls, edits).pvalue < 0.05)
@@ -98,14 +98,14 @@ def test_the_interval_agrees_with_the_test_of_brunner_and_munzel() -> None:
 
 def test_complete_separation_has_the_interval_of_wilson() -> None:
     for count, verdict in [(3, "too_few"), (4, "told_apart"), (6, "told_apart")]:
-        found = control_result(np.linspace(4, 10, 250), np.linspace(0, 2, count), count)
+        found = compare_control(np.linspace(4, 10, 250), np.linspace(0, 2, count), count)
         assert found["auc"] == 1.0
         assert found["interval"] == pytest.approx((count / (count + stats.norm.ppf(0.975) ** 2), 1.0))
         assert found["verdict"] == verdict
 
 
 def test_a_judge_that_prefers_its_controls_is_not_accepted() -> None:
-    found = control_result(np.linspace(0, 2, 50), np.linspace(4, 10, 10), 10)
+    found = compare_control(np.linspace(0, 2, 50), np.linspace(4, 10, 10), 10)
     assert found["auc"] == 0.0
     assert found["verdict"] == "not_told_apart"
 
@@ -113,9 +113,9 @@ def test_a_judge_that_prefers_its_controls_is_not_accepted() -> None:
 def test_lowest_scores_that_most_edits_get_too_prove_nothing_in_a_few_controls() -> None:
     """60 % zeros: of a blind judge too, six controls would all be 0 in 5 % of cases, twelve in 0.2 %."""
     edits = np.repeat([0.0, 8.0], [150, 100])
-    assert control_result(edits, np.zeros(6), 6)["verdict"] == "too_few"
-    assert control_result(edits, np.zeros(12), 12)["verdict"] == "told_apart"
-    assert control_result(edits, np.full(12, 8.0), 12)["verdict"] == "not_told_apart"
+    assert compare_control(edits, np.zeros(6), 6)["verdict"] == "too_few"
+    assert compare_control(edits, np.zeros(12), 12)["verdict"] == "told_apart"
+    assert compare_control(edits, np.full(12, 8.0), 12)["verdict"] == "not_told_apart"
 
 
 @pytest.mark.parametrize(
@@ -124,16 +124,16 @@ def test_lowest_scores_that_most_edits_get_too_prove_nothing_in_a_few_controls()
     ids=["nothing", "no control", "no edit", "no control scored", "no edit scored"],
 )
 def test_without_scores_there_is_no_auc(real: list[float], control: list[float], planned: int) -> None:
-    found = control_result(real, control, planned)
+    found = compare_control(real, control, planned)
     assert (found["n"], found["auc"], found["interval"], found["verdict"]) == (planned, None, None, "too_few")
 
 
 @pytest.mark.parametrize("control", [[0.0], [NAN, 0.0], [0.0, 0.0]])
 def test_one_or_two_controls_are_too_few(control: list[float]) -> None:
-    found = control_result(np.linspace(2, 9, 30), control, 2)
+    found = compare_control(np.linspace(2, 9, 30), control, 2)
     assert found["auc"] == 1.0
     assert found["verdict"] == "too_few"
-    assert control_result(np.linspace(0, 9, 30), [4.5], 1)["verdict"] == "too_few"
+    assert compare_control(np.linspace(0, 9, 30), [4.5], 1)["verdict"] == "too_few"
 
 
 def real_rows(scores: Sequence[float]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from editlane.ratings.tables import Rating, Score, align, rating_array
-from editlane.stats.agreement import JudgeAgreement, judge_agreement, rater_agreement
+from editlane.stats.agreement import JudgeAgreement, measure_judge_agreement, measure_rater_agreement
 from editlane.stats.resampled import draw_weights, fisher_mean, ordinal_alphas, spearman
 
 VIESCORE = Path(__file__).parents[3] / "../shared/data/viescore"
@@ -57,7 +57,7 @@ COMBINE: dict[str, Callable[[float, float], float]] = {
 
 def viescore(measure: str, judge: str = "gpt4o", resamples: int = 200) -> JudgeAgreement:
     found = align(viescore_ratings(COMBINE[measure]), viescore_scores(judge, COMBINE[measure]), judge)
-    return judge_agreement(found.ratings, found.scores, found.sources, found.systems, resamples=resamples)
+    return measure_judge_agreement(found.ratings, found.scores, found.sources, found.systems, resamples=resamples)
 
 
 @needs_viescore
@@ -83,7 +83,7 @@ def test_viescore_correlations_are_reproduced(
 def test_viescore_alphas_are_reproduced(measure: str, alpha: float) -> None:
     rows = viescore_ratings(COMBINE[measure])
     axes = [sorted({str(row[place]) for row in rows}) for place in range(3)]
-    found = rater_agreement(rating_array(rows, *axes), np.array(axes[0]), resamples=200)
+    found = measure_rater_agreement(rating_array(rows, *axes), np.array(axes[0]), resamples=200)
     assert found["value"] == pytest.approx(alpha, abs=5e-4)
     assert found["interval"] is not None
     assert alpha - 0.06 < found["interval"][0] < alpha < found["interval"][1] < alpha + 0.06
@@ -152,11 +152,12 @@ def test_items_with_one_photo_are_drawn_together() -> None:
     assert (weights[:, 0] == weights[:, 2]).all() and (weights[:, 3] == weights[:, 7]).all()
     assert weights[1:, 1].mean() == pytest.approx(1, abs=0.1)
     ratings, scores = some_data(items=40)
-    alone = judge_agreement(ratings, scores, np.arange(40), NAMES, resamples=500)["pairwise"]["accuracy"]["interval"]
-    doubled = judge_agreement(
+    alone = measure_judge_agreement(ratings, scores, np.arange(40), NAMES, resamples=500)
+    doubled = measure_judge_agreement(
         np.repeat(ratings, 4, axis=0), np.repeat(scores, 4, axis=0), np.repeat(np.arange(40), 4), NAMES, resamples=500
-    )["pairwise"]["accuracy"]["interval"]
-    assert doubled == pytest.approx(alone, abs=0.01)  # four copies of an item say no more than one
+    )
+    once, four_times = (found["pairwise"]["accuracy"]["interval"] for found in (alone, doubled))
+    assert four_times == pytest.approx(once, abs=0.01)  # copies of an item add no information
 
 
 def test_the_interval_covers_the_true_accuracy() -> None:
@@ -165,9 +166,8 @@ def test_the_interval_covers_the_true_accuracy() -> None:
     for seed in range(200):
         ratings = rng.integers(0, 5, (40, 2, 1)).astype(float)
         scores = rng.integers(0, 5, (40, 2)).astype(float)  # a judge that guesses: concordant + tied by both is 0.36
-        interval = judge_agreement(ratings, scores, np.arange(40), ["a", "b"], resamples=200, seed=seed)["pairwise"][
-            "accuracy"
-        ]["interval"]
+        found = measure_judge_agreement(ratings, scores, np.arange(40), ["a", "b"], resamples=200, seed=seed)
+        interval = found["pairwise"]["accuracy"]["interval"]
         assert interval is not None
         hits += interval[0] <= 0.36 <= interval[1]
     assert 178 <= hits <= 198
@@ -177,7 +177,7 @@ def test_averages_and_pairs_by_hand() -> None:
     ratings, scores = some_data()
     ratings[np.isnan(ratings)] = 2.0
     people = ratings.mean(axis=2).round(9)
-    found = judge_agreement(ratings, scores, np.arange(30), NAMES, resamples=10)
+    found = measure_judge_agreement(ratings, scores, np.arange(30), NAMES, resamples=10)
     there = ~np.isnan(scores)
     rhos = [stats.spearmanr(scores[there[:, s], s], people[there[:, s], s]).statistic for s in range(4)]
     assert [found["spearman"]["systems"][name]["value"] for name in NAMES] == pytest.approx(rhos)
@@ -227,7 +227,9 @@ def test_the_order_of_rows_does_not_matter() -> None:
     rows = [Rating(f"i{i}", NAMES[s], f"r{r}", v) for (i, s, r), v in np.ndenumerate(ratings)]
     table = [Score(f"i{i}", NAMES[s], "j", v, f"photo{i // 2}") for (i, s), v in np.ndenumerate(scores)]
     straight, turned = align(rows, table, "j"), align(rows[::-1], table[::-1], "j")
-    found = [judge_agreement(a.ratings, a.scores, a.sources, a.systems, resamples=50) for a in (straight, turned)]
+    found = [
+        measure_judge_agreement(a.ratings, a.scores, a.sources, a.systems, resamples=50) for a in (straight, turned)
+    ]
     assert json.dumps(found[0]) == json.dumps(found[1])
     assert found[0]["clusters"] == 15
 
@@ -246,8 +248,12 @@ def undefined(found: Any) -> list[str]:
 def test_constant_ratings_give_no_value() -> None:
     ratings, scores = some_data()
     constant = np.where(np.isnan(ratings), NAN, 3.0)
-    assert rater_agreement(constant, np.arange(30)) == {"value": None, "interval": None, "why": "all ratings are equal"}
-    found = judge_agreement(constant, scores, np.arange(30), NAMES, resamples=20)
+    assert measure_rater_agreement(constant, np.arange(30)) == {
+        "value": None,
+        "interval": None,
+        "why": "all ratings are equal",
+    }
+    found = measure_judge_agreement(constant, scores, np.arange(30), NAMES, resamples=20)
     assert (
         undefined(found["spearman"])
         == ["all mean ratings are equal"] * 4 + ["no system has a correlation that can be averaged"] * 2
@@ -260,15 +266,15 @@ def test_constant_ratings_give_no_value() -> None:
 def test_one_constant_system_is_left_out_of_the_average_by_name() -> None:
     ratings, scores = some_data()
     scores[:, 1] = 5.0
-    found = judge_agreement(ratings, scores, np.arange(30), NAMES, resamples=20)["spearman"]
+    found = measure_judge_agreement(ratings, scores, np.arange(30), NAMES, resamples=20)["spearman"]
     assert found["systems"]["b"]["why"] == "all scores are equal"
     assert found["averaged"] == ["a", "c", "d"]
 
 
 def test_one_rater_has_no_agreement_but_the_judge_has() -> None:
     ratings, scores = some_data(raters=1)
-    assert rater_agreement(ratings, np.arange(30))["why"] == "fewer than two raters"
-    found = judge_agreement(ratings, scores, np.arange(30), NAMES, resamples=20)
+    assert measure_rater_agreement(ratings, np.arange(30))["why"] == "fewer than two raters"
+    found = measure_judge_agreement(ratings, scores, np.arange(30), NAMES, resamples=20)
     assert found["spearman"]["mean"]["value"] is not None
     assert found["leave_one_out"]["averaged"] == 0
     assert len(undefined(found["leave_one_out"])) == 3
@@ -276,19 +282,19 @@ def test_one_rater_has_no_agreement_but_the_judge_has() -> None:
 
 def test_two_items_are_too_few_for_anything() -> None:
     ratings, scores = np.array([[[1.0, 2], [3, 3], [4, 2]], [[2, 2], [1, 3], [4, 4]]]), np.ones((2, 3))
-    assert rater_agreement(ratings, np.arange(2))["why"] == "fewer than 3 items were rated by two raters"
-    found = judge_agreement(ratings, scores, np.arange(2), NAMES[:3])
+    assert measure_rater_agreement(ratings, np.arange(2))["why"] == "fewer than 3 items were rated by two raters"
+    found = measure_judge_agreement(ratings, scores, np.arange(2), NAMES[:3])
     assert len(undefined(found)) == 5 + 3 + 2 + 4
     assert found["pairwise"]["pairs"] == 6 and found["pairwise"]["threshold"] is None
 
 
 def test_few_photos_or_a_perfect_judge_give_no_interval() -> None:
     ratings, scores = some_data()
-    found = judge_agreement(ratings, scores, np.arange(30) % 5, NAMES, resamples=20)
+    found = measure_judge_agreement(ratings, scores, np.arange(30) % 5, NAMES, resamples=20)
     assert found["spearman"]["mean"]["value"] is not None
     assert found["spearman"]["mean"]["why"] == "no interval: fewer than 6 source images"
     people = ratings[:, :, 0]
-    found = judge_agreement(ratings[:, :, :1], people * 2, np.arange(30), NAMES, resamples=200)
+    found = measure_judge_agreement(ratings[:, :, :1], people * 2, np.arange(30), NAMES, resamples=200)
     assert found["spearman"]["systems"]["a"]["value"] == pytest.approx(1)
     assert found["spearman"]["systems"]["a"]["why"] == "no interval: every resample gives the same value"
     assert found["spearman"]["averaged"] == [] and found["spearman"]["mean"]["value"] is None
@@ -296,7 +302,7 @@ def test_few_photos_or_a_perfect_judge_give_no_interval() -> None:
 
 def test_two_systems_have_no_ranking() -> None:
     ratings, scores = some_data(systems=2)
-    found = judge_agreement(ratings, scores, np.arange(30), NAMES[:2], resamples=20)["system_level"]
+    found = measure_judge_agreement(ratings, scores, np.arange(30), NAMES[:2], resamples=20)["system_level"]
     assert undefined(found) == ["fewer than 3 systems are both rated and scored"] * 2
     assert set(found["scores"]) == {"a", "b"}
 
@@ -308,5 +314,5 @@ def test_a_correlation_of_one_does_not_drown_the_others() -> None:
 
 def test_equal_means_are_ties_in_whatever_order_they_were_summed() -> None:
     ratings = np.array([[[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]]] * 3)
-    found = judge_agreement(ratings, np.zeros((3, 2)), np.arange(3), ["a", "b"], resamples=5)
+    found = measure_judge_agreement(ratings, np.zeros((3, 2)), np.arange(3), ["a", "b"], resamples=5)
     assert found["pairwise"]["tied_by_both"] == 3

@@ -9,7 +9,7 @@ import pytest
 
 from editlane.protocols.load import load_protocol
 from editlane.protocols.scoring import score_replies
-from editlane.stats.legacy import legacy_cell, old_score, old_scores, read_number
+from editlane.stats.legacy import old_score, old_scores, read_number, summarise_legacy
 
 LEGACY = Path(__file__).parents[3] / "resources" / "protocols" / "legacy.yaml"
 
@@ -71,7 +71,7 @@ def test_a_clear_reply_is_worth_the_same_under_both_rules():
 
 
 def test_a_cell_shows_both_means_and_what_was_replaced():
-    cell = legacy_cell(frame(*ROWS), 6.0)
+    cell = summarise_legacy(frame(*ROWS), 6.0)
     assert cell == {
         "honest": 5.5,
         "old": 25 / 8,
@@ -82,15 +82,15 @@ def test_a_cell_shows_both_means_and_what_was_replaced():
 
 
 def test_the_source_is_judged_only_where_it_is_known():
-    assert legacy_cell(frame(*ROWS), None)["old_source_judged"] is None
-    assert legacy_cell(frame(*ROWS[:5]), None)["old_source_judged"] == 5.0  # no edit failed
-    assert legacy_cell(frame(ROWS[0], ROWS[5]), 0.0)["old_source_judged"] == 4.0
+    assert summarise_legacy(frame(*ROWS), None)["old_source_judged"] is None
+    assert summarise_legacy(frame(*ROWS[:5]), None)["old_source_judged"] == 5.0  # no edit failed
+    assert summarise_legacy(frame(ROWS[0], ROWS[5]), 0.0)["old_source_judged"] == 4.0
 
 
 def test_nothing_to_take_a_mean_of_is_no_number():
     nothing = {"honest": None, "old": None, "difference": None, "old_source_judged": None}
-    assert legacy_cell(frame(), 6.0) == nothing | {"replaced": {"unreadable": 0, "failed": 0}}
-    failed = legacy_cell(frame(*ROWS[4:6]), None)
+    assert summarise_legacy(frame(), 6.0) == nothing | {"replaced": {"unreadable": 0, "failed": 0}}
+    failed = summarise_legacy(frame(*ROWS[4:6]), None)
     assert (failed["honest"], failed["old"], failed["difference"]) == (None, 2.5, None)
 
 
@@ -98,6 +98,6 @@ def test_many_rows_take_seconds():
     rows = frame(*ROWS).sample(300_000, replace=True, random_state=1).reset_index(drop=True)
     rows["reply"] = rows["reply"] + pd.Series([f" No. {n}." for n in range(len(rows))])  # all different
     started = time.process_time()
-    cell = legacy_cell(rows, 6.0)
+    cell = summarise_legacy(rows, 6.0)
     assert time.process_time() - started < 8
     assert cell["replaced"]["unreadable"] + cell["replaced"]["failed"] == (rows["score"].isna()).sum()

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from score_rows import failed, frame, row
 
 from editlane.core.types import State
-from editlane.stats.summaries import spread, summarise
+from editlane.stats.summaries import summarise, summarise_scores
 
 
 def spread_of(values: list[float | None], expected: int) -> Any:
     scores = pd.Series(values, dtype=float)
-    return spread(scores, pd.Series(range(len(scores))), expected)
+    return summarise_scores(scores, pd.Series(range(len(scores))), expected)
 
 
 def test_the_numbers_of_some_scores_and_two_failures() -> None:

@@ -20,12 +20,13 @@ from rich.console import Console
 
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
+from editlane.core.text_width import measure_width
 from editlane.lanes.lane_status import LaneStatus
 from editlane.models.devices import read_usage
 from editlane.watching.live import check_run_folder
-from editlane.watching.plain_text import cells, duration, pace, run_line, shortened, summary
+from editlane.watching.plain_text import duration, pace, run_line, shortened, summary
 from editlane.watching.state import RunState, Watcher
-from editlane.watching.table import RunTable, short_device
+from editlane.watching.table import RunTable, shorten_device
 from editlane.watching.terminal import JobLines, Terminal, shorten_job_texts
 from editlane.watching.workflow_record import WorkflowRecord, read_workflow_record
 
@@ -106,7 +107,7 @@ def row(lines: list[str], start: str) -> str:
 def test_the_table_fits_its_terminal_and_never_wraps(busy_run: Path, width: int) -> None:
     state = Watcher(RunPaths(busy_run)).look()
     lines = drawn(state, width)
-    assert all(cells(line) <= width for line in lines)
+    assert all(measure_width(line) <= width for line in lines)
     lanes = [line for line in lines if line.strip()[:1].isdigit()]
     assert len(lanes) == 3 * 8  # both editors and the first judge of one of them have begun
     assert ("memory" in "".join(lines), "device" in "".join(lines)) == (width >= 120, width >= 80)
@@ -404,9 +405,9 @@ def test_numbers_and_names_are_short(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [pace(each) for each in (None, 0.0123, 0.5, 17.34, 321.5)] == ["-", "0.012", "0.50", "17.3", "322"]
     assert shortened("qwen-image-edit-2511-base", 12) == "qwen-i…-base"
-    assert [cells(shortened("一二三四五六七八九十", width)) for width in (3, 7, 8, 20)] == [3, 7, 7, 20]
+    assert [measure_width(shortened("一二三四五六七八九十", width)) for width in (3, 7, 8, 20)] == [3, 7, 7, 20]
     devices = ["cpu", "0", "NVIDIA H200 (3)", "NVIDIA L4 (GPU-3a4f12c0-5c1d-11ef)", "MIG-0a1b2c3d-1111"]
-    assert [short_device(name) for name in devices] == ["cpu", "0", "3", "GPU-3a4f12", "MIG-0a1b2c"]
+    assert [shorten_device(name) for name in devices] == ["cpu", "0", "3", "GPU-3a4f12", "MIG-0a1b2c"]
 
 
 def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Path) -> None:

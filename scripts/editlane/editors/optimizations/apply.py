@@ -99,7 +99,7 @@ def denoiser(pipe: Any) -> Any:
 def _place(pipe: Any, offload: str | None, device: str) -> None:
     import torch
 
-    with load_times.phase("transfer"):
+    with load_times.measure_phase("transfer"):
         if device == "cpu" or offload is None:
             pipe.to(device)
         elif offload == "model":

@@ -57,7 +57,7 @@ def warm_up(edit: Callable[[], object], what: str) -> None:
     where a safety checker does not like the trial.
     """
     log.info("a trial edit of two steps, for %s; what was compiled earlier comes from the disk", what)
-    with load_times.phase("warm-up"):
+    with load_times.measure_phase("warm-up"):
         try:
             edit()
         except OutOfMemory as error:

@@ -69,7 +69,7 @@ def load_errors(model: str, revision: str | None) -> Iterator[None]:
     except (OSError, ValueError, ImportError) as error:  # ImportError: attention code that is not installed
         reason = " ".join(str(error).split())
         if checkpoints.is_hub_id(model) and not isinstance(error, ImportError):
-            raise checkpoints.hub_error(model, revision, reason) from error
+            raise checkpoints.make_hub_error(model, revision, reason) from error
         raise UserError(f"The judge's model {model} cannot be loaded: {reason}") from error
 
 

@@ -36,7 +36,7 @@ from editlane.judges.qwen3_vl.prefill import Feed, Prefill
 from editlane.judges.qwen3_vl.prompt_trees import Stem, StemBatch, make_stem
 from editlane.judges.qwen3_vl.sampling import draw_tokens
 from editlane.models import checkpoints, load_times
-from editlane.models.devices import model_errors, pick_device, pick_dtype
+from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
 from editlane.models.no_torchvision import drop_video_processors
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Qwen3VLJudge:
     SPEED_PARAMS = frozenset({"batch_tokens", "features_dir"})
 
     def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
-        with load_times.phase("imports"):
+        with load_times.measure_phase("imports"):
             from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401 (takes seconds)
             from transformers.utils import logging as transformers_logging
 
@@ -117,7 +117,7 @@ class Qwen3VLJudge:
     def _load(self, model: str, revision: str) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        with load_times.phase("transfer"):
+        with load_times.measure_phase("transfer"):
             self.processor = AutoProcessor.from_pretrained(model, revision=revision)
             self.model = AutoModelForImageTextToText.from_pretrained(
                 model,
@@ -136,7 +136,7 @@ class Qwen3VLJudge:
             return None
         maker = [
             self.VERSION,
-            checkpoints.model_fingerprint(model, revision),
+            checkpoints.fingerprint_model(model, revision),
             getattr(self.model.config, "_commit_hash", None),  # what the hub's branch was at the time
             str(self.model.dtype),
             self.params.attn_implementation,
@@ -188,7 +188,7 @@ class Qwen3VLJudge:
                     place[number] = (len(stems), ending)
                 stems.append(self._stem([questions[number] for number in group], cut))
             places.append([place[number] for number in range(len(questions))])
-        with model_errors(JudgeFailed):
+        with convert_model_errors(JudgeFailed):
             return Prepared(StemBatch(stems=stems, places=places), self.prefill.feed(stems))
 
     def _cut(self, image: Image) -> Patches:
@@ -216,7 +216,7 @@ class Qwen3VLJudge:
         import torch
 
         ids = self.answer_ids(answers)
-        with model_errors(JudgeFailed), torch.inference_mode():
+        with convert_model_errors(JudgeFailed), torch.inference_mode():
             logits = self.prefill.logits(batch.feed)
             probabilities = logits[:, ids].softmax(-1).tolist()
             masses = logits.softmax(-1)[:, ids].sum(-1).tolist()
@@ -241,7 +241,7 @@ class Qwen3VLJudge:
         drawn = LogitsProcessorList()
         if self.params.temperature:
             drawn.append(draw_tokens(self.params.temperature, batch.questions.by_ending(seeds)))
-        with model_errors(JudgeFailed), torch.inference_mode():
+        with convert_model_errors(JudgeFailed), torch.inference_mode():
             whole = self.prefill.whole(batch.questions.stems, self.processor.tokenizer.pad_token_id)
             tokens = self.model.generate(**whole, generation_config=greedy, logits_processor=drawn)
         replies = tokens[:, whole["input_ids"].shape[1] :]

@@ -34,7 +34,7 @@ from editlane.judges.qwen3_vl.chat import (
 )
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
 from editlane.models import load_times
-from editlane.models.devices import model_errors, pick_device, pick_dtype
+from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
 from editlane.models.no_torchvision import drop_video_processors
 
 OWNER = "the judge qwen3-vl on vllm"
@@ -97,13 +97,13 @@ class VllmJudge:
         self.params = read_params(VllmParams, OWNER, params)
         self.name = model
         os.environ.update(ENVIRONMENT)
-        with load_times.phase("imports"):
+        with load_times.measure_phase("imports"):
             import vllm  # noqa: F401 (takes seconds)
             from transformers import AutoProcessor
 
             drop_video_processors()
         check_architecture(model, revision)
-        with load_times.phase("transfer"), load_errors(model, revision):
+        with load_times.measure_phase("transfer"), load_errors(model, revision):
             self.processor = AutoProcessor.from_pretrained(model, revision=revision or "main")
             admit_images(self.processor.image_processor, self.params.max_image_side)
             self.engine = self._engine(model, revision)
@@ -167,7 +167,7 @@ class VllmJudge:
 
     def _render(self, question: Question, fitted: Mapping[int, Image.Image]) -> Any:
         images = [fitted[id(part)] for part in question.parts if not isinstance(part, str)]
-        with self._rendering, model_errors(JudgeFailed):
+        with self._rendering, convert_model_errors(JudgeFailed):
             text = self.processor.apply_chat_template(
                 [conversation(question)], add_generation_prompt=True, tokenize=False
             )[0]
@@ -212,7 +212,7 @@ class VllmJudge:
         """The engine's one output for each question."""
         names = [[self._name() for _ in questions] for questions in batch]
         added: list[str] = []
-        with model_errors(JudgeFailed):
+        with convert_model_errors(JudgeFailed):
             try:
                 for questions, own, settings in zip(batch, names, sampling, strict=True):
                     for rendered, name, chosen in zip(questions, own, settings, strict=True):

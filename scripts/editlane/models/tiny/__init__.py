@@ -1,7 +1,7 @@
-"""Tiny randomly initialised checkpoints, for the demo and for tests; nothing is downloaded.
+"""Build tiny, randomly initialised checkpoints for the demo and for tests, without a download.
 
-They have the released models' classes and file layout, and about 2 MB. What such a model draws or answers means
-nothing; each folder carries a marker (`checkpoints.RANDOM_WEIGHTS_FILE`) by which reports say so.
+They have the classes and the file layout of the released models, and about 2 MB. Their outputs are meaningless. Each
+folder has a marker (`checkpoints.RANDOM_WEIGHTS_FILE`), by which reports recognise it.
 """
 
 import importlib
@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from editlane.core.errors import UnknownName, UserError
-from editlane.models import checkpoints
+from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE, is_randomly_initialised
 from editlane.models.library_logs import quiet_model_libraries
 
 KINDS = {
@@ -24,25 +24,25 @@ KINDS = {
     "qwen3-vl": "editlane.models.tiny.qwen3_vl:save_qwen3_vl",
     "qwen3-vl-moe": "editlane.models.tiny.qwen3_vl:save_qwen3_vl_moe",
 }
-"""Kind -> the function that saves such a checkpoint into an empty folder."""
+"""Kind -> function that saves such a checkpoint into an empty folder."""
 
 
 def build_tiny_model(kind: str, out: Path, *, seed: int = 0) -> None:
-    """Build the checkpoint folder `out`, whole or not at all; the same kind and seed give the same bytes.
+    """Build the checkpoint folder `out` atomically. The same kind and seed give the same bytes.
 
-    An earlier tiny model at `out` is replaced. Raises UnknownName for a kind that `KINDS` does not hold, UserError
-    where `out` holds anything else.
+    An earlier tiny model at `out` is replaced. Raises UnknownName for a kind not in `KINDS`, and UserError if `out`
+    holds anything else.
     """
     if kind not in KINDS:
         raise UnknownName("kind of tiny model", kind, KINDS)
-    if out.exists() and not (checkpoints.is_randomly_initialised(str(out)) or _is_empty_folder(out)):
-        raise UserError(f"{out} exists and is no tiny model; it was left as it is. Choose another --out.")
+    if out.exists() and not (is_randomly_initialised(str(out)) or _is_empty_folder(out)):
+        raise UserError(f"{out} exists and is not a tiny model, so it is not overwritten. Choose another --out.")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     _save(kind, partial, seed)
     marker = {"kind": kind, "seed": seed}
-    (partial / checkpoints.RANDOM_WEIGHTS_FILE).write_text(json.dumps(marker) + "\n", encoding="utf-8")
+    (partial / RANDOM_WEIGHTS_FILE).write_text(json.dumps(marker) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(partial, out)
 

@@ -1,4 +1,4 @@
-"""Parts that the Stable Diffusion and FLUX families have in common: CLIP's text encoder and the KL autoencoder."""
+"""Build the parts shared by the Stable Diffusion and FLUX families: CLIP's text encoder and the KL autoencoder."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ TEXT_HIDDEN = 32
 LATENT_CHANNELS = 4
 
 
-def clip_text_encoder(tokenizer: Any) -> Any:
-    """A CLIPTextModel with embeddings of `TEXT_HIDDEN` numbers."""
+def build_clip_text_encoder(tokenizer: Any) -> Any:
+    """Build a CLIPTextModel with embeddings of size `TEXT_HIDDEN`."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     config = CLIPTextConfig(
@@ -24,8 +24,8 @@ def clip_text_encoder(tokenizer: Any) -> Any:
     return CLIPTextModel(config)
 
 
-def kl_vae(vae_class: Any, **options: Any) -> Any:
-    """A VAE with the released block layout, so the image shrinks by 8 as there; only narrower."""
+def build_kl_vae(vae_class: Any, **options: Any) -> Any:
+    """Build a narrow VAE with the released block layout, so that it also shrinks images by 8."""
     return vae_class(
         in_channels=3,
         out_channels=3,

@@ -1,17 +1,17 @@
-"""Tiny FLUX.2 Klein."""
+"""Build a tiny FLUX.2 Klein."""
 
 from pathlib import Path
 from typing import Any
 
-from editlane.models.tiny.clip_and_vae import LATENT_CHANNELS, kl_vae
-from editlane.models.tiny.tokenizers import qwen_tokenizer
+from editlane.models.tiny.clip_and_vae import LATENT_CHANNELS, build_kl_vae
+from editlane.models.tiny.tokenizers import build_qwen_tokenizer
 
 TEXT_HIDDEN = 16
 TEXT_LAYERS = 28
 """The pipeline reads the text encoder after layers 9, 18 and 27."""
 
 WEIGHT_FACTOR = 2.0
-"""With the default initialisation an instruction moves the result by less than one 8-bit level."""
+"""With the default initialisation an instruction changes the result by less than one 8-bit level."""
 
 
 def save_flux2_klein(folder: Path) -> None:
@@ -19,7 +19,7 @@ def save_flux2_klein(folder: Path) -> None:
     import diffusers
     import torch
 
-    tokenizer = qwen_tokenizer()
+    tokenizer = build_qwen_tokenizer()
     transformer = diffusers.Flux2Transformer2DModel(
         patch_size=1,
         in_channels=4 * LATENT_CHANNELS,
@@ -38,15 +38,15 @@ def save_flux2_klein(folder: Path) -> None:
                 parameter.mul_(WEIGHT_FACTOR)
     pipeline = diffusers.Flux2KleinPipeline(
         transformer=transformer,
-        vae=kl_vae(diffusers.AutoencoderKLFlux2),
-        text_encoder=_text_encoder(tokenizer),
+        vae=build_kl_vae(diffusers.AutoencoderKLFlux2),
+        text_encoder=_build_text_encoder(tokenizer),
         tokenizer=tokenizer,
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
     )
     pipeline.save_pretrained(folder)
 
 
-def _text_encoder(tokenizer: Any) -> Any:
+def _build_text_encoder(tokenizer: Any) -> Any:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(

@@ -1,21 +1,21 @@
-"""Tiny FLUX.1 Kontext."""
+"""Build a tiny FLUX.1 Kontext."""
 
 from pathlib import Path
 from typing import Any
 
-from editlane.models.tiny.clip_and_vae import LATENT_CHANNELS, TEXT_HIDDEN, clip_text_encoder, kl_vae
-from editlane.models.tiny.tokenizers import clip_tokenizer, t5_tokenizer
+from editlane.models.tiny.clip_and_vae import LATENT_CHANNELS, TEXT_HIDDEN, build_clip_text_encoder, build_kl_vae
+from editlane.models.tiny.tokenizers import build_clip_tokenizer, build_t5_tokenizer
 
 
 def save_flux_kontext(folder: Path) -> None:
     """Save a FluxKontextPipeline."""
     import diffusers
 
-    clip, t5 = clip_tokenizer(), t5_tokenizer()
+    clip, t5 = build_clip_tokenizer(), build_t5_tokenizer()
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, base_image_seq_len=256, max_image_seq_len=4096
     )
-    vae = kl_vae(
+    vae = build_kl_vae(
         diffusers.AutoencoderKL,
         use_quant_conv=False,
         use_post_quant_conv=False,
@@ -23,11 +23,11 @@ def save_flux_kontext(folder: Path) -> None:
         scaling_factor=0.3611,
     )
     pipeline = diffusers.FluxKontextPipeline(
-        transformer=_transformer(),
+        transformer=_build_transformer(),
         vae=vae,
-        text_encoder=clip_text_encoder(clip),
+        text_encoder=build_clip_text_encoder(clip),
         tokenizer=clip,
-        text_encoder_2=_t5_encoder(t5),
+        text_encoder_2=_build_t5_encoder(t5),
         tokenizer_2=t5,
         scheduler=scheduler,
         image_encoder=None,
@@ -36,7 +36,7 @@ def save_flux_kontext(folder: Path) -> None:
     pipeline.save_pretrained(folder)
 
 
-def _transformer() -> Any:
+def _build_transformer() -> Any:
     from diffusers import FluxTransformer2DModel
 
     return FluxTransformer2DModel(
@@ -53,7 +53,7 @@ def _transformer() -> Any:
     )
 
 
-def _t5_encoder(tokenizer: Any) -> Any:
+def _build_t5_encoder(tokenizer: Any) -> Any:
     from transformers import T5Config, T5EncoderModel
 
     config = T5Config(

@@ -1,16 +1,16 @@
-"""Tiny InstructPix2Pix."""
+"""Build a tiny InstructPix2Pix."""
 
 from pathlib import Path
 
-from editlane.models.tiny.clip_and_vae import LATENT_CHANNELS, TEXT_HIDDEN, clip_text_encoder, kl_vae
-from editlane.models.tiny.tokenizers import clip_tokenizer
+from editlane.models.tiny.clip_and_vae import LATENT_CHANNELS, TEXT_HIDDEN, build_clip_text_encoder, build_kl_vae
+from editlane.models.tiny.tokenizers import build_clip_tokenizer
 
 
 def save_instruct_pix2pix(folder: Path) -> None:
     """Save a StableDiffusionInstructPix2PixPipeline without a safety checker."""
     import diffusers
 
-    tokenizer = clip_tokenizer()
+    tokenizer = build_clip_tokenizer()
     unet = diffusers.UNet2DConditionModel(
         block_out_channels=(32, 64),
         layers_per_block=1,
@@ -27,8 +27,8 @@ def save_instruct_pix2pix(folder: Path) -> None:
     )
     pipeline = diffusers.StableDiffusionInstructPix2PixPipeline(
         unet=unet,
-        vae=kl_vae(diffusers.AutoencoderKL),
-        text_encoder=clip_text_encoder(tokenizer),
+        vae=build_kl_vae(diffusers.AutoencoderKL),
+        text_encoder=build_clip_text_encoder(tokenizer),
         tokenizer=tokenizer,
         scheduler=scheduler,
         safety_checker=None,

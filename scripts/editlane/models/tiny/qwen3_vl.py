@@ -1,23 +1,23 @@
-"""Tiny Qwen3-VL and Qwen3-VL-MoE: the judge's classes."""
+"""Build tiny Qwen3-VL and Qwen3-VL-MoE models, the classes of the judge."""
 
 from pathlib import Path
 from typing import Any
 
-from editlane.models.tiny.qwen_processor import image_token_ids, qwen_processor, save_qwen_processor
-from editlane.models.tiny.tokenizers import qwen_tokenizer
+from editlane.models.tiny.qwen_processor import build_qwen_processor, find_image_token_ids, save_qwen_processor
+from editlane.models.tiny.tokenizers import build_qwen_tokenizer
 
 HIDDEN = 64
 EXPERT_HIDDEN = 48
 """Neither `HIDDEN` nor half of it, see `_write_hub_expert_layout`."""
 
 WEIGHT_FACTOR = 6.0
-"""With the default initialisation (std 0.02) all logits are close to 0 and no answer depends on the input."""
+"""With the default initialisation (std 0.02) all logits are close to 0, and no answer depends on the input."""
 
 ANSWER_FACTOR, OTHER_FACTOR = 6.0, 0.05
-"""Of the output head: most of the probability falls on what a judge may answer, so that the demo has scores."""
+"""Factors of the output head. They put most of the probability on valid answers, so that the demo has scores."""
 
 ATTENTION_FACTOR = 8.0
-"""Of the queries' norms: attention that picks tokens instead of averaging, so that an answer depends on the images."""
+"""Factor of the query norms. Attention then selects tokens instead of averaging, so answers depend on the images."""
 
 PIXELS = (32 * 32, 256 * 256)
 
@@ -26,7 +26,7 @@ def save_qwen3_vl(folder: Path) -> None:
     """Save a dense Qwen3-VL."""
     import transformers
 
-    config, tokenizer = _config(transformers.Qwen3VLConfig, {})
+    config, tokenizer = _build_config(transformers.Qwen3VLConfig, {})
     _save(transformers.Qwen3VLForConditionalGeneration(config), tokenizer, folder)
 
 
@@ -41,13 +41,13 @@ def save_qwen3_vl_moe(folder: Path) -> None:
         "decoder_sparse_step": 1,
         "norm_topk_prob": True,  # transformers ignores it, vLLM requires it
     }
-    config, tokenizer = _config(transformers.Qwen3VLMoeConfig, experts)
+    config, tokenizer = _build_config(transformers.Qwen3VLMoeConfig, experts)
     _save(transformers.Qwen3VLMoeForConditionalGeneration(config), tokenizer, folder)
     _write_hub_expert_layout(folder / "model.safetensors")
 
 
-def _config(config_class: Any, experts: dict[str, Any]) -> tuple[Any, Any]:
-    tokenizer = qwen_tokenizer()
+def _build_config(config_class: Any, experts: dict[str, Any]) -> tuple[Any, Any]:
+    tokenizer = build_qwen_tokenizer()
     text = {
         "hidden_size": HIDDEN,
         "intermediate_size": 2 * HIDDEN,
@@ -79,7 +79,7 @@ def _config(config_class: Any, experts: dict[str, Any]) -> tuple[Any, Any]:
         "num_position_embeddings": 2304,
         "deepstack_visual_indexes": [0, 1, 2],
     }
-    ids = image_token_ids(tokenizer)
+    ids = find_image_token_ids(tokenizer)
     config = config_class(text_config=text | experts, vision_config=vision, tie_word_embeddings=False, **ids)
     return config, tokenizer
 
@@ -105,14 +105,14 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
         do_sample=False,
     )
     model.save_pretrained(folder)
-    save_qwen_processor(qwen_processor("Qwen3VLProcessor", tokenizer, patch=16, pixels=PIXELS), folder)
+    save_qwen_processor(build_qwen_processor("Qwen3VLProcessor", tokenizer, patch=16, pixels=PIXELS), folder)
 
 
 def _write_hub_expert_layout(path: Path) -> None:
     """Transpose the experts from (expert, out, in), as transformers 5 saves them, to (expert, in, out).
 
-    The latter is the layout of the released files and the only one that vLLM reads. transformers transposes it back
-    on load, but only where the shapes tell the two apart.
+    The latter is the layout of the released files, and the only one that vLLM reads. transformers transposes it back on
+    load, but only if the shapes distinguish the two layouts.
     """
     from safetensors.torch import load_file, save_file
 

@@ -1,11 +1,11 @@
-"""Tiny Qwen-Image-Edit in its three released forms: the first, -Plus (2509), and 2511."""
+"""Build a tiny Qwen-Image-Edit in its three releases: the first, -Plus (2509), and 2511."""
 
 import shutil
 from pathlib import Path
 from typing import Any
 
-from editlane.models.tiny.qwen_processor import image_token_ids, qwen_processor, save_qwen_processor
-from editlane.models.tiny.tokenizers import qwen_tokenizer
+from editlane.models.tiny.qwen_processor import build_qwen_processor, find_image_token_ids, save_qwen_processor
+from editlane.models.tiny.tokenizers import build_qwen_tokenizer
 
 LATENT_CHANNELS = 4
 TEXT_HIDDEN = 32
@@ -30,13 +30,15 @@ def save_qwen_image_edit_2511(folder: Path) -> None:
 
 
 def save_lightning_lora(file: Path, *, seed: int = 0) -> None:
-    """Save a LoRA for any of the three into `file` (.safetensors), with the names that Lightning's have."""
+    """Save a LoRA for any of the three to `file` (.safetensors), with the tensor names of Lightning LoRAs."""
     import torch
     from safetensors.torch import save_file
 
     chance = torch.Generator().manual_seed(seed)
     weights = {}
-    for name, layer in _transformer(zero_cond_t=False).transformer_blocks.named_modules(prefix="transformer_blocks"):
+    for name, layer in _build_transformer(zero_cond_t=False).transformer_blocks.named_modules(
+        prefix="transformer_blocks"
+    ):
         if isinstance(layer, torch.nn.Linear):
             weights[f"{name}.lora_down.weight"] = torch.randn(LORA_RANK, layer.in_features, generator=chance) / 4
             weights[f"{name}.lora_up.weight"] = torch.randn(layer.out_features, LORA_RANK, generator=chance) / 4
@@ -45,7 +47,7 @@ def save_lightning_lora(file: Path, *, seed: int = 0) -> None:
 
 
 def save_deeper(model: Path, folder: Path, *, blocks: int) -> Path:
-    """Save a copy of the checkpoint `model`, one of the three, with so many transformer blocks; returns `folder`."""
+    """Save a copy of the checkpoint `model`, one of the three, with `blocks` transformer blocks. Returns `folder`."""
     import torch
     from diffusers import QwenImageTransformer2DModel
 
@@ -61,13 +63,13 @@ def save_deeper(model: Path, folder: Path, *, blocks: int) -> Path:
 def _save(pipeline_class: str, folder: Path, *, zero_cond_t: bool) -> None:
     import diffusers
 
-    tokenizer = qwen_tokenizer()
-    processor = qwen_processor("Qwen2VLProcessor", tokenizer, patch=14, pixels=PIXELS)
+    tokenizer = build_qwen_tokenizer()
+    processor = build_qwen_processor("Qwen2VLProcessor", tokenizer, patch=14, pixels=PIXELS)
     pipeline = getattr(diffusers, pipeline_class)(
-        transformer=_transformer(zero_cond_t),
-        vae=_vae(),
-        scheduler=_scheduler(),
-        text_encoder=_text_encoder(tokenizer),
+        transformer=_build_transformer(zero_cond_t),
+        vae=_build_vae(),
+        scheduler=_build_scheduler(),
+        text_encoder=_build_text_encoder(tokenizer),
         tokenizer=tokenizer,
         processor=processor,
     )
@@ -75,7 +77,7 @@ def _save(pipeline_class: str, folder: Path, *, zero_cond_t: bool) -> None:
     save_qwen_processor(processor, folder / "processor")
 
 
-def _transformer(zero_cond_t: bool) -> Any:
+def _build_transformer(zero_cond_t: bool) -> Any:
     from diffusers import QwenImageTransformer2DModel
 
     return QwenImageTransformer2DModel(
@@ -92,8 +94,8 @@ def _transformer(zero_cond_t: bool) -> Any:
     )
 
 
-def _vae() -> Any:
-    """The released block layout, so the image shrinks by 8 as there; only narrower."""
+def _build_vae() -> Any:
+    """Build a narrow VAE with the released block layout, so that it also shrinks images by 8."""
     from diffusers import AutoencoderKLQwenImage
 
     return AutoencoderKLQwenImage(
@@ -107,8 +109,8 @@ def _vae() -> Any:
     )
 
 
-def _scheduler() -> Any:
-    """With the released `scheduler_config.json`."""
+def _build_scheduler() -> Any:
+    """Build the scheduler with the released `scheduler_config.json`."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     return FlowMatchEulerDiscreteScheduler(
@@ -124,7 +126,7 @@ def _scheduler() -> Any:
     )
 
 
-def _text_encoder(tokenizer: Any) -> Any:
+def _build_text_encoder(tokenizer: Any) -> Any:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     text = {
@@ -148,5 +150,5 @@ def _text_encoder(tokenizer: Any) -> Any:
         "out_hidden_size": TEXT_HIDDEN,
         "fullatt_block_indexes": [1],
     }
-    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **image_token_ids(tokenizer))
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **find_image_token_ids(tokenizer))
     return Qwen2_5_VLForConditionalGeneration(config)

@@ -1,4 +1,4 @@
-"""The Qwen-VL processor of the tiny models; the editor's text encoder and the judge have the same kind."""
+"""Build the Qwen-VL processor of the tiny models. The editor's text encoder and the judge use the same kind."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 VIDEO_SIZE = {"shortest_edge": 128 * 1024, "longest_edge": 768 * 1024}
 
 
-def qwen_processor(class_name: str, tokenizer: "Qwen2Tokenizer", *, patch: int, pixels: tuple[int, int]) -> Any:
-    """A `class_name` processor for patches of `patch` pixels that brings every image to `pixels` (least, most)."""
+def build_qwen_processor(class_name: str, tokenizer: "Qwen2Tokenizer", *, patch: int, pixels: tuple[int, int]) -> Any:
+    """Build a `class_name` processor for patches of `patch` pixels. It resizes images to `pixels` (least, most)."""
     import transformers
 
     without_torchvision = drop_video_processors()
@@ -24,7 +24,7 @@ def qwen_processor(class_name: str, tokenizer: "Qwen2Tokenizer", *, patch: int, 
         "temporal_patch_size": 2,
         "size": {"shortest_edge": pixels[0], "longest_edge": pixels[1]},
     }
-    if is_qwen3:  # Qwen2.5-VL keeps the statistics of CLIP
+    if is_qwen3:  # Qwen2.5-VL uses the statistics of CLIP
         options |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
     image_class = "Qwen2VLImageProcessorPil" if without_torchvision else "Qwen2VLImageProcessor"
     halves = [getattr(transformers, image_class)(**options), tokenizer]
@@ -35,9 +35,9 @@ def qwen_processor(class_name: str, tokenizer: "Qwen2Tokenizer", *, patch: int, 
 
 
 def save_qwen_processor(processor: "ProcessorMixin", folder: Path) -> None:
-    """`save_pretrained`, plus the video half where this Python could not make it.
+    """Call `save_pretrained`, and add a video processor if this Python could not build one.
 
-    So the folder also loads where torchvision is installed: there transformers and vLLM insist on a video processor.
+    With torchvision, transformers and vLLM require a video processor, so the folder also loads there.
     """
     processor.save_pretrained(folder)
     path = folder / "processor_config.json"
@@ -58,8 +58,8 @@ def save_qwen_processor(processor: "ProcessorMixin", folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def image_token_ids(tokenizer: "Qwen2Tokenizer") -> dict[str, int]:
-    """The ids by which a Qwen-VL config finds images in the text."""
+def find_image_token_ids(tokenizer: "Qwen2Tokenizer") -> dict[str, int]:
+    """Return the entries of a Qwen-VL config for the tokens that mark images in the text."""
     names = {
         "image_token_id": "<|image_pad|>",
         "video_token_id": "<|video_pad|>",

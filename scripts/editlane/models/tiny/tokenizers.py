@@ -1,4 +1,4 @@
-"""Tokenizers with one token per byte or character: no training, no download."""
+"""Build tokenizers with one token per byte or character, without training or download."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ QWEN_SPECIALS = (
 """In the order of the released Qwen2.5-VL and Qwen3-VL vocabularies."""
 
 WHOLE_WORDS = ("Yes", "No", "yes", "no")
-"""One token each in the released vocabularies; a one-token answer needs them so here, too."""
+"""One token each, as in the released vocabularies, because answers have one token."""
 
 QWEN_CHAT_TEMPLATE = (
     "{%- for m in messages %}"
@@ -37,14 +37,14 @@ QWEN_CHAT_TEMPLATE = (
     "{{- '<|im_end|>\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
 )
-"""What the released Qwen3-VL template gives for texts and images without tools."""
+"""Gives the same text as the released Qwen3-VL template for texts and images without tools."""
 
 
-def qwen_tokenizer() -> "Qwen2Tokenizer":
-    """Byte-level Qwen2 tokenizer: 256 bytes, the merges of `WHOLE_WORDS`, the special tokens.
+def build_qwen_tokenizer() -> "Qwen2Tokenizer":
+    """Build a byte-level Qwen2 tokenizer: 256 bytes, the merges of `WHOLE_WORDS`, the special tokens.
 
-    Without further merges on purpose: Qwen-Image-Edit drops the first 64 tokens of its prompt template, and with
-    longer tokens these would reach into the user's instruction.
+    It has no further merges, because Qwen-Image-Edit drops the first 64 tokens of its prompt template. With longer
+    tokens these would reach into the user's instruction.
     """
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import AddedToken, Qwen2Tokenizer
@@ -63,8 +63,8 @@ def qwen_tokenizer() -> "Qwen2Tokenizer":
     return tokenizer
 
 
-def clip_tokenizer() -> "CLIPTokenizer":
-    """CLIP tokenizer: 256 bytes, within and at the end of a word; at most 77 tokens."""
+def build_clip_tokenizer() -> "CLIPTokenizer":
+    """Build a CLIP tokenizer: 256 bytes, within and at the end of a word; at most 77 tokens."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 
@@ -74,8 +74,8 @@ def clip_tokenizer() -> "CLIPTokenizer":
     return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
 
 
-def t5_tokenizer() -> "T5Tokenizer":
-    """T5 tokenizer: one token per printable ASCII character; every other character is unknown to it."""
+def build_t5_tokenizer() -> "T5Tokenizer":
+    """Build a T5 tokenizer: one token per printable ASCII character. All other characters are unknown."""
     from transformers import T5Tokenizer
 
     printable = [(chr(code), -3.0) for code in range(33, 127)]

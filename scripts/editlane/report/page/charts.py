@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from editlane.core.text_width import measure_width
 from editlane.core.types import SCALE, State
-from editlane.report.cells import category_names, editor_label, of_category, width, with_interval
+from editlane.report.cells import format_mean, get_category, label_editor, name_categories
 from editlane.report.load import Report
 from editlane.report.texts import Texts
 from editlane.stats.summaries import Spread
@@ -60,7 +61,7 @@ def draw_panels(report: Report, t: Texts) -> list[tuple[str, list[Panel]]]:
     groups = scored.astype(dict.fromkeys(names, str)).groupby(names, sort=False)["score"]
     scores = {key: group.to_numpy(dtype=np.float64) for key, group in groups}
     return [
-        (judge, [_panel(report, judge, category, name, scores, t) for category, name in category_names(report, t)])
+        (judge, [_panel(report, judge, category, name, scores, t) for category, name in name_categories(report, t)])
         for judge in report.judges
     ]
 
@@ -74,10 +75,10 @@ def _panel(
         found = [scores[editor, judge, one] for one in wanted if (editor, judge, one) in scores]
         strips.append(
             Strip(
-                label=editor_label(report, place, t),
+                label=label_editor(report, place, t),
                 editor=place,
                 scores=np.concatenate(found) if found else np.empty(0),
-                spread=of_category(report.numbers["editors"][editor][judge], category),
+                spread=get_category(report.numbers["editors"][editor][judge], category),
             )
         )
     full = any(len(strip.scores) > LIMIT for strip in strips)
@@ -91,7 +92,7 @@ def draw_panel(name: str, strips: Sequence[Strip], t: Texts) -> Markup:
     ticks = range(int(SCALE[0]), int(SCALE[1]) + 1, 2)
     grid = Markup("").join(
         Markup('<path class="grid" d="M{x} 18{lines}"/><text class="tick" x="{x}" y="{t}">{v}</text>').format(
-            x=_x(value), lines=lines, t=bottom + 13, v=value
+            x=_to_x(value), lines=lines, t=bottom + 13, v=value
         )
         for value in ticks
     )
@@ -103,23 +104,23 @@ def draw_panel(name: str, strips: Sequence[Strip], t: Texts) -> Markup:
 
 def _draw_strip(strip: Strip, top: int, t: Texts) -> Markup:
     s = strip.spread
-    said = f"{with_interval(s['mean'], s['interval'])}  {s['scored']}/{s['n']}" if s["scored"] else t("page.no_data")
+    text = f"{format_mean(s['mean'], s['interval'])}  {s['scored']}/{s['n']}" if s["scored"] else t("page.no_data")
     parts = [
         Markup('<rect class="key" x="{x}" y="{y}" width="8" height="8" rx="1.5"/>').format(x=0, y=top + 4),
-        Markup('<text x="{x}" y="{y}">{label}</text>').format(x=13, y=top + 12, label=fitted(strip.label, said)),
-        Markup('<text class="numbers" x="{x}" y="{y}">{said}</text>').format(x=WIDTH, y=top + 12, said=said),
+        Markup('<text x="{x}" y="{y}">{label}</text>').format(x=13, y=top + 12, label=fit_label(strip.label, text)),
+        Markup('<text class="numbers" x="{x}" y="{y}">{said}</text>').format(x=WIDTH, y=top + 12, said=text),
     ]
     if len(strip.scores) > LIMIT:
-        parts.append(Markup('<path class="bars" d="{d}"/>').format(d=histogram(strip.scores, top + CENTRE + HALF - 3)))
+        parts.append(Markup('<path class="bars" d="{d}"/>').format(d=draw_bars(strip.scores, top + CENTRE + HALF - 3)))
     elif len(strip.scores):
-        parts.append(_dots(strip.scores, top + CENTRE))
+        parts.append(_draw_dots(strip.scores, top + CENTRE))
     parts += _draw_mean(s, top)
     return Markup('<g style="--c:var(--e{e})">{parts}</g>').format(e=strip.editor % 8, parts=Markup("").join(parts))
 
 
-def _dots(scores: np.ndarray, y: int) -> Markup:
+def _draw_dots(scores: np.ndarray, y: int) -> Markup:
     step = 6 if len(scores) <= 60 else 4 if len(scores) <= 240 else 3
-    dots = "".join(f"M{dot_x:g} {y + dot_y:g}h0" for dot_x, dot_y in swarm(scores, step))
+    dots = "".join(f"M{dot_x:g} {y + dot_y:g}h0" for dot_x, dot_y in arrange_dots(scores, step))
     return Markup('<path class="dots" stroke-width="{s}" d="{d}"/>').format(s=step, d=dots)
 
 
@@ -127,55 +128,55 @@ def _draw_mean(s: Spread, top: int) -> list[Markup]:
     """The bounds, the interval in them, the median and the mean."""
     y, parts = top + MEAN, []
     if s["bounds"]:
-        left, right = map(_x, s["bounds"])
+        left, right = map(_to_x, s["bounds"])
         bar = '<path class="bounds" d="M{l} {y}H{r}M{l} {a}v6M{r} {a}v6"/>'
         parts.append(Markup(bar).format(l=left, r=right, y=y, a=y - 3))
     if s["interval"]:
-        left, right = map(_x, s["interval"])
+        left, right = map(_to_x, s["interval"])
         parts.append(Markup('<path class="interval" d="M{l} {y}H{r}"/>').format(l=left, r=right, y=y))
     if s["median"] is not None and s["mean"] is not None:
         median = '<path class="median" d="M{x} {a}v{h}"/>'
-        parts.append(Markup(median).format(x=_x(s["median"]), a=top + CENTRE - HALF, h=2 * HALF - 3))
+        parts.append(Markup(median).format(x=_to_x(s["median"]), a=top + CENTRE - HALF, h=2 * HALF - 3))
         diamond = '<path class="mean" d="M{x} {a}l5 5l-5 5l-5 -5z"/>'
-        parts.append(Markup(diamond).format(x=_x(s["mean"]), a=y - 5))
+        parts.append(Markup(diamond).format(x=_to_x(s["mean"]), a=y - 5))
     return parts
 
 
-def swarm(scores: np.ndarray, step: int) -> np.ndarray:
+def arrange_dots(scores: np.ndarray, step: int) -> np.ndarray:
     """(x, distance from the strip's centre) of one dot per score, in pixels: an array of shape (len(scores), 2).
 
     Dots of the same column of `step` pixels stand side by side, closer together where the column is full.
     """
-    x = _pixels(np.sort(scores))
+    x = _to_pixels(np.sort(scores))
     _, first, size = np.unique(np.round(x / step), return_index=True, return_counts=True)
     size_of, place = np.repeat(size, size), np.arange(len(x)) - np.repeat(first, size)
     gap = np.minimum(step, 2 * (HALF - step) / np.maximum(size_of - 1, 1))
     return np.column_stack([x, np.round(gap * (place - (size_of - 1) / 2) - 2, 1)])
 
 
-def histogram(scores: np.ndarray, bottom: int) -> str:
+def draw_bars(scores: np.ndarray, bottom: int) -> str:
     """An SVG path: columns that stand on `bottom`, the fullest as high as the strip."""
     counts, edges = np.histogram(scores, bins=BINS, range=SCALE)
     there = np.flatnonzero(counts)
-    left, heights = _pixels(edges), np.round(2 * (HALF - 2) * counts / counts.max(), 1)
+    left, heights = _to_pixels(edges), np.round(2 * (HALF - 2) * counts / counts.max(), 1)
     wide = round((WIDTH - 2 * MARGIN) / BINS - 0.4, 1)
     return "".join(f"M{left[bin]:g} {bottom}v-{max(heights[bin], 0.3):g}h{wide:g}V{bottom}z" for bin in there)
 
 
-def _pixels(scores: np.ndarray) -> np.ndarray:
+def _to_pixels(scores: np.ndarray) -> np.ndarray:
     share = (scores - SCALE[0]) / (SCALE[1] - SCALE[0])
     return np.round(MARGIN + share * (WIDTH - 2 * MARGIN), 1)
 
 
-def _x(score: float) -> float:
-    return float(_pixels(np.array(score)))
+def _to_x(score: float) -> float:
+    return float(_to_pixels(np.array(score)))
 
 
-def fitted(label: str, said: str) -> str:
+def fit_label(label: str, said: str) -> str:
     """The label, cut where it would run into what stands on the right."""
-    room = 54 - width(said)
-    if width(label) <= room:
+    room = 54 - measure_width(said)
+    if measure_width(label) <= room:
         return label
-    while width(label) > room - 1:
+    while measure_width(label) > room - 1:
         label = label[:-1]
     return label + "…"

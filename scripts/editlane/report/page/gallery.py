@@ -62,22 +62,22 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
     to hash them all would take longer than the rest of the report, so the page shows whatever lies there when it is
     read.
     """
-    places = _places(report)
-    paths = _pictures(report, places, "path")
-    cards = _cards(report, places) | {"paths": paths}
+    places = _find_places(report)
+    paths = _list_pictures(report, places, "path")
+    cards = _make_cards(report, places) | {"paths": paths}
     linked = len(report.items) > limit
-    blocks = {"index": _index(report, places) | {"folder": _way(run_dir, out_dir, linked)}}
-    embedded = None if linked else embed_pictures(paths, _pictures(report, places, "sha256"), run_dir)
+    blocks = {"index": _make_index(report, places) | {"folder": _find_way(run_dir, out_dir, linked)}}
+    embedded = None if linked else embed_pictures(paths, _list_pictures(report, places, "sha256"), run_dir)
     if embedded:
         blocks["pictures"] = {"uris": embedded.uris}
         cards["shown"] = embedded.shown
-    texts = {name: _json(block) for name, block in blocks.items()}
+    texts = {name: _dump_json(block) for name, block in blocks.items()}
     for first in range(0, len(report.items), CHUNK):
         part = slice(first, first + CHUNK)
-        texts[f"items-{first // CHUNK}"] = _json({name: of[..., part].tolist() for name, of in cards.items()})
+        texts[f"items-{first // CHUNK}"] = _dump_json({name: of[..., part].tolist() for name, of in cards.items()})
     occurring = {*report.scores["state"].unique(), *(["missing"] if (places < 0).any() else [])}
     return Gallery(
-        files=_scripts(texts) if linked else {},
+        files=_make_scripts(texts) if linked else {},
         blocks={} if linked else {name: Markup(text) for name, text in texts.items()},
         origins="'self' file:" if linked else "",  # browsers differ in what 'self' means of a page from the disk
         side=embedded.side if embedded else None,
@@ -86,12 +86,12 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
     )
 
 
-def _scripts(texts: dict[str, str]) -> dict[str, bytes]:
+def _make_scripts(texts: dict[str, str]) -> dict[str, bytes]:
     """The blocks as scripts, since a page from the disk cannot fetch data. Each text is let go as it is encoded."""
     return {f"gallery/{name}.js": f'editlaneGallery("{name}", {texts.pop(name)});\n'.encode() for name in list(texts)}
 
 
-def _places(report: Report) -> Places:
+def _find_places(report: Report) -> Places:
     """Where in the scores table each row stands: cells x items, -1 where it is missing."""
     scores = report.scores
     editor, judge = (
@@ -103,16 +103,16 @@ def _places(report: Report) -> Places:
     return places
 
 
-def _at(values: NDArray[Any], places: Places, missing: Any) -> NDArray[Any]:
+def _pick(values: NDArray[Any], places: Places, missing: Any) -> NDArray[Any]:
     """The values of the rows at these places."""
     return np.append(values, np.asarray(missing, values.dtype))[places]
 
 
-def _index(report: Report, places: Places) -> dict[str, Any]:
+def _make_index(report: Report, places: Places) -> dict[str, Any]:
     """What all items together are filtered, sorted and searched by."""
     items, scores = report.items, report.scores
     state = pd.Categorical(scores["state"], categories=STATES).codes
-    unchanged = _at(scores["unchanged"].fillna(False).to_numpy(dtype=bool), places, False)
+    unchanged = _pick(scores["unchanged"].fillna(False).to_numpy(dtype=bool), places, False)
     by_editor = np.logical_or.reduce(unchanged.reshape(len(report.editors), len(report.judges), -1), axis=1)
     return {
         "chunk": CHUNK,
@@ -124,44 +124,44 @@ def _index(report: Report, places: Places) -> dict[str, Any]:
         "ids": items["item_id"].tolist(),
         "instructions": items["instruction"].tolist(),
         "category": pd.Categorical(items["category"], categories=report.categories).codes.tolist(),
-        "state": _at(state, places, STATES.index("missing")).tolist(),
-        "score": _numbers(scores["score"], places).tolist(),
-        "entropy": _numbers(scores["entropy"], places).tolist(),
+        "state": _pick(state, places, STATES.index("missing")).tolist(),
+        "score": _pick_numbers(scores["score"], places).tolist(),
+        "entropy": _pick_numbers(scores["entropy"], places).tolist(),
         "unchanged": [np.flatnonzero(row).tolist() for row in by_editor],
     }
 
 
-def _cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
+def _make_cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
     """What else a card shows of its item and of its rows; items are the last axis of every array."""
     items, scores = report.items, report.scores
     ratio = (items["width"] / items["height"]).astype(np.float64).fillna(4 / 3).clip(0.75, 1.78)
-    why = zip(_texts(scores["error_kind"]), _texts(scores["error"]), strict=True)
-    parts = [_numbers(scores[f"score_{name}"], places) for name in report.criteria]
+    why = zip(_fill_texts(scores["error_kind"]), _fill_texts(scores["error"]), strict=True)
+    parts = [_pick_numbers(scores[f"score_{name}"], places) for name in report.criteria]
     return {
-        "language": _texts(items["language"]),
-        "difficulty": _texts(items["difficulty"]),
+        "language": _fill_texts(items["language"]),
+        "difficulty": _fill_texts(items["difficulty"]),
         "tags": items["tags"].map(list).to_numpy(dtype=object),
         "ratio": ratio.round(2).to_numpy(),
-        "reply": _at(_clipped(_texts(scores["reply"])), places, ""),
-        "why": _at(_clipped(": ".join(filter(None, pair)) for pair in why), places, ""),
+        "reply": _pick(_clip(_fill_texts(scores["reply"])), places, ""),
+        "why": _pick(_clip(": ".join(filter(None, pair)) for pair in why), places, ""),
         "parts": np.array(parts, dtype=object).reshape(len(parts), *places.shape),
     }
 
 
-def _pictures(report: Report, places: Places, kind: str) -> Objects:
+def _list_pictures(report: Report, places: Places, kind: str) -> Objects:
     """`path` or `sha256` of every item's source, then of its edit by each editor: 1 + editors x items, or None.
 
     An edit is that of the first judge whose row has one.
     """
     by_judge = (len(report.editors), len(report.judges), len(report.items))
-    there = _at(report.scores["edited_path"].notna().to_numpy(), places, False).reshape(by_judge)
+    there = _pick(report.scores["edited_path"].notna().to_numpy(), places, False).reshape(by_judge)
     edited = report.scores[f"edited_{kind}"]
-    edits = _at(edited.astype(object).mask(edited.isna(), None).to_numpy(), places, None).reshape(by_judge)
+    edits = _pick(edited.astype(object).mask(edited.isna(), None).to_numpy(), places, None).reshape(by_judge)
     first = np.take_along_axis(edits, there.argmax(axis=1, keepdims=True), axis=1)[:, 0]
     return np.vstack([report.items[f"source_{kind}"].to_numpy(dtype=object), first])
 
 
-def _way(run_dir: Path, out_dir: Path, linked: bool) -> str | None:
+def _find_way(run_dir: Path, out_dir: Path, linked: bool) -> str | None:
     """The way from the page to the run's folder. A page that holds its pictures links to the full ones only from within
     that folder: elsewhere the links would be dead as soon as the page is mailed."""
     run_dir, out_dir = run_dir.resolve(), out_dir.resolve()
@@ -170,23 +170,23 @@ def _way(run_dir: Path, out_dir: Path, linked: bool) -> str | None:
     return Path(os.path.relpath(run_dir, out_dir)).as_posix()
 
 
-def _numbers(column: pd.Series, places: Places) -> Objects:
+def _pick_numbers(column: pd.Series, places: Places) -> Objects:
     """Four decimals, more than a card shows; None where there is no number."""
-    values = _at(column.to_numpy(dtype=np.float64), places, np.nan)
+    values = _pick(column.to_numpy(dtype=np.float64), places, np.nan)
     numbers: Objects = np.round(values, 4).astype(object)
     numbers[np.isnan(values)] = None
     return numbers
 
 
-def _texts(column: pd.Series) -> Objects:
+def _fill_texts(column: pd.Series) -> Objects:
     """Empty where there is none."""
     return column.to_numpy(dtype=object, na_value="")
 
 
-def _clipped(texts: Iterable[str]) -> Objects:
+def _clip(texts: Iterable[str]) -> Objects:
     short = [text if len(text) <= CLIPPED else text[: CLIPPED - 1] + "…" for text in texts]
     return np.array(short, dtype=object)
 
 
-def _json(value: Any) -> str:
+def _dump_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -14,12 +14,12 @@ from editlane.report.load import Report
 from editlane.report.notices import Notice
 from editlane.report.page.charts import LIMIT, draw_panels
 from editlane.report.page.gallery import Gallery
-from editlane.report.provenance import protocol_texts
+from editlane.report.provenance import list_protocol_texts
 from editlane.report.sections import make_sections
-from editlane.report.statements import SHOWN, what_can_be_said
-from editlane.report.summary import facts
+from editlane.report.statements import SHOWN, make_statements
+from editlane.report.summary import list_facts
 from editlane.report.texts import Texts
-from editlane.report.time_breakdown import time_spent
+from editlane.report.time_breakdown import summarise_time
 
 HERE = Path(__file__).parent
 STYLES = ("style.css", "gallery.css")
@@ -31,7 +31,7 @@ def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Text
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["lang"] = language_marker(t.language)
+    environment.filters["lang"] = make_language_marker(t.language)
     environment.globals["t"] = t
     failures, failed = find_failures(report, t)
     scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
@@ -39,30 +39,30 @@ def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Text
     return environment.get_template("template.html").render(
         report=report,
         notices=notices,
-        facts=facts(report, t),
+        facts=list_facts(report, t),
         sections=make_sections(report, t, min_coverage),
-        said=what_can_be_said(report, t),
+        said=make_statements(report, t),
         shown=SHOWN,
         panels=panels,
-        spent=time_spent(report, t),
+        spent=summarise_time(report, t),
         histograms=any(panel.histogram for _, of_judge in panels for panel in of_judge),
         limit=LIMIT,
         failures=failures,
         failed=failed,
-        protocols=protocol_texts(report, t),
+        protocols=list_protocol_texts(report, t),
         gallery=gallery,
         styles=[Markup((HERE / name).read_text(encoding="utf-8")) for name in STYLES],
         scripts=list(map(Markup, scripts)),
-        script_hashes=list(map(script_hash, scripts)),
+        script_hashes=list(map(hash_script, scripts)),
     )
 
 
-def script_hash(script: str) -> str:
+def hash_script(script: str) -> str:
     """The source expression that lets a Content-Security-Policy run this script and no other."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") + "'"
 
 
-def language_marker(language: str) -> Callable[[str], Markup]:
+def make_language_marker(language: str) -> Callable[[str], Markup]:
     """A function from a text to the `lang` attribute it needs on a page in `language`: Chinese gets Chinese glyphs."""
 
     def mark(text: str) -> Markup:

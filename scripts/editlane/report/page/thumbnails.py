@@ -85,23 +85,23 @@ def make_thumbnails(paths: Mapping[str, Path], budget: int = BUDGET) -> Thumbnai
     """Encode every picture once, at the best level at which all of them together fit the budget."""
     with ThreadPoolExecutor(THREADS) as pool:
         every = list(paths.values())
-        sample = [image for image in pool.map(_small, every[:: max(1, len(every) // SAMPLE)]) if image]
+        sample = [image for image in pool.map(_open_small, every[:: max(1, len(every) // SAMPLE)]) if image]
         side, quality = choose_level(sample, len(every), budget)
-        encoded = pool.map(lambda path: _encoded(path, side, quality), every)
-        uris = {key: _uri(data) for key, data in zip(paths, encoded, strict=True) if data}
+        encoded = pool.map(lambda path: _encode(path, side, quality), every)
+        uris = {key: _make_uri(data) for key, data in zip(paths, encoded, strict=True) if data}
     return Thumbnails(side=side, uris=uris)
 
 
 def choose_level(sample: Sequence[Image.Image], count: int, budget: int) -> tuple[int, int]:
     """The first level at which `count` pictures like the sample fit, else the last."""
     for side, quality in LEVELS:
-        size = sum(len(_webp(image, side, quality)) for image in sample)
+        size = sum(len(_encode_webp(image, side, quality)) for image in sample)
         if size / max(1, len(sample)) * count <= budget:
             return side, quality
     return LEVELS[-1]
 
 
-def _small(path: Path) -> Image.Image | None:
+def _open_small(path: Path) -> Image.Image | None:
     """The picture at the size of the best level; None where it cannot be read."""
     try:
         return fit_within(open_image(path, at_least=2 * LEVELS[0][0]), LEVELS[0][0])
@@ -109,16 +109,16 @@ def _small(path: Path) -> Image.Image | None:
         return None
 
 
-def _encoded(path: Path, side: int, quality: int) -> bytes | None:
-    image = _small(path)
-    return _webp(image, side, quality) if image else None
+def _encode(path: Path, side: int, quality: int) -> bytes | None:
+    image = _open_small(path)
+    return _encode_webp(image, side, quality) if image else None
 
 
-def _webp(image: Image.Image, side: int, quality: int) -> bytes:
+def _encode_webp(image: Image.Image, side: int, quality: int) -> bytes:
     file = io.BytesIO()
     fit_within(image, side).save(file, "WEBP", quality=quality, method=4)
     return file.getvalue()
 
 
-def _uri(data: bytes) -> str:
+def _make_uri(data: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
