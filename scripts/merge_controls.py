@@ -13,7 +13,7 @@ from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, who
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
-from editlane.lanes.merging import criteria_of, provenance_of, read_lanes
+from editlane.lanes.merging import provenance_of, read_criteria, read_lanes
 from editlane.protocols.controls import check_complete, in_order
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def main() -> None:
         for judge in args.judges
         for lane in range(args.lanes)
     ]
-    schema = schemas.controls_schema(criteria_of(paths))
+    schema = schemas.controls_schema(read_criteria(paths))
     rows = read_lanes(paths, schema)
     check_complete(rows, tables.read_arrow(args.plan, schemas.PLAN.names), args.judges)
     rows = in_order(rows, args.editors, args.judges)

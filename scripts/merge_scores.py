@@ -12,7 +12,7 @@ from pathlib import Path
 from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, whole_number
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
-from editlane.lanes.merging import criteria_of, merge, provenance_of, score_cells
+from editlane.lanes.merging import merge, provenance_of, read_criteria, score_cells
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def main() -> None:
 
     cells = score_cells(args.run_dir, args.editors, args.judges, args.categories, args.lanes)
     paths = [path for cell in cells for path in cell.paths]
-    schema = schemas.scores_schema(criteria_of(paths))
+    schema = schemas.scores_schema(read_criteria(paths))
     item_ids = tables.read_arrow(args.items, ["item_id"])["item_id"].to_pylist()
     provenance = provenance_of(paths) | {"dataset": tables.read_provenance(args.items)}
     count = tables.write_parts(args.out, merge(cells, item_ids, schema), schema, provenance=provenance)

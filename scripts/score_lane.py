@@ -54,7 +54,7 @@ def main() -> None:
     work = JudgeWork(
         spec,
         LaneId(SCORE, args.editor, args.judge, args.lane),
-        [list(filter(is_judgeable, rows)) for rows in (edits, controls)],
+        [[row for row in rows if is_judgeable(row)] for rows in (edits, controls)],
         lambda: registry.build("judge", known=registry.JUDGES, name=args.adapter, **settings),
         source.get("editor", {}).get(args.editor, {}).get("key"),
     )

@@ -1,98 +1,190 @@
-"""The columns of each Parquet table."""
+"""The columns of each Parquet table, as a typed row. Its pyarrow schema derives from the row's annotations.
 
-from collections.abc import Sequence
+A column that may be null says `| None`. `Int32` is stored in 32 bits; every other int in 64.
+"""
+
+from collections.abc import Iterable, Sequence
+from types import NoneType
+from typing import Annotated, Any, NamedTuple, TypedDict, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
-ITEM_FIELDS = [
-    pa.field("item_id", pa.string(), nullable=False),
-    pa.field("category", pa.string(), nullable=False),
-    pa.field("instruction", pa.string(), nullable=False),
-    pa.field("language", pa.string(), nullable=False),
-    pa.field("source_path", pa.string(), nullable=False),
-    pa.field("source_sha256", pa.string(), nullable=False),
-    pa.field("width", pa.int32()),
-    pa.field("height", pa.int32()),
-    pa.field("cost", pa.float64(), nullable=False),
-    pa.field("description", pa.string()),
-    pa.field("rationale", pa.string()),
-    pa.field("tags", pa.list_(pa.string()), nullable=False),
-    pa.field("difficulty", pa.string()),
-    pa.field("given_path", pa.string()),
-    pa.field("given_sha256", pa.string()),
-]
-ITEMS = pa.schema(ITEM_FIELDS)
+Int32 = Annotated[int, pa.int32()]
 
-EDIT_FIELDS = [
-    pa.field("editor", pa.string(), nullable=False),
-    pa.field("editor_key", pa.string(), nullable=False),
-    pa.field("state", pa.string(), nullable=False),
-    pa.field("error_kind", pa.string()),
-    pa.field("error", pa.string()),
-    pa.field("seed", pa.int64(), nullable=False),
-    pa.field("edited_path", pa.string()),
-    pa.field("edited_sha256", pa.string()),
-    pa.field("unchanged", pa.bool_()),
-    pa.field("tiled_vae", pa.bool_()),
-    pa.field("requested_width", pa.int32()),
-    pa.field("requested_height", pa.int32()),
-    pa.field("edited_width", pa.int32()),
-    pa.field("edited_height", pa.int32()),
-    pa.field("edit_seconds", pa.float64()),
-    pa.field("edit_device", pa.string()),
-]
-EDITS = pa.schema(ITEM_FIELDS + EDIT_FIELDS)
 
-PRESERVATION = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("category", pa.string(), nullable=False),
-        pa.field("editor", pa.string(), nullable=False),
-        pa.field("source_sha256", pa.string(), nullable=False),
-        pa.field("edited_sha256", pa.string()),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("error", pa.string()),
-        pa.field("ssim", pa.float64()),
-        pa.field("psnr", pa.float64()),
-        pa.field("mae", pa.float64()),
-        pa.field("changed_share", pa.float64()),
-    ]
-)
-"""One row per item x editor. `state`: measured, no_edit or failed. `psnr` (dB) is null for equal images."""
+class ItemRow(TypedDict):
+    """A row of items.parquet and of a shard."""
 
-COSTS = pa.schema(
-    [
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("editor", pa.string(), nullable=False),
-        pa.field("judge", pa.string()),
-        pa.field("lane", pa.int32(), nullable=False),
-        pa.field("attempts", pa.int32(), nullable=False),
-        pa.field("died", pa.int32()),
-        pa.field("items", pa.int64(), nullable=False),
-        pa.field("load_seconds", pa.float64()),
-        pa.field("imports_seconds", pa.float64()),
-        pa.field("reading_seconds", pa.float64()),
-        pa.field("transfer_seconds", pa.float64()),
-        pa.field("warmup_seconds", pa.float64()),
-        pa.field("busy_seconds", pa.float64()),
-        pa.field("idle_seconds", pa.float64()),
-        pa.field("input_seconds", pa.float64()),
-        pa.field("output_seconds", pa.float64()),
-        pa.field("lost_seconds", pa.float64()),
-        pa.field("held_seconds", pa.float64()),
-        pa.field("seconds_per_item", pa.float64()),
-        pa.field("gpu_hours", pa.float64()),
-        pa.field("peak_memory", pa.int64()),
-        pa.field("device", pa.string()),
-        pa.field("host", pa.string()),
-        pa.field("editor_key", pa.string()),
-        pa.field("judge_key", pa.string()),
-    ]
-)
-"""One row per lane of an editor (`stage` edit) and of an editor and a judge (score), over all its processes; see
-costs.py. Of `attempts` so many `died`: failed, or were stopped or killed. `items` of a score lane are questions. Null:
-seconds of a lane that had nothing to do, `seconds_per_item` without items, `gpu_hours` and `peak_memory` (bytes)
-without a GPU, what older versions did not know."""
+    item_id: str
+    category: str
+    instruction: str
+    language: str
+    source_path: str
+    source_sha256: str
+    width: Int32 | None
+    height: Int32 | None
+    cost: float
+    description: str | None
+    rationale: str | None
+    tags: list[str]
+    difficulty: str | None
+    given_path: str | None
+    given_sha256: str | None
+
+
+class EditColumns(TypedDict):
+    """The columns that an editor adds to an item."""
+
+    editor: str
+    editor_key: str
+    state: str
+    error_kind: str | None
+    error: str | None
+    seed: int
+    edited_path: str | None
+    edited_sha256: str | None
+    unchanged: bool | None
+    tiled_vae: bool | None
+    requested_width: Int32 | None
+    requested_height: Int32 | None
+    edited_width: Int32 | None
+    edited_height: Int32 | None
+    edit_seconds: float | None
+    edit_device: str | None
+
+
+class EditRow(ItemRow, EditColumns):
+    """A row of an edits table."""
+
+
+class QuestionRow(EditRow, total=False):
+    """An edit that a judge is asked about, or a control about one; only a control has the columns below."""
+
+    control: str
+    repeat: int
+    other_item_id: str | None
+
+
+class PlanRow(ItemRow):
+    """A planned control, the same for every judge; `instruction` is the one to show."""
+
+    editor: str
+    control: str
+    other_item_id: str | None
+
+
+class ScoreRow(TypedDict):
+    """A row of a scores table, without the columns of its criteria (see `criterion_columns`)."""
+
+    item_id: str
+    category: str
+    editor: str
+    judge: str
+    state: str
+    error_kind: str | None
+    error: str | None
+    score: float | None
+    entropy: float | None
+    mass: float | None
+    reply: str | None
+    unchanged: bool | None
+    instruction: str
+    language: str
+    source_path: str
+    source_sha256: str
+    edited_path: str | None
+    edited_sha256: str | None
+    seed: int
+    edit_seconds: float | None
+    score_seconds: float | None
+    edit_device: str | None
+    score_device: str | None
+    editor_key: str
+    judge_key: str
+    protocol_version: str
+
+
+class ControlColumns(TypedDict):
+    """The columns that a controls table has beside those of a scores table."""
+
+    control: str
+    repeat: Int32
+    other_item_id: str | None
+
+
+class PreservationRow(TypedDict):
+    """One row per item x editor. `state`: measured, no_edit or failed. `psnr` (dB) is null for equal images."""
+
+    item_id: str
+    category: str
+    editor: str
+    source_sha256: str
+    edited_sha256: str | None
+    state: str
+    error: str | None
+    ssim: float | None
+    psnr: float | None
+    mae: float | None
+    changed_share: float | None
+
+
+class CostRow(TypedDict):
+    """One row per lane of an editor, and of an editor and a judge, over all its processes; see lanes/costs.py.
+
+    `died` counts the attempts that failed, or were stopped or killed. `items` of a score lane are questions. Null are
+    the seconds of a lane that had nothing to do, `seconds_per_item` without items, `gpu_hours` and `peak_memory`
+    (bytes) without a GPU, and columns that older versions did not write.
+    """
+
+    stage: str
+    editor: str
+    judge: str | None
+    lane: Int32
+    attempts: Int32
+    died: Int32 | None
+    items: int
+    load_seconds: float | None
+    imports_seconds: float | None
+    reading_seconds: float | None
+    transfer_seconds: float | None
+    warmup_seconds: float | None
+    busy_seconds: float | None
+    idle_seconds: float | None
+    input_seconds: float | None
+    output_seconds: float | None
+    lost_seconds: float | None
+    held_seconds: float | None
+    seconds_per_item: float | None
+    gpu_hours: float | None
+    peak_memory: int | None
+    device: str | None
+    host: str | None
+    editor_key: str | None
+    judge_key: str | None
+
+
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
+
+
+def _fields(row: type) -> list[pa.Field]:
+    """Return a pyarrow field for every column of a typed row, in order."""
+    return [_field(name, hint) for name, hint in get_type_hints(row, include_extras=True).items()]
+
+
+def _field(name: str, hint: Any) -> pa.Field:
+    options = [option for option in get_args(hint) if option is not NoneType]
+    nullable = NoneType in get_args(hint)
+    kind = options[0] if nullable else hint
+    stored = get_args(kind)[1] if get_origin(kind) is Annotated else _TYPES[kind]
+    return pa.field(name, stored, nullable=nullable)
+
+
+ITEMS = pa.schema(_fields(ItemRow))
+EDIT_COLUMNS = tuple(get_type_hints(EditColumns))
+EDITS = pa.schema(_fields(ItemRow) + _fields(EditColumns))
+PLAN = pa.schema(_fields(PlanRow))
+PRESERVATION = pa.schema(_fields(PreservationRow))
+COSTS = pa.schema(_fields(CostRow))
 
 COSTS_ADDED = (
     *("died", "imports_seconds", "reading_seconds", "transfer_seconds", "warmup_seconds"),
@@ -101,74 +193,45 @@ COSTS_ADDED = (
 """Columns that costs tables of older versions do not have."""
 
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")
-"""Columns that say how a run went, not what came out; they differ between two equal runs."""
-
+"""Columns about how a run went, not about its results; they differ between two equal runs."""
 
 REPEATING = ("category", "editor", "judge", "state", "error_kind", "language", "edit_device", "score_device", "control")
 """Text columns with few different values."""
 
-CONTROL_FIELDS = [
-    pa.field("control", pa.string(), nullable=False),
-    pa.field("repeat", pa.int32(), nullable=False),
-    pa.field("other_item_id", pa.string()),
-]
 
-PLAN = pa.schema(
-    [
-        *ITEM_FIELDS,
-        pa.field("editor", pa.string(), nullable=False),
-        pa.field("control", pa.string(), nullable=False),
-        pa.field("other_item_id", pa.string()),
-    ]
-)
-"""Which controls are asked, once for every judge; the instruction is the one to show."""
+class CriterionColumns(NamedTuple):
+    """The names of the columns of one criterion."""
+
+    score: str
+    """0..10."""
+    mode: str
+    """The most likely answer."""
+    entropy: str
+    """Nats."""
+    mass: str
+    """Probability of the legal answers, 0..1."""
 
 
-def controls_schema(criteria: Sequence[str]) -> pa.Schema:
-    """The schema of controls: a row of scores, and which control it is."""
-    return pa.schema([*scores_schema(criteria), *CONTROL_FIELDS])
+def criterion_columns(criterion: str) -> CriterionColumns:
+    """Return the names of the columns of a criterion in a scores table."""
+    return CriterionColumns(*(f"{part}_{criterion}" for part in CriterionColumns._fields))
+
+
+def criteria_among(columns: Iterable[str]) -> list[str]:
+    """Return the criteria that the column names of a scores table stand for, each once, in order."""
+    prefix = criterion_columns("").mode
+    return list(dict.fromkeys(name.removeprefix(prefix) for name in columns if name.startswith(prefix)))
 
 
 def scores_schema(criteria: Sequence[str]) -> pa.Schema:
-    """The schema of scores: one row per item x editor x judge, with four columns per criterion."""
-    per_criterion = [
-        field
-        for name in criteria
-        for field in (
-            pa.field(f"score_{name}", pa.float64()),
-            pa.field(f"mode_{name}", pa.string()),
-            pa.field(f"entropy_{name}", pa.float64()),
-            pa.field(f"mass_{name}", pa.float64()),
-        )
-    ]
-    return pa.schema(
-        [
-            pa.field("item_id", pa.string(), nullable=False),
-            pa.field("category", pa.string(), nullable=False),
-            pa.field("editor", pa.string(), nullable=False),
-            pa.field("judge", pa.string(), nullable=False),
-            pa.field("state", pa.string(), nullable=False),
-            pa.field("error_kind", pa.string()),
-            pa.field("error", pa.string()),
-            pa.field("score", pa.float64()),
-            *per_criterion,
-            pa.field("entropy", pa.float64()),
-            pa.field("mass", pa.float64()),
-            pa.field("reply", pa.string()),
-            pa.field("unchanged", pa.bool_()),
-            pa.field("instruction", pa.string(), nullable=False),
-            pa.field("language", pa.string(), nullable=False),
-            pa.field("source_path", pa.string(), nullable=False),
-            pa.field("source_sha256", pa.string(), nullable=False),
-            pa.field("edited_path", pa.string()),
-            pa.field("edited_sha256", pa.string()),
-            pa.field("seed", pa.int64(), nullable=False),
-            pa.field("edit_seconds", pa.float64()),
-            pa.field("score_seconds", pa.float64()),
-            pa.field("edit_device", pa.string()),
-            pa.field("score_device", pa.string()),
-            pa.field("editor_key", pa.string(), nullable=False),
-            pa.field("judge_key", pa.string(), nullable=False),
-            pa.field("protocol_version", pa.string(), nullable=False),
-        ]
-    )
+    """Return the schema of scores: one row per item x editor x judge, with four columns per criterion."""
+    fixed = _fields(ScoreRow)
+    after = 1 + [field.name for field in fixed].index("score")
+    types = CriterionColumns(score=pa.float64(), mode=pa.string(), entropy=pa.float64(), mass=pa.float64())
+    own = [field for name in criteria for field in map(pa.field, criterion_columns(name), types)]
+    return pa.schema([*fixed[:after], *own, *fixed[after:]])
+
+
+def controls_schema(criteria: Sequence[str]) -> pa.Schema:
+    """Return the schema of controls: the columns of scores, and which control it is."""
+    return pa.schema([*scores_schema(criteria), *_fields(ControlColumns)])

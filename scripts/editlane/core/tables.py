@@ -1,10 +1,10 @@
 """Read and write the Parquet tables; schemas.py has their columns."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,22 +12,33 @@ import pyarrow.parquet as pq
 
 from editlane.core.errors import UserError
 from editlane.core.files import whole_file
-from editlane.core.schemas import COSTS, COSTS_ADDED, EDITS, ITEMS, PLAN, REPEATING
+from editlane.core.schemas import (
+    COSTS,
+    COSTS_ADDED,
+    EDITS,
+    ITEMS,
+    PLAN,
+    REPEATING,
+    CostRow,
+    ItemRow,
+    PlanRow,
+    QuestionRow,
+)
 from editlane.core.types import Control, Item
+
+Rows = Iterable[Mapping[str, Any]]
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_table(
-    path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
-) -> None:
-    """Write all rows or nothing: beside, fsync, rename. `provenance` goes into the file's metadata as JSON."""
+def write_table(path: Path, rows: Rows, schema: pa.Schema, *, provenance: dict[str, Any] | None = None) -> None:
+    """Write all rows or nothing. `provenance` goes into the file's metadata as JSON."""
     write_parts(path, [from_rows(rows, schema).combine_chunks()], schema, provenance=provenance)
 
 
-def from_rows(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """The rows as an Arrow table, made a part at a time: a million dicts need ten times its memory."""
+def from_rows(rows: Rows, schema: pa.Schema) -> pa.Table:
+    """Return the rows as an Arrow table, built in parts because a million dicts need ten times its memory."""
     rest = iter(rows)
     parts = iter(lambda: list(islice(rest, 10_000)), [])
     return pa.Table.from_batches((pa.RecordBatch.from_pylist(part, schema=schema) for part in parts), schema=schema)
@@ -36,7 +47,7 @@ def from_rows(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
 def write_parts(
     path: Path, parts: Iterable[pa.Table], schema: pa.Schema, *, provenance: dict[str, Any] | None = None
 ) -> int:
-    """As `write_table`, from Arrow tables of this schema, one at a time; the number of rows."""
+    """Write Arrow tables of this schema, one at a time, as `write_table` does. Return the number of rows."""
     metadata = {"editlane": json.dumps(provenance or {}, ensure_ascii=False, sort_keys=True)}
     count = 0
     with whole_file(path) as file, pq.ParquetWriter(file, schema.with_metadata(metadata)) as writer:
@@ -48,8 +59,10 @@ def write_parts(
 
 
 def read_arrow(path: Path, needed: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
-    """A whole table, or its rows `where` something holds. Raises UserError where the file is missing, damaged, or lacks
-    a needed column."""
+    """Read a table, or its rows that match `where`.
+
+    Raises UserError if the file is missing or damaged, or lacks a needed column.
+    """
     lacking = set(needed) - set(read_columns(path)) if needed else set()
     if lacking:
         names = ", ".join(name for name in needed if name in lacking)
@@ -58,7 +71,7 @@ def read_arrow(path: Path, needed: Sequence[str] = (), where: pc.Expression | No
 
 
 def _filtered(path: Path, where: pc.Expression) -> pa.Table:
-    """A part at a time: `read_table` with a filter decodes the whole table first."""
+    """Filter in parts, because `read_table` with a filter decodes the whole table first."""
     with pq.ParquetFile(path, pre_buffer=False) as file:
         parts = [batch.filter(where) for batch in file.iter_batches(batch_size=20_000)]
         return pa.Table.from_batches(parts, schema=file.schema_arrow)
@@ -84,21 +97,21 @@ def _checked(path: Path, read: Callable[[], Any]) -> Any:
 
 
 def read_rows(path: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The rows of a table. Raises UserError where the file is missing, damaged, or lacks a needed column."""
+    """Read the rows of a table. Raises UserError like `read_arrow`."""
     rows: list[dict[str, Any]] = read_arrow(path, needed).to_pylist()
     return rows
 
 
-def read_costs(path: Path) -> list[dict[str, Any]]:
-    """The rows of a costs table, those of an older version too. Raises UserError like `read_rows`."""
+def read_costs(path: Path) -> list[CostRow]:
+    """Read a costs table, also one of an older version. Raises UserError like `read_arrow`."""
     rows = read_rows(path, [name for name in COSTS.names if name not in COSTS_ADDED])
-    return [dict.fromkeys(COSTS_ADDED) | row for row in rows]
+    return [cast(CostRow, dict.fromkeys(COSTS_ADDED) | row) for row in rows]
 
 
 def read_frame(path: Path, needed: Sequence[str], *, others: bool = False) -> "pd.DataFrame":
-    """A table as a data frame, where there are too many rows for dicts: texts that repeat are categories.
+    """Read the needed columns of a table as a data frame, with `others` all columns. Repeated texts are categories.
 
-    Has the needed columns, with `others` all that are there. Raises UserError like `read_arrow`.
+    Raises UserError like `read_arrow`.
     """
     import pandas as pd
 
@@ -111,48 +124,49 @@ def read_frame(path: Path, needed: Sequence[str], *, others: bool = False) -> "p
 
 
 def read_columns(path: Path) -> list[str]:
-    """The column names of a table, in order."""
+    """Return the column names of a table, in order."""
     return list(_schema(path).names)
 
 
 def count_rows(path: Path) -> int:
-    """How many rows a table has. Raises UserError like `read_arrow`."""
+    """Return the number of rows of a table. Raises UserError like `read_arrow`."""
     rows: int = _checked(path, lambda: pq.read_metadata(path)).num_rows
     return rows
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """What the writer of a table said about how it was made."""
+    """Return the provenance that a table was written with."""
     provenance: dict[str, Any] = json.loads((_schema(path).metadata or {}).get(b"editlane", b"{}"))
     return provenance
 
 
 def read_items(path: Path) -> list[Item]:
-    """The items of `items.parquet`, of a shard, or of the item columns of an edits table."""
-    return [to_item(row) for row in read_rows(path, ITEMS.names)]
+    """Read the items of `items.parquet`, of a shard, or of the item columns of an edits table."""
+    return [to_item(cast(ItemRow, row)) for row in read_rows(path, ITEMS.names)]
 
 
-def read_edits(path: Path, editor: str) -> list[dict[str, Any]]:
-    """The rows of an edits table. Raises UserError like `read_rows`, and where it has edits by another editor."""
-    rows = read_rows(path, EDITS.names)
+def read_edits(path: Path, editor: str) -> list[QuestionRow]:
+    """Read an edits table. Raises UserError like `read_arrow`, and if it has edits by another editor."""
+    rows = [cast(QuestionRow, row) for row in read_rows(path, EDITS.names)]
     others = {row["editor"] for row in rows} - {editor}
     if others:
         raise UserError(f"{path} has edits by {', '.join(sorted(others))}, not by {editor!r}, as --editor says.")
     return rows
 
 
-def read_plan(path: Path, editor: str, item_ids: Iterable[str]) -> list[dict[str, Any]]:
-    """The planned controls of these items by one editor, and its canaries. Raises UserError like `read_rows`."""
+def read_plan(path: Path, editor: str, item_ids: Iterable[str]) -> list[PlanRow]:
+    """Read the planned controls of these items by one editor, and its canaries. Raises UserError like `read_arrow`."""
     of_these = pc.field("item_id").isin(pa.array(item_ids, pa.string())) | (pc.field("control") == str(Control.CANARY))
-    rows: list[dict[str, Any]] = read_arrow(path, PLAN.names, (pc.field("editor") == editor) & of_these).to_pylist()
+    rows: list[PlanRow] = read_arrow(path, PLAN.names, (pc.field("editor") == editor) & of_these).to_pylist()
     return rows
 
 
-def to_item(row: dict[str, Any]) -> Item:
-    """The item inside a row that starts with the item columns."""
-    return Item(**{name: row[name] for name in ITEMS.names} | {"tags": tuple(row["tags"])})
+def to_item(row: ItemRow) -> Item:
+    """Return the item of a row that has the item columns."""
+    columns: Mapping[str, Any] = row
+    return Item(**{name: columns[name] for name in ITEMS.names} | {"tags": tuple(row["tags"])})
 
 
-def item_row(item: Item) -> dict[str, Any]:
-    """The item columns of a row."""
-    return {name: getattr(item, name) for name in ITEMS.names} | {"tags": list(item.tags)}
+def item_row(item: Item) -> ItemRow:
+    """Return the item columns of a row."""
+    return cast(ItemRow, {name: getattr(item, name) for name in ITEMS.names} | {"tags": list(item.tags)})

@@ -4,8 +4,9 @@ An edit that does nothing preserves everything, and "make it night" must not. On
 human ratings at a Spearman rho of 0.1. Read these numbers beside the score, never instead of it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from PIL.Image import Image
@@ -62,7 +63,7 @@ def measure_preservation(source: Image, edited: Image) -> Preservation:
     }
 
 
-def make_preservation_row(run_dir: Path, edit: Row) -> Row:
+def make_preservation_row(run_dir: Path, edit: Mapping[str, Any]) -> Row:
     """Make the row of `preservation.parquet` for one row of an edits table.
 
     Its state is `measured`, `no_edit`, or `failed` with the reason in `error`.

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from editlane.core.errors import CRASHED, EditFailed, ItemError, OutOfMemory, one_line
 from editlane.core.paths import EDIT, LaneId, RunPaths
-from editlane.core.schemas import EDIT_FIELDS
+from editlane.core.schemas import EDIT_COLUMNS
 from editlane.core.types import EDITED, Edit, Editor, EditRequest, Item, Row
 from editlane.images.files import file_sha256, save_png, write_atomically
 from editlane.images.recorded import open_recorded
@@ -57,9 +57,8 @@ class EditorSpec:
 
     def failed(self, item: Item, error: ItemError) -> Row:
         """Return the columns of an item without an edit."""
-        empty = (field.name for field in EDIT_FIELDS)
         reason = {"state": str(error.state), "error_kind": error.kind, "error": one_line(error)}
-        return dict.fromkeys(empty) | self.common(item) | reason
+        return dict.fromkeys(EDIT_COLUMNS) | self.common(item) | reason
 
     def kept(self, item: Item, finished: Mapping[str, Row]) -> Row | None:
         """Return the finished row of this item if the journal has one and its image has not changed since."""

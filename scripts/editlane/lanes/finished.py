@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
+from editlane.core.schemas import QuestionRow
 from editlane.core.types import Control, Row
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.identity import editor_provenance, editor_spec, judge_provenance, judge_spec, model_options
@@ -78,12 +79,12 @@ class FinishedRun:
                     controls=tables.from_rows(self._scores(judge, name, asked), controls),
                 )
 
-    def _edits(self, editor: EditorSpec) -> list[Row]:
+    def _edits(self, editor: EditorSpec) -> list[QuestionRow]:
         finished = read_journal(self.paths.journal(editor.editor)).rows
         kept = ((item, editor.kept(item, finished)) for item in self._items)
-        return [tables.item_row(item) | row for item, row in kept if row is not None]
+        return [cast(QuestionRow, {**tables.item_row(item), **row}) for item, row in kept if row is not None]
 
-    def _scores(self, judge: JudgeSpec, editor: str, edits: list[Row]) -> Iterator[Row]:
+    def _scores(self, judge: JudgeSpec, editor: str, edits: list[QuestionRow]) -> Iterator[Row]:
         finished = read_journal(self.paths.journal(editor, judge.judge)).rows
         for row in edits:
             score = finished.get(judge.key(row)) if is_judgeable(row) else None

@@ -12,7 +12,7 @@ from PIL import Image
 
 from editlane.core.errors import CRASHED, ItemError, JudgeFailed, SourceUnreadable
 from editlane.core.paths import LaneId, RunPaths
-from editlane.core.schemas import controls_schema, scores_schema
+from editlane.core.schemas import QuestionRow, controls_schema, scores_schema
 from editlane.core.tables import to_item
 from editlane.core.types import EDITED, Control, Judge, Row
 from editlane.images.files import PREPARING_THREADS
@@ -45,7 +45,7 @@ class JudgeSpec:
             self._fingerprints[category] = category_fingerprint(self.protocol, category)
         return [self.protocol.name, self.protocol.version, self._fingerprints[category]]
 
-    def key(self, row: Row) -> str:
+    def key(self, row: QuestionRow) -> str:
         """Return the journal key of this edit's score, which holds the protocol's text of its own category only."""
         return content_key(
             judge=self.identity,
@@ -63,22 +63,24 @@ class JudgeSpec:
         protocol = [self.protocol.name, self.protocol.version, self.criteria]
         return content_key(judge=self.identity, protocol=protocol)[:16]
 
-    def common(self, row: Row) -> Row:
+    def common(self, row: QuestionRow) -> Row:
         """Return the columns that every score of this edit has."""
         key = content_key(judge=self.identity, protocol=self._protocol_parts(row["category"]))
         return {"judge": self.judge, "judge_key": key[:16], "protocol_version": self.protocol.version}
 
-    def score_row(self, row: Row, scored: Row | None) -> Row:
+    def score_row(self, row: QuestionRow, scored: Row | None) -> Row:
         """Return a row of a scores or a controls table.
 
         `row`: of an edits table, or a control about one. `scored`: its score columns; None for an item without an edit,
         whose state is copied because there is nothing to judge.
         """
-        unjudged = self.common(row) | {name: row[name] for name in ("state", "error_kind", "error")} | {"score": None}
-        columns = row | (unjudged if scored is None else scored)
+        if scored is None:
+            copied = {"state": row["state"], "error_kind": row["error_kind"], "error": row["error"], "score": None}
+            scored = self.common(row) | copied
+        columns: Row = {**row, **scored}
         return {name: columns.get(name) for name in _columns(self.criteria, "control" in row)}
 
-    def batch_cost(self, judge: Judge, row: Row) -> int:
+    def batch_cost(self, judge: Judge, row: QuestionRow) -> int:
         """Return what this edit adds to a batch of `judge`."""
         source = (row["width"] or 1024, row["height"] or 1024)
         edited = (row.get("edited_width") or source[0], row.get("edited_height") or source[1])
@@ -88,13 +90,14 @@ class JudgeSpec:
             [sizes[shown] for images, _ in asked for shown in images], "".join(text for _, text in asked)
         )
 
-    def questions(self, row: Row) -> Questions:
+    def questions(self, row: QuestionRow) -> Questions:
         """Return the questions about one edit. Raises JudgeFailed if one of its images is not what was recorded."""
         try:
             source = open_recorded(self.run_dir, row["source_path"], row["source_sha256"])
             if row.get("control") == Control.BLANK_EDIT:
                 edited = Image.new("RGB", source.size, "white")
             else:
+                assert row["edited_path"] and row["edited_sha256"], "only rows with an edit are asked about"
                 edited = open_recorded(self.run_dir, row["edited_path"], row["edited_sha256"])
         except SourceUnreadable as error:
             raise JudgeFailed(str(error), kind=error.kind) from error
@@ -107,7 +110,7 @@ def _columns(criteria: tuple[str, ...], of_controls: bool) -> list[str]:
     return names
 
 
-def is_judgeable(row: Row) -> bool:
+def is_judgeable(row: QuestionRow) -> bool:
     """Return whether this row of an edits table has an edit."""
     return bool(row["state"] == EDITED)
 
@@ -116,7 +119,7 @@ class Asked(NamedTuple):
     """A row that a judge is asked about."""
 
     key: str
-    row: Row
+    row: QuestionRow
     is_first: bool
     """Whether no earlier row of the lane has the same key. Of equal questions only the first is asked."""
 
@@ -130,7 +133,7 @@ class JudgeWork:
         self,
         spec: JudgeSpec,
         lane: LaneId,
-        lists: Sequence[Sequence[Row]],
+        lists: Sequence[Sequence[QuestionRow]],
         build_judge: Callable[[], Judge],
         editor_key: str | None = None,
     ) -> None:
@@ -138,13 +141,13 @@ class JudgeWork:
         self.spec, self.lane, self.paths = spec, lane, RunPaths(spec.run_dir)
         self.editor_key = editor_key
         self.judge_key: str | None = spec.whole_key
-        self.wanted: dict[str, Row] = {}
+        self.wanted: dict[str, QuestionRow] = {}
         self._lists = [[self._asked(row) for row in rows] for rows in lists]
         self._build_judge = build_judge
         self._judge: Judge
         self._device = ""
 
-    def _asked(self, row: Row) -> Asked:
+    def _asked(self, row: QuestionRow) -> Asked:
         key = self.spec.key(row)
         return Asked(key, row, is_first=self.wanted.setdefault(key, row) is row)
 

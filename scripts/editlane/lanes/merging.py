@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
+from editlane.core.schemas import criteria_among
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +103,10 @@ def score_cells(
     ]
 
 
-def criteria_of(paths: Sequence[Path]) -> tuple[str, ...]:
+def read_criteria(paths: Sequence[Path]) -> tuple[str, ...]:
     """The criteria that the scores tables have columns for, in the order of their first appearance."""
     columns = (column for path in paths for column in tables.read_columns(path))
-    return tuple(dict.fromkeys(name.removeprefix("mode_") for name in columns if name.startswith("mode_")))
+    return tuple(criteria_among(columns))
 
 
 def provenance_of(paths: Sequence[Path]) -> dict[str, Any]:

@@ -8,18 +8,16 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from editlane.core.errors import UserError
-from editlane.core.schemas import ITEMS, PLAN
+from editlane.core.schemas import ITEMS, PLAN, PlanRow, QuestionRow
 from editlane.core.tables import item_row
-from editlane.core.types import ACCEPTANCE, EDITED, Control, Item
-
-Row = dict[str, Any]
+from editlane.core.types import ACCEPTANCE, EDITED, Control, Item, Row
 
 CANARY_CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
 """Of the canary set."""
@@ -104,7 +102,7 @@ def _plan_table(items: pa.Table, order: pa.Array, planned: Sequence[_Planned]) -
     return pa.Table.from_arrays([columns[name] for name in PLAN.names], schema=PLAN).combine_chunks()
 
 
-def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -> list[Row]:
+def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -> list[PlanRow]:
     """The plan's rows of the canary set, whose items bring their edits along; `editor`: whose lane 0 asks them.
 
     A canary of a category that the run does not have is asked under one that it has. Raises UserError for a missing
@@ -116,15 +114,12 @@ def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -
             f"The canary set lacks the edit of {missing[0]}. Delete resources/canary/pictures and run the same command "
             "again."
         )
-    return [
-        item_row(
-            replace(
-                item, category=item.category if item.category in categories else categories[place % len(categories)]
-            )
-        )
-        | {"editor": editor, "control": str(Control.CANARY), "other_item_id": None}
-        for place, item in enumerate(items)
-    ]
+    rows: list[PlanRow] = []
+    for place, item in enumerate(items):
+        category = item.category if item.category in categories else categories[place % len(categories)]
+        asked = item_row(replace(item, category=category))
+        rows.append({**asked, "editor": editor, "control": str(Control.CANARY), "other_item_id": None})
+    return rows
 
 
 def _deal(by_category: Mapping[str, range], share: float, most: int) -> dict[str, int]:
@@ -147,15 +142,14 @@ def _from(ranked: Sequence[int], position: int) -> Iterator[int]:
     yield from islice(ranked, position)
 
 
-def question_row(planned: Row, edit: Row | None, repeat: int = 0) -> Row:
+def question_row(planned: PlanRow, edit: QuestionRow | None, repeat: int = 0) -> QuestionRow:
     """The row that a judge is asked about, laid out like one of an edits table. `edit`: the item's row there; None for
     a canary.
 
     An item without an edit, or without a source, cannot be asked about; its state is handed on.
     """
     control = Control(planned["control"])
-    row = (edit or {}) | {name: planned[name] for name in (*ITEMS.names, "editor", "control", "other_item_id")}
-    row["repeat"] = repeat
+    row: Row = {**(edit or {}), **planned, "repeat": repeat}
     source = {"path": planned["source_path"], "sha256": planned["source_sha256"]}
     match control:
         case Control.SOURCE_AS_EDIT | Control.BLANK_EDIT if edit and edit["state"] != "source_unreadable":
@@ -163,22 +157,24 @@ def question_row(planned: Row, edit: Row | None, repeat: int = 0) -> Row:
             row |= {"state": EDITED, "error_kind": None, "error": None}
             row |= {f"edited_{name}": value for name, value in shown.items()} | {"unchanged": None}
         case Control.SWAPPED if edit and edit["state"] == EDITED:
-            row |= {f"source_{name}": edit[f"edited_{name}"] for name in source}
+            row |= {"source_path": edit["edited_path"], "source_sha256": edit["edited_sha256"]}
             row |= {f"edited_{name}": value for name, value in source.items()}
         case Control.CANARY:
             row |= {"state": EDITED, "error_kind": None, "error": None, "seed": 0, "editor_key": "canary"}
             row |= {"edited_path": planned["given_path"], "edited_sha256": planned["given_sha256"]}
-    return row
+    return cast(QuestionRow, row)
 
 
-def lane_questions(plan: Sequence[Row], edits: Sequence[Row], editor: str, lane: int, samples: int) -> list[Row]:
+def lane_questions(
+    plan: Sequence[PlanRow], edits: Sequence[QuestionRow], editor: str, lane: int, samples: int
+) -> list[QuestionRow]:
     """The controls that one lane of one editor asks, about its own edits; lane 0 also asks the canaries.
 
     `samples`: how often an edit of the repeats is asked again. The order is by content, so the repeats meet other
     neighbours in a batch than the first time.
     """
     by_id = {row["item_id"]: row for row in edits}
-    asked = []
+    asked: list[QuestionRow] = []
     for planned in plan:
         canary = planned["control"] == Control.CANARY
         if planned["editor"] != editor or (lane if canary else planned["item_id"] not in by_id):
@@ -189,7 +185,7 @@ def lane_questions(plan: Sequence[Row], edits: Sequence[Row], editor: str, lane:
     return sorted(asked, key=_shuffled)
 
 
-def _shuffled(row: Row) -> bytes:
+def _shuffled(row: QuestionRow) -> bytes:
     return hashlib.sha256(f"{row['repeat']}\n{row['control']}\n{row['item_id']}".encode()).digest()
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from PIL.Image import Image
 
+from editlane.core.schemas import criterion_columns
 from editlane.core.types import Item, Question, Readout, State
 from editlane.protocols.load import load_protocol
 from editlane.protocols.protocol import (
@@ -148,21 +149,22 @@ def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -
         error = f"the judge's probabilities for {', '.join(broken)} are not finite"
         return _without_score(State.JUDGE_FAILED, "nonfinite", error)
     columns: dict[str, Any] = {}
+    named = {name: criterion_columns(name) for name in readouts}
     for name, readout in readouts.items():
-        columns[f"mode_{name}"] = _mode(answer, readout)
-        columns[f"entropy_{name}"] = round(_entropy(readout), 4)
-        columns[f"mass_{name}"] = round(readout.mass, 6)
+        columns[named[name].mode] = _mode(answer, readout)
+        columns[named[name].entropy] = round(_entropy(readout), 4)
+        columns[named[name].mass] = round(readout.mass, 6)
     decisive = protocol.score.criteria
-    columns["entropy"] = max(columns[f"entropy_{name}"] for name in decisive)
-    columns["mass"] = min(columns[f"mass_{name}"] for name in decisive)
+    columns["entropy"] = max(columns[named[name].entropy] for name in decisive)
+    columns["mass"] = min(columns[named[name].mass] for name in decisive)
     silent = {name for name, readout in readouts.items() if readout.mass < answer.min_mass}
     if silent & set(decisive):
         low = [f"{name} {readouts[name].mass:.3g}" for name in decisive if name in silent]
         error = f"too little probability on legal answers: {', '.join(low)}; the protocol asks for {answer.min_mass:g}"
-        columns |= dict.fromkeys(f"score_{name}" for name in readouts)
+        columns |= dict.fromkeys(named[name].score for name in readouts)
         return columns | _without_score(State.JUDGE_UNREADABLE, "mass", error)
     scores = {name: _expectation(answer, readout) for name, readout in readouts.items() if name not in silent}
-    reply = ", ".join(f"{name} {columns[f'mode_{name}']}" for name in readouts)
+    reply = ", ".join(f"{name} {columns[named[name].mode]}" for name in readouts)
     return columns | _scored(protocol, scores, list(readouts)) | {"reply": reply}
 
 
@@ -228,7 +230,7 @@ def _scored(protocol: ScoringProtocol, scores: Mapping[str, float], asked: Seque
         "error_kind": None,
         "error": None,
         "score": round(protocol.score.of(scores), 4),
-        **{f"score_{name}": scores.get(name) for name in asked},
+        **{criterion_columns(name).score: scores.get(name) for name in asked},
     }
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.schemas import criteria_among
 from editlane.core.types import Control
 from editlane.report.numbers import Inputs, compute_numbers
 
@@ -79,7 +80,7 @@ def load_report(
         if baseline not in editors:
             raise UnknownName("baseline", baseline, editors)
         editors = [baseline, *(editor for editor in editors if editor != baseline)]
-    criteria = [name.removeprefix("mode_") for name in tables.read_columns(scores) if name.startswith("mode_")]
+    criteria = criteria_among(tables.read_columns(scores))
     categories = list(dict.fromkeys([*categories, *item_rows["category"]]))
     inputs = Inputs(
         scores=rows,
@@ -130,7 +131,7 @@ def _read_own_table(
     return frame
 
 
-def _read_costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> list[dict[str, Any]]:
+def _read_costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> Sequence[Mapping[str, Any]]:
     """The costs of this run's lanes. Raises UserError where they are another run's."""
     rows = tables.read_costs(path) if path else []
     foreign = next((row for row in rows if row["editor"] not in editors or row["judge"] not in (None, *judges)), None)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from editlane.core.schemas import criterion_columns
 from editlane.core.types import ACCEPTANCE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.stats.acceptance import ASKED, accept
@@ -94,7 +95,7 @@ def compute_numbers(
 
 def _list_answered(rows: pd.DataFrame, criteria: Sequence[str]) -> list[str]:
     """The criteria that the judge of these rows answered at least once; the table holds those of all judges."""
-    columns = {name: [column for column in (f"mode_{name}", f"score_{name}") if column in rows] for name in criteria}
+    columns = {name: [column for column in criterion_columns(name)[:2] if column in rows] for name in criteria}
     return [name for name in criteria if rows[columns[name]].notna().to_numpy().any()]
 
 
@@ -108,7 +109,7 @@ def _compute_cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequen
         "macro": _compute_macro(scored, sizes),
         "categories": {category: summarise(in_category[category], size) for category, size in sizes.items()},
         "criteria": {
-            name: summarise_scores(scored[f"score_{name}"], scored["cluster"], total)
+            name: summarise_scores(scored[criterion_columns(name).score], scored["cluster"], total)
             | {"yes": _compute_yes_rate(scored, name)}
             for name in criteria
         },
@@ -118,7 +119,8 @@ def _compute_cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequen
 
 def _compute_yes_rate(scored: pd.DataFrame, criterion: str) -> dict[str, Any] | None:
     """How often the most likely answer is Yes, where the answers are Yes and No."""
-    answers = scored[f"mode_{criterion}"].dropna() if f"mode_{criterion}" in scored else pd.Series(dtype=str)
+    mode = criterion_columns(criterion).mode
+    answers = scored[mode].dropna() if mode in scored else pd.Series(dtype=str)
     if answers.empty or not set(answers.unique()) <= {"Yes", "No"}:
         return None
     count = int((answers == "Yes").sum())

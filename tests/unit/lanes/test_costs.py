@@ -16,8 +16,8 @@ from editlane.core.paths import LaneId, RunPaths
 from editlane.lanes.costs import PARTS, add_up, lane_costs
 from editlane.lanes.heartbeat import Heartbeat
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
-from editlane.report.costs import cost_tables
-from editlane.report.numbers import cost_numbers
+from editlane.report.costs import make_cost_tables
+from editlane.report.numbers import compute_costs
 from editlane.report.texts import load_texts
 
 SCRIPT = Path(__file__).parents[3] / "scripts/merge_costs.py"
@@ -139,7 +139,7 @@ def test_the_parts_of_the_time_add_up_to_the_time() -> None:
         old_beat(lane=1),
         old_beat(lane=2, phase="failed"),
     ]
-    numbers = cost_numbers(lane_costs(beats, PROVENANCE, lanes=3))
+    numbers = compute_costs(lane_costs(beats, PROVENANCE, lanes=3))
     parts = numbers["total"]["parts"]
     assert tuple(parts) == PARTS
     assert sum(parts.values()) == pytest.approx(numbers["total"]["held_seconds"]) == pytest.approx(5 * 130)
@@ -154,7 +154,7 @@ def test_the_waits_after_the_last_item_of_a_lost_process_are_lost() -> None:
     died = beat(phase="failed", held_seconds=150.0, settled_seconds=128.0, input_seconds=20.0, output_seconds=12.0)
     row = row_of(lane_costs([died], PROVENANCE, lanes=1))
     assert (row["idle_seconds"], row["input_seconds"], row["output_seconds"]) == (8, 5, 3)
-    parts = cost_numbers([row])["total"]["parts"]
+    parts = compute_costs([row])["total"]["parts"]
     assert sum(parts.values()) == pytest.approx(150)
 
 
@@ -167,7 +167,7 @@ def test_heartbeats_and_tables_of_an_older_version_are_read(tmp_path: Path) -> N
     tables.write_table(tmp_path / "costs.parquet", rows, old)
     (row,) = [row for row in tables.read_costs(tmp_path / "costs.parquet") if row["attempts"]]
     assert (row["held_seconds"], row["imports_seconds"]) == (130, None)
-    parts = cost_numbers([row])["total"]["parts"]
+    parts = compute_costs([row])["total"]["parts"]
     assert (parts["starting"], parts["busy"], parts["other"], parts["lost"]) == (20, 100, 10, 0)
 
 
@@ -297,7 +297,7 @@ def test_machines_are_named_where_there_are_several(run: Path) -> None:
 def test_many_lanes_are_folded_away() -> None:
     for count, folded in ((6, False), (7, True)):
         report = made_report({"A": cell()}, costs=made_costs(["A"], count))
-        assert [table.folded for table in cost_tables(report, load_texts("en"))] == [False, folded]
+        assert [table.folded for table in make_cost_tables(report, load_texts("en"))] == [False, folded]
 
 
 def test_a_report_without_costs_has_no_such_section(run: Path) -> None:

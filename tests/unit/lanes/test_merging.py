@@ -6,7 +6,7 @@ import pytest
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
-from editlane.lanes.merging import Cell, criteria_of, merge, provenance_of
+from editlane.lanes.merging import Cell, merge, provenance_of, read_criteria
 
 ITEMS = [f"项-{number}" for number in range(4)]
 
@@ -31,7 +31,7 @@ def cell(paths: list[Path], editor: str = "e", judge: str = "j") -> Cell:
 
 def merged(cells: list[Cell]) -> list[dict[str, Any]]:
     """The rows of the table that the cells make."""
-    schema = schemas.scores_schema(criteria_of([path for one in cells for path in one.paths]))
+    schema = schemas.scores_schema(read_criteria([path for one in cells for path in one.paths]))
     return [row for table in merge(cells, ITEMS, schema) for row in table.to_pylist()]
 
 
@@ -77,7 +77,7 @@ def test_judges_with_other_criteria_share_one_table(tmp_path: Path) -> None:
         write(tmp_path / "1.parquet", ITEMS, ("category", "instruction"), judge="a", score_instruction=3.0),
         write(tmp_path / "2.parquet", ITEMS, ("correct",), judge="b", score_correct=7.0),
     ]
-    assert criteria_of(paths) == ("category", "instruction", "correct")
+    assert read_criteria(paths) == ("category", "instruction", "correct")
     rows = merged([cell(paths[:1], judge="a"), cell(paths[1:], judge="b")])
     assert [(row["score_instruction"], row["score_correct"]) for row in rows] == [(3.0, None)] * 4 + [(None, 7.0)] * 4
 

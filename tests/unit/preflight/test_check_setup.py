@@ -144,7 +144,7 @@ def test_finished_items_are_not_left_to_do(check: Check, tmp_path: Path) -> None
     prepare(tmp_path, run)
     assert "29 questions left" in row_of(check(config, "--estimate"), "score")  # 6 edits, 3 again, 20 canaries
     lane = editor_spec(run, "a", 42, FAKE)
-    failed = dict.fromkeys(field.name for field in schemas.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    failed = dict.fromkeys(schemas.EDIT_COLUMNS) | {"state": "edit_failed", "error_kind": "x"}
     edited = failed | {"state": "edited", "error_kind": None, "edited_sha256": "0", "edited_path": "x"}
     items = tables.read_items(run / "items.parquet")
     with Journal(run / "journal/edit/a", "lane0") as journal:
@@ -169,7 +169,7 @@ def test_a_lane_that_has_everything_left_takes_as_long_alone(check: Check, tmp_p
         ]
         for k in range(2)
     )
-    failed = dict.fromkeys(field.name for field in schemas.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    failed = dict.fromkeys(schemas.EDIT_COLUMNS) | {"state": "edit_failed", "error_kind": "x"}
     with Journal(run / "journal/edit/a", "lane0") as journal:
         items = tables.read_items(run / "items.parquet")
         journal.finish({lane.key(item): failed for item in items if item.item_id in first})

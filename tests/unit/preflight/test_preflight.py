@@ -476,7 +476,7 @@ def test_a_model_whose_work_is_done_needs_no_library(
     assert levels(list(check_missing_packages(make_setup(config)))) == ["fail"]
     options = config["editors"]["big"] | {"revision": None}
     lane = editor_spec(run, "big", 42, options)
-    failed = dict.fromkeys(field.name for field in schemas.EDIT_FIELDS) | {"state": "edit_failed", "error_kind": "x"}
+    failed = dict.fromkeys(schemas.EDIT_COLUMNS) | {"state": "edit_failed", "error_kind": "x"}
     with Journal(run / "journal/edit/big", "lane0") as journal:
         journal.finish({lane.key(item): failed for item in tables.read_items(run / "items.parquet")})
     assert list(check_missing_packages(make_setup(config))) == []

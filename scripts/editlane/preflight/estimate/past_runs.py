@@ -85,7 +85,7 @@ def _costs_of(run: Path) -> list[Row]:
     if statuses:
         return list(_from_heartbeats(statuses))
     try:
-        return tables.read_costs(RunPaths(run).costs)
+        return [dict(row) for row in tables.read_costs(RunPaths(run).costs)]
     except UserError:
         return []
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
-from editlane.core.types import Control, Item, Row
+from editlane.core.schemas import PlanRow, QuestionRow
+from editlane.core.types import Control, Item
 from editlane.datasets.split import split_lanes
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.identity import editor_spec, judge_spec, model_options
@@ -124,14 +126,16 @@ def _judge_spec(setup: Setup, judge: Part) -> JudgeSpec | None:
         return None
 
 
-def _edits(setup: Setup, lane: EditorSpec, items: list[Item]) -> list[Row]:
+def _edits(setup: Setup, lane: EditorSpec, items: list[Item]) -> list[QuestionRow]:
     """The finished edits, as rows of an edits table."""
     keys = {lane.key(item): item for item in items}
     found = read_journal(setup.paths.journal(lane.editor), keys.keys()).rows
-    return [tables.item_row(item) | found[key] for key, item in keys.items() if key in found]
+    return [cast(QuestionRow, {**tables.item_row(item), **found[key]}) for key, item in keys.items() if key in found]
 
 
-def _unasked(setup: Setup, editor: Part, lane: JudgeSpec, edits: list[Row], plan: list[Row] | None) -> list[str]:
+def _unasked(
+    setup: Setup, editor: Part, lane: JudgeSpec, edits: list[QuestionRow], plan: list[PlanRow] | None
+) -> list[str]:
     """The items of the questions about finished edits that the journal has no answer to."""
     controls = lane_questions(plan, edits, editor.name, 0, lane.samples) if plan else []
     keys = {lane.key(row): row["item_id"] for row in (*edits, *controls) if is_judgeable(row)}
@@ -139,7 +143,7 @@ def _unasked(setup: Setup, editor: Part, lane: JudgeSpec, edits: list[Row], plan
     return [item_id for key, item_id in keys.items() if key not in answered]
 
 
-def _controls_later(editor: Part, plan: list[Row], later: set[str], samples: int) -> list[str]:
+def _controls_later(editor: Part, plan: list[PlanRow], later: set[str], samples: int) -> list[str]:
     """The items of the planned controls about edits that are not there yet."""
     edits = (row for row in plan if row["control"] != Control.CANARY)
     planned = (row for row in edits if row["editor"] == editor.name and row["item_id"] in later)
@@ -154,6 +158,6 @@ def _expected_controls(setup: Setup, editor: Part, later: int, samples: int) -> 
     return counts
 
 
-def _plan(setup: Setup) -> list[Row] | None:
+def _plan(setup: Setup) -> list[PlanRow] | None:
     path = setup.paths.plan
-    return tables.read_rows(path, schemas.PLAN.names) if path.is_file() else None
+    return [cast(PlanRow, row) for row in tables.read_rows(path, schemas.PLAN.names)] if path.is_file() else None

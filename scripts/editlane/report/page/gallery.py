@@ -17,6 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from editlane.core.schemas import criterion_columns
 from editlane.core.types import State
 from editlane.report.load import Report
 from editlane.report.page.thumbnails import embed_pictures
@@ -136,7 +137,7 @@ def _make_cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
     items, scores = report.items, report.scores
     ratio = (items["width"] / items["height"]).astype(np.float64).fillna(4 / 3).clip(0.75, 1.78)
     why = zip(_fill_texts(scores["error_kind"]), _fill_texts(scores["error"]), strict=True)
-    parts = [_pick_numbers(scores[f"score_{name}"], places) for name in report.criteria]
+    parts = [_pick_numbers(scores[criterion_columns(name).score], places) for name in report.criteria]
     return {
         "language": _fill_texts(items["language"]),
         "difficulty": _fill_texts(items["difficulty"]),
