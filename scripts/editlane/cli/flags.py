@@ -37,7 +37,7 @@ class Distinct(argparse.Action):
 
 
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
-    """An integer of at least `low` and at most `high`."""
+    """Parse an integer of at least `low` and at most `high`."""
     wanted = f"of {low} or more" if high is None else f"from {low} to {high}"
 
     def parse(text: str) -> int:
@@ -53,7 +53,7 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """A finite number from `low` to `high`."""
+    """Parse a finite number from `low` to `high`."""
 
     def parse(text: str) -> float:
         value = _float(text)
@@ -65,7 +65,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
 
 
 def seconds(text: str) -> float:
-    """A number above 0; a timer takes no more than 1e9."""
+    """Parse a number above 0; a timer takes at most 1e9."""
     value = _float(text)
     if not 0 < value <= 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 1e9")
@@ -73,7 +73,7 @@ def seconds(text: str) -> float:
 
 
 def _float(text: str) -> float:
-    """The number; NaN, which no comparison lets pass, where it is none."""
+    """Parse a number; NaN, which fails every comparison, if it is none."""
     try:
         return float(text)
     except ValueError:
@@ -81,7 +81,7 @@ def _float(text: str) -> float:
 
 
 def folder_name(text: str) -> str:
-    """The name of an editor, a judge or a category: a folder is called by it."""
+    """Parse the name of an editor, a judge or a category, which names a folder."""
     control = any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in text)
     if control or "/" in text or text.startswith(".") or not text.strip() or len(text.encode()) > 255:
         raise argparse.ArgumentTypeError(f"{text!r} cannot name a folder; give a name without / and no dot in front")
@@ -96,14 +96,14 @@ NAMES: dict[str, Any] = EACH_ONCE | {"type": folder_name}
 
 
 def input_folder(text: str) -> Path:
-    """A folder that is there."""
+    """Parse the path of an existing folder."""
     if not text or not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
     return Path(text)
 
 
 def output_folder(text: str) -> Path:
-    """A folder to write to. What is missing of it is made when something is written."""
+    """Parse a folder to write to. Missing parts of it are created later."""
     if not text:
         raise argparse.ArgumentTypeError("it is empty; give the path of a folder")
     folder = Path(text)
@@ -120,7 +120,7 @@ def output_folder(text: str) -> Path:
 
 
 def output_file(text: str) -> Path:
-    """A file to write. Its folder is made when it is written."""
+    """Parse a file to write. Its folder is created later."""
     if not text or Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file; give the name of a file")
     output_folder(str(Path(text).parent))
@@ -128,7 +128,7 @@ def output_file(text: str) -> Path:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object."""
+    """Parse a JSON object."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

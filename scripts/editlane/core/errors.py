@@ -1,6 +1,6 @@
 """Everything Editlane raises on purpose.
 
-UserError                the user can mend it: printed as one paragraph, exit code 2
+UserError                the user can fix it: printed as one paragraph, exit code 2
 ├── UnknownName          a name that no registry knows
 ItemError                ends one item as a row with a state; never ends the lane
 ├── SourceUnreadable     source_unreadable: the source image cannot be decoded
@@ -8,7 +8,7 @@ ItemError                ends one item as a row with a state; never ends the lan
 │   └── OutOfMemory      edit_failed or judge_failed: the device had too little memory for this item
 ├── EditRefused          edit_refused: a safety checker or the provider said no
 └── JudgeFailed          judge_failed
-Stopped                  the lane was told to stop between two items: exit code 75
+Stopped                  the lane was told to stop: exit code 75
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what, where, and what to do."""
+    """An error that the user can fix. The message says what is wrong, where, and what to do."""
 
 
 class UnknownName(UserError):
@@ -32,8 +32,8 @@ class UnknownName(UserError):
 CRASHED = "one process after another died while this item was at work"
 """The message of the kind `crash`."""
 
-PASSING_KINDS = frozenset({"crash", "oom", "timeout", "transport", "missing", "changed", "model"})
-"""Kinds of failure that another attempt may mend: they are rows, but the journal does not keep them."""
+TRANSIENT_KINDS = frozenset({"crash", "oom", "timeout", "transport", "missing", "changed", "model"})
+"""Transient failures: they get a row, but no journal entry, so the next run retries them."""
 
 
 class ItemError(Exception):
@@ -75,5 +75,5 @@ class Stopped(Exception):
 
 
 def one_line(error: Exception) -> str:
-    """The message without line breaks, 300 characters at most: what a table says about a failure."""
+    """Return the message without line breaks, at most 300 characters, as the tables hold it."""
     return " ".join(str(error).split())[:300]

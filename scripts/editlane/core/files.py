@@ -9,10 +9,11 @@ from typing import IO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which takes its place at the end: written beside, fsynced, renamed, its folder fsynced.
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write that replaces `path` once the block ends without an error.
 
-    After an error the file that was there before still is, and nothing else. A full disk's OSError names the file.
+    It is written beside `path`, fsynced and renamed, and its folder is fsynced. After an error the old file is still
+    there, and nothing else. The OSError of a full disk names the file.
     """
     make_folder(path.parent)
     partial = path.with_name(path.name + ".partial")

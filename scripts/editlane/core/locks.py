@@ -4,7 +4,7 @@ import os
 
 
 def open_lock(path: str) -> int:
-    """A handle on the lock file, which is made where it is missing."""
+    """Return a handle on the lock file, creating it if it is missing."""
     while True:
         try:  # the kernel refuses O_CREAT on another user's file in a shared folder
             return os.open(path, os.O_RDWR)

@@ -19,14 +19,14 @@ _REMEDIES = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: f"The quota of this user is used up. {_NO_SPACE}",
 }
-"""What a user can do about an OSError. Others (EBADF, EINVAL, EPIPE, ...) are nobody's mistake but the program's."""
+"""The remedy for each OSError that a user can fix. Others (EBADF, EINVAL, EPIPE, ...) are bugs of the program."""
 
 _NEEDS_NO_NAME = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-"""Whatever the file was; the others without a file name are no mistake in a path."""
+"""Errors that are explained even without a file name; the others need one to be a mistake in a path."""
 
 
 def explain_os_error(error: OSError) -> str | None:
-    """What went wrong with which file and what to do about it; None where it is nothing that a user can mend."""
+    """Return one paragraph about the error and its remedy; None if a user cannot fix it."""
     if error.errno not in _REMEDIES or (error.filename is None and error.errno not in _NEEDS_NO_NAME):
         return None
     files = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)

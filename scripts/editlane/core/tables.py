@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from editlane.core.errors import UserError
-from editlane.core.files import whole_file
+from editlane.core.files import atomic_write
 from editlane.core.schemas import (
     COSTS,
     COSTS_ADDED,
@@ -50,7 +50,7 @@ def write_parts(
     """Write Arrow tables of this schema, one at a time, as `write_table` does. Return the number of rows."""
     metadata = {"editlane": json.dumps(provenance or {}, ensure_ascii=False, sort_keys=True)}
     count = 0
-    with whole_file(path) as file, pq.ParquetWriter(file, schema.with_metadata(metadata)) as writer:
+    with atomic_write(path) as file, pq.ParquetWriter(file, schema.with_metadata(metadata)) as writer:
         for part in parts:
             writer.write_table(part.replace_schema_metadata(metadata))
             count += len(part)

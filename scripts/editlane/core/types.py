@@ -158,8 +158,10 @@ class Judge(Protocol):
         ...
 
     def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
-        """What an edit adds to a batch if the questions about it show images of these (width, height) in pixels and
-        have this text of their own; at least 1. Tokens, or 1 for a judge that counts edits."""
+        """Return the cost of an edit in a batch, at least 1: tokens, or 1 for a judge that counts edits.
+
+        `sizes`: (width, height) in pixels of all images in the questions about it. `text`: their own text.
+        """
         ...
 
     def prepare(self, asked: Sequence[Sequence[Question]]) -> Any:
@@ -168,9 +170,12 @@ class Judge(Protocol):
         ...
 
     def read_out(self, batch: Any, answers: Sequence[str]) -> list[list[Readout]]:
-        """No decoding; one distribution over `answers` per question, as they were asked."""
+        """Return a distribution over `answers` per question, in the order asked, without decoding."""
         ...
 
     def generate(self, batch: Any, max_new_tokens: int, seeds: Sequence[Sequence[int]]) -> list[list[str]]:
-        """One reply per question; `seeds` has one, 0 or more, per question, which decides all chance in its reply."""
+        """Return one reply per question.
+
+        `seeds` has a number of 0 or more per question, which decides all chance in its reply.
+        """
         ...

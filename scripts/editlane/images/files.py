@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from editlane.core.errors import SourceUnreadable
-from editlane.core.files import whole_file
+from editlane.core.files import atomic_write
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Accepted formats. Pillow reads more, but some of them through other programs (EPS starts Ghostscript)."""
@@ -158,7 +158,7 @@ def _read_header(file: IO[bytes]) -> tuple[str, tuple[int, int] | None]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write all bytes or nothing: write a temporary file, fsync, rename. Creates missing parent folders."""
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(content)
 
 

@@ -26,10 +26,10 @@ SUMS = (
 
 
 def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], lanes: int) -> list[Row]:
-    """The rows of a costs table: every editor of `provenance`, then every editor with every judge, lane by lane.
+    """Return the rows of a costs table: every editor of `provenance`, then every editor with every judge, by lane.
 
-    Only what was done under the settings that the provenance tells of is counted. A lane beyond `lanes` has a row if it
-    did something: it is of an earlier split, and what it made is in the results. One within has a row in any case.
+    Only processes with the settings in `provenance` are counted. A lane below `lanes` always has a row. A lane above
+    it, from an earlier split, has a row if it did something, because its results are in the tables.
     """
     editors = {name: about.get("key") for name, about in provenance["editors"].items()}
     judges = {name: about.get("key") for name, about in provenance["judges"].items()}
@@ -50,7 +50,7 @@ def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], la
 
 
 def add_up(rows: Sequence[Row]) -> Row:
-    """The sums of some rows, null where all are; `seconds_per_item` is of busy seconds, `peak_memory` the highest."""
+    """Return the sums of some rows, null if all are null; `peak_memory` is the highest."""
     total: Row = {name: _sum(row[name] for row in rows) for name in SUMS}
     for count in ("attempts", "died", "items"):
         total[count] = total[count] or 0
@@ -60,8 +60,10 @@ def add_up(rows: Sequence[Row]) -> Row:
 
 
 def time_parts(row: Row) -> dict[str, float]:
-    """Seconds by PARTS of a row of a costs table, or of a sum of some. What no heartbeat told is `starting` or `other`;
-    a table of an older version has no `lost_seconds`."""
+    """Return the seconds by PARTS of a row of a costs table, or of a sum of rows.
+
+    Time that no heartbeat explains is `starting` or `other`. A table of an older version has no `lost_seconds`.
+    """
     known = {name: row.get(f"{name}_seconds") or 0.0 for name in ("busy", "load", "idle", "lost", *LOADING, *IDLE)}
     known["starting"] = max(0.0, known["load"] - sum(known[name] for name in LOADING))
     known["other"] = max(0.0, known["idle"] - sum(known[name] for name in IDLE))
@@ -69,14 +71,17 @@ def time_parts(row: Row) -> dict[str, float]:
 
 
 def busy_share(parts: Mapping[str, float]) -> float | None:
-    """Of the time outside of loading in which a process held a device, the share that went into items."""
+    """Return the share of the time a process held a device, loading excluded, that was spent on items."""
     working = parts["busy"] + sum(parts[name] for name in (*IDLE, "other"))
     return parts["busy"] / working if working else None
 
 
 def largest_loss(stages: Sequence[Row]) -> Row | None:
-    """The part but `busy` that took most of all stages together (rows with their `parts`), its share of all, and the
-    stage, editor and judge that have most of it; null where nothing was lost."""
+    """Return the part, other than `busy`, that took most time over all stages; None if nothing was lost.
+
+    `stages`: rows with their `parts`. The result has the part, its share of all time, and the stage, editor and judge
+    that lost most to it.
+    """
     sums = {name: sum(one["parts"][name] for one in stages) for name in PARTS}
     part = max(PARTS[1:], key=lambda name: sums[name])
     if not sums[part]:
@@ -87,8 +92,11 @@ def largest_loss(stages: Sequence[Row]) -> Row | None:
 
 
 def _processes(of_lane: Sequence[LaneStatus]) -> list[Row]:
-    """A row for each. A process that failed, was stopped, or has a successor though it was not done, has lost what it
-    spent on loading and after its last item: another one had to load again, or will have to."""
+    """Return a row per process.
+
+    A process that failed, was stopped, or has a successor though it was not done, has lost its time for loading and its
+    time after its last item, because another process has to load again.
+    """
     last = max((one.attempt for one in of_lane), default=0)
     return [
         _process(one, lost=one.phase != "done" and (one.attempt < last or one.phase in ("failed", "stopped")))
@@ -97,7 +105,7 @@ def _processes(of_lane: Sequence[LaneStatus]) -> list[Row]:
 
 
 def _process(one: LaneStatus, *, lost: bool) -> Row:
-    """The row of one process. One that never got its model loaded has spent all its time on that."""
+    """Return the row of one process. All time of a process that never loaded its model counts as loading."""
     load = one.load_seconds or one.held_seconds
     settled = one.held_seconds if one.settled_seconds is None else max(load, one.settled_seconds)
     held = settled if lost else one.held_seconds
@@ -128,5 +136,5 @@ def _sum(values: Iterator[Any]) -> Any:
 
 
 def _all(names: Iterator[str]) -> str | None:
-    """The different names, in order."""
+    """Join the distinct names, in order."""
     return ", ".join(dict.fromkeys(names)) or None

@@ -1,7 +1,7 @@
-"""The journal: an append-only record of finished items, keyed by content. The reason why nothing is computed twice.
+"""The journal: an append-only record of finished items, keyed by content, so that nothing is computed twice.
 
-A journal is a folder with one file of lines per writer: JSON, a tab, the CRC-32 of the JSON. A key names all that a
-result depends on, so a change of lanes, order or size of the dataset finds every old result again.
+A journal is a folder with one file of lines per writer: JSON, a tab, the CRC-32 of the JSON. A key covers all that a
+result depends on, so old results are found again after a change of lanes, order or size of the dataset.
 """
 
 import errno
@@ -20,37 +20,37 @@ from types import TracebackType
 from typing import IO, Any, Self
 from zlib import crc32
 
-from editlane.core.errors import PASSING_KINDS
+from editlane.core.errors import TRANSIENT_KINDS
 from editlane.core.files import make_folder, sync_folder
 from editlane.core.types import Row
 
 log = logging.getLogger(__name__)
 
 DEATHS = 3
-"""An item on which this many processes died fails with the kind `crash`, so that its lane gets through; it is tried
-again when the lane is run again."""
+"""Processes that may die on an item before it fails with the kind `crash`, so that its lane goes on. The next run of
+the lane retries it."""
 
 
 def content_key(**parts: Any) -> str:
-    """sha256 (hex) over the canonical JSON of `parts`."""
+    """Return the SHA-256 (hex) of the canonical JSON of `parts`."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What a journal says."""
+    """The content of a journal."""
 
     rows: dict[str, Row]
     """The finished items, by key."""
     deaths: Counter[str]
-    """How often work on a key was begun and neither finished nor given up: the process died on it."""
+    """How often work on a key began and neither finished nor was given up, because the process died."""
 
 
 def read_journal(folder: Path, wanted: Set[str] | None = None) -> Finished:
-    """Read all writers' files; a later record of a key replaces an earlier one. `wanted`: leave out all other keys.
+    """Read all writers' files, only the `wanted` keys if given. A later record of a key replaces an earlier one.
 
-    A last line without its newline was cut off by a crash and is left out, as is a line that is not what was written.
+    A last line without its newline, cut off by a crash, is skipped. So is a line whose checksum is wrong.
     """
     return _read(sorted(folder.glob("*.jsonl")), wanted)
 
@@ -71,7 +71,7 @@ def _read(paths: Sequence[Path], wanted: Set[str] | None) -> Finished:
 
 
 def _apply(line: bytes, found: Finished, wanted: Set[str] | None) -> bool:
-    """Add one line to what was found; False where it is not what was written."""
+    """Add one line to `found`. Return False if the line is damaged."""
     text, _, checksum = line[:-1].partition(b"\t")
     if checksum != _checksum(text):
         return False
@@ -89,7 +89,7 @@ def _apply(line: bytes, found: Finished, wanted: Set[str] | None) -> bool:
 
 
 def _is_about(line: bytes, names: frozenset[bytes]) -> bool:
-    """Whether a record names one of these keys. Told from its bytes: of a million records most are another lane's."""
+    """Return whether a record names one of these keys, from its bytes, because most records are other lanes'."""
     if line.startswith(b'{"key": "'):
         return line[9 : line.find(b'"', 9)] in names
     if line.startswith((b'{"begin": ["', b'{"end": ["')):
@@ -110,9 +110,9 @@ class Journal:
     """A journal that is open for one writer. Its file is locked: a second writer waits until the first process ends.
 
     Records: `{"begin": [keys]}` before work starts, `{"key": ..., "row": {...}}` for a finished item, `{"end": [keys]}`
-    for items that failed in a way that another attempt may mend. `wanted` limits what `finished` holds; the writer's
-    own records count as the latest, and where they are all that is wanted, nobody else's are read. `check` is asked
-    while it waits for the lock and may raise.
+    for items with a transient failure. `finished` holds only the `wanted` keys. The writer's own records count as the
+    latest; other writers' files are read only if it lacks a wanted key. `check` is called while waiting for the lock
+    and may raise.
     """
 
     def __init__(
@@ -131,13 +131,13 @@ class Journal:
             self.finished = _read([*sorted(others), path], wanted)
 
     def begin(self, keys: Sequence[str]) -> None:
-        """Work on these items starts now. Does not wait for the disk: it need not outlive more than this process."""
+        """Record that work on these items begins. Does not wait for the disk: only this process's death matters."""
         self._append([{"begin": list(keys)}], wait=False)
 
     def finish(self, rows: Mapping[str, Row]) -> None:
-        """These items are done. Written in one piece; rows of a passing failure are not kept."""
-        kept = [{"key": key, "row": row} for key, row in rows.items() if row["error_kind"] not in PASSING_KINDS]
-        given_up = [key for key, row in rows.items() if row["error_kind"] in PASSING_KINDS]
+        """Record finished items in one piece. Rows of a transient failure are not kept."""
+        kept = [{"key": key, "row": row} for key, row in rows.items() if row["error_kind"] not in TRANSIENT_KINDS]
+        given_up = [key for key, row in rows.items() if row["error_kind"] in TRANSIENT_KINDS]
         self._append([*kept, *([{"end": given_up}] if given_up else [])], wait=True)
 
     def _append(self, records: Sequence[Mapping[str, Any]], *, wait: bool) -> None:

@@ -137,7 +137,7 @@ class JudgeWork:
         build_judge: Callable[[], Judge],
         editor_key: str | None = None,
     ) -> None:
-        """`lists`: judgeable rows. Rows of different lists, such as edits and controls, never share a batch."""
+        """Take judgeable rows; those of different `lists`, such as edits and controls, never share a batch."""
         self.spec, self.lane, self.paths = spec, lane, RunPaths(spec.run_dir)
         self.editor_key = editor_key
         self.judge_key: str | None = spec.whole_key

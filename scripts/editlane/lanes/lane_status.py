@@ -13,7 +13,7 @@ from editlane.core.paths import LaneId, RunPaths
 
 @dataclass(slots=True, kw_only=True)
 class LaneStatus:
-    """What one process of a lane says about itself. Seconds are of a clock that nobody sets; `time` is not."""
+    """The status of one process of a lane. Seconds are of a monotonic clock; `time` and `started` are Unix time."""
 
     stage: str
     """edit or score."""
@@ -21,20 +21,20 @@ class LaneStatus:
     judge: str | None
     lane: int
     attempt: int
-    """Counted from 1; an attempt above 1 had work left to do after an earlier process."""
+    """Counted from 1. An attempt above 1 found work that an earlier process had left."""
     host: str
     pid: int
     device: str
     total: int
-    """Items of the lane, with `kept`; of a score lane, questions (edits and controls)."""
+    """Items of the lane, `kept` included; for a score lane, questions (edits and controls)."""
     kept: int
-    """Of these, how many came from the journal."""
+    """How many of them came from the journal."""
     done: int = 0
     """How many this process has finished."""
     failed: int = 0
-    """Of `kept` and `done`, how many ended without an edit or a score."""
+    """How many of `kept` and `done` ended without an edit or a score."""
     phase: str = "loading"
-    """loading, working, and at the end done, stopped (told to) or failed. A killed process stays at its last phase."""
+    """loading, working, and at the end done, stopped (on request) or failed. A killed process keeps its last phase."""
     item_id: str | None = None
     category: str | None = None
     step: int | None = None
@@ -48,31 +48,31 @@ class LaneStatus:
     held_seconds: float = 0.0
     """Since the device was leased."""
     load_seconds: float = 0.0
-    """Of these, until the model was loaded, and what the first item took longer than the others; see Warmup."""
+    """Part of `held_seconds` until the model was loaded, and the extra time of the first item; see Warmup."""
     imports_seconds: float | None = None
-    """Of `load_seconds`, as are the next three; see load_times.PHASES. Null in heartbeats of older versions."""
+    """Part of `load_seconds`, as the next three; see load_times.PHASES. Null in heartbeats of older versions."""
     reading_seconds: float | None = None
     transfer_seconds: float | None = None
     warmup_seconds: float | None = None
     busy_seconds: float = 0.0
-    """Of `held_seconds`, spent on items."""
+    """Part of `held_seconds` spent on items."""
     input_seconds: float | None = None
-    """Of the rest, how long the device waited for the next item to be read."""
+    """Time the device waited for the next item to be read."""
     output_seconds: float | None = None
-    """The same for finished ones to be written."""
+    """Time the device waited for finished items to be written."""
     settled_seconds: float | None = None
-    """`held_seconds` when the last item was finished: what came later is lost if the process dies."""
+    """`held_seconds` when the last item was finished. Later time is lost if the process dies."""
     peak_memory: int | None = None
-    """Bytes that this process had allocated on the device at most; null without a GPU, as are the next three."""
+    """Highest number of bytes allocated by this process on the device; null without a GPU, as the next three."""
     memory_used: int | None = None
-    """Bytes in use on the device, by whomever."""
+    """Bytes in use on the device, by all processes."""
     memory_total: int | None = None
     utilisation: float | None = None
-    """Of the device, 0..1."""
+    """Utilisation of the device, 0..1."""
     editor_key: str | None = None
-    """Of the editor's settings; of a score lane, those that its edits were made with."""
+    """Key of the editor's settings; for a score lane, of the settings its edits were made with."""
     judge_key: str | None = None
-    """Of the judge's settings and its protocol."""
+    """Key of the judge's settings and its protocol."""
 
     @property
     def lane_id(self) -> LaneId:
@@ -81,9 +81,9 @@ class LaneStatus:
 
 
 def read_heartbeats(paths: RunPaths) -> list[LaneStatus]:
-    """What the processes of all lanes of a run last said, sorted by stage, editor, judge, lane and attempt.
+    """Return the last status of every process, sorted by stage, editor, judge, lane and attempt.
 
-    Files that are not heartbeats of this version are left out.
+    Files that are not heartbeats of this version are skipped.
     """
     known = {field.name for field in fields(LaneStatus)}
     found = []
@@ -104,7 +104,7 @@ _TYPES = {
 
 
 def _is_sound(status: LaneStatus) -> bool:
-    """Whether every value is of its type and no number negative or infinite: the file may be anybody's."""
+    """Return whether every value has its type and every number is finite and not negative: files are untrusted."""
     values = {name: getattr(status, name) for name in _TYPES}
     return all(
         isinstance(value, _TYPES[name]) and (not isinstance(value, int | float) or 0 <= value < math.inf)

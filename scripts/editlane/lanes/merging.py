@@ -32,9 +32,9 @@ class Cell:
 
 
 def merge(cells: Sequence[Cell], item_ids: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
-    """One table per cell, its rows in the order of `item_ids`. Raises UserError for lost, doubled or unknown rows.
+    """Yield one table per cell, its rows in the order of `item_ids`. Columns that a lane's table lacks are null.
 
-    A column of `schema` that a lane's table lacks is null.
+    Raises UserError for lost, doubled or unknown rows.
     """
     ids = pa.array(item_ids, pa.string())
     for cell in cells:
@@ -47,7 +47,7 @@ def _merge_cell(cell: Cell, schema: pa.Schema, ids: pa.Array) -> pa.Table:
 
 
 def read_lanes(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
-    """The tables of all lanes as one. A column of `schema` that a lane's table lacks is null."""
+    """Return the tables of all lanes as one. Columns of `schema` that a lane's table lacks are null."""
     return pa.concat_tables(_conform(tables.read_arrow(path), schema) for path in paths)
 
 
@@ -60,7 +60,7 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _order(cell: Cell, table: pa.Table, ids: pa.Array) -> np.ndarray:
-    """Where each item's row lies in `table`."""
+    """Return the place of each item's row in `table`."""
     places = pc.index_in(table["item_id"], value_set=ids).to_numpy()  # NaN: no item of the run
     belongs = ~np.isnan(places)
     for column, value in cell.names.items():
@@ -104,13 +104,13 @@ def score_cells(
 
 
 def read_criteria(paths: Sequence[Path]) -> tuple[str, ...]:
-    """The criteria that the scores tables have columns for, in the order of their first appearance."""
+    """Return the criteria that the scores tables have columns for, in order of first appearance."""
     columns = (column for path in paths for column in tables.read_columns(path))
     return tuple(criteria_among(columns))
 
 
 def provenance_of(paths: Sequence[Path]) -> dict[str, Any]:
-    """What the lanes said about their editors and judges."""
+    """Collect the provenance of editors and judges from the lanes' tables."""
     together: dict[str, Any] = {"editors": {}, "judges": {}}
     for path in paths:
         source = tables.read_provenance(path)

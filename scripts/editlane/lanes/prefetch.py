@@ -10,7 +10,10 @@ R = TypeVar("R")
 
 
 def prefetched(load: Callable[[T], R], things: Iterable[T], depth: int = 2) -> Iterator[tuple[T, Future[R]]]:
-    """Each thing with its future `load(thing)`, in order, at most `depth` loaded ahead. Errors wait in the future."""
+    """Yield each thing with the future of `load(thing)`, in order, at most `depth` loaded ahead.
+
+    Errors wait in the future.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="reader") as pool:
         waiting: deque[tuple[T, Future[R]]] = deque()
         try:

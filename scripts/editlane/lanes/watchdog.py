@@ -12,7 +12,7 @@ class Watchdog:
     """
 
     def __init__(self, timeout: float | None) -> None:
-        """`timeout`: seconds; None for no timer."""
+        """Take the timeout in seconds; None for no timer."""
         self._timeout = timeout
         self._last_reset = 0.0
 

@@ -28,7 +28,7 @@ class Gpu:
     leased: bool = False
     """Whether a process of some run holds it now."""
     quarantined: bool = False
-    """Whether it is leased to nobody, because commands died on it."""
+    """Whether it is not leased any more, because commands died on it."""
     lease: str = ""
     """The name of its lease."""
 

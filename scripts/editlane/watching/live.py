@@ -22,7 +22,7 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 def check_run_folder(folder: Path) -> None:
-    """A folder that is or may become that of a run. Raises UserError for any other."""
+    """Raise UserError unless the folder is, or may become, that of a run."""
     if folder.is_dir():
         if any(folder.iterdir()) and not RunPaths(folder).has_begun():
             raise UserError(f"{folder} is not the folder of a run: it has no items.parquet. Give results/<run>.")
@@ -93,7 +93,7 @@ def _until_over(watcher: Watcher, show: Callable[[RunState], None]) -> RunState:
 
 
 def _say(console: Console, line: str) -> None:
-    """As it is: names are data, and a pipe gets no line breaks of ours."""
+    """Print as it is: names are data, and a pipe gets no extra line breaks."""
     console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""What went wrong in a run, gathered from the logs of its steps for the workflow's last words."""
+"""Collect errors and warnings from the step logs to print when the workflow ends."""
 
 import os
 from collections.abc import Iterator
@@ -14,14 +14,16 @@ _LITTLE = 1 << 20
 
 
 def warnings(paths: RunPaths, since: float) -> list[str]:
-    """The `warning: ` lines of the logs written at or after the Unix time `since`; each once."""
+    """Return the distinct `warning: ` lines of the logs written at or after the Unix time `since`."""
     lines = (line for _, line in _lines(paths, since))
     return sorted({line for line in lines if line.startswith("warning: ")})
 
 
 def errors(paths: RunPaths, since: float) -> list[str]:
-    """The `error: ` lines of these logs, and what a step could not say itself: that it stood still, that the disk takes
-    nothing more. Each once."""
+    """Return the distinct `error: ` lines of these logs.
+
+    Adds errors that a step cannot report itself: that the watchdog ended it, or that the disk is full.
+    """
     found = set(_disk(paths.run_dir))
     for path, line in _lines(paths, since):
         if line.startswith("error: "):
@@ -42,7 +44,7 @@ def _lines(paths: RunPaths, since: float) -> Iterator[tuple[Path, str]]:
 
 
 def _disk(run_dir: Path) -> Iterator[str]:
-    """A log on a full disk is empty, and a read-only one takes none: try what the disk itself says."""
+    """Try to write, because the log on a full disk is empty and a read-only disk takes none."""
     try:
         with TemporaryFile(dir=run_dir) as file:
             file.write(bytes(_LITTLE))

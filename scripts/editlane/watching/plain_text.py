@@ -23,7 +23,7 @@ NAME_CELLS = 40
 
 
 def shortened(name: str, width: int) -> str:
-    """The name in at most `width` columns; what is cut is its middle, as variants of a model differ at the end."""
+    """Cut the middle of a name to fit `width` columns; variants of a model differ at the end."""
     if measure_width(name) <= width:
         return name
     if width < 3:
@@ -37,7 +37,7 @@ def shortened(name: str, width: int) -> str:
 
 
 def group_name(group: Group, width: int) -> str:
-    """The editor, or `judge of editor`, in at most `width` columns."""
+    """Return the editor, or `judge of editor`, in at most `width` columns."""
     if group.judge is None:
         return shortened(group.editor, width)
     room = width - len(" of ")
@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
 
 
 def pace(seconds: float | None) -> str:
-    """Seconds per item in three figures or less; `-` where nothing is finished yet."""
+    """Return seconds per item in at most three figures; `-` if nothing is finished yet."""
     if seconds is None:
         return "-"
     digits = 3 if seconds < 0.1 else 2 if seconds < 10 else 1 if seconds < 100 else 0
@@ -66,12 +66,12 @@ def pace(seconds: float | None) -> str:
 
 
 def is_silent(lane: Lane) -> bool:
-    """Whether a lane at work has shown no change for so long that somebody should look."""
+    """Return whether a lane at work has shown no change for so long that it needs a look."""
     return lane.state == "working" and lane.silent >= max(SILENT_AFTER, 5 * (lane.seconds_per_item or 0.0))
 
 
 def lane_state(lane: Lane) -> str:
-    """What a lane is doing, in a word or two: for a lane that gets on, the time it still needs."""
+    """Describe a lane's state in a word or two; for a lane that makes progress, the time left."""
     if is_silent(lane):
         return f"silent {duration(lane.silent)}"
     if lane.state in ("gone", "loading") and lane.silent >= SILENT_AFTER:
@@ -119,7 +119,7 @@ def _failures(lanes: Sequence[Lane]) -> list[str]:
 
 
 def run_line(state: RunState) -> str:
-    """All stages that have begun, in one line, with the lanes that are in trouble."""
+    """Describe all stages that have begun in one line, with the lanes in trouble."""
     parts = []
     for stage, groups in state.stages.items():
         if any(group.begun for group in groups):
@@ -130,7 +130,7 @@ def run_line(state: RunState) -> str:
 
 
 def troubles(groups: Sequence[Group]) -> Iterator[str]:
-    """The lanes that stand still, each in brackets."""
+    """Name the lanes that are stuck, each in brackets."""
     for group in groups:
         for lane in group.lanes:
             if lane.state in IN_TROUBLE or is_silent(lane):
@@ -138,7 +138,7 @@ def troubles(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def summary(state: RunState) -> Iterator[str]:
-    """One line a group, for a run that is over."""
+    """Yield one line per group, for a run that has ended."""
     if state.workflow:
         yield state.workflow
     for stage, groups in state.stages.items():

@@ -32,11 +32,11 @@ class Lane:
 
     @property
     def seconds_per_item(self) -> float | None:
-        """Of the newest process; None before its first item."""
+        """Return the mean over the items of the newest processes."""
         return self.status.busy_seconds / self.status.done if self.status and self.status.done else None
 
     def items_left(self) -> float:
-        """With the share of the item in work that its denoising steps make."""
+        """Return the items left, counting the denoising steps of the item in work."""
         begun = self.status.step / self.status.steps if self.status and self.status.step and self.status.steps else 0.0
         return max(0.0, self.total - self.done - min(1.0, begun if self.state == "working" else 0.0))
 
@@ -64,28 +64,28 @@ class Group:
 
 
 def count(lanes: Sequence[Lane], *states: str) -> int:
-    """How many lanes are in one of these states."""
+    """Return how many lanes are in one of these states."""
     return sum(lane.state in states for lane in lanes)
 
 
 def failures(lanes: Sequence[Lane]) -> int:
-    """How many items ended without an edit or a score, as far as that is known."""
+    """Return how many items ended without an edit or a score, as far as it is known."""
     return sum(lane.failed or 0 for lane in lanes)
 
 
 def retries(lanes: Sequence[Lane]) -> int:
-    """How many processes beyond the first the lanes have needed in this workflow."""
+    """Return how many processes beyond the first the lanes have needed in this workflow."""
     return sum(lane.retries for lane in lanes)
 
 
 def seconds_per_item(lanes: Sequence[Lane]) -> float | None:
-    """The mean over the items of the newest processes."""
+    """Return the mean over the items of the newest processes."""
     known = [lane.status for lane in lanes if lane.status and lane.status.done]
     return sum(one.busy_seconds for one in known) / sum(one.done for one in known) if known else None
 
 
 def time_left(groups: Sequence[Group]) -> float | None:
-    """Seconds until these groups are done if as many lanes go on as are at work now; None where nobody can know.
+    """Return the seconds until these groups are done at today's number of lanes at work; None if unknown.
 
     A lane that has finished nothing is taken to be as fast as the others of its group, or else of all groups.
     """

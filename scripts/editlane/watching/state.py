@@ -58,7 +58,7 @@ class Watcher:
         self._shards_read = -SHARDS_READ_EVERY
 
     def look(self) -> RunState:
-        """What the run is doing now; an empty state where there is nothing yet."""
+        """Return what the run is doing now; an empty state if there is nothing yet."""
         record = read_workflow_record(self._paths)
         newest = {one.lane_id: one for one in read_heartbeats(self._paths)}
         self._read_shards(record)
@@ -77,7 +77,7 @@ class Watcher:
         return RunState(stages=stages, workflow=text, ended=ended)
 
     def _keys(self, record: WorkflowRecord | None, statuses: Sequence[LaneStatus]) -> list[Key]:
-        """Every editor, then every judge of every editor: as planned, or else as far as there is a trace of them."""
+        """Return every editor, then every judge of every editor: as recorded, or else as far as they left traces."""
         if record:
             pairs = [(editor, judge) for judge in record.judges for editor in record.editors]
             return [(EDIT, editor, None) for editor in record.editors] + [(SCORE, *pair) for pair in pairs]
@@ -86,13 +86,13 @@ class Watcher:
         return sorted(known, key=lambda key: (key[0], key[2] or "", key[1]))
 
     def _questions_per_item(self, newest: Sequence[LaneStatus]) -> float:
-        """How many questions a judge has per item, where that can be seen: it is asked controls, too."""
+        """Return the questions a judge has per item, controls included; 1 if that cannot be seen yet."""
         begun = [one for one in newest if one.judge is not None]
         items = sum(self._shards.get(one.lane, 0) for one in begun)
         return sum(one.total for one in begun) / items if items else 1.0
 
     def _counts(self, record: WorkflowRecord, status: LaneStatus) -> bool:
-        """Whether this is a process of this workflow, or one that made tables which the workflow found up to date."""
+        """Return whether this process is of this workflow, or made tables that the workflow found up to date."""
         key = str(status.lane_id)
         if status.attempt > record.before.get(key, (0, None))[0]:
             return True
@@ -157,14 +157,14 @@ class Watcher:
         return f"the workflow {where} has given no sign for {silent:.0f} s", not working
 
     def _unchanged_for(self, key: Hashable, value: object) -> float:
-        """Seconds of our clock since we first saw this value under this key."""
+        """Return the seconds, by our clock, since this value was first seen under this key."""
         now = self._clock()
         if key not in self._seen or self._seen[key][0] != value:
             self._seen[key] = (value, now)
         return max(0.0, now - self._seen[key][1])
 
     def _read_shards(self, record: WorkflowRecord | None) -> None:
-        """How many items each lane has; read again from time to time, as somebody may split them anew."""
+        """Count the items of each lane, again from time to time because they may be split anew."""
         now = self._clock()
         if self._shards and now - self._shards_read < SHARDS_READ_EVERY:
             return
@@ -178,12 +178,12 @@ class Watcher:
 
 
 def printable(text: str) -> str:
-    """A name that a file gave us, without anything that a terminal would obey."""
+    """Replace everything in a name from a file that a terminal would obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _keys_of(path: Path, status: LaneStatus) -> tuple[object, object]:
-    """The keys of the settings, the editor's and the judge's, that a table was made with."""
+    """Return the keys of the editor's and the judge's settings that a table was made with."""
     try:
         made = tables.read_provenance(path)
     except (UserError, ValueError):
@@ -200,7 +200,7 @@ def _rows(path: Path) -> int:
 
 
 def _runs(pid: int, what: str) -> bool:
-    """Whether this process of this machine is there and still the one that it was: numbers are given out again."""
+    """Return whether this process exists and is still the same one, because process ids are reused."""
     try:
         return what.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -34,7 +34,7 @@ class Column:
 
 
 def bar(share: float, width: int) -> Text:
-    """A bar that can be read without colours."""
+    """Draw a bar that can be read without colours."""
     full = min(width, int(share * width + 1e-9))
     return Text.assemble(("━" * full, "green"), ("·" * (width - full), "dim"))
 
@@ -50,7 +50,7 @@ def _items(lane: Lane) -> str:
 
 
 def _steps(lane: Lane) -> tuple[int, int] | None:
-    """The denoising step of an item in work."""
+    """Return the denoising step of the item in work."""
     status = lane.status
     return (status.step, status.steps) if lane.state == "working" and status and status.step and status.steps else None
 
@@ -66,7 +66,7 @@ def _step_bar(lane: Lane) -> Text | str:
 
 
 def _last(lane: Lane) -> str:
-    """The last score, or else how the last item ended: edited, failed, refused, unreadable."""
+    """Return the last score, or else how the last item ended: edited, failed, refused, unreadable."""
     if lane.status is None:
         return ""
     score = lane.status.last_score
@@ -74,7 +74,7 @@ def _last(lane: Lane) -> str:
 
 
 def _retries(lane: Lane) -> str:
-    """Nothing where there are none, so that the column is there only if it says something."""
+    """Return an empty text for no retries, so that the column appears only if it has something to show."""
     return str(lane.retries) if lane.retries else ""
 
 
@@ -101,7 +101,7 @@ def _busy(lane: Lane) -> str:
 
 
 def columns(hosts: int) -> list[Column]:
-    """From left to right; with several hosts the device says on which it is."""
+    """Return the columns from left to right; with several hosts the device includes its host."""
 
     def device(lane: Lane) -> str:
         if lane.status is None:
@@ -129,7 +129,7 @@ def columns(hosts: int) -> list[Column]:
 
 
 def fitting(lanes: Sequence[Lane], width: int) -> list[tuple[Column, int]]:
-    """The columns that have something to show and fit side by side, each with its width."""
+    """Return the columns that have something to show and fit side by side, with their widths."""
     hosts = len({lane.status.host for lane in lanes if lane.status})
     chosen = [(column, column.width(lanes)) for column in columns(hosts)]
     room = width + 2
@@ -160,7 +160,7 @@ class RunTable:
             yield line
 
     def _lines(self, console: Console, options: ConsoleOptions, quiet: Sequence[str]) -> list[Text]:
-        """All lines, those of lanes in a `quiet` state left out."""
+        """Return all lines except those of lanes in a `quiet` state."""
         width = options.max_width
         shown = [lane for group in self._state.groups for lane in group.lanes]
         chosen = fitting(shown, width - 2)

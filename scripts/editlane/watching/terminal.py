@@ -34,7 +34,7 @@ class Terminal:
     """The workflow's terminal, from the start of its first job to its end."""
 
     def __init__(self, paths: RunPaths, record: WorkflowRecord, output: Any) -> None:
-        """`output`: the output settings of the workflow."""
+        """Take the workflow's output settings as `output`."""
         quiet = {choice.name.lower() for choice in output.quiet or ()}
         self._paths, self._record = paths, record
         self._lanes = not quiet & {"all", "progress"}
@@ -57,7 +57,7 @@ class Terminal:
         self._thread.start()
 
     def end(self, phase: str) -> None:
-        """Say how it ended to whoever watches: done or failed. Nothing where `start` was not called."""
+        """Publish how the workflow ended: done or failed. Does nothing unless `start` was called."""
         if self._thread.ident is None:
             return
         self._over.set()
@@ -76,7 +76,7 @@ class Terminal:
                 told = time.monotonic()
 
     def _tell(self, watcher: Watcher) -> bool:
-        """Say where the lanes are, unless that was said before."""
+        """Print where the lanes are, unless nothing has changed since the last time."""
         state = watcher.look()
         line = run_line(state)
         if not state.begun or line == self._told:
@@ -93,7 +93,7 @@ class Terminal:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """One line with the time of day; a terminal that is gone stops nobody."""
+    """Print one line with the time of day. A terminal that is gone is no error."""
     try:
         print(f"{time.strftime('%H:%M:%S')} {text}", file=stream or sys.stderr, flush=True)
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from editlane.core import tables
-from editlane.core.files import make_folder, whole_file
+from editlane.core.files import atomic_write, make_folder
 from editlane.images.files import save_png, write_atomically
 from editlane.lanes.journal import Journal
 
@@ -20,7 +20,7 @@ SCHEMA = pa.schema([pa.field("n", pa.int64())])
 def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "a/表.bin"
     write_atomically(path, b"before")
-    with pytest.raises(RuntimeError), whole_file(path) as file:
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
         file.write(b"half of what was to come")
         raise RuntimeError
     assert path.read_bytes() == b"before"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editlane.core.errors import PASSING_KINDS
+from editlane.core.errors import TRANSIENT_KINDS
 from editlane.lanes.journal import Journal, content_key, read_journal
 
 ROWS = {f"key{n}": {"state": "edited", "error_kind": None, "说明": "把猫变成狗\n第二行", "n": n} for n in range(4)}
@@ -64,7 +64,7 @@ def do(journal: Journal, step: tuple[str, Any]) -> dict[str, Any]:
         journal.begin(what)
         return {}
     journal.finish(what)
-    return {key: row for key, row in what.items() if row["error_kind"] not in PASSING_KINDS}
+    return {key: row for key, row in what.items() if row["error_kind"] not in TRANSIENT_KINDS}
 
 
 @settings(max_examples=200, deadline=None)
