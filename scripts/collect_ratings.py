@@ -15,7 +15,7 @@ from editlane.cli.step import run_step
 from editlane.core.errors import UserError
 from editlane.ratings.page.saved import SavedRatings
 from editlane.ratings.page.server import RatingServer
-from editlane.ratings.page.tasks import choose_items, leave_out_unreadable, read_tasks, shuffled
+from editlane.ratings.page.tasks import choose_items, drop_unreadable, read_tasks, shuffle
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ def main() -> None:
     if not rater:
         raise UserError("--rater is empty; give a name.")
     saved = SavedRatings(args.out, rater)
-    rated = saved.scores()
+    rated = saved.read_scores()
     tasks = choose_items(read_tasks(args.run_dir, args.editors), args.items, args.seed)
-    tasks = leave_out_unreadable(shuffled(tasks, rater, args.seed))
+    tasks = drop_unreadable(shuffle(tasks, rater, args.seed))
     if not tasks:
         raise UserError(f"{args.run_dir} has no edit whose image can be read.")
     try:

@@ -18,8 +18,17 @@ import numpy as np
 from editlane.cli.flags import StepParser, output_file
 from editlane.cli.step import run_step
 from editlane.images.files import write_atomically
-from editlane.ratings.summary_text import judge_text, raters_text
-from editlane.ratings.tables import Aligned, Rating, Score, align, judges_of, rating_array, read_ratings, read_scores
+from editlane.ratings.summary_text import format_judge, format_raters
+from editlane.ratings.tables import (
+    Aligned,
+    Rating,
+    Score,
+    align,
+    list_judges,
+    make_rating_array,
+    read_ratings,
+    read_scores,
+)
 from editlane.stats.agreement import measure_judge_agreement, measure_rater_agreement
 from editlane.stats.resampled import RESAMPLES
 
@@ -37,10 +46,10 @@ def main() -> None:
     args = parser.parse_args()
 
     ratings, scores = read_ratings(args.ratings), read_scores(args.scores)
-    compared = {judge: align(ratings, scores, judge) for judge in judges_of(scores, args.judge)}
-    raters = about_raters(ratings, scores) | {"files": [str(path) for path in args.ratings]}
-    judges = {judge: about_judge(aligned) for judge, aligned in compared.items()}
-    print("\n\n".join([raters_text(raters), *(judge_text(judge, about) for judge, about in judges.items())]))
+    compared = {judge: align(ratings, scores, judge) for judge in list_judges(scores, args.judge)}
+    raters = summarise_raters(ratings, scores) | {"files": [str(path) for path in args.ratings]}
+    judges = {judge: summarise_judge(aligned) for judge, aligned in compared.items()}
+    print("\n\n".join([format_raters(raters), *(format_judge(judge, about) for judge, about in judges.items())]))
     if args.out:
         settings = {"resamples": RESAMPLES, "seed": SEED, "level": 0.95}
         found = {"scores": str(args.scores), "raters": raters, "judges": judges, "settings": settings}
@@ -49,7 +58,7 @@ def main() -> None:
         log.info("wrote %s", args.out)
 
 
-def about_raters(ratings: Sequence[Rating], scores: Sequence[Score]) -> dict[str, Any]:
+def summarise_raters(ratings: Sequence[Rating], scores: Sequence[Score]) -> dict[str, Any]:
     """What the ratings are, and Krippendorff's alpha over all of them, also of edits that no judge has scored."""
     given = [rating for rating in ratings if not np.isnan(rating.score)]
     items, systems, raters = (sorted({str(rating[place]) for rating in given}) for place in range(3))
@@ -60,11 +69,11 @@ def about_raters(ratings: Sequence[Rating], scores: Sequence[Score]) -> dict[str
         "without_score": len(ratings) - len(given),
         "items": len(items),
         "systems": systems,
-        "alpha": measure_rater_agreement(rating_array(given, items, systems, raters), clusters, seed=SEED),
+        "alpha": measure_rater_agreement(make_rating_array(given, items, systems, raters), clusters, seed=SEED),
     }
 
 
-def about_judge(aligned: Aligned) -> dict[str, Any]:
+def summarise_judge(aligned: Aligned) -> dict[str, Any]:
     """The agreement of one judge, what was left out, and alpha over the ratings that were compared."""
     numbers = measure_judge_agreement(aligned.ratings, aligned.scores, aligned.sources, aligned.systems, seed=SEED)
     return {

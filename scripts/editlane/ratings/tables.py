@@ -1,7 +1,7 @@
-"""Ratings by people and the scores they are compared with: read, checked, and laid out as arrays; ratings written.
+"""Read and check human ratings and the scores they are compared with, and arrange them as arrays. Write ratings.
 
-A ratings file has a row per item, system and rater: `item, system, rater, score`. The names that Editlane's own tables
-use, `item_id` and `editor`, are read as well.
+A ratings file has one row per item, system and rater: `item, system, rater, score`. The column names of Editlane's own
+tables, `item_id` and `editor`, are accepted, too.
 """
 
 import csv
@@ -23,7 +23,7 @@ from editlane.core.types import State
 from editlane.images.files import write_atomically
 
 LARGEST = 1e9
-"""Of a score, either way; far beyond any scale, far below what a sum of squares can hold."""
+"""Limit of a score's magnitude: far above any scale, and far below the overflow of a sum of squares."""
 
 COLUMNS = ("item", "system", "rater", "score")
 _ALIASES = {"item_id": "item", "editor": "system", "source_sha256": "source"}
@@ -36,7 +36,7 @@ class Rating(NamedTuple):
     system: str
     rater: str
     score: float
-    """On any scale; NaN where the rater gave none."""
+    """On any scale; NaN if the rater gave none."""
 
 
 class Score(NamedTuple):
@@ -46,11 +46,11 @@ class Score(NamedTuple):
     score: float
     """NaN unless it was scored."""
     source: str
-    """The SHA-256 of the source image; the item's id where the table does not say."""
+    """The SHA-256 of the source image, or the item's id if the table has no such column."""
 
 
 class Aligned(NamedTuple):
-    """Ratings and the scores of one judge as arrays, NaN where there is none; all names sorted."""
+    """Ratings and the scores of one judge as arrays, NaN = missing. All names are sorted."""
 
     items: list[str]
     systems: list[str]
@@ -62,26 +62,27 @@ class Aligned(NamedTuple):
     sources: NDArray[np.str_]
     """(items,)"""
     unknown: dict[str, dict[str, int]]
-    """`items` and `systems` that the judge has no rows of: how many ratings of each were left out."""
+    """For the `items` and `systems` without rows of the judge, the number of ignored ratings of each."""
     not_scored: int
-    """Ratings left out because the judge has a row, but no score."""
+    """Ratings that are ignored because the judge has a row, but no score."""
 
 
 def read_ratings(paths: Iterable[Path]) -> list[Rating]:
-    """All ratings of the files (.csv, .tsv, .parquet). Raises UserError for a row that cannot be one, and for a second
-    rating of the same item and system by the same rater.
+    """Read all ratings of the files (.csv, .tsv, .parquet).
+
+    Raises UserError for an invalid row, and for a second rating of the same item and system by the same rater.
     """
     found: dict[tuple[str, str, str], Path] = {}
     ratings = []
     for path in paths:
         for where, row in _read_rows(path, COLUMNS):
-            item, system, rater = (_name(path, where, row, name) for name in COLUMNS[:3])
-            rating = Rating(item, system, rater, _number(path, where, row))
+            item, system, rater = (_read_name(path, where, row, name) for name in COLUMNS[:3])
+            rating = Rating(item, system, rater, _read_number(path, where, row))
             if rating[:3] in found:
                 also = f" (also in {found[rating[:3]]})" if found[rating[:3]] != path else ""
                 raise UserError(
                     f"{path}, {where}: a second rating of item {rating.item!r}, system {rating.system!r} by rater "
-                    f"{rating.rater!r}{also}. Keep the one that is right."
+                    f"{rating.rater!r}{also}. Remove the wrong one."
                 )
             found[rating[:3]] = path
             ratings.append(rating)
@@ -89,7 +90,7 @@ def read_ratings(paths: Iterable[Path]) -> list[Rating]:
 
 
 def write_ratings(path: Path, ratings: Iterable[Rating]) -> None:
-    """Write a CSV file, all rows or nothing; whole numbers without a point, nothing for NaN."""
+    """Write a CSV file atomically. Whole numbers have no decimal point, and NaN is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -98,28 +99,28 @@ def write_ratings(path: Path, ratings: Iterable[Rating]) -> None:
 
 
 def read_scores(path: Path) -> list[Score]:
-    """The rows of a scores table: scores.parquet of a run, or item, system, score and if need be judge (.csv, .tsv).
+    """Read a scores table: scores.parquet of a run, or a .csv or .tsv with item, system, score and optionally judge.
 
-    Without a column `judge` the judge is named after the file. Raises UserError for doubled rows.
+    Without a column `judge` the judge is named after the file. Raises UserError for duplicate rows.
     """
     seen = set()
     scores = []
     for where, row in _read_rows(path, ("item", "system", "score"), ("judge", "state", "source")):
-        item, system = _name(path, where, row, "item"), _name(path, where, row, "system")
-        judge = _name(path, where, row, "judge") if "judge" in row else path.stem
+        item, system = _read_name(path, where, row, "item"), _read_name(path, where, row, "system")
+        judge = _read_name(path, where, row, "judge") if "judge" in row else path.stem
         scored = row.get("state", State.SCORED) == State.SCORED
         if (item, system, judge) in seen:
             raise UserError(f"{path}, {where}: a second row of item {item!r}, system {system!r}, judge {judge!r}.")
         seen.add((item, system, judge))
-        score = _number(path, where, row) if scored else math.nan
+        score = _read_number(path, where, row) if scored else math.nan
         scores.append(Score(item, system, judge, score, str(row.get("source") or item)))
     if not scores:
         raise UserError(f"{path} has no rows.")
     return scores
 
 
-def judges_of(scores: Iterable[Score], chosen: str | None = None) -> list[str]:
-    """The judges of a table in its order, or the chosen one. Raises UnknownName."""
+def list_judges(scores: Iterable[Score], chosen: str | None = None) -> list[str]:
+    """List the judges of a table in its order, or only the chosen one. Raises UnknownName."""
     judges = list(dict.fromkeys(row.judge for row in scores))
     if chosen is None:
         return judges
@@ -129,9 +130,9 @@ def judges_of(scores: Iterable[Score], chosen: str | None = None) -> list[str]:
 
 
 def align(ratings: Sequence[Rating], scores: Iterable[Score], judge: str) -> Aligned:
-    """Ratings and one judge's scores, restricted to the items and systems that both know and that have a rating.
+    """Arrange ratings and one judge's scores as arrays, restricted to the items and systems that are in both.
 
-    Raises UserError where nothing is both rated and scored.
+    Raises UserError if no edit is both rated and scored.
     """
     table = {(row.item, row.system): row for row in scores if row.judge == judge}
     known_items, known_systems = {item for item, _ in table}, {system for _, system in table}
@@ -143,7 +144,7 @@ def align(ratings: Sequence[Rating], scores: Iterable[Score], judge: str) -> Ali
     known = [rating for rating in given if rating.item in known_items and rating.system in known_systems]
     used = [r for r in known if (r.item, r.system) in table and not math.isnan(table[r.item, r.system].score)]
     if not used:
-        raise UserError(_nothing_left(judge, len(ratings), len(given), unknown, len(known)))
+        raise UserError(_explain_no_overlap(judge, len(ratings), len(given), unknown, len(known)))
     items, systems, raters = (sorted({str(rating[place]) for rating in used}) for place in range(3))
     cells = [table[item, system] for item in items for system in systems if (item, system) in table]
     sources = {cell.item: cell.source for cell in cells}
@@ -151,23 +152,23 @@ def align(ratings: Sequence[Rating], scores: Iterable[Score], judge: str) -> Ali
         items=items,
         systems=systems,
         raters=raters,
-        ratings=rating_array(used, items, systems, raters),
-        scores=_array([(*row[:2], row.score) for row in cells], items, systems),
+        ratings=make_rating_array(used, items, systems, raters),
+        scores=_make_array([(*row[:2], row.score) for row in cells], items, systems),
         sources=np.array([sources[item] for item in items]),
         unknown={kind: dict(sorted(names.items())) for kind, names in unknown.items()},
         not_scored=len(known) - len(used),
     )
 
 
-def rating_array(
+def make_rating_array(
     ratings: Iterable[Rating], items: Sequence[str], systems: Sequence[str], raters: Sequence[str]
 ) -> NDArray[np.float64]:
-    """The ratings as float64 (items, systems, raters), NaN where there is none."""
-    return _array(ratings, items, systems, raters)
+    """Arrange the ratings as float64 (items, systems, raters), NaN = missing."""
+    return _make_array(ratings, items, systems, raters)
 
 
-def _array(rows: Iterable[tuple[Any, ...]], *axes: Sequence[str]) -> NDArray[np.float64]:
-    """The last value of each row at the place that the names before it have on the axes."""
+def _make_array(rows: Iterable[tuple[Any, ...]], *axes: Sequence[str]) -> NDArray[np.float64]:
+    """Put the last value of each row at the position given by the names before it."""
     places = [{name: place for place, name in enumerate(axis)} for axis in axes]
     array = np.full([len(axis) for axis in axes], np.nan)
     for *names, value in rows:
@@ -175,29 +176,29 @@ def _array(rows: Iterable[tuple[Any, ...]], *axes: Sequence[str]) -> NDArray[np.
     return array
 
 
-def _nothing_left(judge: str, rows: int, given: int, unknown: dict[str, Counter[str]], known: int) -> str:
+def _explain_no_overlap(judge: str, rows: int, given: int, unknown: dict[str, Counter[str]], known: int) -> str:
     if not given:
         return f"None of the {rows} ratings has a score." if rows else "The ratings files have no rows."
     parts = [
-        f"{len(names)} {kind} that it does not know ({shortened(sorted(names))})"
+        f"{len(names)} {kind} that it has no scores of ({list_first(sorted(names))})"
         for kind, names in unknown.items()
         if names
     ]
     if known:
-        parts.append(f"{known} ratings of edits that it gave no score")
+        parts.append(f"{known} ratings of edits that it did not score")
     return (
         f"No rating can be compared with judge {judge!r}. There are {' and '.join(parts)}. "
         "Items and systems must be named as in the scores table."
     )
 
 
-def shortened(names: Sequence[str]) -> str:
-    """The first five names, and how many more there are."""
+def list_first(names: Sequence[str]) -> str:
+    """List the first five names and the number of the others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(place in the file, row) with the columns under their own names."""
+    """Yield (place in the file, row), with the columns under our names."""
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
     suffix = path.suffix.lower()
@@ -209,11 +210,11 @@ def _read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
         raise UserError(f"{path} ends in {path.suffix!r}; give a file that ends in .csv, .tsv or .parquet.")
 
 
-def _columns(path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
-    """Name in the file to name of ours; a column's own name goes before its alias."""
+def _map_columns(path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
+    """Map the file's column names to ours. A column's own name takes precedence over its alias."""
     doubled = sorted({name for name in found if found.count(name) > 1})
     if doubled:
-        raise UserError(f"{path} has the column {doubled[0]} twice. Leave one.")
+        raise UserError(f"{path} has the column {doubled[0]} twice. Remove one.")
     own = {name: _ALIASES.get(name, name) for name in found if _ALIASES.get(name) not in found}
     lacking = [name for name in needed if name not in own.values()]
     if lacking:
@@ -229,7 +230,7 @@ def _read_csv(
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter, restkey="", strict=True)
         try:
-            columns = _columns(path, list(reader.fieldnames or ()), needed, optional)
+            columns = _map_columns(path, list(reader.fieldnames or ()), needed, optional)
             for row in reader:
                 where = f"line {reader.line_num}"
                 if row.get(""):
@@ -244,7 +245,7 @@ def _read_csv(
 
 def _read_parquet(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        columns = _columns(path, pq.read_schema(path).names, needed, optional)
+        columns = _map_columns(path, pq.read_schema(path).names, needed, optional)
         table = pq.read_table(path, columns=list(columns), partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
@@ -252,16 +253,16 @@ def _read_parquet(path: Path, needed: Sequence[str], optional: Sequence[str]) ->
         yield f"row {number}", {ours: row[name] for name, ours in columns.items()}
 
 
-def _name(path: Path, where: str, row: dict[str, Any], column: str) -> str:
-    """NFC, as all names in a run; macOS gives files other letters for the same name."""
+def _read_name(path: Path, where: str, row: dict[str, Any], column: str) -> str:
+    """Read a name in NFC, like all names in a run, because macOS decomposes the letters of file names."""
     text = "" if row[column] is None else unicodedata.normalize("NFC", str(row[column])).strip()
     if not text:
         raise UserError(f"{path}, {where}: {column} is empty.")
     return text
 
 
-def _number(path: Path, where: str, row: dict[str, Any]) -> float:
-    """The score; NaN where there is none."""
+def _read_number(path: Path, where: str, row: dict[str, Any]) -> float:
+    """Read the score; NaN if the cell is empty."""
     text = str(row["score"]).strip()
     if text.lower() in _NOTHING:
         return math.nan
@@ -271,6 +272,6 @@ def _number(path: Path, where: str, row: dict[str, Any]) -> float:
         number = math.inf
     if not abs(number) <= LARGEST:
         raise UserError(
-            f"{path}, {where}: score is {text!r}; give a number up to {LARGEST:g}, or nothing where there is none."
+            f"{path}, {where}: score is {text!r}; give a number up to {LARGEST:g}, or leave the cell empty."
         )
     return number

@@ -1,22 +1,23 @@
-"""The report of a run: a page to mail, a Markdown file and a JSON file, all with the same numbers.
+"""Report a run as a self-contained page, a Markdown file and a JSON file with the same numbers.
 
-load         tables -> Report (everything below reads only this)
-numbers      the object of report.json
-texts        the report's own words in English and Chinese, from texts/*.yaml
-cells        tables of text, shown alike in Markdown and on the page, and how a number is written
-notices      what a reader must know before the numbers
-statements   what can be said: who is better, by how much, how sure; the comparisons
-leaderboard  the editors by their means
-trust        whether a judge can be believed: controls, noise, canaries
-summary      facts, scores, criteria, states, preservation, old rules
-failures     the items without a score
-costs        what the lanes have cost
-provenance   how the numbers were made
-sections     all of these in the order in which they are read
-charts       one strip per editor, drawn as SVG
-thumbnails   the pictures inside the page
-gallery      one card per item
-markdown     report.md
-html         report.html from template.html, gallery.html, style.css, gallery.css, script.js and gallery.js
-write        the files, each written whole or not at all
+load             read the tables into a Report; everything below reads only this
+numbers          compute the object of report.json
+texts            load the report's own words in English and Chinese from texts/*.yaml
+cells            build tables of text and format numbers, for Markdown and the page alike
+notices          warn about what affects all numbers
+statements       state which editor is better, by how much and how surely; tables of comparisons
+leaderboard      rank the editors by their means
+trust            show the controls, noise and canaries of each judge
+summary          list the facts; tables of scores, criteria, states, preservation and old rules
+failures         list the items without a score
+costs            tables of what the lanes cost
+time_breakdown   show where the time of the devices went
+provenance       show how the numbers were made
+sections         order all of these
+markdown         write report.md
+write            write all files
+page/charts      draw the scores as SVG, one strip per editor
+page/thumbnails  embed reduced pictures in the page
+page/gallery     make the data of the gallery, one card per item
+page/html        render report.html from template.html, gallery.html, style.css, gallery.css, script.js, gallery.js
 """

@@ -1,4 +1,4 @@
-"""What the run has cost: by stage, then lane by lane."""
+"""Make the tables of the run's costs: by stage, then by lane."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from editlane.report.texts import Texts
 Costs = Mapping[str, Any]
 
 LONG = 12
-"""Lanes above which the table of lanes is folded."""
+"""The table of lanes is collapsed if there are more lanes."""
 
 GIB = 2**30
 
@@ -21,7 +21,7 @@ ON_GPU = ("gpu_hours", "peak_memory")
 
 
 def make_cost_tables(report: Report, t: Texts) -> list[Table]:
-    """Stages with their sum, and lanes; none where no lane has told what it cost."""
+    """Make the tables of stages with their sum, and of lanes. Empty if no lane has recorded its costs."""
     costs = report.numbers["costs"]
     if not costs["total"]["attempts"]:
         return []
@@ -30,7 +30,7 @@ def make_cost_tables(report: Report, t: Texts) -> list[Table]:
 
 
 class Scale:
-    """The columns of both tables: in hours, or in seconds where hours would say little; of GPUs only where one was."""
+    """The columns of both tables, in hours, or in seconds below one hour in total. GPU columns need a GPU."""
 
     def __init__(self, total: Costs, t: Texts) -> None:
         self.hours = total["held_seconds"] >= 3600
@@ -40,7 +40,7 @@ class Scale:
         self.titles = (*title_columns(t, "items", "seconds"), *times, *title_columns(t, "busy_share", *self.on_gpu))
 
     def cells(self, costs: Costs) -> tuple[str, ...]:
-        """The cells under `titles`."""
+        """Format the cells under `titles`."""
         if not costs["attempts"]:
             return (str(costs["items"]), *[NONE] * (len(self.titles) - 1))
         held, memory = costs["held_seconds"], costs["peak_memory"]
@@ -66,7 +66,7 @@ def _stages(report: Report, costs: Costs, scale: Scale, t: Texts) -> Table:
 
     total = costs["total"]
     lanes = str(sum(one["lanes"] for one in costs["stages"]))
-    sums = (NONE, NONE, *scale.cells(total)[2:])  # edits and questions do not add up
+    sums = (NONE, NONE, *scale.cells(total)[2:])  # the sum of edits and judge calls means nothing
     together = Line(name=t("costs.all"), cells=(lanes, str(total["attempts"]), *sums))
     groups = [
         Group(
@@ -110,11 +110,11 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
 
 
 def name_stage(judge: str | None, t: Texts) -> str:
-    """Editing, or judging by this judge."""
+    """Name the stage: editing, or judging by this judge."""
     return t("costs.edit") if judge is None else t("costs.score", judge=judge)
 
 
 def sort_by_editor(report: Report, stages: Sequence[Costs], judge: str | None) -> list[Costs]:
-    """The rows of this judge, or of editing, in the order of the report's editors."""
+    """Return the rows of this judge, or of editing, in the order of the report's editors."""
     of_judge = [one for one in stages if one["judge"] == judge]
     return sorted(of_judge, key=lambda one: report.editors.index(one["editor"]))

@@ -1,4 +1,4 @@
-"""The items without a score, and why."""
+"""List the items without a score, and the reasons."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,20 @@ from editlane.report.load import Report
 from editlane.report.texts import Texts
 
 SHOWN = 200
-"""Failures that the page lists; the scores table has all."""
+"""Failures listed on the page. The scores table has all of them."""
 
 REASON = ["item", "editor", "state", "error_kind", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Rows of one item and editor that have no score for the same reason."""
+    """Rows of one item and editor without a score, for the same reason."""
 
     item_id: str
     category: str
     editor: str
     place: int
-    """The editor's place in the report."""
+    """The editor's index in the report."""
     judges: str
     state: str
     kind: str
@@ -28,8 +28,10 @@ class Failure:
 
 
 def find_failures(report: Report, t: Texts) -> tuple[list[Failure], int]:
-    """The first SHOWN failures, item by item and editor by editor, and how many there are. Judges that met the same
-    failure are taken together."""
+    """Find the first SHOWN failures, ordered by item and editor, and the number of all failures.
+
+    Judges with the same failure are merged.
+    """
     failed = report.scores.loc[report.scores["state"] != State.SCORED, [*REASON, "judge"]]
     failed = failed.astype(dict.fromkeys(("editor", "judge", "state"), str))
     failed = failed.astype({"error_kind": object, "error": object}).fillna({"error_kind": "", "error": ""})

@@ -1,4 +1,4 @@
-"""The editors by their means: in order of the macro mean, but only by a judge that is accepted."""
+"""Rank the editors by their macro mean, but only if the judge is accepted."""
 
 from editlane.report.cells import (
     NONE,
@@ -17,7 +17,7 @@ from editlane.report.trust import get_verdict, is_accepted
 
 
 def make_leaderboards(report: Report, t: Texts) -> list[Table]:
-    """One table for each judge."""
+    """Make one table for each judge."""
     return [_leaderboard(report, judge, t) for judge in report.judges]
 
 
@@ -66,8 +66,10 @@ def _rank(places: tuple[int, int] | None, t: Texts) -> str:
 
 
 def find_rank_ranges(report: Report, judge: str) -> dict[str, tuple[int, int]]:
-    """Editor -> the best and the worst rank that the comparisons over all items leave it; editors without a score have
-    none."""
+    """Return the best and the worst rank of each editor that the comparisons over all items allow.
+
+    Editors without a score have no rank.
+    """
     ranked = [e for e in report.editors if report.numbers["editors"][e][judge]["overall"]["scored"]]
     better, worse = dict.fromkeys(ranked, 0), dict.fromkeys(ranked, 0)
     for one in report.numbers["comparisons"][judge]:

@@ -1,4 +1,4 @@
-"""Read what the report is about."""
+"""Read the tables of a run and compute the numbers of its report."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,21 +19,21 @@ log = logging.getLogger(__name__)
 CONTROL_COLUMNS = (
     *("item_id", "category", "editor", "judge", "judge_key", "state", "score", "edited_sha256", "control", "repeat"),
 )
-"""What the report needs of a control."""
+"""Columns of the controls table that the report reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One run, checked and counted."""
+    """One run with its numbers."""
 
     numbers: dict[str, Any]
     """The object of report.json."""
     items: pd.DataFrame
-    """The items table, one row an item, in its order; the index counts them from 0."""
+    """The items table in its order, one row per item, with an index from 0."""
     scores: pd.DataFrame
-    """The scores table, and `item`, the place of the row's item in `items`; a partial run lacks some rows."""
+    """The scores table with a column `item`, the index of the row's item in `items`. A partial run lacks some rows."""
     editors: list[str]
-    """The baseline, where there is one, comes first."""
+    """The baseline, if any, comes first."""
     judges: list[str]
     categories: list[str]
     criteria: list[str]
@@ -41,7 +41,7 @@ class Report:
 
     @property
     def cells(self) -> list[tuple[str, str]]:
-        """Every editor with every judge, in order."""
+        """All pairs of an editor and a judge, in order."""
         return [(editor, judge) for editor in self.editors for judge in self.judges]
 
 
@@ -59,29 +59,18 @@ def load_report(
     costs: Path | None = None,
     earlier: Sequence[Path] = (),
 ) -> Report:
-    """Read the tables. Editors, judges and categories are those given, else those that have rows.
+    """Read the tables. Editors, judges and categories default to those that have rows.
 
-    `controls`, `preservation` and `costs` are left out of a report that comes before them; `earlier` are the controls
-    tables of other runs, the oldest first. Raises UserError where a table is damaged, where the tables do not fit
-    together, or where the baseline is unknown.
+    A report that is made early has no `controls`, `preservation` and `costs`. `earlier` are the controls tables of
+    other runs, the oldest first. Raises UserError if a table is damaged, if the tables are not of one run, or if the
+    baseline is unknown.
     """
     rows = tables.read_frame(scores, schemas.scores_schema(()).names, others=True)
-    item_rows = tables.read_frame(items, schemas.ITEMS.names)
-    doubled = item_rows["item_id"][item_rows["item_id"].duplicated()]
-    if len(doubled):
-        raise UserError(f"{items} has the item {doubled.iloc[0]!r} twice. Give the items.parquet of the run.")
-    editors = list(editors or dict.fromkeys(rows["editor"]))
-    judges = list(judges or dict.fromkeys(rows["judge"]))
-    if not editors or not judges:
-        raise UserError(
-            f"{scores} has no rows to name editors and judges; give --expected-editors and --expected-judges."
-        )
-    if baseline is not None:
-        if baseline not in editors:
-            raise UnknownName("baseline", baseline, editors)
-        editors = [baseline, *(editor for editor in editors if editor != baseline)]
-    criteria = criteria_among(tables.read_columns(scores))
+    item_rows = _read_items(items)
+    editors, judges = _choose_names(rows, editors, judges, scores)
+    editors = _put_first(baseline, editors)
     categories = list(dict.fromkeys([*categories, *item_rows["category"]]))
+    criteria = criteria_among(tables.read_columns(scores))
     inputs = Inputs(
         scores=rows,
         items=item_rows,
@@ -90,32 +79,49 @@ def load_report(
         earlier=list(_read_canaries(earlier)),
         costs=_read_costs(costs, editors, judges),
     )
-    numbers = compute_numbers(
-        inputs,
-        editors,
-        judges,
-        run=run,
-        criteria=criteria,
-        categories=categories,
-        provenance={"dataset": tables.read_provenance(items)} | tables.read_provenance(scores),
-    )
-    places = pd.Series(item_rows.index, index=item_rows["item_id"])
-    return Report(
-        numbers=numbers,
-        items=item_rows,
-        scores=rows.assign(item=rows["item_id"].map(places).astype("int64")),
-        editors=editors,
-        judges=judges,
-        categories=categories,
-        criteria=criteria,
-        baseline=baseline,
-    )
+    provenance = {"dataset": tables.read_provenance(items)} | tables.read_provenance(scores)
+    named = {"editors": editors, "judges": judges, "categories": categories, "criteria": criteria}
+    numbers = compute_numbers(inputs, run=run, provenance=provenance, **named)
+    return Report(numbers=numbers, items=item_rows, scores=_add_places(rows, item_rows), baseline=baseline, **named)
+
+
+def _choose_names(
+    rows: pd.DataFrame, editors: Sequence[str], judges: Sequence[str], path: Path
+) -> tuple[list[str], list[str]]:
+    editors = list(editors or dict.fromkeys(rows["editor"]))
+    judges = list(judges or dict.fromkeys(rows["judge"]))
+    if not editors or not judges:
+        raise UserError(
+            f"{path} has no rows to name editors and judges; give --expected-editors and --expected-judges."
+        )
+    return editors, judges
+
+
+def _add_places(rows: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    places = pd.Series(items.index, index=items["item_id"])
+    return rows.assign(item=rows["item_id"].map(places).astype("int64"))
+
+
+def _read_items(path: Path) -> pd.DataFrame:
+    items = tables.read_frame(path, schemas.ITEMS.names)
+    doubled = items["item_id"][items["item_id"].duplicated()]
+    if len(doubled):
+        raise UserError(f"{path} has the item {doubled.iloc[0]!r} twice. Give the items.parquet of the run.")
+    return items
+
+
+def _put_first(baseline: str | None, editors: list[str]) -> list[str]:
+    if baseline is None:
+        return editors
+    if baseline not in editors:
+        raise UnknownName("baseline", baseline, editors)
+    return [baseline, *(editor for editor in editors if editor != baseline)]
 
 
 def _read_own_table(
     path: Path | None, items: pd.DataFrame, editors: Sequence[str], columns: Sequence[str]
 ) -> pd.DataFrame | None:
-    """A table about the edits of this run. Raises UserError where it is about another run's."""
+    """Read a table about the edits of this run. Raises UserError if it belongs to another run."""
     if path is None:
         return None
     frame = tables.read_frame(path, columns)
@@ -126,23 +132,23 @@ def _read_own_table(
         first = frame[foreign & ~canary].iloc[0]
         raise UserError(
             f"{path} does not belong to this run: it has item {first['item_id']!r} of category {first['category']!r}, "
-            f"editor {first['editor']!r}, which the items and scores tables do not know. Give this run's own table."
+            f"editor {first['editor']!r}, which are not in the items and scores tables. Give this run's own table."
         )
     return frame
 
 
 def _read_costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-    """The costs of this run's lanes. Raises UserError where they are another run's."""
+    """Read the costs of this run's lanes. Raises UserError if they belong to another run."""
     rows = tables.read_costs(path) if path else []
     foreign = next((row for row in rows if row["editor"] not in editors or row["judge"] not in (None, *judges)), None)
     if foreign:
         about = ", ".join(f"{name} {foreign[name]!r}" for name in ("editor", "judge") if foreign[name])
-        raise UserError(f"{path} does not belong to this run: it is about {about}. Give this run's own table.")
+        raise UserError(f"{path} does not belong to this run: it has {about}. Give this run's own table.")
     return rows
 
 
 def _read_canaries(earlier: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(run, its controls); a run whose table cannot be read is no reason to go without this run's report."""
+    """Yield (run, its controls). An unreadable table is skipped, because it must not prevent this run's report."""
     for path in earlier:
         try:
             yield (
@@ -154,7 +160,7 @@ def _read_canaries(earlier: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame]
 
 
 def list_models(report: Report) -> list[tuple[str, str, dict[str, Any]]]:
-    """(kind, name, what the provenance says) of every editor and judge."""
+    """List (kind, name, provenance) of every editor and judge."""
     provenance = report.numbers["provenance"]
     return [
         (kind.removesuffix("s"), name, get_record(provenance, kind, name))
@@ -164,7 +170,7 @@ def list_models(report: Report) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def get_record(provenance: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
-    """What the provenance says of one of the `editors` or `judges`."""
+    """Return the provenance of one of the `editors` or `judges`, or an empty dict."""
     records = provenance.get(kind)
     found = records.get(name) if isinstance(records, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else {}

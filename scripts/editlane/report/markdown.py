@@ -1,4 +1,4 @@
-"""The numbers of a report as Markdown."""
+"""Format a report as Markdown."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from editlane.report.time_breakdown import summarise_time
 
 
 def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverage: float = 0.0) -> str:
-    """`report.md`: the notices, what can be said, then the tables of the page."""
+    """Return the text of `report.md`: the notices, the statements, then the tables of the page."""
     title = f"# {t('page.kicker')}: {_text(report.numbers['run'])}"
     head = [f"- {one.label}: **{_text(one.name)}** {_text(one.detail)}".rstrip() for one in list_facts(report, t)]
     quotes = [
@@ -62,7 +62,7 @@ def _table(table: Table) -> str:
 
 
 def _text(text: str) -> str:
-    """Data as one line of Markdown that neither ends a cell nor starts markup."""
+    """Escape data as one line of Markdown, so that it neither ends a cell nor starts markup."""
     for mark in ("\\", "|", "<", "*", "_", "`", "["):
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split())

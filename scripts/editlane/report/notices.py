@@ -1,4 +1,4 @@
-"""What a reader must know before the numbers."""
+"""Find the notices that a reader needs before the numbers."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from editlane.report.texts import Texts, load_texts
 from editlane.report.trust import explain_verdict, format_canary_difference, get_verdict, name_missed_controls
 
 MANY_UNCHANGED = 0.05
-"""Share of unchanged edits that is told in the head once it is sure to be exceeded."""
+"""A notice appears if the share of unchanged edits exceeds this with its whole interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +17,11 @@ class Notice:
     title: str
     lines: tuple[str, ...]
     severe: bool = True
-    """False: a note; the numbers hold."""
+    """False for a remark that does not affect the validity of the numbers."""
 
 
 def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "en") -> list[Notice]:
-    """All notices of a report, the gravest first."""
+    """Find all notices of a report, the most severe first."""
     t = load_texts(language)
     found = (
         _meaningless(report, t),

@@ -1,4 +1,4 @@
-"""The object of report.json, from the tables of a run."""
+"""Compute the object of report.json from the tables of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Inputs:
     controls: pd.DataFrame | None
     preservation: pd.DataFrame | None
     earlier: Sequence[tuple[str, pd.DataFrame]]
-    """(run, its controls), the oldest first: what this run's canaries are compared with."""
+    """(run, its controls), the oldest first, for the comparison of the canaries."""
     costs: Sequence[Mapping[str, Any]] = ()
     """The rows of the costs table."""
 
@@ -45,45 +45,27 @@ def compute_numbers(
     categories: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The object of `report.json`. A complete run has `rows` = items x editors x judges and `missing` = 0.
+    """Compute the object of `report.json`. A complete run has `rows` = items x editors x judges and `missing` = 0.
 
-    Categories come in the given order, then those of further items in theirs. Of `criteria` each judge has those that
-    it answered for any editor. Raises UserError where rows are doubled, belong to no item, editor or judge of the run,
-    or carry a score that their state does not allow.
+    Categories come in the given order, followed by those of other items. Each judge has those `criteria` that it
+    answered for any editor. Raises UserError if rows are duplicated, belong to no item, editor or judge of the run, or
+    have a score that contradicts their state.
     """
     items, scores = inputs.items, inputs.scores
     check_rows(scores, items, editors, judges)
     counts = items["category"].astype(str).value_counts()
     sizes = {name: int(counts.get(name, 0)) for name in dict.fromkeys([*categories, *items["category"]])}
-    clustered = items.assign(cluster=pd.factorize(items["source_sha256"])[0])
-    rows = scores.assign(
-        cluster=scores["item_id"].map(clustered.set_index("item_id")["cluster"]).astype("int64"),
-        score=scores["score"].where(scores["state"] == State.SCORED),
-    )
+    clustered, rows = _add_clusters(items, scores)
     by_judge = {judge: rows[rows["judge"] == judge] for judge in judges}
-    asked = {judge: _list_answered(of_judge, criteria) for judge, of_judge in by_judge.items()}
-    protocols = {judge: _get_protocol_name(provenance or {}, judge) for judge in judges}
     controls = {judge: _controls(inputs, judge) for judge in judges}
+    protocols = {judge: _get_protocol_name(provenance or {}, judge) for judge in judges}
     return {
         "run": run,
         "items": len(items),
         "rows": len(scores),
         "missing": len(items) * len(editors) * len(judges) - len(scores),
-        "editors": {
-            editor: {
-                judge: _compute_cell(of_judge[of_judge["editor"] == editor], sizes, asked[judge])
-                | {
-                    "legacy": _compute_legacy(
-                        of_judge[of_judge["editor"] == editor], sizes, controls[judge], protocols[judge]
-                    )
-                }
-                for judge, of_judge in by_judge.items()
-            }
-            for editor in editors
-        },
-        "comparisons": {
-            judge: compare_all(of_judge, clustered, editors, list(sizes)) for judge, of_judge in by_judge.items()
-        },
+        "editors": _compute_cells(editors, by_judge, sizes, criteria, controls, protocols),
+        "comparisons": {judge: compare_all(of, clustered, editors, list(sizes)) for judge, of in by_judge.items()},
         "acceptance": {judge: _accept(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
@@ -93,14 +75,42 @@ def compute_numbers(
     }
 
 
+def _add_clusters(items: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Add the column `cluster`, the source image, to both tables. Scores of rows that are not scored become NaN."""
+    clustered = items.assign(cluster=pd.factorize(items["source_sha256"])[0])
+    rows = scores.assign(
+        cluster=scores["item_id"].map(clustered.set_index("item_id")["cluster"]).astype("int64"),
+        score=scores["score"].where(scores["state"] == State.SCORED),
+    )
+    return clustered, rows
+
+
+def _compute_cells(
+    editors: Sequence[str],
+    by_judge: Mapping[str, pd.DataFrame],
+    sizes: Mapping[str, int],
+    criteria: Sequence[str],
+    controls: Mapping[str, pd.DataFrame],
+    protocols: Mapping[str, str | None],
+) -> dict[str, dict[str, Any]]:
+    answered = {judge: _list_answered(of_judge, criteria) for judge, of_judge in by_judge.items()}
+
+    def cell(editor: str, judge: str) -> dict[str, Any]:
+        rows = by_judge[judge][by_judge[judge]["editor"] == editor]
+        legacy = _compute_legacy(rows, sizes, controls[judge], protocols[judge])
+        return _compute_cell(rows, sizes, answered[judge]) | {"legacy": legacy}
+
+    return {editor: {judge: cell(editor, judge) for judge in by_judge} for editor in editors}
+
+
 def _list_answered(rows: pd.DataFrame, criteria: Sequence[str]) -> list[str]:
-    """The criteria that the judge of these rows answered at least once; the table holds those of all judges."""
+    """List the criteria answered at least once in one judge's rows. The table has the criteria of all judges."""
     columns = {name: [column for column in criterion_columns(name)[:2] if column in rows] for name in criteria}
     return [name for name in criteria if rows[columns[name]].notna().to_numpy().any()]
 
 
 def _compute_cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequence[str]) -> dict[str, Any]:
-    """What one judge says of one editor."""
+    """Compute the numbers of one editor by one judge."""
     total = sum(sizes.values())
     in_category = {category: rows[rows["category"] == category] for category in sizes}
     scored = rows[rows["state"] == State.SCORED]
@@ -118,7 +128,7 @@ def _compute_cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequen
 
 
 def _compute_yes_rate(scored: pd.DataFrame, criterion: str) -> dict[str, Any] | None:
-    """How often the most likely answer is Yes, where the answers are Yes and No."""
+    """Compute how often the most likely answer is Yes. None unless the answers are Yes and No."""
     mode = criterion_columns(criterion).mode
     answers = scored[mode].dropna() if mode in scored else pd.Series(dtype=str)
     if answers.empty or not set(answers.unique()) <= {"Yes", "No"}:
@@ -128,7 +138,7 @@ def _compute_yes_rate(scored: pd.DataFrame, criterion: str) -> dict[str, Any] | 
 
 
 def _compute_macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """The mean of the categories' means; a category without a score is left out and counted in `of`."""
+    """Compute the mean of the categories' means. Categories without a score are ignored, but counted in `of`."""
     means = scored.groupby(scored["category"].astype(str))["score"].mean()
     values, clusters = scored["score"].to_numpy(dtype=np.float64), scored["cluster"].to_numpy()
     interval = macro_interval(values, clusters, pd.factorize(scored["category"])[0])
@@ -145,7 +155,7 @@ def _get_protocol_name(provenance: Mapping[str, Any], judge: str) -> str | None:
 def _compute_legacy(
     rows: pd.DataFrame, sizes: Mapping[str, int], controls: pd.DataFrame, protocol: str | None
 ) -> dict[str, Any] | None:
-    """What the original benchmark's rules would have printed; for its protocol only."""
+    """Compute the numbers that the original benchmark's rules would have printed, only for its protocol."""
     if protocol != "legacy":
         return None
     sources = controls[(controls["control"] == Control.SOURCE_AS_EDIT) & controls["score"].notna()]
@@ -165,21 +175,21 @@ def _compute_legacy(
 
 
 def _controls(inputs: Inputs, judge: str) -> pd.DataFrame:
-    """The controls of one judge; none where they were not asked."""
+    """Return the controls of one judge, without rows if the run has none."""
     if inputs.controls is None:
         return inputs.scores.iloc[:0].assign(control=pd.Series(dtype=str), repeat=pd.Series(dtype=int))
     return inputs.controls[inputs.controls["judge"] == judge]
 
 
 def _accept(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any]:
-    """An unchanged edit is no real one: it is the control `source_as_edit` itself."""
+    """Test the judge, ignoring unchanged edits, because these are the same as the control `source_as_edit`."""
     asked = rows[rows["state"].isin(ASKED)]
     changed = asked.assign(score=asked["score"].where(~asked["unchanged"].fillna(False).astype(bool)))
     return dict(accept(changed, controls[controls["control"].isin(list(map(str, ACCEPTANCE)))]))
 
 
 def _noise(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any] | None:
-    """How far the judge's answers to the same question lie apart."""
+    """Measure how much the judge's answers to the same question differ."""
     again = controls[controls["control"] == Control.REPEAT]
     if again.empty:
         return None
@@ -192,7 +202,7 @@ def _noise(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _canary(controls: pd.DataFrame, earlier: Sequence[tuple[str, pd.DataFrame]]) -> dict[str, Any] | None:
-    """This run's canaries beside those of the oldest run that had the same judge judge the same pairs."""
+    """Compare this run's canaries with those of the oldest run with the same judge and the same pairs."""
     mine = controls[controls["control"] == Control.CANARY]
     if mine.empty:
         return None
@@ -233,8 +243,10 @@ def _summarise_preservation(rows: pd.DataFrame, expected: int) -> dict[str, Any]
 
 
 def compute_costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """By stage, editor and judge, and all together: with seconds by `parts`, and `busy_share`, that outside of
-    loading; `lanes` of a stage are those that had something to do. And where most time was lost."""
+    """Add up the costs by stage, editor and judge, and in total, and find where most time was lost.
+
+    Each sum has its seconds by `parts`, and the `busy_share` outside of loading. `lanes` counts those with work to do.
+    """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in STAGE), []).append(dict(row))

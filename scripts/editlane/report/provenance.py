@@ -1,4 +1,4 @@
-"""How the numbers were made: models, settings, packages, protocols."""
+"""Show how the numbers were made: models, settings, packages, protocols."""
 
 import json
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from editlane.report.texts import Texts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolText:
-    """What a judge was asked, word by word."""
+    """The full text of a judge's protocol."""
 
     title: str
     text: str
 
 
 def make_provenance_tables(report: Report, t: Texts) -> list[Table]:
-    """Everything the tables' writers said; editors, and judges, side by side."""
+    """Make tables of the whole provenance, with editors side by side, and judges side by side."""
     provenance = report.numbers["provenance"]
     found = []
     for kind, names in (("editors", report.editors), ("judges", report.judges)):
@@ -32,7 +32,7 @@ def make_provenance_tables(report: Report, t: Texts) -> list[Table]:
 
 
 def list_protocol_texts(report: Report, t: Texts) -> list[ProtocolText]:
-    """The protocol of every judge whose provenance has its text."""
+    """List the protocols whose text is in the provenance, by judge."""
     found = []
     for judge in report.judges:
         protocol = get_record(report.numbers["provenance"], "judges", judge).get("protocol")
@@ -58,7 +58,7 @@ def _make_settings_table(title: str, records: Mapping[str, Mapping[str, str]], t
 
 
 def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """A nested object as (dotted path, text) pairs."""
+    """Flatten a nested object to (dotted path, text) pairs."""
     if isinstance(value, Mapping):
         return [pair for key, entry in value.items() for pair in flatten(entry, f"{path}.{key}" if path else str(key))]
     if value is None:

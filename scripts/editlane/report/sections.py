@@ -1,4 +1,4 @@
-"""The report's sections, in the order in which they are read; the page and the Markdown file have the same."""
+"""Make the report's sections in reading order. The page and the Markdown file have the same sections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ from editlane.report.trust import make_trust_tables
 from editlane.stats.intervals import FEWEST_CLUSTERS
 
 LIMITS = {"fewest": FEWEST_CLUSTERS, "side": COMMON_SIDE, "levels": CHANGED_LEVELS}
-"""What the hints name."""
+"""Values of the placeholders in the hints."""
 
 WITHOUT_TABLES = ("said", "charts", "trust", "failures")
-"""Sections that stand even where they have no table: they say something else."""
+"""Sections that are kept without a table, because they have other content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Section:
 
 
 def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[Section]:
-    """All sections but the gallery; one that has nothing to show is left out."""
+    """Make all sections except the gallery. Empty sections are omitted."""
     tables: dict[str, Sequence[Table]] = {
         "said": (),
         "leaderboard": make_leaderboards(report, t),

@@ -1,4 +1,4 @@
-"""What can be said: one sentence for every comparison, the strongest first; none by a judge that is not accepted."""
+"""State each comparison in one sentence, the strongest first, but only for accepted judges."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from editlane.report.trust import explain_verdict, get_verdict, is_accepted, nam
 Comparison = Mapping[str, Any]
 
 SHOWN = 8
-"""Statements that stand open; the others are folded."""
+"""Statements that are shown; the others are collapsed."""
 
 FEW = 3
-"""Editors that are compared in sentences; more make a matrix."""
+"""Above this number of editors, a matrix is added to the sentences."""
 
 LONG = 40
-"""Rows above which a table of comparisons is folded."""
+"""A table of comparisons with more rows is collapsed."""
 
 BETTER = ("a_better", "b_better")
 
@@ -40,10 +40,10 @@ BETTER = ("a_better", "b_better")
 class Statement:
     claim: str
     space: str
-    """What stands between the two."""
+    """The separator of claim and evidence."""
     evidence: str
     winner: int | None = None
-    """The place of the better editor."""
+    """Index of the better editor."""
 
     def __str__(self) -> str:
         return f"{self.claim}{self.space}{self.evidence}"
@@ -51,25 +51,25 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeStatements:
-    """What can be said by one judge."""
+    """The statements based on one judge."""
 
     judge: str
     accepted: bool
     verdict: str
-    """The sentence on the judge itself."""
+    """The sentence about the judge itself."""
     matrix: Table | None
-    """All editors against all, where there are many."""
+    """All editors against all, if there are many."""
     overall: tuple[Statement, ...]
     categories: tuple[Statement, ...]
 
     @property
     def separable(self) -> int:
-        """In how many comparisons in the categories one editor is better."""
+        """Number of comparisons in the categories in which one editor is better."""
         return sum(statement.winner is not None for statement in self.categories)
 
 
 def make_statements(report: Report, t: Texts) -> list[JudgeStatements]:
-    """One entry for each judge."""
+    """Make the statements of each judge."""
     return [_by_judge(report, judge, t) for judge in report.judges]
 
 
@@ -105,14 +105,14 @@ def _make_single_statement(report: Report, judge: str, t: Texts) -> Statement:
 
 
 def _rank_weakness(one: Comparison) -> tuple[int, float, float]:
-    """Sorts the strongest statement first: what is better by the smallest p, then what is nearest to it."""
+    """Return a sort key that puts the strongest statement first: separable ones, then the others, each by p."""
     order = (*BETTER, "not_separable", "too_few", "no_common_items")
     p = _get_deciding_p(one)
     return (max(order.index(one["verdict"]), 1), 1.0 if p is None else p, -abs(one["difference"] or 0))
 
 
 def _get_deciding_p(one: Comparison) -> float | None:
-    """The p that the verdict rests on."""
+    """Return the p that decides the verdict."""
     p = one["p"] if one["category"] is None or one["p_holm"] is None else one["p_holm"]
     return None if p is None else float(p)
 
@@ -142,7 +142,7 @@ def _make_statement(report: Report, one: Comparison, t: Texts) -> Statement:
 
 
 def _format_evidence(one: Comparison, t: Texts) -> str:
-    """The difference as the winner sees it, its interval, p and n."""
+    """Format the difference in favour of the winner, its interval, p and n."""
     sign = 1 if one["verdict"] == "a_better" else -1
     bounds = None if one["interval"] is None else sorted(sign * bound for bound in one["interval"])
     p = _get_deciding_p(one)
@@ -157,7 +157,7 @@ def _format_evidence(one: Comparison, t: Texts) -> str:
 
 
 def _make_matrix(report: Report, judge: str, t: Texts) -> Table:
-    """Every editor against every other, over all items."""
+    """Make the table of every editor against every other, over all items."""
     cells: dict[tuple[str, str], str] = {}
     for one in report.numbers["comparisons"][judge]:
         if one["category"] is None:
@@ -192,7 +192,7 @@ def _format_matrix_cell(difference: float | None, verdict: str, better: str) -> 
 
 
 def make_comparison_tables(report: Report, t: Texts) -> list[Table]:
-    """One per judge: every pair of editors, over all items and in every category."""
+    """Make one table per judge: every pair of editors, over all items and in each category."""
     names = ("difference", "interval", "p", "p_holm", "n", "left_out", "detectable", "verdict")
     found = []
     for judge in report.judges:

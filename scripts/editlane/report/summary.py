@@ -1,4 +1,4 @@
-"""What was measured: the head's facts, and the tables of scores, criteria, states, preservation and old rules."""
+"""List the facts in the head, and make the tables of scores, criteria, states, preservation and old rules."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,14 +29,13 @@ from editlane.report.texts import Texts
 SPREAD_COLUMNS = ("scored", "n", "coverage", "mean", "interval", "bounds", "median", "std", "min", "max")
 MEAN = SPREAD_COLUMNS.index("mean")
 METRICS = {"ssim": 3, "psnr": 2, "mae": 2}
-"""With their decimals."""
-
+"""Metric -> decimals."""
 
 FEW = 4
-"""Editors that have a line of their own in the head."""
+"""Up to this number, editors have a line each in the head."""
 
 SHORT = 12
-"""Characters of a revision in the head; the provenance has all."""
+"""Characters of a revision in the head. The provenance has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +47,11 @@ class Fact:
     """A name or a number."""
     detail: str
     editor: int | None = None
-    """The editor's place in the report; gives its colour."""
+    """The editor's index in the report, which selects its colour."""
 
 
 def list_facts(report: Report, t: Texts) -> list[Fact]:
-    """What was measured."""
+    """List the editors, judges, items and rows of the run."""
     numbers = report.numbers
     sizes = report.items["category"].astype(str).value_counts()
     rows, expected = numbers["rows"], numbers["rows"] + numbers["missing"]
@@ -77,7 +76,7 @@ def list_facts(report: Report, t: Texts) -> list[Fact]:
 
 
 def _list_editors(report: Report, t: Texts) -> list[Fact]:
-    """A line each, or one for all where there are many; the provenance has what they are made of."""
+    """List the editors with a line each, or with one line if there are many. The provenance has their settings."""
     if len(report.editors) > FEW:
         return [Fact(label=t("facts.editors"), name=str(len(report.editors)), detail=t.join(report.editors))]
     made_of = [_describe_model(record, t) for kind, _, record in list_models(report) if kind == "editor"]
@@ -88,7 +87,7 @@ def _list_editors(report: Report, t: Texts) -> list[Fact]:
 
 
 def _describe_model(record: Mapping[str, Any], t: Texts) -> str:
-    """Model, revision, adapter and protocol, as far as they are known."""
+    """Describe the known ones of model, revision, adapter and protocol."""
     model, revision, protocol, adapter = (record.get(key) for key in ("model", "revision", "protocol", "adapter"))
     if isinstance(protocol, Mapping):
         protocol = " ".join(str(protocol[key]) for key in ("name", "version") if protocol.get(key))
@@ -101,12 +100,12 @@ def _describe_model(record: Mapping[str, Any], t: Texts) -> str:
 
 
 def is_low(s: Mapping[str, Any], min_coverage: float) -> bool:
-    """Whether too few of these rows were scored."""
+    """Return whether the coverage is below `min_coverage`."""
     return s["coverage"] is not None and s["coverage"] < min_coverage
 
 
 def format_spread(s: Mapping[str, Any], t: Texts) -> tuple[str, ...]:
-    """The cells of SPREAD_COLUMNS."""
+    """Format the cells of SPREAD_COLUMNS."""
     mean = format_number(s["mean"]) if s["scored"] else t("page.no_data")
     bounds = NONE if s["bounds"] is None else f"{format_number(s['bounds'][0])} – {format_number(s['bounds'][1])}"
     rest = (format_number(s[key]) for key in ("median", "std", "min", "max"))
@@ -122,7 +121,7 @@ def format_spread(s: Mapping[str, Any], t: Texts) -> tuple[str, ...]:
 
 
 def make_score_tables(report: Report, t: Texts, min_coverage: float = 0.0) -> list[Table]:
-    """One per judge: overall and every category, editors below each other."""
+    """Make one table per judge, with a group of editors overall and for each category."""
     partial = ["missing"] if report.numbers["missing"] else []
 
     def line(place: int, s: Mapping[str, Any]) -> Line:
@@ -156,13 +155,15 @@ def _rate(unchanged: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def title_columns(t: Texts, *names: str) -> tuple[str, ...]:
-    """The titles of columns."""
+    """Return the titles of the named columns."""
     return tuple(t(f"column.{name}") for name in names)
 
 
 def make_criterion_tables(report: Report, t: Texts) -> list[Table]:
-    """One per judge: the parts that its scores are made of; none for a judge that never answered. Where the answers are
-    Yes and No, how often the more likely one is Yes."""
+    """Make one table of criteria per judge that answered at least once.
+
+    If the answers are Yes and No, it has the rate at which Yes is the more likely one.
+    """
 
     def of(editor: str, judge: str, criterion: str) -> dict[str, Any]:
         found: dict[str, Any] = report.numbers["editors"][editor][judge]["criteria"][criterion]
@@ -195,7 +196,7 @@ def make_criterion_tables(report: Report, t: Texts) -> list[Table]:
 
 
 def make_state_table(report: Report, t: Texts) -> Table:
-    """How the items ended, by judge and editor."""
+    """Make the table of states by judge and editor."""
 
     def cells(editor: str, judge: str) -> list[str]:
         s = report.numbers["editors"][editor][judge]["overall"]
@@ -213,7 +214,7 @@ def make_state_table(report: Report, t: Texts) -> Table:
 
 
 def make_error_tables(report: Report, t: Texts) -> list[Table]:
-    """Why items have no score, by judge and editor; no table where all have one."""
+    """Make the table of error kinds by judge and editor. Empty if every item has a score."""
     groups = []
     for judge in report.judges:
         lines = tuple(
@@ -230,7 +231,7 @@ def make_error_tables(report: Report, t: Texts) -> list[Table]:
 
 
 def make_preservation_tables(report: Report, t: Texts) -> list[Table]:
-    """How much of the picture each editor changed; no table where it was not measured."""
+    """Make the table of how much each editor changed the picture. Empty if it was not measured."""
     measured = {editor: p for editor, p in report.numbers["preservation"].items() if p}
 
     def cells(p: Mapping[str, Any]) -> list[str]:
@@ -242,7 +243,7 @@ def make_preservation_tables(report: Report, t: Texts) -> list[Table]:
 
 
 def make_legacy_tables(report: Report, t: Texts) -> list[Table]:
-    """One per judge with old rules: the honest mean beside what they would have printed."""
+    """Make one table per judge with old rules: the honest mean beside the one that they would have printed."""
     names = ("honest", "old", "difference", "old_source_judged", "made_up_unreadable", "made_up_failed")
 
     def cells(old: Mapping[str, Any]) -> list[str]:
@@ -273,7 +274,7 @@ def _tabulate(
     cells: Callable[[Mapping[str, Any]], list[str]],
     **placeholders: str,
 ) -> list[Table]:
-    """A table of every category with every editor that has numbers; none without any."""
+    """Make a table of all categories and all editors that have numbers. Empty if no editor has any."""
     groups = tuple(
         Group(
             name=name,

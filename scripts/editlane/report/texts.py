@@ -1,4 +1,4 @@
-"""The report's own words, in English and in Chinese. Names and instructions are data and stay as they are."""
+"""Load the report's own words, in English or Chinese. Names and instructions are data and are not translated."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ FOLDER = Path(__file__).parent / "texts"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Texts:
-    """The texts of one language; call it with a key such as `page.title` and the text's placeholders."""
+    """The texts of one language. Call it with a key such as `page.title` and the values of the placeholders."""
 
     language: str
     entries: Mapping[str, str]
-    """By dotted key."""
+    """Dotted key -> text."""
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The text under `key`, or, for a number `n`, the one under `key.one` or `key.other`. Raises KeyError."""
+        """Return the text under `key`; with a number `n`, under `key.one` or `key.other`. Raises KeyError."""
         if key not in self.entries:
             key += ".one" if values.get("n") == 1 else ".other"
         return self.entries[key].format(**values)
 
     def join(self, words: Iterable[str]) -> str:
-        """An enumeration."""
+        """Join words with the language's comma."""
         return self("page.comma").join(words)
 
 
 @cache
 def load_texts(language: str) -> Texts:
-    """The texts of one of LANGUAGES."""
+    """Load the texts of one of LANGUAGES."""
     with (FOLDER / f"{language}.yaml").open(encoding="utf-8") as file:
         return Texts(language, dict(_flatten(yaml.safe_load(file))))
 

@@ -1,4 +1,4 @@
-"""Where the time goes: what became of the hours in which devices were held, as bars, a table and a sentence."""
+"""Show how the time in which devices were held was spent, as bars, a table and a sentence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ Costs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSpent:
-    """What the section shows beside its table."""
+    """The contents of the section besides its table."""
 
     sentence: str
     legend: Sequence[tuple[int, str]]
-    """(place in PARTS, name) of the parts that there are."""
+    """(index in PARTS, name) of the parts that took time."""
     panels: Sequence[tuple[str, Markup]]
     """(stage, its bars)."""
 
 
 def summarise_time(report: Report, t: Texts) -> TimeSpent | None:
-    """None where no lane has told what it cost."""
+    """Make the sentence, the legend and the bars. None if no lane has recorded its costs."""
     costs = report.numbers["costs"]
     if not costs["total"]["attempts"]:
         return None
@@ -44,7 +44,7 @@ def summarise_time(report: Report, t: Texts) -> TimeSpent | None:
 
 
 def make_time_tables(report: Report, t: Texts) -> list[Table]:
-    """The numbers behind the bars; none where no lane has told what it cost."""
+    """Make the table of the numbers behind the bars. Empty if no lane has recorded its costs."""
     costs = report.numbers["costs"]
     if not costs["total"]["attempts"]:
         return []
@@ -71,11 +71,11 @@ def make_time_tables(report: Report, t: Texts) -> list[Table]:
 
 
 Bar = tuple[str, int | None, Costs]
-"""A label, the editor's place, and what it cost."""
+"""Label, the editor's index, and its costs."""
 
 
 def _bars(report: Report, costs: Costs, t: Texts) -> list[tuple[str, list[Bar]]]:
-    """The editors of each stage that have worked, then all together."""
+    """List the editors of each stage that held a device, then the total."""
     groups = []
     for judge in (None, *report.judges):
         worked = [one for one in sort_by_editor(report, costs["stages"], judge) if one["held_seconds"]]
@@ -89,7 +89,7 @@ def _bars(report: Report, costs: Costs, t: Texts) -> list[tuple[str, list[Bar]]]
 
 
 def _parts(costs: Costs) -> list[str]:
-    """Those that took any time."""
+    """List the parts that took any time."""
     return [part for part in PARTS if costs["total"]["parts"][part] > 0]
 
 
@@ -111,18 +111,18 @@ def _sentence(costs: Costs, t: Texts) -> str:
     total, loss = costs["total"], costs["largest_loss"]
     hours = _in_hours(costs)
     held = format_number(total["held_seconds"] / (3600 if hours else 1), 2 if hours else 1)
-    said = t(
+    first = t(
         "time.sentence",
         held=f"{held} {t('costs.hours' if hours else 'costs.seconds')}",
         busy=format_percent(total["parts"]["busy"] / total["held_seconds"]),
         outside=format_percent(total["busy_share"]),
     )
     if loss is None:
-        return said
+        return first
     where = f"{name_stage(loss['judge'], t)} · {loss['editor']}"
     advice = t(f"time.advice.{loss['part']}")
     found = t("time.largest", part=t(f"time.part.{loss['part']}"), share=format_percent(loss["share"]), where=where)
-    return t("time.sentences", first=said, second=found, third=advice)
+    return t("time.sentences", first=first, second=found, third=advice)
 
 
 def _panel(name: str, bars: Sequence[Bar], t: Texts) -> Markup:
@@ -133,7 +133,7 @@ def _panel(name: str, bars: Sequence[Bar], t: Texts) -> Markup:
 
 
 def _bar(bar: Bar, top: int, t: Texts) -> Markup:
-    """One line of text and, as wide as the panel, the shares of the parts."""
+    """Draw one line of text and, below it, the shares of the parts at the width of the panel."""
     label, place, one = bar
     busy = t("time.busy", share=format_percent(one["parts"]["busy"] / one["held_seconds"]))
     key = Markup("")
@@ -154,7 +154,7 @@ def _draw_parts(one: Costs, top: int, t: Texts) -> Markup:
     rect = '<rect class="part" x="{x}" y="{y}" width="{w}" height="{h}" fill="var(--t{n})"><title>{said}</title></rect>'
     for place, part in enumerate(PARTS):
         wide = WIDTH * one["parts"][part] / held
-        if wide >= 0.05:  # thinner ones cannot be seen
+        if wide >= 0.05:  # thinner ones are invisible
             said = f"{t(f'time.part.{part}')} {format_percent(one['parts'][part] / held)}"
             shape = {"x": round(left, 1), "y": top + 18, "w": round(wide, 1), "h": BAR, "n": place}
             drawn.append(Markup(rect).format(**shape, said=said))

@@ -1,4 +1,4 @@
-"""Whether a judge can be believed: what the controls, the repeats and the canary set say of it."""
+"""Show whether a judge can be trusted: its controls, repeats and canary set."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ from editlane.report.texts import Texts
 
 
 def get_verdict(report: Report, judge: str) -> str:
-    """`accepted`, `not_accepted` or `not_tested`; only an accepted judge's scores are ranked."""
+    """Return `accepted`, `not_accepted` or `not_tested`. Only the scores of an accepted judge are ranked."""
     return str(report.numbers["acceptance"][judge]["verdict"])
 
 
@@ -29,24 +29,24 @@ def is_accepted(report: Report, judge: str) -> bool:
 
 
 def name_missed_controls(report: Report, judge: str, t: Texts) -> str:
-    """The controls that the judge does not tell from real edits, or else those with too few answers, in words."""
+    """Name the controls that the judge does not tell apart from real edits, or else those with too few scores."""
     acceptance = report.numbers["acceptance"][judge]
     return t.join(t(f"control.{control}") for control in acceptance["reasons"] or acceptance["too_few"])
 
 
 def explain_verdict(report: Report, judge: str) -> str:
-    """As `verdict_of`, or `too_few_controls` where a judge was asked, but got too few answers to be tested."""
+    """Return the verdict, or `too_few_controls` if a judge has controls, but too few scores to be tested."""
     verdict = get_verdict(report, judge)
     return "too_few_controls" if verdict == "not_tested" and report.numbers["acceptance"][judge]["too_few"] else verdict
 
 
 def make_trust_tables(report: Report, t: Texts) -> list[Table]:
-    """Acceptance of each judge, then the noise and the canaries of all; only those that were measured."""
+    """Make tables of each judge's acceptance, then of noise and canaries. Tables without data are omitted."""
     return [*_acceptance(report, t), *_noise(report, t), *_canary(report, t)]
 
 
 def _acceptance(report: Report, t: Texts) -> list[Table]:
-    """For each judge that was asked: all categories together, then, folded, each of them."""
+    """Make two tables for each judge with controls: over all categories, then, collapsed, by category."""
     titles, found = title_columns(t, "scored", "mean", "auc", "auc_interval", "verdict"), []
     for judge in report.judges:
         controls = report.numbers["acceptance"][judge]["controls"]
@@ -89,7 +89,7 @@ def _line(name: str, c: Mapping[str, Any], t: Texts) -> Line:
 
 
 def _real_edits(report: Report, judge: str, t: Texts) -> Line:
-    """What the controls are compared with."""
+    """Make the line of the real edits that the controls are compared with."""
     real = report.numbers["acceptance"][judge]["real"]
     cells = (str(real["scored"]), format_number(real["mean"]), NONE, NONE, NONE)
     return Line(name=t("trust.real_edits"), cells=cells)
@@ -141,7 +141,7 @@ def _canary(report: Report, t: Texts) -> list[Table]:
 
 
 def format_canary_difference(canary: Mapping[str, Any]) -> str:
-    """This run minus the other, with the interval."""
+    """Format the difference of this run minus the earlier one, with its interval."""
     bounds = canary["interval"]
     return format_signed(canary["difference"]) + (f" {format_interval(bounds)}" if bounds else "")
 

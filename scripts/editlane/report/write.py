@@ -1,4 +1,4 @@
-"""The files of a report, each written whole or not at all."""
+"""Write the files of a report, each of them atomically."""
 
 import json
 from collections.abc import Sequence
@@ -22,8 +22,10 @@ def write_report(
     min_coverage: float = 0.0,
     language: str = "en",
 ) -> None:
-    """Write report.json, report.md, report.html and what its gallery needs beside it. The same tables and pictures give
-    the same bytes; only report.json does not depend on the language."""
+    """Write report.json, report.md, report.html and the files of its gallery.
+
+    The same tables and pictures give the same bytes. Only report.json does not depend on the language.
+    """
     t = load_texts(language)
     gallery = make_gallery(report, run_dir, out_dir)
     texts = {

@@ -279,7 +279,7 @@ def test_the_report_shows_stages_and_lanes(run: Path) -> None:
     assert "GPU-8c5f1b7e)" in files[".html"] and '<section id="costs"' in files[".html"]
     chinese = report_files(run, beats, language="zh")[".md"]
     assert "GPU 小时" in chinese
-    assert "up to its last sign of life" in files[".md"] and "计到其最后一次心跳" in chinese
+    assert "up to its last heartbeat" in files[".md"] and "计到其最后一次心跳" in chinese
 
 
 def test_a_run_on_the_cpu_shows_seconds_and_no_gpu(run: Path) -> None:
@@ -307,5 +307,5 @@ def test_a_report_without_costs_has_no_such_section(run: Path) -> None:
 
 def test_the_costs_of_another_run_are_refused(run: Path) -> None:
     tables.write_table(run / "costs.parquet", lane_costs([], PROVENANCE, 1), schemas.COSTS)
-    with pytest.raises(UserError, match=r"costs\.parquet does not belong to this run: it is about editor '甲'\. Give"):
+    with pytest.raises(UserError, match=r"costs\.parquet does not belong to this run: it has editor '甲'\. Give"):
         load(run, costs=run / "costs.parquet")

@@ -28,7 +28,7 @@ from editlane.core.errors import UnknownName, UserError
 from editlane.images.files import file_sha256
 from editlane.ratings.page.saved import SavedRatings
 from editlane.ratings.page.server import RatingServer
-from editlane.ratings.page.tasks import Task, choose_items, leave_out_unreadable, read_tasks, shuffled
+from editlane.ratings.page.tasks import Task, choose_items, drop_unreadable, read_tasks, shuffle
 from editlane.ratings.tables import Rating, read_ratings, write_ratings
 
 EDITORS = ("flux-secret", "qwen-secret")
@@ -92,9 +92,9 @@ def test_only_edits_with_a_readable_image_are_shown(run: Path, caplog: pytest.Lo
     tasks = read_tasks(run)
     assert len(tasks) == 7 and ("lake-2", "qwen-secret") not in cells(tasks)
     assert {task.instruction for task in tasks} == {instruction for _, instruction, _ in ITEMS.values()}
-    kept = leave_out_unreadable(tasks)
+    kept = drop_unreadable(tasks)
     assert set(cells(tasks)) - set(cells(kept)) == {("fire-4", "flux-secret")}
-    assert "left out: fire-4.png" in caplog.text and "1 of 7 edits are left out" in caplog.text
+    assert "skipped: fire-4.png" in caplog.text and "skipped 1 of 7 edits" in caplog.text
 
 
 def test_editors_are_those_asked_for(run: Path, tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_the_chosen_items_are_the_same_for_all_raters_and_from_all_categories() 
 
 def test_each_rater_has_an_order_that_stays() -> None:
     tasks = some_tasks(20)
-    anna = shuffled(tasks, "anna", 0)
-    assert anna == shuffled(tasks[::-1], "anna", 0) and sorted(cells(anna)) == sorted(cells(tasks))
-    assert [task for task in anna if task in tasks[:50]] == shuffled(tasks[:50], "anna", 0)
-    assert anna != tasks and anna != shuffled(tasks, "陈", 0) and anna != shuffled(tasks, "anna", 1)
+    anna = shuffle(tasks, "anna", 0)
+    assert anna == shuffle(tasks[::-1], "anna", 0) and sorted(cells(anna)) == sorted(cells(tasks))
+    assert [task for task in anna if task in tasks[:50]] == shuffle(tasks[:50], "anna", 0)
+    assert anna != tasks and anna != shuffle(tasks, "陈", 0) and anna != shuffle(tasks, "anna", 1)
     assert 15 < sum(task.editor == EDITORS[0] for task in anna[:60]) < 45
 
 
@@ -149,8 +149,8 @@ def test_a_rating_is_added_replaced_in_place_and_read_again(tmp_path: Path) -> N
         "x00,flux-secret,anna,2",
         "x00,qwen-secret,anna,0",
     ]
-    assert SavedRatings(path, "anna").scores() == {("x00", "flux-secret"): 2.0, ("x00", "qwen-secret"): 0.0}
-    assert SavedRatings(path, "陈").scores() == {("树", "e"): 4.5}
+    assert SavedRatings(path, "anna").read_scores() == {("x00", "flux-secret"): 2.0, ("x00", "qwen-secret"): 0.0}
+    assert SavedRatings(path, "陈").read_scores() == {("树", "e"): 4.5}
 
 
 def test_people_who_rate_into_one_file_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ class Serving(NamedTuple):
 
 @pytest.fixture
 def serving(run: Path, tmp_path: Path) -> Iterator[Serving]:
-    tasks = shuffled(leave_out_unreadable(read_tasks(run)), "anna", 0)
+    tasks = shuffle(drop_unreadable(read_tasks(run)), "anna", 0)
     server = RatingServer(tasks, SavedRatings(tmp_path / "ratings.csv", "anna"), 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -385,7 +385,7 @@ def test_a_person_rates_is_interrupted_goes_on_and_changes_a_rating(
     run: Path, tmp_path: Path, browser: Browser
 ) -> None:
     out = tmp_path / "ratings.csv"
-    order = cells(shuffled(leave_out_unreadable(read_tasks(run)), "anna", 0))
+    order = cells(shuffle(drop_unreadable(read_tasks(run)), "anna", 0))
     flags = ("--run-dir", run, "--rater", "anna", "--out", out)
     with started(*flags) as (process, url):
         browser.open(url)

@@ -13,7 +13,7 @@ import pytest
 
 import compare_ratings
 from editlane.core.errors import UnknownName, UserError
-from editlane.ratings.tables import Rating, Score, align, judges_of, read_ratings, read_scores, write_ratings
+from editlane.ratings.tables import Rating, Score, align, list_judges, read_ratings, read_scores, write_ratings
 
 RATINGS = [
     Rating("树-1", "a", "陈", 3.0),
@@ -64,7 +64,10 @@ HEAD = "item,system,rater,score\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HEAD + "1,a,x,2\n2,a,x,3\n1,a,x,2\n", "line 4: a second rating of item '1', system 'a' by rater 'x'. Keep"),
+        (
+            HEAD + "1,a,x,2\n2,a,x,3\n1,a,x,2\n",
+            "line 4: a second rating of item '1', system 'a' by rater 'x'. Remove",
+        ),
         (HEAD + "1,a,x,good\n", "line 2: score is 'good'; give a number"),
         (HEAD + "1,a,x,inf\n", "line 2: score is 'inf'"),
         (HEAD + "1,a,,2\n", "line 2: rater is empty"),
@@ -117,9 +120,9 @@ def test_only_scored_rows_of_a_run_have_a_score(tmp_path: Path) -> None:
     scores = read_scores(scores_parquet(tmp_path / "scores.parquet", rows))
     assert scores[0] == Score("1", "a", "j", 4.0, "p1")
     assert math.isnan(scores[1].score)
-    assert judges_of(scores) == ["j", "k"] and judges_of(scores, "k") == ["k"]
+    assert list_judges(scores) == ["j", "k"] and list_judges(scores, "k") == ["k"]
     with pytest.raises(UnknownName, match=r"Unknown judge 'kk'\. Did you mean 'k'"):
-        judges_of(scores, "kk")
+        list_judges(scores, "kk")
 
 
 def test_released_answers_are_named_after_their_file(tmp_path: Path) -> None:
@@ -155,7 +158,7 @@ def test_arrays_hold_every_rating_at_its_place() -> None:
     [
         ([], "The ratings files have no rows."),
         ([Rating("1", "a", "x", NAN)], "None of the 1 ratings has a score."),
-        ([Rating("8", "a", "x", 1), Rating("9", "c", "x", 1)], "2 items that it does not know (8, 9) and 1 systems"),
+        ([Rating("8", "a", "x", 1), Rating("9", "c", "x", 1)], "2 items that it has no scores of (8, 9) and 1 systems"),
     ],
 )
 def test_nothing_to_compare_is_an_error(ratings: list[Rating], message: str) -> None:

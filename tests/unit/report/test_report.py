@@ -339,7 +339,7 @@ def test_instructions_in_another_language_are_counted(run: Path, report: Report)
     dataset = {"dataset": {"language": "en", "fallback_language": 2}}
     told = made_report(items=report.items, provenance=dataset)
     notice = find_notices(told)[-1]
-    assert notice.title == "2 of 5 instructions are not in the language asked for (en)." and not notice.severe
+    assert notice.title == "2 of 5 instructions are not in the requested language (en)." and not notice.severe
 
 
 def test_a_criterion_is_listed_for_the_judges_that_were_asked(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_category_hides_the_items_of_the_others(page: Page) -> None:
     assert page.shown() == ALL
     assert page.text("#shown") == "1–5 of 5 items"
     assert page.choose("category", "0") == ["树-1", "tree 2"]
-    assert page.text("#shown") == "1–2 of 2 that fit; 5 items in all"
+    assert page.text("#shown") == "1–2 of 2 that match; 5 items in all"
     assert page.choose("category", "") == ALL
 
 
@@ -138,7 +138,7 @@ def test_a_state_shows_the_items_that_have_a_row_in_it(page: Page) -> None:
     assert page.choose("state", "failed") == ["tree 2", "cat%3", "broken-4", "bold-5"]
     assert page.choose("category", "1") == ["cat%3", "broken-4"]
     assert page.choose("state", "edit_refused") == []
-    assert page.text("#shown") == "None of 5 items fits."
+    assert page.text("#shown") == "None of 5 items matches."
 
 
 def test_an_editor_hides_the_edits_of_the_others_and_states_are_its_own(page: Page) -> None:

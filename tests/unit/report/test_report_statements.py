@@ -39,7 +39,9 @@ def test_the_winner_comes_first_and_sees_a_positive_difference() -> None:
 def test_what_is_not_separable_says_how_much_could_have_been_seen() -> None:
     rows = [comparison("A", "B", "物理"), comparison("A", "B", detectable=None, n=3, left_out=2)]
     one = said(made_report(comparisons=rows))
-    assert str(one.categories[0]) == "A and B are not separable in 物理; 50 items can show differences of 1.20 or more"
+    assert (
+        str(one.categories[0]) == "A and B are not separable in 物理; 50 items can detect differences of 1.20 or more"
+    )
     assert str(one.overall[0]) == "A and B are not separable overall; n = 3; 2 items left out"
     assert one.overall[0].winner is None
 

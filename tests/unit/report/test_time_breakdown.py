@@ -25,8 +25,8 @@ def test_the_sentence_names_the_largest_part_where_most_of_it_is_and_what_change
     assert spent is not None
     assert spent.sentence == (
         "Of 6.00 h on devices, 85.2% went into items; outside of loading it was 98.3%. The largest other part is "
-        "“Lost”, 11.1% of all, most of it in Editing · 甲. Look for the cause in the logs of the lanes that have more "
-        "than one process. Where a lane was ended because it stood still, `lane_timeout` says after how long."
+        "“Lost”, 11.1% of all, most of it in Editing · 甲. Look for the cause in the logs of the lanes with more "
+        "than one process. A lane without progress is stopped after `lane_timeout`."
     )
 
 

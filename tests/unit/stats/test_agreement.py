@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from editlane.ratings.tables import Rating, Score, align, rating_array
+from editlane.ratings.tables import Rating, Score, align, make_rating_array
 from editlane.stats.agreement import JudgeAgreement, measure_judge_agreement, measure_rater_agreement
 from editlane.stats.resampled import draw_weights, fisher_mean, ordinal_alphas, spearman
 
@@ -83,7 +83,7 @@ def test_viescore_correlations_are_reproduced(
 def test_viescore_alphas_are_reproduced(measure: str, alpha: float) -> None:
     rows = viescore_ratings(COMBINE[measure])
     axes = [sorted({str(row[place]) for row in rows}) for place in range(3)]
-    found = measure_rater_agreement(rating_array(rows, *axes), np.array(axes[0]), resamples=200)
+    found = measure_rater_agreement(make_rating_array(rows, *axes), np.array(axes[0]), resamples=200)
     assert found["value"] == pytest.approx(alpha, abs=5e-4)
     assert found["interval"] is not None
     assert alpha - 0.06 < found["interval"][0] < alpha < found["interval"][1] < alpha + 0.06

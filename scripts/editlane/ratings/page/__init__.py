@@ -1,1 +1,1 @@
-"""A page on this machine where a person rates edits without knowing which editor made them."""
+"""Serve a local page on which a person rates edits without knowing which editor made them."""

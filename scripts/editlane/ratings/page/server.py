@@ -1,7 +1,7 @@
-"""The page's server: standard library, this machine only.
+"""Serve the page to this machine only, with the standard library.
 
-Every address starts with a secret, so that other users of the machine and other pages in the browser get nothing.
-Images go by random tokens and are encoded anew: neither name nor metadata tells who made them.
+Every URL starts with a secret, so that other users of the machine and other pages in the browser have no access. Images
+have random tokens and are re-encoded, so that neither their name nor their metadata reveals the editor.
 """
 
 import io
@@ -24,10 +24,10 @@ from editlane.ratings.page.tasks import Task
 log = logging.getLogger(__name__)
 
 HIGHEST = 9
-"""Scores are the keys 0..9, stored as they are."""
+"""Scores are the keys 0..9, stored unchanged."""
 
 MAX_SIDE = 2048
-"""Pixels of the longer side above which an image is shown smaller."""
+"""Images are shrunk to this longer side, in pixels."""
 
 _HOSTS = ("127.0.0.1", "localhost")
 _MAX_BODY = 1000
@@ -46,18 +46,18 @@ _HEADERS = {
 
 
 class RatingServer(ThreadingHTTPServer):
-    """Serves the tasks in their order at `url`."""
+    """Serve the tasks in their order at `url`."""
 
     daemon_threads = True
 
     def __init__(self, tasks: Sequence[Task], saved: SavedRatings, port: int) -> None:
-        """`port` 0 takes a free one. Raises OSError where the port is taken."""
+        """Bind to `port`; 0 picks a free one. Raises OSError if the port is in use."""
         super().__init__(("127.0.0.1", port), RatingHandler)
         self.tasks, self.saved = list(tasks), saved
         self.secret = secrets.token_urlsafe(12)
         self.images: dict[str, Path] = {}
         self._shown = [
-            {"source": self._image(task.source), "edit": self._image(task.edit)}
+            {"source": self._add_image(task.source), "edit": self._add_image(task.edit)}
             | {"instruction": task.instruction, "language": task.language}
             for task in self.tasks
         ]
@@ -66,15 +66,15 @@ class RatingServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/{self.secret}/"
 
-    def _image(self, path: Path) -> str:
-        """An address, relative to the page, that says nothing."""
+    def _add_image(self, path: Path) -> str:
+        """Return an opaque URL, relative to the page: it must not reveal the editor."""
         token = secrets.token_urlsafe(12)
         self.images[token] = path
         return f"image/{token}"
 
-    def state(self) -> dict[str, Any]:
-        """What the page needs to know: nothing that names an editor or an item."""
-        scores = self.saved.scores()
+    def get_state(self) -> dict[str, Any]:
+        """Return the page's data. It must not name an editor or an item."""
+        scores = self.saved.read_scores()
         tasks = [
             shown | {"score": scores.get((task.item_id, task.editor))}
             for task, shown in zip(self.tasks, self._shown, strict=True)
@@ -82,12 +82,12 @@ class RatingServer(ThreadingHTTPServer):
         return {"file": self.saved.path.name, "highest": HIGHEST, "tasks": tasks}
 
     def rate(self, task: int, score: int) -> dict[str, int]:
-        """Save one rating; what was saved."""
+        """Save one rating and return it."""
         self.saved.save(self.tasks[task], score)
         return {"task": task, "score": score}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away in the middle of an answer is none; others are printed as always."""
+        """Ignore a browser that disconnects during a response. Other errors are printed as usual."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -99,21 +99,21 @@ class RatingHandler(BaseHTTPRequestHandler):
     timeout = 60
 
     def do_GET(self) -> None:
-        place = self._place()
+        place = self._check_place()
         if place is None:
             return
         if place in _FILES:
             name, kind = _FILES[place]
             self._send(HTTPStatus.OK, Path(__file__).with_name(name).read_bytes(), f"{kind}; charset=utf-8")
         elif place == "tasks":
-            self._answer(self.server.state)
+            self._answer(self.server.get_state)
         elif place.removeprefix("image/") in self.server.images and place.startswith("image/"):
             self._send_image(self.server.images[place.removeprefix("image/")])
         else:
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED if place == "rating" else HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
-        place = self._place()
+        place = self._check_place()
         if place is None:
             return
         if place != "rating":
@@ -131,10 +131,10 @@ class RatingHandler(BaseHTTPRequestHandler):
 
     do_HEAD = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse_method  # noqa: N815
 
-    def _place(self) -> str | None:
-        """The address after the secret; None, and an answer is sent, where the request is not the page's."""
+    def _check_place(self) -> str | None:
+        """Return the path after the secret. If the request is not from the page, refuse it and return None."""
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        if host not in _HOSTS:  # a foreign name that leads here is another site reaching into this machine
+        if host not in _HOSTS:  # DNS rebinding: another site's name that resolves to this machine
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
             return None
         _, _, rest = self.path.partition("/")
@@ -145,7 +145,7 @@ class RatingHandler(BaseHTTPRequestHandler):
         return place
 
     def _read_rating(self) -> tuple[int, int] | None:
-        """(task, score) of the body; None where it is not a rating."""
+        """Parse (task, score) from the body. None if it is not a valid rating."""
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit() or int(length) > _MAX_BODY:
             return None
@@ -159,7 +159,7 @@ class RatingHandler(BaseHTTPRequestHandler):
         return None
 
     def _answer(self, work: Callable[[], dict[str, Any]]) -> None:
-        """Send what `work` returns as JSON, or its trouble with the ratings file as text."""
+        """Send the result of `work` as JSON, or its error about the ratings file as text."""
         try:
             body = json.dumps(work(), ensure_ascii=False).encode()
         except (UserError, OSError) as error:
@@ -171,7 +171,7 @@ class RatingHandler(BaseHTTPRequestHandler):
     def _send_image(self, path: Path) -> None:
         try:
             image = fit_within(open_image(path), MAX_SIDE)
-        except ItemError as error:  # it could be read when the server started
+        except ItemError as error:  # it was readable when the server started
             log.error("%s", error)
             self._refuse(HTTPStatus.GONE)
             return
@@ -194,4 +194,4 @@ class RatingHandler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing about each request."""
+        """Log nothing per request."""

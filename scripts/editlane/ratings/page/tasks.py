@@ -1,4 +1,4 @@
-"""What a rater is shown: the edits of a run, and their order."""
+"""Choose the edits of a run that a rater is shown, and their order."""
 
 import logging
 import os
@@ -32,9 +32,9 @@ class Task:
 
 
 def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
-    """Every edit of the run (or of these editors) that has an image, by item and editor.
+    """Read all edits with an image of the run, or of these editors, sorted by item and editor.
 
-    Raises UserError where the run has no edits yet, or not of an editor that is asked for.
+    Raises UserError if the run, or a requested editor, has no edits yet.
     """
     paths = RunPaths(run_dir)
     items = {item.item_id: item for item in tables.read_items(paths.items)}
@@ -42,7 +42,7 @@ def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
     for path in paths.all_edits():
         for row in tables.read_rows(path, schemas.EDITS.names):
             item = items.get(row["item_id"])
-            # A table that an earlier number of lanes or an earlier dataset left behind is not this run's.
+            # Tables left over from another number of lanes or another dataset do not belong to this run.
             if item is None or (item.source_sha256, item.instruction) != (row["source_sha256"], row["instruction"]):
                 continue
             if row["state"] == EDITED:
@@ -65,7 +65,7 @@ def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
 
 
 def choose_items(tasks: Sequence[Task], count: int | None, seed: int) -> list[Task]:
-    """The tasks of `count` items, or of all: from all categories in turn, the same for every rater."""
+    """Choose the tasks of `count` items, or of all, taking the categories in turn. Equal for all raters."""
     by_category: defaultdict[str, set[str]] = defaultdict(set)
     for task in tasks:
         by_category[task.category].add(task.item_id)
@@ -78,25 +78,27 @@ def choose_items(tasks: Sequence[Task], count: int | None, seed: int) -> list[Ta
     return [task for task in tasks if task.item_id in chosen]
 
 
-def shuffled(tasks: Sequence[Task], rater: str, seed: int) -> list[Task]:
-    """The tasks in this rater's order, which is another one for another rater and stays when tasks come or go."""
+def shuffle(tasks: Sequence[Task], rater: str, seed: int) -> list[Task]:
+    """Sort the tasks in this rater's own random order. Adding or removing tasks does not change it."""
     return sorted(tasks, key=lambda task: digest(str(seed), rater, task.item_id, task.editor))
 
 
-def leave_out_unreadable(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks whose two images can be decoded; the others are named in the log and counted."""
+def drop_unreadable(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks whose images can both be decoded. The others are logged."""
     paths = sorted({path for task in tasks for path in (task.source, task.edit)})
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        problems = {path: problem for path, problem in zip(paths, pool.map(_problem, paths), strict=True) if problem}
+        problems = {
+            path: problem for path, problem in zip(paths, pool.map(_find_problem, paths), strict=True) if problem
+        }
     for problem in problems.values():
-        log.warning("left out: %s", problem)
+        log.warning("skipped: %s", problem)
     kept = [task for task in tasks if task.source not in problems and task.edit not in problems]
     if len(kept) < len(tasks):
-        log.warning("%d of %d edits are left out: their images cannot be read", len(tasks) - len(kept), len(tasks))
+        log.warning("skipped %d of %d edits: their images cannot be read", len(tasks) - len(kept), len(tasks))
     return kept
 
 
-def _problem(path: Path) -> str | None:
+def _find_problem(path: Path) -> str | None:
     try:
         open_image(path)
     except SourceUnreadable as error:

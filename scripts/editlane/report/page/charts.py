@@ -1,8 +1,7 @@
-"""Scores as SVG, one panel per judge and category, in it one strip per editor: how they are spread, their mean and its
-interval.
+"""Draw the scores as SVG: one panel per judge and category, with one strip per editor.
 
-Text stays text, so that the browser renders any script; colours are the page's CSS variables, so that they follow light
-and dark. The same numbers stand in the page's tables.
+A strip shows the distribution, the mean and its interval. Text stays text, so that the browser renders any script.
+Colours are the page's CSS variables, so that they follow light and dark mode. The page's tables have the same numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,25 +21,25 @@ from editlane.stats.summaries import Spread
 WIDTH = 360
 MARGIN = 8
 STRIP = 52
-"""Height of a strip: a line of text, then the dots."""
+"""Height of a strip with its line of text and its dots."""
 CENTRE = 31
 HALF = 12
 """The dots of a strip lie within HALF of its CENTRE."""
 MEAN = 45
-"""Where the mean and its interval lie."""
+"""Vertical position of the mean and its interval."""
 LIMIT = 1000
-"""Scores of a strip above which it is drawn as a histogram: one dot each would make the page too large."""
+"""A strip with more scores is drawn as a histogram, because one dot per score would make the page too large."""
 BINS = 101
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strip:
-    """The scores of one editor in one category, and their numbers."""
+    """The scores of one editor in one category, and their statistics."""
 
     label: str
     editor: int
     scores: np.ndarray
-    """float64, those that there are."""
+    """float64, without missing scores."""
     spread: Spread
 
 
@@ -51,11 +50,11 @@ class Panel:
     name: str
     svg: Markup
     histogram: bool
-    """Whether a strip is too full for one dot per item."""
+    """True if a strip has too many scores for one dot per item."""
 
 
 def draw_panels(report: Report, t: Texts) -> list[tuple[str, list[Panel]]]:
-    """(judge, its panels): all items together, then every category."""
+    """Draw the panels of each judge: all items together, then each category."""
     names = ["editor", "judge", "category"]
     scored = report.scores.loc[report.scores["state"] == State.SCORED, [*names, "score"]]
     groups = scored.astype(dict.fromkeys(names, str)).groupby(names, sort=False)["score"]
@@ -86,7 +85,7 @@ def _panel(
 
 
 def draw_panel(name: str, strips: Sequence[Strip], t: Texts) -> Markup:
-    """One SVG: the strips below each other over one axis."""
+    """Draw the strips below each other over one axis, as one SVG."""
     bottom = STRIP * len(strips)
     lines = "".join(f"v{STRIP - 18}m0 18" for _ in strips)
     ticks = range(int(SCALE[0]), int(SCALE[1]) + 1, 2)
@@ -125,7 +124,7 @@ def _draw_dots(scores: np.ndarray, y: int) -> Markup:
 
 
 def _draw_mean(s: Spread, top: int) -> list[Markup]:
-    """The bounds, the interval in them, the median and the mean."""
+    """Draw the bounds, the interval within them, the median and the mean."""
     y, parts = top + MEAN, []
     if s["bounds"]:
         left, right = map(_to_x, s["bounds"])
@@ -143,9 +142,9 @@ def _draw_mean(s: Spread, top: int) -> list[Markup]:
 
 
 def arrange_dots(scores: np.ndarray, step: int) -> np.ndarray:
-    """(x, distance from the strip's centre) of one dot per score, in pixels: an array of shape (len(scores), 2).
+    """Return (x, distance from the strip's centre) of one dot per score, in pixels, shape (len(scores), 2).
 
-    Dots of the same column of `step` pixels stand side by side, closer together where the column is full.
+    Dots in the same column of `step` pixels are spread side by side, closer together if the column is full.
     """
     x = _to_pixels(np.sort(scores))
     _, first, size = np.unique(np.round(x / step), return_index=True, return_counts=True)
@@ -155,7 +154,7 @@ def arrange_dots(scores: np.ndarray, step: int) -> np.ndarray:
 
 
 def draw_bars(scores: np.ndarray, bottom: int) -> str:
-    """An SVG path: columns that stand on `bottom`, the fullest as high as the strip."""
+    """Return an SVG path of columns on the line `bottom`. The largest is as high as the strip."""
     counts, edges = np.histogram(scores, bins=BINS, range=SCALE)
     there = np.flatnonzero(counts)
     left, heights = _to_pixels(edges), np.round(2 * (HALF - 2) * counts / counts.max(), 1)
@@ -172,9 +171,9 @@ def _to_x(score: float) -> float:
     return float(_to_pixels(np.array(score)))
 
 
-def fit_label(label: str, said: str) -> str:
-    """The label, cut where it would run into what stands on the right."""
-    room = 54 - measure_width(said)
+def fit_label(label: str, text: str) -> str:
+    """Shorten the label so that it does not overlap `text`, which is on the right."""
+    room = 54 - measure_width(text)
     if measure_width(label) <= room:
         return label
     while measure_width(label) > room - 1:

@@ -1,8 +1,8 @@
-"""The gallery: one card per item, drawn in the browser by gallery.js from the JSON that is made here.
+"""Make the JSON from which gallery.js draws the gallery in the browser, one card per item.
 
-Up to LIMIT items the page holds everything, pictures reduced. Above, the JSON lies in a folder `gallery` beside the
-page and is fetched as cards need it, and the pictures are the run's own. Columns instead of objects, and places in
-lists instead of names, keep both small. A cell is an editor with a judge, in the order of `Report.cells`.
+Up to LIMIT items, the page holds everything, with reduced pictures. Above that, the JSON is in a folder `gallery`
+beside the page and loaded on demand, and the pictures are the run's own files. Columns instead of objects, and indices
+instead of names, keep the JSON small. A cell is a pair of an editor and a judge, in the order of `Report.cells`.
 """
 
 import json
@@ -23,16 +23,16 @@ from editlane.report.load import Report
 from editlane.report.page.thumbnails import embed_pictures
 
 LIMIT = 2_000
-"""Items up to which the page is one file."""
+"""Up to this number of items the page is one file."""
 
 CHUNK = 200
-"""Items whose texts lie together."""
+"""Items per block of texts."""
 
 CLIPPED = 500
-"""Characters of a judge's answer, or of an error, that a card shows; the scores table has all of it."""
+"""Characters of a judge's answer or of an error on a card. The scores table has the full text."""
 
 STATES = (*map(str, State), "missing")
-"""How a row ended; one that is missing does not exist yet."""
+"""States of a row; a missing row does not exist yet."""
 
 Places = NDArray[np.int64]
 Objects = NDArray[np.object_]
@@ -40,28 +40,28 @@ Objects = NDArray[np.object_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gallery:
-    """What the page needs of the gallery."""
+    """The parts of the gallery that the page embeds or links."""
 
     blocks: dict[str, Markup]
-    """JSON for `<script type="application/json" id="gallery-NAME">`, by its name. No text of the data ends a script."""
+    """Name -> JSON for `<script type="application/json" id="gallery-NAME">`, escaped so that data cannot end a script.
+    """
     files: dict[str, bytes]
-    """What lies beside the page, by its path from there; none up to the limit."""
+    """Path relative to the page -> content; empty up to the limit."""
     origins: str
-    """What the page's policy must also allow in img-src and script-src."""
+    """Sources to add to img-src and script-src in the page's Content-Security-Policy."""
     side: int | None
-    """Longest side of the pictures in the page, pixels; None where they are the run's own."""
+    """Longest side of the embedded pictures in pixels; None if the pictures are the run's own files."""
     states: list[str]
-    """Those of STATES that occur."""
+    """The STATES that occur."""
     uncertain: bool
-    """Whether a judge said how certain it is."""
+    """True if any row has an entropy."""
 
 
 def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMIT) -> Gallery:
-    """The gallery of the report that is written to `out_dir` about the run in `run_dir`.
+    """Make the gallery of the report in `out_dir` about the run in `run_dir`.
 
-    Up to `limit` items an edit is shown only as long as it is the one that was judged. Above, no picture is opened:
-    to hash them all would take longer than the rest of the report, so the page shows whatever lies there when it is
-    read.
+    Up to `limit` items, an edit is shown only if its file is still the one that was judged. Above that, no picture is
+    opened, because hashing them would take longer than the rest of the report. The page then shows the current files.
     """
     places = _find_places(report)
     paths = _list_pictures(report, places, "path")
@@ -80,7 +80,7 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
     return Gallery(
         files=_make_scripts(texts) if linked else {},
         blocks={} if linked else {name: Markup(text) for name, text in texts.items()},
-        origins="'self' file:" if linked else "",  # browsers differ in what 'self' means of a page from the disk
+        origins="'self' file:" if linked else "",  # browsers disagree on the meaning of 'self' for a page from the disk
         side=embedded.side if embedded else None,
         states=[state for state in STATES if state in occurring],
         uncertain=bool(report.scores["entropy"].notna().any()),
@@ -88,12 +88,12 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
 
 
 def _make_scripts(texts: dict[str, str]) -> dict[str, bytes]:
-    """The blocks as scripts, since a page from the disk cannot fetch data. Each text is let go as it is encoded."""
+    """Encode the blocks as scripts, because a page from the disk cannot fetch data. Frees each text once encoded."""
     return {f"gallery/{name}.js": f'editlaneGallery("{name}", {texts.pop(name)});\n'.encode() for name in list(texts)}
 
 
 def _find_places(report: Report) -> Places:
-    """Where in the scores table each row stands: cells x items, -1 where it is missing."""
+    """Return the index of each row in the scores table: (cells, items), -1 if it is missing."""
     scores = report.scores
     editor, judge = (
         pd.Categorical(scores[kind], categories=names).codes.astype(np.int64)
@@ -105,12 +105,12 @@ def _find_places(report: Report) -> Places:
 
 
 def _pick(values: NDArray[Any], places: Places, missing: Any) -> NDArray[Any]:
-    """The values of the rows at these places."""
+    """Return the values of the rows at these places, or `missing`."""
     return np.append(values, np.asarray(missing, values.dtype))[places]
 
 
 def _make_index(report: Report, places: Places) -> dict[str, Any]:
-    """What all items together are filtered, sorted and searched by."""
+    """Make the data for filtering, sorting and searching all items."""
     items, scores = report.items, report.scores
     state = pd.Categorical(scores["state"], categories=STATES).codes
     unchanged = _pick(scores["unchanged"].fillna(False).to_numpy(dtype=bool), places, False)
@@ -133,7 +133,7 @@ def _make_index(report: Report, places: Places) -> dict[str, Any]:
 
 
 def _make_cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
-    """What else a card shows of its item and of its rows; items are the last axis of every array."""
+    """Make the other data of the cards. Items are the last axis of every array."""
     items, scores = report.items, report.scores
     ratio = (items["width"] / items["height"]).astype(np.float64).fillna(4 / 3).clip(0.75, 1.78)
     why = zip(_fill_texts(scores["error_kind"]), _fill_texts(scores["error"]), strict=True)
@@ -150,9 +150,9 @@ def _make_cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
 
 
 def _list_pictures(report: Report, places: Places, kind: str) -> Objects:
-    """`path` or `sha256` of every item's source, then of its edit by each editor: 1 + editors x items, or None.
+    """Return `path` or `sha256` of every item's source and of its edits: (1 + editors, items), None if missing.
 
-    An edit is that of the first judge whose row has one.
+    The edit is taken from the first judge whose row has one.
     """
     by_judge = (len(report.editors), len(report.judges), len(report.items))
     there = _pick(report.scores["edited_path"].notna().to_numpy(), places, False).reshape(by_judge)
@@ -163,8 +163,11 @@ def _list_pictures(report: Report, places: Places, kind: str) -> Objects:
 
 
 def _find_way(run_dir: Path, out_dir: Path, linked: bool) -> str | None:
-    """The way from the page to the run's folder. A page that holds its pictures links to the full ones only from within
-    that folder: elsewhere the links would be dead as soon as the page is mailed."""
+    """Return the path from the page to the run's folder, or None if the page must not link to it.
+
+    A page with embedded pictures links to the full ones only from within the run's folder. Elsewhere the links would
+    break as soon as the page is mailed.
+    """
     run_dir, out_dir = run_dir.resolve(), out_dir.resolve()
     if not linked and not out_dir.is_relative_to(run_dir):
         return None
@@ -172,7 +175,7 @@ def _find_way(run_dir: Path, out_dir: Path, linked: bool) -> str | None:
 
 
 def _pick_numbers(column: pd.Series, places: Places) -> Objects:
-    """Four decimals, more than a card shows; None where there is no number."""
+    """Return the column's values with four decimals, which is more than a card shows; None without a number."""
     values = _pick(column.to_numpy(dtype=np.float64), places, np.nan)
     numbers: Objects = np.round(values, 4).astype(object)
     numbers[np.isnan(values)] = None
@@ -180,7 +183,7 @@ def _pick_numbers(column: pd.Series, places: Places) -> Objects:
 
 
 def _fill_texts(column: pd.Series) -> Objects:
-    """Empty where there is none."""
+    """Return the column's texts, "" for null."""
     return column.to_numpy(dtype=object, na_value="")
 
 

@@ -1,4 +1,4 @@
-"""`report.html`: one page that opens anywhere and asks no server for anything."""
+"""Render `report.html`, one page that opens offline and makes no requests to a server."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ SCRIPTS = ("script.js", "gallery.js")
 
 
 def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Texts, *, min_coverage: float = 0.0) -> str:
-    """The page around the gallery."""
+    """Render the page with its gallery."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -58,12 +58,12 @@ def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Text
 
 
 def hash_script(script: str) -> str:
-    """The source expression that lets a Content-Security-Policy run this script and no other."""
+    """Return the source expression by which a Content-Security-Policy allows only this script."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") + "'"
 
 
 def make_language_marker(language: str) -> Callable[[str], Markup]:
-    """A function from a text to the `lang` attribute it needs on a page in `language`: Chinese gets Chinese glyphs."""
+    """Make a function that returns the `lang` attribute of a text on a page in `language`, for Chinese glyphs."""
 
     def mark(text: str) -> Markup:
         foreign = language != "zh" and re.search("[\u3400-\u9fff]", text)

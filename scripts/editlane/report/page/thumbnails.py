@@ -1,4 +1,4 @@
-"""The pictures inside the page: small enough that a report of thousands of items can still be mailed."""
+"""Reduce the pictures in the page, so that a report of thousands of items can still be mailed."""
 
 import base64
 import io
@@ -19,17 +19,17 @@ LEVELS = ((320, 72), (320, 50), (256, 45), (192, 40), (160, 35), (128, 30))
 """(longest side in pixels, WebP quality), best first."""
 
 BUDGET = 12 * 2**20
-"""Bytes that all pictures together should stay below; base64 makes a third more of them in the page."""
+"""Target for the size of all pictures in bytes. In the page base64 adds a third."""
 
 SAMPLE = 48
 """Pictures that are tried before a level is chosen for all."""
 
 CHANGED = "changed"
 UNREADABLE = "unreadable"
-"""Why a picture is not shown."""
+"""Reasons for a picture that is not shown."""
 
 THREADS = min(4, os.cpu_count() or 1)
-"""Each holds a decoded image."""
+"""Few, because each holds a decoded image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Thumbnails:
     side: int
     """Longest side, pixels."""
     uris: dict[str, str]
-    """`data:` URIs by the key of the picture; one that cannot be decoded is not there."""
+    """Key of the picture -> `data:` URI. Pictures that cannot be decoded are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +46,16 @@ class Embedded:
 
     uris: list[str]
     shown: NDArray[np.object_]
-    """Of each path that was given: the place of its picture in `uris`, or why there is none; None without a path."""
+    """For each path, the index of its picture in `uris`, or CHANGED or UNREADABLE; None without a path."""
     side: int
     """Longest side, pixels."""
 
 
 def embed_pictures(paths: NDArray[np.object_], hashes: NDArray[np.object_], run_dir: Path) -> Embedded:
-    """Reduce the pictures at `paths`: sources in the first row, edits in the others, None where there is no picture.
+    """Reduce the pictures at `paths`: sources in the first row, edits in the others, None without a picture.
 
-    An edit whose file is not the one that was judged (`hashes`; None: not recorded) is CHANGED; a picture that cannot
-    be decoded is UNREADABLE.
+    An edit is CHANGED if its SHA-256 is not the one in `hashes` (None = not recorded). A picture that cannot be decoded
+    is UNREADABLE.
     """
     there = [(row, item) for row, item in np.argwhere(paths).tolist()]
 
@@ -77,12 +77,12 @@ def embed_pictures(paths: NDArray[np.object_], hashes: NDArray[np.object_], run_
 
 
 def _has_changed(path: Path, sha256: str | None) -> bool:
-    """Whether a file is there with other bytes than those recorded; without a record nothing can be said."""
+    """Return whether a file exists and differs from its recorded hash. False without a record."""
     return sha256 is not None and path.is_file() and file_sha256(path) != sha256
 
 
 def make_thumbnails(paths: Mapping[str, Path], budget: int = BUDGET) -> Thumbnails:
-    """Encode every picture once, at the best level at which all of them together fit the budget."""
+    """Encode every picture once, at the best level at which all of them fit the budget."""
     with ThreadPoolExecutor(THREADS) as pool:
         every = list(paths.values())
         sample = [image for image in pool.map(_open_small, every[:: max(1, len(every) // SAMPLE)]) if image]
@@ -93,7 +93,7 @@ def make_thumbnails(paths: Mapping[str, Path], budget: int = BUDGET) -> Thumbnai
 
 
 def choose_level(sample: Sequence[Image.Image], count: int, budget: int) -> tuple[int, int]:
-    """The first level at which `count` pictures like the sample fit, else the last."""
+    """Return the first level at which `count` pictures like the sample fit the budget, or else the last level."""
     for side, quality in LEVELS:
         size = sum(len(_encode_webp(image, side, quality)) for image in sample)
         if size / max(1, len(sample)) * count <= budget:
@@ -102,7 +102,7 @@ def choose_level(sample: Sequence[Image.Image], count: int, budget: int) -> tupl
 
 
 def _open_small(path: Path) -> Image.Image | None:
-    """The picture at the size of the best level; None where it cannot be read."""
+    """Open a picture at the size of the best level. None if it cannot be read."""
     try:
         return fit_within(open_image(path, at_least=2 * LEVELS[0][0]), LEVELS[0][0])
     except ItemError:
