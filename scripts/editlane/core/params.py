@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from editlane.core.errors import UnknownName, UserError
+from editlane.core.errors import UserError
 from editlane.core.strict_model import StrictModel, read_model
 
 
@@ -70,9 +70,3 @@ def read_params(kind: type[P], owner: str, given: Mapping[str, Any]) -> P:
         return read_model(kind, given, noun=noun)
     except UserError as error:
         raise error if noun in str(error) else UserError(f"params of {owner}: {error}") from error
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raises UserError unless `value` is one of `choices`; the message offers the nearest one."""
-    if not isinstance(value, str) or value not in choices:
-        raise UnknownName(name, str(value), choices)

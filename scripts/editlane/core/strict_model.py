@@ -34,18 +34,19 @@ Model = TypeVar("Model", bound=StrictModel)
 def read_model(kind: type[Model], data: Any, *, noun: str) -> Model:
     """Check `data` against the class `kind`; `noun` is the word for one of its keys.
 
-    Raises UserError for the first thing that is wrong: its key, its value, what to write instead. A name that is wrong
-    comes first, because it explains a key that is missing.
+    Raises UserError for one thing that is wrong: its key, its value, what to write instead. A wrong name comes first,
+    because it explains a key that is missing; then the texts of validators, which say more than a type.
     """
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        first = next((one for one in found if one["type"] in _WRONG_NAMES), found[0])
+        first = min(found, key=lambda one: _ORDER.get(one["type"], len(_ORDER)))
         raise _explained(dict(first), kind.model_json_schema(), noun) from error
 
 
 _WRONG_NAMES = ("extra_forbidden", "invalid_key")
+_ORDER = {"extra_forbidden": 0, "invalid_key": 0, "value_error": 1}
 
 
 def _explained(error: dict[str, Any], schema: JsonSchema, noun: str) -> UserError:
@@ -61,8 +62,8 @@ def _explained(error: dict[str, Any], schema: JsonSchema, noun: str) -> UserErro
         return UnknownName(f"{noun} in {path}:" if path else noun, name, known)
     path, node = _walk(error["loc"], schema)
     match kind:
-        case "literal_error":
-            return UnknownName(path, str(value), _choices(node))
+        case "literal_error" if isinstance(value, str):
+            return UserError(f"{UnknownName(path, value, _choices(node))}{_hint(node)}")
         case "union_tag_invalid":
             discriminator = node["discriminator"]
             return UnknownName(_joined(path, discriminator["propertyName"]), str(error["ctx"]["tag"]), _choices(node))
@@ -70,20 +71,22 @@ def _explained(error: dict[str, Any], schema: JsonSchema, noun: str) -> UserErro
             text = str(error["ctx"]["error"])
             return UserError(f"{path}: {text}" if path else text)
     if error["loc"][-1:] == ("[key]",):
-        name = wanted(_deref(node, schema).get("propertyNames", {"type": "string"}))
+        name = wanted({"type": "string"} | node.get("propertyNames", {}))
         return UserError(f"{path}: {_shown(value)} cannot be a name; use {name}, in quotes.")
-    use = {"finite_number": ", not inf or nan", "string_type": ", in quotes"}.get(kind, "")
-    return UserError(f"{path or 'the top level'} is {_shown(value)}; use {wanted(node)}{use}.{_hint(node)}")
+    use = wanted(node).replace("a text", "a text in quotes") if kind == "string_type" else wanted(node)
+    use += ", not inf or nan" if kind == "finite_number" else ""
+    return UserError(f"{path or 'the top level'} is {_shown(value)}; use {use}.{_hint(node)}")
 
 
 def _walk(place: tuple[str | int, ...], schema: JsonSchema) -> tuple[str, JsonSchema]:
     """Return the path of a place as a user reads it, and the schema there. Names that pydantic gives to the members of
     a union are no part of the path."""
     path, node = "", _deref(schema, schema)
-    for part in place[:-2] if place[-1:] == ("[key]",) else place:
+    place = place[:-2] if place[-1:] == ("[key]",) else place
+    for number, part in enumerate(place, 1):
         inner = _inside(part, node, schema)
         if inner is None:
-            node = _member(str(part), node, schema)
+            node = _member(str(part), node, schema, is_last=number == len(place))
         else:
             path, node = _joined(path, str(part)), inner
     return path, node
@@ -94,21 +97,22 @@ def _inside(part: str | int, node: JsonSchema, schema: JsonSchema) -> JsonSchema
     if isinstance(part, str) and part in node.get("properties", {}):
         return _deref(node["properties"][part], schema)
     if isinstance(part, int) and node.get("type") == "array":
-        entries = node.get("prefixItems")
-        return _deref(entries[part] if entries else node.get("items", {}), schema)
+        return _deref(node["items"], schema)
     if node.get("type") == "object" and node.get("additionalProperties") not in (None, False):
         entry = node["additionalProperties"]
         return {} if entry is True else _deref(entry, schema)
     return None if _members(node) or "$ref" in node else {}
 
 
-def _member(name: str, node: JsonSchema, schema: JsonSchema) -> JsonSchema:
-    """Return the member of a union that a place goes through: the one of this name, or the one that has keys."""
-    by_type = {"float": "number", "int": "integer", "str": "string", "bool": "boolean"}.get(name, "")
+def _member(name: str, node: JsonSchema, schema: JsonSchema, *, is_last: bool) -> JsonSchema:
+    """Return the member of a union that a place goes through: the one of this name, or the one that has entries. A
+    place that ends at a value, and not at a model, is that of the whole union."""
     tagged = node.get("discriminator", {}).get("mapping", {}).get(name)
-    members = [_deref({"$ref": tagged}, schema)] if tagged else [_deref(one, schema) for one in _members(node)]
-    fitting = (one for one in members if tagged or one.get("title") == name or one.get("type") == by_type)
-    return next(fitting, next(filter(_nests, members), node))
+    if tagged:
+        return _deref({"$ref": tagged}, schema)
+    members = [_deref(one, schema) for one in _members(node)]
+    fitting = (one for one in members if one.get("title") == name or (not is_last and _nests(one)))
+    return next(fitting, node)
 
 
 def _nests(node: JsonSchema) -> bool:
@@ -164,10 +168,9 @@ def _wanted(node: JsonSchema) -> str:
         case "integer" | "number" as kind:
             return f"a {'whole ' * (kind == 'integer')}number{_range(node)}"
         case "array":
-            entries = node.get("prefixItems") or [node.get("items", {})]
-            least = " with at least one entry" if node.get("minItems") == 1 else ""
-            count = f" of {len(entries)}" if "prefixItems" in node else ""
-            return f"a list{count}{least}: {', '.join(dict.fromkeys(map(wanted, entries)))}"
+            least, most = node.get("minItems"), node.get("maxItems")
+            count = f" of {least}" if least == most and least else f" of {least} or more" if least else ""
+            return f"a list{count}, each {wanted(node['items'])}"
         case "string":
             most = f" of at most {node['maxLength']} characters" if "maxLength" in node else ""
             return f"{'a text that is not empty' if node.get('minLength') else 'a text'}{most}"
@@ -192,10 +195,10 @@ def _range(node: JsonSchema) -> str:
 def _limits(node: JsonSchema) -> str:
     least, most, above = (node.get(name) for name in ("minimum", "maximum", "exclusiveMinimum"))
     if least is not None:
-        return f" of {least:g} or more" if most is None else f" from {least:g} to {most:g}"
+        return f" of {least:.12g} or more" if most is None else f" from {least:.12g} to {most:.12g}"
     if above is not None:
-        return f" above {above:g}" if most is None else f" above {above:g}, at most {most:g}"
-    return "" if most is None else f" of at most {most:g}"
+        return f" above {above:.12g}" if most is None else f" above {above:.12g}, at most {most:.12g}"
+    return "" if most is None else f" of at most {most:.12g}"
 
 
 def _hint(node: JsonSchema) -> str:

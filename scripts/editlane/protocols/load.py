@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from editlane.core.errors import UserError
-from editlane.core.params import check_choice
+from editlane.core.errors import UnknownName, UserError
 from editlane.core.strict_model import read_model
 from editlane.protocols.file import (
     CombinationFile,
@@ -84,7 +83,8 @@ def _criteria(files: dict[str, CriterionFile]) -> tuple[Criterion, ...]:
     found = []
     for name, one in files.items():
         if isinstance(one, ReplyFile):
-            check_choice(f"criterion in criteria.{name}.reply_of:", one.reply_of, list(asking))
+            if one.reply_of not in asking:
+                raise UnknownName(f"criterion in criteria.{name}.reply_of:", one.reply_of, asking)
             optional = asking[one.reply_of].optional
             found.append(Criterion(name=name, question="", optional=optional, reply_of=one.reply_of))
         else:
@@ -135,7 +135,7 @@ def _combination(where: str, file: CombinationFile, known: Sequence[str]) -> Com
     where = f"{where}.{file.how}"
     parts: list[str | Combination] = []
     for number, part in enumerate(file.parts):
-        if isinstance(part, str):
-            check_choice(f"criterion in {where}:", part, known)
+        if isinstance(part, str) and part not in known:
+            raise UnknownName(f"criterion in {where}:", part, known)
         parts.append(part if isinstance(part, str) else _combination(f"{where}.{number}", part, known))
     return Combination(how=file.how, parts=tuple(parts))
