@@ -42,7 +42,8 @@ class OptimizationParams(Params):
     """The settings of this module."""
 
     attention_backend: AttentionBackend | None = None
-    """What computes the attention, by diffusers' name; null is torch's own choice. A wrong name is answered with all."""
+    """What computes the attention, by diffusers' name; null is torch's own choice. A wrong
+    name is answered with all of them."""
     compile: bool | None = False
     """Whether the blocks of the transformer are compiled."""
     cache: step_caches.Cache | None = None
