@@ -15,8 +15,8 @@ from typing import Any
 from editlane.cli.flags import StepParser, output_file
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError
+from editlane.core.json_schema import schema_keys, wanted
 from editlane.core.params import SPEED, KeyedBy
-from editlane.core.strict_model import schema_keys, wanted
 from editlane.images.files import write_atomically
 from editlane.models.registry import DEFAULT_ENGINE, EDITORS, JUDGES, adapter_class
 from editlane.preflight.run_config import RunConfig

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from editlane.core.strict_model import schema_keys
+from editlane.core.json_schema import schema_keys
 from editlane.preflight.config import check_config
 from editlane.preflight.run_config import RunConfig
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from editlane.core.errors import UserError
-from editlane.core.strict_model import schema_keys
+from editlane.core.json_schema import schema_keys
 from editlane.preflight.config import RESERVED, check_config, check_keys_once
 from editlane.preflight.run_config import RunConfig
 
