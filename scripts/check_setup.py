@@ -29,8 +29,6 @@ from editlane.preflight.estimate.estimate import estimate
 from editlane.preflight.findings import Finding, counts, lines, run_checks, terminal_width
 from editlane.preflight.machine import check_locale
 
-SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
-
 
 def read_config(path: Path) -> Config:
     """The checked config of a file. Raises UserError."""
@@ -41,7 +39,7 @@ def read_config(path: Path) -> Config:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings; config/README.md describes them.")
     check_keys_once(path)
-    return check_config(content, SCHEMA)
+    return check_config(content)
 
 
 def results_folder(text: str) -> Path:

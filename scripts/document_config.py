@@ -1,68 +1,118 @@
-"""Write the table of keys in config/README.md from the config's schema. The rest of the page stays as it is.
+"""Write what editors and readers know of a config from its models: the JSON schema, the tables of keys and of params.
 
-    python scripts/document_config.py --schema workflow/schemas/config.schema.yaml --out config/README.md
+    python scripts/document_config.py --schema workflow/schemas/config.schema.json --keys config/README.md \\
+        --params config/models.md
 
-A test fails if the table and the schema disagree.
+Of a page, only the lines between its markers are written. A test fails if a file and the models disagree.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from editlane.cli.flags import StepParser, output_file
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError
+from editlane.core.json_schema import schema_keys, wanted
+from editlane.core.params import SPEED, KeyedBy
 from editlane.images.files import write_atomically
+from editlane.models.registry import DEFAULT_ENGINE, EDITORS, JUDGES, adapter_class
+from editlane.preflight.run_config import RunConfig
 
-BLOCK = re.compile(r"(<!-- keys: begin -->\n).*?(<!-- keys: end -->)", re.DOTALL)
-"""The part of the page that is written here."""
-
-
-def rows(schema: dict[str, Any], prefix: str = "") -> list[str]:
-    """One table row per setting, parents first."""
-    found = []
-    for name, entry in schema.get("properties", {}).items():
-        key = f"{prefix}{name}"
-        default = "required" if name in schema.get("required", []) else _value(entry.get("default"))
-        found.append(f"| `{key}` | {_type(entry)} | {default} | {' '.join(entry['description'].split())} |")
-        found += rows(entry, f"{key}.")
-        if isinstance(entry.get("additionalProperties"), dict):
-            found += rows(entry["additionalProperties"], f"{key}.{{name}}.")
-    return found
+ADAPTERS = [(kind, name, known) for kind, known in (("editor", EDITORS), ("judge", JUDGES)) for name in known]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def _type(entry: dict[str, Any]) -> str:
-    if "enum" in entry:
-        return " or ".join(f"`{value}`" for value in entry["enum"])
-    kinds = entry["type"] if isinstance(entry["type"], list) else [entry["type"]]
-    return " or ".join("list of " + entry["items"]["type"] if kind == "array" else kind for kind in kinds)
+def whole_schema() -> dict[str, Any]:
+    """Return the schema of a config, in which `adapter` and `engine` decide which params there are."""
+    schema: dict[str, Any] = {"$schema": DIALECT} | RunConfig.model_json_schema()
+    for kind, known in (("editor", EDITORS), ("judge", JUDGES)):
+        entry = schema["$defs"][f"{kind.title()}Config"]
+        entry["properties"]["adapter"]["enum"] = sorted({name.partition("/")[0] for name in known})
+        entry["allOf"] = [_params_schema(kind, name, known, schema["$defs"]) for name in known]
+    return schema
 
 
-def _value(default: Any) -> str:
-    return "" if default in (None, {}) else f"`{json.dumps(default, ensure_ascii=False)}`"
+def _params_schema(kind: str, name: str, known: dict[str, str], defs: dict[str, Any]) -> dict[str, Any]:
+    params = adapter_class(kind, name, known).PARAMS.model_json_schema()
+    defs |= params.pop("$defs", {})
+    adapter, _, engine = name.partition("/")
+    condition: dict[str, Any] = {"properties": {"adapter": {"const": adapter}}}
+    if kind == "judge":
+        condition["properties"]["engine"] = {"const": engine or DEFAULT_ENGINE}
+        condition["required"] = ["engine"] if engine else []
+    return {"if": condition, "then": {"properties": {"params": params}}}
+
+
+def table(schema: dict[str, Any], notes: dict[str, str]) -> Iterator[str]:
+    """Yield the lines of a table with a row for each key; `notes` are added to what keys mean."""
+    yield "| key | value | default | meaning |"
+    yield "|---|---|---|---|"
+    for key, entry, required in schema_keys(schema):
+        value = _values(entry)
+        meaning = " ".join(f"{entry.get('description', '')} {notes.get(key, '')}".split())
+        default = "required" if required else _default(entry.get("default"))
+        yield f"| `{key}` | {value} | {default} | {meaning} |".replace("|  |", "| |")
+
+
+def _values(entry: dict[str, Any]) -> str:
+    if entry.get("type") == "object":
+        return "a mapping"
+    names = entry.get("enum", [])
+    return f"`{names[0]}`, `{names[1]}` or {len(names) - 2} more" if len(names) > 10 else wanted(entry)
+
+
+def _default(value: Any) -> str:
+    return "" if value in (None, []) or isinstance(value, dict) else f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def tables_of_params() -> Iterator[str]:
+    """Yield the lines of a section for each adapter."""
+    for kind, name, known in ADAPTERS:
+        params = adapter_class(kind, name, known).PARAMS
+        adapter, _, engine = name.partition("/")
+        yield f"\n### The {kind} `{adapter}`{f' with `engine: {engine}`' * bool(engine)}\n"
+        if not params.model_fields:
+            yield "It has no params."
+            continue
+        if params.model_config["extra"] == "allow":
+            yield "It takes the keyword arguments of the pipeline's call, and:\n"
+        notes = {key: _note(one.metadata) for key, one in params.model_fields.items()}
+        yield from table(params.model_json_schema(), notes)
+
+
+def _note(marks: list[Any]) -> str:
+    if SPEED in marks:
+        return "Not part of the journal key."
+    return "The journal key holds the file's content." * any(isinstance(mark, KeyedBy) for mark in marks)
+
+
+def page_with(path: Path, name: str, lines: Iterator[str]) -> bytes:
+    """Return the page with these lines between its markers. Raises UserError if it lacks them."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    page = path.read_bytes().decode(errors="surrogateescape")
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise UserError(f"{path} needs the lines `{begin}` and `{end}`, each once.")
+    block = re.compile(f"{begin}.*{end}", re.DOTALL)
+    text = "\n".join([begin, "\n".join(lines).strip(), end])
+    return block.sub(lambda _: text, page).encode(errors="surrogateescape")
 
 
 def main() -> None:
     parser = StepParser(__doc__)
-    parser.add_argument("--schema", type=Path, required=True)
-    parser.add_argument("--out", type=output_file, required=True)
+    parser.add_argument("--schema", type=output_file, required=True)
+    parser.add_argument("--keys", type=Path, required=True, help="the page with the table of keys")
+    parser.add_argument("--params", type=Path, required=True, help="the page with the tables of params")
     args = parser.parse_args()
-    try:
-        schema = yaml.safe_load(args.schema.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{args.schema} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(schema, dict) or "properties" not in schema:
-        raise UserError(f"{args.schema} is not the schema of a configuration; it has no `properties`.")
-    page = args.out.read_text(encoding="utf-8", errors="surrogateescape")
-    if len(BLOCK.findall(page)) != 1:
-        raise UserError(f"{args.out} needs the lines `<!-- keys: begin -->` and `<!-- keys: end -->`, each once.")
-    table = "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows(schema)])
-    write_atomically(
-        args.out, BLOCK.sub(lambda found: f"{found[1]}{table}\n{found[2]}", page).encode(errors="surrogateescape")
-    )
+    written = {
+        args.keys: page_with(args.keys, "keys", table(RunConfig.model_json_schema(), {})),
+        args.params: page_with(args.params, "params", tables_of_params()),
+        args.schema: f"{json.dumps(whole_schema(), indent=2, ensure_ascii=False)}\n".encode(),
+    }
+    for path, content in written.items():
+        write_atomically(path, content)
 
 
 if __name__ == "__main__":

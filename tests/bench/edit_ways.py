@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from editlane.editors import pipelines
 from editlane.editors.optimizations import real_rope as qwen_rope
-from editlane.editors.qwen_image_edit import QwenImageEditor
+from editlane.editors.qwen_image_edit import QwenImageEditor, QwenImageEditParams
 from editlane.models import load_times
 
 FEW, MORE = 2, 6
@@ -172,7 +172,8 @@ class EditWays:
         if params.get("scheduler") == "lightning":
             size["num_inference_steps"] = 4
         with self._patched(), patch.object(QwenImageEditPlusPipeline, "from_pretrained", around):
-            return QwenImageEditor(model=str(self.folder), revision=None, params=size | params)
+            given = QwenImageEditParams(**size | params)
+            return QwenImageEditor(model=str(self.folder), revision=None, params=given)
 
     @contextmanager
     def _patched(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ import torch
 from model_sizes import EDITORS, JUDGES
 
 from editlane.judges.qwen3_vl.chat import admit_images
-from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
+from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge, Qwen3VLParams
 from editlane.models.tiny import build_tiny_model
 from editlane.models.tiny.qwen_processor import build_qwen_processor, find_image_token_ids
 from editlane.models.tiny.tokenizers import build_qwen_tokenizer
@@ -76,7 +76,7 @@ class Built(NamedTuple):
             def _load(self, model: str, revision: str) -> None:
                 self.model, self.processor = parts.model, parts.processor
 
-        return BuiltJudge(model=str(self.folder), revision=None, params=params)
+        return BuiltJudge(model=str(self.folder), revision=None, params=Qwen3VLParams(**params))
 
 
 def build_judge(scale: str, kind: str, device: str, dtype: Any, side: int, folder: Path) -> Built:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from adapters import built
 from PIL import Image
 
 from editlane.core.errors import OutOfMemory, UserError
@@ -30,6 +31,7 @@ pytestmark = [
 
 TinyModel = Callable[[str], Path]
 SCRIPTS = Path(pipelines.__file__).parents[2]
+HELPERS = Path(__file__).parents[1] / "helpers"
 QWEN = {"num_inference_steps": 2, "true_cfg_scale": 4.0, "negative_prompt": " ", "height": 256, "width": 256}
 KONTEXT = {"num_inference_steps": 2, "height": 256, "width": 256, "max_area": 256 * 256, "_auto_resize": False}
 EDITORS: list[Any] = [
@@ -69,7 +71,7 @@ def pixels(editor: Any, **options: Any) -> np.ndarray:
 def test_weights_are_bfloat16_on_the_gpu_and_edits_repeat(
     editor: Any, kind: str, params: dict[str, Any], tiny_model: TinyModel
 ) -> None:
-    loaded = editor(model=str(tiny_model(kind)), revision=None, params=params)
+    loaded = built(editor, model=str(tiny_model(kind)), params=params)
     models = [part for part in loaded.pipe.components.values() if isinstance(part, torch.nn.Module)]
     assert {(part.device.type, part.dtype) for part in models} == {("cuda", torch.bfloat16)}
     first = pixels(loaded)
@@ -86,14 +88,14 @@ def test_float32_on_the_gpu_agrees_with_the_cpu(
 ) -> None:
     """The noise is drawn on the CPU, so only rounding differs."""
     model, params = str(tiny_model(kind)), params | {"dtype": "float32"}
-    on_gpu = pixels(editor(model=model, revision=None, params=params))
+    on_gpu = pixels(built(editor, model=model, params=params))
     monkeypatch.setattr(pipelines, "pick_device", lambda: "cpu")
-    on_cpu = pixels(editor(model=model, revision=None, params=params))
+    on_cpu = pixels(built(editor, model=model, params=params))
     assert np.abs(on_gpu - on_cpu).mean() < 2
 
 
 def test_too_little_memory_ends_one_item_and_gives_back_what_it_took(tiny_model: TinyModel) -> None:
-    editor = QwenImageEditor(model=str(tiny_model("qwen-image-edit-plus")), revision=None, params=QWEN)
+    editor = built(QwenImageEditor, model=str(tiny_model("qwen-image-edit-plus")), params=QWEN)
     first = pixels(editor)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
@@ -121,7 +123,7 @@ LIGHTNING: dict[str, Any] = {
 
 
 def qwen(tiny_model: TinyModel, **params: Any) -> QwenImageEditor:
-    return QwenImageEditor(model=str(tiny_model("qwen-image-edit-2511")), revision=None, params=QWEN | params)
+    return built(QwenImageEditor, model=str(tiny_model("qwen-image-edit-2511")), params=QWEN | params)
 
 
 @pytest.mark.parametrize("offload", ["model", "blocks"])
@@ -171,7 +173,7 @@ def test_twelve_blocks_are_compiled_once(
     counters.clear()
     model = save_deeper(tiny_model("qwen-image-edit-2511"), tmp_path / "deeper", blocks=12)
     compiled, eager = (
-        QwenImageEditor(model=str(model), revision=None, params=QWEN | params | {"compile": on}) for on in (True, False)
+        built(QwenImageEditor, model=str(model), params=QWEN | params | {"compile": on}) for on in (True, False)
     )
     assert np.abs(pixels(compiled) - pixels(eager)).mean() < 2
     assert counters["stats"]["unique_graphs"] == 1
@@ -248,7 +250,7 @@ def test_a_lora_gives_the_same_pixels_wherever_the_weights_wait(tiny_model: Tiny
 BREAK_THE_DEVICE = """
 import sys, torch
 from test_editors_gpu import *
-editor = DiffusersEditor(model=sys.argv[1], revision=None, params={"num_inference_steps": 2})
+editor = built(DiffusersEditor, model=sys.argv[1], params={"num_inference_steps": 2})
 def call(**_):
     torch.zeros(1, device="cuda")[torch.tensor([5], device="cuda")]
     raise ValueError("seen before the device's own error")
@@ -263,7 +265,7 @@ except torch.AcceleratorError as error:
 def test_a_broken_device_ends_the_lane_not_the_item(tiny_model: TinyModel) -> None:
     run = subprocess.run(
         [sys.executable, "-c", BREAK_THE_DEVICE, str(tiny_model("instruct-pix2pix"))],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(SCRIPTS), str(Path(__file__).parent)])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (SCRIPTS, HELPERS, Path(__file__).parent)))},
         capture_output=True,
         text=True,
         check=False,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapters import built
 from PIL import Image
 
 from editlane.core.errors import OutOfMemory
@@ -47,7 +48,7 @@ MIXED = [edit(1, (96, 64)), edit(2, (256, 192)), edit(3, (64, 200))]
 
 
 def load(folder, **params):
-    return Qwen3VLJudge(model=str(folder), revision=None, params={"max_image_side": 256} | params)
+    return built(Qwen3VLJudge, model=str(folder), params={"max_image_side": 256} | params)
 
 
 def read_out(judge, asked):

@@ -14,6 +14,7 @@ import yaml
 from editlane.models.registry import DEFAULT_ENGINE, EDITORS, JUDGES
 from editlane.models.tiny import KINDS
 from editlane.preflight.config import ENGINE_ENVS
+from editlane.preflight.run_config import EditorConfig
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -72,7 +73,7 @@ def rules() -> list[str]:
 
 
 def steps_of(rule: str) -> list[Step]:
-    """The programs of a rule; a lane's environments are the schema's default and those of the repository's configs."""
+    """The programs of a rule; a lane's environments are the config's default and those of the repository's configs."""
     conda = re.search(r'conda:\n\s+(?:lambda wildcards: PARAMS\.env\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule)
     assert conda, f"a rule without an environment:\n{rule}"
     kind, literal = conda.groups()
@@ -87,11 +88,8 @@ def steps_of(rule: str) -> list[Step]:
 def configured_envs(kind: str) -> dict[str | None, frozenset[str]]:
     """The environment files of the editors, and of the judges on each engine, by default and in the repository's
     configs."""
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    default = schema["properties"][kind]["additionalProperties"]["properties"]["env"]["default"]
-    found = (
-        {f"judges on {engine}": {env} for engine, env in ENGINE_ENVS.items()} if kind == "judges" else {kind: {default}}
-    )
+    found = {f"judges on {engine}": {env} for engine, env in ENGINE_ENVS.items()}
+    found = found if kind == "judges" else {kind: {EditorConfig.model_fields["env"].default}}
     for path in (ROOT / "config").glob("*.yaml"):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8")).get(kind, {}).values():
             if "env" in entry:

@@ -13,7 +13,6 @@ from editlane.preflight.devices import Devices, Gpu
 from editlane.preflight.findings import Finding
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 CATEGORIES = ["物理", "因果"]
 GB = 10**9
 
@@ -57,7 +56,7 @@ def with_model(model: str, **params: Any) -> dict[str, Any]:
 
 def make_setup(config: dict[str, Any] | None = None, *, gpus: list[Gpu] | None = None, **options: Any) -> Setup:
     """What the checks look at, in the working folder."""
-    checked = check_config(config or fake_config(), SCHEMA)
+    checked = check_config(config or fake_config())
     Path("config.yaml").touch()
     devices = Devices(gpus=tuple(gpus or ()))
     return Setup(**({"config": checked, "config_file": Path("config.yaml"), "devices": devices} | options))

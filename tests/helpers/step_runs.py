@@ -24,7 +24,6 @@ from editlane.ratings.page.server import RatingServer
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROTOCOL = Path(__file__).parents[2] / "resources/protocols/rubric.yaml"
-SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 CATEGORIES = ["物理", "因果"]
 FAKE = {"adapter": "fake", "model": None, "revision": None, "params": {}}
 CONFIG = {
@@ -159,7 +158,7 @@ GOOD: dict[str, Flags] = {
         "--port": ["0"],
         "--seed": ["1"],
     },
-    "document_config": {"--schema": [str(SCHEMA)], "--out": ["config.md"]},
+    "document_config": {"--schema": ["schema.json"], "--keys": ["data/keys.md"], "--params": ["data/params.md"]},
     "extract_demo_photos": {"--out": ["demo"]},
     "build_tiny_model": {"--kind": ["qwen3-vl"], "--out": ["model"]},
     "watch_lanes": {"run_dir": ["run"], "--every": ["60"]},
@@ -194,6 +193,8 @@ def write_inputs(folder: Path) -> None:
     twice = "run: a\nrun: b\ndataset: {path: data/items.jsonl, categories: [物理]}\njudges: {j: {adapter: fake}}\n"
     (folder / "config.md").write_text("# Keys\n<!-- keys: begin -->\n<!-- keys: end -->\n")
     (folder / "other.yaml").write_text("lanse: 2\n")
+    for name in ("keys", "params"):
+        (folder / f"data/{name}.md").write_text(f"# A page\n<!-- {name}: begin -->\n<!-- {name}: end -->\n")
     (folder / "twice.yaml").write_text(twice, encoding="utf-8")
     (folder / "file").write_text("a file where a folder should be")
     for name in ("garbage", "garbage.csv", "garbage.jsonl", "garbage.parquet"):

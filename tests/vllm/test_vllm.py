@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapters import built
 from PIL import Image
 from step_runs import GOOD, run_step_program, write_inputs
 
@@ -98,7 +99,7 @@ def wanted(models: dict[str, Path]) -> dict[str, list[Readout]]:
 
 
 def plainly(folder: Path, asked: list[list[Question]], side: int) -> list[Readout]:
-    return read(Qwen3VLJudge(model=str(folder), revision=None, params={"max_image_side": side}), asked)
+    return read(built(Qwen3VLJudge, model=str(folder), params={"max_image_side": side}), asked)
 
 
 PARAMS: dict[str, Any] = {"max_image_side": SIDE}
@@ -111,7 +112,7 @@ PARAMS: dict[str, Any] = {"max_image_side": SIDE}
 def engine(request: pytest.FixtureRequest, models: dict[str, Path], wanted: Any) -> Iterator[tuple[str, VllmJudge]]:
     os.environ.update(ENVIRONMENT)
     params = PARAMS | {"enforce_eager": True, "max_model_len": 8192, "gpu_memory_utilization": 0.5}
-    judge = VllmJudge(model=str(models[request.param]), revision=None, params=params)
+    judge = built(VllmJudge, model=str(models[request.param]), params=params)
     yield request.param, judge
     judge.engine.engine_core.shutdown()
     del judge
@@ -239,7 +240,7 @@ def server(
 
 def ask_server(url: str, **params: Any) -> EndpointJudge:
     given = {"max_image_side": LARGE_SIDE, "base_url": url} | params
-    return EndpointJudge(model="评委", revision=None, params=given)
+    return built(EndpointJudge, model="评委", params=given)
 
 
 def test_the_server_says_what_transformers_says(server: tuple[str, str], models: dict[str, Path]) -> None:
@@ -254,7 +255,7 @@ def test_the_server_says_what_transformers_says(server: tuple[str, str], models:
 def test_the_server_obeys_and_its_model_is_known(server: tuple[str, str]) -> None:
     _, url = server
     with pytest.raises(UserError, match=r"does not serve this model.*Available: 评委"):
-        EndpointJudge(model="another", revision=None, params={"base_url": url})
+        built(EndpointJudge, model="another", params={"base_url": url})
     judge = ask_server(url)
     with pytest.raises(UserError, match=r"The answer '10' of the protocol is more than one token"):
         read(judge, ASKED[:1], ("9", "10"))
@@ -297,7 +298,7 @@ def test_transformers_serve_ignores_logprobs_and_is_refused(models: dict[str, Pa
     command += ["--host", "127.0.0.1", "--port", str(port)]
     paths = {"HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT / "scripts")}
     with served(command, port, tmp_path / "log", **paths) as url:
-        judge = EndpointJudge(model=model, revision=None, params={"base_url": url, "attempts": 2})
+        judge = built(EndpointJudge, model=model, params={"base_url": url, "attempts": 2})
         with pytest.raises(UserError, match="ignores `logprobs`"):
             read(judge, LARGE[:1])
         ((reply,),) = judge.generate(judge.prepare([LARGE[0][:1]]), 8, [[1]])

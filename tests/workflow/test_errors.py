@@ -21,7 +21,7 @@ def config_error(out: str) -> str:
 def test_a_wrong_config_ends_with_code_2_and_one_paragraph(project) -> None:
     project.config["lanse"] = 2
     out = config_error(run_wrong(project, code=2))
-    assert out.startswith("error: config: at the top level: Unknown key 'lanse'. Did you mean 'lanes'?")
+    assert out.startswith("error: config: Unknown key 'lanse'. Did you mean 'lanes'?")
     assert not project.results.exists()
 
 

@@ -1,56 +1,72 @@
-"""Checks of an adapter's `params`. They load no model library, so a dry run can do them for every editor and judge."""
+"""An adapter's params. Checking them loads no model library, so a dry run does it for every editor and judge."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
-from editlane.core.errors import UnknownName, UserError
+from editlane.core.errors import UserError
+from editlane.core.strict_model import StrictModel, read_model
 
-Params = TypeVar("Params")
+
+@dataclass(frozen=True, slots=True)
+class KeyedBy:
+    """Marks a param that names a file: the journal key holds `fingerprint(value)`, so the file may be moved."""
+
+    fingerprint: Callable[[Any], Any]
 
 
-def read_params(kind: type[Params], owner: str, params: Mapping[str, Any]) -> Params:
-    """Build the dataclass `kind` from `params`; its `__post_init__` checks the values.
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    """The type of SPEED."""
 
-    Raises UnknownName for a name that is no field, UserError for a value that `kind` refuses; both name `owner`.
-    """
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    for name in params:
-        if name not in known:
-            raise UnknownName(f"parameter of {owner}", name, known)
+
+SPEED = _Speed()
+"""Marks a param that changes how fast a result comes, and not the result. The journal key leaves it out."""
+
+
+class Params(StrictModel):
+    """The settings of an adapter. Each is part of the journal key, unless `SPEED` or `KeyedBy` in its type says
+    otherwise."""
+
+    @classmethod
+    def key_parts(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the journal key holds of the params that a user gave.
+
+        The values stay as they were written, and no default is filled in. Otherwise a new param, or a new default,
+        would change the keys of results that it does not change.
+        """
+        parts = {}
+        for name, value in given.items():
+            marks = cls.model_fields[name].metadata if name in cls.model_fields else []
+            if SPEED not in marks:
+                prints = [mark.fingerprint(value) for mark in marks if isinstance(mark, KeyedBy) and value]
+                parts[name] = prints[0] if prints else value
+        return parts
+
+
+Dtype = Literal["bfloat16", "float16", "float32"]
+"""Number formats of weights and activations."""
+
+
+class JudgeParams(Params):
+    """The settings that every judge has."""
+
+    optional_criteria: Sequence[str] = ()
+    """The optional criteria of the protocol that are asked as well."""
+
+    @property
+    def samples(self) -> bool:
+        """Whether the same question again may get another reply. Read-outs never draw."""
+        return False
+
+
+P = TypeVar("P", bound=Params)
+
+
+def read_params(kind: type[P], owner: str, given: Mapping[str, Any]) -> P:
+    """Build the params of the class `kind`. Raises UserError, which names `owner`, for a wrong name or value."""
+    noun = f"parameter of {owner}"
     try:
-        return kind(**params)
+        return read_model(kind, given, noun=noun)
     except UserError as error:
-        raise UserError(f"params of {owner}: {error}") from error
-
-
-def check_integer(name: str, value: Any, low: int) -> None:
-    """Raises UserError unless `value` is an integer of at least `low`; true and false are no integers."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise UserError(f"{name} is {value!r}; use a whole number of {low} or more.")
-
-
-def check_number(name: str, value: Any, low: float, high: float | None = None) -> None:
-    """Raises UserError unless `value` is a number in [low, high]; true and false are no numbers, nor is nan."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value <= (float("inf") if high is None else high):
-        wanted = f"of {low:g} or more" if high is None else f"from {low:g} to {high:g}"
-        raise UserError(f"{name} is {value!r}; use a number {wanted}.")
-
-
-def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Raises UserError unless `value` is one of `choices`; the message offers the nearest one."""
-    if not isinstance(value, str) or value not in choices:
-        raise UnknownName(name, str(value), choices)
-
-
-def check_names_list(name: str, value: Any) -> None:
-    """Raises UserError unless `value` is a list of texts."""
-    if not isinstance(value, list | tuple) or not all(isinstance(entry, str) for entry in value):
-        raise UserError(f"{name} is {value!r}; use a list of names.")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raises UserError unless `value` is true or false."""
-    if not isinstance(value, bool):
-        raise UserError(f"{name} is {value!r}; use true or false.")
+        raise error if noun in str(error) else UserError(f"params of {owner}: {error}") from error

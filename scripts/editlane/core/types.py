@@ -1,12 +1,15 @@
 """The nouns of Editlane, each named once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL.Image import Image
+
+if TYPE_CHECKING:  # steps without adapters need no pydantic
+    from editlane.core.params import JudgeParams, Params
 
 Row = dict[str, Any]
 """A row of a table: column name to value."""
@@ -105,15 +108,25 @@ class Edit:
     """(width, height) asked of the model; None where the model chose."""
 
 
+class RunsOn(StrEnum):
+    """Where the model of an adapter runs."""
+
+    NOTHING = "nothing"
+    """There is no model."""
+    DEVICE = "device"
+    """The adapter loads a checkpoint onto the device of its process."""
+    SERVER = "server"
+    """The adapter asks a server: it holds no device, and `model` is the name that the server knows."""
+
+
 class Editor(Protocol):
     """An image-editing model on one device. Built by its adapter, `Adapter(model=, revision=, params=)`."""
 
     VERSION: str
     """Of the adapter's code; bumped when the same input would give another result."""
-    NEEDS_MODEL: bool
-    """Whether the adapter loads a checkpoint."""
-    SPEED_PARAMS: frozenset[str]
-    """Params that change how fast a result comes, not the result; they are no part of the journal key."""
+    RUNS_ON: RunsOn
+    PARAMS: "type[Params]"
+    """The class of its `params`. It says which of them are part of the journal key."""
 
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises ItemError for this item only."""
@@ -142,15 +155,8 @@ class Judge(Protocol):
     """A vision-language model on one device. Built by its adapter like an editor."""
 
     VERSION: str
-    NEEDS_MODEL: bool
-    IS_SERVED: bool
-    """Whether it asks a server: it holds no device, and `model` is the name that the server knows."""
-    SPEED_PARAMS: frozenset[str]
-
-    @classmethod
-    def samples(cls, params: Mapping[str, Any]) -> bool:
-        """Whether, with these params, the same question again may get another reply; read-outs never draw."""
-        ...
+    RUNS_ON: RunsOn
+    PARAMS: "type[JudgeParams]"
 
     @property
     def capacity(self) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from PIL.Image import Image
+from pydantic import ConfigDict, model_validator
 
 from editlane.core.errors import UnknownName, UserError
-from editlane.core.types import Edit, EditRequest
+from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
 from editlane.editors.optimizations import apply as levers
 from editlane.editors.optimizations import compile as compiling
@@ -30,40 +31,39 @@ SET_PER_ITEM = frozenset(
 )
 
 
-class DiffusersEditor:
-    """One checkpoint of a diffusers pipeline on the device of this process.
+class DiffusersParams(pipelines.PipelineParams):
+    """The settings that all pipelines share. The other params are keyword arguments of the pipeline's `__call__`, which
+    are checked once its class is known."""
 
-    `params` are the keyword arguments of the pipeline's `__call__`, plus `dtype` and those of `levers`.
-    """
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _check_per_item(self) -> "DiffusersParams":
+        for name in sorted(SET_PER_ITEM & (self.model_extra or {}).keys()):
+            raise ValueError(f"{name} is set for every item; remove it.")
+        return self
+
+
+class DiffusersEditor:
+    """One checkpoint of a diffusers pipeline on the device of this process."""
 
     VERSION = "1"
     """Bump when the same item would get other pixels."""
-    NEEDS_MODEL = True
-    SPEED_PARAMS = levers.SPEED_PARAMS
+    RUNS_ON = RunsOn.DEVICE
+    PARAMS = DiffusersParams
 
-    def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
-        self.check_params(params)
+    def __init__(self, *, model: str, revision: str | None, params: DiffusersParams) -> None:
         name = checkpoints.read_model_index(model, revision).get("_class_name")
         pipeline = pipelines.pipeline_class(name)
         self.accepted = accepted_arguments(pipeline)
-        self.arguments = {key: value for key, value in params.items() if key not in ("dtype", *levers.NAMES)}
+        self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", *levers.NAMES})
         check_arguments(pipeline.__name__, self.accepted, self.arguments)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
-        tried = [name for name in ("compile", "cache") if params.get(name)]
+        tried = [name for name in ("compile", "cache") if getattr(params, name)]
         if tried:
-            trial = pipelines.trial_request(params.get("width") or 1024, params.get("height") or 1024)
+            trial = pipelines.trial_request(params.width or 1024, params.height or 1024)
             compiling.warm_up(lambda: self._run(trial, TRIAL), " and ".join(tried))
-
-    @classmethod
-    def check_params(cls, params: Mapping[str, Any]) -> None:
-        """Raises UserError for what no pipeline takes; the rest is checked once the pipeline's class is known."""
-        try:
-            pipelines.check_common_params(params)
-        except UserError as error:
-            raise UserError(f"params of the editor diffusers: {error}") from error
-        for name in sorted(SET_PER_ITEM & params.keys()):
-            raise UserError(f"params of the editor diffusers: {name} is set for every item; remove it.")
 
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""

@@ -1,54 +1,43 @@
 """An editor without a model: it tints the photo, draws a rectangle and signs, and it can misbehave on demand."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 from PIL import Image, ImageColor, ImageDraw
+from pydantic import Field
 
 from editlane.core.errors import EditFailed, EditRefused
-from editlane.core.params import check_integer, check_number, read_params
-from editlane.core.types import Edit, EditRequest
-from editlane.models.fake_signals import SIDE, chance, check_seconds, duration, signature
+from editlane.core.params import SPEED, Params
+from editlane.core.types import Edit, EditRequest, RunsOn
+from editlane.models.fake_signals import SIDE, Seconds, chance, duration, signature
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FakeEditorParams:
+class FakeEditorParams(Params):
     """The settings of the fake editor."""
 
-    seconds: Any = 0.0
+    seconds: Annotated[Seconds, SPEED] = 0.0
     """Time per edit, or [least, most]; the item decides where between them."""
-    steps: int = 4
+    steps: Annotated[int, Field(ge=1), SPEED] = 4
     """Calls of on_step per edit, spread over `seconds`."""
-    failure_rate: float = 0.0
+    failure_rate: Share = 0.0
     """Share of items, 0..1, that end as edit_failed; the item decides, not the order."""
-    refusal_rate: float = 0.0
+    refusal_rate: Share = 0.0
     """Share of items that end as edit_refused."""
-    noop_rate: float = 0.0
+    noop_rate: Share = 0.0
     """Share of items that come back unchanged."""
-
-    def __post_init__(self) -> None:
-        check_seconds(self.seconds)
-        check_integer("steps", self.steps, 1)
-        for name in ("failure_rate", "refusal_rate", "noop_rate"):
-            check_number(name, getattr(self, name), 0, 1)
 
 
 class FakeEditor:
     """The same seed and instruction give the same tint and rectangle on every machine."""
 
     VERSION = "2"
-    NEEDS_MODEL = False
-    SPEED_PARAMS = frozenset({"seconds", "steps"})
+    RUNS_ON = RunsOn.NOTHING
+    PARAMS = FakeEditorParams
 
-    def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
-        self.params = read_params(FakeEditorParams, "the fake editor", params)
-
-    @classmethod
-    def check_params(cls, params: Mapping[str, Any]) -> None:
-        """Raises UserError for a name or a value that this editor does not take."""
-        read_params(FakeEditorParams, "the fake editor", params)
+    def __init__(self, *, model: str | None, revision: str | None, params: FakeEditorParams) -> None:
+        self.params = params
 
     def edit(self, request: EditRequest) -> Edit:
         """Tint and draw. Raises EditFailed and EditRefused as often as the params ask for."""

@@ -7,36 +7,45 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
+from pydantic import Field, model_validator
 
 from editlane.core.errors import EditFailed, EditRefused, UserError
-from editlane.core.params import check_choice, check_integer
+from editlane.core.params import Dtype
 from editlane.core.types import EditRequest, Item
 from editlane.editors.optimizations import apply as levers
-from editlane.editors.optimizations.step_cache import StepCache
+from editlane.editors.optimizations.step_cache import StepCache, check_cache
 from editlane.models import checkpoints, load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
 from editlane.models.library_logs import quiet_model_libraries
 from editlane.models.no_torchvision import drop_video_processors
 
-DTYPES = ("bfloat16", "float16", "float32")
+Side = Annotated[int, Field(ge=16)]
 
 
-def check_common_params(params: Mapping[str, Any]) -> None:
-    """Check the parameters that mean the same for every pipeline. Raises UserError."""
-    if params.get("dtype") is not None:
-        check_choice("dtype", params["dtype"], DTYPES)
-    if params.get("num_inference_steps") is not None:
-        check_integer("num_inference_steps", params["num_inference_steps"], 1)
-    for name, other in (("height", "width"), ("width", "height")):
-        if params.get(name) is not None:
-            check_integer(name, params[name], 16)
-            if params.get(other) is None:
-                raise UserError(f"{name} is given without {other}; give both, or none and the model chooses.")
-    levers.check_levers(params)
+class PipelineParams(levers.OptimizationParams):
+    """The settings that mean the same for every pipeline. What is null is left to diffusers."""
+
+    dtype: Dtype | None = None
+    """Of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
+    num_inference_steps: Annotated[int, Field(ge=1)] | None = None
+    """Denoising steps."""
+    height: Side | None = None
+    """Pixels; null leaves the size to the model. Give both or none."""
+    width: Side | None = None
+    """As `height`."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "PipelineParams":
+        for name, other in (("height", "width"), ("width", "height")):
+            if getattr(self, name) is not None and getattr(self, other) is None:
+                raise ValueError(f"{name} is given without {other}; give both, or none and the model chooses.")
+        if self.cache is not None:
+            check_cache(self.cache, steps=self.num_inference_steps, compiled=bool(self.compile))
+        return self
 
 
 def pipeline_class(name: Any) -> Any:
@@ -73,7 +82,7 @@ def fetch_checkpoint(pipeline: Any, model: str, revision: str | None) -> Path:
     return folder
 
 
-def load_pipeline(pipeline: Any, folder: Path, params: Mapping[str, Any]) -> tuple[Any, StepCache | None]:
+def load_pipeline(pipeline: Any, folder: Path, params: PipelineParams) -> tuple[Any, StepCache | None]:
     """Load a pipeline of the class `pipeline` for this process's device, with the levers of `params`; its step cache.
 
     `dtype` of the params: of weights and activations; None is bfloat16 on a GPU and float32 on the CPU. Weights go
@@ -84,11 +93,11 @@ def load_pipeline(pipeline: Any, folder: Path, params: Mapping[str, Any]) -> tup
     default dtype, how modules are initialised), and two threads could leave it changed.
     """
     device = pick_device()
-    straight = {} if levers.starts_on_cpu(params) else {"device_map": device}
+    straight = {} if levers.starts_on_cpu(dict(params)) else {"device_map": device}
     with load_times.measure_phase("transfer"):
-        loaded: Any = pipeline.from_pretrained(folder, dtype=pick_dtype(params.get("dtype"), device), **straight)
+        loaded: Any = pipeline.from_pretrained(folder, dtype=pick_dtype(params.dtype, device), **straight)
     loaded.set_progress_bar_config(disable=True)
-    return loaded, levers.apply_levers(loaded, params, device)
+    return loaded, levers.apply_levers(loaded, params, device, params.num_inference_steps)
 
 
 def run_pipeline(

@@ -3,99 +3,70 @@
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 from PIL.Image import Image
+from pydantic import Field, model_validator
 
 from editlane.core.errors import UserError
-from editlane.core.params import check_choice, check_integer, check_number, read_params
-from editlane.core.types import Edit, EditRequest
+from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
-from editlane.editors.optimizations import apply as levers
 from editlane.editors.optimizations import compile as compiling
 from editlane.editors.optimizations import real_rope as qwen_rope
 from editlane.models import checkpoints
 
 PIPELINES = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
-OWNER = "the editor qwen-image-edit"
 
 SCHEDULERS = {"lightning": {"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None}}
 """What differs from the released scheduler: Lightning was distilled at one shift of 3 for all sizes."""
 LIGHTNING_STEPS = (4, 8)
+Side = Annotated[int, Field(ge=16, multiple_of=16)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QwenImageEditParams:
-    """The settings of this editor. What is None is left to diffusers."""
+class QwenImageEditParams(pipelines.PipelineParams):
+    """The settings of this editor. What is null is left to diffusers."""
 
-    dtype: str | None = None
-    """Of weights and activations; None is bfloat16 on a GPU and float32 on the CPU."""
-    num_inference_steps: int | None = None
+    num_inference_steps: Annotated[int, Field(ge=2)] | None = None
     """Denoising steps, at least 2: with 1 the released scheduler divides 0 by 0. diffusers' own number is 50, the
     2509 model card's 40; Lightning checkpoints take 4 or 8."""
-    true_cfg_scale: float = 4.0
+    height: Side | None = None
+    """Pixels, a multiple of 16; null for one megapixel in the source's aspect ratio. Give both or none."""
+    width: Side | None = None
+    """As `height`."""
+    true_cfg_scale: Annotated[float, Field(ge=0)] = 4.0
     """Classifier-free guidance; above 1 every step runs the model twice, the second time with `negative_prompt`."""
     negative_prompt: str | None = None
-    guidance_scale: float | None = None
+    """Needed if `true_cfg_scale` is above 1; the model card has `" "`."""
+    guidance_scale: Annotated[float, Field(ge=0)] | None = None
     """For guidance-distilled checkpoints only, of which none was released; not classifier-free guidance."""
-    height: int | None = None
-    """Pixels, a multiple of 16; None for one megapixel in the source's aspect ratio. The same holds for `width`."""
-    width: int | None = None
-    max_sequence_length: int | None = None
-    """Tokens of the prompt, at most 1024."""
-    scheduler: str | None = None
-    """One of SCHEDULERS; None is the checkpoint's own."""
-    attention_backend: str | None = None
-    """This and all below: see `levers`."""
-    compile: bool = False
-    cache: Mapping[str, Any] | None = None
-    lora: str | None = None
-    quantization: str | None = None
-    offload: str | None = None
+    max_sequence_length: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Tokens of the prompt."""
+    scheduler: Literal["lightning"] | None = None
+    """`lightning` for Lightning checkpoints and LoRAs; null is the checkpoint's own."""
 
-    def __post_init__(self) -> None:
-        pipelines.check_common_params(_as_dict(self))
-        if self.num_inference_steps is not None:
-            check_integer("num_inference_steps", self.num_inference_steps, 2)
-        check_number("true_cfg_scale", self.true_cfg_scale, 0)
-        if not isinstance(self.negative_prompt, str | None):
-            raise UserError(f"negative_prompt is {self.negative_prompt!r}; use a text.")
+    @model_validator(mode="after")
+    def _check_guidance(self) -> "QwenImageEditParams":
         if self.true_cfg_scale > 1 and self.negative_prompt is None:
-            raise UserError(
+            raise ValueError(
                 f"true_cfg_scale is {self.true_cfg_scale:g} without a negative_prompt, with which the model would "
                 'silently run without guidance. Add negative_prompt: " " (the model card\'s), or set true_cfg_scale: 1.'
             )
-        if self.guidance_scale is not None:
-            check_number("guidance_scale", self.guidance_scale, 0)
-        for name in ("height", "width"):
-            if (getattr(self, name) or 0) % 16:
-                raise UserError(f"{name} is {getattr(self, name)}; use a multiple of 16, the model rounds down others.")
-        if self.max_sequence_length is not None:
-            check_integer("max_sequence_length", self.max_sequence_length, 1)
-            check_number("max_sequence_length", self.max_sequence_length, 1, 1024)
-        if self.scheduler is not None:
-            check_choice("scheduler", self.scheduler, SCHEDULERS)
         _check_lightning(self)
-
-
-def _as_dict(params: QwenImageEditParams) -> dict[str, Any]:
-    return {field.name: getattr(params, field.name) for field in fields(params)}
+        return self
 
 
 def _check_lightning(params: QwenImageEditParams) -> None:
-    """Raises UserError where a model of 4 or 8 steps would be run as another: it would edit badly without a word."""
+    """Raises ValueError where a model of 4 or 8 steps would be run as another: it would edit badly without a word."""
     named = re.search(r"Lightning-(\d+)steps", params.lora or "")
     steps, scale = params.num_inference_steps, params.true_cfg_scale
     if named and (params.scheduler != "lightning" or steps != int(named[1])):
-        raise UserError(
+        raise ValueError(
             f"the LoRA {Path(params.lora or '').name} was made for {named[1]} steps. Set scheduler: lightning, "
             f"num_inference_steps: {named[1]} and true_cfg_scale: 1."
         )
     if params.scheduler == "lightning" and (steps not in LIGHTNING_STEPS or scale > 1):
-        raise UserError(
+        raise ValueError(
             f"scheduler: lightning is for models of 4 or 8 steps without guidance, but num_inference_steps is {steps} "
             f"and true_cfg_scale {scale:g}. Set 4 or 8, as the LoRA's name says, and true_cfg_scale: 1."
         )
@@ -106,11 +77,11 @@ class QwenImageEditor:
 
     VERSION = "1"
     """Bump when the same item would get other pixels."""
-    NEEDS_MODEL = True
-    SPEED_PARAMS = levers.SPEED_PARAMS
+    RUNS_ON = RunsOn.DEVICE
+    PARAMS = QwenImageEditParams
 
-    def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
-        self.params = read_params(QwenImageEditParams, OWNER, params)
+    def __init__(self, *, model: str, revision: str | None, params: QwenImageEditParams) -> None:
+        self.params = params
         name = checkpoints.read_model_index(model, revision).get("_class_name")
         if name not in PIPELINES:
             raise UserError(
@@ -120,17 +91,12 @@ class QwenImageEditor:
         pipeline = pipelines.pipeline_class(name)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision)
         _check_guidance(folder, self.params.guidance_scale)
-        self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, _as_dict(self.params))
+        self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
         if self.params.scheduler is not None:
             scheduler = self.pipe.scheduler
             self.pipe.scheduler = scheduler.from_config(scheduler.config, **SCHEDULERS[self.params.scheduler])
         if self.params.compile:
             self._compile()
-
-    @classmethod
-    def check_params(cls, params: Mapping[str, Any]) -> None:
-        """Raises UserError for a name or a value that this editor does not take. Needs no model library."""
-        read_params(QwenImageEditParams, OWNER, params)
 
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""

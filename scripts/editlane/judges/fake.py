@@ -2,19 +2,19 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import Annotated, Literal
 
 from PIL.Image import Image
+from pydantic import Field
 
 from editlane.core.errors import JudgeFailed
-from editlane.core.params import check_choice, check_integer, check_names_list, check_number, read_params
-from editlane.core.types import Question, Readout
-from editlane.models.fake_signals import chance, check_seconds, duration, is_signed, is_signed_for
+from editlane.core.params import SPEED, JudgeParams
+from editlane.core.types import Question, Readout, RunsOn
+from editlane.models.fake_signals import Seconds, chance, duration, is_signed, is_signed_for
 
-BEHAVIOURS = ("sees", "constant", "random", "ignores_images", "ignores_instruction")
+Behaviour = Literal["sees", "constant", "random", "ignores_images", "ignores_instruction"]
 """sees: as `_seen` says, by a hash of the whole question. ignores_instruction: the same, but takes every edit for what
 was asked for, by a hash of the images and the criterion (the first line of a question's last part). constant: always
 the middle. random: by a hash of the whole question. ignores_images: by a hash of the texts."""
@@ -23,57 +23,43 @@ MASS = 0.95
 UNREADABLE_MASS = 0.001
 SILENCE = "I would rather not say."
 
+Share = Annotated[float, Field(ge=0, le=1)]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FakeJudgeParams:
+
+class FakeJudgeParams(JudgeParams):
     """The settings of the fake judge."""
 
-    batch_size: int = 8
-    max_image_side: int = 1024
+    batch_size: Annotated[int, Field(ge=1), SPEED] = 8
+    """Edits that are asked about at once."""
+    max_image_side: Annotated[int, Field(ge=32)] = 1024
     """Taken so that a config can swap this judge for a real one; the images are looked at as they are."""
-    optional_criteria: Sequence[str] = ()
-    seconds: Any = 0.0
+    seconds: Annotated[Seconds, SPEED] = 0.0
     """Time per question, or [least, most]; the item decides where between them."""
-    behaviour: str = "sees"
-    unreadable_rate: float = 0.0
+    behaviour: Behaviour = "sees"
+    """What the judge looks at."""
+    unreadable_rate: Share = 0.0
     """Share of items, 0..1, without a legal answer; the item decides, not the order."""
-    failure_rate: float = 0.0
+    failure_rate: Share = 0.0
     """Share of items that raise JudgeFailed; their whole batch fails, as with a real model."""
-    noise: float = 0.0
+    noise: Annotated[float, Field(ge=0)] = 0.0
     """What a temperature is to a real judge: the standard deviation, in units of the scale, of each generated number.
     Read-outs have none."""
 
-    def __post_init__(self) -> None:
-        check_integer("batch_size", self.batch_size, 1)
-        check_integer("max_image_side", self.max_image_side, 32)
-        check_names_list("optional_criteria", self.optional_criteria)
-        check_seconds(self.seconds)
-        check_choice("behaviour", self.behaviour, BEHAVIOURS)
-        check_number("unreadable_rate", self.unreadable_rate, 0, 1)
-        check_number("failure_rate", self.failure_rate, 0, 1)
-        check_number("noise", self.noise, 0)
+    @property
+    def samples(self) -> bool:
+        """Whether the same question again may get another reply."""
+        return self.noise > 0
 
 
 class FakeJudge:
     """Answers questions laid out as scoring.questions does: the criterion is the last part."""
 
     VERSION = "2"
-    NEEDS_MODEL = False
-    IS_SERVED = False
-    SPEED_PARAMS = frozenset({"batch_size", "seconds"})
+    RUNS_ON = RunsOn.NOTHING
+    PARAMS = FakeJudgeParams
 
-    def __init__(self, *, model: str | None, revision: str | None, params: Mapping[str, Any]) -> None:
-        self.params = read_params(FakeJudgeParams, "the fake judge", params)
-
-    @classmethod
-    def check_params(cls, params: Mapping[str, Any]) -> None:
-        """Raises UserError for a name or a value that this judge does not take."""
-        read_params(FakeJudgeParams, "the fake judge", params)
-
-    @classmethod
-    def samples(cls, params: Mapping[str, Any]) -> bool:
-        """Whether, with these params, the same question again may get another reply."""
-        return read_params(FakeJudgeParams, "the fake judge", params).noise > 0
+    def __init__(self, *, model: str | None, revision: str | None, params: FakeJudgeParams) -> None:
+        self.params = params
 
     @property
     def capacity(self) -> int:

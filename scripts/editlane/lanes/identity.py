@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from editlane import __version__
+from editlane.core.types import RunsOn
 from editlane.images.files import PREPROCESSING
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import content_key
 from editlane.lanes.judging import JudgeSpec
 from editlane.models.checkpoints import fingerprint_model, is_randomly_initialised
-from editlane.models.lora import fingerprint_lora, parse_hub_file
-from editlane.models.registry import EDITORS, JUDGES, adapter_class, is_served
+from editlane.models.registry import EDITORS, JUDGES, adapter_class, params_of
 from editlane.protocols.controls import SAMPLES
 from editlane.protocols.scoring import ScoringProtocol
 
@@ -37,23 +37,19 @@ def identity(
     Raises UserError for an unknown adapter, wrong params or a checkpoint that is not complete.
     """
     found = adapter_class(kind, adapter, known)
-    found.check_params(params)
+    params_of(kind, adapter, known, params)
     return {
         "adapter": adapter,
         "version": found.VERSION,
-        "model": _model_part(kind, found, model, revision) if model else None,
-        "params": {
-            name: fingerprint_lora(value) if name == "lora" and value else value
-            for name, value in params.items()
-            if name not in found.SPEED_PARAMS
-        },
+        "model": _model_part(found, model, revision) if model else None,
+        "params": found.PARAMS.key_parts(params),
         "preprocessing": PREPROCESSING,
     }
 
 
-def _model_part(kind: str, adapter: Any, model: str, revision: str | None) -> dict[str, Any]:
-    """Of a model that a server has, its name is all that can be known."""
-    return {"served": model} if is_served(kind, adapter) else fingerprint_model(model, revision)
+def _model_part(adapter: Any, model: str, revision: str | None) -> dict[str, Any]:
+    """Return the part of a model. If a server has it, its name is all that can be found out."""
+    return {"served": model} if adapter.RUNS_ON == RunsOn.SERVER else fingerprint_model(model, revision)
 
 
 def model_options(settings: dict[str, Any]) -> dict[str, Any]:
@@ -70,10 +66,9 @@ def editor_spec(run_dir: Path, editor: str, seed: int, options: dict[str, Any]) 
 def judge_spec(run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> JudgeSpec:
     """Return the spec of a judge, like `editor_spec`."""
     parts = identity("judge", JUDGES, **options)
-    criteria = protocol.asked(options["params"].get("optional_criteria", ()))
-    adapter = adapter_class("judge", options["adapter"], JUDGES)
-    sampled = not protocol.answers and adapter.samples(options["params"])
-    samples = SAMPLES if sampled else 1
+    params = params_of("judge", options["adapter"], JUDGES, options["params"])
+    criteria = protocol.asked(params.optional_criteria)
+    samples = SAMPLES if params.samples and not protocol.answers else 1
     return JudgeSpec(
         judge=judge, identity=parts, run_dir=run_dir, protocol=protocol, criteria=criteria, samples=samples
     )
@@ -98,23 +93,28 @@ def _provenance(
     parts: dict[str, Any], *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
 ) -> dict[str, Any]:
     """Holds no path, no time and no device."""
+    files = {  # the params of which the key holds a fingerprint
+        name: {"name": _named(params[name]), "fingerprint": _short({name: part})}
+        for name, part in parts["params"].items()
+        if part != params[name]
+    }
     return {
         "adapter": adapter,
         "adapter_version": parts["version"],
-        "model": (Path(model).name if Path(model).exists() else model) if model else None,
+        "model": _named(model) if model else None,
         "revision": revision,
         "pinned": model is None or revision is not None or Path(model).exists(),
         "fingerprint": _short({"model": parts["model"]}),
-        "params": params | ({"lora": _named_lora(params["lora"])} if params.get("lora") else {}),
+        "params": params | files,
         "random_weights": model is not None and is_randomly_initialised(model),
         "packages": _packages(),
         "editlane": __version__,
     }
 
 
-def _named_lora(lora: str) -> dict[str, Any]:
-    name = lora if parse_hub_file(lora) else Path(lora).name
-    return {"name": name, "fingerprint": _short({"lora": fingerprint_lora(lora)})}
+def _named(file: str) -> str:
+    """Return the name of a file or folder without where it lies; a hub's name stays whole."""
+    return Path(file).name if Path(file).exists() else file
 
 
 def _packages() -> dict[str, str]:

@@ -10,7 +10,7 @@ from traceback import clear_frames
 from typing import Any
 
 from editlane.core.errors import ItemError, OutOfMemory, Stopped, UserError, one_line
-from editlane.core.types import Editor, Judge
+from editlane.core.types import Editor, Judge, RunsOn
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def describe_device() -> str:
 
 def device_label(loaded: Editor | Judge) -> str:
     """Return the device as the tables name it. For an adapter without a model this loads no torch."""
-    return describe_device() if loaded.NEEDS_MODEL else os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"
+    return describe_device() if loaded.RUNS_ON == RunsOn.DEVICE else os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu"
 
 
 def read_usage() -> dict[str, int | float | None]:

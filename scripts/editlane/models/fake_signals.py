@@ -3,12 +3,10 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated
 
 from PIL.Image import Image, frombytes
-
-from editlane.core.errors import UserError
-from editlane.core.params import check_number
+from pydantic import AfterValidator, Field
 
 SIDE = 8
 """Pixels of a signature's side."""
@@ -61,19 +59,20 @@ def _parts(text: str) -> Iterator[str]:
             yield from (run[start:] for start in starts)
 
 
-def check_seconds(value: Any) -> None:
-    """Raises UserError unless `value` is a number of seconds or a pair [least, most]."""
-    if isinstance(value, list | tuple):
-        if len(value) != 2:
-            raise UserError(f"seconds is {value!r}; use a number, or a list of the least and the most.")
-        check_number("seconds[0]", value[0], 0)
-        check_number("seconds[1]", value[1], value[0])
-    else:
-        check_number("seconds", value, 0)
+def _in_order(pair: list[float]) -> list[float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"{pair} has the most before the least; use [least, most].")
+    return pair
 
 
-def duration(seconds: Any, share: float) -> float:
+_AtLeast0 = Annotated[float, Field(ge=0)]
+_Pair = Annotated[list[_AtLeast0], Field(min_length=2, max_length=2), AfterValidator(_in_order)]
+Seconds = _AtLeast0 | _Pair
+"""A number of seconds, or a pair [least, most]."""
+
+
+def duration(seconds: Seconds, share: float) -> float:
     """Seconds to wait: the number itself, or the point at `share` (0..1) between the two of a pair."""
-    if isinstance(seconds, list | tuple):
-        return float(seconds[0] + (seconds[1] - seconds[0]) * share)
-    return float(seconds)
+    if isinstance(seconds, list):
+        return seconds[0] + (seconds[1] - seconds[0]) * share
+    return seconds

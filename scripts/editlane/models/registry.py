@@ -1,9 +1,12 @@
 """Names to adapters. Reading this file loads no model library; an adapter's module is imported when it is asked for."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.params import read_params
+from editlane.core.types import RunsOn
 from editlane.models.page_cache import read_ahead
 from editlane.models.weight_files import find_weights
 
@@ -41,11 +44,6 @@ def judge_on(adapter: str, engine: str) -> str:
     return name
 
 
-def is_served(kind: str, adapter: Any) -> bool:
-    """Whether this is a judge that asks a server (types.Judge)."""
-    return kind == "judge" and bool(adapter.IS_SERVED)
-
-
 def adapter_class(kind: str, name: str, known: dict[str, str]) -> Any:
     """The class behind `name`; its module must import without a model library.
 
@@ -57,13 +55,23 @@ def adapter_class(kind: str, name: str, known: dict[str, str]) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def build(kind: str, name: str, known: dict[str, str], **options: Any) -> Any:
-    """Load the model behind `name`. Raises UserError where the Python of this step lacks a package."""
+def params_of(kind: str, name: str, known: dict[str, str], given: Mapping[str, Any]) -> Any:
+    """Check the params that a user gave for the adapter `name`. Raises UserError."""
+    family, _, engine = name.partition("/")
+    owner = f"the {kind} {family} on {engine}" if engine else f"the {kind} {family}"
+    return read_params(adapter_class(kind, name, known).PARAMS, owner, given)
+
+
+def build(
+    kind: str, name: str, known: dict[str, str], *, model: str | None, revision: str | None, params: Mapping[str, Any]
+) -> Any:
+    """Load the model behind `name`. Raises UserError for wrong params, or if this Python lacks a package."""
     adapter = adapter_class(kind, name, known)
-    if adapter.NEEDS_MODEL:  # its files are read while its libraries are imported
-        read_ahead(lambda: find_weights(options["model"], options["revision"]))
+    checked = params_of(kind, name, known, params)
+    if adapter.RUNS_ON == RunsOn.DEVICE:  # its files are read while its libraries are imported
+        read_ahead(lambda: find_weights(model or "", revision))
     try:
-        return adapter(**options)
+        return adapter(model=model, revision=revision, params=checked)
     except ModuleNotFoundError as error:
         raise UserError(
             f"{kind} {name!r} needs the package {error.name!r}, which this Python does not have. "

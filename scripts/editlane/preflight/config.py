@@ -1,20 +1,21 @@
-"""The run's configuration: checked against the schema and against what is on this machine, before anything runs."""
+"""The run's configuration, checked against its models and against what is on this machine, before anything runs."""
 
+import copy
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError, validators
 
 from editlane.core.errors import UnknownName, UserError
-from editlane.core.params import check_names_list
+from editlane.core.strict_model import read_model
+from editlane.core.types import RunsOn
 from editlane.datasets.prepare import check_categories
 from editlane.datasets.public_formats import may_be_folder
 from editlane.models.checkpoints import check_checkpoint
-from editlane.models.registry import EDITORS, JUDGES, adapter_class, is_served, judge_on
+from editlane.models.registry import EDITORS, JUDGES, adapter_class, judge_on, params_of
 from editlane.models.tiny import KINDS
+from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.scoring import load_protocol
 
 Config = dict[str, Any]
@@ -46,13 +47,13 @@ RESERVED = frozenset(
 """What a run keeps in its folder; an editor cannot have such a name."""
 
 
-def check_config(config: Config, schema: Path) -> Config:
+def check_config(config: Config) -> Config:
     """The configuration with defaults filled in and names in NFC. Raises UserError for the first thing wrong."""
-    filled = _with_defaults(config, yaml.safe_load(schema.read_text(encoding="utf-8")))
+    filled = _with_defaults(config)
     filled["dataset"]["categories"] = _categories(filled["dataset"]["categories"])
     if _has_edits(filled):
-        filled.setdefault("editors", {"given": {"adapter": "given"} | _editor_defaults()})
-    if "editors" not in filled:
+        filled["editors"] = filled["editors"] or {"given": EditorConfig(adapter="given").model_dump()}
+    if not filled["editors"]:
         raise UserError(
             "config: `editors` is missing. Name at least one, or judge given edits with `dataset: {format: pairs}` or "
             f"`dataset: {{edited_dir: ...}}`. {_HELP}"
@@ -100,34 +101,26 @@ _HELP = "config/README.md describes every key."
 _PATHS = "Paths are relative to the folder that snakemake runs in."
 
 
-def _editor_defaults() -> Config:
-    return {"model": None, "revision": None, "env": "envs/edit.yaml", "params": {}}
+def _with_defaults(config: Config) -> Config:
+    """Check the config and return a copy with the defaults filled in. A value stays as it was written: 1800 does not
+    become 1800.0, which would be another parameter of a rule."""
+    _check_values(config)
+    try:
+        checked = read_model(RunConfig, config, noun="key").model_dump()
+    except UserError as error:
+        raise UserError(f"config: {error} {_HELP}") from error
+    return cast(Config, _filled(config, checked))
 
 
-def _with_defaults(config: Config, schema: Config) -> Config:
-    """Validate a copy of the config and set the defaults that the schema names."""
-    validate_properties = Draft202012Validator.VALIDATORS["properties"]
-
-    def fill(validator: Any, properties: Any, instance: Any, parent: Any) -> Iterator[ValidationError]:
-        if isinstance(instance, dict):
-            for name, subschema in properties.items():
-                if "default" in subschema:
-                    instance.setdefault(name, _copy(subschema["default"]))
-        yield from validate_properties(validator, properties, instance, parent)
-
-    copy: Config = _copy(config)
-    _check_values(copy)
-    error = next(Draft202012Validator(schema).iter_errors(copy), None)
-    if error is not None:
-        raise UserError(_schema_message(error))
-    filler = validators.extend(Draft202012Validator, {"properties": fill})  # type: ignore[no-untyped-call]
-    for _ in filler(schema).iter_errors(copy):
-        pass
-    return copy
+def _filled(given: Any, checked: Any) -> Any:
+    if isinstance(given, dict) and isinstance(checked, dict):
+        missing = {name: value for name, value in checked.items() if name not in given}
+        return {name: _filled(value, checked.get(name)) for name, value in given.items()} | missing
+    return copy.deepcopy(given)
 
 
 def _check_values(value: Any, where: str = "") -> None:
-    """YAML knows .nan and .inf, which JSON Schema lets pass, and dates and sets, which no step can be told."""
+    """YAML knows .nan and .inf also where a param takes anything, and dates and sets, which no step can be told."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"config: at {where}: {value} is not a finite number. {_HELP}")
     if not isinstance(value, dict | list | str | int | float | None):
@@ -135,26 +128,6 @@ def _check_values(value: Any, where: str = "") -> None:
     named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, entry in named:
         _check_values(entry, f"{where}.{name}" if where else str(name))
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _copy(entry) for name, entry in value.items()}
-    return [_copy(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _schema_message(error: ValidationError) -> str:
-    where = ".".join(str(part) for part in error.absolute_path) or "the top level"
-    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
-        known, found = error.schema["properties"], dict(error.instance)  # type: ignore[arg-type]
-        unknown = next(str(name) for name in found if name not in known)
-        return f"config: at {where}: {UnknownName('key', unknown, known)} {_HELP}"
-    if error.validator == "pattern":
-        use = "use letters, digits, . _ and -, beginning with a letter or a digit"
-        return f"config: at {where}: {error.instance!r} cannot be a name; {use}."
-    described = error.schema.get("description") if isinstance(error.schema, dict) else None
-    hint = f" {' '.join(described.split())}" if described and error.absolute_path else ""
-    return f"config: at {where}: {error.message}.{hint} {_HELP}"
 
 
 def _categories(names: list[str]) -> list[str]:
@@ -178,9 +151,8 @@ def _check_files(config: Config) -> None:
         try:
             protocol = load_protocol(Path(judge["protocol"]))
             protocol.check_categories(config["dataset"]["categories"])
-            optional = judge["params"].get("optional_criteria", ())
-            check_names_list("params: optional_criteria", optional)
-            protocol.asked(optional)
+            params = params_of("judge", judge["adapter"], JUDGES, judge["params"])
+            protocol.asked(params.optional_criteria)
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
         if not Path(judge["env"]).is_file():
@@ -202,12 +174,12 @@ def _set_engine(name: str, judge: Config) -> None:
 def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]) -> None:
     adapter = settings["adapter"]
     try:
-        found = adapter_class(kind, adapter, known)
-        found.check_params(settings["params"])
-        if is_served(kind, found):
+        runs_on = adapter_class(kind, adapter, known).RUNS_ON
+        params_of(kind, adapter, known, settings["params"])
+        if runs_on == RunsOn.SERVER:
             _check_served(adapter, settings)
         else:
-            _check_model(adapter, settings, found.NEEDS_MODEL)
+            _check_model(adapter, settings, runs_on == RunsOn.DEVICE)
     except UserError as error:
         raise UserError(f"config: {kind}s.{name}: {error}") from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.paths import RunPaths
+from editlane.core.types import RunsOn
 from editlane.models.checkpoints import is_randomly_initialised
 from editlane.models.registry import EDITORS, JUDGES, adapter_class
 from editlane.models.weight_files import find_checkpoint
@@ -31,7 +32,7 @@ class Part:
 
     @property
     def needs_model(self) -> bool:
-        return bool(self.adapter.NEEDS_MODEL)
+        return bool(self.adapter.RUNS_ON == RunsOn.DEVICE)
 
     @property
     def model(self) -> str:

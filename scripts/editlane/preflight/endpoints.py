@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from editlane.core.errors import UserError
+from editlane.core.types import RunsOn
 from editlane.judges.endpoint.completions import NoAnswer
-from editlane.models.registry import is_served
+from editlane.models.registry import JUDGES, params_of
 from editlane.preflight.context import Setup
 from editlane.preflight.findings import Finding
 
@@ -15,9 +16,10 @@ _PATIENCE = 3
 def check_endpoints(setup: Setup) -> Iterator[Finding]:
     """One line a judge that a server answers for. A server that is not there yet may still be started in time."""
     for part in setup.judges:
-        if is_served(part.kind, part.adapter):
+        if part.adapter.RUNS_ON == RunsOn.SERVER:
             try:
-                part.adapter.check_served(part.model, part.settings["params"], _PATIENCE)
+                params = params_of("judge", part.settings["adapter"], JUDGES, part.settings["params"])
+                part.adapter.check_served(part.model, params, _PATIENCE)
             except NoAnswer as error:
                 yield Finding("warn", "endpoints", f"{part}: {error}")
             except UserError as error:

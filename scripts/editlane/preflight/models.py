@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.core.types import RunsOn
 from editlane.models.checkpoints import find_problem, is_hub_id, is_randomly_initialised
 from editlane.models.lora import parse_hub_file
-from editlane.models.registry import is_served
 from editlane.models.weight_files import find_cached_snapshot
 from editlane.preflight.context import Part, Setup
 from editlane.preflight.findings import Finding, amount
@@ -15,7 +15,7 @@ from editlane.preflight.weights import is_offline, stored_bytes
 def check_models(setup: Setup) -> Iterator[Finding]:
     """One line a model. A folder that is not complete was refused with the config already."""
     for part in setup.parts:
-        if is_served(part.kind, part.adapter):
+        if part.adapter.RUNS_ON == RunsOn.SERVER:
             yield Finding("pass", "models", f"{part}: a server has it")
         elif not part.needs_model:
             yield Finding("pass", "models", f"{part}: the adapter {part.settings['adapter']!r} needs none")

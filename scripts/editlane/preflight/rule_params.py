@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from editlane.models.registry import EDITORS, JUDGES, adapter_class, is_served
+from editlane.core.types import RunsOn
+from editlane.models.registry import EDITORS, JUDGES, adapter_class
 from editlane.preflight.config import BUILT_MODELS, Config
 
 KINDS = {"editor": EDITORS, "judge": JUDGES}
@@ -40,7 +41,7 @@ class RuleParams:
 
     def gpus(self, judge: str) -> int:
         """Return how many GPUs a lane of this judge holds: none if a server runs the model."""
-        return 0 if is_served("judge", self.adapter("judge", judge)) else 1
+        return 0 if self.adapter("judge", judge).RUNS_ON == RunsOn.SERVER else 1
 
     def built_model(self, kind: str, name: str) -> str | list[str]:
         """Return the tiny model that the workflow builds for this editor or judge; an empty list if it is another."""

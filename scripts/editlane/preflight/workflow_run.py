@@ -30,7 +30,7 @@ def load_config(config: Config, workflow: Any) -> Config:
     try:
         for file in workflow.configfiles:
             check_keys_once(Path(file))
-        checked = check_config(config, Path(workflow.basedir) / "schemas/config.schema.yaml")
+        checked = check_config(config)
         notes = Path(".snakemake")
         if notes.exists() and not os.access(notes, os.W_OK):  # Snakemake itself would fail there, before `onstart`
             raise UserError(

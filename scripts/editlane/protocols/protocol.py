@@ -4,8 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from editlane.core.errors import UserError
-from editlane.core.params import check_choice
+from editlane.core.errors import UnknownName, UserError
 from editlane.core.types import SCALE
 
 COMBINATIONS = ("min", "geometric_mean")
@@ -123,9 +122,10 @@ class ScoringProtocol:
 
         Raises UnknownName for a criterion that the protocol does not have.
         """
-        for name in optional_criteria:
-            check_choice(f"criterion of the protocol {self.name!r}", name, [one.name for one in self.criteria])
         leading = {one.name: one.reply_of or one.name for one in self.criteria}
+        for name in optional_criteria:
+            if name not in leading:
+                raise UnknownName(f"criterion of the protocol {self.name!r}", name, leading)
         wanted = {leading[name] for name in optional_criteria}
         return tuple(one.name for one in self.criteria if not one.optional or leading[one.name] in wanted)
 

@@ -230,17 +230,15 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--seed": SEED,
     },
     "document_config": {
-        "--schema": [
-            ("none.yaml", "cannot read or write none.yaml: No such file or directory. Check the path."),
-            ("garbage", "garbage is not YAML"),
-            ("file", "file is not the schema of a configuration"),
+        "--schema": OUT_FILE,
+        "--keys": [
+            ("none.md", "cannot read or write none.md: No such file or directory. Check the path."),
+            ("garbage", "garbage needs the lines `<!-- keys: begin -->`"),
             ("data", "cannot read or write data: Is a directory"),
         ],
-        "--out": [
-            *OUT_FILE,
+        "--params": [
             ("none.md", "cannot read or write none.md: No such file or directory. Check the path."),
-            ("file", "file needs the lines `<!-- keys: begin -->` and `<!-- keys: end -->`, each once."),
-            ("garbage", "garbage needs the lines"),
+            ("data/keys.md", "data/keys.md needs the lines `<!-- params: begin -->`"),
         ],
     },
     "extract_demo_photos": {"--out": OUT_FOLDER},
@@ -263,7 +261,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
             ("garbage", "garbage cannot be read as YAML"),
             ("file", "file holds no settings"),
             ("twice.yaml", "twice.yaml has the key 'run' twice, in lines 1 and 2. Keep one."),
-            ("other.yaml", "config: at the top level: Unknown key 'lanse'. Did you mean 'lanes'?"),
+            ("other.yaml", "config: Unknown key 'lanse'. Did you mean 'lanes'?"),
         ],
         "--gpus": LANES,
         "--sdm": [("apptainer", "invalid choice: 'apptainer'")],

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from adapters import built, checked
 from PIL import Image
 
 from editlane.core.errors import EditFailed, EditRefused, OutOfMemory, Stopped, UnknownName, UserError
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 TinyModel = Callable[[str], Path]
 SCRIPTS = Path(pipelines.__file__).parents[2]
+HELPERS = Path(__file__).parents[2] / "helpers"
 NO_GUIDANCE: dict[str, Any] = {"num_inference_steps": 2, "true_cfg_scale": 1.0, "height": 64, "width": 64}
 GUIDANCE = NO_GUIDANCE | {"true_cfg_scale": 4.0, "negative_prompt": " "}
 KONTEXT_64 = {"num_inference_steps": 2, "height": 64, "width": 64, "max_area": 64 * 64, "_auto_resize": False}
@@ -101,7 +103,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def qwen_plus(tiny_model: TinyModel) -> QwenImageEditor:
-    return QwenImageEditor(model=str(tiny_model("qwen-image-edit-plus")), revision=None, params=NO_GUIDANCE)
+    return built(QwenImageEditor, model=str(tiny_model("qwen-image-edit-plus")), params=NO_GUIDANCE)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def plain(qwen_plus: QwenImageEditor) -> str:
 
 @pytest.fixture(scope="module")
 def pix2pix(tiny_model: TinyModel) -> DiffusersEditor:
-    return DiffusersEditor(model=str(tiny_model("instruct-pix2pix")), revision=None, params=TWO_STEPS)
+    return built(DiffusersEditor, model=str(tiny_model("instruct-pix2pix")), params=TWO_STEPS)
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def replace_call(monkeypatch: pytest.MonkeyPatch, pix2pix: DiffusersEditor) -> I
 
 @pytest.mark.parametrize("kind", ["qwen-image-edit", "qwen-image-edit-plus", "qwen-image-edit-2511"])
 def test_every_qwen_checkpoint_edits_with_guidance(kind: str, tiny_model: TinyModel, plain: str) -> None:
-    editor = QwenImageEditor(model=str(tiny_model(kind)), revision=None, params=GUIDANCE)
+    editor = built(QwenImageEditor, model=str(tiny_model(kind)), params=GUIDANCE)
     passes: list[Any] = []
     editor.pipe.transformer.register_forward_hook(lambda *call: passes.append(call[0]))
     steps: list[tuple[int, int]] = []
@@ -147,8 +149,8 @@ def test_every_qwen_checkpoint_edits_with_guidance(kind: str, tiny_model: TinyMo
 ANOTHER_PROCESS = """
 import sys, torch
 torch.set_num_threads(1)
-from test_editors import NO_GUIDANCE, QwenImageEditor, digest, request
-editor = QwenImageEditor(model=sys.argv[1], revision=None, params=NO_GUIDANCE)
+from test_editors import NO_GUIDANCE, QwenImageEditor, built, digest, request
+editor = built(QwenImageEditor, model=sys.argv[1], params=NO_GUIDANCE)
 print(digest(editor.edit(request()).image))
 """
 
@@ -156,7 +158,7 @@ print(digest(editor.edit(request()).image))
 def test_a_qwen_edit_is_the_same_in_another_process(plain: str, tiny_model: TinyModel) -> None:
     run = subprocess.run(
         [sys.executable, "-c", ANOTHER_PROCESS, str(tiny_model("qwen-image-edit-plus"))],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(SCRIPTS), str(Path(__file__).parent)])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (SCRIPTS, HELPERS, Path(__file__).parent)))},
         capture_output=True,
         text=True,
         check=True,
@@ -190,7 +192,7 @@ def test_qwen_takes_sizes_from_the_model_where_none_is_asked(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = str(tiny_model("qwen-image-edit"))
-    editor = QwenImageEditor(model=model, revision=None, params={"true_cfg_scale": 1})
+    editor = built(QwenImageEditor, model=model, params={"true_cfg_scale": 1})
     recorder = CallRecorder(editor.pipe, lambda **_: output(np.zeros((1, 48, 80, 3), np.float32)))
     monkeypatch.setattr(editor, "pipe", recorder)
     edit = editor.edit(request())
@@ -212,17 +214,20 @@ def test_a_tiled_vae_is_for_one_call_only(qwen_plus: QwenImageEditor, plain: str
     [
         (
             {"num_inference_step": 2},
-            r"of the editor qwen-image-edit 'num_inference_step'. Did you mean 'num_inf",
+            r"of the adapter QwenImageEditor 'num_inference_step'. Did you mean 'num_inf",
         ),
         ({}, r"true_cfg_scale is 4 without a negative_prompt.*silently run without guidance"),
         ({"true_cfg_scale": 1.5}, r"true_cfg_scale is 1.5 without a negative_prompt.*set true_cfg_scale: 1"),
-        ({"negative_prompt": 3}, r"negative_prompt is 3; use a text"),
+        ({"negative_prompt": 3}, r"negative_prompt is 3; use a text in quotes, or null"),
         ({"negative_prompt": " ", "true_cfg_scale": "4"}, r"true_cfg_scale is '4'; use a number"),
         ({"negative_prompt": " ", "num_inference_steps": 1}, r"num_inference_steps is 1; use a whole number of 2"),
         ({"negative_prompt": " ", "num_inference_steps": True}, r"num_inference_steps is True"),
         ({"negative_prompt": " ", "dtype": "bf16"}, r"Unknown dtype 'bf16'.*bfloat16"),
         ({"negative_prompt": " ", "height": 64}, r"height is given without width"),
-        ({"negative_prompt": " ", "height": 64, "width": 100}, r"width is 100; use a multiple of 16"),
+        (
+            {"negative_prompt": " ", "height": 64, "width": 100},
+            r"width is 100; use .*, a multiple of 16",
+        ),
         ({"negative_prompt": " ", "height": -64, "width": 64}, r"height is -64; use a whole number of 16"),
         (
             {"negative_prompt": " ", "max_sequence_length": 2048},
@@ -233,26 +238,26 @@ def test_a_tiled_vae_is_for_one_call_only(qwen_plus: QwenImageEditor, plain: str
 )
 def test_qwen_params_are_checked_without_a_model(params: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        QwenImageEditor.check_params(params)
+        checked(QwenImageEditor, params)
 
 
 def test_guidance_scale_is_refused_where_it_has_no_effect(tiny_model: TinyModel, tmp_path: Path) -> None:
     model = str(tiny_model("qwen-image-edit-plus"))
     with pytest.raises(UserError, match="guidance_scale has no effect"):
-        QwenImageEditor(model=model, revision=None, params=NO_GUIDANCE | {"guidance_scale": 7.0})
+        built(QwenImageEditor, model=model, params=NO_GUIDANCE | {"guidance_scale": 7.0})
     distilled = tmp_path / "distilled"
     shutil.copytree(model, distilled)
     config = distilled / "transformer" / "config.json"
     config.write_text(config.read_text(encoding="utf-8").replace('"guidance_embeds": false', '"guidance_embeds": true'))
     with pytest.raises(UserError, match=r"is guidance-distilled\. Set guidance_scale"):
-        QwenImageEditor(model=str(distilled), revision=None, params=NO_GUIDANCE)
+        built(QwenImageEditor, model=str(distilled), params=NO_GUIDANCE)
 
 
 def test_qwen_refuses_other_pipelines_by_name(tiny_model: TinyModel) -> None:
     with pytest.raises(
         UserError, match=r"pipeline class 'FluxKontextPipeline'; the adapter .* Use `adapter: diffusers`"
     ):
-        QwenImageEditor(model=str(tiny_model("flux-kontext")), revision=None, params=NO_GUIDANCE)
+        built(QwenImageEditor, model=str(tiny_model("flux-kontext")), params=NO_GUIDANCE)
 
 
 # Any pipeline
@@ -264,7 +269,7 @@ def test_qwen_refuses_other_pipelines_by_name(tiny_model: TinyModel) -> None:
 def test_other_pipelines_edit_by_seed_instruction_and_source(
     kind: str, params: dict[str, Any], tiny_model: TinyModel
 ) -> None:
-    editor = DiffusersEditor(model=str(tiny_model(kind)), revision=None, params=params)
+    editor = built(DiffusersEditor, model=str(tiny_model(kind)), params=params)
     steps: list[tuple[int, int]] = []
     first = editor.edit(request(on_step=lambda step, count: steps.append((step, count))))
     assert steps == [(1, 2), (2, 2)]
@@ -280,7 +285,7 @@ def test_other_pipelines_edit_by_seed_instruction_and_source(
 
 def test_kontext_keeps_the_aspect_ratio_of_the_source(tiny_model: TinyModel) -> None:
     params = {"num_inference_steps": 1, "max_area": 256 * 144, "_auto_resize": False}
-    editor = DiffusersEditor(model=str(tiny_model("flux-kontext")), revision=None, params=params)
+    editor = built(DiffusersEditor, model=str(tiny_model("flux-kontext")), params=params)
     edit = editor.edit(request(source=photo(640, 360)))
     assert (edit.image.size, edit.requested_size) == ((256, 144), None)
 
@@ -346,15 +351,15 @@ def test_the_source_goes_where_the_signature_has_a_place() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"prompt": "x"}, "params of the editor diffusers: prompt is set for every item"),
+        ({"prompt": "x"}, "params of the adapter DiffusersEditor: prompt is set for every item"),
         ({"generator": 1, "image": 1}, "generator is set for every item"),
-        ({"dtype": "half"}, "params of the editor diffusers: Unknown dtype 'half'"),
+        ({"dtype": "half"}, "params of the adapter DiffusersEditor: Unknown dtype 'half'"),
         ({"width": 64}, "width is given without height"),
     ],
 )
 def test_general_params_are_checked_without_a_model(params: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        DiffusersEditor.check_params(params)
+        checked(DiffusersEditor, params)
 
 
 def test_params_that_the_pipeline_lacks_stop_before_weights_are_loaded(
@@ -369,7 +374,7 @@ def test_params_that_the_pipeline_lacks_stop_before_weights_are_loaded(
     ]
     for params, message in wrong:
         with pytest.raises(UnknownName, match=message):
-            DiffusersEditor(model=model, revision=None, params=params)
+            built(DiffusersEditor, model=model, params=params)
 
 
 @pytest.mark.parametrize("editor", [QwenImageEditor, DiffusersEditor])
@@ -389,7 +394,7 @@ def test_bad_folders_stop_before_weights_are_loaded(
     ]
     for model, message in cases:
         with pytest.raises(UserError, match=message):
-            editor(model=str(model), revision=None, params=params)
+            built(editor, model=str(model), params=params)
 
 
 def test_a_pipeline_class_that_diffusers_lacks_is_named(tiny_model: TinyModel, tmp_path: Path) -> None:
@@ -398,7 +403,7 @@ def test_a_pipeline_class_that_diffusers_lacks_is_named(tiny_model: TinyModel, t
     index = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
     (model / "model_index.json").write_text(json.dumps(index | {"_class_name": "Tomorrow3Pipeline"}))
     with pytest.raises(UserError, match=r"'Tomorrow3Pipeline', which diffusers \d.* does not have"):
-        DiffusersEditor(model=str(model), revision=None, params={})
+        built(DiffusersEditor, model=str(model), params={})
 
 
 def test_hub_ids_come_from_the_cache_where_the_hub_cannot_be_reached(
@@ -413,13 +418,13 @@ def test_hub_ids_come_from_the_cache_where_the_hub_cannot_be_reached(
     shutil.copytree(tiny_model("instruct-pix2pix"), cached / "snapshots" / commit)
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit)
-    editor = DiffusersEditor(model="acme/tiny-edit", revision=None, params=TWO_STEPS)
+    editor = built(DiffusersEditor, model="acme/tiny-edit", params=TWO_STEPS)
     assert editor.edit(request()).image.size == (64, 64)
     (cached / "snapshots" / commit / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(UserError, match=r"cache is incomplete, unet/ has no weights.*`hf download acme/tiny-edit`"):
-        DiffusersEditor(model="acme/tiny-edit", revision=None, params=TWO_STEPS)
+        built(DiffusersEditor, model="acme/tiny-edit", params=TWO_STEPS)
     with pytest.raises(UserError, match=r"acme/other is not a folder on this machine"):
-        DiffusersEditor(model="acme/other", revision=None, params=TWO_STEPS)
+        built(DiffusersEditor, model="acme/other", params=TWO_STEPS)
 
 
 # How one item can end
@@ -530,7 +535,7 @@ def test_pixels_that_are_not_finite_are_no_edit(value: float, replace_call: Any,
 
 
 def test_weights_that_overflow_are_no_edit(tiny_model: TinyModel) -> None:
-    editor = DiffusersEditor(model=str(tiny_model("instruct-pix2pix")), revision=None, params=TWO_STEPS)
+    editor = built(DiffusersEditor, model=str(tiny_model("instruct-pix2pix")), params=TWO_STEPS)
     with torch.no_grad():
         editor.pipe.unet.conv_in.weight.fill_(float("nan"))
     with pytest.raises(EditFailed, match=r"100.0% of the image's values") as caught:

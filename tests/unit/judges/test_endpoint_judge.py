@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapters import built, checked
 from endpoint_double import MODEL, Double, images_in, logprobs_of, serving
 from PIL import Image
 from step_runs import CATEGORIES, GOOD, run_step_program, write_inputs
@@ -41,7 +42,7 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_judge(double: Double, **params: Any) -> EndpointJudge:
-    return EndpointJudge(model=MODEL, revision=None, params={"base_url": double.url, "attempts": 3} | params)
+    return built(EndpointJudge, model=MODEL, params={"base_url": double.url, "attempts": 3} | params)
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -235,8 +236,8 @@ def test_a_reply_depends_on_its_own_seed(double: Double) -> None:
     assert judge.generate(judge.prepare([[about(3)]]), 64, [[9]]) == [[third]]
     assert judge.generate(judge.prepare([[about(3)]]), 64, [[10]]) != [[third]]
     assert {(body["max_tokens"], body["temperature"]) for body in double.asked} == {(64, 0.7)}
-    assert judge.samples({"base_url": double.url, "temperature": 0.7})
-    assert not judge.samples({"base_url": double.url})
+    assert make_judge(double, temperature=0.7).params.samples
+    assert not make_judge(double).params.samples
 
 
 # --- what goes wrong for a while, or for one edit
@@ -373,13 +374,13 @@ def test_nobody_at_the_address_is_refused() -> None:
     with serving() as double:
         url = double.url
     with pytest.raises(UserError, match=r"does not answer: .*asked 2 times: ConnectionRefusedError"):
-        EndpointJudge(model=MODEL, revision=None, params={"base_url": url, "attempts": 2})
+        built(EndpointJudge, model=MODEL, params={"base_url": url, "attempts": 2})
 
 
 def test_a_server_without_a_list_of_models_may_still_answer(double: Double) -> None:
     double.models = None
     read(make_judge(double), about(1))
-    judge = EndpointJudge(model="another", revision=None, params={"base_url": double.url})
+    judge = built(EndpointJudge, model="another", params={"base_url": double.url})
     with pytest.raises(UserError, match=r"refuses to answer \(HTTP 404: The model another does not exist"):
         read(judge, about(1))
 
@@ -441,13 +442,13 @@ def test_a_redirect_is_not_followed_with_the_key(double: Double, monkeypatch: py
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, r"base_url is ''; use the address of an endpoint"),
-        ({"base_url": "127.0.0.1:8000/v1"}, r"base_url is '127.0.0.1:8000/v1'"),
-        ({"base_url": "http://host:port/v1"}, r"base_url is"),
-        ({"base_url": "ftp://host/v1"}, r"base_url is"),
+        ({}, r"base_url is missing; use a text. As `http://127"),
+        ({"base_url": "127.0.0.1:8000/v1"}, r"base_url: '127.0.0.1:8000/v1' is no address; use that of an endpoint"),
+        ({"base_url": "http://host:port/v1"}, r"base_url: 'http://host:port/v1' is no address"),
+        ({"base_url": "ftp://host/v1"}, r"base_url: 'ftp://host/v1' is no address"),
         ({"base_url": 8000}, r"base_url is 8000"),
-        ({"base_url": "http://me:secret@host/v1"}, r"base_url holds a user or a password"),
-        ({"api_key_env": "sk-1234"}, r"api_key_env is not the name of an environment variable"),
+        ({"base_url": "http://me:secret@host/v1"}, r"base_url: it holds a user or a password"),
+        ({"api_key_env": "sk-1234"}, r"api_key_env: use the name of an environment variable"),
         ({"api_key": "x"}, r"Unknown parameter .*'api_key'. Did you mean 'api_key_env'\?"),
         ({"concurrency": 0}, r"concurrency is 0"),
         ({"timeout": 0}, r"timeout is 0"),
@@ -461,7 +462,7 @@ def test_a_redirect_is_not_followed_with_the_key(double: Double, monkeypatch: py
 def test_wrong_params_are_named(params: dict[str, Any], message: str) -> None:
     given = params if not params or "base_url" in params else {"base_url": "https://host/v1"} | params
     with pytest.raises(UserError, match=message) as error:
-        EndpointJudge.check_params(given)
+        checked(EndpointJudge, given)
     assert "secret" not in str(error.value)
     assert "sk-1234" not in str(error.value)
 

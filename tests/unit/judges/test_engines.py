@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapters import checked
 from endpoint_double import MODEL, Double, serving
 from PIL import Image
 from preflight_setup import fake_config, levels, make_setup, write_project
@@ -76,7 +77,7 @@ def test_every_adapter_has_an_environment_for_its_engine() -> None:
         ),
         ({"engine": "vllm"}, r"adapter 'qwen3-vl/vllm' needs a `model`: a checkpoint folder or a hub id"),
         ({"engine": "vllm", "model": "./none"}, r"The model ./none is missing"),
-        ({"engine": "openai", "model": "m"}, r"params of the judge qwen3-vl on openai: base_url is ''"),
+        ({"engine": "openai", "model": "m"}, r"params of the judge qwen3-vl on openai: base_url is missing"),
         ({"engine": "openai", "params": {"base_url": "http://h/v1"}}, r"needs a `model`: the name under which the"),
         (
             {"engine": "openai", "model": "m", "revision": "main", "params": {"base_url": "http://h/v1"}},
@@ -110,7 +111,7 @@ def test_an_engine_that_an_adapter_lacks_names_those_that_it_has() -> None:
 )
 def test_wrong_params_of_vllm_are_named(params: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        VllmJudge.check_params(params)
+        checked(VllmJudge, params)
 
 
 def test_vllm_gets_each_image_resized_once(monkeypatch: pytest.MonkeyPatch) -> None:

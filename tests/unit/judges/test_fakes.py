@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import skimage.data
+from adapters import built, checked
 from PIL import Image
 
 from editlane.core.errors import EditFailed, EditRefused, JudgeFailed, UnknownName, UserError
@@ -45,11 +46,11 @@ def request(an_item, seed=1, source=None, on_step=lambda step, steps: None, give
 
 
 def editor(**params):
-    return FakeEditor(model=None, revision=None, params=params)
+    return built(FakeEditor, model=None, params=params)
 
 
 def judge(**params):
-    return FakeJudge(model=None, revision=None, params=params)
+    return built(FakeJudge, model=None, params=params)
 
 
 def question(edited=(200, 10, 10), instruction="turn the sky red", source=(10, 10, 200), criterion="Answer:"):
@@ -144,7 +145,7 @@ def test_seconds_are_spent():
 
 
 def given(path):
-    return GivenEditor(model=None, revision=None, params={}).edit(request(item(), given=path)).image
+    return built(GivenEditor, model=None, params={}).edit(request(item(), given=path)).image
 
 
 def test_a_given_edit_is_decoded_upright_rgb(tmp_path):
@@ -270,7 +271,8 @@ def test_noise_is_drawn_for_every_seed_and_nothing_else():
 
 
 def test_only_a_noisy_judge_samples():
-    assert FakeJudge.samples({"noise": 0.1}) and not FakeJudge.samples({}) and not FakeJudge.samples({"noise": 0})
+    assert judge(noise=0.1).params.samples
+    assert not judge().params.samples and not judge(noise=0).params.samples
 
 
 @pytest.mark.parametrize(
@@ -325,7 +327,7 @@ def test_failing_items_fail_their_batch_and_the_others_do_not():
 @pytest.mark.parametrize("adapter", [FakeEditor, FakeJudge])
 def test_unknown_names_are_refused_with_a_hint(adapter):
     with pytest.raises(UnknownName, match=r"Unknown parameter of the .* 'secnds'\. Did you mean 'seconds'"):
-        adapter.check_params({"secnds": 1})
+        checked(adapter, {"secnds": 1})
 
 
 @pytest.mark.parametrize(
@@ -333,7 +335,7 @@ def test_unknown_names_are_refused_with_a_hint(adapter):
     [
         (FakeEditor, {"failure_rate": 1.5}, "failure_rate is 1.5; use a number from 0 to 1"),
         (FakeEditor, {"failure_rate": True}, "failure_rate is True"),
-        (FakeEditor, {"seconds": [2, 1]}, r"seconds\[1\] is 1"),
+        (FakeEditor, {"seconds": [2, 1]}, r"seconds: \[2.0, 1.0\] has the most before the least"),
         (FakeEditor, {"seconds": "1"}, "seconds is '1'"),
         (FakeEditor, {"steps": 0}, "steps is 0; use a whole number of 1 or more"),
         (FakeJudge, {"batch_size": 2.0}, "batch_size is 2.0"),
@@ -341,14 +343,12 @@ def test_unknown_names_are_refused_with_a_hint(adapter):
         (FakeJudge, {"unreadable_rate": float("nan")}, "unreadable_rate is nan"),
         (FakeJudge, {"optional_criteria": "preservation"}, "use a list"),
         (FakeJudge, {"noise": -0.1}, "noise is -0.1; use a number of 0 or more"),
-        (GivenEditor, {"steps": 3}, "takes none, but has steps"),
+        (GivenEditor, {"steps": 3}, "'steps' is no parameter of the adapter GivenEditor: there is none"),
     ],
 )
 def test_bad_values_are_refused(adapter, params, message):
     with pytest.raises(UserError, match=message):
-        adapter.check_params(params)
-    with pytest.raises(UserError, match=message):
-        adapter(model=None, revision=None, params=params)
+        checked(adapter, params)
 
 
 def test_chance_is_the_same_everywhere():

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import torch
+from adapters import built
 from PIL import Image
 
 from editlane.core.types import Question
@@ -23,7 +24,7 @@ def question(source, edited):
 
 
 def load(model, **params):
-    return Qwen3VLJudge(model=str(model), revision=None, params=params)
+    return built(Qwen3VLJudge, model=str(model), params=params)
 
 
 def ask(a_judge, *asked):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapters import built, checked
 from PIL import Image
 
 from editlane.core.errors import JudgeFailed, OutOfMemory, UserError
@@ -57,9 +58,7 @@ MIXED = (
 
 @pytest.fixture(scope="module")
 def judges(tiny_model):
-    return {
-        kind: Qwen3VLJudge(model=str(tiny_model(kind)), revision=None, params={"max_image_side": 256}) for kind in KINDS
-    }
+    return {kind: built(Qwen3VLJudge, model=str(tiny_model(kind)), params={"max_image_side": 256}) for kind in KINDS}
 
 
 @pytest.fixture
@@ -284,7 +283,7 @@ SPECIALS = ("<|im_start|>", "<|im_end|>", "<|image_pad|>")
 
 @pytest.mark.parametrize("side", [256, 500])
 def test_images_are_shrunk_to_max_image_side_once_and_never_again(tiny_model, side):
-    a_judge = Qwen3VLJudge(model=str(tiny_model("qwen3-vl")), revision=None, params={"max_image_side": side})
+    a_judge = built(Qwen3VLJudge, model=str(tiny_model("qwen3-vl")), params={"max_image_side": side})
     largest = Question(system="s", parts=(picture(1, (side, side)), picture(2, (2 * side, side)), "?"))
     grid = whole(a_judge, [largest])["image_grid_thw"].tolist()
     patches = round(side / 32) * 2
@@ -369,7 +368,7 @@ def test_generation_is_greedy_even_where_the_checkpoint_samples(judge, monkeypat
 def test_a_warm_judge_draws_each_reply_by_its_own_seed(judge, monkeypatch):
     small = MIXED[0], MIXED[1]
     (greedy,) = generate(judge, small[:1], 4, seeds=(7,))
-    monkeypatch.setattr(judge, "params", replace(judge.params, temperature=1.5))
+    monkeypatch.setattr(judge, "params", judge.params.model_copy(update={"temperature": 1.5}))
     state = torch.get_rng_state()
     drawn = generate(judge, small, 4, seeds=(7, 8))
     assert torch.equal(torch.get_rng_state(), state)
@@ -390,8 +389,8 @@ def test_tokens_are_drawn_with_the_probabilities_of_their_temperature(temperatur
 
 
 def test_only_a_warm_judge_samples():
-    assert Qwen3VLJudge.samples({"temperature": 0.7})
-    assert not Qwen3VLJudge.samples({}) and not Qwen3VLJudge.samples({"temperature": 0})
+    assert checked(Qwen3VLJudge, {"temperature": 0.7}).samples
+    assert not checked(Qwen3VLJudge, {}).samples and not checked(Qwen3VLJudge, {"temperature": 0}).samples
 
 
 # --- failures
@@ -465,7 +464,7 @@ def test_an_image_the_processor_refuses_is_a_judge_failure(judge):
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(UserError, match="nowhere is missing"):
-        Qwen3VLJudge(model=str(tmp_path / "nowhere"), revision=None, params={})
+        built(Qwen3VLJudge, model=str(tmp_path / "nowhere"), params={})
 
 
 def copy_with_config(folder, tmp_path, config):
@@ -478,13 +477,13 @@ def copy_with_config(folder, tmp_path, config):
 def test_another_architecture_is_refused(tmp_path, tiny_model):
     model = copy_with_config(tiny_model("qwen3-vl"), tmp_path, '{"model_type": "qwen2"}')
     with pytest.raises(UserError, match="is of type 'qwen2'; the adapter qwen3-vl takes qwen3_vl and qwen3_vl_moe"):
-        Qwen3VLJudge(model=model, revision=None, params={})
+        built(Qwen3VLJudge, model=model, params={})
 
 
 def test_a_damaged_config_is_refused(tmp_path, tiny_model):
     model = copy_with_config(tiny_model("qwen3-vl"), tmp_path, "{")
     with pytest.raises(UserError, match=r"The judge's model .* cannot be loaded"):
-        Qwen3VLJudge(model=model, revision=None, params={})
+        built(Qwen3VLJudge, model=model, params={})
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-VL-8B-Instruct", "/models/qwen"])
@@ -500,45 +499,47 @@ def test_flash_attention_without_its_package_is_refused(tiny_model):
     if importlib.util.find_spec("flash_attn"):
         pytest.skip("flash_attn is installed")
     with pytest.raises(UserError, match=r"cannot be loaded: .*[Ff]lash"):
-        Qwen3VLJudge(
-            model=str(tiny_model("qwen3-vl")), revision=None, params={"attn_implementation": "flash_attention_2"}
-        )
+        built(Qwen3VLJudge, model=str(tiny_model("qwen3-vl")), params={"attn_implementation": "flash_attention_2"})
 
 
 def test_a_hub_that_is_not_reached_is_the_users_to_mend(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="hf download Qwen/Qwen3-VL-Nowhere"):
-        Qwen3VLJudge(model="Qwen/Qwen3-VL-Nowhere", revision=None, params={})
+        built(Qwen3VLJudge, model="Qwen/Qwen3-VL-Nowhere", params={})
 
 
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"batch_token": 4}, "Unknown parameter of the judge qwen3-vl 'batch_token'. Did you mean 'batch_tokens'"),
-        ({"batch_size": 8}, "Unknown parameter of the judge qwen3-vl 'batch_size'. Did you mean 'batch_tokens'"),
+        (
+            {"batch_token": 4},
+            "Unknown parameter of the adapter .* 'batch_token'. Did you mean 'batch_tokens'",
+        ),
+        ({"batch_size": 8}, "Unknown parameter of the adapter Qwen3VLJudge 'batch_size'. Did you mean 'batch_tokens'"),
         ({"batch_tokens": 0}, "batch_tokens is 0; use a whole number of 1 or more"),
         ({"batch_tokens": True}, "batch_tokens is True"),
-        ({"features_dir": ""}, "features_dir is ''; use the path of a folder"),
+        ({"features_dir": ""}, "features_dir is ''; use a text that is not empty, or null. The path of a folder"),
         ({"max_image_side": 16}, "max_image_side is 16; use a whole number of 32 or more"),
         ({"dtype": "bf16"}, "Unknown dtype 'bf16'. Did you mean 'bfloat16'"),
         ({"attn_implementation": "flash"}, "Unknown attn_implementation 'flash'"),
-        ({"optional_criteria": "preservation"}, "use a list of names"),
+        ({"optional_criteria": "preservation"}, "optional_criteria is 'preservation'; use a list, each a text"),
         ({"temperature": -0.5}, "temperature is -0.5; use a number from 0 to 100"),
         ({"temperature": float("inf")}, "temperature is inf"),
     ],
 )
 def test_bad_params_are_refused_without_loading_a_model(params, message):
     with pytest.raises(UserError, match=message):
-        Qwen3VLJudge.check_params(params)
+        checked(Qwen3VLJudge, params)
 
 
 def test_good_params_are_taken():
-    Qwen3VLJudge.check_params(
+    checked(
+        Qwen3VLJudge,
         {
             "batch_tokens": 4096,
             "features_dir": "results/特征",
             "max_image_side": 1024,
             "dtype": None,
             "optional_criteria": ["x"],
-        }
+        },
     )

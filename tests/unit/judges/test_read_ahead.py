@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from adapters import built
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -38,7 +39,7 @@ def edit(seed):
 
 @pytest.mark.parametrize("asked", [[edit(1)], [edit(1), edit(2)]], ids=["one", "two"])
 def test_a_batch_is_computed_without_asking_the_device_for_numbers(tiny_model, asked):
-    judge = Qwen3VLJudge(model=str(tiny_model("qwen3-vl")), revision=None, params={"max_image_side": 256})
+    judge = built(Qwen3VLJudge, model=str(tiny_model("qwen3-vl")), params={"max_image_side": 256})
     judge.read_out(judge.prepare(asked), ("0", "1"))  # layouts of the images' sizes, the prefix: once for a lane
     judge.prefill.vision._seen.clear()
     feed = judge.prepare(asked).feed

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from editlane.core.errors import EditFailed, EditRefused, OutOfMemory, Stopped
-from editlane.core.types import Edit, EditRequest, Item
+from editlane.core.types import Edit, EditRequest, Item, RunsOn
 from editlane.images.files import file_sha256
 from editlane.lanes.editing import EditorSpec, EditWork
 from editlane.lanes.journal import Journal, read_journal
@@ -42,7 +42,7 @@ def make_spec(run_dir: Path, **changed: object) -> EditorSpec:
 class Editor:
     """Inverts; `plan` maps an instruction to the errors of its attempts."""
 
-    NEEDS_MODEL = False
+    RUNS_ON = RunsOn.NOTHING
 
     def __init__(self, plan: dict[str, list[BaseException]] | None = None) -> None:
         self.plan = plan or {}

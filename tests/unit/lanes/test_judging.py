@@ -10,8 +10,9 @@ import yaml
 from PIL import Image
 
 from editlane.core.errors import JudgeFailed, OutOfMemory
+from editlane.core.params import JudgeParams
 from editlane.core.paths import SCORE, LaneId
-from editlane.core.types import Question, Readout
+from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import file_sha256
 from editlane.lanes.batches import WINDOW, cut_batches
 from editlane.lanes.journal import Journal, read_journal
@@ -50,8 +51,8 @@ class Judge:
     """Answers with the red value of the edited image; `errors` maps such a value to what its batch raises."""
 
     VERSION = "1"
-    NEEDS_MODEL = False
-    SPEED_PARAMS = frozenset()
+    RUNS_ON = RunsOn.NOTHING
+    PARAMS = JudgeParams
 
     errors: dict[int, Exception] = field(default_factory=dict)
     capacity: int = 4

@@ -9,6 +9,8 @@ import pytest
 
 import editlane
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.params import JudgeParams, Params
+from editlane.core.types import RunsOn
 from editlane.models import registry
 
 MODELS = {"torch", "transformers", "diffusers", "accelerate", "snakemake", "skimage"}
@@ -41,8 +43,8 @@ def test_every_registered_name_resolves_to_an_adapter(kind: str, known: dict[str
     for name in known:
         adapter = registry.adapter_class(kind, name, known)
         assert adapter.VERSION
-        assert adapter.NEEDS_MODEL in (True, False)
-        assert callable(adapter.check_params)
+        assert adapter.RUNS_ON in RunsOn
+        assert issubclass(adapter.PARAMS, JudgeParams if kind == "judge" else Params)
 
 
 def test_an_unknown_name_offers_the_nearest() -> None:
@@ -54,11 +56,12 @@ def test_an_unknown_name_offers_the_nearest() -> None:
 
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     class Adapter:
-        NEEDS_MODEL = True
+        RUNS_ON = RunsOn.DEVICE
+        PARAMS = Params
 
         def __init__(self, **options: Any) -> None:
             import no_such_package  # noqa: F401
 
     monkeypatch.setattr(registry, "adapter_class", lambda *_: Adapter)
     with pytest.raises(UserError, match=r"needs the package 'no_such_package'.*--sdm conda"):
-        registry.build("editor", "x", {}, model="m")
+        registry.build("editor", "x", {}, model="m", revision=None, params={})

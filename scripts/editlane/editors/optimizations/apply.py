@@ -4,54 +4,61 @@ Each is off unless it is set. All but `offload` change rounding at least, so the
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from editlane.core.errors import UserError, one_line
-from editlane.core.params import check_choice
+from editlane.core.params import SPEED, KeyedBy, Params
 from editlane.editors.optimizations import compile as compiling
 from editlane.editors.optimizations import fp8
 from editlane.editors.optimizations import step_cache as step_caches
 from editlane.models import load_times
 from editlane.models import lora as loras
 
-NAMES = ("attention_backend", "compile", "cache", "lora", "quantization", "offload")
-SPEED_PARAMS = frozenset({"offload"})
-"""The same kernels on the same numbers, wherever the weights wait: the same pixels. So what changes weights must do it
-in one place, with `offload` or without."""
-
-ATTENTION_BACKENDS = (
-    *("native", "_native_cudnn", "_native_efficient", "_native_flash", "_native_math", "_native_npu", "_native_xla"),
-    *("flash", "flash_varlen", "_flash_3", "_flash_varlen_3", "flex", "xformers"),
-    *("flash_hub", "flash_varlen_hub", "flash_4_hub", "_flash_3_hub", "_flash_3_varlen_hub", "aiter_fa2_hub"),
-    *("sage", "sage_varlen", "sage_hub", "sage_blackwell_hub"),
-    *("_sage_qk_int8_pv_fp8_cuda", "_sage_qk_int8_pv_fp8_cuda_sm90"),
-    *("_sage_qk_int8_pv_fp16_cuda", "_sage_qk_int8_pv_fp16_triton"),
-)
+# fmt: off
+AttentionBackend = Literal[
+    "native", "_native_cudnn", "_native_efficient", "_native_flash", "_native_math", "_native_npu", "_native_xla",
+    "flash", "flash_varlen", "_flash_3", "_flash_varlen_3", "flex", "xformers", "flash_hub", "flash_varlen_hub",
+    "flash_4_hub", "_flash_3_hub", "_flash_3_varlen_hub", "aiter_fa2_hub", "sage", "sage_varlen", "sage_hub",
+    "sage_blackwell_hub", "_sage_qk_int8_pv_fp8_cuda", "_sage_qk_int8_pv_fp8_cuda_sm90", "_sage_qk_int8_pv_fp16_cuda",
+    "_sage_qk_int8_pv_fp16_triton",
+]
+# fmt: on
 """diffusers' own names (a test compares). Those that end in _hub download a kernel."""
 
-QUANTIZATIONS = ("fp8",)
 NOT_QUANTIZED = ("mod", "norm", "embed")
 """Parts of the names of layers that stay as they are. The modulation works on one vector: it saves no time, and its
 errors reach every token."""
 
-OFFLOADS = ("model", "blocks")
-"""On the GPU: one component at a time, or one transformer block at a time. The rest waits in the host's memory."""
+
+def _checked_lora(lora: str | None) -> str | None:
+    if lora is not None:
+        loras.check_lora(lora)
+    return lora
 
 
-def check_levers(params: Mapping[str, Any]) -> None:
-    """Check those of `NAMES` that are in `params`, without a model library. Raises UserError."""
-    for name, choices in (("attention_backend", ATTENTION_BACKENDS), ("quantization", QUANTIZATIONS)):
-        if params.get(name) is not None:
-            check_choice(name, params[name], choices)
-    if params.get("offload") is not None:
-        check_choice("offload", params["offload"], OFFLOADS)
-    if not isinstance(params.get("compile"), bool | None):
-        raise UserError(f"compile is {params['compile']!r}; use true or false.")
-    if params.get("cache") is not None:
-        steps = params.get("num_inference_steps")
-        step_caches.check_cache(params["cache"], steps=steps, compiled=bool(params.get("compile")))
-    if params.get("lora") is not None:
-        loras.check_lora(params["lora"])
+class OptimizationParams(Params):
+    """The settings of this module."""
+
+    attention_backend: AttentionBackend | None = None
+    """What computes the attention, by diffusers' name; null is torch's own choice. A wrong
+    name is answered with all of them."""
+    compile: bool | None = False
+    """Whether the blocks of the transformer are compiled."""
+    cache: step_caches.Cache | None = None
+    """A step cache, `{kind: ...}`: steps whose result is foreseeable are not computed."""
+    lora: Annotated[str | None, AfterValidator(_checked_lora), KeyedBy(loras.fingerprint_lora)] = None
+    """A `.safetensors` file, or `hf://org/name@revision/file.safetensors`, fused into the weights."""
+    quantization: Literal["fp8"] | None = None
+    """The number format of the transformer's large layers."""
+    offload: Annotated[Literal["model", "blocks"] | None, SPEED] = None
+    """On the GPU: one component at a time, or one transformer block at a time. The rest waits in the host's memory."""
+
+
+# `offload` is SPEED: the same kernels on the same numbers, wherever the weights wait, so the same pixels. What changes
+# weights must do it in one place, with `offload` or without.
+NAMES = tuple(OptimizationParams.model_fields)
 
 
 def starts_on_cpu(params: Mapping[str, Any]) -> bool:
@@ -65,27 +72,25 @@ def is_quantized(path: str, out: int, inside: int) -> bool:
     return not any(part in path for part in NOT_QUANTIZED) and out % 16 == inside % 16 == 0
 
 
-def apply_levers(pipe: Any, params: Mapping[str, Any], device: str) -> step_caches.StepCache | None:
-    """Pull the levers of `params` on a loaded pipeline, and bring it to `device`. Returns the step cache, if any.
+def apply_levers(pipe: Any, params: OptimizationParams, device: str, steps: int | None) -> step_caches.StepCache | None:
+    """Apply the optimizations of `params` to a loaded pipeline and move it to `device`. Return the step cache, if any.
 
     Raises UserError for one that this pipeline, this Python or this device cannot do.
     """
-    if not any(params.get(name) for name in NAMES):
+    if not any(getattr(params, name) for name in NAMES):
         return None
     model = denoiser(pipe)
-    if params.get("lora") is not None:
-        loras.fuse_lora(pipe, params["lora"])
-    if params.get("quantization"):
+    if params.lora is not None:
+        loras.fuse_lora(pipe, params.lora)
+    if params.quantization:
         fp8.quantize_blocks(model, device, is_quantized)
-    if params.get("attention_backend"):
-        set_attention_backend(model, params["attention_backend"], device)
-    if params.get("compile"):
+    if params.attention_backend:
+        set_attention_backend(model, params.attention_backend, device)
+    if params.compile:
         compiling.compile_blocks(model)
-    if starts_on_cpu(params):  # its hooks, and then a cache's, stand around what is compiled
-        _place(pipe, params.get("offload"), device)
-    if params.get("cache") is None:
-        return None
-    return step_caches.StepCache(pipe, model, params["cache"], params.get("num_inference_steps"))
+    if starts_on_cpu(dict(params)):  # its hooks, and then a cache's, stand around what is compiled
+        _place(pipe, params.offload, device)
+    return None if params.cache is None else step_caches.StepCache(pipe, model, params.cache, steps)
 
 
 def denoiser(pipe: Any) -> Any:

@@ -1,63 +1,59 @@
 """Step caches of diffusers: a step whose result is foreseeable is not computed. They change pixels.
 
-`cache` is {kind: ...} with the settings that diffusers has for it; which, the table below says. Left out are SeaCache,
-which does nothing on Qwen pipelines, and PAB and FasterCache, which fail where the two prompts of guidance differ in
-length.
+`cache` is {kind: ...} with the settings that diffusers has for it: a class each. Left out are SeaCache, which does
+nothing on Qwen pipelines, and PAB and FasterCache, which fail where the two prompts of guidance differ in length.
 """
 
 import inspect
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from editlane.core.errors import UnknownName, UserError
-from editlane.core.params import check_choice, check_integer, check_number
+from pydantic import Field
+
+from editlane.core.errors import UserError
+from editlane.core.strict_model import StrictModel
 
 log = logging.getLogger(__name__)
 
-Check = Callable[[str, Any], None]
+Count = Annotated[int, Field(ge=1)]
+Threshold = Annotated[float, Field(ge=0)]
 
 
-def _at_least(low: int) -> Check:
-    return lambda name, value: check_integer(name, value, low)
+class FirstBlockCache(StrictModel):
+    """Skips a step's blocks if the first of them changed little."""
+
+    kind: Literal["first_block"]
+    threshold: Threshold | None = None
 
 
-def _between(low: float, high: float | None) -> Check:
-    return lambda name, value: check_number(name, value, low, high)
+class TaylorSeerCache(StrictModel):
+    """Extrapolates the outputs of blocks from the steps before."""
+
+    kind: Literal["taylor_seer"]
+    cache_interval: Count | None = None
+    disable_cache_before_step: Count | None = None
+    disable_cache_after_step: Count | None = None
+    max_order: Annotated[int, Field(ge=0)] | None = None
+    use_lite_mode: bool | None = None
 
 
-def _truth(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise UserError(f"{name} is {value!r}; use true or false.")
+class MagCache(StrictModel):
+    """Skips steps by ratios that were measured with this checkpoint."""
+
+    kind: Literal["mag"]
+    threshold: Threshold | None = None
+    max_skip_steps: Count | None = None
+    retention_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    mag_ratios: Annotated[list[Threshold], Field(min_length=1)] | None = None
+    """The list of numbers that a run with `calibrate: true` logged."""
+    calibrate: bool | None = None
 
 
-def _numbers(name: str, value: Any) -> None:
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{name} is {value!r}; use the list of numbers that a run with calibrate: true logged.")
-    for number in value:
-        check_number(name, number, 0)
-
-
-KINDS: dict[str, dict[str, Check]] = {
-    "first_block": {"threshold": _between(0, None)},
-    "taylor_seer": {
-        "cache_interval": _at_least(1),
-        "disable_cache_before_step": _at_least(1),
-        "disable_cache_after_step": _at_least(1),
-        "max_order": _at_least(0),
-        "use_lite_mode": _truth,
-    },
-    "mag": {
-        "threshold": _between(0, None),
-        "max_skip_steps": _at_least(1),
-        "retention_ratio": _between(0, 1),
-        "mag_ratios": _numbers,
-        "calibrate": _truth,
-    },
-}
-"""Kind -> diffusers' names of its settings, and what they may be. What is not set is left to diffusers."""
+Cache = Annotated[FirstBlockCache | TaylorSeerCache | MagCache, Field(discriminator="kind")]
+"""The settings have diffusers' names. A setting that is left out is left to diffusers."""
 
 CONFIGS = {
     "first_block": "FirstBlockCacheConfig",
@@ -66,28 +62,19 @@ CONFIGS = {
 }
 
 
-def check_cache(cache: Any, *, steps: int | None, compiled: bool) -> None:
-    """Raises UserError for a `cache` that is none of `KINDS`, or does not go with the other settings."""
-    if not isinstance(cache, Mapping) or "kind" not in cache:
-        raise UserError(f"cache is {cache!r}; use {{kind: ...}} with one of {', '.join(KINDS)}.")
-    kind = cache["kind"]
-    check_choice("cache: kind", kind, KINDS)
-    for name, value in cache.items():
-        if name != "kind" and name not in KINDS[kind]:
-            raise UnknownName(f"setting of the cache {kind}", name, KINDS[kind])
-        if name != "kind":
-            KINDS[kind][name](f"cache: {name}", value)
-    if kind == "mag":
+def check_cache(cache: Cache, *, steps: int | None, compiled: bool) -> None:
+    """Raises ValueError for a `cache` that does not go with the other settings."""
+    if isinstance(cache, MagCache):
         if steps is None:
-            raise UserError("cache: mag counts the steps of an edit. Set num_inference_steps.")
-        if bool(cache.get("calibrate")) == ("mag_ratios" in cache):
-            raise UserError(
+            raise ValueError("cache: mag counts the steps of an edit. Set num_inference_steps.")
+        if bool(cache.calibrate) == (cache.mag_ratios is not None):
+            raise ValueError(
                 "cache: mag needs the ratios of this checkpoint and number of steps. Run a few items once with "
                 "{kind: mag, calibrate: true}, which skips nothing and writes them into the lane's log; then give "
                 "{kind: mag, mag_ratios: [...]}."
             )
-    if kind == "taylor_seer" and compiled and not cache.get("use_lite_mode"):
-        raise UserError(
+    if isinstance(cache, TaylorSeerCache) and compiled and not cache.use_lite_mode:
+        raise ValueError(
             "cache: taylor_seer works inside of the transformer's blocks, which compile: true takes as one piece. Add "
             "use_lite_mode: true, which skips whole blocks, or leave compile out."
         )
@@ -98,13 +85,14 @@ class StepCache:
     a pass is for. Use it as the context of each call: no image sees what another left behind.
     """
 
-    def __init__(self, pipe: Any, model: Any, cache: Mapping[str, Any], steps: int | None) -> None:
+    def __init__(self, pipe: Any, model: Any, cache: Cache, steps: int | None) -> None:
         import diffusers
 
         if not hasattr(model, "enable_cache") or ".cache_context(" not in inspect.getsource(type(pipe).__call__):
             raise UserError(f"cache: diffusers has no step cache for {type(pipe).__name__}. Remove it.")
-        self.model, self.kind, self.calibrates = model, cache["kind"], bool(cache.get("calibrate"))
-        settings = {name: value for name, value in cache.items() if name != "kind"}
+        self.model, self.kind = model, cache.kind
+        self.calibrates = isinstance(cache, MagCache) and bool(cache.calibrate)
+        settings = cache.model_dump(exclude={"kind"}, exclude_none=True)
         if self.kind == "mag":
             settings["num_inference_steps"] = steps
         self.calls = self.computed = 0

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from editlane.core.errors import JudgeFailed, UnknownName, UserError
 from editlane.judges.endpoint.http import Endpoint, Refused
@@ -26,7 +26,7 @@ FIRST_TOKEN: Options = {
 """At temperature 1 the probabilities are those of the model, whether a server shows them before sampling or after. The
 token that is drawn does not matter, but a server may show it in the place of another."""
 
-CONSTRAINTS = ("structured_outputs",)
+Constraint = Literal["structured_outputs"]
 """Fields of a request that allow the given answers only; this one is vLLM's since 0.12."""
 
 

@@ -2,14 +2,30 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from editlane.core.errors import UserError
+from editlane.core.params import JudgeParams
 from editlane.core.types import Question
 from editlane.models import checkpoints
 
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
-DTYPES = ("bfloat16", "float16", "float32")
+
+
+class QwenJudgeParams(JudgeParams):
+    """The settings that all engines have."""
+
+    max_image_side: Annotated[int, Field(ge=32)] = 1024
+    """Pixels; larger images are shrunk to this before the judge sees them."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
+
+    @property
+    def samples(self) -> bool:
+        """Whether the same question again may get another reply."""
+        return self.temperature > 0
 
 
 def conversation(question: Question) -> list[dict[str, Any]]:

@@ -17,23 +17,22 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from PIL import Image
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from editlane.core.errors import ItemError, UserError
-from editlane.core.params import check_choice, check_integer, check_names_list, check_number, read_params
-from editlane.core.types import Question, Readout
+from editlane.core.params import SPEED
+from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
-from editlane.judges.endpoint.completions import CONSTRAINTS, FIRST_TOKEN, Completions, Messages, only, text_of
+from editlane.judges.endpoint.completions import FIRST_TOKEN, Completions, Constraint, Messages, only, text_of
 from editlane.judges.endpoint.http import Endpoint, read_key
 from editlane.judges.endpoint.top_logprobs import Hidden, combine, read_shown
-from editlane.judges.qwen3_vl.chat import conversation
+from editlane.judges.qwen3_vl.chat import QwenJudgeParams, conversation
 
-OWNER = "the judge qwen3-vl on openai"
 BLOCK = 32
 LEAST_PIXELS = 256 * 256
 
@@ -45,55 +44,40 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointParams:
-    """The settings of this judge."""
-
-    base_url: str = ""
-    """As `http://127.0.0.1:8000/v1`; `/chat/completions` and `/models` lie under it."""
-    api_key_env: str | None = None
-    """The environment variable that holds the key; the key itself is never in the config."""
-    concurrency: int = 16
-    """Edits that are asked about at once."""
-    timeout: float = 120.0
-    """Seconds for one attempt."""
-    attempts: int = 5
-    """How often a request is tried that another attempt may mend."""
-    answer_constraint: str | None = "structured_outputs"
-    """How the server is told to allow legal answers only, by vLLM's field; null where it cannot be."""
-    max_image_side: int = 1024
-    """Pixels; larger images are shrunk to this before they are sent."""
-    optional_criteria: Sequence[str] = ()
-    """The optional criteria of the protocol that are asked as well."""
-    temperature: float = 0.0
-    """Of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
-
-    def __post_init__(self) -> None:
-        _check_url(self.base_url)
-        if self.api_key_env is not None and not (isinstance(self.api_key_env, str) and self.api_key_env.isidentifier()):
-            raise UserError(
-                "api_key_env is not the name of an environment variable; the key itself does not belong into a config."
-            )
-        check_integer("concurrency", self.concurrency, 1)
-        check_number("timeout", self.timeout, 0.01, 1e6)
-        check_integer("attempts", self.attempts, 1)
-        if self.answer_constraint is not None:
-            check_choice("answer_constraint", self.answer_constraint, CONSTRAINTS)
-        check_integer("max_image_side", self.max_image_side, 32)
-        check_names_list("optional_criteria", self.optional_criteria)
-        check_number("temperature", self.temperature, 0, 2)
-
-
-def _check_url(url: Any) -> None:
+def _check_url(url: str) -> str:
     try:
-        parts = urlsplit(url if isinstance(url, str) else "")
+        parts = urlsplit(url)
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number
         is_right = False
     if not is_right or parts.query or parts.fragment or any(letter.isspace() for letter in url):
-        raise UserError(f"base_url is {url!r}; use the address of an endpoint, such as http://127.0.0.1:8000/v1.")
+        raise ValueError(f"{url!r} is no address; use that of an endpoint, such as http://127.0.0.1:8000/v1.")
     if parts.username or parts.password:
-        raise UserError("base_url holds a user or a password; name an environment variable with a key: `api_key_env`.")
+        raise ValueError("it holds a user or a password; name an environment variable with a key: `api_key_env`.")
+    return url
+
+
+def _check_variable(name: Any) -> Any:
+    if name is not None and not (isinstance(name, str) and name.isidentifier()):
+        raise ValueError("use the name of an environment variable; the key itself does not belong into a config.")
+    return name
+
+
+class EndpointParams(QwenJudgeParams):
+    """The settings of this judge."""
+
+    base_url: Annotated[str, AfterValidator(_check_url), SPEED]
+    """As `http://127.0.0.1:8000/v1`; `/chat/completions` and `/models` lie under it."""
+    api_key_env: Annotated[str | None, BeforeValidator(_check_variable), SPEED] = None
+    """The environment variable that holds the key; the key itself is never in the config."""
+    concurrency: Annotated[int, Field(ge=1), SPEED] = 16
+    """Edits that are asked about at once."""
+    timeout: Annotated[float, Field(ge=0.01, le=1e6), SPEED] = 120.0
+    """Seconds for one attempt."""
+    attempts: Annotated[int, Field(ge=1), SPEED] = 5
+    """How often a request is tried if another attempt may succeed."""
+    answer_constraint: Constraint | None = "structured_outputs"
+    """The field of vLLM by which the server is told to allow legal answers only; null if it has none."""
 
 
 class EndpointJudge:
@@ -101,14 +85,15 @@ class EndpointJudge:
 
     VERSION = "1"
     """Bump when the same question would get other probabilities."""
-    NEEDS_MODEL = False
-    IS_SERVED = True
-    SPEED_PARAMS = frozenset({"base_url", "api_key_env", "concurrency", "timeout", "attempts"})
+    RUNS_ON = RunsOn.SERVER
+    PARAMS = EndpointParams
 
-    def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
-        self.params = read_params(EndpointParams, OWNER, params)
+    def __init__(self, *, model: str, revision: str | None, params: EndpointParams) -> None:
+        self.params = params
         if not model:
-            raise UserError(f"{OWNER} needs a `model`: the name under which the endpoint serves it.")
+            raise UserError(
+                "the judge qwen3-vl on openai needs a `model`: the name under which the endpoint serves it."
+            )
         self.completions = endpoint_of(model, self.params)
         self.completions.check_served()
         self._threads = ThreadPoolExecutor(self.params.concurrency, thread_name_prefix="endpoint")
@@ -117,19 +102,9 @@ class EndpointJudge:
         self._left: dict[bytes, Any] = {}
 
     @classmethod
-    def check_params(cls, params: Mapping[str, Any]) -> None:
-        """Raises UserError for a name or a value that this judge does not take. Asks no server."""
-        read_params(EndpointParams, OWNER, params)
-
-    @classmethod
-    def samples(cls, params: Mapping[str, Any]) -> bool:
-        """Whether, with these params, the same question again may get another reply."""
-        return read_params(EndpointParams, OWNER, params).temperature > 0
-
-    @classmethod
-    def check_served(cls, model: str, params: Mapping[str, Any], timeout: float) -> None:
+    def check_served(cls, model: str, params: EndpointParams, timeout: float) -> None:
         """Raises UserError where, asked once, the endpoint does not answer or does not serve this model."""
-        endpoint_of(model, read_params(EndpointParams, OWNER, params)).asked_once(timeout).check_served()
+        endpoint_of(model, params).asked_once(timeout).check_served()
 
     @property
     def capacity(self) -> int:

@@ -12,18 +12,18 @@ import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from PIL.Image import Image
+from pydantic import Field
 
-from editlane.core.errors import JudgeFailed, UserError
-from editlane.core.params import check_choice, check_integer, check_names_list, check_number, read_params
-from editlane.core.types import Question, Readout
+from editlane.core.errors import JudgeFailed
+from editlane.core.params import SPEED, Dtype
+from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.qwen3_vl.chat import (
-    DTYPES,
+    QwenJudgeParams,
     admit_images,
     answer_tokens,
     check_architecture,
@@ -41,40 +41,22 @@ from editlane.models.no_torchvision import drop_video_processors
 
 log = logging.getLogger(__name__)
 
-OWNER = "the judge qwen3-vl"
-ATTENTION = ("eager", "flash_attention_2", "flash_attention_3", "sdpa")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Qwen3VLParams:
+class Qwen3VLParams(QwenJudgeParams):
     """The settings of this judge."""
 
-    batch_tokens: int = 16384
+    batch_tokens: Annotated[int, Field(ge=1), SPEED] = 16384
     """Tokens per forward pass, padding and both images counted, of a read-out without the category's rubric. An edit
     with more of its own stands alone. Keys and values take memory for all of them, once more for each criterion."""
-    max_image_side: int = 1024
-    """Pixels; larger images are shrunk to this before the judge sees them."""
-    dtype: str | None = None
+    dtype: Dtype | None = None
     """Of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
-    attn_implementation: str = "sdpa"
-    optional_criteria: Sequence[str] = ()
-    """The optional criteria of the protocol that are asked as well."""
-    features_dir: str | None = None
-    """A folder in which to keep what was seen in every image but a question's last, which is the edit in most
-    protocols, for the judging of other editors."""
-    temperature: float = 0.0
+    attn_implementation: Literal["eager", "flash_attention_2", "flash_attention_3", "sdpa"] = "sdpa"
+    """The code that computes the attention, by its name in transformers."""
+    features_dir: Annotated[str | None, Field(min_length=1), SPEED] = None
+    """The path of a folder in which to keep what was seen in every image but a question's last, which is the edit in
+    most protocols, for the judging of other editors."""
+    temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
-
-    def __post_init__(self) -> None:
-        check_integer("batch_tokens", self.batch_tokens, 1)
-        check_integer("max_image_side", self.max_image_side, 32)
-        if self.dtype is not None:
-            check_choice("dtype", self.dtype, DTYPES)
-        check_choice("attn_implementation", self.attn_implementation, ATTENTION)
-        check_names_list("optional_criteria", self.optional_criteria)
-        if self.features_dir is not None and not (isinstance(self.features_dir, str) and self.features_dir):
-            raise UserError(f"features_dir is {self.features_dir!r}; use the path of a folder, or leave it out.")
-        check_number("temperature", self.temperature, 0, 100)
 
 
 class Prepared(NamedTuple):
@@ -89,17 +71,16 @@ class Qwen3VLJudge:
 
     VERSION = "2"
     """Bump when the same question would get other probabilities."""
-    NEEDS_MODEL = True
-    IS_SERVED = False
-    SPEED_PARAMS = frozenset({"batch_tokens", "features_dir"})
+    RUNS_ON = RunsOn.DEVICE
+    PARAMS = Qwen3VLParams
 
-    def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
+    def __init__(self, *, model: str, revision: str | None, params: Qwen3VLParams) -> None:
         with load_times.measure_phase("imports"):
             from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401 (takes seconds)
             from transformers.utils import logging as transformers_logging
 
             drop_video_processors()
-        self.params = read_params(Qwen3VLParams, OWNER, params)
+        self.params = params
         self.name = model
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
@@ -146,16 +127,6 @@ class Qwen3VLJudge:
         ]
         key = hashlib.sha256(json.dumps(maker).encode()).hexdigest()[:16]
         return FeatureStore(Path(self.params.features_dir) / key)
-
-    @classmethod
-    def check_params(cls, params: Mapping[str, Any]) -> None:
-        """Raises UserError for a name or a value that this judge does not take. Needs no model library."""
-        read_params(Qwen3VLParams, OWNER, params)
-
-    @classmethod
-    def samples(cls, params: Mapping[str, Any]) -> bool:
-        """Whether, with these params, the same question again may get another reply."""
-        return read_params(Qwen3VLParams, OWNER, params).temperature > 0
 
     @property
     def capacity(self) -> int:

@@ -15,17 +15,17 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image
+from pydantic import Field
 
 from editlane.core.errors import JudgeFailed
-from editlane.core.params import check_choice, check_flag, check_integer, check_names_list, check_number, read_params
-from editlane.core.types import Question, Readout
+from editlane.core.params import SPEED, Dtype
+from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.qwen3_vl.chat import (
-    DTYPES,
+    QwenJudgeParams,
     admit_images,
     answer_tokens,
     check_architecture,
@@ -37,7 +37,6 @@ from editlane.models import load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
 from editlane.models.no_torchvision import drop_video_processors
 
-OWNER = "the judge qwen3-vl on vllm"
 MOST_IMAGES = 8
 """Of one question."""
 
@@ -50,38 +49,20 @@ ENVIRONMENT = {
 """What vLLM reads when it is imported."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VllmParams:
+class VllmParams(QwenJudgeParams):
     """The settings of this judge."""
 
-    batch_size: int = 16
+    batch_size: Annotated[int, Field(ge=1), SPEED] = 16
     """Edits that the engine gets at once; it decides itself how many of them go through the model together. Two batches
     are in the host's memory, an image once for each question that shows it: in bfloat16 12.6 MB at 1024 x 1024."""
-    max_image_side: int = 1024
-    """Pixels; larger images are shrunk to this before the judge sees them."""
-    max_model_len: int = 16384
+    max_model_len: Annotated[int, Field(ge=16), SPEED] = 16384
     """Tokens of a prompt with its images and its reply; a longer one fails. The engine must have room for one."""
-    gpu_memory_utilization: float = 0.9
+    gpu_memory_utilization: Annotated[float, Field(ge=0.01, le=1), SPEED] = 0.9
     """Share of the GPU's memory for weights and for keys and values."""
     enforce_eager: bool = False
     """Whether nothing is compiled and captured at the start."""
-    dtype: str | None = None
+    dtype: Dtype | None = None
     """Of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
-    optional_criteria: Sequence[str] = ()
-    """The optional criteria of the protocol that are asked as well."""
-    temperature: float = 0.0
-    """Of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
-
-    def __post_init__(self) -> None:
-        check_integer("batch_size", self.batch_size, 1)
-        check_integer("max_image_side", self.max_image_side, 32)
-        check_integer("max_model_len", self.max_model_len, 16)
-        check_number("gpu_memory_utilization", self.gpu_memory_utilization, 0.01, 1)
-        check_flag("enforce_eager", self.enforce_eager)
-        if self.dtype is not None:
-            check_choice("dtype", self.dtype, DTYPES)
-        check_names_list("optional_criteria", self.optional_criteria)
-        check_number("temperature", self.temperature, 0, 2)
 
 
 class VllmJudge:
@@ -89,12 +70,11 @@ class VllmJudge:
 
     VERSION = "1"
     """Bump when the same question would get other probabilities."""
-    NEEDS_MODEL = True
-    IS_SERVED = False
-    SPEED_PARAMS = frozenset({"batch_size", "max_model_len", "gpu_memory_utilization"})
+    RUNS_ON = RunsOn.DEVICE
+    PARAMS = VllmParams
 
-    def __init__(self, *, model: str, revision: str | None, params: Mapping[str, Any]) -> None:
-        self.params = read_params(VllmParams, OWNER, params)
+    def __init__(self, *, model: str, revision: str | None, params: VllmParams) -> None:
+        self.params = params
         self.name = model
         os.environ.update(ENVIRONMENT)
         with load_times.measure_phase("imports"):
@@ -132,16 +112,6 @@ class VllmJudge:
             disable_log_stats=True,
         )
         return LLMEngine.from_engine_args(arguments)
-
-    @classmethod
-    def check_params(cls, params: Mapping[str, Any]) -> None:
-        """Raises UserError for a name or a value that this judge does not take. Needs no model library."""
-        read_params(VllmParams, OWNER, params)
-
-    @classmethod
-    def samples(cls, params: Mapping[str, Any]) -> bool:
-        """Whether, with these params, the same question again may get another reply."""
-        return read_params(VllmParams, OWNER, params).temperature > 0
 
     @property
     def capacity(self) -> int:

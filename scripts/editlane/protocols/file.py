@@ -1,0 +1,199 @@
+"""The models of a protocol file: a YAML file, data and no code, that says what a judge is asked.
+
+name: yesno
+version: "1"                       # part of every score's key: a new version judges everything again
+description: who it is for
+system: text with {rubric}         # first in every prompt, equal for all items of a category; may be left out
+rubrics: {物理: text, ...}          # fills {rubric}; left out if `system` has none
+images:                            # which images are shown, in this order, each after its label if it has one
+  - {show: source, label: "Source image:"}
+  - {show: edited, label: "Edited image:"}
+item:                              # the item's own texts; a line is left out if the item has no such value
+  instruction: "Instruction: {instruction}"   # `item` may be left out: a question may hold {instruction}, too
+criteria:                          # a score each; its question is the last thing in a prompt
+  correct: {question: text}
+  other: {question: text, optional: true}
+  natural: {question: text, images: [{show: edited}]}   # shows its own images instead of those above
+  artefacts: {reply_of: natural}   # no question of its own: the next number in that reply; `generate` only
+answer:                            # either one token, read from its probability ...
+  {kind: readout, answers: ["Yes", "No"], values: [1, 0], min_mass: 0.5}
+  # ... or a reply: {kind: generate, max_new_tokens: 64, pattern: regular expression, range: [0, 10]}
+  # with one group of the pattern for each number of a reply
+score: {min: [correct]}            # the item's score from those of its criteria: `min` or `geometric_mean` of a list,
+                                   # where an entry may be such a combination again, as {min: [natural, artefacts]}
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from editlane.core.strict_model import StrictModel
+
+
+def _stripped(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty; use a text.")
+    return text.strip()
+
+
+Text = Annotated[str, AfterValidator(_stripped)]
+
+
+class ShownFile(StrictModel):
+    """An image of a prompt, as `{show: source, label: "Text:"}`."""
+
+    show: Literal["source", "edited"]
+    label: Text = ""
+
+
+Images = Annotated[list[ShownFile], Field(min_length=1)]
+
+
+class ItemFile(StrictModel):
+    """The item's own texts, each with its value's place."""
+
+    instruction: Text = ""
+    description: Text = ""
+    rationale: Text = ""
+
+    @model_validator(mode="after")
+    def _check_places(self) -> "ItemFile":
+        if not self.model_fields_set:
+            raise ValueError("it is empty; add a line, or leave `item` out.")
+        for field in self.model_fields_set:
+            if f"{{{field}}}" not in getattr(self, field):
+                raise ValueError(f"{field} has no {{{field}}}, the place of the value. Add it.")
+        return self
+
+
+class QuestionFile(StrictModel):
+    """A criterion with a question."""
+
+    question: Text
+    optional: bool = False
+    images: Images = Field(default_factory=list)
+
+
+class ReplyFile(StrictModel):
+    """A criterion whose number is in another one's reply."""
+
+    reply_of: str
+
+
+def _check_column(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"{name!r} becomes part of a column's name; use small letters, digits and _.")
+    return name
+
+
+def _criterion_kind(value: Any) -> str:
+    return (
+        "ReplyFile"
+        if isinstance(value, ReplyFile) or (isinstance(value, dict) and "reply_of" in value)
+        else "QuestionFile"
+    )
+
+
+CriterionFile = Annotated[
+    Annotated[QuestionFile, Tag("QuestionFile")] | Annotated[ReplyFile, Tag("ReplyFile")],
+    Discriminator(_criterion_kind),
+]
+
+
+class ReadoutFile(StrictModel):
+    """One token, read from its probability."""
+
+    kind: Literal["readout"]
+    answers: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
+    """Texts in quotes, as ["0", "1"] or ["Yes", "No"]."""
+    values: list[float]
+    """One for each answer."""
+    min_mass: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def _check_values(self) -> "ReadoutFile":
+        answers, values = self.answers, self.values
+        if len(set(answers)) < len(answers):
+            raise ValueError(f"answers is {answers}; use texts that are all different.")
+        if len(values) != len(answers):
+            raise ValueError(f"values is {values}; use a list of {len(answers)} numbers, one per answer.")
+        if not 0 < max(values) - min(values) < float("inf"):
+            raise ValueError(f"values is {values}; the lowest and the highest must differ.")
+        return self
+
+
+class GeneratedFile(StrictModel):
+    """A reply with numbers."""
+
+    kind: Literal["generate"]
+    max_new_tokens: Annotated[int, Field(ge=1)]
+    pattern: Text
+    range: Annotated[list[float], Field(min_length=2, max_length=2)]
+    """[lowest, highest]."""
+
+    @model_validator(mode="after")
+    def _check_pattern_and_range(self) -> "GeneratedFile":
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"pattern is no regular expression: {error}.") from error
+        if not 0 < self.range[1] - self.range[0] < float("inf"):
+            raise ValueError(f"range is {self.range}; use [lowest, highest].")
+        return self
+
+
+def _part_kind(value: Any) -> str:
+    return "CombinationFile" if isinstance(value, dict | CombinationFile) else "str"
+
+
+class CombinationFile(StrictModel):
+    """One score from several, as `{min: [a, b]}`."""
+
+    min: "Parts" = Field(default_factory=list)
+    geometric_mean: "Parts" = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _check_one(self) -> "CombinationFile":
+        if len(self.model_fields_set) != 1:
+            raise ValueError("use one of min and geometric_mean, or put one into the list of the other.")
+        return self
+
+    @property
+    def how(self) -> Literal["min", "geometric_mean"]:
+        """The combination that the file has."""
+        return "min" if self.min else "geometric_mean"
+
+    @property
+    def parts(self) -> "list[str | CombinationFile]":
+        """The criteria and further combinations that are combined."""
+        return self.min or self.geometric_mean
+
+
+Part = Annotated[
+    Annotated[str, Tag("str")] | Annotated[CombinationFile, Tag("CombinationFile")], Discriminator(_part_kind)
+]
+Parts = Annotated[list[Part], Field(min_length=1)]
+
+
+class ProtocolFile(StrictModel):
+    """The keys of a protocol file."""
+
+    name: Text
+    version: Text
+    description: Text
+    system: Text = ""
+    rubrics: dict[str, Text] = Field(default_factory=dict)
+    images: Images
+    item: ItemFile | None = None
+    criteria: Annotated[dict[Annotated[str, AfterValidator(_check_column)], CriterionFile], Field(min_length=1)]
+    answer: Annotated[ReadoutFile | GeneratedFile, Field(discriminator="kind")]
+    score: CombinationFile
+
+    @model_validator(mode="after")
+    def _check_rubrics(self) -> "ProtocolFile":
+        if ("{rubric}" in self.system) != bool(self.rubrics):
+            raise ValueError(
+                "`rubrics:` and the place for them, {rubric} in `system:`, need each other. Add or remove one."
+            )
+        return self
