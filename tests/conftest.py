@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from once import once
 
 from editlane.models import load_times, page_cache
 from editlane.models.tiny import build_tiny_model
@@ -20,12 +21,4 @@ def account_of_loading(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`tiny_model(kind)`: the folder of a tiny randomly initialised checkpoint, built once per session."""
-    root = tmp_path_factory.mktemp("tiny-models")
-
-    def folder(kind: str) -> Path:
-        out = root / kind
-        if not out.exists():
-            build_tiny_model(kind, out)
-        return out
-
-    return folder
+    return lambda kind: once(tmp_path_factory, kind, lambda out: build_tiny_model(kind, out))
