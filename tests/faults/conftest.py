@@ -22,13 +22,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> FaultyProject:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(prepared: FaultyProject, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    """The scores of a run that nothing disturbs."""
+def finished(prepared: FaultyProject, tmp_path_factory: pytest.TempPathFactory) -> FaultyProject:
+    """A run that nothing disturbed, up to its scores."""
 
     def finish(folder: Path) -> None:
         prepared.copy(folder / "project").run("merge_scores")
 
-    return FaultyProject(once(tmp_path_factory, "undisturbed", finish) / "project").scores()
+    return FaultyProject(once(tmp_path_factory, "undisturbed", finish) / "project")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(finished: FaultyProject) -> list[Row]:
+    return finished.scores()
 
 
 @pytest.fixture
