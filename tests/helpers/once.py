@@ -12,7 +12,7 @@ import pytest
 def once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
     """Return the folder of this name, filled by `build` if it is not there yet; the others wait meanwhile.
 
-    Nobody may change it. It is built in another place and moved.
+    Treat it as read-only. It is built in another place and moved, so it is whole or not there.
     """
     base = factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
