@@ -1,5 +1,6 @@
 # make demo    run the whole workflow on photos and tiny models, on the CPU
-# make test    run everything CI runs
+# make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
+# make test    run everything CI runs: the same, tests of models, in a browser and on real runs; 6 minutes on 2 cores
 # make faults  inject every fault into real runs, in sequence, and print the table; 20 minutes; some faults need root
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
@@ -11,13 +12,20 @@ VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PYTHON ?= python3
 
-.PHONY: demo test lint faults test-envs test-slurm test-vllm bench bench-gpu clean
+.PHONY: demo check test lint fast faults test-envs test-slurm test-vllm bench bench-gpu clean
 
 demo: $(VENV)/installed
 	$(RUN) snakemake --cores all
 
+check: $(VENV)/installed
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint fast
+
+fast: $(VENV)/installed
+	$(RUN) pytest --quiet --fast --numprocesses 2 --dist loadfile tests/unit
+
+# The folders with the longest files come first (testpaths in pyproject.toml), so that no process waits at the end.
 test: lint
-	$(RUN) pytest --numprocesses 2 --dist loadfile
+	$(RUN) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(RUN) ruff check

@@ -7,23 +7,33 @@ from typing import Any
 
 import pytest
 from audit import Row
+from once import once
 from trial import FaultyProject, Trial
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> FaultyProject:
     """A project whose items are split into lanes: where most faults start from."""
-    project = FaultyProject(tmp_path_factory.mktemp("prepared"))
-    project.run("split_lanes", "plan_controls")
-    return project
+
+    def prepare(folder: Path) -> None:
+        FaultyProject(folder).run("split_lanes", "plan_controls")
+
+    return FaultyProject(once(tmp_path_factory, "prepared", prepare))
 
 
 @pytest.fixture(scope="session")
-def undisturbed(prepared: FaultyProject, tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    """The scores of a run that nothing disturbs."""
-    project = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "project")
-    project.run("merge_scores")
-    return project.scores()
+def finished(prepared: FaultyProject, tmp_path_factory: pytest.TempPathFactory) -> FaultyProject:
+    """A run that nothing disturbed, up to its scores."""
+
+    def finish(folder: Path) -> None:
+        prepared.copy(folder / "project").run("merge_scores")
+
+    return FaultyProject(once(tmp_path_factory, "undisturbed", finish) / "project")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(finished: FaultyProject) -> list[Row]:
+    return finished.scores()
 
 
 @pytest.fixture

@@ -54,14 +54,6 @@ def emptied(data: bytes) -> bytes:
 DAMAGES = [tail_torn, bytes_flipped, block_zeroed, lines_lost, digit_changed, rows_swapped, garbage, truncated, emptied]
 
 
-@pytest.fixture(scope="module")
-def finished(prepared, tmp_path_factory):
-    """A run that is done."""
-    project = prepared.copy(tmp_path_factory.mktemp("finished") / "project")
-    project.run("merge_scores")
-    return project
-
-
 @pytest.mark.parametrize(
     "change",
     [bytes_flipped, *(pytest.param(change, marks=pytest.mark.faults) for change in DAMAGES)],

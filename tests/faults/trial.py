@@ -1,6 +1,5 @@
 """One fault on one real run: when it is noticed, when the work goes on, what it did to the results."""
 
-import copy
 import fcntl
 import json
 import os
@@ -34,13 +33,6 @@ class FaultyProject(Project):
         self.config["lanes"] = 3
         self.config["editors"]["fake-a"]["params"] = {"seconds": 0.15, "failure_rate": 0.1}
         self.config["judges"]["judge"]["params"] |= {"seconds": 0.03}
-
-    def copy(self, folder: Path) -> "FaultyProject":
-        """The same project elsewhere, with its results so far."""
-        shutil.copytree(self.folder, folder, symlinks=True)
-        fresh = copy.deepcopy(self)
-        fresh.folder = folder
-        return fresh
 
     def environment(self) -> dict[str, str]:
         return super().environment() | {"PYTHONPATH": str(INJECT), "FAULTS": str(self._write_plan())}

@@ -1,13 +1,15 @@
 """A project to run the workflow in: the repository's code by symlink, a config and a small dataset of its own."""
 
+import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow.parquet as pq
 import yaml
@@ -29,12 +31,8 @@ class Project:
     """CUDA_VISIBLE_DEVICES of its lanes: names to lease; empty for one slot a core."""
 
     def __init__(self, folder: Path) -> None:
+        """A new project in an empty folder; a folder that holds one is taken as it is."""
         self.folder = folder
-        for name in ("workflow", "scripts", "envs"):
-            (folder / name).symlink_to(ROOT / name)
-        (folder / "resources").mkdir()
-        (folder / "resources/protocols").symlink_to(ROOT / "resources/protocols")
-        (folder / "config").mkdir()
         self.config: dict[str, Any] = {
             "run": "试验",
             "dataset": {"path": "data/items.jsonl", "language": "zh", "categories": CATEGORIES},
@@ -44,7 +42,23 @@ class Project:
             "controls": {"share": 0, "repeats": 0, "canary": False},
             "preservation": False,
         }
+        if not (folder / "config").exists():
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        for name in ("workflow", "scripts", "envs"):
+            (self.folder / name).symlink_to(ROOT / name)
+        (self.folder / "resources").mkdir()
+        (self.folder / "resources/protocols").symlink_to(ROOT / "resources/protocols")
+        (self.folder / "config").mkdir()
         self.write_items(range(20))
+
+    def copy(self, folder: Path) -> Self:
+        """The same project elsewhere, with its results so far."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        fresh = copy.deepcopy(self)
+        fresh.folder = folder
+        return fresh
 
     def write_items(self, numbers: Any) -> None:
         """A dataset of small photos: item n depends on n only, whatever stands beside it."""
@@ -103,6 +117,11 @@ class Project:
 
     def report(self) -> dict[str, Any]:
         return json.loads((self.results / "report/report.json").read_text(encoding="utf-8"))
+
+
+def watcher(run_dir: Path, *arguments: str) -> list[str]:
+    """The command that watches a run."""
+    return [sys.executable, str(ROOT / "scripts/watch_lanes.py"), str(run_dir), *arguments]
 
 
 def lanes_of(project: Project) -> list[int]:

@@ -35,7 +35,8 @@ def test_an_editor_a_judge_and_a_protocol_added_by_the_book(project) -> None:
     (project.folder / "resources/sharp.yaml").write_text(block("Add a protocol", "yaml"))
     project.config["editors"] = {"mirror": {"adapter": "mirror"}}
     project.config["judges"] = {"coin": {"adapter": "coin", "protocol": "resources/sharp.yaml"}}
-    project.run()
+    project.config["lanes"] = 1
+    project.run("merge_scores")
     rows = project.scores()
     assert len(rows) == 20
     assert {(row["state"], row["score"], row["score_sharp"]) for row in rows} == {("scored", 5.0, 5.0)}

@@ -8,12 +8,13 @@ from editlane.core import tables
 def test_lanes_that_ask_a_server_take_no_device(project) -> None:
     project.devices = "GPU-one"
     project.write_items(range(6))
+    project.config["lanes"] = 1
     with serving() as double:
         params = {"base_url": double.url, "max_image_side": 64}
         project.config["judges"] = {
             "远方": {"adapter": "qwen3-vl", "engine": "openai", "model": MODEL, "params": params}
         }
-        said = project.run()
+        said = project.run("merge_scores")
     assert f"WARNING: judge 远方: The judge's endpoint {double.url}" not in said
     rows = tables.read_rows(project.results / "scores.parquet")
     assert len(rows) == 6

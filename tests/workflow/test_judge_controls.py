@@ -83,7 +83,7 @@ def with_controls(folder: Path, share: float) -> Project:
     folder.mkdir()
     project = Project(folder)
     project.config["judges"]["judge"]["params"] |= {"seconds": 0.05}
-    project.config["controls"] = {"share": share, "repeats": 0.0, "canary": False}
+    project.config |= {"lanes": 1, "controls": {"share": share, "repeats": 0.0, "canary": False}}
     return project
 
 

@@ -3,16 +3,11 @@
 import yaml
 
 
-def test_more_lanes_another_order_and_new_items_compute_only_what_is_new(project, other_project) -> None:
-    project.run("merge_scores")
-    before = project.scores()
+def test_more_lanes_another_order_and_new_items_compute_only_what_is_new(finished, other_project) -> None:
+    project, before = finished, finished.scores()
     assert (project.computed("edit"), project.computed("score")) == (20, 20)
 
     project.config["lanes"] = 3
-    project.run("merge_scores")
-    assert (project.computed("edit"), project.computed("score")) == (20, 20)
-    assert project.scores() == before
-
     project.write_items(reversed(range(20)))
     project.run("merge_scores")
     assert (project.computed("edit"), project.computed("score")) == (20, 20)
@@ -22,23 +17,19 @@ def test_more_lanes_another_order_and_new_items_compute_only_what_is_new(project
     project.run("merge_scores")
     assert (project.computed("edit"), project.computed("score")) == (26, 26)
     fresh = other_project()
-    fresh.config["lanes"] = 3
+    fresh.config["lanes"] = 1
     fresh.write_items(range(26))
     fresh.run("merge_scores")
     assert project.scores() == fresh.scores()
 
 
-def test_a_changed_rubric_judges_only_its_category_again(project) -> None:
-    protocols = project.folder / "resources/protocols"
-    text = (protocols / "rubric.yaml").read_text(encoding="utf-8")
-    own = project.folder / "resources/own.yaml"
-    own.write_text(text, encoding="utf-8")
+def test_a_changed_rubric_judges_only_its_category_again(finished) -> None:
+    project, before = finished, {row["item_id"]: row for row in finished.scores()}
+    own = yaml.safe_load((project.folder / "resources/protocols/rubric.yaml").read_text(encoding="utf-8"))
+    own["rubrics"]["因果"] += "\nLook at the effect twice."
+    path = project.folder / "resources/own.yaml"
+    path.write_text(yaml.safe_dump(own, allow_unicode=True, sort_keys=False), encoding="utf-8")
     project.config["judges"]["judge"]["protocol"] = "resources/own.yaml"
-    project.run("merge_scores")
-    before = {row["item_id"]: row for row in project.scores()}
-    data = yaml.safe_load(text)
-    data["rubrics"]["因果"] += "\nLook at the effect twice."
-    own.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
     project.run("merge_scores")
     assert (project.computed("edit"), project.computed("score")) == (20, 24)
     after = {row["item_id"]: row for row in project.scores()}
@@ -46,9 +37,8 @@ def test_a_changed_rubric_judges_only_its_category_again(project) -> None:
     assert changed == {"因果"}
 
 
-def test_a_changed_editor_setting_edits_and_judges_again(project) -> None:
-    project.run("merge_scores")
-    before = project.scores()
+def test_a_changed_editor_setting_edits_and_judges_again(finished) -> None:
+    project, before = finished, finished.scores()
     project.config["seed"] = 43
     project.run("merge_scores")
     assert (project.computed("edit"), project.computed("score")) == (40, 40)
@@ -58,9 +48,8 @@ def test_a_changed_editor_setting_edits_and_judges_again(project) -> None:
     assert project.scores() == before
 
 
-def test_an_edited_image_that_was_lost_or_changed_is_made_again(project) -> None:
-    project.run("merge_scores")
-    before = project.scores()
+def test_an_edited_image_that_was_lost_or_changed_is_made_again(finished) -> None:
+    project, before = finished, finished.scores()
     images = sorted((project.results / "fake-a/images").rglob("*.png"))
     images[0].unlink()
     images[1].write_bytes(images[2].read_bytes())
@@ -69,8 +58,8 @@ def test_an_edited_image_that_was_lost_or_changed_is_made_again(project) -> None
     assert project.scores() == before
 
 
-def test_a_run_without_work_loads_no_model(project) -> None:
-    project.run("merge_scores")
+def test_a_run_without_work_loads_no_model(finished) -> None:
+    project = finished
     project.run("merge_scores", "--forcerun", "edit_lane", "score_lane")
     logs = [path.read_text(encoding="utf-8") for path in (project.results / "logs").rglob("lane*.log")]
     assert len(logs) == 4

@@ -7,14 +7,13 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from project import CATEGORIES, ROOT, wait_for
+from project import CATEGORIES, wait_for, watcher
 
 ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
 """What a terminal is told when a program takes its screen and gives it back."""
@@ -30,7 +29,7 @@ class InTerminal:
         for name in ("COLUMNS", "LINES", "NO_COLOR"):
             environment.pop(name, None)
         self.process = subprocess.Popen(
-            command(run_dir),
+            watcher(run_dir),
             cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
@@ -62,13 +61,9 @@ class InTerminal:
         return code, self.shown
 
 
-def command(run_dir: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts/watch_lanes.py"), str(run_dir), *arguments]
-
-
 def piped(run_dir: Path, cwd: Path, *arguments: str) -> subprocess.Popen[str]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command(run_dir, *arguments), cwd=cwd, text=True, **pipes)
+    return subprocess.Popen(watcher(run_dir, *arguments), cwd=cwd, text=True, **pipes)
 
 
 def test_a_run_is_watched_from_before_its_start_to_its_end(project) -> None:
@@ -109,26 +104,8 @@ def test_a_run_is_watched_from_before_its_start_to_its_end(project) -> None:
     (log,) = (project.folder / ".snakemake/log").glob("*.log")
     assert "Finished jobid" in log.read_text(encoding="utf-8")
 
-    after = subprocess.run(command(run_dir), cwd=project.folder, capture_output=True, text=True, timeout=60)
+    after = subprocess.run(watcher(run_dir), cwd=project.folder, capture_output=True, text=True, timeout=60)
     assert after.stdout.splitlines() == out.splitlines()[-3:]
-
-
-def test_a_failed_job_shows_the_end_of_its_log_and_the_reason_stands_last(project) -> None:
-    project.run("split_lanes")
-    (project.results / "shards/环境/lane1.parquet").write_bytes(b"PAR1 and then nothing")
-    done = subprocess.run(
-        project.command(), cwd=project.folder, env=project.environment(),
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 1
-    told = re.findall(r"^\d\d:\d\d:\d\d (.*)$", done.stdout, re.MULTILINE)
-    name, failed = "edit_lane fake-a lane 1", "failed: edit_lane fake-a lane 1"
-    again = [line for number in (2, 3, 4) for line in (f"{name}, attempt {number}", failed)]
-    assert [line for line in told if name in line] == [name, failed, *again]
-    assert done.stdout.count("    error: Cannot read the table") == 4
-    assert done.stdout.index("\nerror: Cannot read") > done.stdout.rindex("failed: edit_lane")
-    watched = subprocess.run(command(project.results), capture_output=True, text=True, timeout=60)
-    assert watched.stdout.splitlines()[0] == "the workflow ended with errors"
 
 
 @pytest.fixture
@@ -168,6 +145,6 @@ def test_a_pipe_that_closes_and_a_signal_end_it_quietly(waiting: Path) -> None:
 
 
 def test_a_wrong_folder_ends_with_code_2_and_one_paragraph(tmp_path: Path) -> None:
-    done = subprocess.run(command(tmp_path / "没有"), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(watcher(tmp_path / "没有"), capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert done.stderr.startswith("error: There is no folder")

@@ -3,7 +3,6 @@
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -135,10 +134,12 @@ def test_rates_choose_items_by_content_not_by_order(rate, found):
     assert all(outcome(editor(**{rate: 1.0}), i) == wanted for i in items[:5])
 
 
-def test_seconds_are_spent():
-    started = time.perf_counter()
-    editor(seconds=[0.05, 0.06], steps=2).edit(request(item()))
-    assert 0.05 <= time.perf_counter() - started < 1
+def test_seconds_are_spent(monkeypatch):
+    waits = []
+    monkeypatch.setattr("editlane.editors.fake.time.sleep", waits.append)
+    editor(seconds=[5, 6], steps=2).edit(request(item()))
+    assert len(waits) == 2
+    assert 5 <= sum(waits) <= 6
 
 
 # --- the editor of given edits

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from project import wait_for
 
 from editlane.core.locks import open_lock
 from editlane.lanes import gpu_lease
@@ -23,14 +24,16 @@ def machine(tmp_path: Path):
     """A machine with three GPUs: an nvidia-smi that says so, and an empty lease folder."""
     smi = tmp_path / "bin/nvidia-smi"
     smi.parent.mkdir()
-    smi.write_text("#!/bin/sh\n" + "".join(f"echo '{n}, {uuid}'\n" for n, uuid in enumerate(UUIDS)))
+    asked = shlex.quote(str(tmp_path / "asked"))
+    smi.write_text(f"#!/bin/sh\necho $PPID >> {asked}\n" + "".join(f"echo '{n}, {u}'\n" for n, u in enumerate(UUIDS)))
     smi.chmod(0o755)
     env = {"PATH": f"{smi.parent}:{os.environ['PATH']}", "GPULEASE_DIR": str(tmp_path / "leases")}
 
     def start(*command: str, n: int = 1, forgive: str = "", **extra: str) -> subprocess.Popen[str]:
         other = ["--forgive", forgive] if forgive else ["--show"]
         flags = [sys.executable, str(SCRIPT), *(["-n", str(n), "--", *command] if command else other)]
-        return subprocess.Popen(flags, env=env | extra, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        return subprocess.Popen(flags, env=env | extra, text=True, **pipes)
 
     return start
 
@@ -41,12 +44,39 @@ def devices(process: subprocess.Popen[str]) -> str:
     return out.strip()
 
 
-SHOW = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep ${1:-0}", "show")
+SHOW = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES")
+HOLD = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec cat")
+"""Hold a device until `release`."""
+
+
+def held(holder: subprocess.Popen[str]) -> str:
+    """Wait until a HOLD has its devices; return their names."""
+    assert holder.stdout is not None
+    return holder.stdout.readline().strip()
+
+
+def release(*holders: subprocess.Popen[str]) -> None:
+    for holder in holders:
+        holder.communicate(timeout=30)
+
+
+@pytest.fixture
+def waits(tmp_path: Path):
+    """Return whether a process still waits for its device after it has asked for it several times."""
+    asked = tmp_path / "asked"
+
+    def still(process: subprocess.Popen[str]) -> bool:
+        wait_for(lambda: asked.exists() and str(process.pid) in asked.read_text().split())
+        time.sleep(0.7)
+        return process.poll() is None
+
+    return still
 
 
 def test_every_process_gets_a_device_of_its_own(machine) -> None:
-    running = [machine(*SHOW, "1") for _ in range(3)]
-    assert sorted(devices(process) for process in running) == UUIDS
+    running = [machine(*HOLD) for _ in range(3)]
+    assert sorted(map(held, running)) == UUIDS
+    release(*running)
 
 
 def test_no_device_is_held_twice_with_more_jobs_than_devices(machine, tmp_path: Path) -> None:
@@ -62,53 +92,53 @@ print("ok")
     assert [devices(process) for process in running] == ["ok"] * 12
 
 
-def test_an_index_and_a_uuid_of_one_gpu_are_the_same_device(machine) -> None:
-    holder = machine(*SHOW, "2", CUDA_VISIBLE_DEVICES="1")
-    time.sleep(0.5)
-    started = time.monotonic()
+def test_an_index_and_a_uuid_of_one_gpu_are_the_same_device(machine, waits) -> None:
+    holder = machine(*HOLD, CUDA_VISIBLE_DEVICES="1")
+    assert held(holder) == "1"
     other = machine(*SHOW, CUDA_VISIBLE_DEVICES="GPU-bbbb")
+    assert waits(other)
+    release(holder)
     assert devices(other) == "GPU-bbbb"
-    assert time.monotonic() - started > 1
-    assert devices(holder) == "1"
 
 
 def test_sigkill_gives_the_device_back(machine) -> None:
-    holder = machine("sleep", "60", CUDA_VISIBLE_DEVICES="0")
-    time.sleep(0.5)
+    holder = machine(*HOLD, CUDA_VISIBLE_DEVICES="0")
+    assert held(holder) == "0"
     holder.kill()
-    holder.communicate()
+    release(holder)
     assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="0")) == "0"
 
 
-def test_a_child_that_outlives_the_command_keeps_the_device(machine) -> None:
-    holder = machine("sh", "-c", "sleep 1.5 >/dev/null 2>&1 & echo gone", CUDA_VISIBLE_DEVICES="0")
-    assert devices(holder) == "gone"
-    started = time.monotonic()
-    assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="0")) == "0"
-    assert time.monotonic() - started > 0.7
-
-
-def test_who_waits_for_one_device_does_not_hold_up_another(machine) -> None:
-    holder = machine("sleep", "4", CUDA_VISIBLE_DEVICES="0")
-    time.sleep(0.5)
+def test_a_child_that_outlives_the_command_keeps_the_device(machine, waits) -> None:
+    child = "exec 9<&0; cat <&9 >/dev/null 2>&1 & echo gone"
+    holder = machine("sh", "-c", child, CUDA_VISIBLE_DEVICES="0")
+    assert (held(holder), holder.wait(timeout=30)) == ("gone", 0)
     waiter = machine(*SHOW, CUDA_VISIBLE_DEVICES="0")
-    time.sleep(0.5)
-    started = time.monotonic()
-    assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="1")) == "1"
-    assert time.monotonic() - started < 2
+    assert waits(waiter)
+    release(holder)
     assert devices(waiter) == "0"
-    holder.communicate()
 
 
-def test_who_waits_for_two_holds_neither(machine) -> None:
-    holder = machine("sleep", "4", CUDA_VISIBLE_DEVICES="0")
-    time.sleep(0.5)
-    waiter = machine(*SHOW, n=2, CUDA_VISIBLE_DEVICES="0,1")
-    time.sleep(0.7)
+def test_who_waits_for_one_device_does_not_hold_up_another(machine, waits) -> None:
+    holder = machine(*HOLD, CUDA_VISIBLE_DEVICES="0")
+    assert held(holder) == "0"
+    waiter = machine(*SHOW, CUDA_VISIBLE_DEVICES="0")
+    assert waits(waiter)
     assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="1")) == "1"
     assert waiter.poll() is None
+    release(holder)
+    assert devices(waiter) == "0"
+
+
+def test_who_waits_for_two_holds_neither(machine, waits) -> None:
+    holder = machine(*HOLD, CUDA_VISIBLE_DEVICES="0")
+    assert held(holder) == "0"
+    waiter = machine(*SHOW, n=2, CUDA_VISIBLE_DEVICES="0,1")
+    assert waits(waiter)
+    assert devices(machine(*SHOW, CUDA_VISIBLE_DEVICES="1")) == "1"
+    assert waiter.poll() is None
+    release(holder)
     assert devices(waiter) == "0,1"
-    holder.communicate()
 
 
 def test_two_devices_for_one_process(machine) -> None:
@@ -128,24 +158,25 @@ def test_who_wants_no_device_gets_none_at_once(machine) -> None:
 
 def test_a_machine_without_gpus_has_one_slot_a_core(machine) -> None:
     slots = len(os.sched_getaffinity(0))
-    running = [machine(*SHOW, "1", CUDA_VISIBLE_DEVICES="") for _ in range(slots)]
-    assert [devices(process) for process in running] == [""] * slots
+    running = [machine(*HOLD, CUDA_VISIBLE_DEVICES="") for _ in range(slots)]
+    assert [held(process) for process in running] == [""] * slots
+    release(*running)
     late = machine("true", CUDA_VISIBLE_DEVICES="", n=slots + 1)
     assert "this machine offers" in late.communicate()[1]
     assert late.returncode == 2
 
 
 def test_slurm_devices_keep_their_names_and_other_jobs_do_not_matter(machine) -> None:
-    one = machine(*SHOW, "1", SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0")
-    other = machine(*SHOW, "1", SLURM_JOB_ID="8", CUDA_VISIBLE_DEVICES="0")
-    started = time.monotonic()
-    assert [devices(one), devices(other)] == ["0", "0"]
-    assert time.monotonic() - started < 1.9
+    one = machine(*HOLD, SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0")
+    assert held(one) == "0"
+    assert devices(machine(*SHOW, SLURM_JOB_ID="8", CUDA_VISIBLE_DEVICES="0")) == "0"
+    release(one)
 
 
 def test_two_processes_in_one_slurm_allocation_do_not_share(machine) -> None:
-    pair = [machine(*SHOW, "1", SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0,1") for _ in range(2)]
-    assert sorted(devices(process) for process in pair) == ["0", "1"]
+    pair = [machine(*HOLD, SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0,1") for _ in range(2)]
+    assert sorted(map(held, pair)) == ["0", "1"]
+    release(*pair)
 
 
 def test_a_failing_nvidia_smi_is_said_and_not_taken_for_a_cpu_machine(machine, tmp_path: Path) -> None:
@@ -169,8 +200,8 @@ def test_the_exit_code_is_the_commands(machine) -> None:
 
 
 def test_a_waiter_stops_when_its_workflow_dies(machine, tmp_path: Path) -> None:
-    holder = machine("sleep", "20", CUDA_VISIBLE_DEVICES="0")
-    time.sleep(0.5)
+    holder = machine(*HOLD, CUDA_VISIBLE_DEVICES="0")
+    assert held(holder) == "0"
     fake_workflow = tmp_path / "snakemake"  # an ancestor by that name
     waiting = shlex.join([sys.executable, str(SCRIPT), "--", "touch", f"{tmp_path}/ran"])
     commands = f"{waiting}; echo $? > {shlex.quote(str(tmp_path))}/code"
@@ -178,16 +209,14 @@ def test_a_waiter_stops_when_its_workflow_dies(machine, tmp_path: Path) -> None:
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
     env = {"PATH": path, "GPULEASE_DIR": str(tmp_path / "leases"), "CUDA_VISIBLE_DEVICES": "0"}
     workflow = subprocess.Popen([sys.executable, str(fake_workflow)], env=env)
-    time.sleep(1)
+    wait_for(lambda: len((tmp_path / "asked").read_text().split()) == 2)
+    time.sleep(0.7)  # until it knows its workflow and waits
     workflow.kill()
     workflow.wait()
-    deadline = time.monotonic() + 10
-    while not (tmp_path / "code").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(0.1)
-    assert (tmp_path / "code").read_text() == "75\n"
-    holder.send_signal(signal.SIGTERM)
-    holder.communicate()
+    code = tmp_path / "code"
+    wait_for(lambda: code.exists() and code.read_text())
+    assert code.read_text() == "75\n"
+    release(holder)
     assert not (tmp_path / "ran").exists()
 
 
@@ -224,7 +253,10 @@ held.mark_working()
 
 def try_once(machine, job: str, **extra: str) -> tuple[str, int]:
     """Which device a job got, and whether it lived."""
-    process = machine(sys.executable, "-c", DIES, job, **extra)
+    return ended(machine(sys.executable, "-c", DIES, job, **extra))
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[str, int]:
     out, _ = process.communicate(timeout=30)
     return out.strip(), process.returncode
 
@@ -253,8 +285,9 @@ def test_a_job_that_dies_everywhere_takes_no_device_from_the_others(machine) -> 
             died.communicate()
             assert died.returncode == -signal.SIGABRT
     assert [line.split()[1:] for line in show(machine)] == [["free"]] * 3
-    running = [machine(*SHOW, "1") for _ in range(3)]
-    assert sorted(devices(process) for process in running) == UUIDS
+    running = [machine(*HOLD) for _ in range(3)]
+    assert sorted(map(held, running)) == UUIDS
+    release(*running)
 
 
 def test_a_job_goes_back_to_the_device_it_died_on_when_it_has_waited_for_another(tmp_path: Path) -> None:
@@ -314,14 +347,15 @@ def test_a_device_that_is_left_out_is_used_where_there_is_no_other(machine) -> N
         assert try_once(machine, job, **alone) == ("GPU-aaaa1111", -signal.SIGABRT)
 
 
-def test_a_job_waits_for_a_sound_device_rather_than_taking_one_that_is_left_out(machine) -> None:
+def test_a_job_waits_for_a_sound_device_rather_than_taking_one_that_is_left_out(machine, waits) -> None:
     for job in ("lane 0", "lane 1"):
         try_once(machine, job)
-    two = {"CUDA_VISIBLE_DEVICES": "GPU-aaaa1111,GPU-bbbb2222"}
-    busy = machine("sleep", "1.5", CUDA_VISIBLE_DEVICES="GPU-bbbb2222")
-    assert busy.stderr.readline() == "gpulease: holds GPU-bbbb2222\n"
-    assert try_once(machine, "lane 2", **two) == ("GPU-bbbb2222", 0)
-    assert busy.communicate()[0] == ""
+    busy = machine(*HOLD, CUDA_VISIBLE_DEVICES="GPU-bbbb2222")
+    assert held(busy) == "GPU-bbbb2222"
+    job = machine(sys.executable, "-c", DIES, "lane 2", CUDA_VISIBLE_DEVICES="GPU-aaaa1111,GPU-bbbb2222")
+    assert waits(job)
+    release(busy)
+    assert ended(job) == ("GPU-bbbb2222", 0)
 
 
 def test_a_core_of_the_cpu_takes_no_blame(machine) -> None:

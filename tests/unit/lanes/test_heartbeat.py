@@ -1,5 +1,6 @@
 """The heartbeat of a lane: what others can know of it, and what happens when it stops."""
 
+import faulthandler
 import json
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=60)
 
 
-MAKE = "Heartbeat(RunPaths(Path({!r})), LaneId('edit', 'e', None, 0), total=1, kept=0, timeout=0.5)"
+MAKE = "Heartbeat(RunPaths(Path({!r})), LaneId('edit', 'e', None, 0), total=1, kept=0, timeout=1.5)"
 
 
 def test_a_heart_that_stands_still_ends_the_process_and_shows_where_it_hung(tmp_path: Path) -> None:
@@ -96,21 +97,21 @@ with {MAKE.format(str(tmp_path))} as heart:
     hangs()
 """)
     assert done.returncode == 1
-    assert "Timeout (0:00:00.5" in done.stderr
+    assert "Timeout (0:00:01.5" in done.stderr
     assert "in hangs" in done.stderr
     assert [one.phase for one in read_heartbeats(tmp_path)] == ["working"]
 
 
-def test_a_heart_that_beats_slowly_but_in_time_goes_on(tmp_path: Path) -> None:
-    done = python(f"""
-from pathlib import Path
-with {MAKE.format(str(tmp_path))} as heart:
-    for step in range(6):
-        time.sleep(0.25)
-        heart.step(step, 6)
-time.sleep(0.8)
-""")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_each_beat_begins_the_wait_anew_and_the_end_ends_it(tmp_path: Path, monkeypatch) -> None:
+    """The process is ended a second after its last beat, however long it has worked before."""
+    alarms: list[float | None] = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda seconds, *, exit: alarms.append(seconds))
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: alarms.append(None))
+    with make(tmp_path, timeout=0.5) as heart:
+        for step in range(3):
+            time.sleep(0.5 / 4)  # more often it does not set the alarm
+            heart.step(step, 3)
+    assert alarms == [0.5, 0.5, 0.5, 0.5, None]
 
 
 def test_a_strike_is_what_a_process_leaves_that_dies_before_anything_worked(tmp_path: Path, monkeypatch) -> None:
@@ -146,11 +147,12 @@ def test_a_strike_is_what_a_process_leaves_that_dies_before_anything_worked(tmp_
 
 
 def test_time_since_the_lease_counts_as_loading(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("GPULEASE_SINCE", str(time.monotonic() - 30))
+    since = time.monotonic() - 30
+    monkeypatch.setenv("GPULEASE_SINCE", str(since))
     with make(tmp_path) as heart:
         heart.loaded("cpu")
     (status,) = read_heartbeats(tmp_path)
-    assert 30 <= status.load_seconds <= status.held_seconds < 60
+    assert 30 <= status.load_seconds <= status.held_seconds <= time.monotonic() - since
 
 
 def test_a_heartbeat_tells_what_its_loading_consisted_of(tmp_path: Path, monkeypatch) -> None:

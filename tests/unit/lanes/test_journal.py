@@ -4,7 +4,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -241,9 +240,7 @@ journal.finish({{"late": {{"n": 1, "error_kind": None}}}})
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
-        started = time.monotonic()
         with Journal(tmp_path, "lane0") as journal:
-            assert time.monotonic() - started > 0.3
             assert journal.finished.rows == {"late": row(1)}
 
 

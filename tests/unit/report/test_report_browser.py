@@ -90,10 +90,10 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +108,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(params=["file", "folder"])
-def page(request: pytest.FixtureRequest, started: Browser, files: dict[str, Path]) -> Page:
+def page(request: pytest.FixtureRequest, browser: Browser, files: dict[str, Path]) -> Page:
     """Either page, freshly loaded."""
-    page = Page(started, files[request.param])
+    page = Page(browser, files[request.param])
     page.open()
     return page
 
@@ -238,9 +238,9 @@ def test_a_full_size_link_leads_to_the_file(page: Page) -> None:
 @pytest.mark.parametrize("name", ["file", "folder"])
 @pytest.mark.parametrize("item", ALL[:3])
 def test_a_link_to_an_item_shows_it_also_where_a_filter_hides_it(
-    started: Browser, files: dict[str, Path], name: str, item: str
+    browser: Browser, files: dict[str, Path], name: str, item: str
 ) -> None:
-    page = Page(started, files[name])
+    page = Page(browser, files[name])
     page.open("#item-" + quote(item))
     assert page.until(f"document.activeElement.id === 'item-{item}'")
     page.choose("text", "bold")
@@ -250,8 +250,8 @@ def test_a_link_to_an_item_shows_it_also_where_a_filter_hides_it(
     assert page.run("document.activeElement.getBoundingClientRect().top") < 200
 
 
-def test_pages_are_turned_by_button_number_and_key(started: Browser, many: Path) -> None:
-    page = Page(started, many)
+def test_pages_are_turned_by_button_number_and_key(browser: Browser, many: Path) -> None:
+    page = Page(browser, many)
     page.open()
     disabled = "['previous', 'next'].map(n => document.querySelector(`#pager [name=${n}]`).disabled)"
     page.change("[name=size]", "20")
@@ -270,8 +270,8 @@ def test_pages_are_turned_by_button_number_and_key(started: Browser, many: Path)
         assert (page.shown()[0], page.run("document.querySelector('#pager input').value")) == (item, is_shown)
 
 
-def test_a_link_and_the_arrows_of_the_enlarged_pictures_cross_pages(started: Browser, many: Path) -> None:
-    page = Page(started, many)
+def test_a_link_and_the_arrows_of_the_enlarged_pictures_cross_pages(browser: Browser, many: Path) -> None:
+    page = Page(browser, many)
     page.open("#item-item-44")
     assert page.text("#shown") == "1–45 of 45 items"
     page.change("[name=size]", "20")
@@ -302,17 +302,17 @@ def test_a_script_that_gets_into_the_page_is_not_run(page: Page) -> None:
     assert page.run("window.evil") is None
 
 
-def test_a_page_without_its_folder_says_so(started: Browser, files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_page_without_its_folder_says_so(browser: Browser, files: dict[str, Path], tmp_path: Path) -> None:
     alone = tmp_path / "report.html"
     alone.write_bytes(files["folder"].read_bytes())
-    page = Page(started, alone)
-    started.open(alone)
+    page = Page(browser, alone)
+    browser.open(alone)
     assert page.until("document.getElementById('shown').textContent.startsWith('The folder gallery cannot be read')")
     assert not page.run("document.getElementById('filters').checkVisibility()")
 
 
-def test_the_chinese_page_speaks_chinese(started: Browser, files: dict[str, Path]) -> None:
-    page = Page(started, files["chinese"])
+def test_the_chinese_page_speaks_chinese(browser: Browser, files: dict[str, Path]) -> None:
+    page = Page(browser, files["chinese"])
     page.open()
     assert page.choose("text", "猫") == ["cat%3"]
     card = page.text(".item")
