@@ -18,25 +18,24 @@ from editlane.core.errors import UserError
 from editlane.core.json_schema import schema_keys, wanted
 from editlane.core.params import SPEED, KeyedBy
 from editlane.images.files import write_atomically
-from editlane.models.registry import DEFAULT_ENGINE, EDITORS, JUDGES, adapter_class
+from editlane.models.registry import ADAPTERS, DEFAULT_ENGINE, find_adapter
 from editlane.preflight.run_config import RunConfig
 
-ADAPTERS = [(kind, name, known) for kind, known in (("editor", EDITORS), ("judge", JUDGES)) for name in known]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def whole_schema() -> dict[str, Any]:
     """Return the schema of a config, in which `adapter` and `engine` decide which params there are."""
     schema: dict[str, Any] = {"$schema": DIALECT} | RunConfig.model_json_schema()
-    for kind, known in (("editor", EDITORS), ("judge", JUDGES)):
+    for kind, known in ADAPTERS.items():
         entry = schema["$defs"][f"{kind.title()}Config"]
         entry["properties"]["adapter"]["enum"] = sorted({name.partition("/")[0] for name in known})
-        entry["allOf"] = [_params_schema(kind, name, known, schema["$defs"]) for name in known]
+        entry["allOf"] = [_params_schema(kind, name, schema["$defs"]) for name in known]
     return schema
 
 
-def _params_schema(kind: str, name: str, known: dict[str, str], defs: dict[str, Any]) -> dict[str, Any]:
-    params = adapter_class(kind, name, known).PARAMS.model_json_schema()
+def _params_schema(kind: str, name: str, defs: dict[str, Any]) -> dict[str, Any]:
+    params = find_adapter(kind, name).PARAMS.model_json_schema()
     defs |= params.pop("$defs", {})
     adapter, _, engine = name.partition("/")
     condition: dict[str, Any] = {"properties": {"adapter": {"const": adapter}}}
@@ -70,8 +69,8 @@ def _default(value: Any) -> str:
 
 def tables_of_params() -> Iterator[str]:
     """Yield the lines of a section for each adapter."""
-    for kind, name, known in ADAPTERS:
-        params = adapter_class(kind, name, known).PARAMS
+    for kind, name in [(kind, name) for kind, known in ADAPTERS.items() for name in known]:
+        params = find_adapter(kind, name).PARAMS
         adapter, _, engine = name.partition("/")
         yield f"\n### The {kind} `{adapter}`{f' with `engine: {engine}`' * bool(engine)}\n"
         if not params.model_fields:

@@ -37,13 +37,10 @@ def main() -> None:
     args = parse_args()
     stop = StopSignal()
     options = read_model_flags(args)
-    settings = {name: options[name] for name in ("model", "revision", "params")}
     spec = editor_spec(args.run_dir, args.editor, args.seed, options)
     shards = [tables.read_items(path) for path in args.shards]
     items = [item for shard in shards for item in shard]
-    work = EditWork(
-        spec, args.lane, items, lambda: registry.build("editor", known=registry.EDITORS, name=args.adapter, **settings)
-    )
+    work = EditWork(spec, args.lane, items, lambda: registry.build("editor", **options))
     with Journal(work.paths.journal(args.editor), work.lane.writer, work.wanted.keys(), stop.check) as journal:
         rows = run_lane(work, journal, stop.check, args.timeout)
         source = {"editor": editor_provenance(spec, options)}

@@ -44,7 +44,6 @@ def main() -> None:
     args = parse_args()
     stop = StopSignal()
     options = read_model_flags(args)
-    settings = {name: options[name] for name in ("model", "revision", "params")}
     spec = judge_spec(args.run_dir, args.judge, load_protocol(args.protocol), options)
     shards = [tables.read_edits(path, args.editor) for path in args.edits]
     edits = [row for shard in shards for row in shard]
@@ -55,7 +54,7 @@ def main() -> None:
         spec,
         LaneId(SCORE, args.editor, args.judge, args.lane),
         [[row for row in rows if is_judgeable(row)] for rows in (edits, controls)],
-        lambda: registry.build("judge", known=registry.JUDGES, name=args.adapter, **settings),
+        lambda: registry.build("judge", **options),
         source.get("editor", {}).get(args.editor, {}).get("key"),
     )
     with Journal(

@@ -32,7 +32,7 @@ load_times.record_imports()
 way, model = sys.argv[1:]
 if way == "plain":
     registry.read_ahead = lambda *_: None
-registry.build("judge", "qwen3-vl", registry.JUDGES, model=model, revision=None, params={"dtype": "bfloat16"})
+registry.build("judge", adapter="qwen3-vl", model=model, revision=None, params={"dtype": "bfloat16"})
 print(json.dumps(load_times.get_seconds() | {"seconds": time.monotonic() - load_times.get_start()}))
 """
 

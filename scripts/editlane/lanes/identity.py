@@ -11,7 +11,7 @@ from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import content_key
 from editlane.lanes.judging import JudgeSpec
 from editlane.models.checkpoints import fingerprint_model, is_randomly_initialised
-from editlane.models.registry import EDITORS, JUDGES, adapter_class, params_of
+from editlane.models.registry import check_params, find_adapter
 from editlane.protocols.controls import SAMPLES
 from editlane.protocols.scoring import ScoringProtocol
 
@@ -30,14 +30,14 @@ PACKAGES = (
 
 
 def identity(
-    kind: str, known: dict[str, str], *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
+    kind: str, *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
 ) -> dict[str, Any]:
-    """All that a result of this editor or judge depends on, besides the item. Independent of where the model lies.
+    """Return all that a result of this editor or judge depends on, besides the item and the place of the model.
 
     Raises UserError for an unknown adapter, wrong params or a checkpoint that is not complete.
     """
-    found = adapter_class(kind, adapter, known)
-    params_of(kind, adapter, known, params)
+    found = find_adapter(kind, adapter)
+    check_params(kind, adapter, params)
     return {
         "adapter": adapter,
         "version": found.VERSION,
@@ -59,14 +59,14 @@ def model_options(settings: dict[str, Any]) -> dict[str, Any]:
 
 def editor_spec(run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> EditorSpec:
     """Return the spec of an editor from its adapter, model, revision and params. Raises UserError like `identity`."""
-    parts = identity("editor", EDITORS, **options)
+    parts = identity("editor", **options)
     return EditorSpec(editor=editor, identity=parts, editor_key=_short(parts), run_dir=run_dir, seed=seed)
 
 
 def judge_spec(run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> JudgeSpec:
     """Return the spec of a judge, like `editor_spec`."""
-    parts = identity("judge", JUDGES, **options)
-    params = params_of("judge", options["adapter"], JUDGES, options["params"])
+    parts = identity("judge", **options)
+    params = check_params("judge", options["adapter"], options["params"])
     criteria = protocol.asked(params.optional_criteria)
     samples = SAMPLES if params.samples and not protocol.answers else 1
     return JudgeSpec(
@@ -79,12 +79,12 @@ def _short(parts: dict[str, Any]) -> str:
 
 
 def editor_provenance(spec: EditorSpec, options: dict[str, Any]) -> dict[str, Any]:
-    """What a reader of the report is told about an editor."""
+    """Return what the report shows of an editor."""
     return {spec.editor: _provenance(spec.identity, **options) | {"key": spec.editor_key, "seed": spec.seed}}
 
 
 def judge_provenance(spec: JudgeSpec, options: dict[str, Any]) -> dict[str, Any]:
-    """What a reader of the report is told about a judge."""
+    """Return what the report shows of a judge."""
     protocol = {name: getattr(spec.protocol, name) for name in ("name", "version", "sha256", "text")}
     return {spec.judge: _provenance(spec.identity, **options) | {"key": spec.whole_key, "protocol": protocol}}
 
@@ -92,7 +92,7 @@ def judge_provenance(spec: JudgeSpec, options: dict[str, Any]) -> dict[str, Any]
 def _provenance(
     parts: dict[str, Any], *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
 ) -> dict[str, Any]:
-    """Holds no path, no time and no device."""
+    """Return how a model was configured, without paths, times and devices."""
     files = {  # the params of which the key holds a fingerprint
         name: {"name": _named(params[name]), "fingerprint": _short({name: part})}
         for name, part in parts["params"].items()

@@ -25,11 +25,14 @@ JUDGES = {
 }
 """What follows a slash is the engine."""
 
+ADAPTERS = {"editor": EDITORS, "judge": JUDGES}
+"""The names of each kind."""
+
 DEFAULT_ENGINE = "transformers"
 
 
-def judge_on(adapter: str, engine: str) -> str:
-    """The name in JUDGES of the judge `adapter` on `engine`. An adapter without engines has only the default.
+def judge_on_engine(adapter: str, engine: str) -> str:
+    """Return the name in JUDGES of the judge `adapter` on `engine`. An adapter without engines has only the default.
 
     Raises UnknownName for another adapter, UserError for an engine that this one does not have.
     """
@@ -44,36 +47,35 @@ def judge_on(adapter: str, engine: str) -> str:
     return name
 
 
-def adapter_class(kind: str, name: str, known: dict[str, str]) -> Any:
-    """The class behind `name`; its module must import without a model library.
+def find_adapter(kind: str, name: str) -> Any:
+    """Return the class of an adapter; `kind` is editor or judge. Its module must import without a model library.
 
-    Raises UnknownName for a name that `known` does not hold.
+    Raises UnknownName.
     """
+    known = ADAPTERS[kind]
     if name not in known:
         raise UnknownName(kind, name, known)
     module, _, attribute = known[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
-def params_of(kind: str, name: str, known: dict[str, str], given: Mapping[str, Any]) -> Any:
-    """Check the params that a user gave for the adapter `name`. Raises UserError."""
+def check_params(kind: str, name: str, given: Mapping[str, Any]) -> Any:
+    """Return the checked params of the adapter `name`. Raises UserError."""
     family, _, engine = name.partition("/")
     owner = f"the {kind} {family} on {engine}" if engine else f"the {kind} {family}"
-    return read_params(adapter_class(kind, name, known).PARAMS, owner, given)
+    return read_params(find_adapter(kind, name).PARAMS, owner, given)
 
 
-def build(
-    kind: str, name: str, known: dict[str, str], *, model: str | None, revision: str | None, params: Mapping[str, Any]
-) -> Any:
-    """Load the model behind `name`. Raises UserError for wrong params, or if this Python lacks a package."""
-    adapter = adapter_class(kind, name, known)
-    checked = params_of(kind, name, known, params)
-    if adapter.RUNS_ON == RunsOn.DEVICE:  # its files are read while its libraries are imported
+def build(kind: str, *, adapter: str, model: str | None, revision: str | None, params: Mapping[str, Any]) -> Any:
+    """Load a model through its adapter. Raises UserError for wrong params, or if this Python lacks a package."""
+    found = find_adapter(kind, adapter)
+    checked = check_params(kind, adapter, params)
+    if found.RUNS_ON == RunsOn.DEVICE:  # its files are read while its libraries are imported
         read_ahead(lambda: find_weights(model or "", revision))
     try:
-        return adapter(model=model, revision=revision, params=checked)
+        return found(model=model, revision=revision, params=checked)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{kind} {name!r} needs the package {error.name!r}, which this Python does not have. "
+            f"{kind} {adapter!r} needs the package {error.name!r}, which this Python does not have. "
             f"Run with --sdm conda (the {kind}'s `env:` installs it), or: pip install {error.name}"
         ) from error

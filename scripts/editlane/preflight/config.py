@@ -8,12 +8,13 @@ from typing import Any, cast
 import yaml
 
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.paths import RESERVED
 from editlane.core.strict_model import read_model
 from editlane.core.types import RunsOn
 from editlane.datasets.prepare import check_categories
 from editlane.datasets.public_formats import may_be_folder
 from editlane.models.checkpoints import check_checkpoint
-from editlane.models.registry import EDITORS, JUDGES, adapter_class, judge_on, params_of
+from editlane.models.registry import check_params, find_adapter, judge_on_engine
 from editlane.models.tiny import KINDS
 from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.scoring import load_protocol
@@ -25,26 +26,6 @@ ENGINE_ENVS = {"openai": "envs/workflow.yaml", "transformers": "envs/qwen3.yaml"
 
 BUILT_MODELS = "resources/models/tiny-"
 """Models with this prefix are built by the workflow."""
-
-RESERVED = frozenset(
-    {
-        "sources",
-        "shards",
-        "report",
-        "partial_report",
-        "logs",
-        "benchmarks",
-        "journal",
-        "heartbeats",
-        "costs.parquet",
-        "items.parquet",
-        "plan.parquet",
-        "controls.parquet",
-        "preservation.parquet",
-        "scores.parquet",
-    }
-)
-"""What a run keeps in its folder; an editor cannot have such a name."""
 
 
 def check_config(config: Config) -> Config:
@@ -61,9 +42,9 @@ def check_config(config: Config) -> Config:
     for name, judge in filled["judges"].items():
         _set_engine(name, judge)
     _check_files(filled)
-    for kind, known in (("editor", EDITORS), ("judge", JUDGES)):
+    for kind in ("editor", "judge"):
         for name, settings in filled[f"{kind}s"].items():
-            _check_adapter(kind, name, settings, known)
+            _check_adapter(kind, name, settings)
     _check_names(filled)
     return filled
 
@@ -151,7 +132,7 @@ def _check_files(config: Config) -> None:
         try:
             protocol = load_protocol(Path(judge["protocol"]))
             protocol.check_categories(config["dataset"]["categories"])
-            params = params_of("judge", judge["adapter"], JUDGES, judge["params"])
+            params = check_params("judge", judge["adapter"], judge["params"])
             protocol.asked(params.optional_criteria)
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
@@ -165,17 +146,17 @@ def _check_files(config: Config) -> None:
 def _set_engine(name: str, judge: Config) -> None:
     """From here on the adapter's name says which engine it runs on."""
     try:
-        judge["adapter"] = judge_on(judge["adapter"], judge["engine"])
+        judge["adapter"] = judge_on_engine(judge["adapter"], judge["engine"])
     except UserError as error:
         raise UserError(f"config: judges.{name}: {error}") from error
     judge["env"] = judge["env"] or ENGINE_ENVS[judge["engine"]]
 
 
-def _check_adapter(kind: str, name: str, settings: Config, known: dict[str, str]) -> None:
+def _check_adapter(kind: str, name: str, settings: Config) -> None:
     adapter = settings["adapter"]
     try:
-        runs_on = adapter_class(kind, adapter, known).RUNS_ON
-        params_of(kind, adapter, known, settings["params"])
+        runs_on = find_adapter(kind, adapter).RUNS_ON
+        check_params(kind, adapter, settings["params"])
         if runs_on == RunsOn.SERVER:
             _check_served(adapter, settings)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 from editlane.core.paths import RunPaths
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import is_randomly_initialised
-from editlane.models.registry import EDITORS, JUDGES, adapter_class
+from editlane.models.registry import find_adapter
 from editlane.models.weight_files import find_checkpoint
 from editlane.preflight.config import BUILT_MODELS, Config
 from editlane.preflight.dataset_scan import Scan, scan_dataset
@@ -28,7 +28,7 @@ class Part:
     @property
     def adapter(self) -> Any:
         """The adapter's class."""
-        return adapter_class(self.kind, self.settings["adapter"], EDITORS if self.kind == "editor" else JUDGES)
+        return find_adapter(self.kind, self.settings["adapter"])
 
     @property
     def needs_model(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from editlane.core.errors import UserError
 from editlane.core.types import RunsOn
 from editlane.judges.endpoint.completions import NoAnswer
-from editlane.models.registry import JUDGES, params_of
+from editlane.models.registry import check_params
 from editlane.preflight.context import Setup
 from editlane.preflight.findings import Finding
 
@@ -18,7 +18,7 @@ def check_endpoints(setup: Setup) -> Iterator[Finding]:
     for part in setup.judges:
         if part.adapter.RUNS_ON == RunsOn.SERVER:
             try:
-                params = params_of("judge", part.settings["adapter"], JUDGES, part.settings["params"])
+                params = check_params("judge", part.settings["adapter"], part.settings["params"])
                 part.adapter.check_served(part.model, params, _PATIENCE)
             except NoAnswer as error:
                 yield Finding("warn", "endpoints", f"{part}: {error}")

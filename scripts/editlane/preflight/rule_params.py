@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.types import RunsOn
-from editlane.models.registry import EDITORS, JUDGES, adapter_class
+from editlane.models.registry import find_adapter
 from editlane.preflight.config import BUILT_MODELS, Config
-
-KINDS = {"editor": EDITORS, "judge": JUDGES}
 
 
 class RuleParams:
@@ -33,7 +31,7 @@ class RuleParams:
 
     def adapter(self, kind: str, name: str) -> Any:
         """Return the adapter's class."""
-        return adapter_class(kind, self.settings(kind, name)["adapter"], KINDS[kind])
+        return find_adapter(kind, self.settings(kind, name)["adapter"])
 
     def adapter_version(self, kind: str, name: str) -> str:
         """Return the version of the adapter's code. As a param of its rule, a new version reruns the rule."""

@@ -25,7 +25,7 @@ from editlane.judges.endpoint.http import Endpoint
 from editlane.judges.endpoint.top_logprobs import Hidden, Shown, combine, read_shown
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, _in_blocks
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
-from editlane.models.registry import JUDGES, build
+from editlane.models.registry import build
 
 DIGITS = tuple("0123456789")
 
@@ -544,6 +544,6 @@ def test_an_item_that_the_server_keeps_failing_on_is_a_row_without_a_score(
 
 
 def test_the_adapter_is_built_by_its_name(double: Double) -> None:
-    judge = build("judge", "qwen3-vl/openai", JUDGES, model=MODEL, revision=None, params={"base_url": double.url})
+    judge = build("judge", adapter="qwen3-vl/openai", model=MODEL, revision=None, params={"base_url": double.url})
     assert judge.capacity == 2 * 16
     assert judge.weigh([(2000, 1000)], "text") == 1

@@ -41,7 +41,7 @@ def test_a_lane_loads_no_statistics() -> None:
 @pytest.mark.parametrize(("kind", "known"), [("editor", registry.EDITORS), ("judge", registry.JUDGES)])
 def test_every_registered_name_resolves_to_an_adapter(kind: str, known: dict[str, str]) -> None:
     for name in known:
-        adapter = registry.adapter_class(kind, name, known)
+        adapter = registry.find_adapter(kind, name)
         assert adapter.VERSION
         assert adapter.RUNS_ON in RunsOn
         assert issubclass(adapter.PARAMS, JudgeParams if kind == "judge" else Params)
@@ -51,7 +51,7 @@ def test_an_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(
         UnknownName, match=r"Unknown judge 'qwen3_vl'. Did you mean 'qwen3-vl'\? Available: fake, qwen3-vl"
     ):
-        registry.adapter_class("judge", "qwen3_vl", registry.JUDGES)
+        registry.find_adapter("judge", "qwen3_vl")
 
 
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +62,6 @@ def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
         def __init__(self, **options: Any) -> None:
             import no_such_package  # noqa: F401
 
-    monkeypatch.setattr(registry, "adapter_class", lambda *_: Adapter)
+    monkeypatch.setattr(registry, "find_adapter", lambda *_: Adapter)
     with pytest.raises(UserError, match=r"needs the package 'no_such_package'.*--sdm conda"):
-        registry.build("editor", "x", {}, model="m", revision=None, params={})
+        registry.build("editor", adapter="x", model="m", revision=None, params={})
