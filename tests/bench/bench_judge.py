@@ -1,4 +1,4 @@
-"""What each lever of the judge gains, beside the plain way, on the CPU: tiny models, and one of 0.3 B weights.
+"""Compare each optimization of the judge with plain transformers on the CPU: tiny models, and one of 0.3 B weights.
 
     python tests/bench/bench_judge.py --json bench_judge.json
 

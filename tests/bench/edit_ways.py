@@ -1,4 +1,4 @@
-"""The ways to make an edit: diffusers' own, and each lever of the project's editor."""
+"""Variants of making an edit: diffusers alone, and each optimization of the project's editor."""
 
 import itertools
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from ladder import Way, best_of, free_memory, seconds_of
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from editlane.editors import pipelines
-from editlane.editors.optimizations import real_rope as qwen_rope
+from editlane.editors.optimizations.real_rope import use_real_positions
 from editlane.editors.qwen_image_edit import QwenImageEditor, QwenImageEditParams
 from editlane.models import load_times
 
@@ -43,7 +43,7 @@ class EditWays:
 
     def __init__(self, parts: dict[str, Any], args: Any, folder: Path) -> None:
         self.parts, self.args, self.folder = parts, args, folder
-        self.request = pipelines.trial_request(args.side, args.side)
+        self.request = pipelines.make_trial_request(args.side, args.side)
         self.numbers = itertools.count()
         self.work = {guided: self._count(guided) for guided in (True, False)}
         self.floor = self._flops(args.steps)
@@ -215,7 +215,7 @@ class EditWays:
         return seconds
 
     def _real_positions(self, editor: QwenImageEditor) -> float:
-        qwen_rope.use_real_positions(editor.pipe.transformer)
+        use_real_positions(editor.pipe.transformer)
         return self._of_steps()(editor)
 
     def _count(self, guided: bool) -> tuple[float, float]:
@@ -232,8 +232,8 @@ class EditWays:
 
 @contextmanager
 def undone(parts: Sequence[torch.nn.Module]) -> Iterator[None]:
-    """Whatever the levers change inside, but for weights and their place, is afterwards as before: forwards and hooks
-    of compiled blocks, caches and offloading are all attributes of modules."""
+    """Restore the parts afterwards, except weights and their device: optimizations change forwards, hooks, caches and
+    offloading, all of which are attributes of modules."""
 
     def attributes(module: torch.nn.Module) -> dict[str, Any]:
         found = {name: value for name, value in vars(module).items() if name not in WEIGHTS}

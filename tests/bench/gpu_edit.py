@@ -1,5 +1,5 @@
-"""How fast the editor is at the size of the released Qwen-Image-Edit, lever by lever, beside diffusers' own way in the
-same run.
+"""Time the editor at the size of the released Qwen-Image-Edit, with each optimization and with diffusers alone, in one
+run.
 
     python tests/bench/gpu_edit.py --part exact --json edit_exact.json
 

@@ -1,4 +1,4 @@
-"""How fast the judge is at the size of the released models, lever by lever, beside the plain way in the same run.
+"""Time the judge at the size of the released models, with each optimization and with plain transformers, in one run.
 
     python tests/bench/gpu_judge.py --model moe --json judge_moe.json
 

@@ -1,4 +1,4 @@
-"""The ways to judge an edit, from the plain one to the whole lane, each with one lever more than the one before."""
+"""Variants of judging an edit, from plain transformers to the whole lane. Each adds one optimization to the last."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -1,6 +1,7 @@
-"""Any diffusers pipeline that takes an image and a prompt: InstructPix2Pix, FLUX.1 Kontext, FLUX.2 Klein, OmniGen, ...
+"""Run any diffusers pipeline that takes an image and a prompt: InstructPix2Pix, FLUX.1 Kontext, FLUX.2 Klein, OmniGen,
+...
 
-What a pipeline takes is read from the signature of its `__call__`, before any weight is loaded.
+The accepted arguments are read from the signature of `__call__`, before any weight is loaded.
 """
 
 import inspect
@@ -13,18 +14,18 @@ from pydantic import ConfigDict, model_validator
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
-from editlane.editors.optimizations import apply as levers
-from editlane.editors.optimizations import compile as compiling
+from editlane.editors.optimizations.apply import OPTIMIZATION_NAMES
+from editlane.editors.optimizations.compilation import warm_up
 from editlane.models import checkpoints
 
 IMAGE_ARGUMENTS = ("image", "images", "input_images")
-"""The names for the source; the last two take a list."""
+"""Argument names for the source image; the last two take a list."""
 
 OMNIGEN_PLACEHOLDER = "<img><|image_1|></img> "
-"""With `input_images` the prompt must say where the image belongs, or the model does not look at it."""
+"""Prepended to the prompt if the argument is `input_images`. Without it the model ignores the image."""
 
 TRIAL = {"num_inference_steps": 2}
-"""Enough to have everything compiled, and to see whether a step cache works with this model."""
+"""Enough steps to compile everything and to find out if a step cache works with this model."""
 
 SET_PER_ITEM = frozenset(
     {"prompt", *IMAGE_ARGUMENTS, "generator", "output_type", "return_dict", "callback_on_step_end", "latents"}
@@ -32,8 +33,8 @@ SET_PER_ITEM = frozenset(
 
 
 class DiffusersParams(pipelines.PipelineParams):
-    """The settings that all pipelines share. The other params are keyword arguments of the pipeline's `__call__`, which
-    are checked once its class is known."""
+    """The settings that all pipelines share, and keyword arguments of the pipeline's `__call__`. The latter are checked
+    once the pipeline class is known."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -54,16 +55,16 @@ class DiffusersEditor:
 
     def __init__(self, *, model: str, revision: str | None, params: DiffusersParams) -> None:
         name = checkpoints.read_model_index(model, revision).get("_class_name")
-        pipeline = pipelines.pipeline_class(name)
-        self.accepted = accepted_arguments(pipeline)
-        self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", *levers.NAMES})
+        pipeline = pipelines.find_pipeline_class(name)
+        self.accepted = list_arguments(pipeline)
+        self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", *OPTIMIZATION_NAMES})
         check_arguments(pipeline.__name__, self.accepted, self.arguments)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
         tried = [name for name in ("compile", "cache") if getattr(params, name)]
         if tried:
-            trial = pipelines.trial_request(params.width or 1024, params.height or 1024)
-            compiling.warm_up(lambda: self._run(trial, TRIAL), " and ".join(tried))
+            trial = pipelines.make_trial_request(params.width or 1024, params.height or 1024)
+            warm_up(lambda: self._run(trial, TRIAL), " and ".join(tried))
 
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
@@ -71,20 +72,20 @@ class DiffusersEditor:
         return Edit(image=self._run(request, {}), requested_size=(width, height) if width and height else None)
 
     def _run(self, request: EditRequest, instead: dict[str, Any]) -> Image:
-        arguments = size_arguments(self.accepted, self.arguments, request)
-        arguments |= self.arguments | item_arguments(self.accepted, request) | instead
+        arguments = make_size_arguments(self.accepted, self.arguments, request)
+        arguments |= self.arguments | make_item_arguments(self.accepted, request) | instead
         return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
 
 
-def accepted_arguments(pipeline: Any) -> list[str]:
-    """The names that the `__call__` of this pipeline class takes, in order; a catch-all `**kwargs` does not count."""
+def list_arguments(pipeline: Any) -> list[str]:
+    """List the named arguments of `__call__` in order, without a catch-all `**kwargs`."""
     parameters = inspect.signature(pipeline.__call__).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [parameter.name for parameter in parameters if parameter.kind in named and parameter.name != "self"]
 
 
 def check_arguments(pipeline: str, accepted: list[str], arguments: Mapping[str, Any]) -> None:
-    """Raises UserError where the pipeline does no image editing, or does not take one of `arguments`."""
+    """Raise UserError if the pipeline does no image editing or does not accept one of `arguments`."""
     if "prompt" not in accepted or not any(name in accepted for name in IMAGE_ARGUMENTS):
         raise UserError(f"{pipeline} takes no image with a prompt, so it cannot edit. Choose another checkpoint.")
     for name in arguments:
@@ -92,11 +93,11 @@ def check_arguments(pipeline: str, accepted: list[str], arguments: Mapping[str, 
             raise UnknownName(f"parameter of {pipeline}", name, set(accepted) - SET_PER_ITEM)
 
 
-def size_arguments(accepted: list[str], asked: Mapping[str, Any], request: EditRequest) -> dict[str, Any]:
-    """What makes the edit as wide to its height as the source, for pipelines that would draw a square by default.
+def make_size_arguments(accepted: list[str], asked: Mapping[str, Any], request: EditRequest) -> dict[str, Any]:
+    """Build arguments that keep the source's aspect ratio if the pipeline defaults to a square.
 
-    With `max_area` a pipeline scales width and height to that area and keeps their ratio. Empty where the user asked
-    for a size, and for pipelines that look at the source themselves.
+    With `max_area` a pipeline scales width and height to that area and keeps their ratio. The result is empty if the
+    user set a size, or if the pipeline reads the size from the source itself.
     """
     if asked.get("width") or asked.get("height"):
         return {}
@@ -105,8 +106,8 @@ def size_arguments(accepted: list[str], asked: Mapping[str, Any], request: EditR
     return {"use_input_image_size_as_output": True} if "use_input_image_size_as_output" in accepted else {}
 
 
-def item_arguments(accepted: list[str], request: EditRequest) -> dict[str, Any]:
-    """The arguments that differ from item to item, by the names that the pipeline has for them."""
+def make_item_arguments(accepted: list[str], request: EditRequest) -> dict[str, Any]:
+    """Build the arguments that differ between items, under the names that the pipeline uses."""
     name = next(name for name in IMAGE_ARGUMENTS if name in accepted)
     prompt = request.item.instruction
     arguments: dict[str, Any] = {
@@ -114,5 +115,5 @@ def item_arguments(accepted: list[str], request: EditRequest) -> dict[str, Any]:
         "prompt": OMNIGEN_PLACEHOLDER + prompt if name == "input_images" else prompt,
     }
     if "callback_on_step_end" in accepted:
-        arguments["callback_on_step_end"] = pipelines.step_callback(request)
+        arguments["callback_on_step_end"] = pipelines.make_step_callback(request)
     return arguments

@@ -1,4 +1,7 @@
-"""An editor without a model: it tints the photo, draws a rectangle and signs, and it can misbehave on demand."""
+"""An editor without a model, for tests and dry runs. It tints the photo, draws a rectangle and signs the edit.
+
+It can fail, refuse or return the source unchanged on demand.
+"""
 
 import time
 from typing import Annotated
@@ -30,7 +33,7 @@ class FakeEditorParams(Params):
 
 
 class FakeEditor:
-    """The same seed and instruction give the same tint and rectangle on every machine."""
+    """Makes the same tint and rectangle for the same seed and instruction on every machine."""
 
     VERSION = "2"
     RUNS_ON = RunsOn.NOTHING
@@ -40,7 +43,7 @@ class FakeEditor:
         self.params = params
 
     def edit(self, request: EditRequest) -> Edit:
-        """Tint and draw. Raises EditFailed and EditRefused as often as the params ask for."""
+        """Tint the source and draw on it. Raises EditFailed and EditRefused as often as the params ask for."""
         params = self.params
         identity = (request.item.source_sha256, request.item.instruction)
         wait = duration(params.seconds, chance("seconds", *identity)) / params.steps
@@ -54,14 +57,15 @@ class FakeEditor:
             raise EditRefused("the fake editor was told to refuse this item")
         if chance("noop", *identity) < params.noop_rate:
             return Edit(image=request.source.copy())
-        return Edit(image=paint(request.source, request.seed, request.item.instruction))
+        return Edit(image=paint_edit(request.source, request.seed, request.item.instruction))
 
 
-def paint(source: Image.Image, seed: int, instruction: str) -> Image.Image:
-    """The source with a tint and a filled rectangle, both chosen by seed and instruction; same size, RGB.
+def paint_edit(source: Image.Image, seed: int, instruction: str) -> Image.Image:
+    """Return a copy of `source`, RGB and of the same size, with a tint and a filled rectangle. Seed and instruction
+    decide both.
 
-    The signature of the instruction stands in the top left corner, by which the fake judge knows what was asked for; an
-    image with no room for it stays unsigned.
+    The top left corner holds the signature of the instruction, which the fake judge looks for. An image too small for
+    it stays unsigned.
     """
     share = [chance(name, str(seed), instruction) for name in ("hue", "left", "top")]
     tint = ImageColor.getrgb(f"hsl({int(share[0] * 360)},80%,50%)")

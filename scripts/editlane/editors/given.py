@@ -1,4 +1,4 @@
-"""The edits that were made elsewhere (`format: pairs` or `edited_dir`): score only, no editing."""
+"""Use edits that were made elsewhere (`format: pairs` or `edited_dir`), so that they can be scored."""
 
 from editlane.core.errors import EditFailed, SourceUnreadable
 from editlane.core.params import Params
@@ -16,7 +16,7 @@ class GivenEditor:
     def __init__(self, *, model: str | None, revision: str | None, params: Params) -> None: ...
 
     def edit(self, request: EditRequest) -> Edit:
-        """The given edit, RGB and upright. Raises EditFailed of kind `missing`, or of the kinds of open_image."""
+        """Return the given edit, RGB and upright. Raises EditFailed of kind `missing`, or of a kind of open_image."""
         path = request.given
         if path is None:
             raise EditFailed("no edit is given for this item, or its file was missing", kind="missing")

@@ -1,6 +1,6 @@
-"""Load a diffusers pipeline and let it carry out one instruction: what does not differ between model families.
+"""Load a diffusers pipeline and run it for one item: the code that all model families share.
 
-Every pixel passes through here unchanged: no resizing, no cropping, no filter.
+It changes no pixel: no resizing, no cropping, no filter.
 """
 
 import os
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from editlane.core.errors import EditFailed, EditRefused, UserError
 from editlane.core.params import Dtype
 from editlane.core.types import EditRequest, Item
-from editlane.editors.optimizations import apply as levers
+from editlane.editors.optimizations.apply import OptimizationParams, apply_optimizations, starts_on_cpu
 from editlane.editors.optimizations.step_cache import StepCache, check_cache
 from editlane.models import checkpoints, load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
@@ -26,17 +26,17 @@ from editlane.models.no_torchvision import drop_video_processors
 Side = Annotated[int, Field(ge=16)]
 
 
-class PipelineParams(levers.OptimizationParams):
-    """The settings that mean the same for every pipeline. What is null is left to diffusers."""
+class PipelineParams(OptimizationParams):
+    """The settings that mean the same for every pipeline. diffusers' default applies if one is null."""
 
     dtype: Dtype | None = None
-    """Of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
+    """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
     num_inference_steps: Annotated[int, Field(ge=1)] | None = None
     """Denoising steps."""
     height: Side | None = None
     """Pixels; null leaves the size to the model. Give both or none."""
     width: Side | None = None
-    """As `height`."""
+    """Like `height`."""
 
     @model_validator(mode="after")
     def _check_together(self) -> "PipelineParams":
@@ -48,8 +48,8 @@ class PipelineParams(levers.OptimizationParams):
         return self
 
 
-def pipeline_class(name: Any) -> Any:
-    """The pipeline class of the installed diffusers. Raises UserError where it has none of this name."""
+def find_pipeline_class(name: Any) -> Any:
+    """Return the pipeline class `name` of the installed diffusers. Raises UserError if there is none."""
     os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the shards of a model side by side
     with load_times.measure_phase("imports"):
         import diffusers
@@ -66,9 +66,9 @@ def pipeline_class(name: Any) -> Any:
 
 
 def fetch_checkpoint(pipeline: Any, model: str, revision: str | None) -> Path:
-    """The folder of the checkpoint; a hub id is downloaded, as far as the class `pipeline` needs its files.
+    """Return the folder of the checkpoint. For a hub id, download the files that the class `pipeline` needs.
 
-    Raises UserError where the hub or the id cannot be reached, or its copy in the cache is incomplete.
+    Raises UserError if the hub or the id cannot be reached, or if the cached copy is incomplete.
     """
     if not checkpoints.is_hub_id(model):
         return Path(model)
@@ -83,33 +83,35 @@ def fetch_checkpoint(pipeline: Any, model: str, revision: str | None) -> Path:
 
 
 def load_pipeline(pipeline: Any, folder: Path, params: PipelineParams) -> tuple[Any, StepCache | None]:
-    """Load a pipeline of the class `pipeline` for this process's device, with the levers of `params`; its step cache.
+    """Load a pipeline of the class `pipeline` on this process's device and apply the optimizations in `params`.
 
-    `dtype` of the params: of weights and activations; None is bfloat16 on a GPU and float32 on the CPU. Weights go
-    straight to the device, unless a lever wants them in the host's memory first. Raises UserError where a lever cannot
-    be pulled here.
+    Return it and its step cache. `params.dtype` is that of weights and activations; None is bfloat16 on a GPU and
+    float32 on the CPU. Weights go straight to the device, unless an optimization needs them in host memory first.
+    Raises UserError if an optimization is not available here.
 
-    One component after the other: while one loads, diffusers and transformers change torch for the whole process (its
-    default dtype, how modules are initialised), and two threads could leave it changed.
+    Components load one after the other. While one loads, diffusers and transformers change global state of torch
+    (default dtype, module initialisation), and two threads could leave it changed.
     """
     device = pick_device()
-    straight = {} if levers.starts_on_cpu(dict(params)) else {"device_map": device}
+    straight = {} if starts_on_cpu(dict(params)) else {"device_map": device}
     with load_times.measure_phase("transfer"):
         loaded: Any = pipeline.from_pretrained(folder, dtype=pick_dtype(params.dtype, device), **straight)
     loaded.set_progress_bar_config(disable=True)
-    return loaded, levers.apply_levers(loaded, params, device, params.num_inference_steps)
+    return loaded, apply_optimizations(loaded, params, device, params.num_inference_steps)
 
 
 def run_pipeline(
     pipe: Any, request: EditRequest, arguments: Mapping[str, Any], around: AbstractContextManager[Any] | None = None
 ) -> Image.Image:
-    """Call `pipe` once for one item with the item's seed, inside of `around`; return its first image, 8 bits per
+    """Call `pipe` for one item with the item's seed, within the context `around`. Return the first image, 8 bits per
     channel.
 
-    The noise is drawn on the CPU, so it is the same on every GPU; some pipelines draw part of it from the global
-    generator, which gets the same seed. Raises OutOfMemory, EditRefused where the safety checker found something,
-    EditFailed of kind `nonfinite` for an image with NaN, and EditFailed for every other error that concerns this item
-    only. An error that leaves the GPU unusable passes through: every later item would fail, too.
+    The noise is drawn on the CPU, so it is the same on every GPU. Some pipelines draw part of it from the global
+    generator, which gets the same seed.
+
+    Raises OutOfMemory, EditRefused if the safety checker flags the image, and EditFailed of kind `nonfinite` for an
+    image with NaN. Any other error that concerns this item only is an EditFailed. An error that leaves the GPU unusable
+    passes through, because every later item would fail, too.
     """
     import torch
 
@@ -122,8 +124,8 @@ def run_pipeline(
     return to_image(np.asarray(output.images[0]))
 
 
-def trial_request(width: int, height: int) -> EditRequest:
-    """A grey photo of this size and an instruction, to try a pipeline on."""
+def make_trial_request(width: int, height: int) -> EditRequest:
+    """Return a request with a grey image of this size, to try a pipeline on."""
     item = Item(
         item_id="trial",
         category="trial",
@@ -139,8 +141,8 @@ def trial_request(width: int, height: int) -> EditRequest:
     return EditRequest(item=item, source=source, given=None, seed=0, on_step=lambda step, steps: None)
 
 
-def step_callback(request: EditRequest) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-    """A diffusers `callback_on_step_end` that reports each step to the request."""
+def make_step_callback(request: EditRequest) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    """Return a diffusers `callback_on_step_end` that reports each step to the request."""
 
     def on_step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         request.on_step(step + 1, pipe.num_timesteps)
@@ -150,9 +152,9 @@ def step_callback(request: EditRequest) -> Callable[[Any, int, Any, dict[str, An
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
-    """The image of `pixels`, (height, width, channels), 0..1, rounded as diffusers' `numpy_to_pil` does.
+    """Convert `pixels`, (height, width, channels) in 0..1, to an image. Round as diffusers' `numpy_to_pil` does.
 
-    Raises EditFailed of kind `nonfinite` where a pixel is NaN or infinite, which the cast to bytes would hide.
+    Raises EditFailed of kind `nonfinite` if a pixel is NaN or infinite, because the cast to bytes would hide it.
     """
     if not np.isfinite(pixels).all():
         share = 1 - np.isfinite(pixels).mean()

@@ -1,4 +1,4 @@
-"""Qwen-Image-Edit: the first release, -Plus (2509) and 2511, as the checkpoint's model_index.json says."""
+"""Qwen-Image-Edit: the first release, -Plus (2509) and 2511. The checkpoint's model_index.json decides which."""
 
 import json
 import math
@@ -12,38 +12,38 @@ from pydantic import Field, model_validator
 from editlane.core.errors import UserError
 from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
-from editlane.editors.optimizations import compile as compiling
-from editlane.editors.optimizations import real_rope as qwen_rope
+from editlane.editors.optimizations.compilation import warm_up
+from editlane.editors.optimizations.real_rope import use_real_positions
 from editlane.models import checkpoints
 
 PIPELINES = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
 
 SCHEDULERS = {"lightning": {"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None}}
-"""What differs from the released scheduler: Lightning was distilled at one shift of 3 for all sizes."""
+"""Changes to the released scheduler. Lightning was distilled with a shift of 3 for all sizes."""
 LIGHTNING_STEPS = (4, 8)
 Side = Annotated[int, Field(ge=16, multiple_of=16)]
 
 
 class QwenImageEditParams(pipelines.PipelineParams):
-    """The settings of this editor. What is null is left to diffusers."""
+    """The settings of this editor. diffusers' default applies if one is null."""
 
     num_inference_steps: Annotated[int, Field(ge=2)] | None = None
-    """Denoising steps, at least 2: with 1 the released scheduler divides 0 by 0. diffusers' own number is 50, the
-    2509 model card's 40; Lightning checkpoints take 4 or 8."""
+    """Denoising steps, at least 2: with 1 the released scheduler divides 0 by 0. diffusers' default is 50, the 2509
+    model card's 40; Lightning checkpoints take 4 or 8."""
     height: Side | None = None
     """Pixels, a multiple of 16; null for one megapixel in the source's aspect ratio. Give both or none."""
     width: Side | None = None
-    """As `height`."""
+    """Like `height`."""
     true_cfg_scale: Annotated[float, Field(ge=0)] = 4.0
     """Classifier-free guidance; above 1 every step runs the model twice, the second time with `negative_prompt`."""
     negative_prompt: str | None = None
-    """Needed if `true_cfg_scale` is above 1; the model card has `" "`."""
+    """Required if `true_cfg_scale` is above 1; the model card uses `" "`."""
     guidance_scale: Annotated[float, Field(ge=0)] | None = None
-    """For guidance-distilled checkpoints only, of which none was released; not classifier-free guidance."""
+    """Only for guidance-distilled checkpoints, none of which has been released; not classifier-free guidance."""
     max_sequence_length: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Tokens of the prompt."""
+    """Maximum tokens of the prompt."""
     scheduler: Literal["lightning"] | None = None
-    """`lightning` for Lightning checkpoints and LoRAs; null is the checkpoint's own."""
+    """`lightning` for Lightning checkpoints and LoRAs; null keeps the checkpoint's own."""
 
     @model_validator(mode="after")
     def _check_guidance(self) -> "QwenImageEditParams":
@@ -57,7 +57,8 @@ class QwenImageEditParams(pipelines.PipelineParams):
 
 
 def _check_lightning(params: QwenImageEditParams) -> None:
-    """Raises ValueError where a model of 4 or 8 steps would be run as another: it would edit badly without a word."""
+    """Raise ValueError if a model distilled to 4 or 8 steps would run with other settings. Its edits would be bad
+    without an error."""
     named = re.search(r"Lightning-(\d+)steps", params.lora or "")
     steps, scale = params.num_inference_steps, params.true_cfg_scale
     if named and (params.scheduler != "lightning" or steps != int(named[1])):
@@ -88,7 +89,7 @@ class QwenImageEditor:
                 f"The checkpoint {model} is of the pipeline class {name!r}; the adapter qwen-image-edit takes "
                 f"{' and '.join(PIPELINES)}. Use `adapter: diffusers`, or another checkpoint."
             )
-        pipeline = pipelines.pipeline_class(name)
+        pipeline = pipelines.find_pipeline_class(name)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision)
         _check_guidance(folder, self.params.guidance_scale)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
@@ -111,7 +112,7 @@ class QwenImageEditor:
             "prompt": request.item.instruction,
             "negative_prompt": params.negative_prompt,
             "true_cfg_scale": params.true_cfg_scale,
-            "callback_on_step_end": pipelines.step_callback(request),
+            "callback_on_step_end": pipelines.make_step_callback(request),
         }
         asked = {"num_inference_steps": steps} | {
             name: getattr(params, name) for name in ("guidance_scale", "height", "width", "max_sequence_length")
@@ -120,9 +121,9 @@ class QwenImageEditor:
         return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
 
     def _compile(self) -> None:
-        qwen_rope.use_real_positions(self.pipe.transformer)
-        trial = pipelines.trial_request(self.params.width or 1024, self.params.height or 1024)
-        compiling.warm_up(lambda: self._run(trial, steps=2), "compile: true")
+        use_real_positions(self.pipe.transformer)
+        trial = pipelines.make_trial_request(self.params.width or 1024, self.params.height or 1024)
+        warm_up(lambda: self._run(trial, steps=2), "compile: true")
 
 
 def _check_guidance(folder: Path, guidance_scale: float | None) -> None:

@@ -22,10 +22,10 @@ from editlane.core.types import EditRequest, Item
 from editlane.editors import pipelines
 from editlane.editors.diffusers_pipeline import (
     DiffusersEditor,
-    accepted_arguments,
     check_arguments,
-    item_arguments,
-    size_arguments,
+    list_arguments,
+    make_item_arguments,
+    make_size_arguments,
 )
 from editlane.editors.qwen_image_edit import QwenImageEditor
 
@@ -293,13 +293,13 @@ def test_kontext_keeps_the_aspect_ratio_of_the_source(tiny_model: TinyModel) -> 
 def test_a_pipeline_is_told_the_shape_of_the_source_unless_a_size_was_asked() -> None:
     one = request(source=photo(64, 36))
     kontext, omnigen = ["max_area", "width", "height"], ["width", "height", "use_input_image_size_as_output"]
-    assert size_arguments(kontext, {"max_area": 4096}, one) == {"width": 64, "height": 36}
-    assert size_arguments(omnigen, {}, one) == {"use_input_image_size_as_output": True}
+    assert make_size_arguments(kontext, {"max_area": 4096}, one) == {"width": 64, "height": 36}
+    assert make_size_arguments(omnigen, {}, one) == {"use_input_image_size_as_output": True}
     for accepted in (kontext, omnigen):
-        assert size_arguments(accepted, {"width": 64, "height": 64}, one) == {}
-    assert size_arguments(["width", "height"], {}, one) == {}
-    assert "use_input_image_size_as_output" in accepted_arguments(diffusers.OmniGenPipeline)
-    assert set(kontext) <= set(accepted_arguments(diffusers.FluxKontextPipeline))
+        assert make_size_arguments(accepted, {"width": 64, "height": 64}, one) == {}
+    assert make_size_arguments(["width", "height"], {}, one) == {}
+    assert "use_input_image_size_as_output" in list_arguments(diffusers.OmniGenPipeline)
+    assert set(kontext) <= set(list_arguments(diffusers.FluxKontextPipeline))
 
 
 def test_a_prompt_that_was_cut_is_told_in_the_log(pix2pix: DiffusersEditor, caplog: pytest.LogCaptureFixture) -> None:
@@ -334,18 +334,18 @@ class TakesNoImage:
 
 def test_the_source_goes_where_the_signature_has_a_place() -> None:
     one = request("改成雪天")
-    accepted = accepted_arguments(TakesImages)
-    assert item_arguments(accepted, one) == {"images": [one.source], "prompt": "改成雪天"}
-    with_callback = item_arguments(accepted_arguments(TakesInputImages), one)
+    accepted = list_arguments(TakesImages)
+    assert make_item_arguments(accepted, one) == {"images": [one.source], "prompt": "改成雪天"}
+    with_callback = make_item_arguments(list_arguments(TakesInputImages), one)
     assert with_callback.pop("callback_on_step_end")
     assert with_callback == {"input_images": [one.source], "prompt": "<img><|image_1|></img> 改成雪天"}
     check_arguments("TakesImages", accepted, {"steps": 2})
     with pytest.raises(UnknownName, match=r"Unknown parameter of TakesImages 'step'. Did you mean 'steps'\?"):
         check_arguments("TakesImages", accepted, {"step": 2})
     with pytest.raises(UnknownName, match="'rest'"):
-        check_arguments("TakesInputImages", accepted_arguments(TakesInputImages), {"rest": 1})
+        check_arguments("TakesInputImages", list_arguments(TakesInputImages), {"rest": 1})
     with pytest.raises(UserError, match="TakesNoImage takes no image with a prompt"):
-        check_arguments("TakesNoImage", accepted_arguments(TakesNoImage), {})
+        check_arguments("TakesNoImage", list_arguments(TakesNoImage), {})
 
 
 @pytest.mark.parametrize(

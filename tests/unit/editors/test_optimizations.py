@@ -15,13 +15,13 @@ from test_editors import GUIDANCE, NO_GUIDANCE, TWO_STEPS, digest, one_thread, p
 
 from editlane.core.errors import EditFailed, OutOfMemory, UserError
 from editlane.editors.diffusers_pipeline import DiffusersEditor
-from editlane.editors.optimizations import apply as levers
-from editlane.editors.optimizations import compile as compiling
 from editlane.editors.optimizations import fp8
-from editlane.editors.optimizations import real_rope as qwen_rope
+from editlane.editors.optimizations.apply import AttentionBackend
+from editlane.editors.optimizations.compilation import warm_up
+from editlane.editors.optimizations.real_rope import use_real_positions
 from editlane.editors.qwen_image_edit import QwenImageEditor
 from editlane.lanes.identity import editor_provenance, editor_spec
-from editlane.models import lora as loras
+from editlane.models.lora import check_lora, fetch_lora, fingerprint_lora, parse_hub_file
 from editlane.models.tiny.qwen_image_edit import save_deeper, save_lightning_lora
 
 torch = pytest.importorskip("torch")
@@ -65,7 +65,7 @@ def build(tiny_model: TinyModel) -> Build:
 
 @pytest.fixture(scope="module")
 def plain(tiny_model: TinyModel) -> QwenImageEditor:
-    """Six steps with guidance and no lever."""
+    """Six steps with guidance and no optimization."""
     return built(QwenImageEditor, model=str(tiny_model("qwen-image-edit-plus")), params=SIX)
 
 
@@ -159,7 +159,7 @@ def test_calibrating_a_mag_cache_logs_its_ratios_and_changes_nothing(
 def test_positions_in_real_numbers_give_the_same_bits(kind: str, build: Build) -> None:
     editor = build(GUIDANCE, kind)
     before = digest(editor.edit(request()).image)
-    qwen_rope.use_real_positions(editor.pipe.transformer)
+    use_real_positions(editor.pipe.transformer)
     assert digest(editor.edit(request()).image) == before
 
 
@@ -190,16 +190,16 @@ def test_what_cannot_be_compiled_stops_the_lane_with_advice() -> None:
         raise EditFailed("InvalidCxxCompiler: no compiler found")
 
     with pytest.raises(UserError, match=r"compile: true: a trial edit failed: .* no compiler found.* g\+\+"):
-        compiling.warm_up(edit, "compile: true")
+        warm_up(edit, "compile: true")
     with pytest.raises(UserError, match=r"^cache: a trial edit failed: .* Leave it out to run without\.$"):
-        compiling.warm_up(edit, "cache")
+        warm_up(edit, "cache")
 
 
 def test_a_trial_edit_that_runs_out_of_memory_stops_no_lane(caplog: pytest.LogCaptureFixture) -> None:
     def edit() -> None:
         raise OutOfMemory("CUDA out of memory")
 
-    compiling.warm_up(edit, "compile: true")
+    warm_up(edit, "compile: true")
     assert caplog.messages == ["the trial edit ran out of memory, and so may items: CUDA out of memory"]
 
 
@@ -209,7 +209,7 @@ def test_a_trial_edit_that_runs_out_of_memory_stops_no_lane(caplog: pytest.LogCa
 def test_the_names_of_attention_backends_are_those_of_diffusers() -> None:
     from diffusers.models.attention_dispatch import AttentionBackendName
 
-    assert set(get_args(levers.AttentionBackend)) == {name.value for name in AttentionBackendName}
+    assert set(get_args(AttentionBackend)) == {name.value for name in AttentionBackendName}
 
 
 def test_an_attention_backend_is_the_editors_own(build: Build, plain: QwenImageEditor) -> None:
@@ -291,16 +291,16 @@ def test_the_report_names_the_lora_without_its_folder(lora: Path, tmp_path: Path
 
 
 def test_a_lora_of_a_hub_is_named_with_its_revision() -> None:
-    assert loras.parse_hub_file("hf://lightx2v/Lightning@abc1/v1/a.safetensors") == (
+    assert parse_hub_file("hf://lightx2v/Lightning@abc1/v1/a.safetensors") == (
         "lightx2v/Lightning",
         "abc1",
         "v1/a.safetensors",
     )
-    assert loras.fingerprint_lora("hf://a/b/c.safetensors") == {"id": "a/b", "revision": None, "file": "c.safetensors"}
-    assert loras.parse_hub_file("a/b/c.safetensors") is None
+    assert fingerprint_lora("hf://a/b/c.safetensors") == {"id": "a/b", "revision": None, "file": "c.safetensors"}
+    assert parse_hub_file("a/b/c.safetensors") is None
     for wrong in ("hf://a/c.safetensors", "hf://a/b/c.bin", 3):
         with pytest.raises(UserError, match=r"use a \.safetensors file, or hf://org/name@revision"):
-            loras.check_lora(wrong)
+            check_lora(wrong)
 
 
 def test_a_lora_that_a_hub_does_not_give_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +309,7 @@ def test_a_lora_that_a_hub_does_not_give_is_told_of(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
     with pytest.raises(UserError, match=r"hf://a/b/c.safetensors could not be fetched .*no network.*hf download a/b c"):
-        loras.fetch_lora("hf://a/b/c.safetensors")
+        fetch_lora("hf://a/b/c.safetensors")
 
 
 # fp8
@@ -321,8 +321,8 @@ def test_an_fp8_layer_multiplies_what_was_rounded_to_8_bits() -> None:
     x = torch.randn(2, 5, 64) * torch.tensor([1.0, 1000.0])[:, None, None]
     with torch.no_grad():
         exact = linear(x)
-        rows, row_scale = fp8.rounded(x.reshape(-1, 64))
-        weight, weight_scale = fp8.rounded(linear.weight)
+        rows, row_scale = fp8.round_rows(x.reshape(-1, 64))
+        weight, weight_scale = fp8.round_rows(linear.weight)
         fp8.quantize(linear)
         found = linear(x)
         expected = (rows.float() * row_scale) @ (weight.float() * weight_scale).t() + linear.bias
@@ -380,7 +380,7 @@ def test_a_tiled_vae_gets_latents_of_its_own(build: Build, monkeypatch: pytest.M
 # Any pipeline
 
 
-def test_other_pipelines_have_the_same_levers(tiny_model: TinyModel, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_pipelines_have_the_same_optimizations(tiny_model: TinyModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "editlane.editors.optimizations.step_cache")
     params = {"num_inference_steps": 4, "attention_backend": "native", "quantization": "fp8", "offload": "model"}
     klein = str(tiny_model("flux2-klein"))
@@ -451,7 +451,7 @@ def test_a_lever_that_a_model_does_not_have_is_refused(
         ),
     ],
 )
-def test_wrong_levers_are_refused_without_a_model(params: dict[str, Any], message: str) -> None:
+def test_wrong_optimizations_are_rejected_without_a_model(params: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         checked(QwenImageEditor, NO_GUIDANCE | params)
 

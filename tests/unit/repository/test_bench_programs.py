@@ -91,12 +91,12 @@ def test_one_way_to_offload_leaves_nothing_in_the_way_of_another(run, monkeypatc
     assert [row.get("error") for row in rows] == [None] * 3
 
 
-def test_what_the_levers_put_into_the_parts_is_undone(monkeypatch, tmp_path, quick_compile):
+def test_optimizations_in_shared_parts_are_undone(monkeypatch, tmp_path, quick_compile):
     monkeypatch.syspath_prepend(str(BENCH))
     from edit_ways import undone
     from full_size import build_editor
 
-    from editlane.editors.optimizations.compile import compile_blocks
+    from editlane.editors.optimizations.compilation import compile_blocks
     from editlane.editors.optimizations.real_rope import use_real_positions
 
     model = build_editor("tiny", "cpu", torch.float32, tmp_path)["transformer"]

@@ -1,6 +1,7 @@
-"""What makes an editor of diffusers faster or smaller: settings that mean the same for every pipeline.
+"""Make a diffusers editor faster or smaller with settings that mean the same for every pipeline.
 
-Each is off unless it is set. All but `offload` change rounding at least, so they are part of the journal key.
+Each is off by default. All except `offload` change the output at least by rounding, so they are part of the journal
+key.
 """
 
 from collections.abc import Mapping
@@ -10,11 +11,11 @@ from pydantic import AfterValidator
 
 from editlane.core.errors import UserError, one_line
 from editlane.core.params import SPEED, KeyedBy, Params
-from editlane.editors.optimizations import compile as compiling
 from editlane.editors.optimizations import fp8
-from editlane.editors.optimizations import step_cache as step_caches
+from editlane.editors.optimizations.compilation import compile_blocks
+from editlane.editors.optimizations.step_cache import Cache, StepCache
 from editlane.models import load_times
-from editlane.models import lora as loras
+from editlane.models.lora import check_lora, fingerprint_lora, fuse_lora
 
 # fmt: off
 AttentionBackend = Literal[
@@ -25,80 +26,84 @@ AttentionBackend = Literal[
     "_sage_qk_int8_pv_fp16_triton",
 ]
 # fmt: on
-"""diffusers' own names (a test compares). Those that end in _hub download a kernel."""
+"""diffusers' own names, which a test compares. Those that end in _hub download a kernel."""
 
 NOT_QUANTIZED = ("mod", "norm", "embed")
-"""Parts of the names of layers that stay as they are. The modulation works on one vector: it saves no time, and its
-errors reach every token."""
+"""Layers whose path contains one of these keep their dtype. The modulation works on one vector: quantizing it saves no
+time, and its errors reach every token."""
 
 
 def _checked_lora(lora: str | None) -> str | None:
     if lora is not None:
-        loras.check_lora(lora)
+        check_lora(lora)
     return lora
 
 
 class OptimizationParams(Params):
-    """The settings of this module."""
+    """The optimizations of a diffusers pipeline."""
 
     attention_backend: AttentionBackend | None = None
-    """What computes the attention, by diffusers' name; null is torch's own choice. A wrong
-    name is answered with all of them."""
+    """The attention kernel, by diffusers' name; null is torch's own choice. A wrong name is answered with the list of
+    all."""
     compile: bool | None = False
-    """Whether the blocks of the transformer are compiled."""
-    cache: step_caches.Cache | None = None
-    """A step cache, `{kind: ...}`: steps whose result is foreseeable are not computed."""
-    lora: Annotated[str | None, AfterValidator(_checked_lora), KeyedBy(loras.fingerprint_lora)] = None
+    """Compile the blocks of the transformer."""
+    cache: Cache | None = None
+    """A step cache, `{kind: ...}`: it skips steps whose result is predictable."""
+    lora: Annotated[str | None, AfterValidator(_checked_lora), KeyedBy(fingerprint_lora)] = None
     """A `.safetensors` file, or `hf://org/name@revision/file.safetensors`, fused into the weights."""
     quantization: Literal["fp8"] | None = None
     """The number format of the transformer's large layers."""
     offload: Annotated[Literal["model", "blocks"] | None, SPEED] = None
-    """On the GPU: one component at a time, or one transformer block at a time. The rest waits in the host's memory."""
+    """Keep on the GPU only the component, or the transformer block, that computes. The rest waits in host memory."""
 
 
-# `offload` is SPEED: the same kernels on the same numbers, wherever the weights wait, so the same pixels. What changes
-# weights must do it in one place, with `offload` or without.
-NAMES = tuple(OptimizationParams.model_fields)
+# `offload` is SPEED because the same kernels run on the same numbers, so no pixel changes. To keep that true, code that
+# changes weights must run on the same device with and without `offload`.
+OPTIMIZATION_NAMES = tuple(OptimizationParams.model_fields)
 
 
 def starts_on_cpu(params: Mapping[str, Any]) -> bool:
-    """Whether the weights are to be read into the host's memory first: all of them at once may not fit on the GPU, and
-    a LoRA is fused there with or without `offload`, because PEFT rounds it otherwise than on a GPU."""
+    """Return True if the weights must be read into host memory first.
+
+    They may not fit on the GPU all at once. A LoRA is always fused on the CPU, with or without `offload`, because PEFT
+    rounds differently on a GPU.
+    """
     return any(params.get(name) for name in ("offload", "quantization", "lora"))
 
 
 def is_quantized(path: str, out: int, inside: int) -> bool:
-    """Whether fp8 is for the layer at this path in a block: by its name, and its sides, which are multiples of 16."""
+    """Return True if fp8 applies to the layer at `path` within its block. Both sides of its weight must be multiples of
+    16."""
     return not any(part in path for part in NOT_QUANTIZED) and out % 16 == inside % 16 == 0
 
 
-def apply_levers(pipe: Any, params: OptimizationParams, device: str, steps: int | None) -> step_caches.StepCache | None:
-    """Apply the optimizations of `params` to a loaded pipeline and move it to `device`. Return the step cache, if any.
+def apply_optimizations(pipe: Any, params: OptimizationParams, device: str, steps: int | None) -> StepCache | None:
+    """Apply the optimizations in `params` to a loaded pipeline and move it to `device`. Return the step cache, if any.
 
-    Raises UserError for one that this pipeline, this Python or this device cannot do.
+    Raises UserError for one that this pipeline, this Python or this device does not support.
     """
-    if not any(getattr(params, name) for name in NAMES):
+    if not any(getattr(params, name) for name in OPTIMIZATION_NAMES):
         return None
-    model = denoiser(pipe)
+    model = find_denoiser(pipe)
     if params.lora is not None:
-        loras.fuse_lora(pipe, params.lora)
+        fuse_lora(pipe, params.lora)
     if params.quantization:
         fp8.quantize_blocks(model, device, is_quantized)
     if params.attention_backend:
         set_attention_backend(model, params.attention_backend, device)
     if params.compile:
-        compiling.compile_blocks(model)
-    if starts_on_cpu(dict(params)):  # its hooks, and then a cache's, stand around what is compiled
+        compile_blocks(model)
+    if starts_on_cpu(dict(params)):  # last, so that its hooks and a cache's stay outside of the compiled code
         _place(pipe, params.offload, device)
-    return None if params.cache is None else step_caches.StepCache(pipe, model, params.cache, steps)
+    return None if params.cache is None else StepCache(pipe, model, params.cache, steps)
 
 
-def denoiser(pipe: Any) -> Any:
-    """The model that runs once a step. Raises UserError for a pipeline without one."""
+def find_denoiser(pipe: Any) -> Any:
+    """Return the model that runs once per step. Raises UserError if the pipeline has none."""
     for name in ("transformer", "unet"):
         if getattr(pipe, name, None) is not None:
             return getattr(pipe, name)
-    raise UserError(f"{type(pipe).__name__} has no transformer and no unet; remove {', '.join(NAMES)}.")
+    raise UserError(f"{type(pipe).__name__} has no transformer and no unet; remove {', '.join(OPTIMIZATION_NAMES)}.")
 
 
 def _place(pipe: Any, offload: str | None, device: str) -> None:
@@ -116,9 +121,9 @@ def _place(pipe: Any, offload: str | None, device: str) -> None:
 
 
 def set_attention_backend(model: Any, name: str, device: str) -> None:
-    """Let `model` compute its attention with diffusers' backend `name`; other models of this process keep theirs.
+    """Let `model` compute attention with diffusers' backend `name`. Other models of this process keep theirs.
 
-    Tries it once. Raises UserError where it cannot run here: a package, a kernel or a device that it needs is missing.
+    Run it once as a test. Raises UserError if a package, a kernel or a device that it needs is missing.
     """
     import torch
     from diffusers.models.attention_dispatch import attention_backend, dispatch_attention_fn
@@ -126,7 +131,7 @@ def set_attention_backend(model: Any, name: str, device: str) -> None:
     head_dim = getattr(model.config, "attention_head_dim", None)
     probe = torch.zeros(1, 128, 2, head_dim if isinstance(head_dim, int) else 64, device=device, dtype=model.dtype)
     try:
-        with torch.no_grad(), attention_backend(name):  # puts back what set_attention_backend sets for the process
+        with torch.no_grad(), attention_backend(name):  # restores the process-wide setting
             model.set_attention_backend(name)
             dispatch_attention_fn(probe, probe, probe, backend=name)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Linear layers in 8-bit floats: half the weights, and twice the matrix rate on GPUs that have it."""
+"""Compute linear layers in 8-bit floats: half the memory, and twice the matrix throughput on GPUs with such units."""
 
 from collections.abc import Callable
 from functools import cache
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     import torch
 
 LARGEST = 448.0
-"""The largest number of torch.float8_e4m3fn."""
+"""The largest finite value of torch.float8_e4m3fn."""
 
 CAPABILITY = (8, 9)
-"""Ada; Hopper is 9.0. Earlier GPUs have no such matrix units."""
+"""Ada; Hopper is 9.0. Earlier GPUs have no fp8 matrix units."""
 
 
 def quantize_blocks(model: Any, device: str, wanted: Callable[[str, int, int], bool]) -> None:
-    """Round linear layers of the repeated blocks of a diffusers model, one by one on `device`, in place: those of which
-    `wanted` says so, given the layer's path in its block and its weight's (out, in).
+    """Quantize linear layers of the repeated blocks of a diffusers model in place, one by one on `device`.
 
-    Raises UserError for a GPU without such units, a dtype that they do not give, and a model without such layers.
+    `wanted` selects layers by their path within the block and by (out, in) of their weight. Raises UserError for a GPU
+    without fp8 units, for another dtype than bfloat16, and for a model without such layers.
     """
     import torch
 
@@ -50,9 +50,9 @@ def _check_gpu(model: Any) -> None:
 
 
 def quantize(layer: "torch.nn.Linear") -> None:
-    """Round the layer's weight to 8 bits, in place, and from now on its input at every call; both row by row. Sums are
-    those of the layer's dtype."""
-    weight, scale = rounded(layer.weight.detach())
+    """Round the layer's weight to 8 bits in place, and its input at every call; both row by row. Sums use the layer's
+    dtype."""
+    weight, scale = round_rows(layer.weight.detach())
     del layer.weight
     layer.register_buffer("weight", weight.t())  # (in, out), its columns contiguous, as torch._scaled_mm wants it
     layer.register_buffer("scale", scale.t().contiguous())
@@ -61,7 +61,7 @@ def quantize(layer: "torch.nn.Linear") -> None:
 
 @cache
 def _fp8_linear() -> Any:
-    """A class, because torch.compile would compile anew for every layer that had a `forward` of its own."""
+    """Return the class of quantized layers. With a `forward` per layer, torch.compile would compile each one anew."""
     import torch
 
     return type("Fp8Linear", (torch.nn.Linear,), {"forward": _multiply})
@@ -70,13 +70,14 @@ def _fp8_linear() -> Any:
 def _multiply(layer: Any, x: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    rows, scale = rounded(x.reshape(-1, x.shape[-1]))
+    rows, scale = round_rows(x.reshape(-1, x.shape[-1]))
     y = torch._scaled_mm(rows, layer.weight, scale_a=scale, scale_b=layer.scale, bias=layer.bias, out_dtype=x.dtype)
     return y.view(*x.shape[:-1], -1)
 
 
-def rounded(rows: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
-    """(n, k) numbers as 8-bit floats, and the (n, 1) scales that bring them back: the largest of a row becomes 448."""
+def round_rows(rows: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Round (n, k) numbers to 8-bit floats, row by row: the largest of a row becomes 448. Also return the (n, 1)
+    scales."""
     import torch
 
     scale = rows.abs().amax(dim=1, keepdim=True).float().clamp(min=1e-12) / LARGEST

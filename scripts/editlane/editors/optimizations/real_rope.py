@@ -1,7 +1,7 @@
-"""Rotary positions of diffusers' Qwen-Image transformer in real numbers.
+"""Compute the rotary embedding of diffusers' Qwen-Image transformer in real numbers.
 
-diffusers multiplies complex numbers, for which inductor generates no code. The arithmetic is the same and on the CPU
-so is every bit; a GPU may round its complex product differently, so this is for compiled blocks only.
+diffusers multiplies complex numbers, for which inductor generates no code. The arithmetic is the same. On the CPU the
+results are bit-identical; a GPU may round its complex product differently, so only compiled blocks use this module.
 """
 
 from collections.abc import Callable
@@ -12,28 +12,29 @@ if TYPE_CHECKING:
     import torch
 
 Positions = tuple["torch.Tensor", "torch.Tensor"]
-"""Cosine and sine of each token's angles, (tokens, 1, head dimension / 2), float32."""
+"""Cosine and sine of each token's angles, each (tokens, 1, head dimension / 2) float32."""
 
 
 def use_real_positions(transformer: Any) -> None:
-    """Change this transformer in place; others of the process stay as they are."""
-    transformer.pos_embed.forward = partial(_real_positions, transformer.pos_embed.forward)
+    """Change this transformer in place. Other transformers of the process keep diffusers' code."""
+    transformer.pos_embed.forward = partial(_embed_in_reals, transformer.pos_embed.forward)
     for block in transformer.transformer_blocks:
         block.attn.processor = RealAttention(block.attn.processor._attention_backend)
 
 
-def _real_positions(positions: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Positions, Positions]:
-    """Of the images' tokens and of the text's, what diffusers' embedding gives, taken apart."""
+def _embed_in_reals(positions: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Positions, Positions]:
+    """Split the complex embeddings of image tokens and text tokens into real parts."""
     image, text = positions(*arguments, **named)
-    return _parts(image), _parts(text)
+    return _split_complex(image), _split_complex(text)
 
 
-def _parts(angles: "torch.Tensor") -> Positions:
+def _split_complex(angles: "torch.Tensor") -> Positions:
     return angles.real[:, None].contiguous(), angles.imag[:, None].contiguous()
 
 
-def rotated(x: "torch.Tensor", positions: Positions) -> "torch.Tensor":
-    """`x`, (batch, tokens, heads, head dimension), with each pair of neighbours turned by its angle; dtype of `x`."""
+def rotate(x: "torch.Tensor", positions: Positions) -> "torch.Tensor":
+    """Rotate each pair of neighbours in `x`, (batch, tokens, heads, head dimension), by its angle. Keep the dtype of
+    `x`."""
     import torch
 
     cos, sin = positions
@@ -43,9 +44,8 @@ def rotated(x: "torch.Tensor", positions: Positions) -> "torch.Tensor":
 
 
 class RealAttention:
-    """As QwenDoubleStreamAttnProcessor2_0 of diffusers 0.42, up to the rotation. Takes no mask: an edit has one prompt,
-    which needs none.
-    """
+    """Works like QwenDoubleStreamAttnProcessor2_0 of diffusers 0.42, except for the rotation. It takes no mask: an edit
+    has one prompt, so nothing is padded."""
 
     _parallel_config = None
 
@@ -63,7 +63,7 @@ class RealAttention:
         attention_mask: "torch.Tensor | None" = None,
         image_rotary_emb: tuple[Positions, Positions] | None = None,
     ) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """The attention of image and text tokens, (batch, tokens, width) each, over both."""
+        """Let image tokens and text tokens, (batch, tokens, width) each, attend to both. Return both."""
         import torch
 
         assert encoder_hidden_states_mask is attention_mask is None
@@ -75,7 +75,7 @@ class RealAttention:
         norms = ((image, (attn.norm_q, attn.norm_k)), (text, (attn.norm_added_q, attn.norm_added_k)))
         for (states, pair), positions in zip(norms, image_rotary_emb, strict=True):
             for index, norm in enumerate(pair):
-                states[index] = rotated(norm(states[index]), positions)
+                states[index] = rotate(norm(states[index]), positions)
         query, key, value = (torch.cat(parts, dim=1) for parts in zip(text, image, strict=True))
         joined = self._attend(query, key, value, backend=self._attention_backend).flatten(2, 3).to(query.dtype)
         words = encoder_hidden_states.shape[1]

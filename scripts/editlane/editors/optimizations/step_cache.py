@@ -1,7 +1,7 @@
-"""Step caches of diffusers: a step whose result is foreseeable is not computed. They change pixels.
+"""Step caches of diffusers: they skip steps whose result is predictable. They change pixels.
 
-`cache` is {kind: ...} with the settings that diffusers has for it: a class each. Left out are SeaCache, which does
-nothing on Qwen pipelines, and PAB and FasterCache, which fail where the two prompts of guidance differ in length.
+`cache` is {kind: ...} with diffusers' own settings, one class per kind. SeaCache is missing because it does nothing on
+Qwen pipelines. PAB and FasterCache are missing because they fail if the two prompts of guidance differ in length.
 """
 
 import inspect
@@ -53,7 +53,7 @@ class MagCache(StrictModel):
 
 
 Cache = Annotated[FirstBlockCache | TaylorSeerCache | MagCache, Field(discriminator="kind")]
-"""The settings have diffusers' names. A setting that is left out is left to diffusers."""
+"""The settings have diffusers' names. diffusers' default applies if one is left out."""
 
 CONFIGS = {
     "first_block": "FirstBlockCacheConfig",
@@ -63,7 +63,7 @@ CONFIGS = {
 
 
 def check_cache(cache: Cache, *, steps: int | None, compiled: bool) -> None:
-    """Raises ValueError for a `cache` that does not go with the other settings."""
+    """Raise ValueError if `cache` conflicts with the other settings."""
     if isinstance(cache, MagCache):
         if steps is None:
             raise ValueError("cache: mag counts the steps of an edit. Set num_inference_steps.")
@@ -81,8 +81,10 @@ def check_cache(cache: Cache, *, steps: int | None, compiled: bool) -> None:
 
 
 class StepCache:
-    """The cache of the model that runs once a step in `pipe`; refused where the pipeline does not tell it which prompt
-    a pass is for. Use it as the context of each call: no image sees what another left behind.
+    """The cache of the model that runs once per step in `pipe`. Enter it around each call, so that no image uses
+    another one's cached values.
+
+    A pipeline that does not separate the prompts of guidance for the cache is rejected.
     """
 
     def __init__(self, pipe: Any, model: Any, cache: Cache, steps: int | None) -> None:
@@ -97,22 +99,22 @@ class StepCache:
             settings["num_inference_steps"] = steps
         self.calls = self.computed = 0
         self.listening = ExitStack()
-        before = {id(hook) for hook in _hooks(model)}
+        before = {id(hook) for hook in _list_hooks(model)}
         model.enable_cache(getattr(diffusers, CONFIGS[self.kind])(**settings))
-        for hook in _hooks(model):
+        for hook in _list_hooks(model):
             if id(hook) not in before:
                 self._count(hook.fn_ref)
 
     def __enter__(self) -> None:
         self.calls = self.computed = 0
         if self.calibrates:
-            self.listening.enter_context(_logged_prints())
+            self.listening.enter_context(_log_prints())
 
     def __exit__(self, *error: object) -> None:
         self.listening.close()
         self.model._reset_stateful_cache()  # diffusers does so only after a call that succeeded
         if self.calls and error == (None, None, None):
-            self._tell()
+            self._log_savings()
 
     def _count(self, function: Any) -> None:
         """Count a hooked module's calls, and those that reach the module itself."""
@@ -128,7 +130,7 @@ class StepCache:
 
         function.pre_forward, function.original_forward = arriving, computing
 
-    def _tell(self) -> None:
+    def _log_savings(self) -> None:
         skipped = self.calls - self.computed
         text = f"cache {self.kind}: skipped {skipped} of {self.calls} block calls ({skipped / self.calls:.0%})"
         if skipped == 0 and not self.calibrates:
@@ -140,8 +142,8 @@ class StepCache:
 
 
 @contextmanager
-def _logged_prints() -> Iterator[None]:
-    """What diffusers prints would wait in a buffer, which a lane that is killed loses."""
+def _log_prints() -> Iterator[None]:
+    """Log what diffusers prints. Otherwise it would wait in a buffer and be lost if the lane is killed."""
     printed = io.StringIO()
     try:
         with redirect_stdout(printed):
@@ -151,6 +153,6 @@ def _logged_prints() -> Iterator[None]:
             log.info("%s", line)
 
 
-def _hooks(model: Any) -> list[Any]:
+def _list_hooks(model: Any) -> list[Any]:
     registries = (getattr(module, "_diffusers_hook", None) for module in model.modules())
     return [hook for registry in registries if registry is not None for hook in registry.hooks.values()]

@@ -1,4 +1,4 @@
-"""torch.compile of the blocks that a transformer repeats, with what was compiled kept on the disk."""
+"""Compile the repeated blocks of a transformer with torch.compile, and cache the compiled code on disk."""
 
 import logging
 import os
@@ -14,20 +14,20 @@ log = logging.getLogger(__name__)
 NEEDS = "torch.compile needs a C++ compiler on this machine, g++, and an environment whose path has no space."
 
 
-def keep_compiled() -> None:
-    """Keep what torch compiles in the user's cache, where a restart finds it; /tmp, torch's own choice, may be wiped.
+def use_persistent_cache() -> None:
+    """Let torch cache compiled code in the user's cache folder. Its default, /tmp, may be wiped between runs.
 
-    TORCHINDUCTOR_CACHE_DIR, where it is set, says where instead.
+    TORCHINDUCTOR_CACHE_DIR takes precedence if it is set.
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home / "editlane/torchinductor"))
 
 
 def compile_blocks(model: Any) -> None:
-    """Have the repeated blocks of a diffusers model compiled at their first call; once for all blocks and sizes.
+    """Compile the repeated blocks of a diffusers model at their first call; once for all blocks and sizes.
 
-    It is their `forward` that is compiled, not the module: a cache's hooks, which decide anew in every step, come to
-    stand around it. Raises UserError for a model that names no such blocks.
+    Compile each block's `forward` and not the module, because the hooks of a step cache decide anew in every step and
+    must stay outside of the compiled code. Raises UserError if the model names no repeated blocks.
     """
     import torch
 
@@ -35,26 +35,26 @@ def compile_blocks(model: Any) -> None:
     blocks = [module for module in model.modules() if type(module).__name__ in names]
     if not blocks:
         raise UserError(f"compile: diffusers names no repeated blocks of {type(model).__name__}. Remove it.")
-    keep_compiled()
+    use_persistent_cache()
     for block in blocks:
         block.forward = torch.compile(block.forward, fullgraph=True, dynamic=True)
-        block.register_forward_pre_hook(_own_tensors, with_kwargs=True)
+        block.register_forward_pre_hook(_copy_views, with_kwargs=True)
 
 
-def _own_tensors(block: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Views into other tensors, which the first block gets and the others do not, would be compiled for once more."""
-    return tuple(map(_own, args)), {name: _own(value) for name, value in named.items()}
+def _copy_views(block: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Copy arguments that are views. Only the first block gets views, and torch would compile once more for them."""
+    return tuple(map(_copy_view, args)), {name: _copy_view(value) for name, value in named.items()}
 
 
-def _own(value: Any) -> Any:
+def _copy_view(value: Any) -> Any:
     return value.clone() if hasattr(value, "_is_view") and value._is_view() else value
 
 
 def warm_up(edit: Callable[[], object], what: str) -> None:
-    """Compile and try now, by an edit of two steps that nobody wants; counts as loading. `what` is being tried.
+    """Run a throwaway two-step edit so that compilation happens while loading. `what` names the settings on trial.
 
-    Raises UserError where it fails: every item would. Not for too little memory (items are tried again with less), nor
-    where a safety checker does not like the trial.
+    Raises UserError if the edit fails, because every item would. Ignore OutOfMemory, because items are retried with
+    less memory, and a refusal by the safety checker.
     """
     log.info("a trial edit of two steps, for %s; what was compiled earlier comes from the disk", what)
     with load_times.measure_phase("warm-up"):
