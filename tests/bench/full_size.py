@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from model_sizes import EDITORS, JUDGES
 
-from editlane.judges.qwen3_vl.chat import admit_images
+from editlane.judges.qwen3_vl.chat import raise_pixel_limit
 from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge, Qwen3VLParams
 from editlane.models.tiny import build_tiny_model
 from editlane.models.tiny.qwen_processor import build_qwen_processor, find_image_token_ids
@@ -87,7 +87,7 @@ def build_judge(scale: str, kind: str, device: str, dtype: Any, side: int, folde
     build_tiny_model(TINY_KINDS[kind], out)
     tokenizer = build_qwen_tokenizer()
     processor = build_qwen_processor("Qwen3VLProcessor", tokenizer, patch=16, pixels=(32 * 32, 256 * 256))
-    admit_images(processor.image_processor, side)
+    raise_pixel_limit(processor.image_processor, side)
     name = {"dense": "Qwen3VL", "moe": "Qwen3VLMoe"}[kind]
     config = getattr(transformers, f"{name}Config")(
         **JUDGES[scale, kind], tie_word_embeddings=False, **find_image_token_ids(tokenizer)

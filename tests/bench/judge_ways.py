@@ -34,11 +34,10 @@ class JudgeWays:
     def __init__(self, built: Built, work: Work, args: Any, folder: Path) -> None:
         self.built, self.work, self.args, self.folder = built, work, args, folder
         self.judge = self._judge(args.batch_tokens[0])
-        self.stem = self.judge.prepare(work.asked(work.edits)[:1]).questions.stems[0]
-        self.prefix = len(self.judge.prefill._prefix([self.stem]))
-        self.size = min(
-            len(work.items), max(1, self.judge.capacity // self.judge.weigh([(work.side, work.side)] * 2, ""))
-        )
+        self.tree = self.judge.prepare(work.asked(work.edits)[:1]).questions.trees[0]
+        self.prefix = len(self.judge.prefill._find_prefix([self.tree]))
+        cost = self.judge.batch_cost([(work.side, work.side)] * 2, "")
+        self.size = min(len(work.items), max(1, self.judge.max_batch_cost // cost))
         self._saved: dict[str, str] = {}
         self.floor = self._flops()
         """FLOPs of one whole prompt with both images, nothing reused."""
@@ -47,13 +46,13 @@ class JudgeWays:
         return self.built.judge(max_image_side=self.work.side, batch_tokens=tokens, **params)
 
     def _flops(self, **known: int) -> float:
-        return question_work(self.built.model.config, self.stem, **known)
+        return question_work(self.built.model.config, self.tree, **known)
 
     def about(self) -> str:
         """What is asked, in tokens."""
-        image = int((self.stem.tokens == self.judge.prefill.image_token).sum())
-        ends, side = ", ".join(str(len(ending)) for ending in self.stem.endings), self.work.side
-        text = f"text {len(self.stem.tokens) - image} tokens, {self.prefix} of them the rubric's prefix; endings {ends}"
+        image = int((self.tree.tokens == self.judge.prefill.image_token).sum())
+        ends, side = ", ".join(str(len(suffix)) for suffix in self.tree.suffixes), self.work.side
+        text = f"text {len(self.tree.tokens) - image} tokens, {self.prefix} of the rubric's prefix; suffixes {ends}"
         return f"{len(self.work.items)} items; 2 images of {side} x {side}, {image} tokens; {text}"
 
     def ways(self) -> Iterator[Way]:
@@ -61,7 +60,7 @@ class JudgeWays:
         yield from self._plain_ways()
         yield from self._batch_ways()
         yield from self._lane_ways()
-        image = self.judge.prepare(self.work.asked(self.work.edits)[:1]).feed.images[0]
+        image = self.judge.prepare(self.work.asked(self.work.edits)[:1]).staged.images[0]
         looked = image_work(self.built.model.config.vision_config, *image.grid)
         units = self.args.turns + 1
         yield Way(name="looking at one image", measure=self._look, work=looked, units=units, whole=False)
@@ -69,17 +68,17 @@ class JudgeWays:
     def _look(self) -> float:
         """Seconds an image, of one batch's."""
         prefill, times = self.judge.prefill, []
-        feed = self.judge.prepare(self.work.asked(self.work.edits)[: self.size]).feed
-        feed.upload.received()
+        staged = self.judge.prepare(self.work.asked(self.work.edits)[: self.size]).staged
+        staged.upload.wait()
 
         def look() -> None:
-            for image in feed.images:
-                prefill.vision.look_at(image, feed.upload)
+            for image in staged.images:
+                prefill.vision.encode(image, staged.upload)
 
         for _ in range(self.args.turns + 1):
             self._forget()
             with torch.inference_mode():
-                times.append(seconds_of(look, self.args.device) / len(feed.images))
+                times.append(seconds_of(look, self.args.device) / len(staged.images))
         return min(times[1:])
 
     def _plain_ways(self) -> Iterator[Way]:
@@ -154,7 +153,7 @@ class JudgeWays:
 
     def _forget(self) -> None:
         """What was seen in images; the rubric's prefix stays, as in a lane."""
-        self.judge.prefill.vision._seen.clear()
+        self.judge.prefill.vision.features.clear()
 
     def _see_sources(self) -> None:
         """As if another edit of each source had been judged before."""
@@ -251,7 +250,7 @@ class JudgeWays:
         )
 
         def before() -> None:
-            judge.prefill.vision._seen.clear()
+            judge.prefill.vision.features.clear()
             if judge.prefill.store:
                 judge.prefill.store._writer.submit(bool).result()  # all is written
 

@@ -6,23 +6,23 @@ rotations and activations are left out: they need bandwidth.
 
 from typing import Any
 
-from editlane.judges.qwen3_vl.prompt_trees import Stem
+from editlane.judges.qwen3_vl.prompt_trees import PromptTree
 
 
 def question_work(
-    config: Any, stem: Stem, *, questions: int = 1, prefix: int = 0, seen: int = 0, decoded: int = 0
+    config: Any, tree: PromptTree, *, questions: int = 1, prefix: int = 0, seen: int = 0, decoded: int = 0
 ) -> float:
-    """FLOPs of the first `questions` of a stem from one prefill. Not computed: the first `prefix` tokens, whose keys
+    """FLOPs of the first `questions` of a tree from one prefill. Not computed: the first `prefix` tokens, whose keys
     and values are there, and what is seen in `seen` of the images. `decoded` tokens are generated one by one."""
     text = config.text_config
-    shared, ends = len(stem.tokens), [len(ending) for ending in stem.endings[:questions]]
+    shared, ends = len(tree.tokens), [len(suffix) for suffix in tree.suffixes[:questions]]
     computed = shared - prefix + sum(ends) + decoded * questions
     lengths = [(prefix, shared), *((shared, shared + end + decoded) for end in ends)]
     pairs = sum((last**2 - first**2) / 2 for first, last in lengths)
     width = text.num_attention_heads * text.head_dim
     attention = 4 * width * text.num_hidden_layers * pairs
     head = 2 * text.hidden_size * text.vocab_size * questions * max(1, decoded)
-    looked = sum(image_work(config.vision_config, *image.grid) for image in stem.images[seen:])
+    looked = sum(image_work(config.vision_config, *image.grid) for image in tree.images[seen:])
     return 2 * token_weights(text) * computed + attention + head + looked
 
 

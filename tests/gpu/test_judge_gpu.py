@@ -56,7 +56,7 @@ def read_out(judge, asked):
 
 
 def forget_images(judge):
-    judge.prefill.vision._seen.clear()
+    judge.prefill.vision.features.clear()
 
 
 def largest_difference(readouts, others):
@@ -66,11 +66,11 @@ def largest_difference(readouts, others):
 
 def plainly(judge, asked):
     """The same distributions by transformers' own forward over each whole prompt."""
-    stems = judge.prepare(asked).questions
+    questions = judge.prepare(asked).questions
     with torch.inference_mode():
-        whole = judge.prefill.whole(stems.stems, judge.processor.tokenizer.pad_token_id)
+        whole = judge.prefill.pad_whole_prompts(questions.trees, judge.processor.tokenizer.pad_token_id)
         logits = judge.model(**whole, logits_to_keep=1, use_cache=False).logits[:, -1].float()
-    return stems.in_order(logits[:, judge.answer_ids(DIGITS)].softmax(-1).tolist())
+    return questions.group_by_edit(logits[:, judge.find_answer_ids(DIGITS)].softmax(-1).tolist())
 
 
 @contextmanager
@@ -143,11 +143,11 @@ def test_arrays_are_sent_from_pinned_memory_without_waiting_for_the_device(tiny_
     for _ in range(20):
         busy = busy @ busy.softmax(-1)
     with no_waiting_for_the_device():
-        feed = judge.prepare([edit(7, (128, 96))]).feed
+        staged = judge.prepare([edit(7, (128, 96))]).staged
     assert len(pinned) >= 4 and all(tensor.is_pinned() for tensor in pinned)
-    feed.upload.received()
-    for image in feed.images:
-        assert torch.equal(feed.upload.patches[image.digest].cpu(), torch.from_numpy(image.values))
+    staged.upload.wait()
+    for image in staged.images:
+        assert torch.equal(staged.upload.patches[image.digest].cpu(), torch.from_numpy(image.values))
 
 
 def test_an_upload_is_whole_once_it_is_received():
@@ -157,7 +157,7 @@ def test_an_upload_is_whole_once_it_is_received():
         values = torch.arange(size)
         with upload:
             sent = upload.send(values.numpy())
-        upload.received()
+        upload.wait()
         assert torch.equal((sent + 1).cpu(), values + 1)
 
 
@@ -169,9 +169,9 @@ def test_the_model_is_given_a_batch_without_waiting_for_the_device(tiny_model, k
     judge = load(tiny_model(kind))
     read_out(judge, asked)  # layouts of the images' sizes, the prefix: once for a lane
     forget_images(judge)
-    feed = judge.prepare(asked).feed
+    staged = judge.prepare(asked).staged
     with no_waiting_for_the_device():
-        logits = judge.prefill.logits(feed)
+        logits = judge.prefill.compute_logits(staged)
     assert torch.isfinite(logits).all()
 
 

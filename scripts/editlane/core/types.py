@@ -159,11 +159,11 @@ class Judge(Protocol):
     PARAMS: "type[JudgeParams]"
 
     @property
-    def capacity(self) -> int:
-        """How much the edits of one batch may weigh together, at least 1."""
+    def max_batch_cost(self) -> int:
+        """Maximum total cost of the edits of one batch, at least 1."""
         ...
 
-    def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+    def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
         """Return the cost of an edit in a batch, at least 1: tokens, or 1 for a judge that counts edits.
 
         `sizes`: (width, height) in pixels of all images in the questions about it. `text`: their own text.

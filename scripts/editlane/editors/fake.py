@@ -1,6 +1,6 @@
-"""An editor without a model, for tests and dry runs. It tints the photo, draws a rectangle and signs the edit.
+"""Edit without a model, for tests and dry runs: tint the photo, draw a rectangle, sign the edit.
 
-It can fail, refuse or return the source unchanged on demand.
+The editor can fail, refuse or return the source unchanged on demand.
 """
 
 import time

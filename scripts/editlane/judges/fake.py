@@ -1,4 +1,7 @@
-"""A judge without a model: hashes decide, so every number is reproducible, and it can misbehave on demand."""
+"""Judge by hashes instead of a model, for tests and dry runs. Every number is reproducible.
+
+The judge can fail and give unreadable answers on demand.
+"""
 
 import math
 import time
@@ -15,9 +18,9 @@ from editlane.core.types import Question, Readout, RunsOn
 from editlane.models.fake_signals import Seconds, chance, duration, is_signed, is_signed_for
 
 Behaviour = Literal["sees", "constant", "random", "ignores_images", "ignores_instruction"]
-"""sees: as `_seen` says, by a hash of the whole question. ignores_instruction: the same, but takes every edit for what
-was asked for, by a hash of the images and the criterion (the first line of a question's last part). constant: always
-the middle. random: by a hash of the whole question. ignores_images: by a hash of the texts."""
+"""sees: as in `_rate_seen_edit`, by a hash of the whole question. ignores_instruction: the same, but it takes every
+edit for the right one, by a hash of the images and the criterion (the first line of a question's last part). constant:
+always the middle. random: by a hash of the whole question. ignores_images: by a hash of the texts."""
 
 MASS = 0.95
 UNREADABLE_MASS = 0.001
@@ -27,32 +30,32 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class FakeJudgeParams(JudgeParams):
-    """The settings of the fake judge."""
+    """Settings of the fake judge."""
 
     batch_size: Annotated[int, Field(ge=1), SPEED] = 8
-    """Edits that are asked about at once."""
+    """Edits that are judged at once."""
     max_image_side: Annotated[int, Field(ge=32)] = 1024
-    """Taken so that a config can swap this judge for a real one; the images are looked at as they are."""
+    """Accepted so that a config can swap this judge for a real one; images are used as they are."""
     seconds: Annotated[Seconds, SPEED] = 0.0
     """Time per question, or [least, most]; the item decides where between them."""
     behaviour: Behaviour = "sees"
-    """What the judge looks at."""
+    """The parts of a question that decide the score."""
     unreadable_rate: Share = 0.0
     """Share of items, 0..1, without a legal answer; the item decides, not the order."""
     failure_rate: Share = 0.0
     """Share of items that raise JudgeFailed; their whole batch fails, as with a real model."""
     noise: Annotated[float, Field(ge=0)] = 0.0
-    """What a temperature is to a real judge: the standard deviation, in units of the scale, of each generated number.
+    """Standard deviation of each generated number, in units of the scale; it stands in for a real judge's temperature.
     Read-outs have none."""
 
     @property
     def samples(self) -> bool:
-        """Whether the same question again may get another reply."""
+        """True if the same question may get another reply."""
         return self.noise > 0
 
 
 class FakeJudge:
-    """Answers questions laid out as scoring.questions does: the criterion is the last part."""
+    """Answers questions laid out by scoring.build_questions: the criterion is the last part."""
 
     VERSION = "2"
     RUNS_ON = RunsOn.NOTHING
@@ -62,35 +65,38 @@ class FakeJudge:
         self.params = params
 
     @property
-    def capacity(self) -> int:
-        """How many edits this judge is asked about at once."""
+    def max_batch_cost(self) -> int:
+        """Edits that are judged at once."""
         return self.params.batch_size
 
-    def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
-        """Every edit counts 1."""
+    def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+        """Return 1 for every edit."""
         return 1
 
     def prepare(self, asked: Sequence[Sequence[Question]]) -> Sequence[Sequence[Question]]:
-        """Nothing to do without a model: the questions themselves."""
+        """Return the questions unchanged."""
         return asked
 
     def read_out(self, batch: Sequence[Sequence[Question]], answers: Sequence[str]) -> list[list[Readout]]:
-        """A distribution with its peak at the chosen answer. Raises JudgeFailed for the batch (see failure_rate)."""
+        """Return a distribution with its peak at the chosen answer. Raises JudgeFailed for the batch (see
+        failure_rate)."""
         return [[self._read(question, answers) for question in questions] for questions in batch]
 
     def _read(self, question: Question, answers: Sequence[str]) -> Readout:
         unreadable = self._is_unreadable(question)
-        height = height_of(self.params.behaviour, question)
+        height = rate_edit(self.params.behaviour, question)
         peak = min(int(height * len(answers)), len(answers) - 1)
-        weights = [math.exp(-2.0 * abs(rank - peak)) for rank in ranked(answers)]
+        weights = [math.exp(-2.0 * abs(rank - peak)) for rank in rank_answers(answers)]
         probabilities = tuple(weight / sum(weights) for weight in weights)
         return Readout(probabilities=probabilities, mass=UNREADABLE_MASS if unreadable else MASS)
 
     def generate(
         self, batch: Sequence[Sequence[Question]], max_new_tokens: int, seeds: Sequence[Sequence[int]]
     ) -> list[list[str]]:
-        """`Score: X.XXX` on 0..10, or a reply without a number; where the question speaks of a "score" in quotes, two
-        numbers as JSON, as VIEScore wants them. Raises JudgeFailed like read_out."""
+        """Return `Score: X.XXX` on 0..10, or a reply without a number. Raises JudgeFailed like read_out.
+
+        If the question contains "score" in quotes, return two numbers as JSON, as VIEScore expects.
+        """
         return [
             [
                 SILENCE if self._is_unreadable(question) else self._reply(question, seed)
@@ -106,14 +112,15 @@ class FakeJudge:
         return f'{{"score": [{first}, {second}], "reasoning": "a fake"}}'
 
     def _number(self, question: Question, seed: int, *salt: str) -> str:
-        height = height_of(self.params.behaviour, question, *salt)
+        height = rate_edit(self.params.behaviour, question, *salt)
         if self.params.noise:
             share = max(chance("noise", str(seed), *salt), 2**-50)  # 0 has no quantile
             height += self.params.noise * NormalDist().inv_cdf(share)
         return f"{10 * min(max(height, 0), 1):.3f}"
 
     def _is_unreadable(self, question: Question) -> bool:
-        """Whether the item has no legal answer; takes its time, and raises JudgeFailed for the items that fail."""
+        """Return True if the item gets no legal answer. Wait as configured, and raise JudgeFailed for the items that
+        fail."""
         params = self.params
         item = question.parts[:-1]  # without the criterion: an item fails or stays silent for all its criteria
         seconds = duration(params.seconds, chance("seconds", *item))
@@ -124,8 +131,8 @@ class FakeJudge:
         return chance("unreadable", *item) < params.unreadable_rate
 
 
-def height_of(behaviour: str, question: Question, *salt: str) -> float:
-    """How good an edit looks to a judge of this behaviour, 0..1; another `salt`, another number."""
+def rate_edit(behaviour: str, question: Question, *salt: str) -> float:
+    """Rate an edit by this behaviour, 0..1. Another `salt` gives another number."""
     images = [part for part in question.parts if isinstance(part, Image)]
     texts = [part for part in question.parts if isinstance(part, str)]
     if behaviour == "constant":
@@ -133,17 +140,17 @@ def height_of(behaviour: str, question: Question, *salt: str) -> float:
     if behaviour == "ignores_images":
         return chance(question.system, *texts, *salt)
     if behaviour == "ignores_instruction":
-        return _seen(images, (), chance(*images, texts[-1].split("\n")[0], *salt))
+        return _rate_seen_edit(images, (), chance(*images, texts[-1].split("\n")[0], *salt))
     drawn = chance(question.system, *question.parts, *salt)
-    return _seen(images, texts, drawn) if behaviour == "sees" else drawn
+    return _rate_seen_edit(images, texts, drawn) if behaviour == "sees" else drawn
 
 
-def _seen(images: Sequence[Image], texts: Sequence[str], drawn: float) -> float:
-    """0 for a blank image and for one that equals the source; 0.3..1 for any other, unless the fake editor signed one
-    of the two: 0..0.2 for an edit that is signed for no instruction in the texts, and for one without a signature
-    whose source has one.
+def _rate_seen_edit(images: Sequence[Image], texts: Sequence[str], drawn: float) -> float:
+    """Rate a blank image and one that equals the source 0, and any other 0.3..1.
 
-    An image alone with one text is asked about without its instruction, so its signature says nothing.
+    If the fake editor signed one of the two images, some edits get 0..0.2. These are edits signed for no instruction in
+    the texts, and unsigned edits of a signed source. An image alone with one text is asked about without its
+    instruction, so its signature is ignored.
     """
     edited = images[-1]
     if _is_blank(edited) or (len(images) > 1 and _is_same(images[0], edited)):
@@ -163,8 +170,8 @@ def _is_same(one: Image, other: Image) -> bool:
     return one.size == other.size and one.tobytes() == other.tobytes()
 
 
-def ranked(answers: Sequence[str]) -> list[int]:
-    """How high each answer stands, 0 lowest: digits by value; other answers are written best first."""
+def rank_answers(answers: Sequence[str]) -> list[int]:
+    """Rank each answer, 0 lowest. Digits rank by value; other answers are listed best first."""
     if all(answer.isdigit() for answer in answers):
         ascending = sorted(answers, key=int)
         return [ascending.index(answer) for answer in answers]

@@ -86,7 +86,7 @@ class JudgeSpec:
         edited = (row.get("edited_width") or source[0], row.get("edited_height") or source[1])
         sizes = {"source": source, "edited": edited}
         asked = said(self.protocol, to_item(row), self.criteria)
-        return judge.weigh(
+        return judge.batch_cost(
             [sizes[shown] for images, _ in asked for shown in images], "".join(text for _, text in asked)
         )
 
@@ -185,7 +185,7 @@ class JudgeWork:
                 edits,
                 category=lambda edit: edit.row["category"],
                 cost=lambda edit: self.spec.batch_cost(self._judge, edit.row),
-                max_cost=self._judge.capacity,
+                max_cost=self._judge.max_batch_cost,
                 wanted=lambda edit: edit.is_first and edit.key in left,
                 alone=lambda edit: deaths[edit.key] >= DEATHS - 1,
             )

@@ -22,7 +22,7 @@ from editlane.images.files import fit_within
 from editlane.judges.endpoint import http as endpoints
 from editlane.judges.endpoint.completions import Completions
 from editlane.judges.endpoint.http import Endpoint
-from editlane.judges.endpoint.top_logprobs import Hidden, Shown, combine, read_shown
+from editlane.judges.endpoint.top_logprobs import HiddenProbability, TopLogprobs, combine, read_top_logprobs
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, _in_blocks
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
 from editlane.models.registry import build
@@ -147,7 +147,8 @@ def test_a_second_request_with_legal_answers_only_shows_what_the_first_hides(dou
 def test_without_a_constraint_hidden_answers_make_an_edit_unreadable(double: Double) -> None:
     judge = make_judge(double, answer_constraint=None)
     double.shows = 4
-    with pytest.raises(Hidden, match=r"shows 0\.\d+ of the probability on legal answers, and up to 0\.\d+") as error:
+    told = r"shows 0\.\d+ of the probability on legal answers, and up to 0\.\d+"
+    with pytest.raises(HiddenProbability, match=told) as error:
         read(judge, about(1))
     assert (error.value.state, error.value.kind) == ("judge_unreadable", "hidden")
     assert not any("structured_outputs" in body for body in double.asked)
@@ -164,35 +165,35 @@ def test_a_drawn_token_in_the_place_of_a_legal_answer_is_noticed(drawn: str, is_
     likeliest = {str(digit): 0.08 for digit in range(1, 10)} | {f"w{n}": 0.01 for n in range(10)} | {"0": 0.004}
     every = likeliest | {"zz": 1e-6}
     first = [drawn, *(token for token in likeliest if token != drawn)][:20]
-    shown = read_shown(reply_with({token: every[token] for token in first}), DIGITS)
+    shown = read_top_logprobs(reply_with({token: every[token] for token in first}), DIGITS)
     assert shown.is_enough is is_enough
     assert shown.hidden == pytest.approx(0 if is_enough else 0.01)
 
 
 def test_a_single_token_that_is_shown_bounds_the_others_by_what_is_left() -> None:
-    assert read_shown(reply_with({"7": 0.9}), DIGITS).hidden == pytest.approx(0.1)
-    assert read_shown(reply_with({"7": 0.9999}), DIGITS).is_enough
+    assert read_top_logprobs(reply_with({"7": 0.9}), DIGITS).hidden == pytest.approx(0.1)
+    assert read_top_logprobs(reply_with({"7": 0.9999}), DIGITS).is_enough
 
 
 def test_an_answer_that_is_not_shown_may_be_as_likely_as_the_bound() -> None:
-    shown = Shown(legal=(0.6, 0.2, None, None), bound=0.05, total=0.95)
+    shown = TopLogprobs(legal=(0.6, 0.2, None, None), bound=0.05, total=0.95)
     assert shown.hidden == pytest.approx(0.05)  # not 2 x 0.05: no more is left
     assert not shown.is_enough
-    assert Shown(legal=(0.6, 0.3, None), bound=1e-5, total=0.95).is_enough
-    assert not Shown(legal=(None, None), bound=0.0, total=1.0).is_enough
+    assert TopLogprobs(legal=(0.6, 0.3, None), bound=1e-5, total=0.95).is_enough
+    assert not TopLogprobs(legal=(None, None), bound=0.0, total=1.0).is_enough
 
 
 def test_the_mass_comes_from_the_whole_distribution() -> None:
-    raw = Shown(legal=(0.3, 0.1, None), bound=0.06, total=0.9)
-    limited = Shown(legal=(0.66, 0.22, 0.12), bound=0.0, total=1.0)
+    raw = TopLogprobs(legal=(0.3, 0.1, None), bound=0.06, total=0.9)
+    limited = TopLogprobs(legal=(0.66, 0.22, 0.12), bound=0.0, total=1.0)
     found = combine(raw, limited)
     assert found.probabilities == pytest.approx((0.66, 0.22, 0.12))
     assert found.mass == pytest.approx(0.4 / 0.88)
-    nothing = Shown(legal=(None, None, None), bound=1e-4, total=0.99)
+    nothing = TopLogprobs(legal=(None, None, None), bound=1e-4, total=0.99)
     assert combine(nothing, limited).mass == 0
-    with pytest.raises(Hidden, match=r"no legal answer, and up to 0\.09"):
-        combine(Shown(legal=(None, None, None), bound=0.03, total=0.6), limited)
-    with pytest.raises(Hidden):
+    with pytest.raises(HiddenProbability, match=r"no legal answer, and up to 0\.09"):
+        combine(TopLogprobs(legal=(None, None, None), bound=0.03, total=0.6), limited)
+    with pytest.raises(HiddenProbability):
         combine(raw, raw)
 
 
@@ -200,7 +201,7 @@ def test_the_mass_comes_from_the_whole_distribution() -> None:
 def test_numbers_that_are_no_log_probabilities_are_no_score(logprob: Any) -> None:
     entries = [{"token": "1", "logprob": logprob}, {"token": "2", "logprob": -0.5}]
     with pytest.raises(JudgeFailed):
-        read_shown({"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}, DIGITS)
+        read_top_logprobs({"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}, DIGITS)
 
 
 # --- many at once
@@ -286,7 +287,7 @@ def fails_alone(double: Double, trouble: Any, kind: str, number: int) -> None:
     times = [1] * 4
     times[number] = 1 if trouble == 400 else attempts
     assert asked_about(double) == [*(one for one in range(4) for _ in range(times[one])), 100]
-    assert judge._left == {}
+    assert judge._unclaimed == {}
 
 
 def test_what_was_found_out_about_a_batch_is_kept_until_the_next_at_most(double: Double) -> None:
@@ -295,9 +296,9 @@ def test_what_was_found_out_about_a_batch_is_kept_until_the_next_at_most(double:
     for start in (0, 4):  # and nobody asks for the halves
         with pytest.raises(JudgeFailed):
             read(judge, *map(about, range(start, start + 4)))
-        assert len(judge._left) == 4
+        assert len(judge._unclaimed) == 4
     read(judge, about(8))
-    assert judge._left == {}
+    assert judge._unclaimed == {}
 
 
 def in_halves(judge: EndpointJudge, questions: list[Question]) -> list[Any]:
@@ -352,9 +353,9 @@ def test_whether_anybody_is_there_is_asked_once_and_not_for_long(
         (
             {"obeys": False},
             {},
-            r"ignores the answer constraint `structured_outputs`: allowed to say '.' alone, the mod",
+            r"ignores the answer constraint `structured_outputs`: limited to '.', the model replied",
         ),
-        ({"takes_constraint": False}, {}, r"does not take the answer constraint .*HTTP 400.*`answer_constraint: null`"),
+        ({"takes_constraint": False}, {}, r"rejects the answer constraint .*HTTP 400.*`answer_constraint: null`"),
         ({"models": [f"{MODEL}-30b", "other"]}, {}, r"does not serve this model. .*Did you mean '.*-30b'\? Available:"),
         ({"key": "secret"}, {}, r"refuses to answer \(HTTP 401"),
     ],
@@ -545,5 +546,5 @@ def test_an_item_that_the_server_keeps_failing_on_is_a_row_without_a_score(
 
 def test_the_adapter_is_built_by_its_name(double: Double) -> None:
     judge = build("judge", adapter="qwen3-vl/openai", model=MODEL, revision=None, params={"base_url": double.url})
-    assert judge.capacity == 2 * 16
-    assert judge.weigh([(2000, 1000)], "text") == 1
+    assert judge.max_batch_cost == 2 * 16
+    assert judge.batch_cost([(2000, 1000)], "text") == 1

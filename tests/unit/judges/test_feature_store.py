@@ -66,7 +66,7 @@ def test_a_damaged_file_costs_only_time(tiny_model, tmp_path):
     (kept,) = tmp_path.rglob("*.safetensors")
     kept.write_bytes(kept.read_bytes()[:-8])
     assert ask(load(model, features_dir=str(tmp_path)), question(1, 2)) == (plain, 2)
-    assert ask(load(model, features_dir=str(tmp_path)), question(1, 2)) == (plain, 1)  # mended
+    assert ask(load(model, features_dir=str(tmp_path)), question(1, 2)) == (plain, 1)  # repaired
 
 
 def test_a_slow_folder_does_not_fill_the_device(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from editlane.core.errors import JudgeFailed, OutOfMemory, UserError
 from editlane.core.types import Item, Question, Readout
-from editlane.judges.qwen3_vl.chat import conversation, load_errors
+from editlane.judges.qwen3_vl.chat import convert_load_errors, make_messages
 from editlane.judges.qwen3_vl.patches import cut_patches, normalise
 from editlane.judges.qwen3_vl.prefill import Prefill
 from editlane.judges.qwen3_vl.sampling import draw_tokens
@@ -79,13 +79,13 @@ def generate(a_judge, asked, tokens, seeds=None):
 def whole(a_judge, asked):
     """The batch as transformers takes it."""
     pad = a_judge.processor.tokenizer.pad_token_id
-    return a_judge.prefill.whole(a_judge.prepare([[one] for one in asked]).questions.stems, pad)
+    return a_judge.prefill.pad_whole_prompts(a_judge.prepare([[one] for one in asked]).questions.trees, pad)
 
 
 def processed(a_judge, one):
     """What the checkpoint's own processor makes of a question."""
     pictures = iter(part for part in one.parts if not isinstance(part, str))
-    chat = conversation(one)
+    chat = make_messages(one)
     for part in chat[-1]["content"]:
         if part["type"] == "image":
             part["image"] = next(pictures)
@@ -158,7 +158,7 @@ def test_what_questions_share_is_computed_once_and_changes_nothing(judges, kind)
 def read_out_plainly(a_judge, one):
     with torch.inference_mode():
         logits = a_judge.model(**processed(a_judge, one)).logits[0, -1].double()
-    ids = a_judge.answer_ids(DIGITS)
+    ids = a_judge.find_answer_ids(DIGITS)
     probabilities = logits[ids].softmax(-1).tolist()
     return Readout(probabilities=tuple(probabilities), mass=float(logits.softmax(-1)[ids].sum()))
 
@@ -181,10 +181,10 @@ def test_a_rubric_is_prefilled_once_and_a_source_is_looked_at_once(judges, monke
     for hook in hooks:
         hook.remove()
     assert looked == [16, 24, 16]  # patches of 16 x 16; the source is not looked at again
-    (rubric, shared, endings), (shared_again, endings_again) = lengths[:3], lengths[3:]
+    (rubric, shared, suffixes), (shared_again, suffixes_again) = lengths[:3], lengths[3:]
     assert rubric[0] == shared[0] == 1
-    assert (endings[0], endings_again[0]) == (3, 3)
-    assert rubric[1] > 100 > endings[1]
+    assert (suffixes[0], suffixes_again[0]) == (3, 3)
+    assert rubric[1] > 100 > suffixes[1]
     assert shared_again[1] < shared[1]
 
 
@@ -209,8 +209,8 @@ def test_questions_that_show_the_same_images_under_other_labels_are_answered(jud
         for (first, second), text in zip(labels, CRITERIA, strict=True)
     ]
     batch = judge.prepare([asked])
-    assert [len(stem.endings) for stem in batch.questions.stems] == [1, 1, 1]
-    assert len(batch.feed.prefix) > 100
+    assert [len(tree.suffixes) for tree in batch.questions.trees] == [1, 1, 1]
+    assert len(batch.staged.prefix) > 100
     (found,) = judge.read_out(batch, DIGITS)
     assert largest_difference(found, [read_out_plainly(judge, one) for one in asked]) < 1e-4
 
@@ -226,10 +226,10 @@ def test_patches_are_those_of_the_processor_bit_by_bit(judge, size):
 
 @pytest.mark.parametrize("size", [(256, 256), (96, 64), (300, 40), (8, 8), (1000, 800)])
 def test_an_image_weighs_about_its_tokens(judge, size):
-    cut = judge.prepare([[Question(system="s", parts=(picture(4, size), "?"))]]).questions.stems[0]
+    cut = judge.prepare([[Question(system="s", parts=(picture(4, size), "?"))]]).questions.trees[0]
     tokens = int((cut.tokens == judge.prefill.image_token).sum())
-    assert judge.weigh([size], "") == pytest.approx(tokens, rel=0.35, abs=2)
-    assert judge.weigh([size] * 2, "十个字的中文问题在此") == 2 * judge.weigh([size], "") + 10
+    assert judge.batch_cost([size], "") == pytest.approx(tokens, rel=0.35, abs=2)
+    assert judge.batch_cost([size] * 2, "十个字的中文问题在此") == 2 * judge.batch_cost([size], "") + 10
 
 
 def test_both_images_and_the_text_reach_the_model(judge):
@@ -302,19 +302,19 @@ def test_two_answers_that_are_the_same_token_are_refused(judge, monkeypatch):
     monkeypatch.setattr(judge, "_answer_ids", {})
     monkeypatch.setattr(judge.processor.tokenizer, "encode", lambda text, add_special_tokens: [7])
     with pytest.raises(UserError, match="Two answers of the protocol are the same token"):
-        judge.answer_ids(("a", "A"))
+        judge.find_answer_ids(("a", "A"))
 
 
 def test_answers_are_looked_up_while_the_reader_thread_prepares(judge):
     """Both use the one tokenizer."""
     asked = [[question(1, (32, 32), (32, 32), text)] for text in ("短", "a much longer instruction than the other one")]
-    wanted = [stem.tokens.tolist() for stem in judge.prepare(asked).questions.stems]
+    wanted = [tree.tokens.tolist() for tree in judge.prepare(asked).questions.trees]
     with ThreadPoolExecutor(1) as reader:
         batches = [reader.submit(judge.prepare, asked) for _ in range(300)]
         orders = itertools.permutations(DIGITS)
         while not all(batch.done() for batch in batches):
-            judge.answer_ids(next(orders))
-    assert all([stem.tokens.tolist() for stem in batch.result().questions.stems] == wanted for batch in batches)
+            judge.find_answer_ids(next(orders))
+    assert all([tree.tokens.tolist() for tree in batch.result().questions.trees] == wanted for batch in batches)
 
 
 def test_yes_and_no_are_answers(judge):
@@ -489,9 +489,9 @@ def test_a_damaged_config_is_refused(tmp_path, tiny_model):
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-VL-8B-Instruct", "/models/qwen"])
 def test_attention_code_that_is_not_installed_is_the_users_to_mend(model):
     with pytest.raises(UserError, match=f"{model} cannot be loaded: FlashAttention2 .* not installed"):  # noqa: SIM117
-        with load_errors(model, None):
+        with convert_load_errors(model, None):
             raise ImportError("FlashAttention2 has been toggled on, but flash_attn is\nnot installed")
-    with pytest.raises(ModuleNotFoundError), load_errors(model, None):
+    with pytest.raises(ModuleNotFoundError), convert_load_errors(model, None):
         raise ModuleNotFoundError("No module named 'accelerate'", name="accelerate")
 
 

@@ -41,10 +41,10 @@ def edit(seed):
 def test_a_batch_is_computed_without_asking_the_device_for_numbers(tiny_model, asked):
     judge = built(Qwen3VLJudge, model=str(tiny_model("qwen3-vl")), params={"max_image_side": 256})
     judge.read_out(judge.prepare(asked), ("0", "1"))  # layouts of the images' sizes, the prefix: once for a lane
-    judge.prefill.vision._seen.clear()
-    feed = judge.prepare(asked).feed
+    judge.prefill.vision.features.clear()
+    staged = judge.prepare(asked).staged
     with Watch() as watch:
-        judge.prefill.logits(feed)
+        judge.prefill.compute_logits(staged)
     assert watch.found == []
 
 

@@ -55,12 +55,12 @@ class Judge:
     PARAMS = JudgeParams
 
     errors: dict[int, Exception] = field(default_factory=dict)
-    capacity: int = 4
+    max_batch_cost: int = 4
     batches: list[list[int]] = field(default_factory=list)
     seeds: list[list[list[int]]] = field(default_factory=list)
     reply: str = "Score: {}.5"
 
-    def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+    def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
         return 1
 
     def prepare(self, asked: Sequence[Sequence[Question]]) -> list[list[int]]:
@@ -158,7 +158,7 @@ def test_only_so_many_edits_are_sorted_together(tmp_path: Path) -> None:
 
 def test_the_weight_of_an_edit_is_that_of_all_its_questions(tmp_path: Path) -> None:
     class Scales:
-        def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+        def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
             weighed.append((list(sizes), text))
             return len(weighed)
 
@@ -177,7 +177,7 @@ def test_the_weight_of_an_edit_is_that_of_all_its_questions(tmp_path: Path) -> N
 
 def test_a_generated_reply_weighs_its_whole_prompt_for_each_question(tmp_path: Path) -> None:
     class Scales:
-        def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+        def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
             weighed.append((list(sizes), text))
             return 1
 
@@ -226,7 +226,7 @@ def test_before_what_a_process_died_on_all_others_are_saved(tmp_path: Path) -> N
 
     with Journal(tmp_path / "journal/score/e/j", "lane0") as journal:
         journal.begin([spec.key(rows[2])])
-    judge = Watching(capacity=1)
+    judge = Watching(max_batch_cost=1)
     run(spec, judge, rows)
     assert judge.batches[-1] == [2]
     assert saved[-1] == 5
@@ -254,7 +254,7 @@ def test_of_two_equal_questions_one_is_asked(tmp_path: Path) -> None:
 def test_what_was_judged_is_saved_where_the_next_batch_ends_the_lane(tmp_path: Path) -> None:
     spec, rows = make_spec(tmp_path), [make_row(n, tmp_path) for n in range(3)]
     with pytest.raises(RuntimeError, match="device-side assert"):
-        run(spec, Judge({2: RuntimeError("device-side assert")}, capacity=1), rows)
+        run(spec, Judge({2: RuntimeError("device-side assert")}, max_batch_cost=1), rows)
     assert journaled(spec, rows) == ["项-00", "项-01"]
 
 
@@ -295,7 +295,7 @@ def test_the_seed_of_a_reply_is_its_questions_alone(tmp_path: Path) -> None:
     """Neither neighbours nor order change it; another repeat and another question of the same edit do."""
     viescore = Path("resources/protocols/viescore.yaml")
     rows = [make_row(n, tmp_path) for n in range(3)] + [make_row(0, tmp_path) | {"item_id": "项-09", "repeat": 1}]
-    whole, alone, halved = Judge(), Judge(capacity=1), Judge({1: JudgeFailed("no", kind="model")})
+    whole, alone, halved = Judge(), Judge(max_batch_cost=1), Judge({1: JudgeFailed("no", kind="model")})
     for name, judge, chosen in (("whole", whole, rows), ("alone", alone, rows[::-1]), ("halved", halved, rows)):
         run(make_spec(tmp_path, viescore, judge=name), judge, chosen)
     (seeds,) = whole.seeds

@@ -165,14 +165,14 @@ def test_the_work_of_a_question_is_what_torch_counts(monkeypatch, tmp_path):
     judge = built.judge(max_image_side=64)
     work = Work(1, 64, 0.05)
     prepared = judge.prepare([entry[:1] for entry in work.asked(work.edits)])
-    stem = prepared.questions.stems[0]
+    tree = prepared.questions.trees[0]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        whole = judge.prefill.whole([stem], 0)
+        whole = judge.prefill.pad_whole_prompts([tree], 0)
         built.model(**whole, logits_to_keep=1, use_cache=False)
     text = built.model.config.text_config
-    length = len(stem.tokens) + len(stem.endings[0])
+    length = len(tree.tokens) + len(tree.suffixes[0])
     attention = 4 * text.num_attention_heads * text.head_dim * text.num_hidden_layers * length**2 / 2
-    assert question_work(built.model.config, stem) + attention == pytest.approx(counter.get_total_flops(), rel=0.01)
+    assert question_work(built.model.config, tree) + attention == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
 def test_the_floors_of_full_size_are_those_of_the_released_models(monkeypatch):

@@ -1,7 +1,7 @@
-"""A server that speaks OpenAI's HTTP interface: requests that are repeated where that may help, and errors by kind.
+"""Send requests to servers with OpenAI's HTTP interface. Transient failures are retried; errors have kinds.
 
-Only the standard library: a lane that asks a server runs in Snakemake's own environment. The key is sent to the
-address of the config alone (redirects are not followed) and appears in no message.
+Only the standard library is used, because a lane that asks a server runs in Snakemake's own environment. The key is
+sent only to the address in the config (redirects are not followed) and appears in no message.
 """
 
 import http.client
@@ -17,18 +17,18 @@ from typing import Any
 
 from editlane.core.errors import JudgeFailed, UserError
 
-AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-"""Statuses after which the same request may succeed."""
+TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""Status codes after which the same request may succeed."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-"""Seconds between two attempts; each pause is twice the one before, more or less, or what the server asks for."""
+"""Seconds between two attempts. The pause doubles each time, with jitter, unless the server asks for a longer one."""
 LONGEST_REPLY = 32 * 2**20
-"""Bytes."""
+"""Maximum bytes of a reply."""
 
 
 class Refused(Exception):
-    """The server answered that it does not take this request; another attempt would not help."""
+    """The server rejected the request; another attempt would not help."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"HTTP {status}: {message}")
@@ -45,7 +45,7 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """The address, without a slash at its end, and how to ask there."""
+    """The address of a server, without a trailing slash, and how to send requests to it."""
 
     base_url: str
     key: str | None = None
@@ -54,21 +54,20 @@ class Endpoint:
     attempts: int = 5
 
     def ask(self, path: str, body: bytes | None = None) -> Any:
-        """What the server answers, from JSON: a GET, or a POST of `body`.
+        """Send a GET, or a POST of `body`, and return the parsed JSON of the reply. Thread-safe.
 
-        Raises Refused, and JudgeFailed of kind `timeout` or `transport` after the last attempt. May be called by
-        several threads.
+        Raises Refused, and JudgeFailed of kind `timeout` or `transport` after the last attempt.
         """
         attempt = 0
         while True:
             attempt += 1
             try:
                 return self._ask_once(path, body)
-            except _Again as error:
+            except _Transient as error:
                 if attempt >= self.attempts:
                     times = f"{attempt} times" if attempt > 1 else "once"
                     raise JudgeFailed(f"{self.base_url}{path}, asked {times}: {error}", kind=error.kind) from error
-                time.sleep(_pause(attempt, error.after))
+                time.sleep(_choose_pause(attempt, error.after))
 
     def _ask_once(self, path: str, body: bytes | None) -> Any:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
@@ -79,27 +78,27 @@ class Endpoint:
                 return json.loads(_read(response, until))
         except urllib.error.HTTPError as error:
             with error:
-                message = self._without_key(_message(_read_some(error)) or error.reason)
-            if error.code in AGAIN:
+                message = self._hide_key(_read_message(_read_some(error)) or error.reason)
+            if error.code in TRANSIENT_STATUSES:
                 after = error.headers.get("Retry-After", "")
-                raise _Again(f"HTTP {error.code}: {message}", after=after) from error
+                raise _Transient(f"HTTP {error.code}: {message}", after=after) from error
             raise Refused(error.code, message) from error
         except (TimeoutError, urllib.error.URLError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             if isinstance(reason, TimeoutError):
-                raise _Again(f"no answer within {self.timeout:g} s", kind="timeout") from error
-            raise _Again(f"{type(reason).__name__}: {reason}") from error
-        except (OSError, http.client.HTTPException) as error:  # cut while it was read
-            raise _Again(f"{type(error).__name__}: {error}") from error
+                raise _Transient(f"no answer within {self.timeout:g} s", kind="timeout") from error
+            raise _Transient(f"{type(reason).__name__}: {reason}") from error
+        except (OSError, http.client.HTTPException) as error:  # connection lost while reading
+            raise _Transient(f"{type(error).__name__}: {error}") from error
         except (ValueError, RecursionError) as error:
-            raise _Again("the answer is not JSON") from error
+            raise _Transient("the answer is not JSON") from error
 
-    def _without_key(self, message: str) -> str:
+    def _hide_key(self, message: str) -> str:
         return message.replace(self.key, "***") if self.key else message
 
 
-class _Again(Exception):
-    """This attempt failed in a way that another one may not."""
+class _Transient(Exception):
+    """An attempt failed in a way that another one may not."""
 
     def __init__(self, message: str, *, kind: str = "transport", after: str = "") -> None:
         super().__init__(message)
@@ -107,20 +106,20 @@ class _Again(Exception):
         self.after = after
 
 
-def _pause(attempt: int, after: str) -> float:
-    """Seconds; not the same for all threads, so that they do not all come back at once."""
+def _choose_pause(attempt: int, after: str) -> float:
+    """Return the seconds to wait, with jitter, so that threads do not all retry at the same moment."""
     grown: float = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
     asked = float(after) if after.isascii() and after.isdigit() else 0.0
     return min(max(grown, asked), LONGEST_PAUSE)
 
 
 def _read(response: Any, until: float) -> bytes:
-    """All of it; a socket's own timeout begins again with every byte that trickles in."""
+    """Read the whole body. Check the deadline here, because the socket's timeout restarts with every byte."""
     found = bytearray()
     while part := response.read1(65536):
         found += part
         if len(found) > LONGEST_REPLY:
-            raise _Again(f"the answer has more than {LONGEST_REPLY} bytes")
+            raise _Transient(f"the answer has more than {LONGEST_REPLY} bytes")
         if time.monotonic() > until:
             raise TimeoutError
     if response.length:
@@ -135,8 +134,8 @@ def _read_some(response: Any) -> bytes:
         return b""
 
 
-def _message(content: bytes) -> str:
-    """What a server says about an error: OpenAI's JSON, or the beginning of whatever it is; in one line."""
+def _read_message(content: bytes) -> str:
+    """Return the message of an error reply in one line: OpenAI's JSON field, or the beginning of any other text."""
     text = content.decode("utf-8", errors="replace")
     try:
         found = json.loads(text)
@@ -149,7 +148,7 @@ def _message(content: bytes) -> str:
 
 
 def read_key(variable: str | None) -> str | None:
-    """The key in this environment variable. Raises UserError where it is named and not set."""
+    """Return the key in this environment variable. Raises UserError if the variable is not set."""
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()

@@ -1,5 +1,6 @@
-"""Causal attention of many tokens over a longer past, without a mask: torch has fast kernels for it, and transformers
-makes a mask for which they do not work.
+"""Causal attention of many new tokens over a longer cached past, without a mask.
+
+torch has fast kernels for this case. transformers builds an explicit mask, which rules them out.
 """
 
 from functools import lru_cache
@@ -12,15 +13,15 @@ NAME = "causal_over_past"
 
 
 def use_causal_attention(language_model: Any) -> None:
-    """Let a model of transformers that runs on `sdpa` attend so wherever it is given no mask. Others stay as they
-    are."""
+    """Use this attention in a transformers model that runs on `sdpa`, if it gets no mask. Leave other models
+    unchanged."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
 
     if language_model.config._attn_implementation != "sdpa":
         return
     AttentionInterface.register(NAME, attend)
-    AttentionMaskInterface.register(NAME, _mask)
+    AttentionMaskInterface.register(NAME, _make_mask)
     language_model.set_attn_implementation(NAME)
 
 
@@ -32,8 +33,10 @@ def attend(
     attention_mask: "torch.Tensor | None",
     **settings: Any,
 ) -> tuple["torch.Tensor", None]:
-    """(rows, heads, tokens, size) each to (rows, tokens, heads, size). Without a mask the last token attends to all
-    keys, the one before it to all but the last, and so on."""
+    """Compute attention; (rows, heads, tokens, size) each becomes (rows, tokens, heads, size).
+
+    Without a mask the last token attends to all keys, the one before it to all but the last, and so on.
+    """
     import torch
     from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
@@ -46,23 +49,23 @@ def attend(
         query,
         repeat_kv(key, groups),
         repeat_kv(value, groups),
-        attn_mask=_lower_right(tokens, keys),
+        attn_mask=_make_lower_right_bias(tokens, keys),
         scale=settings.get("scaling"),
     )
     return attended.transpose(1, 2).contiguous(), None
 
 
 @lru_cache(maxsize=64)
-def _lower_right(tokens: int, keys: int) -> "torch.Tensor":
-    """What torch takes for a mask and never makes one; equal for all layers."""
+def _make_lower_right_bias(tokens: int, keys: int) -> "torch.Tensor":
+    """Return the causal mask that torch recognises by its type and never materialises. It is equal for all layers."""
     from torch.nn.attention.bias import causal_lower_right
 
     bias: torch.Tensor = causal_lower_right(tokens, keys)
     return bias
 
 
-def _mask(*arguments: Any, attention_mask: Any = None, **settings: Any) -> Any:
-    """None where nothing is padded; else transformers' own."""
+def _make_mask(*arguments: Any, attention_mask: Any = None, **settings: Any) -> Any:
+    """Return None if nothing is padded, else transformers' own mask."""
     from transformers.masking_utils import sdpa_mask
 
     return None if attention_mask is None else sdpa_mask(*arguments, attention_mask=attention_mask, **settings)

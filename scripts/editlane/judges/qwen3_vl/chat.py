@@ -1,4 +1,5 @@
-"""What all engines of the Qwen3-VL judge do alike: which checkpoints they take, what is said, and how it is read."""
+"""Code that all engines of the Qwen3-VL judge share: which checkpoints they accept, the chat messages, the answer
+tokens."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,37 +16,38 @@ MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 
 
 class QwenJudgeParams(JudgeParams):
-    """The settings that all engines have."""
+    """Settings that all engines have."""
 
     max_image_side: Annotated[int, Field(ge=32)] = 1024
     """Pixels; larger images are shrunk to this before the judge sees them."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    """Of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
+    """Sampling temperature of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
 
     @property
     def samples(self) -> bool:
-        """Whether the same question again may get another reply."""
+        """True if the same question may get another reply."""
         return self.temperature > 0
 
 
-def conversation(question: Question) -> list[dict[str, Any]]:
-    """The question as messages of a chat, the images left as places."""
+def make_messages(question: Question) -> list[dict[str, Any]]:
+    """Build the chat messages of a question, with placeholders for images."""
     parts = [
-        {"type": "text", "text": plain(part)} if isinstance(part, str) else {"type": "image"} for part in question.parts
+        {"type": "text", "text": escape_special_tokens(part)} if isinstance(part, str) else {"type": "image"}
+        for part in question.parts
     ]
     user = {"role": "user", "content": parts}
     if not question.system:
         return [user]
-    return [{"role": "system", "content": [{"type": "text", "text": plain(question.system)}]}, user]
+    return [{"role": "system", "content": [{"type": "text", "text": escape_special_tokens(question.system)}]}, user]
 
 
-def plain(text: str) -> str:
-    """The text without special tokens, which an instruction could otherwise forge (`<|im_end|>`, `<|image_pad|>`)."""
+def escape_special_tokens(text: str) -> str:
+    """Break up special tokens, which an instruction could otherwise forge (`<|im_end|>`, `<|image_pad|>`)."""
     return text.replace("<|", "< |")
 
 
-def answer_tokens(tokenizer: Any, answers: Sequence[str], model: str) -> list[int]:
-    """The token of each answer. Raises UserError where one is no single token, or two are the same token."""
+def encode_answers(tokenizer: Any, answers: Sequence[str], model: str) -> list[int]:
+    """Return the token of each answer. Raises UserError if one is not a single token, or if two are the same token."""
     encoded = {answer: tokenizer.encode(answer, add_special_tokens=False) for answer in answers}
     for answer, ids in encoded.items():
         if len(ids) != 1:
@@ -62,11 +64,11 @@ def answer_tokens(tokenizer: Any, answers: Sequence[str], model: str) -> list[in
 
 
 def check_architecture(model: str, revision: str | None) -> None:
-    """Raises UserError before any weight is loaded: no complete checkpoint, hub not reached, not a Qwen3-VL."""
+    """Raise UserError before any weight is loaded: incomplete checkpoint, hub not reachable, not a Qwen3-VL."""
     from transformers import AutoConfig
 
     checkpoints.check_checkpoint(model)
-    with load_errors(model, revision):
+    with convert_load_errors(model, revision):
         found = AutoConfig.from_pretrained(model, revision=revision or "main").model_type
     if found not in MODEL_TYPES:
         raise UserError(
@@ -76,8 +78,9 @@ def check_architecture(model: str, revision: str | None) -> None:
 
 
 @contextmanager
-def load_errors(model: str, revision: str | None) -> Iterator[None]:
-    """What goes wrong with a checkpoint as UserError; a package that is missing is named by the registry."""
+def convert_load_errors(model: str, revision: str | None) -> Iterator[None]:
+    """Turn errors of a checkpoint into UserError. The registry reports a missing package, so that error passes
+    through."""
     try:
         yield
     except ModuleNotFoundError:
@@ -89,10 +92,11 @@ def load_errors(model: str, revision: str | None) -> Iterator[None]:
         raise UserError(f"The judge's model {model} cannot be loaded: {reason}") from error
 
 
-def admit_images(image_processor: Any, max_side: int) -> None:
-    """Raise the processor's pixel limit to an image of `max_side` x `max_side`, so that it shrinks none a second time.
+def raise_pixel_limit(image_processor: Any, max_side: int) -> None:
+    """Raise the processor's pixel limit to an image of `max_side` x `max_side`, so that it does not shrink one a second
+    time.
 
-    It rounds each side to a multiple of its patches first, possibly up, and compares the area after that.
+    The processor rounds each side to a multiple of its patches, possibly up, and compares the area after that.
     """
     unit = image_processor.patch_size * image_processor.merge_size
     rounded_up = -(-max_side // unit) * unit

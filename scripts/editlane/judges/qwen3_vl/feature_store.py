@@ -1,6 +1,6 @@
-"""What a judge saw in source images, as files that the processes of several editors share.
+"""Store the image features of a judge in files, which the processes of several editors share.
 
-One file an image, 17 MB for 1024 x 1024 pixels and the 30B model. Nothing deletes them.
+There is one file per image, 17 MB for 1024 x 1024 pixels and the 30B model. Editlane never deletes them.
 """
 
 import logging
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNWRITTEN = 8
-"""Images whose features may wait on the device for being written."""
+"""Maximum number of images whose features wait on the device to be written."""
 
 
 class FeatureStore:
-    """A folder for the features that one model, in one precision, on one kind of device, makes of images."""
+    """A folder of image features from one model, in one precision, on one kind of device."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -31,19 +31,22 @@ class FeatureStore:
         self._room = threading.BoundedSemaphore(UNWRITTEN)
 
     def read(self, digest: bytes) -> "torch.Tensor | None":
-        """(1 + deeper layers, tokens, hidden size), on the CPU; None where the image is not known."""
+        """Read features, (1 + deeper layers, tokens, hidden size), to the CPU. Return None if the image is not
+        stored."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             features: torch.Tensor = load_file(self._path(digest))["features"]
             return features
-        except (OSError, SafetensorError, KeyError):  # not there, or cut short by a full disk
+        except (OSError, SafetensorError, KeyError):  # missing, or truncated by a full disk
             return None
 
     def write(self, digest: bytes, features: "torch.Tensor") -> None:
-        """Keep the features of an image, later, in a thread. Where the folder is slow or cannot be written to, some are
-        not kept."""
+        """Write the features of an image in a background thread.
+
+        Skip the image if the queue is full, and all further ones once a write has failed.
+        """
         if self._works.is_set() and self._room.acquire(blocking=False):
             self._writer.submit(self._write, digest, features)
 

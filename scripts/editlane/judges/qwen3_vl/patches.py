@@ -1,6 +1,7 @@
-"""Images as the Qwen-VL models read them: resized, cut into patches, as bytes; the device turns them into numbers.
+"""Resize images and cut them into patches for Qwen-VL models. Patches stay bytes; the device converts them to numbers.
 
-An eighth of the bytes of the processor's float tensors (whose second frame repeats the first), without its arithmetic.
+They have an eighth of the size of the processor's float tensors, whose second frame repeats the first, and need none of
+its arithmetic.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patches:
-    """One image."""
+    """The patches of one image."""
 
     values: np.ndarray
     """(patches, channels * side * side) uint8, in the order of the processor: blocks of merge x merge, row by row."""
@@ -32,24 +33,24 @@ class Patches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchSettings:
-    """What an image processor of the Qwen-VL family does; taken from the checkpoint."""
+    """Settings of an image processor of the Qwen-VL family, read from the checkpoint."""
 
     side: int
-    """Pixels of a patch."""
+    """Pixels along a side of a patch."""
     merge: int
-    """Patches of a token's side."""
+    """Patches along a side of a token."""
     frames: int
-    """How often a still image is repeated in time."""
+    """Number of times a still image is repeated in time."""
     least: int
     most: int
-    """Pixels of an image, at least and at most."""
+    """Minimum and maximum pixels of an image."""
     resample: Image.Resampling
     table: np.ndarray
-    """(3, 256) float32: the number that the processor makes of each byte of each channel."""
+    """(3, 256) float32: the processor's value for each byte of each channel."""
 
     @classmethod
-    def of(cls, processor: Any) -> "PatchSettings":
-        """The settings of a loaded image processor, with its backend left out: images are always resized by Pillow."""
+    def from_processor(cls, processor: Any) -> "PatchSettings":
+        """Read the settings of a loaded image processor. Its backend is ignored: Pillow always resizes the images."""
         from transformers import Qwen2VLImageProcessorPil
 
         numbers = Qwen2VLImageProcessorPil()
@@ -68,9 +69,9 @@ class PatchSettings:
 
 
 def fit_blocks(image: Image.Image, settings: PatchSettings) -> Image.Image:
-    """Resize an RGB image to whole blocks of patches, its aspect ratio kept as well as that allows.
+    """Resize an RGB image to whole blocks of patches. Keep its aspect ratio as well as that allows.
 
-    Raises JudgeFailed for an image that is more than 200 times as long as it is wide, which the models refuse.
+    Raises JudgeFailed for an image with an aspect ratio above 200, which the models reject.
     """
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
@@ -83,7 +84,7 @@ def fit_blocks(image: Image.Image, settings: PatchSettings) -> Image.Image:
 
 
 def cut_patches(image: Image.Image, settings: PatchSettings) -> Patches:
-    """The patches of an RGB image of any size. Raises JudgeFailed as `fit_blocks`."""
+    """Cut an RGB image of any size into patches. Raises JudgeFailed like `fit_blocks`."""
     image = fit_blocks(image, settings)
     width, height = image.size
     rows, columns = height // settings.side, width // settings.side
@@ -102,21 +103,21 @@ def cut_patches(image: Image.Image, settings: PatchSettings) -> Patches:
 
 
 def normalise(values: "torch.Tensor", settings: PatchSettings) -> "torch.Tensor":
-    """uint8 patches (patches, 3 * side * side) to float32 (patches, 3 * frames * side * side).
+    """Convert uint8 patches (patches, 3 * side * side) to float32 (patches, 3 * frames * side * side).
 
-    Bit for bit what the processor makes of them, on whichever device they are: each byte is looked up.
+    Each byte is looked up in a table, so the values equal the processor's bit for bit on any device.
     """
     import torch
 
-    table = _on_device(settings.table.tobytes(), values.device)
+    table = _copy_to_device(settings.table.tobytes(), values.device)
     places = values.reshape(len(values), 3, -1).int() + 256 * torch.arange(3, device=values.device).view(1, 3, 1)
     numbers = table[places]
     return numbers.unsqueeze(2).expand(-1, -1, settings.frames, -1).reshape(len(values), -1)
 
 
 @lru_cache(maxsize=8)
-def _on_device(table: bytes, device: "torch.device") -> "torch.Tensor":
-    """Kept there: to send it for each image makes the CPU wait for all that the device has to do."""
+def _copy_to_device(table: bytes, device: "torch.device") -> "torch.Tensor":
+    """Cache the table on the device. Copying it for each image would make the CPU wait for all queued work."""
     import torch
 
     return torch.frombuffer(bytearray(table), dtype=torch.float32).to(device)

@@ -1,4 +1,4 @@
-"""Questions as tokens: what several questions about one edit have in common is written once. No model, no device."""
+"""Tokenized questions as trees: questions about one edit share a prefix. No model, no device."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -13,75 +13,77 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Stem:
-    """A prompt with several ends: the shared tokens, with one token for every merged block of its images."""
+class PromptTree:
+    """A prompt prefix with several suffixes. Each merged block of an image is one token of the prefix."""
 
     tokens: np.ndarray
     """(tokens,) int64."""
     positions: np.ndarray
     """(3, tokens) int64: time, row and column of each token."""
-    after: int
-    """The position of the first token after the stem, in all three."""
+    next_position: int
+    """The position of the first token after the prefix, in all three axes."""
     images: tuple[Patches, ...]
-    endings: tuple[np.ndarray, ...]
-    """(tokens,) int64 each, one token or more; the answer comes after its last."""
+    suffixes: tuple[np.ndarray, ...]
+    """(tokens,) int64 each, at least one token. The answer follows the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StemBatch:
-    """Questions about several edits, ready to be asked."""
+class PromptTreeBatch:
+    """Questions about several edits, as prompt trees."""
 
-    stems: list[Stem]
+    trees: list[PromptTree]
     places: list[list[tuple[int, int]]]
-    """For each edit and question: which stem, and which of its endings."""
+    """(tree, suffix) of each question of each edit."""
 
-    def in_order(self, found: Sequence[T]) -> list[list[T]]:
-        """What was found for every ending, stem by stem, in the order of the questions."""
-        first = [0, *itertools.accumulate(len(stem.endings) for stem in self.stems)]
-        return [[found[first[stem] + ending] for stem, ending in edit] for edit in self.places]
+    def group_by_edit(self, found: Sequence[T]) -> list[list[T]]:
+        """Group one value per suffix, in order of trees, by edit and question."""
+        first = [0, *itertools.accumulate(len(tree.suffixes) for tree in self.trees)]
+        return [[found[first[tree] + suffix] for tree, suffix in edit] for edit in self.places]
 
-    def by_ending(self, values: Sequence[Sequence[T]]) -> list[T]:
-        """The inverse: one value per question, in the order of the endings."""
+    def order_by_suffix(self, values: Sequence[Sequence[T]]) -> list[T]:
+        """Flatten one value per question to the order of the suffixes; the inverse of `group_by_edit`."""
         pairs = zip(itertools.chain(*self.places), itertools.chain(*values), strict=True)
         return [value for _, value in sorted(pairs, key=lambda pair: pair[0])]
 
 
-def common_length(rows: Sequence[Sequence[int]]) -> int:
-    """How many tokens all rows begin with in common."""
+def count_common_tokens(rows: Sequence[Sequence[int]]) -> int:
+    """Count the tokens that all rows start with."""
     together = zip(*rows, strict=False)
     return next((place for place, tokens in enumerate(together) if len(set(tokens)) > 1), min(map(len, rows)))
 
 
-def make_stem(prompts: Sequence[Sequence[int]], images: Sequence[Patches], image_token: int, merge: int) -> Stem:
-    """The stem of prompts that show the same images; in each, one `image_token` stands for each image.
+def make_prompt_tree(
+    prompts: Sequence[Sequence[int]], images: Sequence[Patches], image_token: int, merge: int
+) -> PromptTree:
+    """Build the tree of prompts that show the same images. In each prompt, one `image_token` stands for each image.
 
-    The stem holds every image; each ending keeps at least the last token of its prompt. Positions are those of M-RoPE
-    (arXiv:2409.12191, as transformers' `get_rope_index`): text advances by one in all three, an image's tokens share
-    one time and count their own rows and columns, and what follows goes on after its longer side.
+    The prefix holds every image; each suffix keeps at least the last token of its prompt. Positions follow M-RoPE
+    (arXiv:2409.12191, transformers' `get_rope_index`). Text advances by one in all three axes. The tokens of an image
+    share one time and count their own rows and columns. The next token continues after the image's longer side.
     """
-    shared = min(common_length(prompts), min(map(len, prompts)) - 1)
+    shared = min(count_common_tokens(prompts), min(map(len, prompts)) - 1)
     if list(prompts[0][:shared]).count(image_token) < len(images):
         raise ValueError("the prompts part before their last image")
     tokens: list[np.ndarray] = []
     positions: list[np.ndarray] = []
     now = 0
-    for piece, blocks in _pieces(prompts[0][:shared], images, image_token, merge):
+    for piece, blocks in _split_pieces(prompts[0][:shared], images, image_token, merge):
         tokens.append(piece)
         positions.append(now + blocks)
         now += int(blocks.max(initial=-1)) + 1
-    return Stem(
+    return PromptTree(
         tokens=np.concatenate([np.zeros(0, np.int64), *tokens]),
         positions=np.concatenate([np.zeros((3, 0), np.int64), *positions], axis=1),
-        after=now,
+        next_position=now,
         images=tuple(images),
-        endings=tuple(np.array(row[shared:], np.int64) for row in prompts),
+        suffixes=tuple(np.array(row[shared:], np.int64) for row in prompts),
     )
 
 
-def _pieces(
+def _split_pieces(
     tokens: Sequence[int], images: Sequence[Patches], image_token: int, merge: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Stretches of text and images as tokens (n,) and positions (3, n), counted from 0 in each."""
+    """Yield stretches of text and images as tokens (n,) and positions (3, n), which start at 0 in each."""
     left = iter(images)
     for is_image, group in itertools.groupby(tokens, key=lambda token: token == image_token):
         stretch = np.array(list(group), np.int64)

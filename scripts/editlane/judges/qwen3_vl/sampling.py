@@ -1,4 +1,4 @@
-"""Drawing the tokens of several replies, each by its own chance."""
+"""Sample the tokens of several replies, each with its own random generator."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def draw_tokens(temperature: float, seeds: Sequence[int]) -> Callable[..., "torch.Tensor"]:
-    """A step of decoding that leaves one token per row: drawn at this temperature by the row's own seed.
+    """Return a logits processor that leaves one token per row, sampled at this temperature with the row's seed.
 
-    transformers' own sampling draws for the whole batch, so that a reply would depend on its neighbours.
+    transformers samples from one generator for the whole batch, so a reply would depend on its neighbours.
     """
     import torch
 

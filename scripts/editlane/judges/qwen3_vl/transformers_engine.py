@@ -1,7 +1,7 @@
 """Qwen3-VL, dense and mixture of experts, through transformers.
 
-A score is read without decoding: the distribution of the next token after the prompt, looked at on the legal answers
-only. What questions have in common is computed once (see prefill.py); images are cut on the CPU (see patches.py).
+A score is read without decoding, from the probabilities of the legal answers as the next token. Common prefixes are
+computed once (see prefill.py), and images are cut on the CPU (see patches.py).
 """
 
 import hashlib
@@ -24,16 +24,16 @@ from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.qwen3_vl.chat import (
     QwenJudgeParams,
-    admit_images,
-    answer_tokens,
     check_architecture,
-    conversation,
-    load_errors,
+    convert_load_errors,
+    encode_answers,
+    make_messages,
+    raise_pixel_limit,
 )
 from editlane.judges.qwen3_vl.feature_store import FeatureStore
 from editlane.judges.qwen3_vl.patches import Patches, PatchSettings, cut_patches
-from editlane.judges.qwen3_vl.prefill import Feed, Prefill
-from editlane.judges.qwen3_vl.prompt_trees import Stem, StemBatch, make_stem
+from editlane.judges.qwen3_vl.prefill import DeviceBatch, Prefill
+from editlane.judges.qwen3_vl.prompt_trees import PromptTree, PromptTreeBatch, make_prompt_tree
 from editlane.judges.qwen3_vl.sampling import draw_tokens
 from editlane.models import checkpoints, load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
@@ -43,27 +43,27 @@ log = logging.getLogger(__name__)
 
 
 class Qwen3VLParams(QwenJudgeParams):
-    """The settings of this judge."""
+    """Settings of this judge."""
 
     batch_tokens: Annotated[int, Field(ge=1), SPEED] = 16384
-    """Tokens per forward pass, padding and both images counted, of a read-out without the category's rubric. An edit
-    with more of its own stands alone. Keys and values take memory for all of them, once more for each criterion."""
+    """Tokens per forward pass of a read-out, with padding and both images, without the category's rubric. A larger edit
+    is judged alone. Keys and values take memory for all of them, once more for each criterion."""
     dtype: Dtype | None = None
-    """Of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
+    """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
     attn_implementation: Literal["eager", "flash_attention_2", "flash_attention_3", "sdpa"] = "sdpa"
-    """The code that computes the attention, by its name in transformers."""
+    """The attention kernel, by its name in transformers."""
     features_dir: Annotated[str | None, Field(min_length=1), SPEED] = None
-    """The path of a folder in which to keep what was seen in every image but a question's last, which is the edit in
-    most protocols, for the judging of other editors."""
+    """A folder in which to store image features, so that judging other editors reuses them. The last image of a
+    question, in most protocols the edit, is not stored."""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
+    """Sampling temperature of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
 
 
 class Prepared(NamedTuple):
-    """A batch that can be asked."""
+    """A prepared batch."""
 
-    questions: StemBatch
-    feed: Feed
+    questions: PromptTreeBatch
+    staged: DeviceBatch
 
 
 class Qwen3VLJudge:
@@ -86,13 +86,13 @@ class Qwen3VLJudge:
         transformers_logging.disable_progress_bar()
         check_architecture(model, revision)
         self.device = pick_device()
-        with load_errors(model, revision):
+        with convert_load_errors(model, revision):
             self._load(model, revision or "main")
-        admit_images(self.processor.image_processor, self.params.max_image_side)
-        self.settings = PatchSettings.of(self.processor.image_processor)
+        raise_pixel_limit(self.processor.image_processor, self.params.max_image_side)
+        self.settings = PatchSettings.from_processor(self.processor.image_processor)
         self.prefill = Prefill(self.model, self.settings, self._feature_store(model, revision))
         self._threads = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
-        self._tokenizing = threading.Lock()  # two threads use the tokenizer
+        self._tokenizing = threading.Lock()  # two threads use the tokenizer, which allows one
         self._answer_ids: dict[tuple[str, ...], list[int]] = {}
 
     def _load(self, model: str, revision: str) -> None:
@@ -109,7 +109,8 @@ class Qwen3VLJudge:
             ).eval()
 
     def _feature_store(self, model: str, revision: str | None) -> FeatureStore | None:
-        """None unless asked for. What is kept depends on all that could change a bit of it."""
+        """Open the feature store, if one is configured. Its folder depends on everything that could change a bit of the
+        features."""
         import torch
         import transformers
 
@@ -118,7 +119,7 @@ class Qwen3VLJudge:
         maker = [
             self.VERSION,
             checkpoints.fingerprint_model(model, revision),
-            getattr(self.model.config, "_commit_hash", None),  # what the hub's branch was at the time
+            getattr(self.model.config, "_commit_hash", None),  # the commit that the branch pointed to
             str(self.model.dtype),
             self.params.attn_implementation,
             torch.cuda.get_device_name() if self.device == "cuda" else platform.machine(),
@@ -129,75 +130,75 @@ class Qwen3VLJudge:
         return FeatureStore(Path(self.params.features_dir) / key)
 
     @property
-    def capacity(self) -> int:
+    def max_batch_cost(self) -> int:
         """Tokens per forward pass."""
         return self.params.batch_tokens
 
-    def weigh(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
-        """About how many tokens these are; a token is some three bytes of text, in either language."""
-        return sum(self._image_tokens(size) for size in sizes) + len(text.encode()) // 3
+    def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+        """Estimate the number of tokens; one per three bytes of text, in either language."""
+        return sum(self._count_image_tokens(size) for size in sizes) + len(text.encode()) // 3
 
-    def _image_tokens(self, size: tuple[int, int]) -> int:
-        """Tokens of an image of this width and height; small ones are enlarged."""
+    def _count_image_tokens(self, size: tuple[int, int]) -> int:
+        """Count the tokens of an image of this (width, height). Small images are enlarged."""
         width, height = (min(side, round(side * self.params.max_image_side / max(size))) for side in size)
         return -(-max(self.settings.least, width * height) // (self.settings.side * self.settings.merge) ** 2)
 
     def prepare(self, asked: Sequence[Sequence[Question]]) -> Prepared:
-        """The questions as tokens and bytes, on their way to the device.
+        """Tokenize the questions, cut the images, and start copying both to the device.
 
-        Raises JudgeFailed for the whole batch where the model takes no such image (longer than 200 times its height),
-        and OutOfMemory.
+        Raises OutOfMemory. Raises JudgeFailed for the whole batch if the model rejects an image (aspect ratio above
+        200).
         """
-        images = {id(part): part for part in itertools.chain(*map(_parts, asked)) if not isinstance(part, str)}
+        images = {id(part): part for part in itertools.chain(*map(_iterate_parts, asked)) if not isinstance(part, str)}
         cut = dict(zip(images, self._threads.map(self._cut, images.values()), strict=True))  # each once
-        stems: list[Stem] = []
+        trees: list[PromptTree] = []
         places: list[list[tuple[int, int]]] = []
         for questions in asked:
             place: dict[int, tuple[int, int]] = {}
-            for group in _with_same_stem(questions):
-                for ending, number in enumerate(group):
-                    place[number] = (len(stems), ending)
-                stems.append(self._stem([questions[number] for number in group], cut))
+            for group in _group_by_prefix(questions):
+                for suffix, number in enumerate(group):
+                    place[number] = (len(trees), suffix)
+                trees.append(self._make_tree([questions[number] for number in group], cut))
             places.append([place[number] for number in range(len(questions))])
         with convert_model_errors(JudgeFailed):
-            return Prepared(StemBatch(stems=stems, places=places), self.prefill.feed(stems))
+            return Prepared(PromptTreeBatch(trees=trees, places=places), self.prefill.stage(trees))
 
     def _cut(self, image: Image) -> Patches:
         return cut_patches(fit_within(image, self.params.max_image_side), self.settings)
 
-    def _stem(self, questions: Sequence[Question], cut: Mapping[int, Patches]) -> Stem:
+    def _make_tree(self, questions: Sequence[Question], cut: Mapping[int, Patches]) -> PromptTree:
         images = [cut[id(part)] for part in questions[0].parts if not isinstance(part, str)]
-        prompts = [self._prompt(question) for question in questions]
-        return make_stem(prompts, images, self.prefill.image_token, self.settings.merge)
+        prompts = [self._tokenize(question) for question in questions]
+        return make_prompt_tree(prompts, images, self.prefill.image_token, self.settings.merge)
 
-    def _prompt(self, question: Question) -> list[int]:
-        """The tokens of a question, one for each image."""
+    def _tokenize(self, question: Question) -> list[int]:
+        """Tokenize a question, with one token for each image."""
         with self._tokenizing:
             text = self.processor.apply_chat_template(
-                [conversation(question)], add_generation_prompt=True, tokenize=False
+                [make_messages(question)], add_generation_prompt=True, tokenize=False
             )[0]
             return list(self.processor.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def read_out(self, batch: Prepared, answers: Sequence[str]) -> list[list[Readout]]:
-        """The softmax is taken in float32. Logits that are not finite stay visible as probabilities that are not.
+        """Compute the softmax in float32. Logits that are not finite give probabilities that are not finite.
 
-        Raises UserError where an answer is not one token, OutOfMemory, and JudgeFailed for another failure of this
-        batch; an error that breaks the device for the whole process passes through.
+        Raises UserError if an answer is not one token, OutOfMemory, and JudgeFailed for another failure of this batch.
+        An error that breaks the device for the whole process passes through.
         """
         import torch
 
-        ids = self.answer_ids(answers)
+        ids = self.find_answer_ids(answers)
         with convert_model_errors(JudgeFailed), torch.inference_mode():
-            logits = self.prefill.logits(batch.feed)
+            logits = self.prefill.compute_logits(batch.staged)
             probabilities = logits[:, ids].softmax(-1).tolist()
             masses = logits.softmax(-1)[:, ids].sum(-1).tolist()
         pairs = zip(probabilities, masses, strict=True)
-        return batch.questions.in_order([Readout(probabilities=tuple(row), mass=mass) for row, mass in pairs])
+        return batch.questions.group_by_edit([Readout(probabilities=tuple(row), mass=mass) for row, mass in pairs])
 
     def generate(self, batch: Prepared, max_new_tokens: int, seeds: Sequence[Sequence[int]]) -> list[list[str]]:
-        """Decoding at the params' temperature, whatever the checkpoint's own generation settings are.
+        """Decode at the params' temperature, and ignore the checkpoint's own generation settings.
 
-        A reply depends on its own seed, not on its neighbours in the batch (but for rounding). Raises like read_out.
+        A reply depends on its own seed, not on its neighbours in the batch (except for rounding). Raises like read_out.
         """
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
@@ -211,35 +212,36 @@ class Qwen3VLJudge:
         )
         drawn = LogitsProcessorList()
         if self.params.temperature:
-            drawn.append(draw_tokens(self.params.temperature, batch.questions.by_ending(seeds)))
+            drawn.append(draw_tokens(self.params.temperature, batch.questions.order_by_suffix(seeds)))
         with convert_model_errors(JudgeFailed), torch.inference_mode():
-            whole = self.prefill.whole(batch.questions.stems, self.processor.tokenizer.pad_token_id)
+            whole = self.prefill.pad_whole_prompts(batch.questions.trees, self.processor.tokenizer.pad_token_id)
             tokens = self.model.generate(**whole, generation_config=greedy, logits_processor=drawn)
         replies = tokens[:, whole["input_ids"].shape[1] :]
-        return batch.questions.in_order(list(self.processor.batch_decode(replies, skip_special_tokens=True)))
+        return batch.questions.group_by_edit(list(self.processor.batch_decode(replies, skip_special_tokens=True)))
 
-    def answer_ids(self, answers: Sequence[str]) -> list[int]:
-        """The token of each answer. Raises UserError where one is no single token, or two are the same token."""
+    def find_answer_ids(self, answers: Sequence[str]) -> list[int]:
+        """Return the token of each answer. Raises UserError if one is not a single token, or if two are the same
+        token."""
         known = self._answer_ids.get(tuple(answers))
         if known is not None:
             return known
         with self._tokenizing:
-            ids = answer_tokens(self.processor.tokenizer, answers, self.name)
+            ids = encode_answers(self.processor.tokenizer, answers, self.name)
         self._answer_ids[tuple(answers)] = ids
         return ids
 
 
-def _parts(questions: Sequence[Question]) -> Iterator[str | Image]:
+def _iterate_parts(questions: Sequence[Question]) -> Iterator[str | Image]:
     for question in questions:
         yield from question.parts
 
 
-def _with_same_stem(questions: Sequence[Question]) -> list[list[int]]:
-    """The numbers of the questions, those together that are the same up to their last image."""
+def _group_by_prefix(questions: Sequence[Question]) -> list[list[int]]:
+    """Group the indices of questions that are equal up to their last image."""
     groups: dict[tuple[str | int, ...], list[int]] = {}
     for number, question in enumerate(questions):
         places = [place for place, part in enumerate(question.parts) if not isinstance(part, str)]
         shown = question.parts[: places[-1] + 1] if places else ()
-        stem = (question.system, *(part if isinstance(part, str) else id(part) for part in shown))
-        groups.setdefault(stem, []).append(number)
+        prefix = (question.system, *(part if isinstance(part, str) else id(part) for part in shown))
+        groups.setdefault(prefix, []).append(number)
     return list(groups.values())

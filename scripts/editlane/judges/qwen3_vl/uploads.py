@@ -1,4 +1,4 @@
-"""Arrays on their way to the device: on a GPU from pinned memory and on a stream of their own, beside its work."""
+"""Copy arrays to the device. On a GPU the copy uses pinned memory and a stream of its own, beside running kernels."""
 
 from contextlib import nullcontext
 from types import TracebackType
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Uploads:
-    """The way to one device."""
+    """Copies arrays to one device."""
 
     def __init__(self, device: str) -> None:
         import torch
@@ -21,22 +21,22 @@ class Uploads:
         self.stream = streams(device) if device.startswith("cuda") else None
 
     def begin(self) -> "Upload":
-        """A new parcel; its arrays are sent inside of `with`."""
+        """Return a new upload. Send its arrays inside of `with`."""
         return Upload(self.device, self.stream)
 
 
 class Upload:
-    """Arrays that are sent together, by the thread that prepares them, and received by the one that computes."""
+    """Arrays that the preparing thread sends together, and the computing thread waits for."""
 
     def __init__(self, device: str, stream: Any) -> None:
         self.patches: dict[bytes, torch.Tensor] = {}
-        """Of images by their digest, (patches, 3 * side * side) uint8."""
+        """Patches of images by digest, (patches, 3 * side * side) uint8."""
         self.features: dict[bytes, torch.Tensor] = {}
-        """Of images that were looked at before, by their digest: (1 + deeper layers, tokens, hidden size)."""
+        """Stored features of images by digest, (1 + deeper layers, tokens, hidden size)."""
         self._device = device
         self._stream = stream
         self._sent: list[torch.Tensor] = []
-        self._there: Any = None
+        self._arrived: Any = None
         self._context: Any = nullcontext()
 
     def __enter__(self) -> Self:
@@ -51,11 +51,11 @@ class Upload:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._stream is not None:
-            self._there = self._stream.record_event()
+            self._arrived = self._stream.record_event()
         self._context.__exit__(kind, error, trace)
 
     def send(self, values: "np.ndarray | torch.Tensor") -> "torch.Tensor":
-        """The tensor on the device; on a GPU it holds the values only once `received` was called."""
+        """Return the tensor on the device. On a GPU it holds the values only after `wait`."""
         import torch
 
         tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
@@ -64,12 +64,12 @@ class Upload:
         self._sent.append(tensor)
         return tensor
 
-    def received(self) -> None:
-        """Let the current stream wait for the arrays; from now on they may be used on it."""
-        if self._there is not None:
+    def wait(self) -> None:
+        """Make the current stream wait for the arrays. They may be used on it from now on."""
+        if self._arrived is not None:
             import torch
 
             current = torch.cuda.current_stream()
-            current.wait_event(self._there)
+            current.wait_event(self._arrived)
             for tensor in self._sent:
-                tensor.record_stream(current)  # or the allocator gives their memory away too early
+                tensor.record_stream(current)  # or the allocator reuses their memory while it is read
