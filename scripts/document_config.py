@@ -15,7 +15,7 @@ from typing import Any
 from editlane.cli.flags import StepParser, output_file
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError
-from editlane.core.json_schema import schema_keys, wanted
+from editlane.core.json_schema import describe_values, iterate_keys
 from editlane.core.params import SPEED, KeyedBy
 from editlane.images.files import write_atomically
 from editlane.models.registry import ADAPTERS, DEFAULT_ENGINE, find_adapter
@@ -49,7 +49,7 @@ def table(schema: dict[str, Any], notes: dict[str, str]) -> Iterator[str]:
     """Yield the lines of a table with a row for each key; `notes` are added to what keys mean."""
     yield "| key | value | default | meaning |"
     yield "|---|---|---|---|"
-    for key, entry, required in schema_keys(schema):
+    for key, entry, required in iterate_keys(schema):
         value = _values(entry)
         meaning = " ".join(f"{entry.get('description', '')} {notes.get(key, '')}".split())
         default = "required" if required else _default(entry.get("default"))
@@ -60,7 +60,7 @@ def _values(entry: dict[str, Any]) -> str:
     if entry.get("type") == "object":
         return "a mapping"
     names = entry.get("enum", [])
-    return f"`{names[0]}`, `{names[1]}` or {len(names) - 2} more" if len(names) > 10 else wanted(entry)
+    return f"`{names[0]}`, `{names[1]}` or {len(names) - 2} more" if len(names) > 10 else describe_values(entry)
 
 
 def _default(value: Any) -> str:

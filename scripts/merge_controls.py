@@ -14,7 +14,7 @@ from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
 from editlane.lanes.merging import provenance_of, read_criteria, read_lanes
-from editlane.protocols.controls import check_complete, in_order
+from editlane.protocols.controls import check_complete, sort_controls
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def main() -> None:
     schema = schemas.controls_schema(read_criteria(paths))
     rows = read_lanes(paths, schema)
     check_complete(rows, tables.read_arrow(args.plan, schemas.PLAN.names), args.judges)
-    rows = in_order(rows, args.editors, args.judges)
+    rows = sort_controls(rows, args.editors, args.judges)
     tables.write_parts(args.out, [rows], schema, provenance=provenance_of(paths))
     log.info("%d rows", len(rows))
 

@@ -15,7 +15,7 @@ from editlane.cli.flags import NAMES, StepParser, number, output_file, output_fo
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.datasets.prepare import prepare_items
-from editlane.protocols.controls import CANARY_CATEGORIES, canary_rows, plan_controls
+from editlane.protocols.controls import CANARY_CATEGORIES, make_canary_rows, plan_controls
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def main() -> None:
         canaries, _ = prepare_items(
             args.canary, format="pairs", language="en", categories=CANARY_CATEGORIES, run_dir=args.run_dir
         )
-        rows = canary_rows(canaries, args.editors[0], sorted(items["category"].unique().to_pylist()))
+        rows = make_canary_rows(canaries, args.editors[0], sorted(items["category"].unique().to_pylist()))
         plan = pa.concat_tables([plan, pa.Table.from_pylist(rows, schemas.PLAN)]).combine_chunks()
     tables.write_parts(args.out, [plan], schemas.PLAN)
     counts = plan["control"].value_counts().to_pylist()

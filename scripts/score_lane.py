@@ -22,7 +22,7 @@ from editlane.lanes.judging import JudgeWork, is_judgeable
 from editlane.lanes.runner import record_crashes, run_lane
 from editlane.lanes.stopping import StopSignal
 from editlane.models import registry
-from editlane.protocols.controls import lane_questions
+from editlane.protocols.controls import select_lane_questions
 from editlane.protocols.scoring import load_protocol
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     shards = [tables.read_edits(path, args.editor) for path in args.edits]
     edits = [row for shard in shards for row in shard]
     plan = tables.read_plan(args.plan, args.editor, [row["item_id"] for row in edits])
-    controls = lane_questions(plan, edits, args.editor, args.lane, spec.samples)
+    controls = select_lane_questions(plan, edits, args.editor, args.lane, spec.samples)
     source = tables.read_provenance(args.edits[0])
     work = JudgeWork(
         spec,

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from editlane.core.types import Item, Question
-from editlane.protocols.scoring import ScoringProtocol, load_protocol, questions
+from editlane.protocols.scoring import ScoringProtocol, build_questions, load_protocol
 
 RUBRIC = Path(__file__).parents[2] / "resources/protocols/rubric.yaml"
 
@@ -22,7 +22,7 @@ class Work:
     def __init__(self, count: int, side: int, share: float) -> None:
         """`share` of the protocol's texts is asked, see `shortened`."""
         self.protocol = shortened(load_protocol(RUBRIC), share)
-        self.criteria = self.protocol.asked()
+        self.criteria = self.protocol.select_criteria()
         self.side = side
         self.items = [made_item(number, side) for number in range(count)]
         self.sources, self.edits = ([photo(2 * number + kind, side) for number in range(count)] for kind in (0, 1))
@@ -30,7 +30,7 @@ class Work:
     def asked(self, edits: Sequence[Image.Image]) -> Asked:
         """The questions about one edit of each item."""
         return [
-            list(questions(self.protocol, item, source, edited, self.criteria).values())
+            list(build_questions(self.protocol, item, source, edited, self.criteria).values())
             for item, source, edited in zip(self.items, self.sources, edits, strict=True)
         ]
 

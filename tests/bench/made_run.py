@@ -17,7 +17,7 @@ from editlane.core.errors import EditFailed
 from editlane.core.types import EDITED
 from editlane.lanes.identity import editor_spec, judge_spec
 from editlane.lanes.journal import Journal
-from editlane.protocols.controls import lane_questions
+from editlane.protocols.controls import select_lane_questions
 from editlane.protocols.scoring import load_protocol
 
 EDITORS = ["editor-a", "editor-b"]
@@ -89,7 +89,7 @@ def write_score_journal(run: Path, lanes: int) -> None:
     lane = judge_spec(run, JUDGES[0], load_protocol(PROTOCOL), FAKE)
     edits = [row for path in edits_paths(run, 0) for row in tables.read_rows(path)]
     plan = tables.read_plan(run / "plan.parquet", EDITORS[0], [row["item_id"] for row in edits])
-    asked = [*edits, *lane_questions(plan, edits, EDITORS[0], 0, 1)]
+    asked = [*edits, *select_lane_questions(plan, edits, EDITORS[0], 0, 1)]
     columns = {"state": "scored", "error_kind": None, "error": None, "score": 6.1234, "entropy": 0.412, "mass": 0.9987}
     for name in CRITERIA:
         columns |= {f"score_{name}": 6.1234, f"mode_{name}": "6", f"entropy_{name}": 0.412, f"mass_{name}": 0.9987}

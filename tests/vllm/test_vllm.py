@@ -31,7 +31,7 @@ from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.judges.qwen3_vl.vllm_engine import VllmJudge
 from editlane.models.tiny import build_tiny_model
 from editlane.protocols.load import load_protocol
-from editlane.protocols.scoring import questions, score_readouts
+from editlane.protocols.scoring import build_questions, score_readouts
 
 pytest.importorskip("vllm", reason="vLLM is not installed here; `make test-vllm` does it in a venv of its own")
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
@@ -183,7 +183,7 @@ def test_a_protocol_is_asked_and_scored(engine: tuple[str, VllmJudge]) -> None:
         item_id="i", category="物理", instruction="让它下雨", language="zh", source_path="", source_sha256="",
         width=96, height=64, cost=1.0,
     )  # fmt: skip
-    asked = questions(protocol, item, picture(1, (96, 64)), picture(2, (96, 64)), protocol.asked(()))
+    asked = build_questions(protocol, item, picture(1, (96, 64)), picture(2, (96, 64)), protocol.select_criteria(()))
     found = read(judge, [list(asked.values())], protocol.answers)
     columns = score_readouts(protocol, dict(zip(asked, found, strict=True)))
     assert columns["state"] in ("scored", "judge_unreadable")

@@ -1,4 +1,5 @@
-"""An adapter's params. Checking them loads no model library, so a dry run does it for every editor and judge."""
+"""Declare and check an adapter's params. No model library is loaded, so that a dry run can check every editor and
+judge."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,23 +18,23 @@ class KeyedBy:
 
 @dataclass(frozen=True, slots=True)
 class _Speed:
-    """The type of SPEED."""
+    """Type of SPEED."""
 
 
 SPEED = _Speed()
-"""Marks a param that changes how fast a result comes, and not the result. The journal key leaves it out."""
+"""Marks a param that changes only how fast a result is computed. The journal key leaves it out."""
 
 
 class Params(StrictModel):
-    """The settings of an adapter. Each is part of the journal key, unless `SPEED` or `KeyedBy` in its type says
-    otherwise."""
+    """Settings of an adapter. Each is part of the journal key, unless its type is annotated with `SPEED` or
+    `KeyedBy`."""
 
     @classmethod
     def key_parts(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the journal key holds of the params that a user gave.
+        """Return the part of the journal key that comes from the params in the config.
 
-        The values stay as they were written, and no default is filled in. Otherwise a new param, or a new default,
-        would change the keys of results that it does not change.
+        Values stay as written, and no default is filled in. Otherwise a new param, or a new default, would change the
+        keys of results that it does not affect.
         """
         parts = {}
         for name, value in given.items():
@@ -49,14 +50,14 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 
 
 class JudgeParams(Params):
-    """The settings that every judge has."""
+    """Settings that every judge has."""
 
     optional_criteria: Sequence[str] = ()
-    """The optional criteria of the protocol that are asked as well."""
+    """Optional criteria of the protocol to ask as well."""
 
     @property
     def samples(self) -> bool:
-        """Whether the same question again may get another reply. Read-outs never draw."""
+        """True if the same question may get another reply. Read-outs never sample."""
         return False
 
 

@@ -1,7 +1,7 @@
-"""The base of all that a user writes: an adapter's params, a protocol file, the run's config.
+"""Define the base class of everything that a user writes: an adapter's params, a protocol file, the run's config.
 
-A class of it is the only description of its keys: values are checked against it, errors are worded from it, and
-`document_config.py` writes the JSON schema and the tables of keys from it. An attribute's docstring describes the key.
+A subclass is the only description of its keys. It checks values and words the errors; `document_config.py` writes the
+JSON schema and the tables of keys from it. An attribute's docstring describes the key.
 """
 
 import ast
@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 
 from editlane.core.errors import UnknownName, UserError
-from editlane.core.json_schema import JsonSchema, choices, deref, joined, walk, wanted
+from editlane.core.json_schema import JsonSchema, deref, describe_values, find_node, join_path, list_choices
 
 
 class StrictModel(BaseModel):
-    """Checked values: no unknown key, no text for a number, no true for a 1, no nan."""
+    """Checked values: no unknown key, no text for a number, no true for a 1, no NaN."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -30,16 +30,19 @@ class StrictModel(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> JsonSchema:
-        """Add what the keys mean. pydantic's own `use_attribute_docstrings` reads the sources of every class at import,
-        and a lane would wait for it."""
+        """Add the descriptions of keys.
+
+        pydantic's own `use_attribute_docstrings` reads the source of every class at import, which would delay every
+        lane.
+        """
         schema = handler(core_schema)
         keys = handler.resolve_ref_schema(schema).get("properties", {})
-        for name, text in _docstrings(cls).items():
+        for name, text in _read_docstrings(cls).items():
             keys[name]["description"] = text
         return schema
 
 
-def _docstrings(kind: type[BaseModel]) -> dict[str, str]:
+def _read_docstrings(kind: type[BaseModel]) -> dict[str, str]:
     """Return the docstring of each attribute of a class and of its bases."""
     found = {}
     for base in reversed(kind.__mro__[: kind.__mro__.index(StrictModel)]):
@@ -57,53 +60,57 @@ Model = TypeVar("Model", bound=StrictModel)
 def read_model(kind: type[Model], data: Any, *, noun: str) -> Model:
     """Check `data` against the class `kind`; `noun` is the word for one of its keys.
 
-    Raises UserError for one thing that is wrong: its key, its value, what to write instead. A wrong name comes first,
-    because it explains a key that is missing; then the texts of validators, which say more than a type.
+    Raises UserError for one problem, with its key, its value and the fix. A wrong name comes first, because it explains
+    a missing key. The texts of validators come next, because they are more specific than a type.
     """
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         found = error.errors(include_url=False)
         first = min(found, key=lambda one: _ORDER.get(one["type"], len(_ORDER)))
-        raise _explained(dict(first), kind.model_json_schema(), noun) from error
+        raise _explain(dict(first), kind.model_json_schema(), noun) from error
 
 
 _WRONG_NAMES = ("extra_forbidden", "invalid_key")
 _ORDER = {"extra_forbidden": 0, "invalid_key": 0, "value_error": 1}
 
 
-def _explained(error: dict[str, Any], schema: JsonSchema, noun: str) -> UserError:
+def _explain(error: dict[str, Any], schema: JsonSchema, noun: str) -> UserError:
     kind, value, name = error["type"], error["input"], str((error["loc"] or ("",))[-1])
     if kind in ("missing", *_WRONG_NAMES):
-        path, node = walk(error["loc"][:-1], schema)
+        path, node = find_node(error["loc"][:-1], schema)
         known = node.get("properties", {})
         if kind == "missing":
             entry = deref(known[name], schema)
-            return UserError(f"{joined(path, name)} is missing; use {wanted(entry)}.{_hint(entry)}")
+            return UserError(f"{join_path(path, name)} is missing; use {describe_values(entry)}.{_make_hint(entry)}")
         if not known:
             return UserError(f"{name!r} is no {noun}: there is none. Remove it.")
         return UnknownName(f"{noun} in {path}:" if path else noun, name, known)
-    path, node = walk(error["loc"], schema)
+    path, node = find_node(error["loc"], schema)
     match kind:
         case "literal_error" if isinstance(value, str):
-            return UserError(f"{UnknownName(path, value, choices(node))}{_hint(node)}")
+            return UserError(f"{UnknownName(path, value, list_choices(node))}{_make_hint(node)}")
         case "union_tag_invalid":
             discriminator = node["discriminator"]
-            return UnknownName(joined(path, discriminator["propertyName"]), str(error["ctx"]["tag"]), choices(node))
+            return UnknownName(
+                join_path(path, discriminator["propertyName"]), str(error["ctx"]["tag"]), list_choices(node)
+            )
         case "value_error":
             text = str(error["ctx"]["error"])
             return UserError(f"{path}: {text}" if path else text)
     if error["loc"][-1:] == ("[key]",):
-        name = wanted({"type": "string"} | node.get("propertyNames", {}))
-        return UserError(f"{path}: {_shown(value)} cannot be a name; use {name}, in quotes.")
-    use = wanted(node).replace("a text", "a text in quotes") if kind == "string_type" else wanted(node)
+        name = describe_values({"type": "string"} | node.get("propertyNames", {}))
+        return UserError(f"{path}: {_shorten(value)} cannot be a name; use {name}, in quotes.")
+    use = (
+        describe_values(node).replace("a text", "a text in quotes") if kind == "string_type" else describe_values(node)
+    )
     use += ", not inf or nan" if kind == "finite_number" else ""
-    return UserError(f"{path or 'the top level'} is {_shown(value)}; use {use}.{_hint(node)}")
+    return UserError(f"{path or 'the top level'} is {_shorten(value)}; use {use}.{_make_hint(node)}")
 
 
-def _hint(node: JsonSchema) -> str:
+def _make_hint(node: JsonSchema) -> str:
     return f" {' '.join(node['description'].split())}" if node.get("description") else ""
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     return textwrap.shorten(repr(value), 100, placeholder=" ...")

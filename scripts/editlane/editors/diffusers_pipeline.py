@@ -33,7 +33,7 @@ SET_PER_ITEM = frozenset(
 
 
 class DiffusersParams(pipelines.PipelineParams):
-    """The settings that all pipelines share, and keyword arguments of the pipeline's `__call__`. The latter are checked
+    """Settings that all pipelines share, and keyword arguments of the pipeline's `__call__`. The latter are checked
     once the pipeline class is known."""
 
     model_config = ConfigDict(extra="allow")

@@ -12,13 +12,13 @@ from pydantic import Field
 from editlane.core.errors import EditFailed, EditRefused
 from editlane.core.params import SPEED, Params
 from editlane.core.types import Edit, EditRequest, RunsOn
-from editlane.models.fake_signals import SIDE, Seconds, chance, duration, signature
+from editlane.models.fake_signals import SIDE, Seconds, hash_to_share, make_signature, pick_duration
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class FakeEditorParams(Params):
-    """The settings of the fake editor."""
+    """Settings of the fake editor."""
 
     seconds: Annotated[Seconds, SPEED] = 0.0
     """Time per edit, or [least, most]; the item decides where between them."""
@@ -46,16 +46,16 @@ class FakeEditor:
         """Tint the source and draw on it. Raises EditFailed and EditRefused as often as the params ask for."""
         params = self.params
         identity = (request.item.source_sha256, request.item.instruction)
-        wait = duration(params.seconds, chance("seconds", *identity)) / params.steps
+        wait = pick_duration(params.seconds, hash_to_share("seconds", *identity)) / params.steps
         for step in range(1, params.steps + 1):
             if wait:
                 time.sleep(wait)
             request.on_step(step, params.steps)
-        if chance("failure", *identity) < params.failure_rate:
+        if hash_to_share("failure", *identity) < params.failure_rate:
             raise EditFailed("the fake editor was told to fail on this item", kind="fake")
-        if chance("refusal", *identity) < params.refusal_rate:
+        if hash_to_share("refusal", *identity) < params.refusal_rate:
             raise EditRefused("the fake editor was told to refuse this item")
-        if chance("noop", *identity) < params.noop_rate:
+        if hash_to_share("noop", *identity) < params.noop_rate:
             return Edit(image=request.source.copy())
         return Edit(image=paint_edit(request.source, request.seed, request.item.instruction))
 
@@ -67,7 +67,7 @@ def paint_edit(source: Image.Image, seed: int, instruction: str) -> Image.Image:
     The top left corner holds the signature of the instruction, which the fake judge looks for. An image too small for
     it stays unsigned.
     """
-    share = [chance(name, str(seed), instruction) for name in ("hue", "left", "top")]
+    share = [hash_to_share(name, str(seed), instruction) for name in ("hue", "left", "top")]
     tint = ImageColor.getrgb(f"hsl({int(share[0] * 360)},80%,50%)")
     image = Image.blend(source, Image.new("RGB", source.size, tint), 0.25)
     width, height = source.size
@@ -75,5 +75,5 @@ def paint_edit(source: Image.Image, seed: int, instruction: str) -> Image.Image:
     opposite = tuple(255 - value for value in tint)
     ImageDraw.Draw(image).rectangle((left, top, left + width // 3, top + height // 3), fill=opposite)
     if min(image.size) >= SIDE:
-        image.paste(signature(instruction))
+        image.paste(make_signature(instruction))
     return image

@@ -27,7 +27,7 @@ Side = Annotated[int, Field(ge=16)]
 
 
 class PipelineParams(OptimizationParams):
-    """The settings that mean the same for every pipeline. diffusers' default applies if one is null."""
+    """Settings that mean the same for every pipeline. diffusers' default applies if one is null."""
 
     dtype: Dtype | None = None
     """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""

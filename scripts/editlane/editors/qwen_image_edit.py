@@ -25,7 +25,7 @@ Side = Annotated[int, Field(ge=16, multiple_of=16)]
 
 
 class QwenImageEditParams(pipelines.PipelineParams):
-    """The settings of this editor. diffusers' default applies if one is null."""
+    """Settings of this editor. diffusers' default applies if one is null."""
 
     num_inference_steps: Annotated[int, Field(ge=2)] | None = None
     """Denoising steps, at least 2: with 1 the released scheduler divides 0 by 0. diffusers' default is 50, the 2509

@@ -15,7 +15,7 @@ from pydantic import Field
 from editlane.core.errors import JudgeFailed
 from editlane.core.params import SPEED, JudgeParams
 from editlane.core.types import Question, Readout, RunsOn
-from editlane.models.fake_signals import Seconds, chance, duration, is_signed, is_signed_for
+from editlane.models.fake_signals import Seconds, hash_to_share, is_signed, is_signed_for, pick_duration
 
 Behaviour = Literal["sees", "constant", "random", "ignores_images", "ignores_instruction"]
 """sees: as in `_rate_seen_edit`, by a hash of the whole question. ignores_instruction: the same, but it takes every
@@ -39,7 +39,7 @@ class FakeJudgeParams(JudgeParams):
     seconds: Annotated[Seconds, SPEED] = 0.0
     """Time per question, or [least, most]; the item decides where between them."""
     behaviour: Behaviour = "sees"
-    """The parts of a question that decide the score."""
+    """Parts of a question that decide the score."""
     unreadable_rate: Share = 0.0
     """Share of items, 0..1, without a legal answer; the item decides, not the order."""
     failure_rate: Share = 0.0
@@ -114,7 +114,7 @@ class FakeJudge:
     def _number(self, question: Question, seed: int, *salt: str) -> str:
         height = rate_edit(self.params.behaviour, question, *salt)
         if self.params.noise:
-            share = max(chance("noise", str(seed), *salt), 2**-50)  # 0 has no quantile
+            share = max(hash_to_share("noise", str(seed), *salt), 2**-50)  # 0 has no quantile
             height += self.params.noise * NormalDist().inv_cdf(share)
         return f"{10 * min(max(height, 0), 1):.3f}"
 
@@ -123,12 +123,12 @@ class FakeJudge:
         fail."""
         params = self.params
         item = question.parts[:-1]  # without the criterion: an item fails or stays silent for all its criteria
-        seconds = duration(params.seconds, chance("seconds", *item))
+        seconds = pick_duration(params.seconds, hash_to_share("seconds", *item))
         if seconds:
             time.sleep(seconds)
-        if chance("failure", *item) < params.failure_rate:
+        if hash_to_share("failure", *item) < params.failure_rate:
             raise JudgeFailed("the fake judge was told to fail on this item", kind="fake")
-        return chance("unreadable", *item) < params.unreadable_rate
+        return hash_to_share("unreadable", *item) < params.unreadable_rate
 
 
 def rate_edit(behaviour: str, question: Question, *salt: str) -> float:
@@ -138,10 +138,10 @@ def rate_edit(behaviour: str, question: Question, *salt: str) -> float:
     if behaviour == "constant":
         return 0.5
     if behaviour == "ignores_images":
-        return chance(question.system, *texts, *salt)
+        return hash_to_share(question.system, *texts, *salt)
     if behaviour == "ignores_instruction":
-        return _rate_seen_edit(images, (), chance(*images, texts[-1].split("\n")[0], *salt))
-    drawn = chance(question.system, *question.parts, *salt)
+        return _rate_seen_edit(images, (), hash_to_share(*images, texts[-1].split("\n")[0], *salt))
+    drawn = hash_to_share(question.system, *question.parts, *salt)
     return _rate_seen_edit(images, texts, drawn) if behaviour == "sees" else drawn
 
 

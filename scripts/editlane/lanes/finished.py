@@ -17,7 +17,7 @@ from editlane.lanes.editing import EditorSpec
 from editlane.lanes.identity import editor_provenance, editor_spec, judge_provenance, judge_spec, model_options
 from editlane.lanes.journal import read_journal
 from editlane.lanes.judging import JudgeSpec, is_judgeable
-from editlane.protocols.controls import lane_questions, plan_controls
+from editlane.protocols.controls import plan_controls, select_lane_questions
 from editlane.protocols.scoring import load_protocol
 
 
@@ -73,7 +73,7 @@ class FinishedRun:
             edits = self._edits(editor)
             planned = self._plan.filter(pc.equal(self._plan["editor"], name)).to_pylist()
             for judge in self.judges.values():
-                asked = lane_questions(planned, edits, name, 0, judge.samples)
+                asked = select_lane_questions(planned, edits, name, 0, judge.samples)
                 yield Part(
                     scores=tables.from_rows(self._scores(judge, name, edits), scores),
                     controls=tables.from_rows(self._scores(judge, name, asked), controls),

@@ -67,7 +67,7 @@ def judge_spec(run_dir: Path, judge: str, protocol: ScoringProtocol, options: di
     """Return the spec of a judge, like `editor_spec`."""
     parts = identity("judge", **options)
     params = check_params("judge", options["adapter"], options["params"])
-    criteria = protocol.asked(params.optional_criteria)
+    criteria = protocol.select_criteria(params.optional_criteria)
     samples = SAMPLES if params.samples and not protocol.answers else 1
     return JudgeSpec(
         judge=judge, identity=parts, run_dir=run_dir, protocol=protocol, criteria=criteria, samples=samples

@@ -20,8 +20,8 @@ from editlane.images.recorded import open_recorded
 from editlane.lanes.batches import cut_batches
 from editlane.lanes.journal import DEATHS, content_key, read_journal
 from editlane.models.devices import device_label
-from editlane.protocols.asking import Batch, Questions, ask, failed_columns, prepare
-from editlane.protocols.scoring import ScoringProtocol, category_fingerprint, questions, said
+from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns, prepare
+from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerprint_category, prompt_parts_for_batching
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class JudgeSpec:
     def _protocol_parts(self, category: str) -> list[str]:
         """Return what a score of this category depends on in the protocol."""
         if category not in self._fingerprints:  # needed for every key
-            self._fingerprints[category] = category_fingerprint(self.protocol, category)
+            self._fingerprints[category] = fingerprint_category(self.protocol, category)
         return [self.protocol.name, self.protocol.version, self._fingerprints[category]]
 
     def key(self, row: QuestionRow) -> str:
@@ -85,7 +85,7 @@ class JudgeSpec:
         source = (row["width"] or 1024, row["height"] or 1024)
         edited = (row.get("edited_width") or source[0], row.get("edited_height") or source[1])
         sizes = {"source": source, "edited": edited}
-        asked = said(self.protocol, to_item(row), self.criteria)
+        asked = prompt_parts_for_batching(self.protocol, to_item(row), self.criteria)
         return judge.batch_cost(
             [sizes[shown] for images, _ in asked for shown in images], "".join(text for _, text in asked)
         )
@@ -101,7 +101,7 @@ class JudgeSpec:
                 edited = open_recorded(self.run_dir, row["edited_path"], row["edited_sha256"])
         except SourceUnreadable as error:
             raise JudgeFailed(str(error), kind=error.kind) from error
-        return questions(self.protocol, to_item(row), source, edited, self.criteria)
+        return build_questions(self.protocol, to_item(row), source, edited, self.criteria)
 
 
 @cache
@@ -164,7 +164,7 @@ class JudgeWork:
 
     def crashed(self, key: str) -> Row:
         """Return the score columns of an edit on which one process after another died."""
-        return self.spec.common(self.wanted[key]) | failed_columns(JudgeFailed(CRASHED, kind="crash"))
+        return self.spec.common(self.wanted[key]) | make_failed_columns(JudgeFailed(CRASHED, kind="crash"))
 
     def load_model(self) -> str:
         """Load the judge and return its device."""

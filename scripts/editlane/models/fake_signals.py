@@ -1,4 +1,4 @@
-"""What the fake editor and the fake judge share: chance without a generator, signatures, waiting."""
+"""Code that the fake editor and the fake judge share: chance by hashing, signatures, waiting."""
 
 import hashlib
 import re
@@ -9,13 +9,13 @@ from PIL.Image import Image, frombytes
 from pydantic import AfterValidator, Field
 
 SIDE = 8
-"""Pixels of a signature's side."""
+"""Side of a signature in pixels."""
 _ROW = 3 * SIDE
 _MARK = hashlib.shake_256(b"signed by the fake editor").digest(_ROW)
 
 
-def chance(*parts: str | bytes | Image) -> float:
-    """A number in [0, 1) that depends on nothing but the content of `parts`: equal in every process and order."""
+def hash_to_share(*parts: str | bytes | Image) -> float:
+    """Hash `parts` to a number in [0, 1). It is equal in every process and order of items."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Image):
@@ -26,31 +26,31 @@ def chance(*parts: str | bytes | Image) -> float:
     return int.from_bytes(digest.digest()[:6], "big") / 2**48
 
 
-def signature(instruction: str) -> Image:
-    """SIDE x SIDE RGB pixels: a row that no photo has, then a hash of the instruction."""
-    return frombytes("RGB", (SIDE, SIDE), _MARK + _written(instruction))
+def make_signature(instruction: str) -> Image:
+    """Return SIDE x SIDE RGB pixels: a row that no photo has, then a hash of the instruction."""
+    return frombytes("RGB", (SIDE, SIDE), _MARK + _hash_instruction(instruction))
 
 
 def is_signed(image: Image) -> bool:
-    """Whether the image has a signature, whichever, in its top left corner."""
-    return _corner(image).startswith(_MARK)
+    """Return True if the top left corner of the image is any signature."""
+    return _crop_corner(image).startswith(_MARK)
 
 
 def is_signed_for(image: Image, texts: Iterable[str]) -> bool:
-    """Whether its signature is that of an instruction in these texts: whole lines, or what follows a colon."""
-    corner = _corner(image)
-    return any(corner == _MARK + _written(part) for text in texts for part in _parts(text))
+    """Return True if the image is signed for an instruction in these texts: whole lines, or what follows a colon."""
+    corner = _crop_corner(image)
+    return any(corner == _MARK + _hash_instruction(part) for text in texts for part in _split_text(text))
 
 
-def _written(instruction: str) -> bytes:
+def _hash_instruction(instruction: str) -> bytes:
     return hashlib.shake_256(instruction.encode()).digest(_ROW * (SIDE - 1))
 
 
-def _corner(image: Image) -> bytes:
+def _crop_corner(image: Image) -> bytes:
     return image.crop((0, 0, SIDE, SIDE)).convert("RGB").tobytes()
 
 
-def _parts(text: str) -> Iterator[str]:
+def _split_text(text: str) -> Iterator[str]:
     lines = text.split("\n")
     for first, line in enumerate(lines):
         starts = [0, *(colon.end() for colon in re.finditer("[:：] ?", line))]
@@ -59,20 +59,20 @@ def _parts(text: str) -> Iterator[str]:
             yield from (run[start:] for start in starts)
 
 
-def _in_order(pair: list[float]) -> list[float]:
+def _check_order(pair: list[float]) -> list[float]:
     if pair[0] > pair[1]:
         raise ValueError(f"{pair} has the most before the least; use [least, most].")
     return pair
 
 
 _AtLeast0 = Annotated[float, Field(ge=0)]
-_Pair = Annotated[list[_AtLeast0], Field(min_length=2, max_length=2), AfterValidator(_in_order)]
+_Pair = Annotated[list[_AtLeast0], Field(min_length=2, max_length=2), AfterValidator(_check_order)]
 Seconds = _AtLeast0 | _Pair
-"""A number of seconds, or a pair [least, most]."""
+"""Number of seconds, or a pair [least, most]."""
 
 
-def duration(seconds: Seconds, share: float) -> float:
-    """Seconds to wait: the number itself, or the point at `share` (0..1) between the two of a pair."""
+def pick_duration(seconds: Seconds, share: float) -> float:
+    """Return the seconds to wait: the number itself, or the point at `share` (0..1) between the two of a pair."""
     if isinstance(seconds, list):
         return seconds[0] + (seconds[1] - seconds[0]) * share
     return seconds

@@ -1,4 +1,4 @@
-"""Names to adapters. Reading this file loads no model library; an adapter's module is imported when it is asked for."""
+"""Map names to adapters. This module loads no model library; an adapter's module is imported on demand."""
 
 import importlib
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ JUDGES = {
     "qwen3-vl/openai": "editlane.judges.qwen3_vl.openai_engine:EndpointJudge",
     "qwen3-vl/vllm": "editlane.judges.qwen3_vl.vllm_engine:VllmJudge",
 }
-"""What follows a slash is the engine."""
+"""The engine follows the slash."""
 
 ADAPTERS = {"editor": EDITORS, "judge": JUDGES}
-"""The names of each kind."""
+"""Adapters by kind and name."""
 
 DEFAULT_ENGINE = "transformers"
 
@@ -48,7 +48,7 @@ def judge_on_engine(adapter: str, engine: str) -> str:
 
 
 def find_adapter(kind: str, name: str) -> Any:
-    """Return the class of an adapter; `kind` is editor or judge. Its module must import without a model library.
+    """Return the class of an adapter; `kind` is editor or judge. Its module must not import a model library.
 
     Raises UnknownName.
     """
@@ -70,7 +70,7 @@ def build(kind: str, *, adapter: str, model: str | None, revision: str | None, p
     """Load a model through its adapter. Raises UserError for wrong params, or if this Python lacks a package."""
     found = find_adapter(kind, adapter)
     checked = check_params(kind, adapter, params)
-    if found.RUNS_ON == RunsOn.DEVICE:  # its files are read while its libraries are imported
+    if found.RUNS_ON == RunsOn.DEVICE:  # the files load into the page cache while the libraries are imported
         read_ahead(lambda: find_weights(model or "", revision))
     try:
         return found(model=model, revision=revision, params=checked)

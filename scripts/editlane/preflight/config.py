@@ -133,7 +133,7 @@ def _check_files(config: Config) -> None:
             protocol = load_protocol(Path(judge["protocol"]))
             protocol.check_categories(config["dataset"]["categories"])
             params = check_params("judge", judge["adapter"], judge["params"])
-            protocol.asked(params.optional_criteria)
+            protocol.select_criteria(params.optional_criteria)
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
         if not Path(judge["env"]).is_file():

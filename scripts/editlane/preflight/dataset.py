@@ -71,7 +71,7 @@ def check_prompts(setup: Setup) -> Iterator[Finding]:
             path = Path(part.settings["protocol"])
             protocol = load_protocol(path)
             protocol.check_categories(categories)
-            criteria = protocol.asked(part.settings["params"].get("optional_criteria", ()))
+            criteria = protocol.select_criteria(part.settings["params"].get("optional_criteria", ()))
             rubrics = f"rubrics for {', '.join(categories)}" if protocol.rubrics else "the same for all categories"
             text = f"{part}: {path} version {protocol.version}, asks {', '.join(criteria)}; {rubrics}"
             yield Finding("pass", "prompts", text)

@@ -1,6 +1,6 @@
 """Ask a judge about edits and turn its answers into score columns. Free of lanes, files and journals.
 
-Lanes and servers ask through these two functions, so that a reward and a benchmark's score of the same edit are equal.
+Lanes and servers share these functions, so that a reward and a benchmark's score of the same edit are equal.
 """
 
 import logging
@@ -16,26 +16,26 @@ from editlane.protocols.scoring import score_readouts, score_replies
 log = logging.getLogger(__name__)
 
 Questions = dict[str, Question]
-"""The questions about one edit, by criterion."""
+"""Questions about one edit, by criterion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Edits that a judge is asked about together."""
+    """Edits in one call of a judge."""
 
     asked: Sequence[Questions | ItemError]
-    """One entry per edit: its questions, or why there are none."""
+    """One entry per edit: its questions, or the reason that there are none."""
     prepared: Any | ItemError
-    """The judge's form of all questions, or why it could not prepare them."""
+    """All questions in the judge's form, or the reason that it could not prepare them."""
 
     @property
     def questions(self) -> list[Questions]:
-        """The entries that can be asked."""
+        """Entries with questions."""
         return [entry for entry in self.asked if not isinstance(entry, ItemError)]
 
 
 def prepare(judge: Judge, asked: Sequence[Questions | ItemError]) -> Batch:
-    """Prepare a batch on the CPU; may run beside the device's work on another batch."""
+    """Prepare a batch on the CPU. This may run beside the device's work on another batch."""
     batch = Batch(asked, None)
     if not batch.questions:
         return batch
@@ -48,19 +48,19 @@ def prepare(judge: Judge, asked: Sequence[Questions | ItemError]) -> Batch:
 def ask(protocol: ScoringProtocol, judge: Judge, batch: Batch, seeds: Sequence[int]) -> list[Row]:
     """Return the score columns of every edit of the batch, in order.
 
-    `seeds` has one number of 0 or more per entry; it decides all chance in a sampled reply. A batch that fails is
-    halved until the edit that fails stands alone, so that one bad edit costs no other its score. No ItemError leaves
-    here: it becomes the `state`, `error_kind` and `error` of its edit.
+    `seeds` has one number of 0 or more per entry; it decides all chance in a sampled reply. A failed batch is split in
+    halves until the failing edit is alone, so that it costs no other edit its score. No ItemError is raised: it becomes
+    the `state`, `error_kind` and `error` of its edit.
     """
     own = [seed for seed, entry in zip(seeds, batch.asked, strict=True) if not isinstance(entry, ItemError)]
     answers = iter(_ask_halving(protocol, judge, batch.questions, batch.prepared, own))
-    return [failed_columns(entry) if isinstance(entry, ItemError) else next(answers) for entry in batch.asked]
+    return [make_failed_columns(entry) if isinstance(entry, ItemError) else next(answers) for entry in batch.asked]
 
 
-def failed_columns(error: ItemError) -> Row:
+def make_failed_columns(error: ItemError) -> Row:
     """Return the score columns of an edit that could not be judged.
 
-    Running out of memory is an editor's failure elsewhere; while judging it is the judge's.
+    OutOfMemory counts as the editor's failure elsewhere. While judging it is the judge's.
     """
     own = not isinstance(error, OutOfMemory) and error.state != State.EDIT_FAILED
     state = error.state if own else State.JUDGE_FAILED
@@ -78,7 +78,7 @@ def _ask_halving(
         return _ask_once(protocol, judge, asked, prepared, seeds)
     except ItemError as error:
         if len(asked) == 1:
-            return [failed_columns(error)]
+            return [make_failed_columns(error)]
         log.warning("a batch of %d failed (%s); trying halves", len(asked), one_line(error))
     middle = len(asked) // 2
     halves = ((asked[:middle], seeds[:middle]), (asked[middle:], seeds[middle:]))

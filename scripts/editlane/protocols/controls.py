@@ -1,7 +1,7 @@
-"""Extra questions to a judge whose answers can be checked: about which edits they are asked, and what is shown.
+"""Plan extra questions to a judge whose answers can be checked, and build the rows that are judged.
 
-Which ones are asked depends on nothing but the seed, the editor and the items: neither lanes nor order change it, and
-another editor changes nothing for those there are.
+The choice depends only on the seed, the editor and the items. Neither lanes nor order change it. Another editor leaves
+the controls of the others unchanged.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from editlane.core.tables import item_row
 from editlane.core.types import ACCEPTANCE, EDITED, Control, Item, Row
 
 CANARY_CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
-"""Of the canary set."""
+"""Categories of the canary set."""
 
 SAMPLES = 4
-"""How often a judge that samples its answer is asked the same again."""
+"""Number of times that a judge with sampled replies is asked the same question again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Planned:
-    """A control; items by their place in the order of category and id."""
+    """Control. Items are indices into the order of category and id."""
 
     place: int
     other: int | None
@@ -37,11 +37,11 @@ class _Planned:
 
 
 def plan_controls(items: pa.Table, editors: Sequence[str], *, share: float, repeats: float, seed: int) -> pa.Table:
-    """The plan: item columns (with the instruction to show), editor, control, other_item_id.
+    """Build the plan: item columns (with the instruction to show), editor, control, other_item_id.
 
-    `share`: how many more questions the acceptance controls may cost an editor, as a share of its items (4: every
-    control of every item); `repeats`: the share of items that are asked again. Both are dealt over the categories by
-    their size and rounded down.
+    `share` limits the acceptance controls of an editor, as a share of its items; 4 means every control of every item.
+    `repeats` is the share of items that are asked again. Both are distributed over the categories by their size and
+    rounded down.
     """
     order = pc.sort_indices(items, sort_keys=[("category", "ascending"), ("item_id", "ascending")])
     names = items.select(["category", "item_id", "instruction"]).take(order)
@@ -56,45 +56,47 @@ def plan_controls(items: pa.Table, editors: Sequence[str], *, share: float, repe
         one
         for editor in editors
         for some in (
-            _acceptance(by_category, ids, instructions, editor, share, seed),
-            _repeats(by_category, ids, editor, repeats, seed),
+            _plan_acceptance(by_category, ids, instructions, editor, share, seed),
+            _plan_repeats(by_category, ids, editor, repeats, seed),
         )
         for one in some
     ]
-    return _plan_table(items.select(ITEMS.names), order, planned)
+    return _make_plan_table(items.select(ITEMS.names), order, planned)
 
 
-def _acceptance(
+def _plan_acceptance(
     by_category: Mapping[str, range], ids: Sequence[str], instructions: np.ndarray, editor: str, share: float, seed: int
 ) -> Iterator[_Planned]:
-    # each category begins with another control, so that few of each make a balanced set; a larger share only adds
+    # Each category begins with another control, so that a small share is balanced. A larger share only adds rows.
     for offset, (category, count) in enumerate(_deal(by_category, share, len(ACCEPTANCE)).items()):
-        ranked = _ranked(by_category[category], ids, f"{seed}\ncontrol\n{editor}")
+        ranked = _rank(by_category[category], ids, f"{seed}\ncontrol\n{editor}")
         for turn_and_position in range(count):
             turn, position = divmod(turn_and_position, len(ranked))
             place, other = ranked[position], None
             control = ACCEPTANCE[(offset + position + turn) % len(ACCEPTANCE)]
             if control == Control.OTHER_INSTRUCTION:
-                other = next((one for one in _from(ranked, position) if instructions[one] != instructions[place]), None)
+                other = next(
+                    (one for one in _iterate_after(ranked, position) if instructions[one] != instructions[place]), None
+                )
                 if other is None:
-                    continue  # a category with a single instruction has no other one
+                    continue  # all items of this category have the same instruction
             yield _Planned(place=place, other=other, editor=editor, control=control)
 
 
-def _repeats(
+def _plan_repeats(
     by_category: Mapping[str, range], ids: Sequence[str], editor: str, share: float, seed: int
 ) -> Iterator[_Planned]:
     for category, count in _deal(by_category, share, 1).items():
-        for place in _ranked(by_category[category], ids, f"{seed}\nrepeat\n{editor}")[:count]:
+        for place in _rank(by_category[category], ids, f"{seed}\nrepeat\n{editor}")[:count]:
             yield _Planned(place=place, other=None, editor=editor, control=Control.REPEAT)
 
 
-def _plan_table(items: pa.Table, order: pa.Array, planned: Sequence[_Planned]) -> pa.Table:
+def _make_plan_table(items: pa.Table, order: pa.Array, planned: Sequence[_Planned]) -> pa.Table:
     places, others = (
         order.take(pa.array([getattr(one, name) for one in planned], pa.int64())) for name in ("place", "other")
     )
     instructed = items.select(["instruction", "language", "rationale"]).take(pc.coalesce(others, places))
-    columns = dict(zip(ITEMS.names, items.take(places).columns, strict=True))  # the description is of the source
+    columns = dict(zip(ITEMS.names, items.take(places).columns, strict=True))  # the description is the source's
     columns |= dict(zip(instructed.column_names, instructed.columns, strict=True))
     columns["editor"] = pa.array([one.editor for one in planned], pa.string())
     columns["control"] = pa.array([str(one.control) for one in planned], pa.string())
@@ -102,11 +104,10 @@ def _plan_table(items: pa.Table, order: pa.Array, planned: Sequence[_Planned]) -
     return pa.Table.from_arrays([columns[name] for name in PLAN.names], schema=PLAN).combine_chunks()
 
 
-def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -> list[PlanRow]:
-    """The plan's rows of the canary set, whose items bring their edits along; `editor`: whose lane 0 asks them.
+def make_canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -> list[PlanRow]:
+    """Build the plan's rows of the canary set, whose items include their edits. Lane 0 of `editor` asks them.
 
-    A canary of a category that the run does not have is asked under one that it has. Raises UserError for a missing
-    edit.
+    A canary whose category is not in the run is asked under one that is. Raises UserError for a missing edit.
     """
     missing = [item.item_id for item in items if item.given_path is None]
     if missing:
@@ -123,7 +124,7 @@ def canary_rows(items: Sequence[Item], editor: str, categories: Sequence[str]) -
 
 
 def _deal(by_category: Mapping[str, range], share: float, most: int) -> dict[str, int]:
-    """Category -> its part of `share` x all items, by largest remainders, at most `most` per item."""
+    """Distribute `share` x all items over the categories by largest remainders, at most `most` per item."""
     total = sum(map(len, by_category.values()))
     exact = {category: min(share, most) * len(places) for category, places in by_category.items()}
     counts = {category: int(wanted) for category, wanted in exact.items()}
@@ -132,21 +133,20 @@ def _deal(by_category: Mapping[str, range], share: float, most: int) -> dict[str
     return {category: count + (category in by_remainder[:left]) for category, count in counts.items()}
 
 
-def _ranked(places: Sequence[int], ids: Sequence[str], salt: str) -> list[int]:
+def _rank(places: Sequence[int], ids: Sequence[str], salt: str) -> list[int]:
     return sorted(places, key=lambda place: hashlib.sha256(f"{salt}\n{ids[place]}".encode()).digest())
 
 
-def _from(ranked: Sequence[int], position: int) -> Iterator[int]:
-    """All places, beginning after `position` and going round."""
+def _iterate_after(ranked: Sequence[int], position: int) -> Iterator[int]:
+    """Yield all places, from the one after `position` and around."""
     yield from islice(ranked, position + 1, None)
     yield from islice(ranked, position)
 
 
-def question_row(planned: PlanRow, edit: QuestionRow | None, repeat: int = 0) -> QuestionRow:
-    """The row that a judge is asked about, laid out like one of an edits table. `edit`: the item's row there; None for
-    a canary.
+def make_question_row(planned: PlanRow, edit: QuestionRow | None, repeat: int = 0) -> QuestionRow:
+    """Build the row to judge, laid out like an edits table. `edit` is the item's row there, None for a canary.
 
-    An item without an edit, or without a source, cannot be asked about; its state is handed on.
+    If the item has no edit or no source, the row copies the edit's state, because there is nothing to judge.
     """
     control = Control(planned["control"])
     row: Row = {**(edit or {}), **planned, "repeat": repeat}
@@ -165,13 +165,13 @@ def question_row(planned: PlanRow, edit: QuestionRow | None, repeat: int = 0) ->
     return cast(QuestionRow, row)
 
 
-def lane_questions(
+def select_lane_questions(
     plan: Sequence[PlanRow], edits: Sequence[QuestionRow], editor: str, lane: int, samples: int
 ) -> list[QuestionRow]:
-    """The controls that one lane of one editor asks, about its own edits; lane 0 also asks the canaries.
+    """Select the controls that one lane of one editor asks about its own edits. Lane 0 also asks the canaries.
 
-    `samples`: how often an edit of the repeats is asked again. The order is by content, so the repeats meet other
-    neighbours in a batch than the first time.
+    `samples` is the number of times that a repeat is asked. Rows are ordered by a hash of their content, so that
+    repeats get other neighbours in a batch than the first time.
     """
     by_id = {row["item_id"]: row for row in edits}
     asked: list[QuestionRow] = []
@@ -181,11 +181,11 @@ def lane_questions(
             continue
         times = range(1, samples + 1) if planned["control"] == Control.REPEAT else (0,)
         edit = None if canary else by_id[planned["item_id"]]
-        asked += [question_row(planned, edit, repeat) for repeat in times]
-    return sorted(asked, key=_shuffled)
+        asked += [make_question_row(planned, edit, repeat) for repeat in times]
+    return sorted(asked, key=_hash_row)
 
 
-def _shuffled(row: QuestionRow) -> bytes:
+def _hash_row(row: QuestionRow) -> bytes:
     return hashlib.sha256(f"{row['repeat']}\n{row['control']}\n{row['item_id']}".encode()).digest()
 
 
@@ -193,9 +193,14 @@ _CELL = ("judge", "editor", "control", "item_id", "repeat")
 
 
 def check_complete(asked: pa.Table, plan: pa.Table, judges: Sequence[str]) -> None:
-    """Raise UserError unless every planned control was asked exactly once of every judge; of the repeats, unless all
-    were asked as often as the one that was asked most."""
-    found, planned = _cells(asked), _cells(pa.concat_tables(_expected(asked, plan, judge) for judge in judges))
+    """Raise UserError unless every judge was asked every planned control exactly once.
+
+    Repeats must all be asked as often as the one that was asked most.
+    """
+    found, planned = (
+        _join_cells(asked),
+        _join_cells(pa.concat_tables(_list_expected_cells(asked, plan, judge) for judge in judges)),
+    )
     counts = found.value_counts()
     problems = {
         "lost": planned.filter(pc.invert(pc.is_in(planned, found))),
@@ -212,8 +217,8 @@ def check_complete(asked: pa.Table, plan: pa.Table, judges: Sequence[str]) -> No
             )
 
 
-def _expected(asked: pa.Table, plan: pa.Table, judge: str) -> pa.Table:
-    """The cells that a judge has to have."""
+def _list_expected_cells(asked: pa.Table, plan: pa.Table, judge: str) -> pa.Table:
+    """List the cells that a judge must have."""
     times = pc.max(asked.filter(pc.equal(asked["judge"], judge))["repeat"]).as_py() or 1
     again = pc.equal(plan["control"], str(Control.REPEAT))
     parts = [(plan.filter(pc.invert(again)), 0), *((plan.filter(again), number) for number in range(1, times + 1))]
@@ -225,14 +230,14 @@ def _expected(asked: pa.Table, plan: pa.Table, judge: str) -> pa.Table:
     )
 
 
-def _cells(table: pa.Table) -> pa.Array:
-    """One text a row that says which question it is."""
+def _join_cells(table: pa.Table) -> pa.Array:
+    """Join the columns that identify a question to one text per row."""
     texts = (table[name].cast(pa.string()) for name in _CELL)
     return pc.binary_join_element_wise(*texts, "\x1f").combine_chunks()
 
 
-def in_order(asked: pa.Table, editors: Sequence[str], judges: Sequence[str]) -> pa.Table:
-    """The rows of the controls table by judge, editor, control, item and repeat."""
+def sort_controls(asked: pa.Table, editors: Sequence[str], judges: Sequence[str]) -> pa.Table:
+    """Sort the rows of the controls table by judge, editor, control, item and repeat."""
     orders = {"judge": judges, "editor": editors, "control": list(map(str, Control))}
     keys = {name: pc.index_in(asked[name], value_set=pa.array(order)) for name, order in orders.items()}
     keys |= {name: asked[name] for name in ("item_id", "repeat")}

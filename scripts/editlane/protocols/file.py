@@ -1,11 +1,11 @@
-"""The models of a protocol file: a YAML file, data and no code, that says what a judge is asked.
+"""Define the keys of a protocol file, a YAML file with the questions to a judge. It contains data and no code.
 
 name: yesno
 version: "1"                       # part of every score's key: a new version judges everything again
 description: who it is for
 system: text with {rubric}         # first in every prompt, equal for all items of a category; may be left out
 rubrics: {物理: text, ...}          # fills {rubric}; left out if `system` has none
-images:                            # which images are shown, in this order, each after its label if it has one
+images:                            # the images to show, in this order, each after its label if it has one
   - {show: source, label: "Source image:"}
   - {show: edited, label: "Edited image:"}
 item:                              # the item's own texts; a line is left out if the item has no such value
@@ -20,7 +20,7 @@ answer:                            # either one token, read from its probability
   # ... or a reply: {kind: generate, max_new_tokens: 64, pattern: regular expression, range: [0, 10]}
   # with one group of the pattern for each number of a reply
 score: {min: [correct]}            # the item's score from those of its criteria: `min` or `geometric_mean` of a list,
-                                   # where an entry may be such a combination again, as {min: [natural, artefacts]}
+                                   # whose entries may be combinations, too, such as {min: [natural, artefacts]}
 """
 
 import re
@@ -41,7 +41,7 @@ Text = Annotated[str, AfterValidator(_stripped)]
 
 
 class ShownFile(StrictModel):
-    """An image of a prompt, as `{show: source, label: "Text:"}`."""
+    """Image of a prompt, as `{show: source, label: "Text:"}`."""
 
     show: Literal["source", "edited"]
     label: Text = ""
@@ -51,7 +51,7 @@ Images = Annotated[list[ShownFile], Field(min_length=1)]
 
 
 class ItemFile(StrictModel):
-    """The item's own texts, each with its value's place."""
+    """Item's own texts, each with a placeholder for its value."""
 
     instruction: Text = ""
     description: Text = ""
@@ -68,7 +68,7 @@ class ItemFile(StrictModel):
 
 
 class QuestionFile(StrictModel):
-    """A criterion with a question."""
+    """Criterion with a question."""
 
     question: Text
     optional: bool = False
@@ -76,7 +76,7 @@ class QuestionFile(StrictModel):
 
 
 class ReplyFile(StrictModel):
-    """A criterion whose number is in another one's reply."""
+    """Criterion whose number is part of another criterion's reply."""
 
     reply_of: str
 
@@ -124,7 +124,7 @@ class ReadoutFile(StrictModel):
 
 
 class GeneratedFile(StrictModel):
-    """A reply with numbers."""
+    """Reply with numbers."""
 
     kind: Literal["generate"]
     max_new_tokens: Annotated[int, Field(ge=1)]
@@ -161,12 +161,12 @@ class CombinationFile(StrictModel):
 
     @property
     def how(self) -> Literal["min", "geometric_mean"]:
-        """The combination that the file has."""
+        """Kind of combination in the file."""
         return "min" if self.min else "geometric_mean"
 
     @property
     def parts(self) -> "list[str | CombinationFile]":
-        """The criteria and further combinations that are combined."""
+        """Criteria and further combinations that are combined."""
         return self.min or self.geometric_mean
 
 
@@ -177,7 +177,7 @@ Parts = Annotated[list[Part], Field(min_length=1)]
 
 
 class ProtocolFile(StrictModel):
-    """The keys of a protocol file."""
+    """Keys of a protocol file."""
 
     name: Text
     version: Text

@@ -1,4 +1,4 @@
-"""Read a protocol file and check what its keys have to do with each other; the keys themselves: file.py."""
+"""Read a protocol file and check how its keys fit together. The keys themselves are in file.py."""
 
 import hashlib
 import re
@@ -29,12 +29,12 @@ from editlane.protocols.protocol import (
     ReadoutAnswer,
     ScoringProtocol,
     ShownImage,
-    rescaled,
+    rescale,
 )
 
 
 def load_protocol(path: Path) -> ScoringProtocol:
-    """Read and check a protocol file. Raises UserError: which file, which key, what is wrong, what to write."""
+    """Read and check a protocol file. Raises UserError with the file, the key, the problem and the fix."""
     try:
         content = path.read_bytes()
         data = yaml.safe_load(content.decode("utf-8"))
@@ -44,14 +44,14 @@ def load_protocol(path: Path) -> ScoringProtocol:
         reason = " ".join(str(error).split())
         raise UserError(f"The protocol file {path} cannot be read as YAML: {reason}") from error
     try:
-        return _protocol(data, content)
+        return _make_protocol(data, content)
     except UserError as error:
         raise UserError(f"The protocol file {path}: {error}") from error
 
 
-def _protocol(data: Any, content: bytes) -> ScoringProtocol:
+def _make_protocol(data: Any, content: bytes) -> ScoringProtocol:
     file = read_model(ProtocolFile, data, noun="key")
-    criteria, answer = _criteria(file.criteria), _answer(file.answer)
+    criteria, answer = _make_criteria(file.criteria), _make_answer(file.answer)
     _check_replies(criteria, answer)
     return ScoringProtocol(
         name=file.name,
@@ -59,26 +59,26 @@ def _protocol(data: Any, content: bytes) -> ScoringProtocol:
         description=file.description,
         system=file.system,
         rubrics={unicodedata.normalize("NFC", name): text for name, text in file.rubrics.items()},
-        images=_images(file.images),
-        item_texts=_item_texts(file.item, data),
+        images=_make_images(file.images),
+        item_texts=_make_item_texts(file.item, data),
         criteria=criteria,
         answer=answer,
-        score=_score(file.score, criteria),
+        score=_make_score(file.score, criteria),
         sha256=hashlib.sha256(content).hexdigest(),
         text=content.decode("utf-8"),
     )
 
 
-def _images(shown: Sequence[ShownFile]) -> tuple[ShownImage, ...]:
+def _make_images(shown: Sequence[ShownFile]) -> tuple[ShownImage, ...]:
     return tuple(ShownImage(show=one.show, label=one.label) for one in shown)
 
 
-def _item_texts(file: ItemFile | None, data: Any) -> dict[str, str]:
-    """The lines in the order of the file, which is that of the prompt."""
+def _make_item_texts(file: ItemFile | None, data: Any) -> dict[str, str]:
+    """Return the lines in the order of the file, which is the order of the prompt."""
     return {field: getattr(file, field) for field in data["item"]} if file else {}
 
 
-def _criteria(files: dict[str, CriterionFile]) -> tuple[Criterion, ...]:
+def _make_criteria(files: dict[str, CriterionFile]) -> tuple[Criterion, ...]:
     asking = {name: one for name, one in files.items() if not isinstance(one, ReplyFile)}
     found = []
     for name, one in files.items():
@@ -88,13 +88,13 @@ def _criteria(files: dict[str, CriterionFile]) -> tuple[Criterion, ...]:
             optional = asking[one.reply_of].optional
             found.append(Criterion(name=name, question="", optional=optional, reply_of=one.reply_of))
         else:
-            images = _images(one.images) if one.images else None
+            images = _make_images(one.images) if one.images else None
             found.append(Criterion(name=name, question=one.question, optional=one.optional, images=images))
     return tuple(found)
 
 
 def _check_replies(criteria: Sequence[Criterion], answer: ReadoutAnswer | GeneratedAnswer) -> None:
-    """Raises UserError unless one answer, or one pattern, reads what every question is answered with."""
+    """Raise UserError unless one answer, or one pattern, can read the reply to every question."""
     followers = Counter(one.reply_of for one in criteria if one.reply_of)
     if isinstance(answer, ReadoutAnswer):
         if followers:
@@ -112,17 +112,17 @@ def _check_replies(criteria: Sequence[Criterion], answer: ReadoutAnswer | Genera
             )
 
 
-def _answer(file: ReadoutFile | GeneratedFile) -> ReadoutAnswer | GeneratedAnswer:
+def _make_answer(file: ReadoutFile | GeneratedFile) -> ReadoutAnswer | GeneratedAnswer:
     if isinstance(file, GeneratedFile):
         low, high = file.range
         return GeneratedAnswer(max_new_tokens=file.max_new_tokens, pattern=file.pattern, low=low, high=high)
     low, high = min(file.values), max(file.values)
-    values = tuple(rescaled(value, low, high) for value in file.values)
+    values = tuple(rescale(value, low, high) for value in file.values)
     return ReadoutAnswer(answers=tuple(file.answers), values=values, min_mass=file.min_mass)
 
 
-def _score(file: CombinationFile, criteria: Sequence[Criterion]) -> Combination:
-    combination = _combination("score", file, [one.name for one in criteria])
+def _make_score(file: CombinationFile, criteria: Sequence[Criterion]) -> Combination:
+    combination = _make_combination("score", file, [one.name for one in criteria])
     optional = [one.name for one in criteria if one.optional and one.name in combination.criteria]
     if optional:
         raise UserError(
@@ -131,11 +131,11 @@ def _score(file: CombinationFile, criteria: Sequence[Criterion]) -> Combination:
     return combination
 
 
-def _combination(where: str, file: CombinationFile, known: Sequence[str]) -> Combination:
+def _make_combination(where: str, file: CombinationFile, known: Sequence[str]) -> Combination:
     where = f"{where}.{file.how}"
     parts: list[str | Combination] = []
     for number, part in enumerate(file.parts):
         if isinstance(part, str) and part not in known:
             raise UnknownName(f"criterion in {where}:", part, known)
-        parts.append(part if isinstance(part, str) else _combination(f"{where}.{number}", part, known))
+        parts.append(part if isinstance(part, str) else _make_combination(f"{where}.{number}", part, known))
     return Combination(how=file.how, parts=tuple(parts))

@@ -1,4 +1,5 @@
-"""The nouns of a scoring protocol: what a judge is asked and how its answer is read. Files of it: protocols.py."""
+"""Define the data classes of a scoring protocol: the questions to a judge, and how its answers are read. load.py reads
+them from files."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -17,26 +18,26 @@ class ShownImage:
     show: str
     """`source` or `edited`."""
     label: str
-    """Empty where the image stands without one."""
+    """Text before the image; may be empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """One score of an edit. An optional one is asked for only where the judge's params name it."""
+    """One score of an edit. An optional one is asked only if the judge's params name it."""
 
     name: str
     question: str
-    """Holds {instruction} where the instruction goes; empty where `reply_of` is set."""
+    """{instruction} marks the place of the instruction. Empty if `reply_of` is set."""
     optional: bool
     images: tuple[ShownImage, ...] | None = None
-    """Shown with this question; None: the protocol's."""
+    """Images of this question; None means those of the protocol."""
     reply_of: str | None = None
-    """The criterion whose reply holds this one's number as well."""
+    """Criterion whose reply also contains this one's number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combination:
-    """One score out of several: those of criteria or of further combinations."""
+    """One score out of several criteria or further combinations."""
 
     how: str
     """One of COMBINATIONS."""
@@ -44,13 +45,13 @@ class Combination:
 
     @property
     def criteria(self) -> tuple[str, ...]:
-        """The criteria that it needs, each once, in their order."""
+        """Criteria that it needs, each once, in order."""
         names = [name for part in self.parts for name in ((part,) if isinstance(part, str) else part.criteria)]
         return tuple(dict.fromkeys(names))
 
-    def of(self, scores: Mapping[str, float]) -> float:
-        """The combined score from that of each criterion, 0..10."""
-        values = [scores[part] if isinstance(part, str) else part.of(scores) for part in self.parts]
+    def combine(self, scores: Mapping[str, float]) -> float:
+        """Combine the scores of the criteria, 0..10."""
+        values = [scores[part] if isinstance(part, str) else part.combine(scores) for part in self.parts]
         return min(values) if self.how == "min" else math.prod(values) ** (1 / len(values))
 
 
@@ -60,56 +61,56 @@ class ReadoutAnswer:
 
     answers: tuple[str, ...]
     values: tuple[float, ...]
-    """One per answer, on 0..10: the file's values, shifted and stretched so that the lowest is 0 and the highest 10."""
+    """One per answer, on 0..10: the file's values, scaled so that the lowest is 0 and the highest 10."""
     min_mass: float
-    """With less than this share of the probability on legal answers the judge said something else."""
+    """Minimum probability of all legal answers together. Below it the answer is unreadable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedAnswer:
-    """The answer is a reply; the groups of `pattern` find its numbers, one for each criterion that it answers."""
+    """The answer is a reply. The groups of `pattern` find its numbers, one per criterion that it answers."""
 
     max_new_tokens: int
     pattern: str
     low: float
     high: float
-    """The range of a number in the reply; it is brought to 0..10."""
+    """Range of a number in the reply; it is scaled to 0..10."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringProtocol:
-    """A checked protocol."""
+    """Checked protocol."""
 
     name: str
     version: str
     description: str
     system: str
     rubrics: Mapping[str, str]
-    """Category -> text; empty where the protocol asks the same of every category."""
+    """Category -> text; empty if all categories get the same questions."""
     images: tuple[ShownImage, ...]
     item_texts: Mapping[str, str]
-    """Field of the item -> its line, with {field} where the value goes; in the order of the prompt."""
+    """Field of the item -> its line, with {field} in place of the value; in the order of the prompt."""
     criteria: tuple[Criterion, ...]
     answer: ReadoutAnswer | GeneratedAnswer
     score: Combination
-    """How the item's score comes from those of its criteria."""
+    """Combination of criteria that is the item's score."""
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
     text: str
-    """Of the file, as it was read."""
+    """Content of the file."""
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """The legal one-token answers; empty where the judge generates a reply."""
+        """Legal one-token answers; empty if the judge generates a reply."""
         return self.answer.answers if isinstance(self.answer, ReadoutAnswer) else ()
 
     @property
     def max_new_tokens(self) -> int:
-        """The longest reply; 1 where the answer is one token."""
+        """Longest reply in tokens; 1 if the answer is one token."""
         return 1 if isinstance(self.answer, ReadoutAnswer) else self.answer.max_new_tokens
 
     def check_categories(self, categories: Collection[str]) -> None:
-        """Raises UserError where a category of the run has no rubric."""
+        """Raise UserError if a category of the run has no rubric."""
         missing = [category for category in categories if self.rubrics and category not in self.rubrics]
         if missing:
             raise UserError(
@@ -117,8 +118,8 @@ class ScoringProtocol:
                 "Add one under `rubrics:` or leave the category out of `dataset: categories:`."
             )
 
-    def asked(self, optional_criteria: Sequence[str] = ()) -> tuple[str, ...]:
-        """The criteria to ask, in the protocol's order: all that are not optional, and those named here.
+    def select_criteria(self, optional_criteria: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the criteria to ask, in the protocol's order: all that are not optional, and those given.
 
         Raises UnknownName for a criterion that the protocol does not have.
         """
@@ -129,10 +130,11 @@ class ScoringProtocol:
         wanted = {leading[name] for name in optional_criteria}
         return tuple(one.name for one in self.criteria if not one.optional or leading[one.name] in wanted)
 
-    def questions_for(self, criteria: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """The questions to put for these criteria, by the criterion that has the question: which ones it answers.
+    def group_questions(self, criteria: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the questions that cover these criteria: name of the question's criterion -> all criteria that its
+        reply answers.
 
-        These are in the order of the numbers of its reply; the first is the one that has the question.
+        The names are in the order of the numbers in the reply. The first is the question's own.
         """
         followers = [one for one in self.criteria if one.reply_of]
         return {
@@ -142,6 +144,6 @@ class ScoringProtocol:
         }
 
 
-def rescaled(value: float, low: float, high: float) -> float:
-    """`value` of low..high on the scale of all scores, 0..10."""
+def rescale(value: float, low: float, high: float) -> float:
+    """Rescale `value` from low..high to the scale of all scores, 0..10."""
     return SCALE[0] + (value - low) / (high - low) * (SCALE[1] - SCALE[0])

@@ -7,7 +7,7 @@ import pytest
 from pydantic import AfterValidator, Field
 
 from editlane.core.errors import UnknownName, UserError
-from editlane.core.json_schema import schema_keys, wanted
+from editlane.core.json_schema import describe_values, iterate_keys
 from editlane.core.params import SPEED, KeyedBy, Params, read_params
 from editlane.core.strict_model import StrictModel
 
@@ -84,7 +84,8 @@ def test_a_wrong_name_is_told_before_the_key_that_it_stands_for() -> None:
 
 def test_a_subclass_keeps_what_its_keys_mean() -> None:
     keys = {
-        key: (entry.get("description"), wanted(entry)) for key, entry, _ in schema_keys(Narrower.model_json_schema())
+        key: (entry.get("description"), describe_values(entry))
+        for key, entry, _ in iterate_keys(Narrower.model_json_schema())
     }
     assert keys["count"] == ("How many.", "a whole number of 2 or more")
     assert keys["needed"][0] == "A text."

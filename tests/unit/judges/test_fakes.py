@@ -15,9 +15,9 @@ from editlane.core.types import EditRequest, Item, Question
 from editlane.editors.fake import FakeEditor
 from editlane.editors.given import GivenEditor
 from editlane.judges.fake import MASS, SILENCE, FakeJudge
-from editlane.models.fake_signals import chance, is_signed, is_signed_for
+from editlane.models.fake_signals import hash_to_share, is_signed, is_signed_for
 from editlane.protocols.load import load_protocol
-from editlane.protocols.scoring import questions, score_readouts, score_replies
+from editlane.protocols.scoring import build_questions, score_readouts, score_replies
 
 DIGITS = [str(digit) for digit in range(10)]
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -215,10 +215,10 @@ def told_apart(shown, protocol, a_judge):
     loaded = load_protocol(PROTOCOLS / f"{protocol}.yaml")
     scores = {}
     for name, triples in shown.items():
-        asked = [questions(loaded, *triple, loaded.asked()) for triple in triples]
+        asked = [build_questions(loaded, *triple, loaded.select_criteria()) for triple in triples]
         if loaded.answers:
             read = [read_out(a_judge, list(one.values()), loaded.answers) for one in asked]
-            rows = [score_readouts(loaded, dict(zip(loaded.asked(), one, strict=True))) for one in read]
+            rows = [score_readouts(loaded, dict(zip(loaded.select_criteria(), one, strict=True))) for one in read]
         else:
             rows = [
                 score_replies(loaded, dict(zip(one, replies(a_judge, *one.values()), strict=True))) for one in asked
@@ -353,8 +353,8 @@ def test_bad_values_are_refused(adapter, params, message):
 
 
 def test_chance_is_the_same_everywhere():
-    assert chance("指代", b"x") == pytest.approx(0.07363599223704398, abs=0)
-    assert chance("ab", "c") != chance("a", "bc")
+    assert hash_to_share("指代", b"x") == pytest.approx(0.07363599223704398, abs=0)
+    assert hash_to_share("ab", "c") != hash_to_share("a", "bc")
 
 
 def test_a_fake_needs_no_model_library():

@@ -22,7 +22,7 @@ from editlane.judges.qwen3_vl.prefill import Prefill
 from editlane.judges.qwen3_vl.sampling import draw_tokens
 from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.protocols.load import load_protocol
-from editlane.protocols.scoring import questions, score_readouts, score_replies
+from editlane.protocols.scoring import build_questions, score_readouts, score_replies
 
 PROTOCOLS = Path(__file__).parents[3] / "resources" / "protocols"
 DIGITS = tuple("0123456789")
@@ -336,7 +336,7 @@ def test_an_item_goes_through_a_shipped_protocol(judge):
         cost=1.0,
     )
     protocol = load_protocol(PROTOCOLS / "yesno.yaml")
-    asked = questions(protocol, item, picture(1, (64, 64)), picture(2, (64, 64)), protocol.asked())
+    asked = build_questions(protocol, item, picture(1, (64, 64)), picture(2, (64, 64)), protocol.select_criteria())
     columns = score_readouts(
         protocol, {name: read_out(judge, [one], protocol.answers)[0] for name, one in asked.items()}
     )

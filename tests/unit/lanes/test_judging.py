@@ -41,7 +41,7 @@ def make_spec(run_dir: Path, protocol: Path = RUBRIC, **changed: Any) -> JudgeSp
     loaded = load_protocol(protocol)
     settings = {
         "judge": "j", "identity": {"adapter": "x"}, "run_dir": run_dir, "protocol": loaded,
-        "criteria": loaded.asked(), "samples": 1,
+        "criteria": loaded.select_criteria(), "samples": 1,
     }  # fmt: skip
     return JudgeSpec(**settings | changed)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from editlane.core.json_schema import schema_keys
+from editlane.core.json_schema import iterate_keys
 from editlane.preflight.config import check_config
 from editlane.preflight.run_config import RunConfig
 
@@ -67,7 +67,7 @@ def test_category_names_become_nfc(tmp_path: Path) -> None:
 
 
 def test_every_key_is_described() -> None:
-    keys = {key: entry.get("description") for key, entry, _ in schema_keys(RunConfig.model_json_schema())}
+    keys = {key: entry.get("description") for key, entry, _ in iterate_keys(RunConfig.model_json_schema())}
     assert keys["judges.{name}.engine"].startswith("What runs the judge's model.")
     assert [key for key, description in keys.items() if not description] == []
 

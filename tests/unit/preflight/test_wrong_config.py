@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from editlane.core.errors import UserError
-from editlane.core.json_schema import schema_keys
+from editlane.core.json_schema import iterate_keys
 from editlane.preflight.config import RESERVED, check_config, check_keys_once
 from editlane.preflight.run_config import RunConfig
 
@@ -284,7 +284,7 @@ def test_the_demo_itself_is_right() -> None:
 
 
 def test_every_key_has_a_wrong_value() -> None:
-    keys = [key for key, *_ in schema_keys(RunConfig.model_json_schema())]
+    keys = [key for key, *_ in iterate_keys(RunConfig.model_json_schema())]
     assert len(keys) > 30
     assert sorted(key for key, wrong in WRONG.items() if key and wrong) == sorted(keys)
 

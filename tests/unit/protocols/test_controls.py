@@ -13,12 +13,12 @@ from editlane.core.schemas import EDITS, ITEMS, PLAN, controls_schema
 from editlane.core.tables import from_rows, item_row, read_plan, write_table
 from editlane.core.types import ACCEPTANCE, Control, Item
 from editlane.protocols.controls import (
-    canary_rows,
     check_complete,
-    in_order,
-    lane_questions,
+    make_canary_rows,
+    make_question_row,
     plan_controls,
-    question_row,
+    select_lane_questions,
+    sort_controls,
 )
 
 CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
@@ -128,7 +128,7 @@ def shown(control: str, state: str = "edited") -> dict[str, Any]:
     [planned] = [row for row in plan(4, of=items(2)) if (row["item_id"], row["editor"], row["control"]) == (
         item.item_id, "a", control,
     )]  # fmt: skip
-    return question_row(planned, edit_row(item, state))
+    return make_question_row(planned, edit_row(item, state))
 
 
 def test_what_each_control_shows() -> None:
@@ -165,9 +165,9 @@ def test_a_control_that_needs_no_edit_is_asked_where_it_failed_but_not_without_a
 def test_a_lane_asks_about_its_own_edits_and_lane_0_of_the_first_editor_about_the_canaries() -> None:
     every = items(4)
     canary = replace(every[0], item_id="canary-1", given_path="sources/given.png", given_sha256="given")
-    planned = plan(1, 0.5, of=every) + canary_rows([canary], "a", CATEGORIES)
+    planned = plan(1, 0.5, of=every) + make_canary_rows([canary], "a", CATEGORIES)
     edits = [edit_row(item) for item in every]
-    lanes = [lane_questions(planned, edits[half::2], "a", half, samples=1) for half in (0, 1)]
+    lanes = [select_lane_questions(planned, edits[half::2], "a", half, samples=1) for half in (0, 1)]
     asked = [(row["control"], row["item_id"], row["repeat"]) for lane in lanes for row in lane]
     assert Counter(asked) == Counter(
         (row["control"], row["item_id"], int(row["control"] == "repeat")) for row in planned if row["editor"] == "a"
@@ -178,7 +178,7 @@ def test_a_lane_asks_about_its_own_edits_and_lane_0_of_the_first_editor_about_th
 
 def test_a_judge_that_samples_is_asked_four_times_in_an_order_of_its_own() -> None:
     edits = [edit_row(item) for item in items(50)]
-    rows = lane_questions(plan(0, 0.1), edits, "a", 0, samples=4)
+    rows = select_lane_questions(plan(0, 0.1), edits, "a", 0, samples=4)
     assert Counter(row["repeat"] for row in rows) == {1: 25, 2: 25, 3: 25, 4: 25}
     orders = [[row["item_id"] for row in rows if row["repeat"] == repeat] for repeat in (1, 2)]
     assert sorted(orders[0]) == sorted(orders[1]) and orders[0] != orders[1]
@@ -194,10 +194,10 @@ def check(rows: list[dict[str, Any]], planned: list[dict[str, Any]], judges: lis
 
 def test_a_canary_of_a_category_that_the_run_lacks_is_asked_under_one_of_its_own() -> None:
     canaries = [replace(item, given_path="p", given_sha256="s") for item in items(1)]
-    rows = canary_rows(canaries, "a", ["社会", "style"])
+    rows = make_canary_rows(canaries, "a", ["社会", "style"])
     assert [row["category"] for row in rows] == ["社会", "style", "社会", "style", "社会"]
     with pytest.raises(UserError, match=r"lacks the edit of 物理-0\. Delete resources/canary/pictures"):
-        canary_rows(items(1), "a", CATEGORIES)
+        make_canary_rows(items(1), "a", CATEGORIES)
 
 
 def test_lost_doubled_and_foreign_controls_are_refused_by_name() -> None:
@@ -220,8 +220,8 @@ def test_lost_doubled_and_foreign_controls_are_refused_by_name() -> None:
 
 def test_the_table_has_one_order() -> None:
     rows = answered(plan(1, 0.1))
-    ordered = in_order(from_rows(rows, CELLS), ["b", "a"], ["j"])
-    assert ordered == in_order(from_rows(rows[7:] + rows[:7], CELLS), ["b", "a"], ["j"])
+    ordered = sort_controls(from_rows(rows, CELLS), ["b", "a"], ["j"])
+    assert ordered == sort_controls(from_rows(rows[7:] + rows[:7], CELLS), ["b", "a"], ["j"])
     kinds = list(map(str, Control))
     places = [("ba".index(row["editor"]), kinds.index(row["control"]), row["item_id"]) for row in ordered.to_pylist()]
     assert places == sorted(places)
@@ -230,7 +230,7 @@ def test_the_table_has_one_order() -> None:
 def test_a_lane_reads_of_the_plan_its_own_items_and_the_canaries_of_its_editor(tmp_path: Path) -> None:
     every = items(10)
     canary = replace(every[0], item_id="canary-1", given_path="p", given_sha256="s")
-    planned = plan(1, 0.5, of=every) + canary_rows([canary], "a", CATEGORIES)
+    planned = plan(1, 0.5, of=every) + make_canary_rows([canary], "a", CATEGORIES)
     write_table(tmp_path / "plan.parquet", planned, PLAN)
     own = {item.item_id for item in every[::3]}
     assert read_plan(tmp_path / "plan.parquet", "a", own) == [

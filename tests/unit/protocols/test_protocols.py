@@ -57,8 +57,8 @@ def test_the_default_protocol():
     assert protocol.answer.values[3] == pytest.approx(10 / 3)
     assert protocol.max_new_tokens == 1
     assert protocol.score == Combination(how="min", parts=("category", "instruction"))
-    assert protocol.asked() == ("category", "instruction")
-    assert protocol.asked(["preservation"]) == ("category", "instruction", "preservation")
+    assert protocol.select_criteria() == ("category", "instruction")
+    assert protocol.select_criteria(["preservation"]) == ("category", "instruction", "preservation")
     assert [shown.show for shown in protocol.images] == ["source", "edited"]
 
 
@@ -83,12 +83,12 @@ def test_the_legacy_protocol_shows_the_edited_image_only():
 
 def test_viescore_asks_two_questions_for_four_scores():
     protocol = load_protocol(PROTOCOLS / "viescore.yaml")
-    assert protocol.asked() == ("success", "overediting", "naturalness", "artefacts")
-    assert protocol.questions_for(protocol.asked()) == {
+    assert protocol.select_criteria() == ("success", "overediting", "naturalness", "artefacts")
+    assert protocol.group_questions(protocol.select_criteria()) == {
         "success": ("success", "overediting"),
         "naturalness": ("naturalness", "artefacts"),
     }
-    assert protocol.score.criteria == protocol.asked()
+    assert protocol.score.criteria == protocol.select_criteria()
     assert (protocol.system, protocol.rubrics, protocol.answers) == ("", {}, ())
     protocol.check_categories(["subject-add", "物理"])
     assert "random" in protocol.description and "has no score" in protocol.description
@@ -121,10 +121,10 @@ def two_replies():
 
 def test_criteria_that_share_a_reply(tmp_path):
     protocol = load(tmp_path, two_replies())
-    assert protocol.asked() == ("a", "a2")
-    assert protocol.asked(["b"]) == protocol.asked(["b2"]) == ("a", "b", "b2", "a2")
-    assert protocol.questions_for(("a", "b", "b2", "a2")) == {"a": ("a", "a2"), "b": ("b", "b2")}
-    assert protocol.questions_for(("a", "a2")) == {"a": ("a", "a2")}
+    assert protocol.select_criteria() == ("a", "a2")
+    assert protocol.select_criteria(["b"]) == protocol.select_criteria(["b2"]) == ("a", "b", "b2", "a2")
+    assert protocol.group_questions(("a", "b", "b2", "a2")) == {"a": ("a", "a2"), "b": ("b", "b2")}
+    assert protocol.group_questions(("a", "a2")) == {"a": ("a", "a2")}
     assert [one.images for one in protocol.criteria][1] == (ShownImage(show="edited", label=""),)
     assert (protocol.item_texts, protocol.system) == ({}, "")
 
@@ -154,7 +154,7 @@ def test_a_protocol_without_rubrics_takes_every_category(tmp_path):
 
 def test_an_unknown_criterion_is_refused(tmp_path):
     with pytest.raises(UserError, match="criterion of the protocol 'small' 'cc'"):
-        load(tmp_path, valid()).asked(["cc"])
+        load(tmp_path, valid()).select_criteria(["cc"])
 
 
 def changed(**changes):

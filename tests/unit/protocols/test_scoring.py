@@ -27,7 +27,13 @@ from editlane.protocols.protocol import (
     ScoringProtocol,
     ShownImage,
 )
-from editlane.protocols.scoring import category_fingerprint, questions, score_readouts, score_replies, system_text
+from editlane.protocols.scoring import (
+    build_questions,
+    fingerprint_category,
+    format_system_text,
+    score_readouts,
+    score_replies,
+)
 
 ROOT = Path(__file__).parents[3]
 PROTOCOLS = ROOT / "resources" / "protocols"
@@ -81,7 +87,7 @@ def readout(*probabilities, mass=0.9):
 def rendered(protocol, an_item):
     """All questions about one item as text."""
     names = {id(SOURCE): "<source image>", id(EDITED): "<edited image>"}
-    asked = questions(protocol, an_item, SOURCE, EDITED, [one.name for one in protocol.criteria])
+    asked = build_questions(protocol, an_item, SOURCE, EDITED, [one.name for one in protocol.criteria])
     (system,) = {question.system for question in asked.values()}
     prompts = [question.parts[:-1] for question in asked.values()]
     text = f"--- system ---\n{system}\n" if system else ""
@@ -103,7 +109,7 @@ def test_the_prompts_of_the_shipped_protocols(name):
 
 
 def test_a_question_is_rubric_then_images_then_item_then_criterion():
-    asked = questions(small(), item(), SOURCE, EDITED, ["a", "extra"])
+    asked = build_questions(small(), item(), SOURCE, EDITED, ["a", "extra"])
     assert list(asked) == ["a", "extra"]
     assert asked["a"].system == "Judge.\nGravity."
     assert asked["a"].parts == (
@@ -118,17 +124,17 @@ def test_a_question_is_rubric_then_images_then_item_then_criterion():
 
 
 def test_what_an_item_does_not_have_is_left_out():
-    asked = questions(small(), item(rationale=None), SOURCE, EDITED, ["a"])
+    asked = build_questions(small(), item(rationale=None), SOURCE, EDITED, ["a"])
     assert asked["a"].parts[-2] == "\n\nAsked: 把桌上的玻璃杯移到地板上\n\n"
 
 
 def test_braces_in_an_instruction_stay_as_they_are():
-    asked = questions(small(), item(instruction="{rationale} {0} {rubric}"), SOURCE, EDITED, ["a"])
+    asked = build_questions(small(), item(instruction="{rationale} {0} {rubric}"), SOURCE, EDITED, ["a"])
     assert "Asked: {rationale} {0} {rubric}\nHard: The water" in asked["a"].parts[-2]
 
 
 def test_viescore_shows_both_images_with_the_instruction_and_the_edit_alone_without_it():
-    asked = questions(VIESCORE, item(), SOURCE, EDITED, VIESCORE.asked())
+    asked = build_questions(VIESCORE, item(), SOURCE, EDITED, VIESCORE.select_criteria())
     consistency, quality = asked["success"], asked["naturalness"]
     assert list(asked) == ["success", "naturalness"]
     assert consistency.parts[:2] == (SOURCE, EDITED) and quality.parts[:1] == (EDITED,)
@@ -141,14 +147,16 @@ def test_a_question_with_its_own_images_has_the_other_texts_of_its_item():
     own = Criterion(
         name="a", question="{instruction}? {0}", optional=False, images=(ShownImage(show="edited", label=""),)
     )
-    asked = questions(small(criteria=(own, *small().criteria[1:])), item(rationale=None), SOURCE, EDITED, ["a", "b"])
+    asked = build_questions(
+        small(criteria=(own, *small().criteria[1:])), item(rationale=None), SOURCE, EDITED, ["a", "b"]
+    )
     assert asked["a"].parts == (EDITED, "\n\nAsked: 把桌上的玻璃杯移到地板上\n\n", "把桌上的玻璃杯移到地板上? {0}")
     assert asked["b"].parts[:4] == ("Before:\n", SOURCE, "\nAfter:\n", EDITED)
 
 
 def test_an_image_that_is_not_shown_is_not_in_the_question():
     protocol = small(images=(ShownImage(show="edited", label="Image:"),))
-    parts = questions(protocol, item(), SOURCE, EDITED, ["a"])["a"].parts
+    parts = build_questions(protocol, item(), SOURCE, EDITED, ["a"])["a"].parts
     assert [part for part in parts if not isinstance(part, str)] == [EDITED]
 
 
@@ -166,14 +174,14 @@ def test_an_image_that_is_not_shown_is_not_in_the_question():
 def test_scores_that_are_in_a_journal_stay_found(name, wanted):
     """Another value here judges everything anew. Right after a changed text, wrong after a changed program."""
     protocol = load_protocol(PROTOCOLS / f"{name}.yaml")
-    found = "".join(category_fingerprint(protocol, category) for category in protocol.rubrics)
+    found = "".join(fingerprint_category(protocol, category) for category in protocol.rubrics)
     assert hashlib.sha256(found.encode()).hexdigest() == wanted
 
 
 def test_one_rubric_changes_one_category_only():
     before, after = small(), small(rubrics={"物理": "Gravity and light.", "指代": "Reference."})
-    assert category_fingerprint(before, "物理") != category_fingerprint(after, "物理")
-    assert category_fingerprint(before, "指代") == category_fingerprint(after, "指代")
+    assert fingerprint_category(before, "物理") != fingerprint_category(after, "物理")
+    assert fingerprint_category(before, "指代") == fingerprint_category(after, "指代")
 
 
 @pytest.mark.parametrize(
@@ -194,12 +202,12 @@ def test_one_rubric_changes_one_category_only():
 )
 def test_everything_that_decides_a_score_changes_every_category(change):
     for category in ("物理", "指代"):
-        assert category_fingerprint(small(), category) != category_fingerprint(small(**change), category)
+        assert fingerprint_category(small(), category) != fingerprint_category(small(**change), category)
 
 
 def test_name_version_and_description_do_not_change_the_fingerprint():
     other = small(name="other", version="2", description="said differently", sha256="1" * 64)
-    assert category_fingerprint(other, "物理") == category_fingerprint(small(), "物理")
+    assert fingerprint_category(other, "物理") == fingerprint_category(small(), "物理")
 
 
 # --- read-outs
@@ -300,7 +308,7 @@ def test_a_readout_can_be_combined_in_other_ways():
 
 
 def score_reply(protocol, reply):
-    (question,) = protocol.questions_for(protocol.asked())
+    (question,) = protocol.group_questions(protocol.select_criteria())
     return score_replies(protocol, {question: reply})
 
 
@@ -427,7 +435,7 @@ def test_a_reply_with_two_numbers_is_two_scores(reply, success, overediting):
         "score_artefacts": 6.5,
         "reply": f"success, overediting: {reply}\n\nnaturalness, artefacts: {GOOD}",
     }
-    assert set(columns) <= set(scores_schema(VIESCORE.asked()).names)
+    assert set(columns) <= set(scores_schema(VIESCORE.select_criteria()).names)
 
 
 @pytest.mark.parametrize(
@@ -473,7 +481,7 @@ def test_a_reply_that_the_score_does_not_need_is_null_by_itself():
 
 def test_the_rubric_of_the_category_is_in_the_system_text():
     protocol = load_protocol(PROTOCOLS / "rubric.yaml")
-    texts = [system_text(protocol, category) for category in protocol.rubrics]
+    texts = [format_system_text(protocol, category) for category in protocol.rubrics]
     assert len(set(texts)) == 5
     assert not any("{rubric}" in text for text in texts)
 

@@ -40,19 +40,19 @@ def _checked_lora(lora: str | None) -> str | None:
 
 
 class OptimizationParams(Params):
-    """The optimizations of a diffusers pipeline."""
+    """Optimizations of a diffusers pipeline."""
 
     attention_backend: AttentionBackend | None = None
-    """The attention kernel, by diffusers' name; null is torch's own choice. A wrong name is answered with the list of
+    """Attention kernel, by diffusers' name; null is torch's own choice. A wrong name is answered with the list of
     all."""
     compile: bool | None = False
     """Compile the blocks of the transformer."""
     cache: Cache | None = None
-    """A step cache, `{kind: ...}`: it skips steps whose result is predictable."""
+    """Step cache, `{kind: ...}`: it skips steps whose result is predictable."""
     lora: Annotated[str | None, AfterValidator(_checked_lora), KeyedBy(fingerprint_lora)] = None
-    """A `.safetensors` file, or `hf://org/name@revision/file.safetensors`, fused into the weights."""
+    """`.safetensors` file, or `hf://org/name@revision/file.safetensors`, fused into the weights."""
     quantization: Literal["fp8"] | None = None
-    """The number format of the transformer's large layers."""
+    """Number format of the transformer's large layers."""
     offload: Annotated[Literal["model", "blocks"] | None, SPEED] = None
     """Keep on the GPU only the component, or the transformer block, that computes. The rest waits in host memory."""
 

@@ -26,8 +26,8 @@ def use_persistent_cache() -> None:
 def compile_blocks(model: Any) -> None:
     """Compile the repeated blocks of a diffusers model at their first call; once for all blocks and sizes.
 
-    Compile each block's `forward` and not the module, because the hooks of a step cache decide anew in every step and
-    must stay outside of the compiled code. Raises UserError if the model names no repeated blocks.
+    Each block's `forward` is compiled and not the module, so that the hooks of a step cache stay outside. They decide
+    anew in every step. Raises UserError if the model names no repeated blocks.
     """
     import torch
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
 LARGEST = 448.0
-"""The largest finite value of torch.float8_e4m3fn."""
+"""Largest finite value of torch.float8_e4m3fn."""
 
 CAPABILITY = (8, 9)
 """Ada; Hopper is 9.0. Earlier GPUs have no fp8 matrix units."""

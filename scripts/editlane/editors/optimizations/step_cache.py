@@ -48,7 +48,7 @@ class MagCache(StrictModel):
     max_skip_steps: Count | None = None
     retention_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
     mag_ratios: Annotated[list[Threshold], Field(min_length=1)] | None = None
-    """The list of numbers that a run with `calibrate: true` logged."""
+    """List of numbers that a run with `calibrate: true` logged."""
     calibrate: bool | None = None
 
 
@@ -81,7 +81,7 @@ def check_cache(cache: Cache, *, steps: int | None, compiled: bool) -> None:
 
 
 class StepCache:
-    """The cache of the model that runs once per step in `pipe`. Enter it around each call, so that no image uses
+    """Cache of the model that runs once per step in `pipe`. Enter it around each call, so that no image uses
     another one's cached values.
 
     A pipeline that does not separate the prompts of guidance for the cache is rejected.

@@ -36,7 +36,7 @@ class NoAnswer(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completions:
-    """A model under the name by which the endpoint serves it."""
+    """Model under the name by which the endpoint serves it."""
 
     endpoint: Endpoint
     model: str

@@ -45,7 +45,7 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """The address of a server, without a trailing slash, and how to send requests to it."""
+    """Address of a server, without a trailing slash, and how to send requests to it."""
 
     base_url: str
     key: str | None = None

@@ -30,10 +30,10 @@ class HiddenProbability(ItemError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopLogprobs:
-    """The reported part of the distribution of the first token of a reply."""
+    """Reported part of the distribution of the first token of a reply."""
 
     legal: tuple[float | None, ...]
-    """The probability of each legal answer; None if it is not reported."""
+    """Probability of each legal answer; None if it is not reported."""
     bound: float
     """Upper bound of the probability of every token that is not reported."""
     total: float

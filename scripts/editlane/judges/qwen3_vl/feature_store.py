@@ -21,7 +21,7 @@ UNWRITTEN = 8
 
 
 class FeatureStore:
-    """A folder of image features from one model, in one precision, on one kind of device."""
+    """Folder of image features from one model, in one precision, on one kind of device."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

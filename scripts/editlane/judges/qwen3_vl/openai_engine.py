@@ -69,7 +69,7 @@ class EndpointParams(QwenJudgeParams):
     base_url: Annotated[str, AfterValidator(_check_url), SPEED]
     """For example `http://127.0.0.1:8000/v1`; requests go to `/chat/completions` and `/models` below it."""
     api_key_env: Annotated[str | None, BeforeValidator(_check_variable), SPEED] = None
-    """The environment variable that holds the key; the key itself is never in the config."""
+    """Environment variable that holds the key; the key itself is never in the config."""
     concurrency: Annotated[int, Field(ge=1), SPEED] = 16
     """Edits that are judged at once."""
     timeout: Annotated[float, Field(ge=0.01, le=1e6), SPEED] = 120.0
@@ -77,11 +77,11 @@ class EndpointParams(QwenJudgeParams):
     attempts: Annotated[int, Field(ge=1), SPEED] = 5
     """Maximum number of attempts for a request, if another attempt may succeed."""
     answer_constraint: Constraint | None = "structured_outputs"
-    """The request field of vLLM that allows legal answers only; null if the server has none."""
+    """Request field of vLLM that allows legal answers only; null if the server has none."""
 
 
 class EndpointJudge:
-    """A model under the name by which a server serves it."""
+    """Model under the name by which a server serves it."""
 
     VERSION = "1"
     """Bump when the same question would get other probabilities."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patches:
-    """The patches of one image."""
+    """Patches of one image."""
 
     values: np.ndarray
     """(patches, channels * side * side) uint8, in the order of the processor: blocks of merge x merge, row by row."""

@@ -30,7 +30,7 @@ SHORTEST_PREFIX = 32
 
 
 class PromptRow(NamedTuple):
-    """A row of a forward pass before padding."""
+    """Row of a forward pass before padding."""
 
     tokens: np.ndarray
     """(tokens,) int64."""
@@ -53,7 +53,7 @@ class ForwardInputs(NamedTuple):
 
 
 class DeviceBatch(NamedTuple):
-    """A batch of prompt trees on the device."""
+    """Batch of prompt trees on the device."""
 
     prefix: tuple[int, ...]
     images: tuple[Patches, ...]
@@ -61,7 +61,7 @@ class DeviceBatch(NamedTuple):
     sources: tuple[Patches, ...]
     """All images except the last of each tree: other edits are likely to share these."""
     shared: ForwardInputs
-    """The tokens after the prefix. They include the suffixes if each tree has only one."""
+    """Tokens after the prefix. They include the suffixes if each tree has only one."""
     owners: "torch.Tensor | None"
     """(suffixes,) int64: the tree of each suffix; None if each tree has only one."""
     suffixes: ForwardInputs | None

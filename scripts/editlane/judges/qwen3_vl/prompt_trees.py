@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PromptTree:
-    """A prompt prefix with several suffixes. Each merged block of an image is one token of the prefix."""
+    """Prompt prefix with several suffixes. Each merged block of an image is one token of the prefix."""
 
     tokens: np.ndarray
     """(tokens,) int64."""
     positions: np.ndarray
     """(3, tokens) int64: time, row and column of each token."""
     next_position: int
-    """The position of the first token after the prefix, in all three axes."""
+    """Position of the first token after the prefix, in all three axes."""
     images: tuple[Patches, ...]
     suffixes: tuple[np.ndarray, ...]
     """(tokens,) int64 each, at least one token. The answer follows the last one."""

@@ -51,16 +51,16 @@ class Qwen3VLParams(QwenJudgeParams):
     dtype: Dtype | None = None
     """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
     attn_implementation: Literal["eager", "flash_attention_2", "flash_attention_3", "sdpa"] = "sdpa"
-    """The attention kernel, by its name in transformers."""
+    """Attention kernel, by its name in transformers."""
     features_dir: Annotated[str | None, Field(min_length=1), SPEED] = None
-    """A folder in which to store image features, so that judging other editors reuses them. The last image of a
+    """Folder in which to store image features, so that judging other editors reuses them. The last image of a
     question, in most protocols the edit, is not stored."""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Sampling temperature of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
 
 
 class Prepared(NamedTuple):
-    """A prepared batch."""
+    """Prepared batch."""
 
     questions: PromptTreeBatch
     staged: DeviceBatch

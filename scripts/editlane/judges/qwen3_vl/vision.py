@@ -24,11 +24,11 @@ class Features(NamedTuple):
     tokens: "torch.Tensor"
     """(tokens, hidden size)."""
     deeper: tuple["torch.Tensor", ...]
-    """The same shape, one for each deeper layer that gets image features."""
+    """Same shape, one for each deeper layer that gets image features."""
 
 
 class Vision:
-    """The vision encoder of a loaded Qwen3-VL."""
+    """Vision encoder of a loaded Qwen3-VL."""
 
     def __init__(self, model: Any, settings: PatchSettings) -> None:
         self.visual = model.model.visual

@@ -15,7 +15,7 @@ from editlane.lanes.identity import editor_spec, judge_spec, model_options
 from editlane.lanes.journal import read_journal
 from editlane.lanes.judging import JudgeSpec, is_judgeable
 from editlane.preflight.context import Part, Setup
-from editlane.protocols.controls import lane_questions
+from editlane.protocols.controls import select_lane_questions
 from editlane.protocols.scoring import load_protocol
 
 CANARIES = 20
@@ -137,7 +137,7 @@ def _unasked(
     setup: Setup, editor: Part, lane: JudgeSpec, edits: list[QuestionRow], plan: list[PlanRow] | None
 ) -> list[str]:
     """The items of the questions about finished edits that the journal has no answer to."""
-    controls = lane_questions(plan, edits, editor.name, 0, lane.samples) if plan else []
+    controls = select_lane_questions(plan, edits, editor.name, 0, lane.samples) if plan else []
     keys = {lane.key(row): row["item_id"] for row in (*edits, *controls) if is_judgeable(row)}
     answered = read_journal(setup.paths.journal(editor.name, lane.judge), keys.keys()).rows
     return [item_id for key, item_id in keys.items() if key not in answered]
