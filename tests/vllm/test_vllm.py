@@ -172,7 +172,7 @@ def test_a_prompt_that_is_too_long_fails_alone_and_leaves_the_engine_empty(
     assert difference(again, plainly(models[kind], new, SIDE)) < 1e-4
     assert difference(read(judge, ASKED[:1]), wanted[kind][:2]) < 1e-4
     flat = Question(system="s", parts=(picture(1, (2000, 4)), "x"))
-    with pytest.raises(JudgeFailed, match="refuses the image"):
+    with pytest.raises(JudgeFailed, match="rejects the image"):
         read(judge, [[flat]])
 
 
@@ -273,7 +273,7 @@ def test_a_request_that_the_server_refuses_is_a_failure_of_its_edit(server: tupl
     _, url = server
     long = Question(system="s", parts=(picture(1, (64, 64)), "词" * 9000))
     judge = ask_server(url)
-    with pytest.raises(ItemError, match=r"the endpoint refuses the request: HTTP 400"):
+    with pytest.raises(ItemError, match=r"the endpoint rejects the request: HTTP 400"):
         read(judge, [[long]])
 
 

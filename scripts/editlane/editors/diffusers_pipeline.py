@@ -87,7 +87,9 @@ def list_arguments(pipeline: Any) -> list[str]:
 def check_arguments(pipeline: str, accepted: list[str], arguments: Mapping[str, Any]) -> None:
     """Raise UserError if the pipeline does no image editing or does not accept one of `arguments`."""
     if "prompt" not in accepted or not any(name in accepted for name in IMAGE_ARGUMENTS):
-        raise UserError(f"{pipeline} takes no image with a prompt, so it cannot edit. Choose another checkpoint.")
+        raise UserError(
+            f"{pipeline} does not accept an image with a prompt, so it cannot edit. Choose another checkpoint."
+        )
     for name in arguments:
         if name not in accepted:
             raise UnknownName(f"parameter of {pipeline}", name, set(accepted) - SET_PER_ITEM)

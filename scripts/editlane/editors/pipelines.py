@@ -59,7 +59,7 @@ def find_pipeline_class(name: Any) -> Any:
         found = getattr(diffusers, name, None) if isinstance(name, str) else None
     if found is None:
         raise UserError(
-            f"The checkpoint is of the pipeline class {name!r}, which diffusers {diffusers.__version__} does not have. "
+            f"The checkpoint needs the pipeline class {name!r}, which diffusers {diffusers.__version__} does not have. "
             "Install the version that the model's page asks for in the editor's `env:`."
         )
     return found
@@ -89,8 +89,8 @@ def load_pipeline(pipeline: Any, folder: Path, params: PipelineParams) -> tuple[
     float32 on the CPU. Weights go straight to the device, unless an optimization needs them in host memory first.
     Raises UserError if an optimization is not available here.
 
-    Components load one after the other. While one loads, diffusers and transformers change global state of torch
-    (default dtype, module initialisation), and two threads could leave it changed.
+    Components load one after the other, because loading changes global state of torch (default dtype, module
+    initialisation). Two threads could leave it changed.
     """
     device = pick_device()
     straight = {} if starts_on_cpu(dict(params)) else {"device_map": device}

@@ -86,7 +86,7 @@ class QwenImageEditor:
         name = checkpoints.read_model_index(model, revision).get("_class_name")
         if name not in PIPELINES:
             raise UserError(
-                f"The checkpoint {model} is of the pipeline class {name!r}; the adapter qwen-image-edit takes "
+                f"The checkpoint {model} has the pipeline class {name!r}; the adapter qwen-image-edit accepts "
                 f"{' and '.join(PIPELINES)}. Use `adapter: diffusers`, or another checkpoint."
             )
         pipeline = pipelines.find_pipeline_class(name)

@@ -18,8 +18,8 @@ from editlane.core.types import Question, Readout, RunsOn
 from editlane.models.fake_signals import Seconds, hash_to_share, is_signed, is_signed_for, pick_duration
 
 Behaviour = Literal["sees", "constant", "random", "ignores_images", "ignores_instruction"]
-"""sees: as in `_rate_seen_edit`, by a hash of the whole question. ignores_instruction: the same, but it takes every
-edit for the right one, by a hash of the images and the criterion (the first line of a question's last part). constant:
+"""sees: as in `_rate_seen_edit`, by a hash of the whole question. ignores_instruction: the same, but every edit counts
+as the right one. It hashes the images and the criterion, which is the first line of a question's last part. constant:
 always the middle. random: by a hash of the whole question. ignores_images: by a hash of the texts."""
 
 MASS = 0.95

@@ -61,7 +61,7 @@ def _split_text(text: str) -> Iterator[str]:
 
 def _check_order(pair: list[float]) -> list[float]:
     if pair[0] > pair[1]:
-        raise ValueError(f"{pair} has the most before the least; use [least, most].")
+        raise ValueError(f"{pair} has the larger number first; use [least, most].")
     return pair
 
 

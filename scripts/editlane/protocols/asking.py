@@ -49,8 +49,8 @@ def ask(protocol: ScoringProtocol, judge: Judge, batch: Batch, seeds: Sequence[i
     """Return the score columns of every edit of the batch, in order.
 
     `seeds` has one number of 0 or more per entry; it decides all chance in a sampled reply. A failed batch is split in
-    halves until the failing edit is alone, so that it costs no other edit its score. No ItemError is raised: it becomes
-    the `state`, `error_kind` and `error` of its edit.
+    halves until the failing edit is alone. So it costs no other edit its score. No ItemError is raised: it becomes the
+    `state`, `error_kind` and `error` of its edit.
     """
     own = [seed for seed, entry in zip(seeds, batch.asked, strict=True) if not isinstance(entry, ItemError)]
     answers = iter(_ask_halving(protocol, judge, batch.questions, batch.prepared, own))

@@ -170,8 +170,8 @@ def select_lane_questions(
 ) -> list[QuestionRow]:
     """Select the controls that one lane of one editor asks about its own edits. Lane 0 also asks the canaries.
 
-    `samples` is the number of times that a repeat is asked. Rows are ordered by a hash of their content, so that
-    repeats get other neighbours in a batch than the first time.
+    `samples` is the number of times that a repeat is asked. Rows are ordered by a hash of their content. So repeats get
+    other neighbours in a batch than the first time.
     """
     by_id = {row["item_id"]: row for row in edits}
     asked: list[QuestionRow] = []

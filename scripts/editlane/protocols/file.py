@@ -63,7 +63,7 @@ class ItemFile(StrictModel):
             raise ValueError("it is empty; add a line, or leave `item` out.")
         for field in self.model_fields_set:
             if f"{{{field}}}" not in getattr(self, field):
-                raise ValueError(f"{field} has no {{{field}}}, the place of the value. Add it.")
+                raise ValueError(f"{field} has no {{{field}}}, the placeholder of its value. Add it.")
         return self
 
 
@@ -137,7 +137,7 @@ class GeneratedFile(StrictModel):
         try:
             re.compile(self.pattern)
         except re.error as error:
-            raise ValueError(f"pattern is no regular expression: {error}.") from error
+            raise ValueError(f"pattern is not a regular expression: {error}.") from error
         if not 0 < self.range[1] - self.range[0] < float("inf"):
             raise ValueError(f"range is {self.range}; use [lowest, highest].")
         return self
@@ -194,6 +194,6 @@ class ProtocolFile(StrictModel):
     def _check_rubrics(self) -> "ProtocolFile":
         if ("{rubric}" in self.system) != bool(self.rubrics):
             raise ValueError(
-                "`rubrics:` and the place for them, {rubric} in `system:`, need each other. Add or remove one."
+                "`rubrics:` needs {rubric} in `system:`, and {rubric} needs `rubrics:`. Add or remove one."
             )
         return self

@@ -126,7 +126,8 @@ def _make_score(file: CombinationFile, criteria: Sequence[Criterion]) -> Combina
     optional = [one.name for one in criteria if one.optional and one.name in combination.criteria]
     if optional:
         raise UserError(
-            f"score: {', '.join(optional)} is optional, so it may be unasked. Take it out of one of the two."
+            f"score: {', '.join(optional)} is optional, so it may be missing. "
+            "Remove it from `score`, or remove `optional: true`."
         )
     return combination
 

@@ -62,10 +62,9 @@ def build_questions(
 def prompt_parts_for_batching(
     protocol: ScoringProtocol, item: Item, criteria: Sequence[str]
 ) -> list[tuple[tuple[str, ...], str]]:
-    """Return the images ("source", "edited") and the text of each prompt about one edit, to estimate its cost in a
-    batch.
+    """Return the images ("source", "edited") and the text of each prompt about one edit, to estimate its cost.
 
-    In a read-out, questions with the same images share one entry, and the system text is left out, because other edits
+    In a read-out, questions with the same images share one entry. Their system text is left out, because other edits
     share it. Each generated reply has a whole prompt.
     """
     by_name = {one.name: one for one in protocol.criteria}

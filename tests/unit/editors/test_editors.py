@@ -344,7 +344,7 @@ def test_the_source_goes_where_the_signature_has_a_place() -> None:
         check_arguments("TakesImages", accepted, {"step": 2})
     with pytest.raises(UnknownName, match="'rest'"):
         check_arguments("TakesInputImages", list_arguments(TakesInputImages), {"rest": 1})
-    with pytest.raises(UserError, match="TakesNoImage takes no image with a prompt"):
+    with pytest.raises(UserError, match="TakesNoImage does not accept an image with a prompt"):
         check_arguments("TakesNoImage", list_arguments(TakesNoImage), {})
 
 

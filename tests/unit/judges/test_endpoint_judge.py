@@ -418,7 +418,7 @@ def test_the_key_comes_from_the_environment_and_stays_out_of_messages(
         make_judge(double, api_key_env="JUDGE_KEY")
     assert "geheim" not in str(error.value)
     monkeypatch.setenv("JUDGE_KEY", "sk-\x07")
-    with pytest.raises(UserError, match="letters that no HTTP header can carry"):
+    with pytest.raises(UserError, match="characters that an HTTP header cannot carry"):
         make_judge(double, api_key_env="JUDGE_KEY")
     monkeypatch.delenv("JUDGE_KEY")
     with pytest.raises(UserError, match="environment variable JUDGE_KEY, which is not set"):
@@ -444,11 +444,11 @@ def test_a_redirect_is_not_followed_with_the_key(double: Double, monkeypatch: py
     ("params", "message"),
     [
         ({}, r"base_url is missing; use a text. As `http://127"),
-        ({"base_url": "127.0.0.1:8000/v1"}, r"base_url: '127.0.0.1:8000/v1' is no address; use that of an endpoint"),
-        ({"base_url": "http://host:port/v1"}, r"base_url: 'http://host:port/v1' is no address"),
-        ({"base_url": "ftp://host/v1"}, r"base_url: 'ftp://host/v1' is no address"),
+        ({"base_url": "127.0.0.1:8000/v1"}, r"base_url: '127.0.0.1:8000/v1' is not an address; use one such as"),
+        ({"base_url": "http://host:port/v1"}, r"base_url: 'http://host:port/v1' is not an address"),
+        ({"base_url": "ftp://host/v1"}, r"base_url: 'ftp://host/v1' is not an address"),
         ({"base_url": 8000}, r"base_url is 8000"),
-        ({"base_url": "http://me:secret@host/v1"}, r"base_url: it holds a user or a password"),
+        ({"base_url": "http://me:secret@host/v1"}, r"base_url: it contains a user or a password"),
         ({"api_key_env": "sk-1234"}, r"api_key_env: use the name of an environment variable"),
         ({"api_key": "x"}, r"Unknown parameter .*'api_key'. Did you mean 'api_key_env'\?"),
         ({"concurrency": 0}, r"concurrency is 0"),

@@ -336,7 +336,7 @@ def test_unknown_names_are_refused_with_a_hint(adapter):
     [
         (FakeEditor, {"failure_rate": 1.5}, "failure_rate is 1.5; use a number from 0 to 1"),
         (FakeEditor, {"failure_rate": True}, "failure_rate is True"),
-        (FakeEditor, {"seconds": [2, 1]}, r"seconds: \[2.0, 1.0\] has the most before the least"),
+        (FakeEditor, {"seconds": [2, 1]}, r"seconds: \[2.0, 1.0\] has the larger number first"),
         (FakeEditor, {"seconds": "1"}, "seconds is '1'"),
         (FakeEditor, {"steps": 0}, "steps is 0; use a whole number of 1 or more"),
         (FakeJudge, {"batch_size": 2.0}, "batch_size is 2.0"),

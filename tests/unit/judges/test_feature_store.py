@@ -92,6 +92,6 @@ def test_a_folder_that_cannot_be_written_to_is_told_once(tmp_path, caplog: pytes
         store.write(digest, torch.zeros(2, 3, 4))
         store._writer.submit(lambda: None).result()
     assert [record.message.split(":")[0] for record in caplog.records] == [
-        f"cannot keep the features of images in {tmp_path}/file/features"
+        f"cannot store image features in {tmp_path}/file/features"
     ]
     assert store.read(b"one") is None

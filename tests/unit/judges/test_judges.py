@@ -457,7 +457,7 @@ def test_a_broken_cuda_context_ends_the_process_not_the_item(judge, logits_hook,
 
 def test_an_image_the_processor_refuses_is_a_judge_failure(judge):
     thread = question(1, (1, 250), (64, 64), "a")
-    with pytest.raises(JudgeFailed, match="the processor refuses the image") as failed:
+    with pytest.raises(JudgeFailed, match="the processor rejects the image") as failed:
         judge.prepare([[thread]])
     assert failed.value.kind == "question"
 
@@ -476,7 +476,7 @@ def copy_with_config(folder, tmp_path, config):
 
 def test_another_architecture_is_refused(tmp_path, tiny_model):
     model = copy_with_config(tiny_model("qwen3-vl"), tmp_path, '{"model_type": "qwen2"}')
-    with pytest.raises(UserError, match="is of type 'qwen2'; the adapter qwen3-vl takes qwen3_vl and qwen3_vl_moe"):
+    with pytest.raises(UserError, match="has the type 'qwen2'; the adapter qwen3-vl accepts qwen3_vl and qwen3_vl_moe"):
         built(Qwen3VLJudge, model=model, params={})
 
 

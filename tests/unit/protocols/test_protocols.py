@@ -203,7 +203,7 @@ def changed(**changes):
         (changed(answer__values=[1, "2", 3]), "use a number"),
         (changed(answer__min_mass=1.1), "min_mass is 1.1; use a number from 0 to 1"),
         (changed(answer__range=[0, 1]), "Unknown key in answer: 'range'"),
-        (changed(answer=GENERATE | {"pattern": "("}), "no regular expression"),
+        (changed(answer=GENERATE | {"pattern": "("}), "not a regular expression"),
         (changed(answer=GENERATE | {"pattern": r"(\d)(\d)"}), "has 2 groups; use one, .* of the reply to a, and"),
         (two_replies() | {"answer": GENERATE}, "has 1 group; use 2, one .* around each number of the reply to a, and"),
         (changed(criteria__b={"reply_of": "d"}), "Unknown criterion in criteria.b.reply_of: 'd'"),

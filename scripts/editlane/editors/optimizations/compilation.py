@@ -56,12 +56,12 @@ def warm_up(edit: Callable[[], object], what: str) -> None:
     Raises UserError if the edit fails, because every item would. Ignore OutOfMemory, because items are retried with
     less memory, and a refusal by the safety checker.
     """
-    log.info("a trial edit of two steps, for %s; what was compiled earlier comes from the disk", what)
+    log.info("a trial edit of two steps, for %s; code that was compiled earlier is read from disk", what)
     with load_times.measure_phase("warm-up"):
         try:
             edit()
         except OutOfMemory as error:
-            log.warning("the trial edit ran out of memory, and so may items: %s", error)
+            log.warning("the trial edit ran out of memory, and items may, too: %s", error)
         except EditRefused:
             pass
         except ItemError as error:

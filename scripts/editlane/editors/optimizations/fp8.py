@@ -31,7 +31,7 @@ def quantize_blocks(model: Any, device: str, wanted: Callable[[str, int, int], b
     layers = [pair for block in blocks for pair in block.named_modules() if isinstance(pair[1], torch.nn.Linear)]
     found = [layer for path, layer in layers if wanted(path, *layer.weight.shape)]
     if not found:
-        raise UserError(f"quantization: {type(model).__name__} has no layers that fp8 is for. Remove it.")
+        raise UserError(f"quantization: {type(model).__name__} has no layers that fp8 supports. Remove it.")
     for layer in found:
         quantize(layer.to(device))
 

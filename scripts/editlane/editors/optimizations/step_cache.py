@@ -75,7 +75,7 @@ def check_cache(cache: Cache, *, steps: int | None, compiled: bool) -> None:
             )
     if isinstance(cache, TaylorSeerCache) and compiled and not cache.use_lite_mode:
         raise ValueError(
-            "cache: taylor_seer works inside of the transformer's blocks, which compile: true takes as one piece. Add "
+            "cache: taylor_seer changes the inside of the transformer blocks, which compile: true compiles whole. Add "
             "use_lite_mode: true, which skips whole blocks, or leave compile out."
         )
 
@@ -136,7 +136,7 @@ class StepCache:
         if skipped == 0 and not self.calibrates:
             log.warning("%s: it saves nothing here", text)
         elif skipped > 0.9 * self.calls:
-            log.warning("%s: little is left of the model; use a lower threshold", text)
+            log.warning("%s: nearly everything is skipped; use a lower threshold", text)
         else:
             log.info("%s", text)
 

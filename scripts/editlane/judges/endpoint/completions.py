@@ -53,7 +53,7 @@ class Completions:
         except Refused as error:
             if error.status in (401, 403, 404):
                 raise UserError(f"{self} refuses to answer ({error}). {_FIX}") from error
-            raise JudgeFailed(f"the endpoint refuses the request: {error}") from error
+            raise JudgeFailed(f"the endpoint rejects the request: {error}") from error
 
     def with_one_attempt(self, timeout: float) -> "Completions":
         """Return a copy that makes one attempt of at most `timeout` seconds per request."""

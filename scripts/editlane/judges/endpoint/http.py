@@ -158,5 +158,7 @@ def read_key(variable: str | None) -> str | None:
             f"Set it where snakemake is started: export {variable}=..."
         )
     if not (key.isascii() and key.isprintable()):
-        raise UserError(f"The key in the environment variable {variable} holds letters that no HTTP header can carry.")
+        raise UserError(
+            f"The key in the environment variable {variable} contains characters that an HTTP header cannot carry."
+        )
     return key

@@ -68,7 +68,7 @@ def read_top_logprobs(reply: Any, answers: Sequence[str]) -> TopLogprobs:
         raise JudgeFailed("the endpoint's reply has no `top_logprobs`") from error
     total = math.fsum(found.values())
     if not found or not total <= 1.01:  # nan, too
-        raise JudgeFailed("the endpoint's `top_logprobs` are no log-probabilities", kind="nonfinite")
+        raise JudgeFailed("the endpoint's `top_logprobs` are not log-probabilities", kind="nonfinite")
     legal = tuple(found.get(answer) for answer in answers)
     bound = sorted(found.values())[1] if len(found) > 1 else 1.0  # the least likely may be the one that was drawn
     return TopLogprobs(legal=legal, bound=bound, total=total)
@@ -88,8 +88,6 @@ def combine(raw: TopLogprobs, limited: TopLogprobs) -> Readout:
         (one, other) for one, other in zip(raw.legal, readout.probabilities, strict=True) if one is not None and other
     ]
     if not both and raw.hidden > NEGLIGIBLE:
-        raise HiddenProbability(
-            f"the endpoint shows no legal answer, and up to {raw.hidden:.3g} is on those that it does not show"
-        )
+        raise HiddenProbability(f"the endpoint shows no legal answer, and up to {raw.hidden:.3g} is hidden")
     mass = math.fsum(one for one, _ in both) / math.fsum(other for _, other in both) if both else 0.0
     return Readout(probabilities=readout.probabilities, mass=min(mass, raw.mass + raw.hidden, 1.0))

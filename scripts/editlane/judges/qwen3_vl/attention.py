@@ -35,7 +35,7 @@ def attend(
 ) -> tuple["torch.Tensor", None]:
     """Compute attention; (rows, heads, tokens, size) each becomes (rows, tokens, heads, size).
 
-    Without a mask the last token attends to all keys, the one before it to all but the last, and so on.
+    Without a mask the last token attends to all keys, and each earlier token to one key fewer.
     """
     import torch
     from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward

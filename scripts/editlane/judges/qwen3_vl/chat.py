@@ -72,8 +72,8 @@ def check_architecture(model: str, revision: str | None) -> None:
         found = AutoConfig.from_pretrained(model, revision=revision or "main").model_type
     if found not in MODEL_TYPES:
         raise UserError(
-            f"The judge's model {model} is of type {found!r}; the adapter qwen3-vl takes {' and '.join(MODEL_TYPES)}. "
-            "Set `model:` to a Qwen3-VL checkpoint, or choose another `adapter:`."
+            f"The judge's model {model} has the type {found!r}; the adapter qwen3-vl accepts "
+            f"{' and '.join(MODEL_TYPES)}. Set `model:` to a Qwen3-VL checkpoint, or choose another `adapter:`."
         )
 
 
@@ -93,8 +93,7 @@ def convert_load_errors(model: str, revision: str | None) -> Iterator[None]:
 
 
 def raise_pixel_limit(image_processor: Any, max_side: int) -> None:
-    """Raise the processor's pixel limit to an image of `max_side` x `max_side`, so that it does not shrink one a second
-    time.
+    """Raise the processor's pixel limit to `max_side` x `max_side`, so that no image is shrunk a second time.
 
     The processor rounds each side to a multiple of its patches, possibly up, and compares the area after that.
     """

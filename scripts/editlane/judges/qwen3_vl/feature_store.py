@@ -64,7 +64,7 @@ class FeatureStore:
             self._works.clear()
             with suppress(OSError):
                 partial.unlink()
-            log.warning("cannot keep the features of images in %s: %s", self.folder, error)
+            log.warning("cannot store image features in %s: %s", self.folder, error)
         finally:
             self._room.release()
 

@@ -4,9 +4,9 @@ This process holds no device. A score is read from the log-probabilities of the 
 whole distribution. If these do not show enough (see top_logprobs.py), a second request allows legal answers only. The
 mass always comes from the first, because the second rules out all other answers.
 
-Images are sent as PNG, shrunk to `max_image_side` and resized to whole blocks of 32 pixels, as the processor of a
-released Qwen3-VL does. The server's own processor then has nothing left to resize. A server with the same checkpoint in
-the same number format agrees with the other engines, except for rounding and for hidden probability.
+Images are sent as PNG, shrunk to `max_image_side` and resized to whole blocks of 32 pixels. The processor of a released
+Qwen3-VL does the same, so the server's own has nothing left to resize. With the same checkpoint and number format, a
+server agrees with the other engines. Rounding and hidden probability are the exceptions.
 """
 
 import base64
@@ -51,15 +51,17 @@ def _check_url(url: str) -> str:
     except ValueError:  # a port that is no number
         is_right = False
     if not is_right or parts.query or parts.fragment or any(letter.isspace() for letter in url):
-        raise ValueError(f"{url!r} is no address; use that of an endpoint, such as http://127.0.0.1:8000/v1.")
+        raise ValueError(f"{url!r} is not an address; use one such as http://127.0.0.1:8000/v1.")
     if parts.username or parts.password:
-        raise ValueError("it holds a user or a password; name an environment variable with a key: `api_key_env`.")
+        raise ValueError(
+            "it contains a user or a password; put the key into an environment variable and name it in `api_key_env`."
+        )
     return url
 
 
 def _check_variable(name: Any) -> Any:
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
-        raise ValueError("use the name of an environment variable; the key itself does not belong into a config.")
+        raise ValueError("use the name of an environment variable; the key itself must not be in the config.")
     return name
 
 
@@ -159,7 +161,7 @@ class EndpointJudge:
         if self.params.answer_constraint is None:
             raise HiddenProbability(
                 f"the endpoint shows {raw.mass:.3g} of the probability on legal answers, and up to {raw.hidden:.3g} is "
-                "on those that it does not show"
+                "hidden"
             )
         limited = self.completions.ask(messages, FIRST_TOKEN | allow_only(self.params.answer_constraint, answers))
         return combine(raw, read_top_logprobs(limited, answers))
@@ -184,8 +186,7 @@ class EndpointJudge:
         their common prefix.
 
         If an edit fails, the caller asks again in halves. Results are kept until then, so that no edit is asked about
-        twice. Raises NoAnswer, which ends the lane and not its items, if a request got no answer and the endpoint is
-        down.
+        twice. If a request got no answer and the endpoint is down, raises NoAnswer. It ends the lane and not its items.
         """
         keys = list(self._threads.map(_hash_edit, jobs)) if self._unclaimed else [b""] * len(jobs)
         if self._unclaimed.keys().isdisjoint(keys):

@@ -1,7 +1,7 @@
 """Resize images and cut them into patches for Qwen-VL models. Patches stay bytes; the device converts them to numbers.
 
-They have an eighth of the size of the processor's float tensors, whose second frame repeats the first, and need none of
-its arithmetic.
+The processor's float tensors are eight times as large, because they are float and their second frame repeats the first.
+Bytes also need none of its arithmetic.
 """
 
 import hashlib
@@ -79,7 +79,7 @@ def fit_blocks(image: Image.Image, settings: PatchSettings) -> Image.Image:
     try:
         height, width = smart_resize(image.height, image.width, unit, settings.least, settings.most)
     except ValueError as error:
-        raise JudgeFailed(f"the processor refuses the image: {error}", kind="question") from error
+        raise JudgeFailed(f"the processor rejects the image: {error}", kind="question") from error
     return image if (width, height) == image.size else image.resize((width, height), settings.resample)
 
 

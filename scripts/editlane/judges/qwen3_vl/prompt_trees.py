@@ -63,7 +63,7 @@ def make_prompt_tree(
     """
     shared = min(count_common_tokens(prompts), min(map(len, prompts)) - 1)
     if list(prompts[0][:shared]).count(image_token) < len(images):
-        raise ValueError("the prompts part before their last image")
+        raise ValueError("the prompts differ before their last image")
     tokens: list[np.ndarray] = []
     positions: list[np.ndarray] = []
     now = 0
