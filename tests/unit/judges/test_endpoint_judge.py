@@ -23,7 +23,7 @@ from editlane.judges.endpoint import http as endpoints
 from editlane.judges.endpoint.completions import Completions
 from editlane.judges.endpoint.http import Endpoint
 from editlane.judges.endpoint.top_logprobs import HiddenProbability, TopLogprobs, combine, read_top_logprobs
-from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, _in_blocks
+from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, _resize_to_blocks
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
 from editlane.models.registry import build
 
@@ -106,7 +106,7 @@ def test_a_request_holds_the_question_in_its_order_and_asks_for_one_token(double
     system, user = body["messages"]
     assert (system["role"], system["content"]) == ("system", [{"type": "text", "text": "你是评委。"}])
     assert [part["type"] for part in user["content"]] == ["text", "image_url", "text", "text"]
-    assert images_in(body["messages"])[0].tobytes() == _in_blocks(picture(3)).tobytes()
+    assert images_in(body["messages"])[0].tobytes() == _resize_to_blocks(picture(3)).tobytes()
 
 
 def test_special_tokens_in_an_instruction_are_harmless(double: Double) -> None:
@@ -126,7 +126,7 @@ def test_an_image_is_resized_as_the_other_engines_do(size: tuple[int, int]) -> N
         side=16, merge=2, frames=2, least=65536, most=1024**2, resample=Image.Resampling.BICUBIC, table=table
     )
     image = fit_within(picture(1, size), 1024)
-    sent, wanted = _in_blocks(image), fit_blocks(image, settings)
+    sent, wanted = _resize_to_blocks(image), fit_blocks(image, settings)
     assert (sent.size, sent.tobytes()) == (wanted.size, wanted.tobytes())
     assert fit_blocks(sent, settings) is sent
 
