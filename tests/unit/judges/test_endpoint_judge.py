@@ -348,7 +348,7 @@ def test_whether_anybody_is_there_is_asked_once_and_not_for_long(
 @pytest.mark.parametrize(
     ("wrong", "params", "message"),
     [
-        ({"with_logprobs": False}, {}, r"ignores `logprobs`.* as vLLM does, or a protocol"),
+        ({"with_logprobs": False}, {}, r"ignores `logprobs`.* such as vLLM, or a protocol"),
         ({"shows": 0}, {}, r"ignores `logprobs`"),
         (
             {"obeys": False},
@@ -443,7 +443,7 @@ def test_a_redirect_is_not_followed_with_the_key(double: Double, monkeypatch: py
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, r"base_url is missing; use a text. As `http://127"),
+        ({}, r"base_url is missing; use a text. For example `http://127"),
         ({"base_url": "127.0.0.1:8000/v1"}, r"base_url: '127.0.0.1:8000/v1' is not an address; use one such as"),
         ({"base_url": "http://host:port/v1"}, r"base_url: 'http://host:port/v1' is not an address"),
         ({"base_url": "ftp://host/v1"}, r"base_url: 'ftp://host/v1' is not an address"),

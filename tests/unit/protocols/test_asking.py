@@ -10,9 +10,9 @@ from PIL import Image
 from editlane.core.errors import EditFailed, ItemError, JudgeFailed, OutOfMemory
 from editlane.core.types import Item, Question, Readout
 from editlane.protocols import asking
-from editlane.protocols.asking import ask, failed_columns, prepare
+from editlane.protocols.asking import ask, make_failed_columns, prepare
 from editlane.protocols.load import load_protocol
-from editlane.protocols.scoring import questions
+from editlane.protocols.scoring import build_questions
 
 PROTOCOLS = Path(__file__).parents[3] / "resources/protocols"
 RUBRIC = load_protocol(PROTOCOLS / "rubric.yaml")
@@ -49,7 +49,7 @@ class RedJudge:
 
 def asked_about(red: int, protocol=RUBRIC) -> dict[str, Question]:
     source, edited = (Image.new("RGB", (8, 8), (value, 0, 0)) for value in (99, red))
-    return questions(protocol, ITEM, source, edited, protocol.asked())
+    return build_questions(protocol, ITEM, source, edited, protocol.select_criteria())
 
 
 def test_every_edit_gets_its_own_answer_in_order() -> None:
@@ -108,9 +108,9 @@ def test_an_error_that_is_no_items_own_is_raised() -> None:
 
 
 def test_what_fails_while_judging_is_the_judges_failure() -> None:
-    assert failed_columns(OutOfMemory("full"))["state"] == "judge_failed"
-    assert failed_columns(OutOfMemory("full"))["error_kind"] == "oom"
-    assert failed_columns(EditFailed("no"))["state"] == "judge_failed"
+    assert make_failed_columns(OutOfMemory("full"))["state"] == "judge_failed"
+    assert make_failed_columns(OutOfMemory("full"))["error_kind"] == "oom"
+    assert make_failed_columns(EditFailed("no"))["state"] == "judge_failed"
 
 
 def test_asking_knows_no_lane_no_file_and_no_journal() -> None:

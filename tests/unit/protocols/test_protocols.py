@@ -132,8 +132,8 @@ def test_criteria_that_share_a_reply(tmp_path):
 def test_a_combination_of_scores(tmp_path):
     combination = load(tmp_path, two_replies()).score
     assert combination.criteria == ("a", "a2")
-    assert combination.of({"a": 9.0, "a2": 4.0}) == 6.0
-    assert combination.of({"a": 9.0, "a2": 0.0}) == 0.0
+    assert combination.combine({"a": 9.0, "a2": 4.0}) == 6.0
+    assert combination.combine({"a": 9.0, "a2": 0.0}) == 0.0
 
 
 def test_category_names_are_compared_in_nfc(tmp_path):
