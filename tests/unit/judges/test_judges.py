@@ -518,7 +518,7 @@ def test_a_hub_that_is_not_reached_is_the_users_to_mend(monkeypatch):
         ({"batch_size": 8}, "Unknown parameter of the adapter Qwen3VLJudge 'batch_size'. Did you mean 'batch_tokens'"),
         ({"batch_tokens": 0}, "batch_tokens is 0; use a whole number of 1 or more"),
         ({"batch_tokens": True}, "batch_tokens is True"),
-        ({"features_dir": ""}, "features_dir is ''; use a text that is not empty, or null. The path of a folder"),
+        ({"features_dir": ""}, "features_dir is ''; use a text that is not empty, or null. Folder in which to store"),
         ({"max_image_side": 16}, "max_image_side is 16; use a whole number of 32 or more"),
         ({"dtype": "bf16"}, "Unknown dtype 'bf16'. Did you mean 'bfloat16'"),
         ({"attn_implementation": "flash"}, "Unknown attn_implementation 'flash'"),
