@@ -23,10 +23,10 @@ from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.preflight.checks import ALL
 from editlane.preflight.config import Config, check_config, check_keys_once
-from editlane.preflight.context import Setup
+from editlane.preflight.context import RunContext
 from editlane.preflight.devices import find_devices
-from editlane.preflight.estimate.estimate import estimate
-from editlane.preflight.findings import Finding, counts, lines, run_checks, terminal_width
+from editlane.preflight.estimate.estimate import estimate_run
+from editlane.preflight.findings import Finding, format_counts, format_findings, get_terminal_width, run_checks
 from editlane.preflight.machine import check_locale
 
 
@@ -67,19 +67,19 @@ def main() -> None:
     findings: list[Finding] = list(check_locale())
     if findings[0].level != "fail":  # else no Chinese path can even be looked at
         config = read_config(args.configfile)
-        setup = Setup(
+        context = RunContext(
             config=config,
             config_file=args.configfile,
             devices=find_devices(),
             gpu_limit=args.gpus,
             conda=args.sdm == "conda",
-            patient=args.estimate,
+            count_all=args.estimate,
         )
         if args.estimate:
-            print(*estimate(setup, args.earlier, terminal_width()), sep="\n")
+            print(*estimate_run(context, args.earlier, get_terminal_width()), sep="\n")
             return
-        findings += run_checks(ALL, setup)
-    print(*lines(findings, terminal_width()), counts(findings), sep="\n")
+        findings += run_checks(ALL, context)
+    print(*format_findings(findings, get_terminal_width()), format_counts(findings), sep="\n")
     sys.exit(any(one.level == "fail" for one in findings))
 
 

@@ -74,7 +74,9 @@ def rules() -> list[str]:
 
 def steps_of(rule: str) -> list[Step]:
     """The programs of a rule; a lane's environments are the config's default and those of the repository's configs."""
-    conda = re.search(r'conda:\n\s+(?:lambda wildcards: PARAMS\.env\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule)
+    conda = re.search(
+        r'conda:\n\s+(?:lambda wildcards: PARAMS\.find_env\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule
+    )
     assert conda, f"a rule without an environment:\n{rule}"
     kind, literal = conda.groups()
     programs = re.findall(r"python scripts/(\w+)\.py", rule)

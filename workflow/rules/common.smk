@@ -17,7 +17,7 @@ EDITORS = list(config["editors"])
 JUDGES = list(config["judges"])
 CATEGORIES = config["dataset"]["categories"]
 LANES = range(config["lanes"])
-LANE_THREADS = RUN.lane_threads()
+LANE_THREADS = RUN.count_lane_threads()
 RESULTS = str(RUN.paths.run_dir)
 
 

@@ -11,7 +11,7 @@ rule edit_lane:
         shards=expand(
             "<results>/shards/{category}/lane{{lane}}.parquet", category=CATEGORIES
         ),
-        model=lambda wildcards: PARAMS.built_model("editor", wildcards.editor),
+        model=lambda wildcards: PARAMS.find_built_model("editor", wildcards.editor),
     output:
         edits=expand(
             "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",
@@ -24,14 +24,14 @@ rule edit_lane:
     priority: 10
     retries: 3  # a lane that died goes on from its journal
     conda:
-        lambda wildcards: PARAMS.env("editor", wildcards.editor)
+        lambda wildcards: PARAMS.find_env("editor", wildcards.editor)
     threads: LANE_THREADS
     resources:
         gpu=1,
         gpu_manufacturer="nvidia",
     params:
-        adapter=lambda wildcards: PARAMS.model_flags("editor", wildcards.editor),
-        version=lambda wildcards: PARAMS.adapter_version("editor", wildcards.editor),
+        adapter=lambda wildcards: PARAMS.make_model_flags("editor", wildcards.editor),
+        version=lambda wildcards: PARAMS.get_adapter_version("editor", wildcards.editor),
         seed=config["seed"],
         timeout=config["lane_timeout"],
         run_dir=subpath(input[0], ancestor=3),

@@ -13,8 +13,8 @@ rule score_lane:
             "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",
             category=CATEGORIES,
         ),
-        model=lambda wildcards: PARAMS.built_model("judge", wildcards.judge),
-        protocol=lambda wildcards: PARAMS.settings("judge", wildcards.judge)["protocol"],
+        model=lambda wildcards: PARAMS.find_built_model("judge", wildcards.judge),
+        protocol=lambda wildcards: PARAMS.get_settings("judge", wildcards.judge)["protocol"],
         plan="<results>/plan.parquet",
     output:
         scores=expand(
@@ -29,14 +29,14 @@ rule score_lane:
     priority: 5
     retries: 3
     conda:
-        lambda wildcards: PARAMS.env("judge", wildcards.judge)
+        lambda wildcards: PARAMS.find_env("judge", wildcards.judge)
     threads: LANE_THREADS
     resources:
-        gpu=lambda wildcards: PARAMS.gpus(wildcards.judge),
+        gpu=lambda wildcards: PARAMS.count_gpus(wildcards.judge),
         gpu_manufacturer="nvidia",
     params:
-        adapter=lambda wildcards: PARAMS.model_flags("judge", wildcards.judge),
-        version=lambda wildcards: PARAMS.adapter_version("judge", wildcards.judge),
+        adapter=lambda wildcards: PARAMS.make_model_flags("judge", wildcards.judge),
+        version=lambda wildcards: PARAMS.get_adapter_version("judge", wildcards.judge),
         timeout=config["lane_timeout"],
         run_dir=subpath(input[0], ancestor=4),
     shell:

@@ -1,1 +1,1 @@
-"""Checks of this machine against a config before a run, and an estimate; writes, loads and touches nothing."""
+"""Check this machine against a config before a run, and estimate the run. Writes nothing and loads no model."""

@@ -1,16 +1,16 @@
-"""Which checks there are, and which of them every workflow begins with."""
+"""List the checks and run those that every workflow starts with."""
 
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from editlane.preflight.config import Config
-from editlane.preflight.context import Setup
+from editlane.preflight.context import RunContext
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.estimate.disk import check_disk
-from editlane.preflight.findings import Finding, lines, run_checks
+from editlane.preflight.findings import Finding, format_findings, run_checks
 from editlane.preflight.folders import check_leases, check_results
 from editlane.preflight.gpus import check_gpus, check_lanes
 from editlane.preflight.machine import check_clock, check_limits, check_software, check_temp
@@ -18,7 +18,7 @@ from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
 
-Checks = dict[str, Callable[[Setup], Iterable[Finding]]]
+Checks = dict[str, Callable[[RunContext], Iterable[Finding]]]
 
 ALL: Checks = {
     "software": check_software,
@@ -35,15 +35,18 @@ ALL: Checks = {
     "dataset": check_dataset,
     "prompts": check_prompts,
     "results": check_results,
-    "disk": lambda setup: check_disk(setup, setup.scan),
+    "disk": lambda context: check_disk(context, context.scan),
 }
 
 EVERYWHERE: Checks = {
     "clock": check_clock,
     "temp folder": check_temp,
-    "disk": lambda setup: check_disk(setup, None),
+    "disk": lambda context: check_disk(context, None),
 }
-"""What a workflow begins with, wherever its jobs run. Config and prompts are checked before, the dataset by a job."""
+"""Checks at the start of every workflow, wherever its jobs run.
+
+The config and the prompts were checked before; a job checks the dataset.
+"""
 
 ON_THIS_MACHINE: Checks = {
     "limits": check_limits,
@@ -55,12 +58,12 @@ ON_THIS_MACHINE: Checks = {
     "endpoints": check_endpoints,
     "packages": check_missing_packages,
 }
-"""And where lanes are to run on the machine of the workflow."""
+"""Additional checks if lanes run on the same machine as the workflow."""
 
 
 def check_start(config: Config, config_file: str, *, gpu_limit: int | None, with_conda: bool, lanes_here: bool) -> bool:
-    """What a workflow begins with: says what is wrong or doubtful on stderr; whether it may go on."""
-    setup = Setup(
+    """Run the checks at the start of a workflow. Print warnings and failures to stderr; return False on a failure."""
+    context = RunContext(
         config=config,
         config_file=Path(config_file),
         devices=find_devices() if lanes_here else Devices(),
@@ -68,7 +71,7 @@ def check_start(config: Config, config_file: str, *, gpu_limit: int | None, with
         conda=with_conda,
     )
     checks = EVERYWHERE | ON_THIS_MACHINE if lanes_here else EVERYWHERE
-    findings = run_checks(checks, setup, broken="warn")
-    for line in lines((one for one in findings if one.level != "pass"), width=None):
+    findings = run_checks(checks, context, broken="warn")
+    for line in format_findings((one for one in findings if one.level != "pass"), width=None):
         print(line, file=sys.stderr)
     return all(one.level != "fail" for one in findings)

@@ -1,4 +1,4 @@
-"""The run's configuration, checked against its models and against what is on this machine, before anything runs."""
+"""Check a run's config against its data models and the files on this machine, before anything runs."""
 
 import copy
 import math
@@ -22,16 +22,16 @@ from editlane.protocols.scoring import load_protocol
 Config = dict[str, Any]
 
 ENGINE_ENVS = {"openai": "envs/workflow.yaml", "transformers": "envs/qwen3.yaml", "vllm": "envs/qwen3-vllm.yaml"}
-"""The environment of a judge that names none, by its engine."""
+"""Default environment file of a judge, by engine."""
 
 BUILT_MODELS = "resources/models/tiny-"
-"""Models with this prefix are built by the workflow."""
+"""Prefix of the models that the workflow builds."""
 
 
 def check_config(config: Config) -> Config:
-    """The configuration with defaults filled in and names in NFC. Raises UserError for the first thing wrong."""
-    filled = _with_defaults(config)
-    filled["dataset"]["categories"] = _categories(filled["dataset"]["categories"])
+    """Return the config with defaults filled in and names in NFC. Raises UserError for the first mistake."""
+    filled = _fill_defaults(config)
+    filled["dataset"]["categories"] = _normalize_categories(filled["dataset"]["categories"])
     if _has_edits(filled):
         filled["editors"] = filled["editors"] or {"given": EditorConfig(adapter="given").model_dump()}
     if not filled["editors"]:
@@ -50,12 +50,12 @@ def check_config(config: Config) -> Config:
 
 
 def check_keys_once(file: Path) -> None:
-    """Raises UserError where a config file names a key twice in one place; YAML would take the last without a word."""
+    """Raise UserError if a config file has the same key twice in one mapping: YAML would silently keep the last."""
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (ValueError, yaml.YAMLError):
-        return  # JSON that is no YAML
-    seen: dict[int, yaml.Node] = {}  # an alias leads to a node that was seen, in the worst case to its parent
+        return  # Snakemake also accepts JSON, which need not be valid YAML
+    seen: dict[int, yaml.Node] = {}  # an alias may point to its own parent, which would loop forever
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -82,26 +82,28 @@ _HELP = "config/README.md describes every key."
 _PATHS = "Paths are relative to the folder that snakemake runs in."
 
 
-def _with_defaults(config: Config) -> Config:
-    """Check the config and return a copy with the defaults filled in. A value stays as it was written: 1800 does not
-    become 1800.0, which would be another parameter of a rule."""
+def _fill_defaults(config: Config) -> Config:
+    """Check the config and return a copy with the defaults filled in.
+
+    Values stay as written: Snakemake would take 1800.0 instead of 1800 for a changed parameter and rerun the rule.
+    """
     _check_values(config)
     try:
         checked = read_model(RunConfig, config, noun="key").model_dump()
     except UserError as error:
         raise UserError(f"config: {error} {_HELP}") from error
-    return cast(Config, _filled(config, checked))
+    return cast(Config, _merge(config, checked))
 
 
-def _filled(given: Any, checked: Any) -> Any:
+def _merge(given: Any, checked: Any) -> Any:
     if isinstance(given, dict) and isinstance(checked, dict):
         missing = {name: value for name, value in checked.items() if name not in given}
-        return {name: _filled(value, checked.get(name)) for name, value in given.items()} | missing
+        return {name: _merge(value, checked.get(name)) for name, value in given.items()} | missing
     return copy.deepcopy(given)
 
 
 def _check_values(value: Any, where: str = "") -> None:
-    """YAML knows .nan and .inf also where a param takes anything, and dates and sets, which no step can be told."""
+    """Raise UserError for .nan and .inf, and for YAML types that JSON lacks, such as dates and sets."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"config: at {where}: {value} is not a finite number. {_HELP}")
     if not isinstance(value, dict | list | str | int | float | None):
@@ -111,7 +113,7 @@ def _check_values(value: Any, where: str = "") -> None:
         _check_values(entry, f"{where}.{name}" if where else str(name))
 
 
-def _categories(names: list[str]) -> list[str]:
+def _normalize_categories(names: list[str]) -> list[str]:
     try:
         categories = check_categories(names)
     except UserError as error:
@@ -144,7 +146,7 @@ def _check_files(config: Config) -> None:
 
 
 def _set_engine(name: str, judge: Config) -> None:
-    """From here on the adapter's name says which engine it runs on."""
+    """Make the engine part of the adapter's name, and fill in the default environment."""
     try:
         judge["adapter"] = judge_on_engine(judge["adapter"], judge["engine"])
     except UserError as error:
@@ -169,17 +171,17 @@ def _check_served(adapter: str, settings: Config) -> None:
     if not settings["model"]:
         raise UserError(f"adapter {adapter!r} needs a `model`: the name under which the endpoint serves it.")
     if settings["revision"]:
-        raise UserError(f"adapter {adapter!r} takes no `revision`: the endpoint decides what it serves; leave it out.")
+        raise UserError(f"adapter {adapter!r} takes no `revision`: the endpoint chooses it. Remove it.")
 
 
 def _check_model(adapter: str, settings: Config, needs_model: bool) -> None:
     model = settings["model"]
     if model and not needs_model:
-        raise UserError(f"adapter {adapter!r} has no model; leave `model` out.")
+        raise UserError(f"adapter {adapter!r} has no model. Remove `model`.")
     if needs_model and not model:
         raise UserError(f"adapter {adapter!r} needs a `model`: a checkpoint folder or a hub id.")
     if settings["revision"] and not model:
-        raise UserError("`revision` is a commit or tag of a `model`, and there is none; leave it out.")
+        raise UserError("`revision` needs a `model`, of which it is a commit or tag. Remove it, or add a model.")
     if model and model.startswith(BUILT_MODELS):
         if model.removeprefix(BUILT_MODELS) not in KINDS:
             raise UnknownName("model", model, [BUILT_MODELS + kind for kind in KINDS])
@@ -190,7 +192,9 @@ def _check_model(adapter: str, settings: Config, needs_model: bool) -> None:
 def _check_names(config: Config) -> None:
     taken = RESERVED & config["editors"].keys()
     if taken:
-        raise UserError(f"config: an editor cannot be called {min(taken)!r}; the run keeps something else there.")
+        raise UserError(
+            f"config: an editor cannot be called {min(taken)!r}: the run uses this name for its own files. Rename it."
+        )
     given = [name for name, editor in config["editors"].items() if editor["adapter"] == "given"]
     if given and not _has_edits(config):
         raise UserError(
@@ -199,8 +203,8 @@ def _check_names(config: Config) -> None:
         )
     if config["dataset"]["edited_dir"] is not None and not given:
         raise UserError(
-            "config: dataset.edited_dir is set, but no editor has the adapter 'given', which takes the edits from "
-            "there. Add one, leave `editors` out, or take edited_dir away."
+            "config: dataset.edited_dir is set, but no editor has the adapter 'given', which reads the edits from it. "
+            "Add one, remove `editors`, or remove edited_dir."
         )
     baseline = config["report"]["baseline"]
     if baseline is not None and baseline not in config["editors"]:

@@ -1,4 +1,4 @@
-"""What the checks look at: the checked config, and what is known about the machine's GPUs."""
+"""Input of the checks: the checked config, the machine's GPUs and the options of the run."""
 
 import os
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Part:
 
     @property
     def adapter(self) -> Any:
-        """The adapter's class."""
+        """Class of the adapter."""
         return find_adapter(self.kind, self.settings["adapter"])
 
     @property
@@ -40,16 +40,16 @@ class Part:
 
     @property
     def is_built(self) -> bool:
-        """Whether the workflow builds this model itself: tiny and random."""
+        """True for a tiny random model, which the workflow builds itself."""
         return self.model.startswith(BUILT_MODELS)
 
     @property
-    def is_serious(self) -> bool:
-        """Whether its results are meant to mean something."""
+    def is_trained(self) -> bool:
+        """True for a real model; False for a fake or a randomly initialised one."""
         return self.needs_model and not self.is_built and not is_randomly_initialised(self.model)
 
-    def folder(self) -> Path | None:
-        """Where the checkpoint lies on this machine, if it does: the folder, or the snapshot of a hub id."""
+    def find_folder(self) -> Path | None:
+        """Return the checkpoint folder, or the cached snapshot of a hub id. None if this machine has neither."""
         return find_checkpoint(self.model, self.settings["revision"])
 
     def __str__(self) -> str:
@@ -57,19 +57,19 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
-    """The run that is about to start, from the folder that snakemake runs in."""
+class RunContext:
+    """A run that is about to start. Paths are relative to the folder that snakemake runs in."""
 
     config: Config
-    """As `check_config` returns it."""
+    """Result of `check_config`."""
     config_file: Path
     devices: Devices
     gpu_limit: int | None = None
-    """What `--resources gpu=` says."""
+    """Value of `--resources gpu=`."""
     conda: bool = False
-    """Whether it will run with `--sdm conda`."""
-    patient: bool = False
-    """Whether all items are to be counted, however long that takes."""
+    """True if it runs with `--sdm conda`."""
+    count_all: bool = False
+    """True to read the dataset to its end, however long it takes."""
 
     @property
     def run_dir(self) -> Path:
@@ -81,12 +81,12 @@ class Setup:
 
     @cached_property
     def scan(self) -> Scan:
-        """The dataset, read once."""
-        return scan_dataset(self.config["dataset"], whole=self.patient)
+        """Contents of the dataset, read once."""
+        return scan_dataset(self.config["dataset"], whole=self.count_all)
 
     @property
     def parts(self) -> list[Part]:
-        """The editors, then the judges."""
+        """Editors, then judges."""
         return [
             Part(kind=kind, name=name, settings=settings)
             for kind in ("editor", "judge")
@@ -103,7 +103,7 @@ class Setup:
 
     @property
     def slots(self) -> int:
-        """How many lanes can run at once: one a GPU, or one a core where there is no GPU."""
+        """Number of lanes that can run at once: one per GPU, or one per core without a GPU."""
         found = len(self.devices.gpus) or len(os.sched_getaffinity(0))
         return min(found, self.gpu_limit) if self.gpu_limit else found
 

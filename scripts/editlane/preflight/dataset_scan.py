@@ -15,74 +15,76 @@ from editlane.datasets.parsing import ParsedRecord, Skipped
 from editlane.datasets.prepare import check_records, decode_base64
 from editlane.images.files import open_image, read_displayed_size
 
-IMAGE_SECONDS, SECONDS = 2.0, 4.0
-"""How long images are looked at, and records read."""
-DECODING = 0.5
-"""The share of the former that goes into decoding whole images; so those are spread over the dataset."""
+IMAGE_SECONDS, RECORD_SECONDS = 2.0, 4.0
+"""Time limits for reading images and for reading records, in seconds."""
+DECODE_SHARE = 0.5
+"""Largest share of the image time spent on decoding, so that decoded images spread over the dataset."""
 
 
 @dataclass(slots=True)
 class Scan:
-    """What was seen of a dataset."""
+    """Contents of a dataset, as far as it was read."""
 
     items: Counter[str] = field(default_factory=Counter)
-    """By category."""
-    left_out: Skipped = field(default_factory=Skipped)
+    """Number of items by category."""
+    skipped: Skipped = field(default_factory=Skipped)
     fallback: int = 0
-    """Items without an instruction in the language asked for."""
+    """Items without an instruction in the requested language."""
     headers: int = 0
     decoded: int = 0
-    """Images that were to be decoded whole; of these some are `unreadable`."""
+    """Images decoded in full, including the `unreadable` ones."""
     pixels: int = 0
-    """Of all images whose header was read, as are `size` bytes."""
+    """Total pixels of all images whose header was read."""
     size: int = 0
+    """Total bytes of the same images."""
     seconds: float = 0.0
-    """Spent on images, and of these on decoding them whole."""
-    decoding: float = 0.0
+    """Time spent on images."""
+    decode_seconds: float = 0.0
+    """Part of this time that was spent on decoding."""
     unreadable: list[str] = field(default_factory=list)
-    mistake: str | None = None
-    """Why the dataset cannot be prepared."""
+    error: str | None = None
+    """Reason why the dataset cannot be prepared."""
     complete: bool = False
-    """Whether it was read to its end."""
+    """True if the dataset was read to its end."""
 
 
 def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
-    """Look at the dataset of a checked config until SECONDS have passed, or to its end."""
+    """Read the dataset of a checked config for RECORD_SECONDS, or with `whole` to its end."""
     scan = Scan()
     started = time.monotonic()
     try:
-        for draft in _drafts(dataset, scan.left_out):
-            scan.items[draft.category] += 1
-            scan.fallback += draft.language != dataset["language"]
-            if not whole and time.monotonic() - started > SECONDS:
+        for record in _read_records(dataset, scan.skipped):
+            scan.items[record.category] += 1
+            scan.fallback += record.language != dataset["language"]
+            if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan
             if scan.seconds < IMAGE_SECONDS:
-                _look_at(draft, scan)
+                _check_image(record, scan)
     except UserError as error:
-        scan.mistake = str(error)
+        scan.error = str(error)
     scan.complete = True
     return scan
 
 
-def _drafts(dataset: dict[str, Any], left_out: Skipped) -> Iterator[ParsedRecord]:
+def _read_records(dataset: dict[str, Any], skipped: Skipped) -> Iterator[ParsedRecord]:
     edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
     path, categories = Path(dataset["path"]), tuple(dataset["categories"])
-    return check_records(path, dataset["format"], dataset["language"], categories, left_out, edits)
+    return check_records(path, dataset["format"], dataset["language"], categories, skipped, edits)
 
 
-def _look_at(draft: ParsedRecord, scan: Scan) -> None:
-    """Read the header of an image and, as long as that took its share of the time only, decode it whole."""
+def _check_image(record: ParsedRecord, scan: Scan) -> None:
+    """Read the header of an image, and decode the image if DECODE_SHARE allows."""
     started = time.monotonic()
-    with _file_of(draft.image) as path:
-        if path.is_file():  # a missing one is a mistake in the dataset, which is told at its end
+    with _open_as_file(record.image) as path:
+        if path.is_file():  # check_records raises for a missing file
             scan.headers += 1
             scan.size += path.stat().st_size
             width, height = read_displayed_size(path) or (0, 0)
             scan.pixels += width * height
             begun = time.monotonic()
-            if not width or scan.decoding <= DECODING * scan.seconds:
-                _decode(path, draft.where, scan)
-            scan.decoding += time.monotonic() - begun
+            if not width or scan.decode_seconds <= DECODE_SHARE * scan.seconds:
+                _decode(path, record.where, scan)
+            scan.decode_seconds += time.monotonic() - begun
     scan.seconds += time.monotonic() - started
 
 
@@ -95,8 +97,8 @@ def _decode(path: Path, where: str, scan: Scan) -> None:
 
 
 @contextmanager
-def _file_of(image: Path | str | bytes) -> Iterator[Path]:
-    """An image of the dataset as a file; one inside the dataset is put into the temporary folder for as long."""
+def _open_as_file(image: Path | str | bytes) -> Iterator[Path]:
+    """Yield the path of an image. Images inside the dataset file are written to a temporary file."""
     if isinstance(image, Path):
         yield image
         return

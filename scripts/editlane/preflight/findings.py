@@ -1,4 +1,4 @@
-"""What a check before the run finds: a level, a sentence, and what to do about it."""
+"""Findings of the checks: a level, a sentence and a remedy; run checks and print findings."""
 
 import shutil
 import sys
@@ -17,7 +17,7 @@ _WHAT_WIDTH = 13
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: `fail` where the run cannot succeed like this, `warn` where it may not do what was wanted."""
+    """One line. `fail`: the run cannot succeed. `warn`: it may not do what was intended."""
 
     level: str
     what: str
@@ -26,29 +26,29 @@ class Finding:
 
 
 def run_checks(
-    checks: Mapping[str, Callable[[Any], Iterable[Finding]]], setup: Any, *, broken: str = "fail"
+    checks: Mapping[str, Callable[[Any], Iterable[Finding]]], context: Any, *, broken: str = "fail"
 ) -> list[Finding]:
-    """The findings of all checks, in order. One that breaks is a finding of the level `broken` and hides no other."""
+    """Return the findings of all checks, in order. A check that raises becomes a finding of the level `broken`."""
     found: list[Finding] = []
     for name, check in checks.items():
         try:
-            found += check(setup)
+            found += check(context)
         except UserError as error:
             found.append(Finding("fail", name, str(error)))
         except Exception as error:  # noqa: BLE001
-            text = f"this check itself broke: {type(error).__name__}: {' '.join(str(error).split())}"
-            found.append(Finding(broken, name, text, "Please report it; the other checks are not concerned."))
+            text = f"this check crashed: {type(error).__name__}: {' '.join(str(error).split())}"
+            found.append(Finding(broken, name, text, "Please report it; the other checks are not affected."))
     return found
 
 
-def counts(findings: Sequence[Finding]) -> str:
-    """The last line."""
+def format_counts(findings: Sequence[Finding]) -> str:
+    """Format the last line."""
     numbers = {level: sum(one.level == level for one in findings) for level in LEVELS}
     return f"{numbers['pass']} passed, {numbers['warn']} to look at, {numbers['fail']} failed"
 
 
-def lines(findings: Iterable[Finding], width: int | None) -> list[str]:
-    """The findings as aligned text: one line each, or wrapped where a terminal of `width` columns shows them."""
+def format_findings(findings: Iterable[Finding], width: int | None) -> list[str]:
+    """Format findings as aligned text, one line each; with `width`, wrap them to that many columns."""
     findings = list(findings)
     what_width = _WHAT_WIDTH if any(one.what for one in findings) else 0
     margin = " " * (_LEVEL_WIDTH + what_width)
@@ -56,18 +56,18 @@ def lines(findings: Iterable[Finding], width: int | None) -> list[str]:
     for one in findings:
         head = f"{one.level:<{_LEVEL_WIDTH}}{one.what:<{what_width}}"
         text = " ".join([one.text.rstrip(".") + ".", one.remedy]).rstrip() if one.remedy else one.text
-        wrapped = [text] if width is None else list(_wrapped(text, max(30, width - len(margin))))
+        wrapped = [text] if width is None else list(_wrap(text, max(30, width - len(margin))))
         printed += [head + wrapped[0], *(margin + rest for rest in wrapped[1:])]
     return printed
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal that stdout is; None where it is none."""
+def get_terminal_width() -> int | None:
+    """Return the columns of the terminal, at most 110; None if stdout is not a terminal."""
     return min(shutil.get_terminal_size().columns, 110) if sys.stdout.isatty() else None
 
 
-def _wrapped(text: str, width: int) -> Iterator[str]:
-    """Broken between words; Chinese characters take two columns, which textwrap does not know."""
+def _wrap(text: str, width: int) -> Iterator[str]:
+    """Wrap between words. textwrap would count the two columns of a Chinese character as one."""
     line, used = "", 0
     for word in text.split(" "):
         cells = measure_width(word)
@@ -79,19 +79,19 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
     yield line
 
 
-def amount(size: float) -> str:
-    """Bytes for people, in powers of 1000: 57.7 GB."""
+def format_bytes(size: float) -> str:
+    """Format bytes in powers of 1000, as 57.7 GB."""
     for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if size >= power:
             return f"{size / power:.1f} {unit}"
     return f"{size / 1000:.0f} kB"
 
 
-def listed(names: Sequence[str], most: int = 4) -> str:
-    """The first few names."""
+def join_names(names: Sequence[str], most: int = 4) -> str:
+    """Join the first `most` names and count the rest."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 lane`, `2 lanes`, `1,200 items`."""
+def pluralize(count: int, noun: str) -> str:
+    """Format a count with its noun: `1 lane`, `2 lanes`, `1,200 items`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The folders of results and leases: can be written to, with locks, and the leases on this machine."""
+"""Check that results and leases can be written and locked, and that leases are on this machine."""
 
 import errno
 import fcntl
@@ -9,37 +9,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.lanes.gpu_lease import lease_folder
-from editlane.preflight.context import Setup
+from editlane.preflight.context import RunContext
 from editlane.preflight.findings import Finding
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "beegfs", "ceph", "gpfs", "lustre", "panfs", "wekafs"}
-"""File systems of several machines; so are nearly all that a program serves (fuse)."""
+"""File systems shared by several machines. Nearly all FUSE file systems are, too."""
 
 
-def check_results(setup: Setup) -> Iterator[Finding]:
-    """The results can be written, and locked: the lock keeps two workflows off one folder."""
-    folder = nearest(setup.run_dir)
-    kind = file_system(folder)
+def check_results(context: RunContext) -> Iterator[Finding]:
+    """Check that the results can be written and locked: the lock keeps two workflows off one folder."""
+    folder = find_existing_folder(context.run_dir)
+    kind = find_file_system(folder)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-            remedy = "Start one workflow at a time on it, or mount it with locks."
-            yield Finding("warn", "results", f"{setup.run_dir} is on {kind} without file locks", remedy)
+            remedy = "Run only one workflow at a time there, or mount it with locks."
+            yield Finding("warn", "results", f"{context.run_dir} is on {kind} without file locks", remedy)
             return
         remedy = "Check the folder's rights and its disk, or start from another folder."
         yield Finding("fail", "results", f"{folder} cannot be written to: {error.strerror}", remedy)
         return
-    yield Finding("pass", "results", f"{setup.run_dir} can be written, on {kind}")
+    yield Finding("pass", "results", f"{context.run_dir} can be written, on {kind}")
 
 
-def check_leases(setup: Setup) -> Iterator[Finding]:
-    """The lease folder is this machine's own."""
+def check_leases(context: RunContext) -> Iterator[Finding]:
+    """Check that the lease folder is on a disk of this machine."""
     folder = Path(lease_folder())
-    kind = file_system(nearest(folder))
+    kind = find_file_system(find_existing_folder(folder))
     remedy = "Set GPULEASE_DIR to a folder on a disk of this machine, the same for all users."
-    if not os.access(nearest(folder), os.W_OK | os.X_OK):
+    if not os.access(find_existing_folder(folder), os.W_OK | os.X_OK):
         yield Finding("fail", "leases", f"{folder} cannot be written to", remedy)
     elif kind in NETWORK or kind.startswith("fuse."):
         text = f"{folder} is on {kind}: locks of a network file system may fail, and other machines see them"
@@ -48,13 +48,13 @@ def check_leases(setup: Setup) -> Iterator[Finding]:
         yield Finding("pass", "leases", f"{folder} is on {kind}")
 
 
-def nearest(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+def find_existing_folder(folder: Path) -> Path:
+    """Return the folder itself, or the nearest parent that exists."""
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
 
 
-def file_system(folder: Path) -> str:
-    """The type of the file system that a folder lies on, as the kernel calls it."""
+def find_file_system(folder: Path) -> str:
+    """Return the kernel's name for the type of the folder's file system."""
     best = ("", "an unknown file system")
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
         _, mounted, kind = line.split()[:3]

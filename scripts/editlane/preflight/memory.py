@@ -1,4 +1,4 @@
-"""Memory of the GPUs and of the host against what the models need."""
+"""Check that the models fit into the memory of the GPUs and of the host."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,64 +7,66 @@ from editlane.editors.optimizations.apply import starts_on_cpu
 from editlane.judges.qwen3_vl.vllm_engine import VllmParams
 from editlane.lanes.lane_status import read_heartbeats
 from editlane.models.host_memory import read_container_memory
-from editlane.preflight.context import Part, Setup
-from editlane.preflight.findings import Finding, amount, listed, plural
-from editlane.preflight.weights import device_bytes, loaded_bytes, run_dtype
+from editlane.preflight.context import Part, RunContext
+from editlane.preflight.findings import Finding, format_bytes, join_names, pluralize
+from editlane.preflight.weights import choose_dtype, count_device_bytes, count_loaded_bytes
 
 BASE, SHARE = 2e9, 0.08
-"""The allowance beside the weights: bytes for the CUDA context and buffers, and a share of the weights for activations.
+"""Allowance besides the weights: bytes for the CUDA context and buffers, and a share of the weights for activations.
 
-Qwen-Image-Edit at one megapixel, run by SGLang, was published with a peak of 64 GB on 57.7 GB of weights.
-Larger images, longer texts and larger batches of a judge take more: a higher peak that a run measured counts instead. A
-lower one does not: it may be of another model, or of smaller images.
+Published for Qwen-Image-Edit at one megapixel with SGLang: a peak of 64 GB for 57.7 GB of weights. Larger images,
+longer texts and larger batches of a judge take more. A higher peak measured in a run replaces the estimate. A lower
+peak does not: it may belong to another model or to smaller images.
 """
 
-PROCESS = 4e9
-"""Bytes of host memory that a lane with its model on a GPU is expected to take at most."""
+LANE_BYTES = 4e9
+"""Most host memory that a lane is expected to take while its model is on a GPU."""
 
 
-def check_memory(setup: Setup) -> Iterator[Finding]:
-    """The weights and an allowance against each GPU, or against the host where there is none."""
-    if setup.devices.problem:
+def check_memory(context: RunContext) -> Iterator[Finding]:
+    """Compare weights and allowance with each GPU, or with the host if there is no GPU."""
+    if context.devices.problem:
         return
-    on_gpu = bool(setup.devices.gpus)
+    on_gpu = bool(context.devices.gpus)
     needs = [
-        (device_bytes(folder, part.settings["params"], on_gpu=on_gpu), part)
-        for part in setup.parts
-        if part.needs_model and (folder := part.folder()) is not None
+        (count_device_bytes(folder, part.settings["params"], on_gpu=on_gpu), part)
+        for part in context.parts
+        if part.needs_model and (folder := part.find_folder()) is not None
     ]
     if on_gpu:
-        yield from (_on_gpus(part, weights, setup) for weights, part in needs)
+        yield from (_compare_with_gpus(part, weights, context) for weights, part in needs)
         if needs:
-            yield _host_beside_gpus(setup)
+            yield _compare_lanes_with_host(context)
     elif needs:
-        yield _on_host(*max(needs, key=lambda one: one[0]), setup)
+        yield _compare_with_host(*max(needs, key=lambda one: one[0]), context)
 
 
-def _on_gpus(part: Part, weights: int, setup: Setup) -> Finding:
-    dtype = run_dtype(part.settings["params"], on_gpu=True)
+def _compare_with_gpus(part: Part, weights: int, context: RunContext) -> Finding:
+    dtype = choose_dtype(part.settings["params"], on_gpu=True)
     allowance = BASE + SHARE * weights
-    share = _vllm_share(part)
-    peak = 0 if share else _measured_peak(part, setup)  # vLLM fills its share whatever the model is
+    share = _find_vllm_share(part)
+    peak = 0 if share else _read_peak(part, context)  # the peak of vLLM is always its share
     need = max(weights + allowance, peak)
     how = (
-        f"{amount(peak)} at most in this folder's earlier run"
+        f"{format_bytes(peak)} peak in an earlier run in this folder"
         if need == peak
-        else f"about {amount(allowance)} for work"
+        else f"about {format_bytes(allowance)} for activations and buffers"
     )
-    text = f"{part}: weights {amount(weights)} in {dtype}{_saving(part)}, and {how}"
-    known = [gpu for gpu in setup.devices.gpus if gpu.memory]
+    text = f"{part}: weights {format_bytes(weights)} in {dtype}{_describe_saving(part)}, and {how}"
+    known = [gpu for gpu in context.devices.gpus if gpu.memory]
     if not known:
-        return Finding("warn", "memory", f"{text}; how much the GPUs have is not known", "Compare it yourself.")
-    sizes = f"the smallest GPU has {amount(min(gpu.memory or 0 for gpu in known))}"
+        return Finding(
+            "warn", "memory", f"{text}; the memory of the GPUs is unknown", "Compare it with the data sheet."
+        )
+    sizes = f"the smallest GPU has {format_bytes(min(gpu.memory or 0 for gpu in known))}"
     sizes += f", of which vLLM takes {share:g}" if share else ""
     usable = {gpu.label: (gpu.memory or 0) * (share or 1) for gpu in known}
     hopeless = [label for label, size in usable.items() if size < weights]
-    if len(hopeless) == len(setup.devices.gpus):
+    if len(hopeless) == len(context.devices.gpus):
         return Finding("fail", "memory", f"{text}; {sizes}", "Use a smaller or a quantised model, or larger GPUs.")
     if hopeless:
-        remedy = "Leave them out with CUDA_VISIBLE_DEVICES."
-        return Finding("warn", "memory", f"{text}; it does not fit on GPU {listed(hopeless)}", remedy)
+        remedy = "Exclude them with CUDA_VISIBLE_DEVICES."
+        return Finding("warn", "memory", f"{text}; it does not fit on GPU {join_names(hopeless)}", remedy)
     if any(size < need for size in usable.values()):
         return Finding("warn", "memory", f"{text}; {sizes}, which is tight", _TIGHT_VLLM if share else _TIGHT)
     return Finding("pass", "memory", f"{text}; {sizes}")
@@ -77,63 +79,68 @@ _TIGHT_VLLM = (
 )
 
 
-def _vllm_share(part: Part) -> float | None:
-    """Of a GPU's memory, what this part fills if it runs on vLLM."""
+def _find_vllm_share(part: Part) -> float | None:
+    """Return the share of a GPU's memory that vLLM fills; None if this part does not run on vLLM."""
     if part.settings.get("engine") != "vllm":
         return None
     return VllmParams(**part.settings["params"]).gpu_memory_utilization
 
 
-def _saving(part: Part) -> str:
-    """What makes the weights on the GPU fewer than those of the checkpoint."""
+def _describe_saving(part: Part) -> str:
+    """Describe the params that make the weights on the GPU smaller than the checkpoint."""
     params = part.settings["params"]
     fp8 = " and fp8" if params.get("quantization") else ""
     return f"{fp8} at once with offload: {params['offload']}" if params.get("offload") else fp8
 
 
-def _measured_peak(part: Part, setup: Setup) -> int:
-    """Bytes that this part had allocated at most in a run on this folder; 0 where nobody measured it."""
-    beats = read_heartbeats(setup.paths)
+def _read_peak(part: Part, context: RunContext) -> int:
+    """Return the peak bytes that this part allocated in earlier runs in this folder; 0 if none was measured."""
+    beats = read_heartbeats(context.paths)
     own = (one for one in beats if (one.editor if one.stage == "edit" else one.judge) == part.name)
     stage = "edit" if part.kind == "editor" else "score"
     return max((one.peak_memory or 0 for one in own if one.stage == stage), default=0)
 
 
-def _host_beside_gpus(setup: Setup) -> Finding:
-    _, available = host_memory()
-    lanes = setup.lanes_at_once
-    kept = max(map(_kept_on_host, setup.parts))
-    each = PROCESS + kept
-    text = f"host: {amount(available)} available for {plural(lanes, 'lane')} at once, about {amount(each)} each"
-    text += ", with weights on their way to the GPU" if kept else ""
+def _compare_lanes_with_host(context: RunContext) -> Finding:
+    _, available = read_host_memory()
+    lanes = context.lanes_at_once
+    kept = max(map(_count_host_bytes, context.parts))
+    each = LANE_BYTES + kept
+    text = f"host: {format_bytes(available)} available for {pluralize(lanes, 'lane')} at once"
+    text += f", about {format_bytes(each)} each"
+    text += ", including weights that pass through host memory" if kept else ""
     if lanes * each > available:
-        return Finding("warn", "memory", text, "Free some, or run fewer lanes at once with --resources gpu=N.")
+        return Finding("warn", "memory", text, "Free some memory, or run fewer lanes at once with --resources gpu=N.")
     return Finding("pass", "memory", text)
 
 
-def _kept_on_host(part: Part) -> int:
-    """Bytes of weights that a lane holds in the host's memory for its GPU: at least while it loads."""
-    params, folder = part.settings["params"], part.folder()
-    return loaded_bytes(folder, run_dtype(params, on_gpu=True)) if folder and starts_on_cpu(params) else 0
+def _count_host_bytes(part: Part) -> int:
+    """Return the bytes of weights that a lane holds in host memory, if only while it loads."""
+    params, folder = part.settings["params"], part.find_folder()
+    return count_loaded_bytes(folder, choose_dtype(params, on_gpu=True)) if folder and starts_on_cpu(params) else 0
 
 
-def _on_host(weights: int, part: Part, setup: Setup) -> Finding:
-    """For the largest model: any lane may hold it."""
-    total, available = host_memory()
-    lanes = setup.lanes_at_once
+def _compare_with_host(weights: int, part: Part, context: RunContext) -> Finding:
+    """Compare the largest model with the host's memory, because any lane may hold it."""
+    total, available = read_host_memory()
+    lanes = context.lanes_at_once
     need = weights * (1 + SHARE) + 1e9
-    text = f"{part}: weights {amount(weights)} in {run_dtype(part.settings['params'], on_gpu=False)} on the CPU"
+    text = (
+        f"{part}: weights {format_bytes(weights)} in {choose_dtype(part.settings['params'], on_gpu=False)} on the CPU"
+    )
     if weights > total:
-        return Finding("fail", "memory", f"{text}; this machine has {amount(total)}", "Use a smaller model, or a GPU.")
-    text += f", {plural(lanes, 'lane')} at once; {amount(available)} available"
+        return Finding(
+            "fail", "memory", f"{text}; this machine has {format_bytes(total)}", "Use a smaller model, or a GPU."
+        )
+    text += f", {pluralize(lanes, 'lane')} at once; {format_bytes(available)} available"
     if lanes * need > available:
         fits = max(1, int(available / need))
-        return Finding("warn", "memory", text, f"Give --resources gpu={fits}, which limits lanes on the CPU, too.")
+        return Finding("warn", "memory", text, f"Use --resources gpu={fits}, which also limits lanes on the CPU.")
     return Finding("pass", "memory", text)
 
 
-def host_memory() -> tuple[int, int]:
-    """(total, available) bytes of this machine with its swap space, or of the container that this is."""
+def read_host_memory() -> tuple[int, int]:
+    """Return (total, available) bytes of this machine including swap, or of the container if it has less."""
     rows = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     known = {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows}
     total, available = known["MemTotal"] + known["SwapTotal"], known["MemAvailable"] + known["SwapFree"]

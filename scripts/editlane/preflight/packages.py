@@ -1,4 +1,4 @@
-"""This Python's packages against the pins of the environment files; with conda, the client and its environments."""
+"""Compare installed packages with the pins of the environment files; with conda, check the client and its envs."""
 
 import re
 import shutil
@@ -11,12 +11,12 @@ from pathlib import Path
 import yaml
 
 from editlane.core.errors import UserError
-from editlane.preflight.context import Part, Setup
-from editlane.preflight.estimate.remaining_work import find_workload
-from editlane.preflight.findings import Finding, listed, plural
+from editlane.preflight.context import Part, RunContext
+from editlane.preflight.estimate.remaining_work import find_remaining_work
+from editlane.preflight.findings import Finding, join_names, pluralize
 
 CONDA = (24, 7, 1)
-"""The oldest conda that Snakemake 9 takes."""
+"""Oldest conda that Snakemake 9 accepts."""
 
 MODEL_PACKAGES = {
     "torch",
@@ -29,106 +29,113 @@ MODEL_PACKAGES = {
     "peft",
     "vllm",
 }
-"""What an adapter without a model does not need, nor huggingface-hub."""
+"""Packages that an adapter without a model does not need."""
 
 LOADED = {
     "editor": ("torch", "transformers", "diffusers", "accelerate"),
     "judge": ("torch", "transformers", "accelerate"),
     "qwen3-vl/vllm": ("torch", "transformers", "vllm"),
 }
-"""What an adapter with a model imports, or every other of its kind. An environment file may name others, and a run may
-do without those."""
+"""Imports of an adapter with a model, by its name or else its kind.
+
+Other packages of the environment file are not needed to run.
+"""
 
 REPORT = ("pandas", "scipy", "statsmodels", "jinja2", "markupsafe")
-"""What the report imports."""
+"""Imports of the report."""
 
 MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
-"""Names under which packages are imported, where it is not their own."""
+"""Module names that differ from the package's name."""
 
 PROGRAMS = {"rich": "watch_lanes.py", "krippendorff": "compare_ratings.py"}
-"""Programs that no workflow runs, and the packages that only they need."""
+"""Packages that only one program needs, which no workflow runs."""
 
 OPTIONAL = {"nvidia-ml-py", "torchvision", "peft"}
-"""Only memory and utilisation are unknown without the first; transformers does what the second would do in Pillow; the
-third is for `lora`."""
+"""Packages that may be missing.
+
+Without nvidia-ml-py, memory and utilisation are unknown. Without torchvision, transformers uses Pillow. peft is needed
+only with `lora`.
+"""
 
 OWN_ENVS = ("envs/workflow.yaml", "envs/report.yaml")
-"""Of the steps that run no model."""
+"""Environments of the steps that run no model."""
 
 
-def check_packages(setup: Setup) -> Iterator[Finding]:
-    """One line an environment: what is missing, and what differs from its pins."""
-    if setup.conda:
-        yield _conda_client()
-        yield _conda_envs(list(_users(setup)))
+def check_packages(context: RunContext) -> Iterator[Finding]:
+    """Yield one finding per environment: missing packages and versions that differ from its pins."""
+    if context.conda:
+        yield _check_conda()
+        yield _check_conda_envs(list(_group_by_env(context)))
         return
-    missing = list(check_missing_packages(setup))
+    missing = list(check_missing_packages(context))
     lacking = {one.text.partition(" ")[0] for one in missing}
-    yield from (_versions(env, parts) for env, parts in _users(setup).items() if env not in lacking)
+    yield from (_compare_versions(env, parts) for env, parts in _group_by_env(context).items() if env not in lacking)
     yield from missing
 
 
-def check_missing_packages(setup: Setup) -> Iterator[Finding]:
-    """Only what ends a job of this run: a torch that cannot use the GPUs, and packages that are not there though the
-    steps, the report, or a model that has work left import them."""
-    if setup.conda:
+def check_missing_packages(context: RunContext) -> Iterator[Finding]:
+    """Yield only failures that would end a job of this run.
+
+    These are missing imports of the steps, the report and models with work left, and a torch that cannot use the GPUs.
+    """
+    if context.conda:
         return
-    for env, parts in _users(setup).items():
-        missing = [name for name in _needed(env, parts, setup) if not _is_there(name)]
+    for env, parts in _group_by_env(context).items():
+        missing = [name for name in _list_needed(env, parts, context) if not _is_importable(name)]
         if missing:
-            text = f"{_named(env, parts)} is not met: this Python lacks {listed(missing, 6)}"
-            remedy = "Run with --sdm conda, or install them with pip as the file pins them."
+            text = f"{_format_env(env, parts)} is incomplete: this Python lacks {join_names(missing, 6)}"
+            remedy = "Run with --sdm conda, or install the pinned versions with pip."
             yield Finding("fail", "packages", text, remedy)
-    yield from _torch_without_gpu(setup)
+    yield from _check_torch(context)
 
 
-def _needed(env: str, parts: list[Part], setup: Setup) -> list[str]:
-    """Without these a job of this run ends. (The workflow itself has started: it found what it imports.)"""
+def _list_needed(env: str, parts: list[Part], context: RunContext) -> list[str]:
+    """Return the packages without which a job of this run fails."""
     if env == "envs/workflow.yaml":
-        is_prepared = (setup.paths.items).is_file()
+        is_prepared = (context.paths.items).is_file()
         return ["pillow", "numpy", "pyarrow", "pyyaml", *([] if is_prepared else ["ijson"])]
     if env == "envs/report.yaml":
-        return [*REPORT, *(["scikit-image"] if setup.config["preservation"] else [])]
+        return [*REPORT, *(["scikit-image"] if context.config["preservation"] else [])]
     return list(
         dict.fromkeys(
             name
             for part in parts
-            if part.needs_model and not all(map(_is_there, _loaded(part))) and _has_work(part, setup)
-            for name in _loaded(part)
+            if part.needs_model and not all(map(_is_importable, _list_loaded(part))) and _has_work(part, context)
+            for name in _list_loaded(part)
         )
     )
 
 
-def _loaded(part: Part) -> list[str]:
+def _list_loaded(part: Part) -> list[str]:
     names = LOADED.get(part.settings["adapter"], LOADED[part.kind])
     return [*names, *(["peft"] if part.settings["params"].get("lora") else [])]
 
 
-def _has_work(part: Part, setup: Setup) -> bool:
-    """Whether its model will be loaded: not where the journals have everything."""
-    if not (setup.paths.items).is_file():
+def _has_work(part: Part, context: RunContext) -> bool:
+    """Return whether its model will be loaded, that is, whether the journals lack any of its results."""
+    if not (context.paths.items).is_file():
         return True
     try:
-        return find_workload(setup).has_left(part)
-    except UserError:  # the tables there are not of this version, or damaged: a job tells
+        return find_remaining_work(context).has_left(part)
+    except UserError:  # damaged tables, or of another version: a job reports them
         return False
 
 
-def _is_there(name: str) -> bool:
-    """Whether a job can import it, whoever packed it."""
-    return _installed(name) is not None or find_spec(MODULES.get(name, name)) is not None
+def _is_importable(name: str) -> bool:
+    """Return whether a job can import it. Distributors may package it under another name, so try the module, too."""
+    return _find_version(name) is not None or find_spec(MODULES.get(name, name)) is not None
 
 
-def _users(setup: Setup) -> dict[str, list[Part]]:
-    """Environment file -> the editors and judges that run in it; none for the workflow's own."""
+def _group_by_env(context: RunContext) -> dict[str, list[Part]]:
+    """Map each environment file to its editors and judges; the workflow's own files have none."""
     users: dict[str, list[Part]] = {env: [] for env in OWN_ENVS if Path(env).is_file()}
-    for part in setup.parts:
+    for part in context.parts:
         users.setdefault(part.settings["env"], []).append(part)
     return users
 
 
-def pip_pins(env: Path) -> dict[str, str]:
-    """Package -> version of the lines `name==version` in an environment file's pip section."""
+def read_pip_pins(env: Path) -> dict[str, str]:
+    """Read the lines `name==version` of an environment file's pip section, as package -> version."""
     content = yaml.safe_load(env.read_text(encoding="utf-8"))
     listed_ones = content.get("dependencies") or [] if isinstance(content, dict) else []
     requirements = [line for entry in listed_ones if isinstance(entry, dict) for line in entry.get("pip") or []]
@@ -136,75 +143,77 @@ def pip_pins(env: Path) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] for match in found if match}
 
 
-def _wanted(env: str, parts: list[Part]) -> dict[str, str]:
-    pins = pip_pins(Path(env))
+def _select_pins(env: str, parts: list[Part]) -> dict[str, str]:
+    pins = read_pip_pins(Path(env))
     if parts and not any(part.needs_model for part in parts):
         return {name: pin for name, pin in pins.items() if name not in MODEL_PACKAGES | {"huggingface-hub"}}
     return pins
 
 
-def _installed(name: str) -> str | None:
+def _find_version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
         return None
 
 
-def _versions(env: str, parts: list[Part]) -> Finding:
-    wanted = _wanted(env, parts)
-    found = {name: _installed(name) for name in wanted}
+def _compare_versions(env: str, parts: list[Part]) -> Finding:
+    wanted = _select_pins(env, parts)
+    found = {name: _find_version(name) for name in wanted}
     other = [f"{name} {has}, not {wanted[name]}" for name, has in found.items() if has and _differ(has, wanted[name])]
-    other += [_without(name) for name, has in found.items() if has is None and name not in OPTIONAL]
+    other += [_describe_missing(name) for name, has in found.items() if has is None and name not in OPTIONAL]
     absent = [name for name, has in found.items() if has is None and name in OPTIONAL]
-    without = f", without {listed(absent)} (optional)" if absent else ""
+    without = f", without {join_names(absent)} (optional)" if absent else ""
     if not other:
-        return Finding("pass", "packages", f"{_named(env, parts)}: {len(found) - len(absent)} as pinned{without}")
-    remedy = "--sdm conda takes the pinned ones; with others, scores may differ a little."
-    return Finding("warn", "packages", f"{_named(env, parts)}: {listed(other, 6)}{without}", remedy)
+        return Finding("pass", "packages", f"{_format_env(env, parts)}: {len(found) - len(absent)} as pinned{without}")
+    remedy = "Scores may differ slightly; --sdm conda installs the pinned versions."
+    return Finding("warn", "packages", f"{_format_env(env, parts)}: {join_names(other, 6)}{without}", remedy)
 
 
-def _without(name: str) -> str:
+def _describe_missing(name: str) -> str:
     return f"no {name}" + (f", which only {PROGRAMS[name]} needs" if name in PROGRAMS else "")
 
 
 def _differ(there: str, wanted: str) -> bool:
-    """A build's own mark, as in 2.13.0+cpu, is no other version."""
+    """Compare versions without their build tag, such as +cpu."""
     return there.partition("+")[0] != wanted.partition("+")[0]
 
 
-def _torch_without_gpu(setup: Setup) -> Iterator[Finding]:
-    torch = _installed("torch") or ""
-    if setup.devices.gpus and torch.endswith("+cpu") and any(part.needs_model for part in setup.parts):
-        text = f"torch {torch} is built for the CPU and cannot use {plural(len(setup.devices.gpus), 'GPU')}"
+def _check_torch(context: RunContext) -> Iterator[Finding]:
+    torch = _find_version("torch") or ""
+    if context.devices.gpus and torch.endswith("+cpu") and any(part.needs_model for part in context.parts):
+        text = f"torch {torch} is built for the CPU and cannot use {pluralize(len(context.devices.gpus), 'GPU')}"
         yield Finding("fail", "packages", text, "Run with --sdm conda, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
 
 
-def _named(env: str, parts: list[Part]) -> str:
-    return f"{env} ({listed([part.name for part in parts], 2)})" if parts else env
+def _format_env(env: str, parts: list[Part]) -> str:
+    return f"{env} ({join_names([part.name for part in parts], 2)})" if parts else env
 
 
-def _conda_client() -> Finding:
+def _check_conda() -> Finding:
     remedy = "Install it from https://conda-forge.org/download, or run without --sdm conda."
     if shutil.which("conda") is None:
-        return Finding("fail", "conda", "there is no `conda` on the PATH", remedy)
+        return Finding("fail", "conda", "`conda` is not on the PATH", remedy)
     try:
         answer = subprocess.run(["conda", "--version"], capture_output=True, text=True, timeout=5)
     except subprocess.TimeoutExpired:
-        return Finding("warn", "conda", "`conda --version` takes more than 5 seconds", "Look at its installation.")
+        return Finding("warn", "conda", "`conda --version` takes more than 5 seconds", "Check its installation.")
     numbers = re.search(r"(\d+)\.(\d+)\.(\d+)", answer.stdout)
     if numbers is None:
-        return Finding("fail", "conda", f"`conda --version` says {(answer.stdout + answer.stderr).strip()!r}", remedy)
+        return Finding(
+            "fail", "conda", f"`conda --version` printed {(answer.stdout + answer.stderr).strip()!r}", remedy
+        )
     if tuple(map(int, numbers.groups())) < CONDA:
         text = f"conda {numbers[0]} is older than {'.'.join(map(str, CONDA))}, which Snakemake needs"
         return Finding("fail", "conda", text, "conda update -n base conda")
     return Finding("pass", "conda", f"conda {numbers[0]}")
 
 
-def _conda_envs(envs: list[str]) -> Finding:
-    """Snakemake keeps a copy of each file beside the environment that it made from it."""
+def _check_conda_envs(envs: list[str]) -> Finding:
+    """Find environments that Snakemake must create. It keeps a copy of the file beside each one it made."""
     made = {copy.read_bytes() for copy in Path(".snakemake/conda").glob("*.yaml") if copy.with_suffix("").is_dir()}
     missing = [env for env in envs if Path(env).read_bytes() not in made]
     if not missing:
-        return Finding("pass", "conda", f"all {len(envs)} environments are there")
-    text = f"the workflow begins with creating {listed(missing)}, which downloads up to some gigabytes"
+        return Finding("pass", "conda", f"all {len(envs)} environments exist")
+    text = f"the workflow will first create {join_names(missing)}, downloading up to several gigabytes"
     return Finding("pass", "conda", text)

@@ -1,4 +1,4 @@
-"""The parameters that the workflow's rules take from the config."""
+"""Turn the config into the parameters of the workflow's rules."""
 
 import json
 from pathlib import Path
@@ -10,42 +10,42 @@ from editlane.preflight.config import BUILT_MODELS, Config
 
 
 class RuleParams:
-    """The parameters of one config; `kind` is editor or judge, `name` the name in the config."""
+    """Parameters from one config; `kind` is editor or judge, `name` the name in the config."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
-    def settings(self, kind: str, name: str) -> dict[str, Any]:
+    def get_settings(self, kind: str, name: str) -> dict[str, Any]:
         """Return the settings of an editor or a judge."""
         settings: dict[str, Any] = self._config[f"{kind}s"][name]
         return settings
 
-    def model_flags(self, kind: str, name: str) -> list[str]:
+    def make_model_flags(self, kind: str, name: str) -> list[str]:
         """Return the flags that tell a step which model to use."""
-        settings = self.settings(kind, name)
+        settings = self.get_settings(kind, name)
         flags = ["--adapter", settings["adapter"], "--params", json.dumps(settings["params"], ensure_ascii=False)]
         for flag in ("model", "revision"):
             if settings[flag]:
                 flags += [f"--{flag}", settings[flag]]
         return flags
 
-    def adapter(self, kind: str, name: str) -> Any:
+    def get_adapter(self, kind: str, name: str) -> Any:
         """Return the adapter's class."""
-        return find_adapter(kind, self.settings(kind, name)["adapter"])
+        return find_adapter(kind, self.get_settings(kind, name)["adapter"])
 
-    def adapter_version(self, kind: str, name: str) -> str:
+    def get_adapter_version(self, kind: str, name: str) -> str:
         """Return the version of the adapter's code. As a param of its rule, a new version reruns the rule."""
-        return str(self.adapter(kind, name).VERSION)
+        return str(self.get_adapter(kind, name).VERSION)
 
-    def gpus(self, judge: str) -> int:
+    def count_gpus(self, judge: str) -> int:
         """Return how many GPUs a lane of this judge holds: none if a server runs the model."""
-        return 0 if self.adapter("judge", judge).RUNS_ON == RunsOn.SERVER else 1
+        return 0 if self.get_adapter("judge", judge).RUNS_ON == RunsOn.SERVER else 1
 
-    def built_model(self, kind: str, name: str) -> str | list[str]:
+    def find_built_model(self, kind: str, name: str) -> str | list[str]:
         """Return the tiny model that the workflow builds for this editor or judge; an empty list if it is another."""
-        model = self.settings(kind, name)["model"] or ""
+        model = self.get_settings(kind, name)["model"] or ""
         return model if model.startswith(BUILT_MODELS) else []
 
-    def env(self, kind: str, name: str) -> str:
+    def find_env(self, kind: str, name: str) -> str:
         """Return the conda environment file."""
-        return str(Path(self.settings(kind, name)["env"]).resolve())
+        return str(Path(self.get_settings(kind, name)["env"]).resolve())

@@ -1,6 +1,6 @@
-"""The run of one Snakemake process: its checked config, its lock, its terminal, and its end.
+"""Start and end the run of one Snakemake process: check its config, lock its results, print its errors.
 
-`workflow` is Snakemake's own object, which the Snakefile passes in. Nothing here imports Snakemake.
+`workflow` is Snakemake's own object, passed in by the Snakefile. Nothing here imports Snakemake.
 """
 
 import atexit
@@ -31,10 +31,10 @@ def load_config(config: Config, workflow: Any) -> Config:
         for file in workflow.configfiles:
             check_keys_once(Path(file))
         checked = check_config(config)
-        notes = Path(".snakemake")
-        if notes.exists() and not os.access(notes, os.W_OK):  # Snakemake itself would fail there, before `onstart`
+        state = Path(".snakemake")
+        if state.exists() and not os.access(state, os.W_OK):  # Snakemake would fail with a traceback before `onstart`
             raise UserError(
-                f"cannot write to {notes.absolute()}, where Snakemake keeps its notes. "
+                f"cannot write to {state.absolute()}, where Snakemake keeps its state. "
                 "Check the folder's rights, and that its disk is mounted for writing."
             )
     except UserError as error:
@@ -44,7 +44,7 @@ def load_config(config: Config, workflow: Any) -> Config:
 
 
 class WorkflowRun:
-    """The run of one Snakemake process on one results folder."""
+    """Run of one Snakemake process on one results folder."""
 
     def __init__(self, config: Config, workflow: Any) -> None:
         self._config, self._workflow = config, workflow
@@ -58,9 +58,9 @@ class WorkflowRun:
             lanes=config["lanes"],
         )
         self._terminal = Terminal(self.paths, record, workflow.output_settings)
-        logging.raiseExceptions = False  # a log file that cannot be written needs no traceback for every line
+        logging.raiseExceptions = False  # else a full disk prints a traceback for every log line
 
-    def lane_threads(self) -> int:
+    def count_lane_threads(self) -> int:
         """Return the cores of one lane: an equal share of those given to the run, 8 if a cluster gives each its own."""
         lanes = self._config["lanes"]
         cores: int = self._workflow.resource_settings.cores or 8 * lanes
@@ -72,22 +72,24 @@ class WorkflowRun:
         The lock is held until this process ends, however it ends: two runs would write the same tables.
         """
         if set(self._workflow.dag_settings.targets) == {"partial_report"}:
-            return  # it only reads
+            return  # it only reads, so it may run beside a workflow
         try:
             self.paths.run_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = self.paths.lock.open("w")  # a file that is closed loses its lock
+            self._lock = self.paths.lock.open("w")  # kept open, because closing it would release the lock
             self._take_lock(self._lock)
             if not self._check():
                 os._exit(2)
-            self._date_back()
-            self._terminal.start(self._lanes_up_to_date())
+            self._redate_tables()
+            self._terminal.start(self._find_up_to_date_lanes())
             atexit.register(self.fail)
         except BlockingIOError:
             results = self.paths.run_dir
-            _refuse(f"another workflow is running on {results}. Wait for it, stop it, or choose another `run:`.")
+            _exit_with_error(
+                f"another workflow is running on {results}. Wait for it, stop it, or choose another `run:`."
+            )
         except OSError as error:
             results = self.paths.run_dir
-            _refuse(f"cannot write to {results}: {error.strerror}. Check the folder's rights and its disk.")
+            _exit_with_error(f"cannot write to {results}: {error.strerror}. Check the folder's rights and its disk.")
 
     def succeed(self) -> None:
         """Print the warnings of this run and where its report is."""
@@ -129,7 +131,7 @@ class WorkflowRun:
             lanes_here=self._workflow.local_exec and bool(to_do & LANE_RULES.keys()),
         )
 
-    def _date_back(self) -> None:
+    def _redate_tables(self) -> None:
         """Date tables from the future to now, keeping their order; else Snakemake refuses what follows them.
 
         Such tables exist after the clock was set back.
@@ -139,7 +141,7 @@ class WorkflowRun:
             if written[path] > self._started + 1:
                 os.utime(path)
 
-    def _lanes_up_to_date(self) -> Iterator[LaneId]:
+    def _find_up_to_date_lanes(self) -> Iterator[LaneId]:
         """Yield the lanes that have nothing to do in this run."""
         due = set(self._workflow.dag.needrun_jobs())
         for job in self._workflow.dag.jobs:
@@ -149,6 +151,6 @@ class WorkflowRun:
                 yield LaneId(LANE_RULES[job.rule.name], names.editor, judge, int(names.lane))
 
 
-def _refuse(reason: str) -> NoReturn:
+def _exit_with_error(reason: str) -> NoReturn:
     print(f"error: {reason}", file=sys.stderr, flush=True)
-    os._exit(2)  # an exception would make Snakemake print a traceback
+    os._exit(2)  # because Snakemake would print a traceback for an exception

@@ -10,7 +10,7 @@ import pytest
 from adapters import checked
 from endpoint_double import MODEL, Double, serving
 from PIL import Image
-from preflight_setup import fake_config, levels, make_setup, write_project
+from preflight_project import fake_config, levels, make_context, write_project
 
 from editlane.core.errors import UserError
 from editlane.core.types import Question
@@ -49,7 +49,7 @@ def asking(url: str, **settings: Any) -> dict[str, Any]:
 
 def settled(config: dict[str, Any]) -> dict[str, Any]:
     """The judge's settings once the config was checked."""
-    found: dict[str, Any] = make_setup(config).config["judges"]["评委"]
+    found: dict[str, Any] = make_context(config).config["judges"]["评委"]
     return found
 
 
@@ -81,7 +81,7 @@ def test_every_adapter_has_an_environment_for_its_engine() -> None:
         ({"engine": "openai", "params": {"base_url": "http://h/v1"}}, r"needs a `model`: the name under which the"),
         (
             {"engine": "openai", "model": "m", "revision": "main", "params": {"base_url": "http://h/v1"}},
-            r"takes no `revision`: the endpoint decides what it serves",
+            r"takes no `revision`: the endpoint chooses it",
         ),
     ],
 )
@@ -149,9 +149,9 @@ def test_where_a_server_is_and_how_fast_it_is_asked_are_no_part_of_a_key() -> No
 
 
 def test_a_server_that_answers_has_or_has_not_the_model(double: Double) -> None:
-    (found,) = check_endpoints(make_setup(asking(double.url)))
-    assert (found.level, found.text) == ("pass", f"judge 评委: {double.url} has {MODEL}")
-    (found,) = check_endpoints(make_setup(asking(double.url, model="other")))
+    (found,) = check_endpoints(make_context(asking(double.url)))
+    assert (found.level, found.text) == ("pass", f"judge 评委: {double.url} serves {MODEL}")
+    (found,) = check_endpoints(make_context(asking(double.url, model="other")))
     assert found.level == "fail"
     assert f"does not serve this model. Unknown model 'other'. Available: {MODEL}" in found.text
     assert double.asked == []  # it lists, it does not ask
@@ -160,24 +160,24 @@ def test_a_server_that_answers_has_or_has_not_the_model(double: Double) -> None:
 def test_a_server_that_is_not_there_yet_is_warned_of() -> None:
     with serving() as double:
         url = double.url
-    (found,) = check_endpoints(make_setup(asking(url)))
+    (found,) = check_endpoints(make_context(asking(url)))
     assert found.level == "warn"
     assert "does not answer" in found.text
     assert "endpoints" in ALL
 
 
 def test_a_server_hides_no_model_and_needs_no_library(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
-    setup = make_setup(asking(double.url))
-    assert [one.text for one in check_models(setup)][-1] == "judge 评委: a server has it"
-    monkeypatch.setattr("editlane.preflight.packages._installed", lambda name: None)
+    context = make_context(asking(double.url))
+    assert [one.text for one in check_models(context)][-1] == "judge 评委: served by an endpoint"
+    monkeypatch.setattr("editlane.preflight.packages._find_version", lambda name: None)
     monkeypatch.setattr("editlane.preflight.packages.find_spec", lambda name: None if name == "torch" else True)
-    assert list(check_missing_packages(setup)) == []
+    assert list(check_missing_packages(context)) == []
 
 
 def test_without_vllm_its_judge_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("editlane.preflight.packages._installed", lambda name: None)
+    monkeypatch.setattr("editlane.preflight.packages._find_version", lambda name: None)
     monkeypatch.setattr("editlane.preflight.packages.find_spec", lambda name: None if name == "vllm" else True)
-    assert list(check_missing_packages(make_setup(with_judge(model=BUILT)))) == []
-    found = list(check_missing_packages(make_setup(with_judge(engine="vllm", model=BUILT))))
+    assert list(check_missing_packages(make_context(with_judge(model=BUILT)))) == []
+    found = list(check_missing_packages(make_context(with_judge(engine="vllm", model=BUILT))))
     assert levels(found) == ["fail"]
-    assert found[0].text == "envs/qwen3-vllm.yaml (评委) is not met: this Python lacks vllm"
+    assert found[0].text == "envs/qwen3-vllm.yaml (评委) is incomplete: this Python lacks vllm"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from preflight_setup import CATEGORIES, ROOT, fake_config, prepare, write_project
+from preflight_project import CATEGORIES, ROOT, fake_config, prepare, write_project
 from stand_ins import write_checkpoint
 from step_runs import Ended, run_step_program
 
@@ -20,7 +20,7 @@ from editlane.datasets.split import split_lanes
 from editlane.lanes.identity import editor_spec
 from editlane.lanes.journal import Journal
 from editlane.lanes.lane_status import LaneStatus
-from editlane.preflight.estimate.estimate import Job, wall_seconds
+from editlane.preflight.estimate.estimate import Job, estimate_wall_seconds
 
 Check = Callable[..., Ended]
 
@@ -62,7 +62,7 @@ def test_a_c_locale_is_said_in_one_line() -> None:
     env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, ROOT / "scripts/check_setup.py"], env=env, capture_output=True, cwd=ROOT)
     assert done.returncode == 1
-    assert done.stdout.startswith(b"fail   locale       file names are written in ascii")
+    assert done.stdout.startswith(b"fail   locale       file names are encoded as ascii")
     assert b"export LC_ALL=C.UTF-8" in done.stdout
     assert done.stdout.splitlines()[-1] == b"0 passed, 0 to look at, 1 failed"
     assert done.stderr == b""
@@ -93,24 +93,24 @@ def row_of(ended: Ended, start: str) -> str:
 FAKE = {"adapter": "fake", "model": None, "revision": None, "params": {}}
 
 
-def test_without_earlier_figures_nothing_is_invented(check: Check) -> None:
+def test_without_an_earlier_run_no_time_is_invented(check: Check) -> None:
     ended = check(fake_config(), "--estimate")
-    assert "6 items left; no earlier figures on the CPU" in row_of(ended, "edit")
-    assert "6 questions left; no earlier figures" in row_of(ended, "score")
+    assert "6 items left; no earlier run on the CPU" in row_of(ended, "edit")
+    assert "6 questions left; no earlier run" in row_of(ended, "score")
     assert "nothing is prepared yet" in row_of(ended, "run")
     assert "time" not in ended.out
 
 
-def test_the_run_beside_with_the_same_settings_gives_the_figures(check: Check, tmp_path: Path) -> None:
+def test_the_run_beside_with_the_same_settings_gives_the_costs(check: Check, tmp_path: Path) -> None:
     key = editor_spec(Path("x"), "a", 42, FAKE).editor_key
     write_heartbeat(tmp_path / "results/other", stage="edit", key="something else", done=9)
     write_heartbeat(tmp_path / "results/pilot", stage="edit", key=key, done=5, name="called otherwise")
     ended = check(fake_config(), "--estimate")
     # two lanes: 10 s load and 3 items of 2 s each
-    assert "6 items left x 2 s + 2 loads x 10 s = 32 s of one device" in row_of(ended, "edit")
+    assert "6 items left x 2 s + 2 loads x 10 s = 32 s on one device" in row_of(ended, "edit")
     assert "From results/pilot: same settings, 5 items on the CPU" in row_of(ended, "edit")
     assert "without judge j" in row_of(ended, "time")
-    assert "no earlier figures on a GPU" in row_of(check(fake_config(), "--estimate", "--gpus", "6"), "edit")
+    assert "no earlier run on a GPU" in row_of(check(fake_config(), "--estimate", "--gpus", "6"), "edit")
 
 
 def test_gpu_hours_are_of_all_gpus_and_the_time_is_of_the_longest(check: Check, tmp_path: Path) -> None:
@@ -174,13 +174,13 @@ def test_a_lane_that_has_everything_left_takes_as_long_alone(check: Check, tmp_p
         items = tables.read_items(run / "items.parquet")
         journal.finish({lane.key(item): failed for item in items if item.item_id in first})
     ended = check(fake_config(), "--estimate", "--gpus", "2")
-    assert "no earlier figures on a GPU" in row_of(ended, "edit")
+    assert "no earlier run on a GPU" in row_of(ended, "edit")
     ended = check(fake_config(), "--estimate")
-    assert "3 items left x 2 s + 1 load x 10 s = 16 s of one device" in row_of(ended, "edit")
+    assert "3 items left x 2 s + 1 load x 10 s = 16 s on one device" in row_of(ended, "edit")
     assert "16 s on the CPU" in row_of(ended, "time")
 
 
-def test_figures_come_from_a_results_folder_only(check: Check) -> None:
+def test_costs_come_from_a_results_folder_only(check: Check) -> None:
     ended = check(fake_config(), "--estimate", "--from", "资料")
     assert ended.code == 2
     assert "资料 has neither heartbeats/ nor costs.parquet; give results/<run>" in ended.err
@@ -196,7 +196,7 @@ def test_a_dataset_with_a_mistake_cannot_be_estimated(check: Check, tmp_path: Pa
 def test_judging_waits_for_its_lane_and_devices_for_nobody() -> None:
     edits = [Job(editor="a", judge=None, lane=lane, seconds=10) for lane in range(3)]
     scores = [Job(editor="a", judge="j", lane=lane, seconds=1) for lane in range(3)]
-    assert wall_seconds([*edits, *scores], 3) == 11
-    assert wall_seconds([*edits, *scores], 2) == 21
-    assert wall_seconds([*edits, *scores], 1) == 33
-    assert wall_seconds([*edits, *scores], 9) == 11
+    assert estimate_wall_seconds([*edits, *scores], 3) == 11
+    assert estimate_wall_seconds([*edits, *scores], 2) == 21
+    assert estimate_wall_seconds([*edits, *scores], 1) == 33
+    assert estimate_wall_seconds([*edits, *scores], 9) == 11

@@ -68,7 +68,7 @@ def test_category_names_become_nfc(tmp_path: Path) -> None:
 
 def test_every_key_is_described() -> None:
     keys = {key: entry.get("description") for key, entry, _ in iterate_keys(RunConfig.model_json_schema())}
-    assert keys["judges.{name}.engine"].startswith("What runs the judge's model.")
+    assert keys["judges.{name}.engine"].startswith("Engine that runs the judge's model.")
     assert [key for key, description in keys.items() if not description] == []
 
 

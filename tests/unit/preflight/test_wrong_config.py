@@ -82,7 +82,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (["物理", "天气"], r"no rubric for 天气"),
     ],
     "lanes": [
-        (0, r"lanes is 0; use a .*number .*Into how many lanes"),
+        (0, r"lanes is 0; use a .*number .*Number of lanes"),
         (1.5, r"lanes is 1.5; use a whole number"),
         ("two", r"lanes is 'two'; use a whole number"),
         (True, r"lanes is True; use a whole number"),
@@ -171,7 +171,10 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     ],
     "judges.{name}.engine": [
         (None, rf"{JUDGE}.engine is None; use `"),
-        ("vlm", rf"Unknown {JUDGE}.engine 'vlm'. .*Available: openai, transformers, vllm. What runs the judge's"),
+        (
+            "vlm",
+            rf"Unknown {JUDGE}.engine 'vlm'. .*Available: openai, transformers, vllm. Engine that runs the judge's",
+        ),
         ("openai", rf"{JUDGE}: .*Unknown parameter of the judge qwen3-vl on openai 'batch_tokens'"),
         (
             "vllm",
@@ -292,7 +295,7 @@ def test_every_key_has_a_wrong_value() -> None:
 @pytest.mark.parametrize("kind", ["editors", "judges"])
 def test_a_revision_of_no_model_is_refused(kind: str) -> None:
     config = changed(kind, {"f": FAKE | {"revision": "main"}})
-    with pytest.raises(UserError, match=rf"^config: {kind}\.f: `revision` is a commit or tag of a `model`"):
+    with pytest.raises(UserError, match=rf"^config: {kind}\.f: `revision` needs a `model`, of which it is"):
         check_config(config)
 
 

@@ -1,4 +1,4 @@
-"""Space and files against what the run is expected to write."""
+"""Compare free space and inodes with the expected output of the run."""
 
 import os
 from collections.abc import Iterator
@@ -7,74 +7,74 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from editlane.preflight.context import Part, Setup
+from editlane.preflight.context import Part, RunContext
 from editlane.preflight.dataset_scan import Scan
-from editlane.preflight.findings import Finding, amount, plural
-from editlane.preflight.folders import nearest
+from editlane.preflight.findings import Finding, format_bytes, pluralize
+from editlane.preflight.folders import find_existing_folder
 
 PNG_BYTES = 2.0
-"""A pixel of an edit as PNG: 0.7 to 2.0 were measured on the demo's photos, at their size and at one megapixel."""
+"""Bytes per pixel of an edit as PNG. The demo's photos measured 0.7 to 2.0, at their own size and at one megapixel."""
 ROW_BYTES = 3000
-"""An item in the tables and journals of one editor, and again of each judge."""
-ENOUGH = 1e9
-"""Bytes, below which a disk is nearly full whatever is expected."""
+"""Bytes per item in the tables and journals of one editor; the same again for each judge."""
+MIN_FREE = 1e9
+"""A disk with fewer free bytes counts as nearly full if the output is unknown."""
 _SAMPLE = 200
 _ROWS = 10_000
 _MEGAPIXEL = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What the run is still going to write."""
+class ExpectedOutput:
+    """Output that the run has yet to write."""
 
     items: int
     size: int
     """Bytes."""
     files: int
     source: str
-    """What the size of an edit was taken from."""
+    """Basis of the estimate."""
 
     def __str__(self) -> str:
         if not self.size:
-            return "all edits are there already"
-        return f"about {amount(self.size)} to be written: {self.source}"
+            return "all edits exist already"
+        return f"about {format_bytes(self.size)} yet to be written: {self.source}"
 
 
-def check_disk(setup: Setup, scan: Scan | None) -> Iterator[Finding]:
-    """Free space and free inodes. Without `scan` what is expected is known only once the items are prepared."""
-    folder = nearest(setup.run_dir)
+def check_disk(context: RunContext, scan: Scan | None) -> Iterator[Finding]:
+    """Check free space and free inodes. Without `scan`, the output is unknown until the items are prepared."""
+    folder = find_existing_folder(context.run_dir)
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    expected = expected_output(setup, scan)
+    expected = estimate_output(context, scan)
     if expected is None:
-        yield _at_least(free)
+        yield _check_minimum(free)
         return
-    text = f"{amount(free)} free; {expected}"
-    if expected.size / 4 > free:  # an estimate: edits of flat colours take a third of it
+    text = f"{format_bytes(free)} free; {expected}"
+    if expected.size / 4 > free:  # fail late, because edits with flat colours take only a third
         yield Finding("fail", "disk", text, "Free some space, or run in a folder on a larger disk.")
     elif expected.size * 1.2 > free:
-        yield Finding("warn", "disk", text, "This may not be enough: free some space before it is short.")
+        yield Finding("warn", "disk", text, "This may not be enough: free some space.")
     else:
         yield Finding("pass", "disk", text)
     if disk.f_files and expected.files > disk.f_favail:
-        text = f"{disk.f_favail:,} files can still be made; about {expected.files:,} are to be"
+        text = f"{disk.f_favail:,} inodes free; about {expected.files:,} more files are expected"
         yield Finding("fail", "disk", text, "Free inodes (`df -i`), or run in a folder on another disk.")
 
 
-def _at_least(free: int) -> Finding:
-    text = f"{amount(free)} free"
-    if free < ENOUGH:
-        return Finding("warn", "disk", text, "Free some space; check_setup.py says how much the run needs.")
+def _check_minimum(free: int) -> Finding:
+    text = f"{format_bytes(free)} free"
+    if free < MIN_FREE:
+        return Finding("warn", "disk", text, "Free some space; check_setup.py estimates how much the run needs.")
     return Finding("pass", "disk", text)
 
 
-def expected_output(setup: Setup, scan: Scan | None) -> Expected | None:
-    """From the items of an earlier start, else from the dataset; None where neither is known."""
-    prepared = setup.paths.items
+def estimate_output(context: RunContext, scan: Scan | None) -> ExpectedOutput | None:
+    """Estimate the output from the prepared items, else from the dataset; None without either."""
+    prepared = context.paths.items
     if prepared.is_file():
         sizes = pq.ParquetFile(prepared).read(["width", "height"])
         items, sources = len(sizes), 0.0
-        pixels = _mean_pixels(sizes.slice(0, _ROWS).to_pydict())
+        pixels = _average_pixels(sizes.slice(0, _ROWS).to_pydict())
     elif scan is not None and scan.headers:
         items = scan.items.total()
         pixels, sources = scan.pixels / scan.headers, scan.size / scan.headers * items
@@ -82,28 +82,28 @@ def expected_output(setup: Setup, scan: Scan | None) -> Expected | None:
         return None
     size: float = sources
     files, measured = (items if sources else 0), 0
-    for editor in setup.editors:
-        there = _Images.of(setup.paths.images(editor.name))
-        left = max(0, items - there.count)
-        size += left * (there.mean_size or PNG_BYTES * _edit_pixels(editor, pixels))
-        size += left * ROW_BYTES * (1 + len(setup.judges))
+    for editor in context.editors:
+        existing = _ImageStats.measure(context.paths.images(editor.name))
+        left = max(0, items - existing.count)
+        size += left * (existing.mean_size or PNG_BYTES * _count_edit_pixels(editor, pixels))
+        size += left * ROW_BYTES * (1 + len(context.judges))
         files += left
-        measured += bool(there.mean_size)
-    every = "as large as those that are there" if measured else f"{PNG_BYTES:g} bytes a pixel of an edit"
+        measured += bool(existing.mean_size)
+    basis = "as large as the existing edits" if measured else f"{PNG_BYTES:g} bytes per pixel of an edit"
     if scan is not None and not scan.complete:
-        every += "; more, because the dataset was not read to its end"
-    source = f"{plural(items, 'item')} x {plural(len(setup.editors), 'editor')}, {every}"
-    return Expected(items=items, size=int(size), files=files, source=source)
+        basis += "; at least, because the dataset was not read to its end"
+    source = f"{pluralize(items, 'item')} x {pluralize(len(context.editors), 'editor')}, {basis}"
+    return ExpectedOutput(items=items, size=int(size), files=files, source=source)
 
 
-def _mean_pixels(sizes: dict[str, list[int | None]]) -> float:
-    """Of an image, from those whose size is known."""
+def _average_pixels(sizes: dict[str, list[int | None]]) -> float:
+    """Return the mean pixels of the images whose size is known."""
     known = [width * height for width, height in zip(*sizes.values(), strict=True) if width and height]
     return sum(known) / len(known) if known else float(_MEGAPIXEL)
 
 
-def _edit_pixels(editor: Part, source: float) -> float:
-    """Of an edit: what the params say, else a megapixel (Qwen-Image-Edit) or those of the source."""
+def _count_edit_pixels(editor: Part, source: float) -> float:
+    """Return the pixels of an edit: from the params, else a megapixel for Qwen-Image-Edit, else as the source."""
     params = editor.settings["params"]
     if params.get("width") and params.get("height"):
         return float(params["width"] * params["height"])
@@ -111,14 +111,14 @@ def _edit_pixels(editor: Part, source: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Images:
+class _ImageStats:
     count: int
     mean_size: float
-    """Bytes; 0 where there are none."""
+    """Bytes; 0 without images."""
 
     @classmethod
-    def of(cls, folder: Path) -> "_Images":
-        """The edits that are there, of any category; `scandir` counts a million in a second."""
+    def measure(cls, folder: Path) -> "_ImageStats":
+        """Count the edits of all categories and average some sizes. `scandir` counts a million files in a second."""
         count, sizes = 0, list[int]()
         for category in folder.iterdir() if folder.is_dir() else ():
             with os.scandir(category) as entries:

@@ -1,20 +1,20 @@
-"""How long a run will take, and what it will write: what is left to do times what it has cost before."""
+"""Estimate the time and output of a run: the work left times its cost in earlier runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
-from editlane.preflight.context import Part, Setup
-from editlane.preflight.estimate.disk import expected_output
-from editlane.preflight.estimate.past_runs import Figure, earlier_runs, find_figure
-from editlane.preflight.estimate.remaining_work import Workload, find_workload, is_of
-from editlane.preflight.findings import Finding, lines, plural
+from editlane.preflight.context import Part, RunContext
+from editlane.preflight.estimate.disk import estimate_output
+from editlane.preflight.estimate.past_runs import PastCost, find_past_cost, list_runs
+from editlane.preflight.estimate.remaining_work import RemainingWork, belongs_to, find_remaining_work
+from editlane.preflight.findings import Finding, format_findings, pluralize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A lane of an editor, or of an editor and a judge, which starts after the editor's."""
+    """One lane of an editor, or of a judge, which starts after the editor's lane."""
 
     editor: str
     judge: str | None
@@ -23,83 +23,90 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the lanes run."""
+class DevicePool:
+    """Devices that the lanes run on."""
 
     count: int
     on_gpu: bool
 
     @classmethod
-    def of(cls, setup: Setup) -> "Place":
-        """The GPUs that are asked for, perhaps of another machine; else those here; else this CPU's cores."""
-        gpus = setup.gpu_limit or len(setup.devices.gpus)
-        return cls(gpus or setup.slots, bool(gpus))
+    def for_run(cls, context: RunContext) -> "DevicePool":
+        """Return the requested GPUs, perhaps of another machine; else the GPUs here; else the cores of this CPU."""
+        gpus = context.gpu_limit or len(context.devices.gpus)
+        return cls(gpus or context.slots, bool(gpus))
 
     def __str__(self) -> str:
-        return plural(self.count, "GPU") if self.on_gpu else f"the CPU, {plural(self.count, 'lane')} at once"
+        return pluralize(self.count, "GPU") if self.on_gpu else f"the CPU, {pluralize(self.count, 'lane')} at once"
 
 
-def estimate(setup: Setup, earlier: Path | None, width: int | None) -> list[str]:
-    """The lines to print. `earlier`: the one run to take figures from. Raises UserError for a wrong dataset."""
-    work, place = find_workload(setup), Place.of(setup)
-    runs = [earlier] if earlier else earlier_runs(setup.run_dir)
-    own = earlier or setup.run_dir
-    figures = {
-        str(part): find_figure(part, work.keys[str(part)], runs, own=own, on_gpu=place.on_gpu) for part in setup.parts
+def estimate_run(context: RunContext, earlier: Path | None, width: int | None) -> list[str]:
+    """Return the lines to print. If given, costs come only from `earlier`. Raises UserError for a wrong dataset."""
+    work, pool = find_remaining_work(context), DevicePool.for_run(context)
+    runs = [earlier] if earlier else list_runs(context.run_dir)
+    own = earlier or context.run_dir
+    costs = {
+        str(part): find_past_cost(part, work.keys[str(part)], runs, own=own, on_gpu=pool.on_gpu)
+        for part in context.parts
     }
-    jobs = {str(part): _jobs(part, figures[str(part)], work) for part in setup.parts}
-    findings = [_scope(setup, work)]
-    findings += [_stage(part, figures[str(part)], jobs[str(part)], work, place) for part in setup.parts]
-    findings += _time(jobs, figures, place)
-    expected = expected_output(setup, None if work.is_prepared else setup.scan)
+    jobs = {str(part): _list_jobs(part, costs[str(part)], work) for part in context.parts}
+    findings = [_describe_run(context, work)]
+    findings += [_describe_stage(part, costs[str(part)], jobs[str(part)], work, pool) for part in context.parts]
+    findings += _estimate_time(jobs, costs, pool)
+    expected = estimate_output(context, None if work.is_prepared else context.scan)
     if expected is not None:
         findings.append(Finding("disk", "", str(expected)))
-    return lines(findings, width)
+    return format_findings(findings, width)
 
 
-def _scope(setup: Setup, work: Workload) -> Finding:
-    text = f"{setup.run_dir}: {plural(work.items, 'item')}, {plural(setup.config['lanes'], 'lane')} an editor"
-    even = "; nothing is prepared yet, so items are taken to be spread evenly"
+def _describe_run(context: RunContext, work: RemainingWork) -> Finding:
+    text = (
+        f"{context.run_dir}: {pluralize(work.items, 'item')}, {pluralize(context.config['lanes'], 'lane')} per editor"
+    )
+    even = "; nothing is prepared yet, so the lanes are assumed to be equal"
     return Finding("run", "", text + ("" if work.is_prepared else even))
 
 
-def _stage(part: Part, figure: Figure | None, jobs: list[Job], work: Workload, place: Place) -> Finding:
+def _describe_stage(
+    part: Part, cost: PastCost | None, jobs: list[Job], work: RemainingWork, pool: DevicePool
+) -> Finding:
     stage, unit = ("edit", "item") if part.kind == "editor" else ("score", "question")
-    left = sum(sum(counts) for names, counts in work.left.items() if is_of(part, names))
-    text = f"{part.name}: {plural(left, unit)} left"
-    if left and figure is None:
-        where = "a GPU" if place.on_gpu else "the CPU"
-        remedy = "Run a few items of it, then estimate again."
-        return Finding(stage, "", f"{text}; no earlier figures on {where}", remedy)
-    if left and figure:
-        text += f" x {figure.item:.3g} s + {plural(len(jobs), 'load')} x {figure.load:.3g} s"
-        text += f" = {_duration(sum(job.seconds for job in jobs))} of one device. From {figure.basis}"
+    left = sum(sum(counts) for names, counts in work.left.items() if belongs_to(part, names))
+    text = f"{part.name}: {pluralize(left, unit)} left"
+    if left and cost is None:
+        where = "a GPU" if pool.on_gpu else "the CPU"
+        remedy = "Run a few items, then estimate again."
+        return Finding(stage, "", f"{text}; no earlier run on {where} to estimate from", remedy)
+    if left and cost:
+        text += f" x {cost.item:.3g} s + {pluralize(len(jobs), 'load')} x {cost.load:.3g} s"
+        text += f" = {_format_duration(sum(job.seconds for job in jobs))} on one device. From {cost.basis}"
     return Finding(stage, "", text)
 
 
-def _jobs(part: Part, figure: Figure | None, work: Workload) -> list[Job]:
-    """One for every lane that has something left."""
+def _list_jobs(part: Part, cost: PastCost | None, work: RemainingWork) -> list[Job]:
+    """List a job for each lane with work left."""
     return [
-        Job(editor=names[0], judge=names[1], lane=lane, seconds=figure.load + count * figure.item)
+        Job(editor=names[0], judge=names[1], lane=lane, seconds=cost.load + count * cost.item)
         for names, counts in work.left.items()
         for lane, count in enumerate(counts)
-        if figure is not None and count and is_of(part, names)
+        if cost is not None and count and belongs_to(part, names)
     ]
 
 
-def _time(jobs: dict[str, list[Job]], figures: dict[str, Figure | None], place: Place) -> Iterator[Finding]:
-    all_jobs = [job for of_part in jobs.values() for job in of_part]
+def _estimate_time(
+    jobs: dict[str, list[Job]], costs: dict[str, PastCost | None], pool: DevicePool
+) -> Iterator[Finding]:
+    all_jobs = [job for part_jobs in jobs.values() for job in part_jobs]
     if not all_jobs:
         return
-    text = f"{_duration(wall_seconds(all_jobs, place.count))} on {place}"
-    if place.on_gpu:
+    text = f"{_format_duration(estimate_wall_seconds(all_jobs, pool.count))} on {pool}"
+    if pool.on_gpu:
         text += f", {sum(job.seconds for job in all_jobs) / 3600:.3g} GPU-hours"
-    unknown = [name for name, figure in figures.items() if figure is None]
+    unknown = [name for name, cost in costs.items() if cost is None]
     yield Finding("time", "", text + (f", without {' and '.join(unknown)}" if unknown else ""))
 
 
-def wall_seconds(jobs: list[Job], devices: int) -> float:
-    """How long `devices` take for the jobs, as Snakemake starts them: editing first, a lane's judging after it."""
+def estimate_wall_seconds(jobs: list[Job], devices: int) -> float:
+    """Simulate the jobs on `devices` as Snakemake starts them: edits first, then each lane's judging."""
     free = [0.0] * devices
     edited: dict[tuple[str, int], float] = {}
     for job in (job for job in jobs if job.judge is None):
@@ -111,8 +118,8 @@ def wall_seconds(jobs: list[Job], devices: int) -> float:
     return max(free)
 
 
-def _duration(seconds: float) -> str:
-    """2 h 05 min, 3 min 20 s, 14 s."""
+def _format_duration(seconds: float) -> str:
+    """Format seconds as 2 h 05 min, 3 min 20 s or 14 s."""
     whole = round(seconds)
     if whole >= 3600:
         return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"

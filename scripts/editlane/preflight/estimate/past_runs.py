@@ -1,4 +1,4 @@
-"""What an item and a load have cost in earlier runs: from their heartbeats, else from their costs tables."""
+"""Find what items and model loads cost in earlier runs, from heartbeats or else from costs tables."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from editlane.lanes.lane_status import LaneStatus, read_heartbeats
 from editlane.preflight.context import Part
 
 SAME_SETTINGS, SAME_MODEL, SAME_NAME = range(3)
-"""How near an earlier run comes to an editor or judge, the nearest first."""
+"""Degrees to which an earlier run matches an editor or judge, closest first."""
 
 _WORDS = {
     SAME_SETTINGS: "same settings",
@@ -25,86 +25,86 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """Seconds on one device."""
+class PastCost:
+    """Seconds on one device in an earlier run."""
 
     item: float
-    """Of a lane for each item, waiting included; of a judge for each question."""
+    """Seconds per item, or per question of a judge, including waiting."""
     load: float
-    """Of a process until its model was loaded."""
+    """Seconds until a process has loaded its model."""
     basis: str
-    """The run, how near it comes, how many items, which device."""
+    """Description of the run, the match, the number of items and the device."""
 
 
-def find_figure(part: Part, key: str | None, runs: Sequence[Path], *, own: Path, on_gpu: bool) -> Figure | None:
-    """The figure of the nearest run, of equally near ones the first; None where no run has any.
+def find_past_cost(part: Part, key: str | None, runs: Sequence[Path], *, own: Path, on_gpu: bool) -> PastCost | None:
+    """Return the cost from the run that matches best, the first of equals; None if no run matches.
 
-    `key` is of the part's settings, as the lanes note it. A name alone counts in the folder `own` only. Figures of the
-    CPU say nothing about a GPU, nor the other way round.
+    `key` is the key of the part's settings. A match by name counts only in the folder `own`. Costs on the CPU and on a
+    GPU are never mixed.
     """
     found: list[tuple[int, Path, list[Row]]] = []
     for run in runs:
-        rows = [row for row in _costs_of(run) if _worked(row, part, on_gpu)]
-        about = _provenance_of(run, part.kind) if rows else {}
-        for near in (SAME_SETTINGS, SAME_MODEL, SAME_NAME):
-            fitting = [row for row in rows if _is_near(near, row, part, key, about, is_own=run == own)]
-            if fitting:
-                found.append((near, run, fitting))
+        rows = [row for row in _read_costs(run) if _is_comparable(row, part, on_gpu)]
+        provenance = _read_provenance(run, part.kind) if rows else {}
+        for match in (SAME_SETTINGS, SAME_MODEL, SAME_NAME):
+            matching = [row for row in rows if _matches(match, row, part, key, provenance, is_own=run == own)]
+            if matching:
+                found.append((match, run, matching))
                 break
     if not found:
         return None
-    near, run, rows = min(found, key=lambda one: one[0])  # the first of the nearest
+    match, run, rows = min(found, key=lambda one: one[0])
     items = sum(row["items"] for row in rows)
     device = "the CPU" if not on_gpu else sorted(row["device"].partition(" (")[0] for row in rows)[0]
-    return Figure(
+    return PastCost(
         item=sum(row["busy_seconds"] + row["idle_seconds"] for row in rows) / items,
         load=sum(row["load_seconds"] + (row["lost_seconds"] or 0.0) for row in rows)
         / sum(row["attempts"] for row in rows),
-        basis=f"{run}: {_WORDS[near]}, {items:,} {'items' if part.kind == 'editor' else 'questions'} on {device}",
+        basis=f"{run}: {_WORDS[match]}, {items:,} {'items' if part.kind == 'editor' else 'questions'} on {device}",
     )
 
 
-def _worked(row: Row, part: Part, on_gpu: bool) -> bool:
+def _is_comparable(row: Row, part: Part, on_gpu: bool) -> bool:
     stage = "edit" if part.kind == "editor" else "score"
     return bool(row["stage"] == stage and row["items"] > 0 and (row["device"] != "cpu") == on_gpu)
 
 
-def _is_near(near: int, row: Row, part: Part, key: str | None, about: dict[str, Any], *, is_own: bool) -> bool:
+def _matches(match: int, row: Row, part: Part, key: str | None, provenance: dict[str, Any], *, is_own: bool) -> bool:
     name: str = row[part.kind]
-    if near == SAME_SETTINGS:
+    if match == SAME_SETTINGS:
         return key is not None and bool(row[f"{part.kind}_key"] == key)
-    if near == SAME_MODEL:
-        there, model = about.get(name, {}), part.settings["model"]
-        known = (there.get("adapter"), there.get("model"))
+    if match == SAME_MODEL:
+        past, model = provenance.get(name, {}), part.settings["model"]
+        known = (past.get("adapter"), past.get("model"))
         return known in {(part.settings["adapter"], model), (part.settings["adapter"], Path(model or "").name or None)}
     return is_own and name == str(part.name)
 
 
-def _costs_of(run: Path) -> list[Row]:
+def _read_costs(run: Path) -> list[Row]:
     statuses = read_heartbeats(RunPaths(run))
     if statuses:
-        return list(_from_heartbeats(statuses))
+        return list(_sum_heartbeats(statuses))
     try:
         return [dict(row) for row in tables.read_costs(RunPaths(run).costs)]
     except UserError:
         return []
 
 
-def _from_heartbeats(statuses: Sequence[LaneStatus]) -> Iterator[Row]:
-    """As a costs table, but of all settings that ever ran there."""
+def _sum_heartbeats(statuses: Sequence[LaneStatus]) -> Iterator[Row]:
+    """Yield rows as in a costs table, but for all settings that ever ran there."""
 
-    def settings(one: LaneStatus) -> tuple[str, ...]:
+    def get_settings(one: LaneStatus) -> tuple[str, ...]:
         return (one.stage, one.editor, one.judge or "", one.editor_key or "", one.judge_key or "")
 
-    for _, group in groupby(sorted(statuses, key=settings), key=settings):
+    for _, group in groupby(sorted(statuses, key=get_settings), key=get_settings):
         members = list(group)
         one = members[0]
         judges = {one.judge: {"key": one.judge_key}} if one.judge is not None else {}
         yield from lane_costs(members, {"editors": {one.editor: {"key": one.editor_key}}, "judges": judges}, 0)
 
 
-def _provenance_of(run: Path, kind: str) -> dict[str, Any]:
-    """Name -> what the run's scores say about its editors or judges."""
+def _read_provenance(run: Path, kind: str) -> dict[str, Any]:
+    """Read name -> provenance of the run's editors or judges from its scores table."""
     try:
         found: dict[str, Any] = tables.read_provenance(RunPaths(run).scores).get(f"{kind}s", {})
     except UserError:
@@ -112,7 +112,7 @@ def _provenance_of(run: Path, kind: str) -> dict[str, Any]:
     return found
 
 
-def earlier_runs(own: Path) -> list[Path]:
-    """The run's own folder, then those beside it, the latest first."""
+def list_runs(own: Path) -> list[Path]:
+    """List the run's own folder, then its siblings, latest first."""
     others = (folder for folder in own.parent.glob("*") if folder.is_dir() and folder != own)
     return [own, *sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True)]

@@ -1,4 +1,4 @@
-"""A small project to check: a dataset, checkpoints as large as one likes, GPUs that nvidia-smi lists."""
+"""Make a small project to check, its configs and the context of the checks."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image
 from step_runs import run_step_program
 
 from editlane.preflight.config import check_config
-from editlane.preflight.context import Setup
+from editlane.preflight.context import RunContext
 from editlane.preflight.devices import Devices, Gpu
 from editlane.preflight.findings import Finding
 
@@ -18,7 +18,7 @@ GB = 10**9
 
 
 def write_project(folder: Path, count: int = 6, **changes: Any) -> None:
-    """A dataset of `count` photos and what a config names beside it; `changes`: fields of every record."""
+    """Write a dataset of `count` photos and link the files that a config names. `changes` go into every record."""
     for name in ("envs", "resources/protocols"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).symlink_to(ROOT / name)
@@ -31,14 +31,14 @@ def write_project(folder: Path, count: int = 6, **changes: Any) -> None:
 
 
 def prepare(folder: Path, run: Path) -> None:
-    """The run's table of items."""
+    """Write the run's table of items."""
     flags = ["--dataset", "资料/items.jsonl", "--format", "items", "--language", "en", "--categories", *CATEGORIES]
     flags += ["--run-dir", str(run), "--out", str(run / "items.parquet")]
     assert run_step_program("prepare_items", flags, folder).code == 0
 
 
 def fake_config(**changes: Any) -> dict[str, Any]:
-    """Of a run without models."""
+    """Return the config of a run without models."""
     return {
         "run": "试验",
         "dataset": {"path": "资料/items.jsonl", "categories": CATEGORIES},
@@ -50,16 +50,16 @@ def fake_config(**changes: Any) -> dict[str, Any]:
 
 
 def with_model(model: str, **params: Any) -> dict[str, Any]:
-    """A config whose editor `big` has this checkpoint."""
+    """Return a config whose editor `big` uses this checkpoint."""
     return fake_config(editors={"big": {"adapter": "diffusers", "model": model, "params": params}})
 
 
-def make_setup(config: dict[str, Any] | None = None, *, gpus: list[Gpu] | None = None, **options: Any) -> Setup:
-    """What the checks look at, in the working folder."""
+def make_context(config: dict[str, Any] | None = None, *, gpus: list[Gpu] | None = None, **options: Any) -> RunContext:
+    """Make the input of the checks, in the working folder."""
     checked = check_config(config or fake_config())
     Path("config.yaml").touch()
     devices = Devices(gpus=tuple(gpus or ()))
-    return Setup(**({"config": checked, "config_file": Path("config.yaml"), "devices": devices} | options))
+    return RunContext(**({"config": checked, "config_file": Path("config.yaml"), "devices": devices} | options))
 
 
 def gpu(label: str = "0", size: float = 80 * GB, **options: Any) -> Gpu:
