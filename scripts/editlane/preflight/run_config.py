@@ -37,7 +37,8 @@ class DatasetConfig(StrictModel):
     own category names stay."""
     edited_dir: Text | None = None
     """Score edits that were made elsewhere, with any format. The folder has an image for each item: `<item_id>.*`,
-    `<category>/<item_id>.*`, or the layout of the benchmark's own scorer. An item without an image counts as a failed edit."""
+    `<category>/<item_id>.*`, or the layout of the benchmark's own scorer. An item without an image counts as a failed
+    edit."""
     language: Literal["en", "zh"] = "en"
     """Language of the instructions. An item without one in this language uses the other; the report counts them."""
     categories: Annotated[list[Text], Field(min_length=1)]

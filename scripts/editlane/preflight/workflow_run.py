@@ -95,7 +95,7 @@ class WorkflowRun:
         """Print the warnings of this run and where its report is."""
         atexit.unregister(self.fail)
         self._terminal.end("done")
-        for line in log_errors.warnings(self.paths, self._started):
+        for line in log_errors.find_warnings(self.paths, self._started):
             print(line, file=sys.stderr)
         for page in self.paths.report_pages():
             if page.exists() and page.stat().st_mtime >= self._started:
@@ -106,7 +106,7 @@ class WorkflowRun:
         atexit.unregister(self.fail)
         self._terminal.end("failed")
         run = self.paths, self._started
-        for line in log_errors.warnings(*run) + log_errors.errors(*run):
+        for line in log_errors.find_warnings(*run) + log_errors.find_errors(*run):
             print(line, file=sys.stderr)
 
     def _take_lock(self, file: IO[str]) -> None:

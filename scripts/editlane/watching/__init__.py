@@ -1,5 +1,5 @@
-"""Watching a run: what its lanes are doing, from results/<run> alone, on any machine that sees the folder.
+"""Watch the lanes of a run from results/<run> alone, on any machine that sees the folder.
 
-`state` reads and judges it, `lines` says it in plain lines, `table` draws it, `live` goes on doing so until the run is
-over, `terminal` tells it in the workflow's own terminal.
+`state` reads the run, `plain_text` formats it as lines and `table` as a table. `live` shows it until the run is over;
+`terminal` shows it in the workflow's own terminal.
 """

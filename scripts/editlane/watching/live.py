@@ -1,4 +1,4 @@
-"""Watching until the run is over: a table in a terminal, plain lines in a pipe."""
+"""Show a run until it is over: as a table in a terminal, as plain lines in a pipe."""
 
 import math
 import signal
@@ -12,12 +12,12 @@ from rich.live import Live
 
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
-from editlane.watching.plain_text import run_line, summary
+from editlane.watching.plain_text import describe_run, summarize_run
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks."""
+READ_EVERY = 1.0
+"""Seconds between two reads of the folder."""
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -36,66 +36,66 @@ def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None
     state = watcher.look()
     try:
         if not state.ended:
-            state = _draw(run_dir, watcher, console) if table else _tell(watcher, console, every)
+            state = _draw(run_dir, watcher, console) if table else _print_lines(watcher, console, every)
     except KeyboardInterrupt:
-        _say(console, f"{_now()} {run_line(watcher.look())}")
+        _print(console, f"{_format_now()} {describe_run(watcher.look())}")
         raise
-    for line in summary(state):
-        _say(console, line)
+    for line in summarize_run(state):
+        _print(console, line)
 
 
 def _draw(run_dir: Path, watcher: Watcher, console: Console) -> RunState:
     live = Live(console=console, screen=True, auto_refresh=False)
 
     def show(state: RunState) -> None:
-        live.update(RunTable(str(run_dir), state, clock=_now(), height=console.height), refresh=True)
+        live.update(RunTable(str(run_dir), state, clock=_format_now(), height=console.height), refresh=True)
 
     try:
-        with _undisturbed():
+        with _defer_signals():
             live.start()
-        return _until_over(watcher, show)
+        return _watch_until_over(watcher, show)
     finally:
-        with _undisturbed():
+        with _defer_signals():
             live.stop()
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait: a terminal whose screen is half taken, or half given back, is of no use to anybody."""
-    came: list[int] = []
-    usual = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _ENDINGS}
+def _defer_signals() -> Iterator[None]:
+    """Defer Ctrl-C and SIGTERM: interrupted halfway, the switch of screens would leave the terminal unusable."""
+    received: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _ENDINGS}
     try:
         yield
     finally:
-        for number, handler in usual.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-        for one in came:
+        for one in received:
             signal.raise_signal(one)
 
 
-def _tell(watcher: Watcher, console: Console, every: float) -> RunState:
-    told = -math.inf
+def _print_lines(watcher: Watcher, console: Console, every: float) -> RunState:
+    printed = -math.inf
 
     def show(state: RunState) -> None:
-        nonlocal told
-        if time.monotonic() - told >= every:
-            told = time.monotonic()
-            _say(console, f"{_now()} {run_line(state)}")
+        nonlocal printed
+        if time.monotonic() - printed >= every:
+            printed = time.monotonic()
+            _print(console, f"{_format_now()} {describe_run(state)}")
 
-    return _until_over(watcher, show)
+    return _watch_until_over(watcher, show)
 
 
-def _until_over(watcher: Watcher, show: Callable[[RunState], None]) -> RunState:
+def _watch_until_over(watcher: Watcher, show: Callable[[RunState], None]) -> RunState:
     while not (state := watcher.look()).ended:
         show(state)
-        time.sleep(LOOK_EVERY)
+        time.sleep(READ_EVERY)
     return state
 
 
-def _say(console: Console, line: str) -> None:
-    """Print as it is: names are data, and a pipe gets no extra line breaks."""
+def _print(console: Console, line: str) -> None:
+    """Print verbatim: names may look like markup, and a pipe must get no extra line breaks."""
     console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def _now() -> str:
+def _format_now() -> str:
     return time.strftime("%H:%M:%S")

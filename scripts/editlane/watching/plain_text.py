@@ -1,4 +1,4 @@
-"""What a run is doing, in plain lines: for pipes, for logs, for the workflow's own terminal, and at the end."""
+"""Describe a run in plain lines, for pipes, logs and the workflow's own terminal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,21 +8,21 @@ from editlane.watching.stages import (
     IN_TROUBLE,
     Group,
     Lane,
-    count,
-    failures,
-    retries,
-    seconds_per_item,
-    time_left,
+    average_seconds,
+    count_failures,
+    count_lanes,
+    count_retries,
+    estimate_time_left,
 )
 from editlane.watching.state import RunState
 
 SILENT_AFTER = 30.0
-"""Seconds without a change after which a lane at work is called silent; where it is slow, as long as for 5 items."""
+"""Seconds without a change after which a lane at work counts as silent; for a slow lane, the time of 5 items."""
 NAME_CELLS = 40
-"""Of a name in a line, at most."""
+"""Columns of a name in a line, at most."""
 
 
-def shortened(name: str, width: int) -> str:
+def shorten_name(name: str, width: int) -> str:
     """Cut the middle of a name to fit `width` columns; variants of a model differ at the end."""
     if measure_width(name) <= width:
         return name
@@ -36,17 +36,17 @@ def shortened(name: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
-def group_name(group: Group, width: int) -> str:
+def format_group(group: Group, width: int) -> str:
     """Return the editor, or `judge of editor`, in at most `width` columns."""
     if group.judge is None:
-        return shortened(group.editor, width)
+        return shorten_name(group.editor, width)
     room = width - len(" of ")
-    judge = shortened(group.judge, max(room // 2, room - measure_width(group.editor)))
-    return f"{judge} of {shortened(group.editor, room - measure_width(judge))}"
+    judge = shorten_name(group.judge, max(room // 2, room - measure_width(group.editor)))
+    return f"{judge} of {shorten_name(group.editor, room - measure_width(judge))}"
 
 
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+def format_duration(seconds: float) -> str:
+    """Format seconds as `40 s`, `12 min`, `3 h 20 min` or `2 d 4 h`."""
     whole = round(max(0.0, seconds))
     if whole < 60:
         return f"{whole} s"
@@ -57,7 +57,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
-def pace(seconds: float | None) -> str:
+def format_pace(seconds: float | None) -> str:
     """Return seconds per item in at most three figures; `-` if nothing is finished yet."""
     if seconds is None:
         return "-"
@@ -70,94 +70,94 @@ def is_silent(lane: Lane) -> bool:
     return lane.state == "working" and lane.silent >= max(SILENT_AFTER, 5 * (lane.seconds_per_item or 0.0))
 
 
-def lane_state(lane: Lane) -> str:
+def describe_lane(lane: Lane) -> str:
     """Describe a lane's state in a word or two; for a lane that makes progress, the time left."""
     if is_silent(lane):
-        return f"silent {duration(lane.silent)}"
+        return f"silent {format_duration(lane.silent)}"
     if lane.state in ("gone", "loading") and lane.silent >= SILENT_AFTER:
-        return f"{lane.state} {duration(lane.silent)}"
+        return f"{lane.state} {format_duration(lane.silent)}"
     if lane.state == "working" and lane.seconds_per_item is not None:
-        return duration(lane.items_left() * lane.seconds_per_item)
+        return format_duration(lane.estimate_items_left() * lane.seconds_per_item)
     return lane.state
 
 
-def progress(groups: Sequence[Group], *, width: int | None = None) -> str:
-    """`12/30, 1.4 s/item, about 1 min left, 2 lanes at work`; `~` before a total that is partly estimated.
+def describe_progress(groups: Sequence[Group], *, width: int | None = None) -> str:
+    """Return a line such as `12/30, 1.4 s/item, about 1 min left, 2 lanes at work`.
 
-    The last parts are left out where all of them take more than `width` columns.
+    A `~` marks a total that is partly estimated. The last parts are dropped to fit `width` columns.
     """
-    parts = _progress(groups)
+    parts = _list_progress(groups)
     while width is not None and len(parts) > 1 and measure_width(", ".join(parts)) > width:
         parts.pop()
     return ", ".join(parts)
 
 
-def _progress(groups: Sequence[Group]) -> list[str]:
+def _list_progress(groups: Sequence[Group]) -> list[str]:
     lanes = [lane for group in groups for lane in group.lanes]
     guess = (
         "~" if any(group.judge is not None and any(not lane.status for lane in group.lanes) for group in groups) else ""
     )
     parts = [f"{sum(lane.done for lane in lanes)}/{guess}{sum(lane.total for lane in lanes)}"]
-    if count(lanes, "done") == len(lanes):
+    if count_lanes(lanes, "done") == len(lanes):
         parts[0] += " done"
-    if (each := seconds_per_item(lanes)) is not None:
-        parts.append(f"{pace(each)} s/item")
-    if (left := time_left(groups)) is not None and left >= 0.5:
-        parts.append(f"about {duration(left)} left")
-    parts += _failures(lanes)
-    if working := count(lanes, *AT_WORK):
+    if (each := average_seconds(lanes)) is not None:
+        parts.append(f"{format_pace(each)} s/item")
+    if (left := estimate_time_left(groups)) is not None and left >= 0.5:
+        parts.append(f"about {format_duration(left)} left")
+    parts += _describe_failures(lanes)
+    if working := count_lanes(lanes, *AT_WORK):
         parts.append(f"{working} lane{'s' * (working > 1)} at work")
-    if (waiting := count(lanes, "waiting")) and waiting < len(lanes):
+    if (waiting := count_lanes(lanes, "waiting")) and waiting < len(lanes):
         parts.append(f"{waiting} waiting")
     return parts
 
 
-def _failures(lanes: Sequence[Lane]) -> list[str]:
-    failed = failures(lanes)
+def _describe_failures(lanes: Sequence[Lane]) -> list[str]:
+    failed = count_failures(lanes)
     least = "at least " if any(lane.failed is None for lane in lanes) else ""
     return [f"{least}{failed} failed"] if failed else []
 
 
-def run_line(state: RunState) -> str:
+def describe_run(state: RunState) -> str:
     """Describe all stages that have begun in one line, with the lanes in trouble."""
     parts = []
     for stage, groups in state.stages.items():
         if any(group.begun for group in groups):
-            names = [group_name(group, NAME_CELLS) for group in groups if count(group.lanes, *AT_WORK)]
+            names = [format_group(group, NAME_CELLS) for group in groups if count_lanes(group.lanes, *AT_WORK)]
             of = f" {names[0]}" if len(names) == 1 else f" {names[0]} and {len(names) - 1} more" if names else ""
-            parts.append(" ".join([f"{stage}{of}", progress(groups), *troubles(groups)]))
+            parts.append(" ".join([f"{stage}{of}", describe_progress(groups), *list_troubles(groups)]))
     return " | ".join(parts) or "no lane has begun"
 
 
-def troubles(groups: Sequence[Group]) -> Iterator[str]:
+def list_troubles(groups: Sequence[Group]) -> Iterator[str]:
     """Name the lanes that are stuck, each in brackets."""
     for group in groups:
         for lane in group.lanes:
             if lane.state in IN_TROUBLE or is_silent(lane):
-                yield f"[lane {lane.number} of {group_name(group, NAME_CELLS)}: {lane_state(lane)}]"
+                yield f"[lane {lane.number} of {format_group(group, NAME_CELLS)}: {describe_lane(lane)}]"
 
 
-def summary(state: RunState) -> Iterator[str]:
+def summarize_run(state: RunState) -> Iterator[str]:
     """Yield one line per group, for a run that has ended."""
     if state.workflow:
         yield state.workflow
     for stage, groups in state.stages.items():
         for group in groups:
-            yield f"{stage} {group.name}: {_group_summary(group)}"
+            yield f"{stage} {group.name}: {_summarize_group(group)}"
 
 
-def _group_summary(group: Group) -> str:
+def _summarize_group(group: Group) -> str:
     if not group.begun:
         return "not begun"
     lanes = group.lanes
     parts = [f"{sum(lane.done for lane in lanes)} of {sum(lane.total for lane in lanes)}"]
     for state in ("waiting", "loading", "working", "gone", "stopped", "failed"):
-        if number := count(lanes, state):
+        if number := count_lanes(lanes, state):
             word = "not begun" if state == "waiting" else state
             parts.append(f"{number} lane{'s' * (number > 1)} {word}")
-    parts += _failures(lanes)
-    if (each := seconds_per_item(lanes)) is not None:
-        parts.append(f"{pace(each)} s/item")
-    if again := retries(lanes):
+    parts += _describe_failures(lanes)
+    if (each := average_seconds(lanes)) is not None:
+        parts.append(f"{format_pace(each)} s/item")
+    if again := count_retries(lanes):
         parts.append(f"{again} retr{'y' if again == 1 else 'ies'}")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The lanes of a run by stage and model, and what can be said about them together."""
+"""Describe lanes and groups of lanes: progress, speed, failures, time left."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,23 +19,25 @@ class Lane:
     total: int
     """Items; of a score lane, questions. Estimated while `state` is waiting."""
     done: int
-    """Of these, how many are in the journal."""
+    """Number of these in the journal."""
     silent: float = 0.0
-    """Seconds of the watcher's clock since anything changed; 0 for a lane that is not at work."""
+    """Seconds since anything changed, by the watcher's clock; 0 for a lane that is not at work."""
     status: LaneStatus | None = None
-    """What its newest process last said, or that which made the tables; None where all that is there is of earlier
-    settings."""
+    """Last heartbeat of its newest process, or of the process that made the tables.
+
+    None if every heartbeat belongs to earlier settings.
+    """
     failed: int | None = 0
-    """How many items ended without an edit or a score; None where no process has told."""
+    """Number of items that ended without an edit or a score; None if no process reported it."""
     retries: int = 0
-    """Processes beyond the first that this workflow has started, as far as they had work to do."""
+    """Processes with work to do that this workflow started after the first one."""
 
     @property
     def seconds_per_item(self) -> float | None:
         """Return the mean over the items of the newest processes."""
         return self.status.busy_seconds / self.status.done if self.status and self.status.done else None
 
-    def items_left(self) -> float:
+    def estimate_items_left(self) -> float:
         """Return the items left, counting the denoising steps of the item in work."""
         begun = self.status.step / self.status.steps if self.status and self.status.step and self.status.steps else 0.0
         return max(0.0, self.total - self.done - min(1.0, begun if self.state == "working" else 0.0))
@@ -43,7 +45,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The lanes of one editor, or of one judge with one editor's edits."""
+    """Lanes of one editor, or of one judge with one editor's edits."""
 
     stage: str
     editor: str
@@ -63,42 +65,42 @@ class Group:
         return all(lane.state == "done" for lane in self.lanes)
 
 
-def count(lanes: Sequence[Lane], *states: str) -> int:
+def count_lanes(lanes: Sequence[Lane], *states: str) -> int:
     """Return how many lanes are in one of these states."""
     return sum(lane.state in states for lane in lanes)
 
 
-def failures(lanes: Sequence[Lane]) -> int:
+def count_failures(lanes: Sequence[Lane]) -> int:
     """Return how many items ended without an edit or a score, as far as it is known."""
     return sum(lane.failed or 0 for lane in lanes)
 
 
-def retries(lanes: Sequence[Lane]) -> int:
+def count_retries(lanes: Sequence[Lane]) -> int:
     """Return how many processes beyond the first the lanes have needed in this workflow."""
     return sum(lane.retries for lane in lanes)
 
 
-def seconds_per_item(lanes: Sequence[Lane]) -> float | None:
+def average_seconds(lanes: Sequence[Lane]) -> float | None:
     """Return the mean over the items of the newest processes."""
     known = [lane.status for lane in lanes if lane.status and lane.status.done]
     return sum(one.busy_seconds for one in known) / sum(one.done for one in known) if known else None
 
 
-def time_left(groups: Sequence[Group]) -> float | None:
+def estimate_time_left(groups: Sequence[Group]) -> float | None:
     """Return the seconds until these groups are done at today's number of lanes at work; None if unknown.
 
     A lane that has finished nothing is taken to be as fast as the others of its group, or else of all groups.
     """
     lanes = [lane for group in groups for lane in group.lanes]
-    at_work = count(lanes, *AT_WORK)
-    overall = seconds_per_item(lanes)
+    at_work = count_lanes(lanes, *AT_WORK)
+    overall = average_seconds(lanes)
     if not at_work or overall is None:
         return None
     work, longest = 0.0, 0.0
     for group in groups:
-        usual = seconds_per_item(group.lanes) or overall
+        usual = average_seconds(group.lanes) or overall
         for lane in group.lanes:
-            seconds = lane.items_left() * (lane.seconds_per_item or usual)
+            seconds = lane.estimate_items_left() * (lane.seconds_per_item or usual)
             work += seconds
             longest = max(longest, seconds if lane.state in AT_WORK else 0.0)
     return max(longest, work / at_work)

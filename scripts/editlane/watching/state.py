@@ -1,7 +1,7 @@
-"""What a run is doing now: read from its folder, judged by the watcher's own clock.
+"""Read the state of a run from its folder.
 
-Clocks of other machines are never compared with ours: a process is silent for as long as we ourselves have seen no
-change. Whether a process is gone can be said only where it runs on this machine.
+Clocks of other machines are never compared with the watcher's: a process is silent for as long as this watcher has
+seen no change. Only a process on this machine can be recognized as gone.
 """
 
 import socket
@@ -15,25 +15,25 @@ from editlane.core.errors import UserError
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
 from editlane.watching.stages import AT_WORK, Group, Lane
-from editlane.watching.workflow_record import WorkflowRecord, last_written, read_workflow_record
+from editlane.watching.workflow_record import WorkflowRecord, read_last_written, read_workflow_record
 
-PATIENCE = 120.0
-"""Seconds without a sign of a workflow on another machine after which it is taken for dead."""
+WORKFLOW_TIMEOUT = 120.0
+"""Seconds without a change after which a workflow on another machine counts as dead."""
 SHARDS_READ_EVERY = 30.0
 
 Key = tuple[str, str, str | None]
-"""Stage, editor, judge."""
+"""Stage, editor and judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """The stages that a run has, in order; each with its groups."""
+    """Stages of a run, in order, each with its groups."""
 
     stages: dict[str, list[Group]]
     workflow: str
-    """What became of the workflow, as a sentence without a full stop; empty where nothing is known."""
+    """State of the workflow, as a sentence without a full stop; empty if unknown."""
     ended: bool
-    """Nothing more will happen here unless somebody starts it."""
+    """True if nothing more will happen unless the run is started again."""
 
     @property
     def groups(self) -> list[Group]:
@@ -45,7 +45,7 @@ class RunState:
 
 
 class Watcher:
-    """Looks at one run again and again."""
+    """Reads one run again and again."""
 
     def __init__(self, paths: RunPaths, clock: Callable[[], float] = time.monotonic) -> None:
         self._paths = paths
@@ -63,20 +63,22 @@ class Watcher:
         newest = {one.lane_id: one for one in read_heartbeats(self._paths)}
         self._read_shards(record)
         if record:
-            newest = {key: one for key, one in newest.items() if self._counts(record, one)}
+            newest = {key: one for key, one in newest.items() if self._belongs_to(record, one)}
         numbers = range(record.lanes) if record else sorted(self._shards.keys() | {one.lane for one in newest.values()})
-        questions = self._questions_per_item(list(newest.values()))
+        questions = self._estimate_questions_per_item(list(newest.values()))
         stages: dict[str, list[Group]] = {}
-        for stage, editor, judge in self._keys(record, list(newest.values())):
+        for stage, editor, judge in self._list_keys(record, list(newest.values())):
             mine = {(lane := LaneId(stage, editor, judge, number)): newest.get(lane) for number in numbers}
             per_item = 1.0 if judge is None else questions
-            lanes = [self._lane(record, lane, one, per_item) for lane, one in mine.items()]
-            group = Group(stage=stage, editor=printable(editor), judge=judge and printable(judge), lanes=lanes)
+            lanes = [self._make_lane(record, lane, one, per_item) for lane, one in mine.items()]
+            group = Group(
+                stage=stage, editor=make_printable(editor), judge=judge and make_printable(judge), lanes=lanes
+            )
             stages.setdefault(stage, []).append(group)
         text, ended = self._judge_workflow(record, stages)
         return RunState(stages=stages, workflow=text, ended=ended)
 
-    def _keys(self, record: WorkflowRecord | None, statuses: Sequence[LaneStatus]) -> list[Key]:
+    def _list_keys(self, record: WorkflowRecord | None, statuses: Sequence[LaneStatus]) -> list[Key]:
         """Return every editor, then every judge of every editor: as recorded, or else as far as they left traces."""
         if record:
             pairs = [(editor, judge) for judge in record.judges for editor in record.editors]
@@ -85,35 +87,37 @@ class Watcher:
         known = (key for key in traces if key[0] in (EDIT, SCORE))
         return sorted(known, key=lambda key: (key[0], key[2] or "", key[1]))
 
-    def _questions_per_item(self, newest: Sequence[LaneStatus]) -> float:
+    def _estimate_questions_per_item(self, newest: Sequence[LaneStatus]) -> float:
         """Return the questions a judge has per item, controls included; 1 if that cannot be seen yet."""
         begun = [one for one in newest if one.judge is not None]
         items = sum(self._shards.get(one.lane, 0) for one in begun)
         return sum(one.total for one in begun) / items if items else 1.0
 
-    def _counts(self, record: WorkflowRecord, status: LaneStatus) -> bool:
+    def _belongs_to(self, record: WorkflowRecord, status: LaneStatus) -> bool:
         """Return whether this process is of this workflow, or made tables that the workflow found up to date."""
         key = str(status.lane_id)
         if status.attempt > record.before.get(key, (0, None))[0]:
             return True
         paths = self._paths.lane_tables(status.lane_id, record.categories)
-        at = last_written(paths)
+        at = read_last_written(paths)
         if status.phase != "done" or key not in record.up_to_date or at is None:
             return False
         if (paths[0], at) not in self._keys_of_tables:
-            self._keys_of_tables[paths[0], at] = _keys_of(paths[0], status)
+            self._keys_of_tables[paths[0], at] = _read_keys(paths[0], status)
         return self._keys_of_tables[paths[0], at] == (status.editor_key, status.judge_key)
 
-    def _lane(self, record: WorkflowRecord | None, lane: LaneId, status: LaneStatus | None, per_item: float) -> Lane:
+    def _make_lane(
+        self, record: WorkflowRecord | None, lane: LaneId, status: LaneStatus | None, per_item: float
+    ) -> Lane:
         key = str(lane)
         before, old_tables = record.before.get(key, (0, None)) if record else (0, None)
         total = status.total if status else round(self._shards.get(lane.number, 0) * per_item)
         state, silent = self._judge_lane(lane, status)
         failed = status.failed if status else 0 if state == "waiting" else None
         if state not in (*AT_WORK, "done"):
-            at = last_written(self._paths.lane_tables(lane, self._categories))
-            # Tables that are there and need not be made again, or were made since: by a process that found all in the
-            # journal, or gave up what was missing. How much of it failed, only the tables know.
+            at = read_last_written(self._paths.lane_tables(lane, self._categories))
+            # A lane with up-to-date tables is done, whatever its heartbeat: a process that finds everything in the
+            # journal writes tables without a heartbeat. Only the tables hold its number of failures.
             if at is not None and (at != old_tables or (record and key in record.up_to_date)):
                 state, silent, failed = "done", 0.0, None
         done = total if state == "done" else min(total, status.kept + status.done) if status else 0
@@ -133,10 +137,10 @@ class Watcher:
         if status is None:
             return "waiting", 0.0
         beat = (status.attempt, status.pid, status.time, status.phase, status.done, status.step)
-        silent = self._unchanged_for(key, beat)
+        silent = self._measure_silence(key, beat)
         if status.phase not in AT_WORK:
             return (status.phase if status.phase in ("done", "stopped") else "failed"), 0.0
-        if status.host == self._host and not _runs(status.pid, "_lane.py"):
+        if status.host == self._host and not _is_running(status.pid, "_lane.py"):
             return "gone", silent
         return status.phase, silent
 
@@ -144,19 +148,19 @@ class Watcher:
         lanes = [lane for groups in stages.values() for group in groups for lane in group.lanes]
         if record is None:
             return "", bool(lanes) and all(lane.state == "done" for lane in lanes)
-        where = f"on {printable(record.host)}"
-        silent = self._unchanged_for("workflow", (record.pid, record.time))
+        where = f"on {make_printable(record.host)}"
+        silent = self._measure_silence("workflow", (record.pid, record.time))
         if record.phase != "running":
             return ("the workflow is done" if record.phase == "done" else "the workflow ended with errors"), True
         if record.host == self._host:
-            alive = _runs(record.pid, "snakemake")
+            alive = _is_running(record.pid, "snakemake")
             return (f"the workflow runs {where}" if alive else "the workflow was killed"), not alive
-        working = any(lane.state in AT_WORK and lane.silent < PATIENCE for lane in lanes)
-        if silent < PATIENCE:
+        working = any(lane.state in AT_WORK and lane.silent < WORKFLOW_TIMEOUT for lane in lanes)
+        if silent < WORKFLOW_TIMEOUT:
             return f"the workflow runs {where}", False
         return f"the workflow {where} has given no sign for {silent:.0f} s", not working
 
-    def _unchanged_for(self, key: Hashable, value: object) -> float:
+    def _measure_silence(self, key: Hashable, value: object) -> float:
         """Return the seconds, by our clock, since this value was first seen under this key."""
         now = self._clock()
         if key not in self._seen or self._seen[key][0] != value:
@@ -173,16 +177,16 @@ class Watcher:
         found: dict[int, int] = {}
         for category in self._categories:
             for lane, path in self._paths.shards_of(category):
-                found[lane] = found.get(lane, 0) + _rows(path)
+                found[lane] = found.get(lane, 0) + _count_rows(path)
         self._shards = found
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """Replace everything in a name from a file that a terminal would obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _keys_of(path: Path, status: LaneStatus) -> tuple[object, object]:
+def _read_keys(path: Path, status: LaneStatus) -> tuple[object, object]:
     """Return the keys of the editor's and the judge's settings that a table was made with."""
     try:
         made = tables.read_provenance(path)
@@ -192,14 +196,14 @@ def _keys_of(path: Path, status: LaneStatus) -> tuple[object, object]:
     return made.get("editor", {}).get(status.editor, {}).get("key"), judge
 
 
-def _rows(path: Path) -> int:
+def _count_rows(path: Path) -> int:
     try:
         return tables.count_rows(path)
     except UserError:
         return 0
 
 
-def _runs(pid: int, what: str) -> bool:
+def _is_running(pid: int, what: str) -> bool:
     """Return whether this process exists and is still the same one, because process ids are reused."""
     try:
         return what.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -1,4 +1,4 @@
-"""The record that a running workflow keeps of its lanes, so that others can watch it."""
+"""Record of a running workflow and its lanes, which watchers read."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from editlane.core.paths import LaneId, RunPaths, all_lanes
 from editlane.lanes.lane_status import read_heartbeats
 
 MOST_LANES = 100_000
-"""Lanes of all editors and judges together; a file with more is damaged."""
+"""Largest number of lanes of all editors and judges; a file with more counts as damaged."""
 Traces = tuple[int, int | None]
-"""What a lane has left: the number of its newest process, and when its tables were written (see `last_written`)."""
+"""Traces of a lane: the number of its newest process, and when its tables were written (`read_last_written`)."""
 
 
 @dataclass(slots=True, kw_only=True)
 class WorkflowRecord:
-    """The lanes of a workflow and its phase. `time` is Unix time and moves while the workflow lives."""
+    """Lanes of a workflow and its phase. `time` is Unix time and advances while the workflow lives."""
 
     editors: list[str]
     judges: list[str]
@@ -35,7 +35,7 @@ class WorkflowRecord:
     up_to_date: list[str] = field(default_factory=list)
     """Lanes that had nothing to do when the workflow began, as str(LaneId)."""
     before: dict[str, Traces] = field(default_factory=dict)
-    """By lane, the traces of earlier workflows when this one began, perhaps of other settings."""
+    """Traces of earlier workflows, by lane, from when this one began."""
 
     def begin(self, paths: RunPaths, up_to_date: Iterable[LaneId]) -> None:
         """Record the traces of earlier workflows, so that they are not taken for this one's."""
@@ -43,7 +43,7 @@ class WorkflowRecord:
         newest = {one.lane_id: one.attempt for one in read_heartbeats(paths)}
         for lane in self.all_lanes():
             attempt = newest.get(lane, 0)
-            tables = last_written(paths.lane_tables(lane, self.categories))
+            tables = read_last_written(paths.lane_tables(lane, self.categories))
             if attempt or tables is not None:
                 self.before[str(lane)] = (attempt, tables)
 
@@ -57,7 +57,7 @@ class WorkflowRecord:
         replace_text(paths.workflow_record, json.dumps(asdict(self), ensure_ascii=False))
 
 
-def last_written(paths: Sequence[Path]) -> int | None:
+def read_last_written(paths: Sequence[Path]) -> int | None:
     """Return when the last of these files was written, in nanoseconds; None if there are none or one is missing.
 
     Compare for equality only, because clocks may be set back.

@@ -24,7 +24,7 @@ from editlane.core.text_width import measure_width
 from editlane.lanes.lane_status import LaneStatus
 from editlane.models.devices import read_usage
 from editlane.watching.live import check_run_folder
-from editlane.watching.plain_text import duration, pace, run_line, shortened, summary
+from editlane.watching.plain_text import describe_run, format_duration, format_pace, shorten_name, summarize_run
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable, shorten_device
 from editlane.watching.terminal import JobLines, Terminal, shorten_job_texts
@@ -69,7 +69,7 @@ def shards(run_dir: Path, lanes: int, each: int = 10) -> None:
             pq.write_table(pa.table({"item_id": ["i"] * each}), run_dir / f"shards/{category}/lane{lane}.parquet")
 
 
-def plan(run_dir: Path, **changes: Any) -> WorkflowRecord:
+def write_record(run_dir: Path, **changes: Any) -> WorkflowRecord:
     values: dict[str, Any] = {"editors": EDITORS, "judges": JUDGES, "categories": CATEGORIES, "lanes": 2}
     made = WorkflowRecord(**(values | {"host": "节点-7", "pid": 1} | changes))
     (run_dir / "heartbeats").mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def busy_run(tmp_path: Path) -> Path:
     """Two editors, two judges, eight lanes: some done, at work, dead, or still to come."""
     run_dir = tmp_path / "结果"
     shards(run_dir, 8)
-    plan(run_dir, lanes=8)
+    write_record(run_dir, lanes=8)
     for lane in range(8):
         phase = "done" if lane < 3 else "working"
         beat(run_dir, lane=lane, attempt=1 + (lane == 5), phase=phase, kept=0, done=20 if lane < 3 else lane)
@@ -159,7 +159,7 @@ def test_bars_can_be_read_without_colours_and_colours_can_be_switched_off(busy_r
 
 
 def test_a_plain_line_holds_all_stages_and_the_lanes_in_trouble(busy_run: Path) -> None:
-    edit, score = run_line(Watcher(RunPaths(busy_run)).look()).split(" | ")
+    edit, score = describe_run(Watcher(RunPaths(busy_run)).look()).split(" | ")
     assert edit.startswith("edit qwen-image-edit-2511-lightning-8-steps and 1 more 85/320, 5.65 s/item, about ")
     assert score.startswith("score qwen3-vl-…instruct of qwen-imag…-8-steps 20/~1600, 0.50 s/item, ")
     assert score.endswith("[lane 1 of qwen3-vl-…instruct of qwen-imag…-8-steps: failed]")
@@ -180,7 +180,7 @@ def test_a_lane_is_silent_by_the_watchers_own_clock(tmp_path: Path) -> None:
     assert word() == "2 min"  # an item of this lane takes 10 s
     clock.now += 1
     assert word() == "silent 50 s"
-    assert "lane 0 of qwen-image-edit-2511-lightning-8-steps: silent 50 s" in run_line(watcher.look())
+    assert "lane 0 of qwen-image-edit-2511-lightning-8-steps: silent 50 s" in describe_run(watcher.look())
     beat(tmp_path, time=4e9)
     assert word() == "2 min"
     clock.now -= 1000  # no clock does that, and still nothing is negative
@@ -201,7 +201,7 @@ def test_a_killed_process_of_this_machine_is_gone_at_once_and_a_living_one_is_no
     process.communicate()
     state = watcher.look()
     assert state.groups[0].lanes[0].state == "gone"
-    assert run_line(state).endswith("[lane 0 of qwen-image-edit-2511-lightning-8-steps: gone]")
+    assert describe_run(state).endswith("[lane 0 of qwen-image-edit-2511-lightning-8-steps: gone]")
     beat(tmp_path, host=socket.gethostname(), pid=1)  # another process got the number
     assert watcher.look().groups[0].lanes[0].state == "gone"
 
@@ -215,7 +215,7 @@ def test_a_new_process_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
 
 def test_a_lane_that_found_everything_in_the_journal_is_done_without_a_heartbeat(tmp_path: Path) -> None:
     shards(tmp_path, 2)
-    plan(tmp_path, editors=["甲"], judges=["乙"], phase="running")
+    write_record(tmp_path, editors=["甲"], judges=["乙"], phase="running")
     for category in CATEGORIES:
         for folder in ("甲/edits", "甲/scores/乙"):
             path = tmp_path / folder / category / "lane0.parquet"
@@ -223,7 +223,7 @@ def test_a_lane_that_found_everything_in_the_journal_is_done_without_a_heartbeat
             path.touch()
     state = Watcher(RunPaths(tmp_path)).look()
     assert [[lane.state for lane in group.lanes] for group in state.groups] == [["done", "waiting"]] * 2
-    assert run_line(state) == "edit 20/40, 1 waiting | score 20/~40, 1 waiting"
+    assert describe_run(state) == "edit 20/40, 1 waiting | score 20/~40, 1 waiting"
 
 
 def write_tables(run_dir: Path, lane: int, editor_key: str, judge_key: str) -> None:
@@ -252,50 +252,50 @@ def finished_run(tmp_path: Path) -> Path:
 
 def begun_again(run_dir: Path, *up_to_date: str) -> Callable[[], str]:
     """The next workflow has begun; what a watcher says in one line."""
-    made = plan(run_dir, editors=["甲"], judges=["乙"])
+    made = write_record(run_dir, editors=["甲"], judges=["乙"])
     made.begin(RunPaths(run_dir), up_to_date)
     made.write(RunPaths(run_dir))
     assert read_workflow_record(RunPaths(run_dir)) is not None
     watcher = Watcher(RunPaths(run_dir))
-    return lambda: run_line(watcher.look())
+    return lambda: describe_run(watcher.look())
 
 
 def test_nothing_is_done_because_it_was_done_with_other_settings(finished_run: Path) -> None:
     """The judge's settings have changed: the edits stay, all scores are to come, one lane after the other."""
-    told = begun_again(finished_run, "edit/甲/0", "edit/甲/1")
+    describe = begun_again(finished_run, "edit/甲/0", "edit/甲/1")
     edits = "edit 40/40 done, 3.00 s/item, 1 failed"
-    assert told() == edits
+    assert describe() == edits
     new = {"stage": "score", "editor": "甲", "judge": "乙", "judge_key": "j2", "kept": 0, "total": 25, "attempt": 2}
     beat(finished_run, **new, lane=0, done=24, busy_seconds=24.0, step=None)
-    assert told() == f"{edits} | score 乙 of 甲 24/~50, 1.00 s/item, about 26 s left, 1 lane at work, 1 waiting"
+    assert describe() == f"{edits} | score 乙 of 甲 24/~50, 1.00 s/item, about 26 s left, 1 lane at work, 1 waiting"
     beat(finished_run, **new, lane=0, done=25, busy_seconds=25.0, phase="done")
     write_tables(finished_run, 0, "e1", "j2")
-    assert told().endswith("score 25/~50, 1.00 s/item, 1 waiting")
+    assert describe().endswith("score 25/~50, 1.00 s/item, 1 waiting")
     beat(finished_run, **new, lane=1, done=25, busy_seconds=25.0, phase="done")
-    assert told().endswith("score 50/50 done, 1.00 s/item")
+    assert describe().endswith("score 50/50 done, 1.00 s/item")
 
 
 def test_tables_that_are_to_be_made_again_are_done_when_they_are_new(finished_run: Path) -> None:
     """Back to settings whose edits the journal still has: no process has work to do, and none leaves a heartbeat."""
-    told = begun_again(finished_run, "edit/甲/1")
-    assert told() == "edit 20/40, 3.00 s/item, 1 waiting"
+    describe = begun_again(finished_run, "edit/甲/1")
+    assert describe() == "edit 20/40, 3.00 s/item, 1 waiting"
     write_tables(finished_run, 0, "e0", "j0")
-    assert told() == "edit 40/40 done, 3.00 s/item | score 20/~40, 1 waiting"
-    told = begun_again(finished_run, "edit/甲/0", "edit/甲/1", "score/甲/乙/1")
-    assert told().startswith("edit 40/40 done, 3.00 s/item | ")  # what failed with the other settings is not said
+    assert describe() == "edit 40/40 done, 3.00 s/item | score 20/~40, 1 waiting"
+    describe = begun_again(finished_run, "edit/甲/0", "edit/甲/1", "score/甲/乙/1")
+    assert describe().startswith("edit 40/40 done, 3.00 s/item | ")  # what failed with the other settings is not said
 
 
 def test_failures_are_counted_only_where_a_process_has_told_them(finished_run: Path) -> None:
     """Its last item killed the lane's process twice; the next gave it up, had nothing left to do and left no word."""
-    told = begun_again(finished_run, "edit/甲/1", "score/甲/乙/0", "score/甲/乙/1")
+    describe = begun_again(finished_run, "edit/甲/1", "score/甲/乙/0", "score/甲/乙/1")
     (finished_run / "甲/edits/物理/lane0.parquet").unlink()
     died = {"editor": "甲", "editor_key": "e1", "total": 20, "phase": "failed", "failed": 1, "busy_seconds": 38.0}
     beat(finished_run, **died, attempt=2, kept=0, done=19)
-    assert told().startswith("edit 39/40, 2.51 s/item, 1 failed [lane 0 of 甲: failed]")
+    assert describe().startswith("edit 39/40, 2.51 s/item, 1 failed [lane 0 of 甲: failed]")
     write_tables(finished_run, 0, "e1", "j1")
-    assert told().startswith("edit 40/40 done, 2.51 s/item | ")
+    assert describe().startswith("edit 40/40 done, 2.51 s/item | ")
     beat(finished_run, editor="甲", lane=1, attempt=2, kept=0, done=20, failed=3, phase="done", busy_seconds=60.0)
-    assert ", at least 3 failed | " in told()
+    assert ", at least 3 failed | " in describe()
 
 
 def test_only_processes_of_this_workflow_are_retries(finished_run: Path) -> None:
@@ -303,18 +303,18 @@ def test_only_processes_of_this_workflow_are_retries(finished_run: Path) -> None
     for attempt in (2, 3):
         beat(finished_run, editor="甲", attempt=attempt, phase="stopped", kept=5, done=3)
     begun_again(finished_run)
-    assert "retr" not in "".join(summary(Watcher(RunPaths(finished_run)).look()))
+    assert "retr" not in "".join(summarize_run(Watcher(RunPaths(finished_run)).look()))
     beat(finished_run, editor="甲", attempt=4, kept=8, done=3)
     state = Watcher(RunPaths(finished_run)).look()
-    assert "retr" not in "".join(summary(state))
+    assert "retr" not in "".join(summarize_run(state))
     assert "retries" not in "".join(drawn(state, 200))
     beat(finished_run, editor="甲", attempt=5, kept=11, done=3)
-    assert list(summary(Watcher(RunPaths(finished_run)).look()))[1].endswith(", 1 retry")
+    assert list(summarize_run(Watcher(RunPaths(finished_run)).look()))[1].endswith(", 1 retry")
 
 
-def test_a_damaged_plan_hangs_nobody(tmp_path: Path) -> None:
+def test_a_damaged_record_hangs_no_watcher(tmp_path: Path) -> None:
     for damage in ({"lanes": 300_000_000}, {"before": {"edit/甲/0": [1]}}, {"before": []}, {"up_to_date": 3}):
-        plan(tmp_path, **damage)
+        write_record(tmp_path, **damage)
         assert read_workflow_record(RunPaths(tmp_path)) is None
 
 
@@ -323,7 +323,7 @@ def test_empty_foreign_and_hostile_files_are_shown_as_nothing_or_as_text(tmp_pat
     folder.mkdir(parents=True)
     for name, text in {"lane0.1": "", "lane1.1": "[]", "lane2.1": '{"lane": "x"}', "lane.x": "\0"}.items():
         (folder / f"{name}.json").write_text(text)
-    for text in ("", "[]", "{", '{"editors": 3}', json.dumps(asdict(plan(tmp_path)) | {"lanes": -1})):
+    for text in ("", "[]", "{", '{"editors": 3}', json.dumps(asdict(write_record(tmp_path)) | {"lanes": -1})):
         (tmp_path / "heartbeats/workflow.json").write_text(text)
         assert read_workflow_record(RunPaths(tmp_path)) is None
         assert Watcher(RunPaths(tmp_path)).look().groups == []
@@ -342,8 +342,8 @@ def test_before_a_run_there_is_nothing_and_that_is_no_end(tmp_path: Path) -> Non
     for folder in (tmp_path / "none", tmp_path):
         state = Watcher(RunPaths(folder)).look()
         assert not (state.ended or state.begun or state.groups)
-        assert run_line(state) == "no lane has begun"
-    plan(tmp_path)
+        assert describe_run(state) == "no lane has begun"
+    write_record(tmp_path)
     state = Watcher(RunPaths(tmp_path)).look()
     assert not (state.ended or state.begun)
     assert [len(groups) for groups in state.stages.values()] == [2, 4]
@@ -359,7 +359,7 @@ def test_before_a_run_there_is_nothing_and_that_is_no_end(tmp_path: Path) -> Non
     ],
 )
 def test_the_workflow_is_over_when_it_says_so_or_is_no_more(tmp_path: Path, changes, text: str, ended: bool) -> None:
-    plan(tmp_path, **changes)
+    write_record(tmp_path, **changes)
     state = Watcher(RunPaths(tmp_path)).look()
     assert (state.workflow, state.ended) == (text, ended)
 
@@ -367,7 +367,7 @@ def test_the_workflow_is_over_when_it_says_so_or_is_no_more(tmp_path: Path, chan
 def test_a_workflow_of_another_machine_is_given_up_only_when_its_lanes_are_silent_too(tmp_path: Path) -> None:
     clock = Clock()
     watcher = Watcher(RunPaths(tmp_path), clock)
-    made = plan(tmp_path)
+    made = write_record(tmp_path)
     beat(tmp_path)
     assert not watcher.look().ended
     clock.now += 130
@@ -381,7 +381,7 @@ def test_a_workflow_of_another_machine_is_given_up_only_when_its_lanes_are_silen
 
 
 def test_the_summary_has_a_line_for_every_editor_and_judge(busy_run: Path) -> None:
-    lines = list(summary(Watcher(RunPaths(busy_run)).look()))
+    lines = list(summarize_run(Watcher(RunPaths(busy_run)).look()))
     assert lines[0] == "the workflow runs on 节点-7"
     assert lines[1] == f"edit {EDITORS[0]}: 85 of 160, 5 lanes working, 5.65 s/item, 1 retry"
     assert lines[-1] == "score 第二个评委 of flux-kontext: not begun"
@@ -390,22 +390,22 @@ def test_the_summary_has_a_line_for_every_editor_and_judge(busy_run: Path) -> No
 
 def test_time_left_counts_the_lanes_to_come_and_the_item_in_work(tmp_path: Path) -> None:
     shards(tmp_path, 2)
-    plan(tmp_path, editors=["e"], judges=[])
+    write_record(tmp_path, editors=["e"], judges=[])
     beat(tmp_path, editor="e", total=20, kept=0, done=10, busy_seconds=100.0, step=20, steps=40)
-    line = run_line(Watcher(RunPaths(tmp_path)).look())
+    line = describe_run(Watcher(RunPaths(tmp_path)).look())
     assert line == "edit e 10/40, 10.0 s/item, about 5 min left, 1 lane at work, 1 waiting"
     beat(tmp_path, editor="e", lane=1, total=20, kept=0, done=10, busy_seconds=10.0, step=None)
     # 95 s and 10 s, at the same time: the longer one
-    assert "about 2 min left" in run_line(Watcher(RunPaths(tmp_path)).look())
+    assert "about 2 min left" in describe_run(Watcher(RunPaths(tmp_path)).look())
 
 
 def test_numbers_and_names_are_short(tmp_path: Path) -> None:
-    assert [duration(seconds) for seconds in (-3, 0.4, 59, 60, 3599, 3600, 12000, 172800, 200000)] == [
+    assert [format_duration(seconds) for seconds in (-3, 0.4, 59, 60, 3599, 3600, 12000, 172800, 200000)] == [
         "0 s", "0 s", "59 s", "1 min", "60 min", "1 h 0 min", "3 h 20 min", "2 d 0 h", "2 d 7 h",
     ]  # fmt: skip
-    assert [pace(each) for each in (None, 0.0123, 0.5, 17.34, 321.5)] == ["-", "0.012", "0.50", "17.3", "322"]
-    assert shortened("qwen-image-edit-2511-base", 12) == "qwen-i…-base"
-    assert [measure_width(shortened("一二三四五六七八九十", width)) for width in (3, 7, 8, 20)] == [3, 7, 7, 20]
+    assert [format_pace(each) for each in (None, 0.0123, 0.5, 17.34, 321.5)] == ["-", "0.012", "0.50", "17.3", "322"]
+    assert shorten_name("qwen-image-edit-2511-base", 12) == "qwen-i…-base"
+    assert [measure_width(shorten_name("一二三四五六七八九十", width)) for width in (3, 7, 8, 20)] == [3, 7, 7, 20]
     devices = ["cpu", "0", "NVIDIA H200 (3)", "NVIDIA L4 (GPU-3a4f12c0-5c1d-11ef)", "MIG-0a1b2c3d-1111"]
     assert [shorten_device(name) for name in devices] == ["cpu", "0", "3", "GPU-3a4f12", "MIG-0a1b2c"]
 
@@ -475,7 +475,7 @@ def test_a_lane_that_stood_still_is_told_in_one_line_and_its_stacks_stay_in_the_
     error = {"event": "job_error", "jobid": 3, "rule_name": "edit_lane", "rule_msg": None, "log": [str(log)]}
     logger.error("Error in rule edit_lane", extra=error)
     assert [line[9:] for line in lines.getvalue().splitlines()] == [
-        "failed: edit_lane", f"it made no progress for 600 s and was ended; where it stood: {log}",
+        "failed: edit_lane", f"it made no progress for 600 s and was ended; its stacks are in {log}",
     ]  # fmt: skip
 
 
@@ -485,7 +485,7 @@ ALL, RULES = (types.SimpleNamespace(name=name) for name in ("ALL", "RULES"))
 @pytest.mark.parametrize(
     "settings", [{"quiet": [ALL]}, {"quiet": [RULES]}, {"verbose": True}, {"printshellcmds": True}]
 )
-def test_whoever_asks_for_silence_or_for_snakemakes_text_gets_it(tmp_path: Path, settings) -> None:
+def test_silence_or_snakemakes_own_text_can_be_requested(tmp_path: Path, settings) -> None:
     handler = logging.StreamHandler(io.StringIO())
     handler.name = "DefaultStreamHandler"
     logger = logging.getLogger("snakemake.logging")
@@ -501,8 +501,8 @@ def test_whoever_asks_for_silence_or_for_snakemakes_text_gets_it(tmp_path: Path,
 
 
 def test_the_workflow_says_when_it_began_and_how_it_ended(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("editlane.watching.terminal.LOOK_EVERY", 0.01)
-    monkeypatch.setattr("editlane.watching.terminal.TELL_EVERY", 0.02)
+    monkeypatch.setattr("editlane.watching.terminal.READ_EVERY", 0.01)
+    monkeypatch.setattr("editlane.watching.terminal.PRINT_EVERY", 0.02)
     shards(tmp_path, 1)
     made = WorkflowRecord(editors=["甲"], judges=[], categories=CATEGORIES, lanes=1)
     terminal = Terminal(RunPaths(tmp_path), made, output(quiet=[RULES]))
@@ -511,13 +511,13 @@ def test_the_workflow_says_when_it_began_and_how_it_ended(tmp_path: Path, capsys
     terminal.start()
     beat(tmp_path, editor="甲", kept=0, done=1, busy_seconds=10.0)
     assert (read_workflow_record(RunPaths(tmp_path)) or made).phase == "running"
-    told: list[str] = []
-    while not told:
-        told += capsys.readouterr().err.splitlines()
+    printed: list[str] = []
+    while not printed:
+        printed += capsys.readouterr().err.splitlines()
     beat(tmp_path, editor="甲", kept=0, done=20, busy_seconds=200.0, phase="done")
     terminal.end("failed")
-    told += capsys.readouterr().err.splitlines()
-    assert [line[9:] for line in told] == [
+    printed += capsys.readouterr().err.splitlines()
+    assert [line[9:] for line in printed] == [
         "edit 甲 1/20, 10.0 s/item, about 3 min left, 1 lane at work", "edit 20/20 done, 10.0 s/item",
     ]  # fmt: skip
     assert (read_workflow_record(RunPaths(tmp_path)) or made).phase == "failed"
@@ -540,7 +540,7 @@ def fake_gpu(monkeypatch, nvml: Callable[[str], Any] | None) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", module)
 
 
-def test_the_device_is_asked_by_its_uuid_and_what_nobody_knows_is_left_out(monkeypatch) -> None:
+def test_the_device_is_asked_by_its_uuid_and_unknown_values_are_left_out(monkeypatch) -> None:
     asked: list[str] = []
     fake_gpu(monkeypatch, asked.append)
     known = {"peak_memory": 5 * GIB, "memory_used": 7 * GIB, "memory_total": 140 * GIB, "utilisation": 0.93}
