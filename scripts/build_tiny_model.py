@@ -1,4 +1,4 @@
-"""Build a tiny randomly initialised checkpoint, for the demo and for tests. Needs no network.
+"""Build a tiny randomly initialised checkpoint for the demo and for tests. Needs no network.
 
 python scripts/build_tiny_model.py --kind qwen-image-edit-plus --out resources/models/tiny-qwen-image-edit-plus
 """
@@ -12,9 +12,7 @@ def main() -> None:
     parser = StepParser(__doc__)
     parser.add_argument("--kind", required=True, help=f"one of {', '.join(KINDS)}")
     parser.add_argument("--out", required=True, type=output_folder, help="the checkpoint folder to write")
-    parser.add_argument(
-        "--seed", type=whole_number(0, 2**63 - 1), default=0, help="another seed gives other weights (default: 0)"
-    )
+    parser.add_argument("--seed", type=whole_number(0, 2**63 - 1), default=0, help="seed of the weights (default: 0)")
     args = parser.parse_args()
     build_tiny_model(args.kind, args.out, seed=args.seed)
 

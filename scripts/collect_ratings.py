@@ -1,10 +1,11 @@
-"""Let a person rate edits in the browser, without seeing which editor made them; any number of sittings.
+"""Let a person rate edits in the browser without seeing which editor made them.
 
     python scripts/collect_ratings.py --run-dir results/demo --rater anna --out ratings.csv --items 60
 
-Serves a page on this machine and prints its address; Ctrl-C ends. Each key 0..9 is saved at once as it is, one row
-item,system,rater,score. Run the same command again to go on. compare_ratings.py reads the file. From another machine:
-ssh -L 8000:127.0.0.1:8000 and --port 8000. Keep --items and --seed the same for all raters: they choose the items.
+Serves a page on this machine and prints its address; Ctrl-C ends it. Each key 0..9 is saved at once as a row
+item,system,rater,score. Run the same command again to continue. compare_ratings.py reads the file. To rate from another
+machine, use ssh -L 8000:127.0.0.1:8000 and --port 8000. Keep --items and --seed the same for all raters, because they
+choose the items.
 """
 
 import logging
@@ -23,17 +24,17 @@ log = logging.getLogger(__name__)
 def main() -> None:
     parser = StepParser(__doc__)
     parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
-    parser.add_argument("--rater", required=True, help="a name; it decides the order")
-    parser.add_argument("--out", type=output_file, required=True, help="a CSV file, which may hold other raters, too")
-    parser.add_argument("--items", type=whole_number(1), help="how many items; without it, all of them")
-    parser.add_argument("--editors", **NAMES, default=[], help="without it, all of them")
-    parser.add_argument("--port", type=whole_number(0, 65535), default=0, help="0: any free port")
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="of the choice of items and of the order")
+    parser.add_argument("--rater", required=True, help="the rater's name; it determines the order")
+    parser.add_argument("--out", type=output_file, required=True, help="a CSV file; it may also hold other raters")
+    parser.add_argument("--items", type=whole_number(1), help="number of items; default: all")
+    parser.add_argument("--editors", **NAMES, default=[], help="default: all")
+    parser.add_argument("--port", type=whole_number(0, 65535), default=0, help="default: any free port")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the choice and the order of items")
     args = parser.parse_args()
 
     rater = unicodedata.normalize("NFC", args.rater).strip()
     if not rater:
-        raise UserError("--rater is empty; give a name.")
+        raise UserError("--rater is empty. Give a name.")
     saved = SavedRatings(args.out, rater)
     rated = saved.read_scores()
     tasks = choose_items(read_tasks(args.run_dir, args.editors), args.items, args.seed)
@@ -43,7 +44,7 @@ def main() -> None:
     try:
         server = RatingServer(tasks, saved, args.port)
     except OSError as error:
-        raise UserError(f"Cannot serve on port {args.port}: {error}. Leave --port out to take a free one.") from error
+        raise UserError(f"Cannot serve on port {args.port}: {error}. Omit --port to use a free one.") from error
     done = sum((task.item_id, task.editor) in rated for task in tasks)
     log.info("%d edits of %d items, %d of them rated", len(tasks), len({task.item_id for task in tasks}), done)
     print(f"Open {server.url}", flush=True)

@@ -1,11 +1,10 @@
-"""Put together the scores that are done so far, from the journals; also while the lanes are at work.
+"""Collect the finished scores from the journals, even while lanes are running.
 
     python scripts/collect_scores.py --run-dir results/demo --items results/demo/items.parquet \\
         --config "$(cat config.json)" --plan results/demo/plan.parquet \\
         --out results/demo/partial_report/scores.parquet --controls results/demo/partial_report/controls.parquet
 
-Only what belongs to this config counts. A score made under other settings, of another instruction or of an image that
-has changed since is left out.
+Scores made with other settings, for another instruction, or of an image that has changed since are skipped.
 """
 
 import logging
@@ -27,8 +26,8 @@ def main() -> None:
     parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
     parser.add_argument("--items", type=Path, required=True, help="items.parquet")
     parser.add_argument("--config", type=json_object, required=True, help="the run's config as JSON")
-    parser.add_argument("--plan", type=Path, required=True, help="plan.parquet, for its canaries; may be missing")
-    parser.add_argument("--out", type=output_file, required=True, help="a table like scores.parquet, with rows missing")
+    parser.add_argument("--plan", type=Path, required=True, help="plan.parquet, for its canaries; need not exist")
+    parser.add_argument("--out", type=output_file, required=True, help="a table like scores.parquet, but incomplete")
     parser.add_argument("--controls", type=output_file, required=True, help="the same for controls.parquet")
     args = parser.parse_args()
 
@@ -44,7 +43,7 @@ def main() -> None:
 
     count = tables.write_parts(args.out, score_parts(), scores, provenance=made_by)
     tables.write_parts(args.controls, asked, controls, provenance=made_by)
-    log.info("%d rows are done", count)
+    log.info("%d rows", count)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Carry out the instructions of one lane with one editor; finished items come from the journal, not from the model.
+"""Edit the items of one lane with one editor. Finished items are taken from the journal.
 
     python scripts/gpulease.py -- python scripts/edit_lane.py --run-dir results/demo --editor fake --adapter fake \\
         --lane 0 --seed 42 --shards results/demo/shards/物理/lane0.parquet \\
         --edits results/demo/fake/edits/物理/lane0.parquet
 
-Takes any number of shards and writes one edits table for each. Images go to RUN/EDITOR/images/{category}/{item_id}.png.
+Writes one edits table per shard, and images to RUN/EDITOR/images/{category}/{item_id}.png.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python scripts/extract_demo_photos.py --out resources/demo/photos
 
-Writes OUT/astronaut.png and six more, byte for byte as the package has them.
+Writes OUT/astronaut.png and six others, byte for byte as in the package.
 """
 
 from importlib.resources import files
@@ -24,7 +24,7 @@ def main() -> None:
         folder = files("skimage") / "data"
     except ModuleNotFoundError as error:
         raise UserError(
-            "The demo's photos come with scikit-image, which this Python does not have: pip install scikit-image"
+            "The demo's photos come with scikit-image, which this Python lacks: pip install scikit-image"
         ) from error
     missing = [name for name in PHOTOS if not (folder / name).is_file()]
     if missing:

@@ -1,16 +1,16 @@
-"""Hold one GPU of this machine for as long as a command runs, whoever else wants it.
+"""Lease one GPU of this machine to a command for as long as it runs.
 
     python scripts/gpulease.py -- python scripts/edit_lane.py ...
 
-Takes a lock file per device in a folder of this machine (GPULEASE_DIR, default /run/lock/gpulease or /tmp/gpulease: the
-same for all users and containers, never on a network file system), sets CUDA_VISIBLE_DEVICES and becomes the command.
-The command inherits the lock, so the kernel gives the device back when its last process ends, however it ends.
-Pool: CUDA_VISIBLE_DEVICES if set, else nvidia-smi; a machine without a GPU gets one slot a core. Under SLURM the
-allocation's devices are leased within the job only.
-A GPU on which two commands of a run died before they finished an item is left out, until something works there (it is
-the last choice) or `--forgive NAME`; a command that died goes back to the same GPU only after a minute of waiting for
-another. `--show` lists the GPUs. Under SLURM this is left to SLURM.
-Prints what it took to stderr. Exit codes: the command's own; 2 no such devices; 75 the workflow that waited has died.
+Locks one file per device in GPULEASE_DIR (default /run/lock/gpulease or /tmp/gpulease), sets CUDA_VISIBLE_DEVICES and
+replaces itself by the command. The folder must be the same for all users and containers, on a disk of this machine.
+The command inherits the lock, so the kernel releases the device when the last process ends, however it ends.
+The pool is CUDA_VISIBLE_DEVICES if set, else the list of nvidia-smi; without a GPU it is one slot per core. Under SLURM
+devices are leased only within the job's allocation.
+A GPU is quarantined after two commands of a run died on it before they finished an item. It is then the last choice,
+until a command finishes an item on it or `--forgive NAME`. A command that died returns to the same GPU only after it
+waited a minute for another. `--show` lists the GPUs. SLURM handles bad GPUs itself, so nothing is quarantined there.
+Prints the leased devices to stderr. Exit codes: the command's own; 2 no such devices; 75 the waiting workflow died.
 """
 
 import argparse
@@ -25,23 +25,23 @@ from editlane.lanes.stopping import workflow_pid
 
 
 def show(folder: str) -> None:
-    """Print every device of the pool: free, in use or left out."""
+    """Print every device of the pool: free, in use, or left out because commands died on it."""
     for device in list_devices(folder):
         remedy = f", left out: commands died on it (python scripts/gpulease.py --forgive {device.name})"
         print(device.name, ("in use" if device.in_use else "free") + (remedy if device.quarantined else ""))
 
 
 def run_command(command: list[str], devices: int, folder: str) -> None:
-    """Become the command once the devices are held."""
+    """Lease the devices, then replace this process by the command."""
     make_lease_folder(folder)
     workflow = workflow_pid()
     digest = hashlib.sha256("\0".join([os.getcwd(), *command]).encode()).hexdigest()
     job = f"{workflow or 'by hand'}:{digest[:16]}"
     held = acquire(folder, devices, job, workflow) if devices else {}
     visible = [name for name in held.values() if name]
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which nvidia-smi counts
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # number the GPUs as nvidia-smi does
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
-    os.environ["GPULEASE_LOCKS"] = "\n".join(held) if visible else ""  # cores get no strikes
+    os.environ["GPULEASE_LOCKS"] = "\n".join(held) if visible else ""  # only GPUs get strikes
     os.environ["GPULEASE_DIR"] = folder
     os.environ["GPULEASE_JOB"] = job
     os.environ["GPULEASE_SINCE"] = str(time.monotonic())
@@ -53,9 +53,9 @@ def run_command(command: list[str], devices: int, folder: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-n", type=int, default=1, help="devices to hold (default 1); 0 hides them all")
-    parser.add_argument("--show", action="store_true", help="list the devices and end")
-    parser.add_argument("--forgive", metavar="NAME", help="use this device again and end; as --show names it")
+    parser.add_argument("-n", type=int, default=1, help="number of devices to lease (default: 1); 0 hides all of them")
+    parser.add_argument("--show", action="store_true", help="list the devices and exit")
+    parser.add_argument("--forgive", metavar="NAME", help="end the quarantine of this device and exit")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND [ARG ...]")
     args = parser.parse_args()
     command = args.command[1:] if args.command[:1] == ["--"] else args.command

@@ -1,9 +1,9 @@
-"""Describe how much of each source the edits of one lane left as it was; on the CPU, beside the GPU work.
+"""Measure on the CPU how much of each source image the edits of one lane kept.
 
     python scripts/measure_preservation.py --run-dir results/demo --editor fake \\
         --edits results/demo/fake/edits/物理/lane0.parquet --out results/demo/fake/preservation/lane0.parquet
 
-Takes any number of edits tables and writes one table with a row for each of their rows.
+Reads any number of edits tables and writes one table with a row per edit.
 """
 
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     parser = StepParser(__doc__)
     parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
-    parser.add_argument("--editor", type=folder_name, required=True, help="whose edits these are")
+    parser.add_argument("--editor", type=folder_name, required=True, help="the editor's name in the config")
     parser.add_argument("--edits", type=Path, **EACH_ONCE, required=True, help="one table per category")
     parser.add_argument("--out", type=output_file, required=True, help="one table for all of them")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Put the controls of all lanes into one table: every planned control once for every judge, or not at all.
+"""Merge the controls of all lanes into one table. Refuse lost or doubled rows.
 
     python scripts/merge_controls.py --run-dir results/demo --editors tiny-qwen --judges tiny-qwen3-vl --lanes 2 \\
         --plan results/demo/plan.parquet --out results/demo/controls.parquet

@@ -1,10 +1,9 @@
-"""Add up what the lanes have cost: seconds, items, memory and GPU-hours, in one table.
+"""Sum the costs of all lanes in one table: seconds, items, memory and GPU-hours.
 
     python scripts/merge_costs.py --run-dir results/demo --scores results/demo/scores.parquet --lanes 2 \\
         --out results/demo/costs.parquet
 
-Reads the heartbeats in RUN/heartbeats/. Which editors and judges belong to the run, and under which settings, says the
-scores table.
+Reads the heartbeats in RUN/heartbeats/. Only editors, judges and settings named in the scores table count.
 """
 
 import logging

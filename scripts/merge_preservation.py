@@ -1,9 +1,9 @@
-"""Put the preservation of all lanes into one table: every item x editor exactly once, or not at all.
+"""Merge the preservation of all lanes into one table. Refuse lost or doubled rows.
 
     python scripts/merge_preservation.py --run-dir results/demo --editors tiny-qwen --lanes 2 \\
         --items results/demo/items.parquet --out results/demo/preservation.parquet
 
-Reads RUN/{editor}/preservation/lane{k}.parquet. Refuses lost or doubled rows.
+Reads RUN/{editor}/preservation/lane{k}.parquet. Every item x editor must occur exactly once.
 """
 
 import logging

@@ -1,9 +1,9 @@
-"""Put the scores of all lanes into one table: every item x editor x judge exactly once, or not at all.
+"""Merge the scores of all lanes into one table. Refuse lost or doubled rows.
 
     python scripts/merge_scores.py --run-dir results/demo --editors tiny-qwen --judges tiny-qwen3-vl \\
         --categories 物理 环境 --lanes 2 --items results/demo/items.parquet --out results/demo/scores.parquet
 
-Reads RUN/{editor}/scores/{judge}/{category}/lane{k}.parquet. Refuses lost or doubled rows.
+Reads RUN/{editor}/scores/{judge}/{category}/lane{k}.parquet. Every item x editor x judge must occur exactly once.
 """
 
 import logging

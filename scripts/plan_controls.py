@@ -1,9 +1,9 @@
-"""Choose which controls the judges are asked beside the edits: one row per control, the same for every judge.
+"""Choose the controls that the judges are asked besides the edits. Each row is one control for every judge.
 
     python scripts/plan_controls.py --items results/demo/items.parquet --editors tiny-qwen --share 0.1 --repeats 0.1 \\
         --seed 42 --canary resources/canary/items.jsonl --run-dir results/demo --out results/demo/plan.parquet
 
-The canary set's pictures go to RUN/sources, like those of the dataset.
+Pictures of the canary set are copied to RUN/sources, like those of the dataset.
 """
 
 import logging
@@ -26,10 +26,10 @@ def main() -> None:
     parser.add_argument("--editors", **NAMES, required=True)
     parser.add_argument("--share", type=number(0, 4), required=True, help="acceptance controls per edit, 0..4")
     parser.add_argument(
-        "--repeats", type=number(0, 1), required=True, help="share of the edits that are asked again, 0..1"
+        "--repeats", type=number(0, 1), required=True, help="share of the edits that are scored again, 0..1"
     )
     parser.add_argument("--seed", type=whole_number(0), required=True)
-    parser.add_argument("--canary", type=Path, help="the list of the canary set; without it there are no canaries")
+    parser.add_argument("--canary", type=Path, help="the list of the canary set; default: no canaries")
     parser.add_argument("--run-dir", type=output_folder, required=True, help="results/<run>")
     parser.add_argument("--out", type=output_file, required=True, help="plan.parquet")
     args = parser.parse_args()

@@ -3,7 +3,7 @@
     python scripts/prepare_items.py --dataset resources/demo/items.jsonl --format items --language en \\
         --categories 物理 环境 社会 因果 指代 --run-dir results/demo --out results/demo/items.parquet
 
-Writes the table of items, and every image as it came to RUN-DIR/sources/AA/SHA256.EXT.
+Writes the table of items, and unchanged copies of the images to RUN-DIR/sources/AA/SHA256.EXT.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset file; a folder for some formats")
     parser.add_argument("--format", required=True, help=f"one of {', '.join(FORMATS)}")
     parser.add_argument("--language", required=True, help="the instructions to use: en or zh")
-    parser.add_argument("--categories", **NAMES, required=True, help="records of others are left out")
+    parser.add_argument("--categories", **NAMES, required=True, help="records of other categories are skipped")
     parser.add_argument("--edited-dir", type=input_folder, help="take each item's edit from here, by its id")
     parser.add_argument("--run-dir", type=output_folder, required=True, help="the run's folder, results/<run>")
     parser.add_argument("--out", type=output_file, required=True, help="the table of items to write")

@@ -1,11 +1,11 @@
-"""Judge the edits of one lane with one judge; finished ones come from the journal, not from the model.
+"""Score the edits of one lane with one judge. Finished scores are taken from the journal.
 
     python scripts/gpulease.py -- python scripts/score_lane.py --run-dir results/demo --editor fake --judge fake \\
         --adapter fake --protocol resources/protocols/rubric.yaml --lane 0 \\
         --edits results/demo/fake/edits/物理/lane0.parquet --scores results/demo/fake/scores/fake/物理/lane0.parquet \\
         --plan results/demo/plan.parquet --controls results/demo/fake/controls/fake/lane0.parquet
 
-Takes any number of edits tables and writes one scores table for each.
+Writes one scores table per edits table.
 """
 
 import argparse
@@ -33,8 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--protocol", type=Path, required=True, help="a file of resources/protocols")
     parser.add_argument("--edits", type=Path, **EACH_ONCE, required=True, help="one table per category")
     parser.add_argument("--scores", type=output_file, **EACH_ONCE, required=True, help="one per table, in that order")
-    parser.add_argument("--plan", type=Path, required=True, help="which controls are asked, too")
-    parser.add_argument("--controls", type=output_file, required=True, help="the output for them")
+    parser.add_argument("--plan", type=Path, required=True, help="plan.parquet, with the controls to ask")
+    parser.add_argument("--controls", type=output_file, required=True, help="the table of controls to write")
     args = parser.parse_args()
     require_pairs(parser, args, "edits", "scores")
     return args

@@ -1,4 +1,4 @@
-"""Deal the items of a run into shards, one file per category and lane.
+"""Split the items of a run into shards, one file per category and lane.
 
     python scripts/split_lanes.py --items results/demo/items.parquet --categories 物理 环境 --lanes 2 \\
         --run-dir results/demo
@@ -19,15 +19,15 @@ from editlane.datasets.split import split_lanes
 def main() -> None:
     parser = StepParser(__doc__)
     parser.add_argument("--items", type=Path, required=True, help="items.parquet")
-    parser.add_argument("--categories", **NAMES, required=True, help="all")
+    parser.add_argument("--categories", **NAMES, required=True, help="all categories of the run")
     parser.add_argument("--lanes", type=whole_number(1), required=True)
     parser.add_argument("--run-dir", type=output_folder, required=True, help="results/<run>")
     args = parser.parse_args()
 
     items = tables.read_arrow(args.items, schemas.ITEMS.names).select(schemas.ITEMS.names)
-    left_out = sorted(set(items["category"].unique().to_pylist()) - set(args.categories))
-    if left_out:
-        raise UserError(f"{args.items} has items of {', '.join(left_out)}, which --categories does not name.")
+    unnamed = sorted(set(items["category"].unique().to_pylist()) - set(args.categories))
+    if unnamed:
+        raise UserError(f"{args.items} has items of {', '.join(unnamed)}, which --categories lacks. Name them all.")
     paths = RunPaths(args.run_dir)
     for category, lane, shard in split_lanes(items, args.categories, args.lanes):
         tables.write_parts(paths.shard(category, lane), [shard], schemas.ITEMS)

@@ -28,6 +28,18 @@ BUILT_MODELS = "resources/models/tiny-"
 """Prefix of the models that the workflow builds."""
 
 
+def read_config(path: Path) -> Config:
+    """Read and check a config file. Raises UserError."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no settings; config/README.md describes them.")
+    check_keys_once(path)
+    return check_config(content)
+
+
 def check_config(config: Config) -> Config:
     """Return the config with defaults filled in and names in NFC. Raises UserError for the first mistake."""
     filled = _fill_defaults(config)

@@ -14,7 +14,7 @@ _WIDTH = 68
 
 
 def format_raters(about: Mapping[str, Any]) -> str:
-    """Format the result of `compare_ratings.summarise_raters`."""
+    """Format the result of `compare_raters`."""
     counts = ", ".join(f"{rater} ({count})" for rater, count in about["ratings"].items())
     return "\n".join(
         [
@@ -26,7 +26,7 @@ def format_raters(about: Mapping[str, Any]) -> str:
 
 
 def format_judge(judge: str, about: Mapping[str, Any]) -> str:
-    """Format the result of `compare_ratings.summarise_judge`."""
+    """Format the result of `compare_judge`."""
     unknown, not_scored = about["left_out"]["unknown"], about["left_out"]["not_scored"]
     left_out = [
         f"  left out: {sum(names.values())} ratings of unknown {kind} ({len(names)}: {list_first(list(names))})"

@@ -1,6 +1,7 @@
 """Read the tables of a run and compute the numbers of its report."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.paths import RunPaths
 from editlane.core.schemas import criteria_among
 from editlane.core.types import Control
 from editlane.report.numbers import Inputs, compute_numbers
@@ -43,6 +45,14 @@ class Report:
     def cells(self) -> list[tuple[str, str]]:
         """All pairs of an editor and a judge, in order."""
         return [(editor, judge) for editor in self.editors for judge in self.judges]
+
+
+def find_earlier_controls(run_dir: Path) -> list[Path]:
+    """List the older controls tables of sibling runs, oldest first, to notice a judge that changed since."""
+    run = RunPaths(run_dir)
+    written = {path: path.stat().st_mtime for one in run.runs_beside() if (path := one.controls).is_file()}
+    since = written.get(run.controls, time.time())
+    return sorted((path for path, at in written.items() if at < since), key=lambda path: (written[path], path))
 
 
 def load_report(

@@ -68,7 +68,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
     },
     "split_lanes": {
         "--items": TABLE,
-        "--categories": [*CATEGORY_NAMES, ("物理", "has items of 因果, which --categories does not name")],
+        "--categories": [*CATEGORY_NAMES, ("物理", "has items of 因果, which --categories lacks")],
         "--lanes": LANES,
         "--run-dir": OUT_FOLDER,
     },

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -19,7 +18,7 @@ from report_run import PROVENANCE, load, write, write_run
 from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
 from editlane.report.failures import SHOWN, find_failures
-from editlane.report.load import Report
+from editlane.report.load import Report, find_earlier_controls
 from editlane.report.notices import Notice, find_notices
 from editlane.report.page.charts import HALF, LIMIT, WIDTH, arrange_dots, draw_bars, draw_panels
 from editlane.report.summary import make_criterion_tables
@@ -405,7 +404,7 @@ def test_only_older_runs_are_earlier_and_a_damaged_one_is_left_out(
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "controls.parquet").write_bytes(b"PAR1 half")
         os.utime(tmp_path / name / "controls.parquet", (number, number))
-    earlier = runpy.run_path(str(SCRIPT))["earlier_controls"](run)
+    earlier = find_earlier_controls(run)
     assert earlier == [tmp_path / "old/controls.parquet"]
     assert load(run, earlier=earlier).numbers["canary"] == {"j": None, "k": None}
     assert "not compared with that run" in caplog.text
