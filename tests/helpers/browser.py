@@ -1,4 +1,4 @@
-"""One tab of a headless Chromium, driven over its DevTools pipe; no other package is needed."""
+"""Drive one tab of a headless Chromium over its DevTools pipe, without another package."""
 
 import itertools
 import json
@@ -14,8 +14,8 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --remote-debugging-pipe"
 )
-PATIENCE = 60
-"""Seconds without an answer after which the browser is taken for dead."""
+TIMEOUT = 60
+"""Seconds without an answer after which the browser counts as dead."""
 
 
 class Browser:
@@ -44,13 +44,13 @@ class Browser:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """The answer to one command; events that come before it are kept."""
+        """Send one command and return its answer. Keep the events that come before it."""
         number = next(self._numbers)
         command = {"id": number, "method": method, "params": params} | self._session
         os.write(self._out, json.dumps(command).encode() + b"\0")
         while True:
             while b"\0" not in self._received:
-                ready, _, _ = select.select([self._in], [], [], PATIENCE)
+                ready, _, _ = select.select([self._in], [], [], TIMEOUT)
                 part = os.read(self._in, 1 << 20) if ready else b""
                 assert part, f"the browser gave no answer to {method}"
                 self._received += part
@@ -63,7 +63,7 @@ class Browser:
             self.events.append(message)
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
+        """Evaluate a JavaScript expression."""
         answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -79,21 +79,21 @@ class Browser:
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def choose(self, control: str, value: str) -> list[str]:
-        """Set a control of the gallery as a user does; the ids of the items that are then shown, in order."""
+        """Set a control of the gallery as a user does, and return the ids of the items then shown."""
         self.run(
             f"(() => {{ const control = document.querySelector('#filters [name={control}]'); "
             f"control.value = {json.dumps(value)}; "
             "control.dispatchEvent(new Event('input', { bubbles: true })); })()"
         )
-        return self.shown()
+        return self.list_shown()
 
-    def shown(self) -> list[str]:
+    def list_shown(self) -> list[str]:
         script = "[...document.querySelectorAll('.item')].filter(e => e.checkVisibility()).map(e => e.id.slice(5))"
         found: list[str] = self.run(script)
         return found
 
     def close(self) -> None:
         self.send("Browser.close")
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT)
         os.close(self._in)
         os.close(self._out)

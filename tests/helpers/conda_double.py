@@ -1,7 +1,7 @@
-"""A test double of conda: not conda, but what Snakemake asks of it, with a real solver behind it (py-rattler).
+"""Stand in for conda, as far as Snakemake uses it, with a real solver (py-rattler).
 
-It creates environments from channels that are folders (`file://`). In place of pip it links what the tests' own Python
-has installed: the packages that a pip section names, those that they require, and nothing else.
+Environments are created from channels in folders (`file://`). Instead of running pip, the double links packages of the
+tests' own Python: those that a pip section names and their requirements, nothing else.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ SITE = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 
 
 def install_conda(root: Path) -> Path:
-    """Put the double into a folder of its own; the folder that belongs onto PATH."""
+    """Install the double and return the folder to put on PATH."""
     programs = root / "bin"
     programs.mkdir(parents=True)
     (programs / "conda").write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, __file__, str(root)])} "$@"\n')
@@ -33,7 +33,7 @@ def install_conda(root: Path) -> Path:
 
 
 def make_channel(folder: Path, packages: dict[tuple[str, str], dict[str, bytes | Path]]) -> str:
-    """A channel of (name, version) -> the package's files by path, where a Path is a link to it; the channel's URL."""
+    """Make a channel of (name, version) -> files by path, where a Path becomes a link, and return its URL."""
     records = {}
     (folder / "linux-64").mkdir(parents=True)
     for (name, version), files in packages.items():
@@ -78,7 +78,7 @@ def _add(tar: tarfile.TarFile, path: str, content: bytes | Path) -> None:
 
 
 def create(root: Path, file: Path, prefix: Path) -> None:
-    """`conda env create`."""
+    """Create an environment, as `conda env create` does."""
     env = yaml.safe_load(file.read_text())
     specs = [part for part in env["dependencies"] if isinstance(part, str)]
     asyncio.run(_solve_and_install(root, env["channels"], specs, prefix))
@@ -96,7 +96,7 @@ async def _solve_and_install(root: Path, channels: list[str], specs: list[str], 
 
 
 def link(requirements: Iterable[str], site: Path) -> None:
-    """What `pip install` would bring along, as links; refuses a version that is not the one at hand."""
+    """Link the packages that `pip install` would install. Exits if the installed version does not match."""
     waiting, seen = [Requirement(text) for text in requirements], set()
     while waiting:
         wanted = waiting.pop()

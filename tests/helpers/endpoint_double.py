@@ -1,4 +1,4 @@
-"""A server with OpenAI's wire format on 127.0.0.1, whose logits are a hash of what it is asked. It can misbehave."""
+"""Serve OpenAI's wire format on 127.0.0.1 with logits hashed from the request, and misbehave on demand."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ TOKENS = (*"0123456789", *"abcdefghijklmnopqrstuvwxyz", "Yes", "No", "The", " 7"
 
 
 def logprobs_of(messages: Any, allowed: Sequence[str] | None = None) -> dict[str, float]:
-    """The log-probability of each token after these messages; with `allowed`, of those that begin one of them."""
+    """Compute each token's log-probability after these messages; `allowed` restricts it to first tokens of answers."""
     chance = random.Random(hashlib.sha256(json.dumps(messages).encode()).digest())
     logits = {token: chance.gauss(0, 3) + 3 * token.isdigit() for token in TOKENS}
     if allowed is not None:
@@ -33,7 +33,7 @@ def logprobs_of(messages: Any, allowed: Sequence[str] | None = None) -> dict[str
 
 
 def draw(logprobs: dict[str, float], body: dict[str, Any]) -> str:
-    """The token of the reply: by chance, which a seed decides, unless the temperature is 0."""
+    """Draw the token of the reply with the seed; take the likeliest if the temperature is 0."""
     if body["temperature"] == 0:
         return max(logprobs, key=lambda token: logprobs[token])
     seeded = random.Random(json.dumps([body["messages"], body["seed"]]) if "seed" in body else None)
@@ -41,7 +41,7 @@ def draw(logprobs: dict[str, float], body: dict[str, Any]) -> str:
 
 
 def images_in(messages: Any) -> list[Image.Image]:
-    """The images of a conversation, decoded."""
+    """Decode the images of a conversation."""
     found = []
     for part in (part for message in messages for part in message["content"] if part["type"] == "image_url"):
         head, _, encoded = part["image_url"]["url"].partition(",")
@@ -52,7 +52,7 @@ def images_in(messages: Any) -> list[Image.Image]:
 
 
 class Double(ThreadingHTTPServer):
-    """Counts what it is asked; the attributes say how it misbehaves."""
+    """Server that counts its requests; its attributes set how it misbehaves."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -60,7 +60,7 @@ class Double(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[dict[str, Any]] = []
-        """The bodies of all completions that were asked for."""
+        """Bodies of all requested completions."""
         self.headers: list[Any] = []
         self.attempts: Counter[bytes] = Counter()
         self.at_once = 0
@@ -82,7 +82,7 @@ class Double(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone."""
+        """Ignore a client that has disconnected."""
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         images_in(body["messages"])
@@ -93,7 +93,10 @@ class Double(ThreadingHTTPServer):
         found = logprobs_of(body["messages"], allowed)
         drawn = draw(found, body)
         likeliest = sorted(found, key=lambda token: -found[token])
-        first = [drawn, *(token for token in likeliest if token != drawn)]  # as vLLM does, cut to what was asked for
+        first = [
+            drawn,
+            *(token for token in likeliest if token != drawn),
+        ]  # the drawn token first, as in vLLM, then cut to `top_logprobs`
         shown = [
             {"token": token, "logprob": max(found[token], -9999.0), "bytes": list(token.encode())}
             for token in first[: min(self.shows, body.get("top_logprobs", 0))]
@@ -136,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(double.seconds(body))
         finally:
             with double.lock:
-                double.at_once -= 1  # before the client can know that it is answered
+                double.at_once -= 1  # before the answer, else the client could send the next request too early
         self.serve(body, double.trouble(body, attempt))
 
     def serve(self, body: dict[str, Any], trouble: Any) -> None:
@@ -185,7 +188,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[Double]:
-    """A server that runs in threads of this process."""
+    """Run a server in threads of this process."""
     with Double() as double:
         thread = threading.Thread(target=double.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -1,4 +1,4 @@
-"""What the files of envs/ install, and what the steps that run in them import."""
+"""Read which packages the files of envs/ install, and which of them the steps import."""
 
 import ast
 import re
@@ -24,56 +24,56 @@ ENGINES: dict[str, dict[str, str]] = {
     engine: {name: target for name, target in JUDGES.items() if (name.partition("/")[2] or DEFAULT_ENGINE) == engine}
     for engine in ENGINE_ENVS
 }
-"""The judges' adapters that run on each engine."""
+"""Adapters of judges, by engine."""
 ADAPTERS = {"editors": EDITORS, "judges": JUDGES} | {f"judges on {engine}": own for engine, own in ENGINES.items()}
 BY_HAND = {"collect_ratings": "report.yaml", "compare_ratings": "report.yaml"}
-"""Programs that no rule starts run in the environment of Snakemake, except these."""
+"""Programs that no rule starts and that need another environment than Snakemake's."""
 HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision", "vllm": "vllm"}
-"""Packages of GPU machines, which need not be installed beside the tests: import -> distribution."""
+"""Packages that only GPU machines need, as import -> distribution."""
 
 
 def normal(name: str) -> str:
-    """The one spelling of a distribution's name."""
+    """Normalize a distribution's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def pip_section(env: Path) -> list[str]:
-    """The requirements that an environment file hands to pip."""
+    """Read the pip requirements of an environment file."""
     dependencies = yaml.safe_load(env.read_text(encoding="utf-8"))["dependencies"]
     return next(part["pip"] for part in dependencies if isinstance(part, dict))
 
 
 def pins(lines: list[str]) -> dict[str, str]:
-    """Distribution -> version of lines `name==version`; comments and empty lines are left out."""
+    """Parse lines `name==version` as distribution -> version. Skips comments and empty lines."""
     bare = [line.partition("#")[0].strip() for line in lines]
     return {normal(name): version for name, _, version in (line.partition("==") for line in bare if line)}
 
 
 class Step(NamedTuple):
-    """A program in the environments that it may run in."""
+    """Program and the environments that it may run in."""
 
     program: str
     envs: frozenset[str]
-    """File names, as `edit.yaml`."""
+    """File names, such as `edit.yaml`."""
     kind: str | None = None
-    """`editors`, or `judges on` an engine, where it runs an adapter of the config."""
+    """`editors` or `judges on ENGINE` if it runs an adapter of the config, else None."""
 
 
 def steps() -> list[Step]:
-    """All programs of all rules, and those that people start themselves."""
+    """List the programs of all rules and those that users start themselves."""
     ruled = [step for rule in rules() for step in steps_of(rule)]
     by_hand = {path.stem for path in SCRIPTS.glob("*.py")} - {step.program for step in ruled}
     return ruled + [Step(name, frozenset([BY_HAND.get(name, "workflow.yaml")])) for name in sorted(by_hand)]
 
 
 def rules() -> list[str]:
-    """The text of each rule."""
+    """Return the text of each rule."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
     return re.findall(r"^rule \w+:\n(?:(?:    .*)?\n)*", text, re.MULTILINE)
 
 
 def steps_of(rule: str) -> list[Step]:
-    """The programs of a rule; a lane's environments are the config's default and those of the repository's configs."""
+    """List the programs of a rule. A lane may run in the default environment and in those of the repository's configs."""
     conda = re.search(
         r'conda:\n\s+(?:lambda wildcards: PARAMS\.find_env\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule
     )
@@ -88,8 +88,7 @@ def steps_of(rule: str) -> list[Step]:
 
 
 def configured_envs(kind: str) -> dict[str | None, frozenset[str]]:
-    """The environment files of the editors, and of the judges on each engine, by default and in the repository's
-    configs."""
+    """Collect the default environments and those of the repository's configs, by engine for judges."""
     found = {f"judges on {engine}": {env} for engine, env in ENGINE_ENVS.items()}
     found = found if kind == "judges" else {kind: {EditorConfig.model_fields["env"].default}}
     for path in (ROOT / "config").glob("*.yaml"):
@@ -101,9 +100,9 @@ def configured_envs(kind: str) -> dict[str | None, frozenset[str]]:
 
 
 def imported_by(step: Step) -> dict[str, set[str]]:
-    """Distribution -> the files that import it, for all code that this step can reach, adapters included.
+    """Map each distribution to the files that import it, for all code that this step can reach.
 
-    What a function imports counts where something that counts uses the function's name.
+    Imports inside a function count if reachable code uses the function's name.
     """
     roots = [SCRIPTS / f"{step.program}.py"]
     roots += [file for target in adapters_of(step) for file in module_files(target.partition(":")[0])]
@@ -116,14 +115,14 @@ def imported_by(step: Step) -> dict[str, set[str]]:
 
 
 def adapters_of(step: Step) -> list[str]:
-    """What the step imports by a name in a table, as `editlane.editors.fake:FakeEditor`."""
+    """List the adapters that the step imports by name, as `editlane.editors.fake:FakeEditor`."""
     if step.program == "build_tiny_model":
         return list(KINDS.values())
     return list(ADAPTERS[step.kind].values()) if step.kind else []
 
 
 def imported_by_rules() -> set[str]:
-    """The distributions that Snakemake's own Python needs for what the rules import, and for all adapters' modules."""
+    """List the distributions that the rules and all adapters' modules import in Snakemake's own Python."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
     imported = re.findall(r"^from (editlane[.\w]+) import (.+)$", text, re.MULTILINE)
     adapters = [target.partition(":")[0] for known in ADAPTERS.values() for target in known.values()]
@@ -134,12 +133,12 @@ def imported_by_rules() -> set[str]:
 
 
 def is_foreign(top: str) -> bool:
-    """Whether a top-level module comes neither with Python nor from scripts/."""
+    """Return whether a top-level module is neither from the standard library nor from scripts/."""
     return top not in sys.stdlib_module_names and top != "editlane" and not (SCRIPTS / f"{top}.py").exists()
 
 
 def distribution(top: str) -> str:
-    """The distribution that installs a top-level module."""
+    """Return the distribution that installs a top-level module."""
     here = installed().get(top)
     return normal(here[0]) if here else HERE_ABSENT[top]
 
@@ -150,9 +149,9 @@ def installed() -> dict[str, list[str]]:
 
 
 def reached(roots: Iterable[Path], used: Iterable[str] = ()) -> set[tuple[Path, str]]:
-    """(file, module that it imports), from the roots on through the package, until nothing new turns up.
+    """Follow imports from the roots through the package and return all pairs (file, imported module).
 
-    All of a root counts; or, with `used`, what has one of these names.
+    All code of a root counts, or with `used` only definitions with these names.
     """
     files, whole, used, found = set(roots), set() if used else set(roots), set(used), set()
     size = -1
@@ -169,14 +168,14 @@ def reached(roots: Iterable[Path], used: Iterable[str] = ()) -> set[tuple[Path, 
 
 @cache
 def module_files(module: str) -> list[Path]:
-    """The files of scripts/ that an import runs: the module's own and its packages'."""
+    """List the files in scripts/ that an import runs: the module and its packages."""
     names = module.split(".")
     files = [SCRIPTS.joinpath(*names[:end], "__init__.py") for end in range(1, len(names) + 1)]
     return [file for file in [*files, SCRIPTS.joinpath(*names).with_suffix(".py")] if file.exists()]
 
 
 class Part(NamedTuple):
-    """A function or class of a file, or all that is outside of them."""
+    """Function or class of a file, or a statement outside of them."""
 
     name: str | None
     names: frozenset[str]

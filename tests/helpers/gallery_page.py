@@ -1,4 +1,4 @@
-"""A run of five items, two editors and two judges on the disk, and a page that holds nothing but its gallery."""
+"""Write a run of five items, two editors and two judges, and a page with only its gallery."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ SCORES: dict[tuple[str, str], list[float | str]] = {
     ("b", "j"): [5.0, 1.0, "edit_failed", "source_unreadable", "edit_refused"],
     ("b", "k"): [1.0, 0.0, "edit_failed", "source_unreadable", "edit_refused"],
 }
-"""Of every item in turn: a score, or the state of a row without one."""
+"""Score of each item, or the state of a row without a score."""
 
 HERE = Path(module.__file__).parent
 
@@ -57,7 +57,7 @@ def make_report(
     scores: dict[tuple[str, str], list[Any]] = SCORES,
     items: list[tuple[str, str, str, str, str]] = ITEMS,
 ) -> Report:
-    """The report of a run whose pictures are written to `run`; where `scores` are too short, rows are missing."""
+    """Write pictures to `run` and return a report. If a list of `scores` is short, rows are missing."""
     hashes = {name: write_image(run / f"sources/{name}.png", colour) for name, colour in SOURCES.items()}
     (run / "sources/broken.png").write_bytes(b"no image")
     frame = pd.DataFrame(items, columns=["item_id", "category", "instruction", "language", "source"])
@@ -118,7 +118,7 @@ def score_row(
 
 
 def write_page(report: Report, gallery: Gallery, out: Path, language: str = "en") -> Path:
-    """A page with the gallery alone, and what lies beside it."""
+    """Write a page with only the gallery, and the files beside it."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -1,4 +1,4 @@
-"""A report made by hand: numbers of the form of report.json that say what a test wants them to say."""
+"""Make reports with chosen numbers, in the form of report.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ CATEGORIES = ("物理", "因果")
 
 
 def spread(mean: float | None = 6.0, *, n: int = 50, scored: int | None = None, **more: Any) -> dict[str, Any]:
-    """`S`: what one judge says of one editor in one category."""
+    """Make the scores of one editor by one judge in one category."""
     scored = (n if mean is not None else 0) if scored is None else scored
     interval = None if mean is None else [mean - 0.5, mean + 0.5]
     return {
@@ -36,7 +36,7 @@ def spread(mean: float | None = 6.0, *, n: int = 50, scored: int | None = None, 
 
 
 def cell(mean: float | None = 6.0, *, categories: Sequence[str] = CATEGORIES, **more: Any) -> dict[str, Any]:
-    """What one judge says of one editor, the same in every category."""
+    """Make the scores of one editor by one judge, equal in all categories."""
     counted = 0 if mean is None else len(categories)
     interval = None if mean is None else [mean - 0.4, mean + 0.4]
     return {
@@ -50,7 +50,7 @@ def cell(mean: float | None = 6.0, *, categories: Sequence[str] = CATEGORIES, **
 
 
 def comparison(a: str, b: str, category: str | None = None, **more: Any) -> dict[str, Any]:
-    """Not separable, unless told otherwise."""
+    """Make a comparison: not separable by default."""
     return {
         "a": a,
         "b": b,
@@ -68,13 +68,13 @@ def comparison(a: str, b: str, category: str | None = None, **more: Any) -> dict
 
 
 def better(a: str, b: str, category: str | None = None, **more: Any) -> dict[str, Any]:
-    """a is better than b by 0.8."""
+    """Make a comparison in which a is better than b by 0.8."""
     found = {"difference": 0.8, "interval": [0.3, 1.3], "p": 0.004, "verdict": "a_better"}
     return comparison(a, b, category, **found, p_holm=None if category is None else 0.02) | more
 
 
 def acceptance(verdict: str = "accepted", **more: Any) -> dict[str, Any]:
-    """Of a judge; `controls` are those of a judge that sees, unless it was not tested."""
+    """Make the acceptance of a judge that tells all controls apart, unless it was not tested."""
     told = {"n": 5, "scored": 5, "mean": 1.0, "auc": 0.95, "interval": [0.85, 1.0], "verdict": "told_apart"}
     controls = {
         name: {"overall": told, "categories": dict.fromkeys(CATEGORIES, told)}
@@ -87,7 +87,7 @@ def acceptance(verdict: str = "accepted", **more: Any) -> dict[str, Any]:
 
 
 def made_costs(editors: Sequence[str], lanes: int, **more: Any) -> dict[str, Any]:
-    """What some editors and the judge `j` have cost: every lane 40 minutes of a GPU."""
+    """Make the costs of some editors and the judge `j`: 40 minutes of a GPU for every lane."""
     spent = {"attempts": 1, "died": 0, "items": 200, "load_seconds": 60.0, "busy_seconds": 2300.0, "idle_seconds": 40.0}
     spent |= {"imports_seconds": 20.0, "reading_seconds": 15.0, "transfer_seconds": 10.0, "warmup_seconds": 5.0}
     spent |= {"input_seconds": 12.0, "output_seconds": 8.0, "lost_seconds": 0.0}
@@ -102,6 +102,11 @@ def made_costs(editors: Sequence[str], lanes: int, **more: Any) -> dict[str, Any
     return compute_costs([row | add_up([row]) for row in rows])
 
 
+def _make_items(categories: Sequence[str]) -> pd.DataFrame:
+    names = [category for category in categories for _ in range(50)]
+    return pd.DataFrame({"item_id": [f"item-{place}" for place in range(len(names))], "category": names})
+
+
 def made_report(
     cells: Mapping[str, Mapping[str, Any]] | None = None,
     comparisons: Sequence[Mapping[str, Any]] = (),
@@ -111,11 +116,9 @@ def made_report(
     items: pd.DataFrame | None = None,
     **more: Any,
 ) -> Report:
-    """A report by one judge, `j`; `cells` by editor."""
+    """Make a report of one judge, `j`, from `cells` by editor."""
     cells = cells if cells is not None else {"A": cell(6.8), "B": cell(6.0)}
-    if items is None:
-        names = [category for category in categories for _ in range(50)]
-        items = pd.DataFrame({"item_id": [f"item-{place}" for place in range(len(names))], "category": names})
+    items = _make_items(categories) if items is None else items
     if scores is None:
         columns = ["item_id", "item", "category", "editor", "judge", "state", "error_kind", "error", "score"]
         scores = pd.DataFrame(columns=columns)

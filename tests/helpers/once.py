@@ -1,4 +1,4 @@
-"""A folder that the first process of a test session to need it builds, and all of them use."""
+"""Build a folder once per test session and share it between processes."""
 
 import fcntl
 import os

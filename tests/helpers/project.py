@@ -1,4 +1,4 @@
-"""A project to run the workflow in: the repository's code by symlink, a config and a small dataset of its own."""
+"""Make a project to run the workflow in: links to the repository's code, its own config and small dataset."""
 
 import copy
 import json
@@ -22,16 +22,16 @@ CATEGORIES = ["物理", "环境", "社会", "因果", "指代"]
 
 
 class Project:
-    """A checkout's code with a config and a dataset of its own."""
+    """Checkout of the code with its own config and dataset."""
 
     limits = ("--cores", "4")
-    """The options of snakemake that say how much of which machine it may use."""
+    """Options of snakemake that limit its resources."""
 
     devices = ""
-    """CUDA_VISIBLE_DEVICES of its lanes: names to lease; empty for one slot a core."""
+    """CUDA_VISIBLE_DEVICES of its lanes: names to lease, or empty for one slot per core."""
 
     def __init__(self, folder: Path) -> None:
-        """A new project in an empty folder; a folder that holds one is taken as it is."""
+        """Make a project in an empty folder, or reuse the one in the folder."""
         self.folder = folder
         self.config: dict[str, Any] = {
             "run": "试验",
@@ -54,14 +54,14 @@ class Project:
         self.write_items(range(20))
 
     def copy(self, folder: Path) -> Self:
-        """The same project elsewhere, with its results so far."""
+        """Copy the project with its results."""
         shutil.copytree(self.folder, folder, symlinks=True)
         fresh = copy.deepcopy(self)
         fresh.folder = folder
         return fresh
 
     def write_items(self, numbers: Any) -> None:
-        """A dataset of small photos: item n depends on n only, whatever stands beside it."""
+        """Write a dataset of small photos. Item n depends only on n, not on the other items."""
         data = self.folder / "data"
         (data / "照片").mkdir(parents=True, exist_ok=True)
         with (data / "items.jsonl").open("w", encoding="utf-8") as file:
@@ -91,7 +91,7 @@ class Project:
         return os.environ | leases | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A workflow in a process group of its own."""
+        """Start the workflow in its own process group."""
         with (self.folder / "snakemake.log").open("a") as log:
             return subprocess.Popen(
                 self.command(*arguments),
@@ -99,7 +99,7 @@ class Project:
             )  # fmt: skip
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        """Run the workflow to its end; its output. Fails the test on another exit code."""
+        """Run the workflow and return its output. Fails the test on another exit code."""
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.folder, env=self.environment(), text=True, capture_output=True, timeout=300,
@@ -108,7 +108,7 @@ class Project:
         return done.stdout + done.stderr
 
     def computed(self, stage: str) -> int:
-        """How many items this stage ever finished: the rows in its journal, repeated ones counted."""
+        """Count the items that this stage ever finished, from the rows in its journal, including repeated ones."""
         files = (self.results / "journal" / stage).rglob("*.jsonl")
         return sum(line.startswith(b'{"key"') for path in files for line in path.read_bytes().splitlines())
 
@@ -120,12 +120,12 @@ class Project:
 
 
 def watcher(run_dir: Path, *arguments: str) -> list[str]:
-    """The command that watches a run."""
+    """Return the command that watches a run."""
     return [sys.executable, str(ROOT / "scripts/watch_lanes.py"), str(run_dir), *arguments]
 
 
 def lanes_of(project: Project) -> list[int]:
-    """Process ids of this project's lanes, found by their working folder."""
+    """Find the process ids of this project's lanes by their working folder."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -140,8 +140,8 @@ def lanes_of(project: Project) -> list[int]:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Wait until a run got somewhere."""
+    """Wait until a condition holds. Fails the test after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "the run did not get there"
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds:g} s"
         time.sleep(0.02)

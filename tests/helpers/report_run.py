@@ -1,4 +1,4 @@
-"""A run's tables on the disk, as a report reads them, without a single image."""
+"""Write the tables that a report reads, without images."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ PROVENANCE = {
 
 
 def write_run(run: Path, scores: dict[tuple[str, str], list[Any]] = SCORES, items: list[Any] = ITEMS) -> Path:
-    """A run's folder with its tables and no images; `scores` holds a number or (state, error kind)."""
+    """Write a run's tables. `scores` holds a number or (state, error kind) per item."""
     run.mkdir(parents=True, exist_ok=True)
     wanted = [
         Item(
@@ -99,7 +99,7 @@ def load(run: Path, **options: Any) -> Report:
 
 
 def write(report: Report, run: Path, language: str = "en", min_coverage: float = 0.0) -> dict[str, str]:
-    """The text of the three files, by suffix."""
-    told: dict[str, Any] = {"min_coverage": min_coverage, "language": language}
-    write_report(report, find_notices(report, **told), run_dir=run, out_dir=run / "report", **told)
+    """Write the report and return the text of its three files, by suffix."""
+    options: dict[str, Any] = {"min_coverage": min_coverage, "language": language}
+    write_report(report, find_notices(report, **options), run_dir=run, out_dir=run / "report", **options)
     return {path.suffix: path.read_text(encoding="utf-8") for path in sorted((run / "report").glob("report.*"))}

@@ -1,4 +1,4 @@
-"""Rows and frames of scores for the tests of the numbers."""
+"""Make rows and frames of scores for the tests of the numbers."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def failed(item_id: str, state: str, kind: str | None = None, **more: Any) -> di
 
 
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """As tables.read_frame gives it."""
+    """Make a frame as tables.read_frame returns it."""
     table = pd.DataFrame(rows, columns=list(rows[0] if rows else row("", 0.0)))
     texts = dict.fromkeys(("category", "editor", "judge", "state", "error_kind"), "category")
     clusters = table["source_sha256"].factorize()[0]

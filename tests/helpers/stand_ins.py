@@ -1,4 +1,4 @@
-"""Stand-ins for what a test machine lacks: GPUs that nvidia-smi lists, checkpoints as large as one likes."""
+"""Stand in for what a test machine lacks: GPUs in nvidia-smi, and checkpoints of any size."""
 
 import json
 from math import prod
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_weights(path: Path, dtype: str, shape: list[int], name: str = "w") -> None:
-    """A safetensors file of one tensor; its bytes are a hole, so that it may be larger than the disk."""
+    """Write a safetensors file of one tensor. The file is sparse, so it may be larger than the disk."""
     size = prod(shape) * {"F32": 4, "BF16": 2, "U8": 1}[dtype]
     header = json.dumps({name: {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -16,7 +16,7 @@ def write_weights(path: Path, dtype: str, shape: list[int], name: str = "w") -> 
 
 
 def write_checkpoint(folder: Path, billions: float, dtype: str = "BF16") -> Path:
-    """A diffusers checkpoint whose `unet` has so many weights, in two files."""
+    """Write a diffusers checkpoint whose `unet` has so many billions of weights, in two files."""
     index = {"_class_name": "Test", "unet": ["diffusers", "UNet"], "scheduler": ["diffusers", "Scheduler"]}
     unet = folder / "unet"
     shards = [

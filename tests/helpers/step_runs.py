@@ -1,4 +1,4 @@
-"""Every step program in this process, with a good command each: together, in order, they make a small run."""
+"""Run step programs in this process, and make the folders that each step starts from."""
 
 import argparse
 import json
@@ -17,166 +17,17 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from step_commands import CATEGORIES, GOOD, NOT_RUN, Flags
 
 from editlane.core import schemas, tables
 from editlane.models import load_times
 from editlane.ratings.page.server import RatingServer
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-PROTOCOL = Path(__file__).parents[2] / "resources/protocols/rubric.yaml"
-CATEGORIES = ["物理", "因果"]
-FAKE = {"adapter": "fake", "model": None, "revision": None, "params": {}}
-CONFIG = {
-    "seed": 7,
-    "controls": {"share": 1.0, "repeats": 0.5, "canary": True},
-    "editors": {"a": FAKE},
-    "judges": {"j": FAKE | {"protocol": str(PROTOCOL)}},
-}
-
-Flags = dict[str, list[str]]
-
-GOOD: dict[str, Flags] = {
-    "prepare_items": {
-        "--dataset": ["data/items.jsonl"],
-        "--format": ["items"],
-        "--language": ["zh"],
-        "--categories": CATEGORIES,
-        "--run-dir": ["run"],
-        "--out": ["run/items.parquet"],
-    },
-    "split_lanes": {
-        "--items": ["run/items.parquet"],
-        "--categories": CATEGORIES,
-        "--lanes": ["1"],
-        "--run-dir": ["run"],
-    },
-    "edit_lane": {
-        "--run-dir": ["run"],
-        "--editor": ["a"],
-        "--adapter": ["fake"],
-        "--lane": ["0"],
-        "--seed": ["7"],
-        "--timeout": ["60"],
-        "--shards": [f"run/shards/{category}/lane0.parquet" for category in CATEGORIES],
-        "--edits": [f"run/a/edits/{category}/lane0.parquet" for category in CATEGORIES],
-    },
-    "draw_canary": {"--items": ["canary/items.jsonl"], "--photos": ["data"], "--out": ["canary/pictures"]},
-    "plan_controls": {
-        "--items": ["run/items.parquet"],
-        "--editors": ["a"],
-        "--share": ["1"],
-        "--repeats": ["0.5"],
-        "--seed": ["7"],
-        "--canary": ["canary/items.jsonl"],
-        "--run-dir": ["run"],
-        "--out": ["run/plan.parquet"],
-    },
-    "score_lane": {
-        "--run-dir": ["run"],
-        "--editor": ["a"],
-        "--judge": ["j"],
-        "--adapter": ["fake"],
-        "--protocol": [str(PROTOCOL)],
-        "--lane": ["0"],
-        "--timeout": ["60"],
-        "--edits": [f"run/a/edits/{category}/lane0.parquet" for category in CATEGORIES],
-        "--scores": [f"run/a/scores/j/{category}/lane0.parquet" for category in CATEGORIES],
-        "--plan": ["run/plan.parquet"],
-        "--controls": ["run/a/controls/j/lane0.parquet"],
-    },
-    "merge_scores": {
-        "--run-dir": ["run"],
-        "--editors": ["a"],
-        "--judges": ["j"],
-        "--categories": CATEGORIES,
-        "--lanes": ["1"],
-        "--items": ["run/items.parquet"],
-        "--out": ["run/scores.parquet"],
-    },
-    "merge_controls": {
-        "--run-dir": ["run"],
-        "--editors": ["a"],
-        "--judges": ["j"],
-        "--lanes": ["1"],
-        "--plan": ["run/plan.parquet"],
-        "--out": ["run/controls.parquet"],
-    },
-    "measure_preservation": {
-        "--run-dir": ["run"],
-        "--editor": ["a"],
-        "--edits": [f"run/a/edits/{category}/lane0.parquet" for category in CATEGORIES],
-        "--out": ["run/a/preservation/lane0.parquet"],
-    },
-    "merge_preservation": {
-        "--run-dir": ["run"],
-        "--editors": ["a"],
-        "--lanes": ["1"],
-        "--items": ["run/items.parquet"],
-        "--out": ["run/preservation.parquet"],
-    },
-    "merge_costs": {
-        "--run-dir": ["run"],
-        "--scores": ["run/scores.parquet"],
-        "--lanes": ["1"],
-        "--out": ["run/costs.parquet"],
-    },
-    "make_report": {
-        "--scores": ["run/scores.parquet"],
-        "--items": ["run/items.parquet"],
-        "--run-dir": ["run"],
-        "--out-dir": ["run/report"],
-        "--categories": CATEGORIES,
-        "--expected-editors": ["a"],
-        "--expected-judges": ["j"],
-        "--controls": ["run/controls.parquet"],
-        "--preservation": ["run/preservation.parquet"],
-        "--costs": ["run/costs.parquet"],
-        "--baseline": ["a"],
-        "--min-coverage": ["0.5"],
-        "--language": ["zh"],
-    },
-    "collect_scores": {
-        "--run-dir": ["run"],
-        "--items": ["run/items.parquet"],
-        "--config": [json.dumps(CONFIG, ensure_ascii=False)],
-        "--plan": ["run/plan.parquet"],
-        "--out": ["run/partial_report/scores.parquet"],
-        "--controls": ["run/partial_report/controls.parquet"],
-    },
-    "compare_ratings": {
-        "--ratings": ["data/ratings.csv"],
-        "--scores": ["run/scores.parquet"],
-        "--judge": ["j"],
-        "--out": ["agreement.json"],
-    },
-    "collect_ratings": {
-        "--run-dir": ["run"],
-        "--rater": ["陈"],
-        "--out": ["data/ratings.csv"],
-        "--items": ["1"],
-        "--editors": ["a"],
-        "--port": ["0"],
-        "--seed": ["1"],
-    },
-    "document_config": {"--schema": ["schema.json"], "--keys": ["data/keys.md"], "--params": ["data/params.md"]},
-    "extract_demo_photos": {"--out": ["demo"]},
-    "build_tiny_model": {"--kind": ["qwen3-vl"], "--out": ["model"]},
-    "watch_lanes": {"run_dir": ["run"], "--every": ["60"]},
-    "check_setup": {"--configfile": ["config.yaml"], "--gpus": ["1"], "--sdm": ["conda"], "--estimate": []},
-    "gpulease": {"-n": ["1"], "command": ["true"]},
-}
-"""Flag -> its values. What comes later reads what was written before."""
-
-NOT_RUN = {
-    "watch_lanes": "waits for the end of a run",
-    "check_setup": "what it finds depends on the machine",
-    "build_tiny_model": "loads torch and diffusers for seconds; test_tiny_models.py builds every kind",
-    "gpulease": "becomes its command; test_gpulease.py starts it",
-}
 
 
 def write_inputs(folder: Path) -> None:
-    """A dataset, a canary list, ratings, and files that are nothing."""
+    """Write a dataset, a canary list, ratings, and invalid files."""
     (folder / "data").mkdir()
     with (folder / "data/items.jsonl").open("w", encoding="utf-8") as file:
         for number, category in enumerate([*CATEGORIES, *CATEGORIES]):
@@ -205,7 +56,7 @@ def write_inputs(folder: Path) -> None:
 
 
 class Ended(NamedTuple):
-    """How a program ended; `err` is its stderr without the log, and with the traceback of what it did not expect."""
+    """Result of a program; `err` is its stderr, with a traceback if it crashed."""
 
     code: int
     err: str
@@ -213,16 +64,16 @@ class Ended(NamedTuple):
 
 
 class Stages(NamedTuple):
-    """What `make_stages` made, by step."""
+    """Result of `make_stages`, by step."""
 
     folders: dict[str, Path]
-    """A folder as it is before the step's good command."""
+    """Folder as it is before the step's valid command."""
     ended: dict[str, Ended]
-    """How the good commands ended."""
+    """Results of the valid commands."""
 
 
 def make_stages(folder: Path) -> Stages:
-    """Run the good command of every step, each in a copy of the folder in which the one before it ran."""
+    """Run the valid command of every step, each in a copy of the previous step's folder."""
     stages = Stages({}, {})
     current = folder / "0"
     current.mkdir()
@@ -240,20 +91,20 @@ def make_stages(folder: Path) -> Stages:
     return stages
 
 
-def command(flags: Flags) -> list[str]:
+def make_arguments(flags: Flags) -> list[str]:
     named = {flag: [flag] if flag.startswith("-") else [] for flag in flags} | {"command": ["--"]}
     return [text for flag, values in flags.items() for text in (*named[flag], *values)]
 
 
 def run_step_program(step: str, flags: Flags | Sequence[str], folder: Path) -> Ended:
-    """Run a step in this process, in `folder`; a server is interrupted as soon as it serves."""
-    argv = [f"{step}.py", *(command(flags) if isinstance(flags, dict) else flags)]
+    """Run a step in this process, in `folder`. A server is interrupted as soon as it serves."""
+    argv = [f"{step}.py", *(make_arguments(flags) if isinstance(flags, dict) else flags)]
     serving = patch.object(RatingServer, "serve_forever", side_effect=KeyboardInterrupt)
     with (
         _text_file() as out,
         _text_file() as err,
         _as_program(argv, folder),
-        patch.dict(load_times._spent, dict.fromkeys(load_times.PHASES, 0.0)),  # a process of its own
+        patch.dict(load_times._spent, dict.fromkeys(load_times.PHASES, 0.0)),  # as in a new process
         redirect_stdout(out),
         redirect_stderr(err),
     ):
@@ -270,7 +121,7 @@ def run_step_program(step: str, flags: Flags | Sequence[str], folder: Path) -> E
 
 
 def _text_file() -> IO[str]:
-    """As stdout and stderr are: with a file descriptor."""
+    """Open a text file with a file descriptor, as stdout and stderr have."""
     return TemporaryFile("w+", encoding="utf-8")
 
 
@@ -292,11 +143,11 @@ def _as_program(argv: list[str], folder: Path) -> Iterator[None]:
 
 
 class _Caught(Exception):
-    """Carries a parser out of its step."""
+    """Ends a step once its parser is complete."""
 
 
-def flags_of(step: str, folder: Path) -> list[str]:
-    """The flags and arguments of a step's own parser."""
+def list_flags(step: str, folder: Path) -> list[str]:
+    """List the flags and arguments of a step's parser."""
     found: list[argparse.ArgumentParser] = []
 
     def catch(parser: argparse.ArgumentParser, *_: object) -> None:

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 from adapters import built
 from PIL import Image
-from step_runs import GOOD, run_step_program, write_inputs
+from step_commands import GOOD
+from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
 from editlane.core.errors import ItemError, JudgeFailed, UserError

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from step_runs import CATEGORIES, GOOD, SCRIPTS, Flags, command, run_step_program, write_inputs
+from step_commands import CATEGORIES, GOOD, Flags
+from step_runs import SCRIPTS, make_arguments, run_step_program, write_inputs
 
 from editlane.core.paths import RunPaths
 from editlane.lanes.lane_status import read_heartbeats
@@ -19,7 +20,7 @@ TinyModel = Callable[[str], Path]
 def imported(step: str, flags: Flags, folder: Path) -> set[str]:
     """The packages that a process of this step imports."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", str(SCRIPTS / f"{step}.py"), *command(flags)],
+        [sys.executable, "-X", "importtime", str(SCRIPTS / f"{step}.py"), *make_arguments(flags)],
         cwd=folder,
         capture_output=True,
         text=True,

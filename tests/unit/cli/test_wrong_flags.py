@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from step_runs import CATEGORIES, CONFIG, GOOD, NOT_RUN, SCRIPTS, Stages, flags_of, make_stages, run_step_program
+from step_commands import CATEGORIES, CONFIG, GOOD, NOT_RUN
+from step_runs import SCRIPTS, Stages, list_flags, make_stages, run_step_program
 
 Wrong = list[tuple[str | list[str], str]]
 """Values that are wrong, and what the message says."""
@@ -334,4 +335,4 @@ def test_a_wrong_value_is_one_paragraph_and_writes_nothing(
 def test_every_flag_of_every_step_has_a_wrong_value(step: str, tmp_path: Path) -> None:
     tested = [flag for flag, wrong in WRONG.get(step, {}).items() if wrong]
     right = [flag for of, flag in RIGHT if of == step]
-    assert sorted(tested + right) == sorted(flags_of(step, tmp_path))
+    assert sorted(tested + right) == sorted(list_flags(step, tmp_path))

@@ -13,7 +13,8 @@ import pytest
 from adapters import built, checked
 from endpoint_double import MODEL, Double, images_in, logprobs_of, serving
 from PIL import Image
-from step_runs import CATEGORIES, GOOD, run_step_program, write_inputs
+from step_commands import CATEGORIES, GOOD
+from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
 from editlane.core.errors import ItemError, JudgeFailed, UserError
