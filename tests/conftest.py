@@ -15,9 +15,7 @@ SLOW_FIXTURES = {"tiny_model", "browser"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--fast", action="store_true", help="skip tests that run a model or a browser, as `make check` does"
-    )
+    parser.addoption("--fast", action="store_true", help="skip tests that run a model or a browser: `make check`")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from project import lanes_of, wait_for
+from project import find_lanes, wait_for
 from trial import is_alive
 
 EDIT, SCORE, MERGE = "edit_lane.py", "score_lane.py", "merge_scores.py"
@@ -152,7 +152,7 @@ def test_orphans_stop_after_their_item_and_a_new_run_waits_for_them(trial) -> No
     trial.start()
     log = trial.project.results / "logs/edit_lane/fake-a/lane1.log"
     trial.notices(lambda: log.exists() and "journal: waiting for the process" in log.read_text(encoding="utf-8"))
-    assert orphan in lanes_of(trial.project)
+    assert orphan in find_lanes(trial.project)
     before = trial.progress("edit/*/lane1.jsonl")
     trial.let_go("slow")
     trial.goes_on("edit/*/lane1.jsonl")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from audit import NONE, Damage, Row, damage, finished
-from project import Project, lanes_of, wait_for
+from project import Project, find_lanes, wait_for
 
 INJECT = Path(__file__).parent / "inject"
 PATIENCE = 300
@@ -105,7 +105,7 @@ class Trial:
     def devices_come_back(self) -> None:
         """Wait until no lane is left and every device is free again."""
         locks = list((self.project.folder / "leases").glob("*.lock"))
-        wait_for(lambda: not lanes_of(self.project) and all(map(is_free, locks)), PATIENCE)
+        wait_for(lambda: not find_lanes(self.project) and all(map(is_free, locks)), PATIENCE)
 
     def notices(self, condition: Callable[[], Any]) -> None:
         """Wait until somebody noticed the fault."""
@@ -174,7 +174,7 @@ class Trial:
         if self.run is not None and self.run.poll() is None:
             os.killpg(self.run.pid, signal.SIGKILL)
             self.run.wait()
-        for pid in lanes_of(self.project):
+        for pid in find_lanes(self.project):
             os.kill(pid, signal.SIGKILL)
 
 

@@ -20,7 +20,7 @@ MODEL = "评委/qwen3-vl"
 TOKENS = (*"0123456789", *"abcdefghijklmnopqrstuvwxyz", "Yes", "No", "The", " 7", "，")
 
 
-def logprobs_of(messages: Any, allowed: Sequence[str] | None = None) -> dict[str, float]:
+def compute_logprobs(messages: Any, allowed: Sequence[str] | None = None) -> dict[str, float]:
     """Compute each token's log-probability after these messages; `allowed` restricts it to first tokens of answers."""
     chance = random.Random(hashlib.sha256(json.dumps(messages).encode()).digest())
     logits = {token: chance.gauss(0, 3) + 3 * token.isdigit() for token in TOKENS}
@@ -32,7 +32,7 @@ def logprobs_of(messages: Any, allowed: Sequence[str] | None = None) -> dict[str
     return {token: logit - norm for token, logit in logits.items()}
 
 
-def draw(logprobs: dict[str, float], body: dict[str, Any]) -> str:
+def draw_token(logprobs: dict[str, float], body: dict[str, Any]) -> str:
     """Draw the token of the reply with the seed; take the likeliest if the temperature is 0."""
     if body["temperature"] == 0:
         return max(logprobs, key=lambda token: logprobs[token])
@@ -40,7 +40,7 @@ def draw(logprobs: dict[str, float], body: dict[str, Any]) -> str:
     return seeded.choices([*logprobs], [math.exp(one) for one in logprobs.values()])[0]
 
 
-def images_in(messages: Any) -> list[Image.Image]:
+def decode_images(messages: Any) -> list[Image.Image]:
     """Decode the images of a conversation."""
     found = []
     for part in (part for message in messages for part in message["content"] if part["type"] == "image_url"):
@@ -85,18 +85,18 @@ class Double(ThreadingHTTPServer):
         """Ignore a client that has disconnected."""
 
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
-        images_in(body["messages"])
+        decode_images(body["messages"])
         allowed = body["structured_outputs"]["choice"] if self.obeys and "structured_outputs" in body else None
         if body["max_tokens"] > 1:
             seeded = random.Random(json.dumps([body["messages"], body["temperature"] and body["seed"]]))
             return self.completion(body, f"Score: {seeded.uniform(0, 10):.3f}", None)
-        found = logprobs_of(body["messages"], allowed)
-        drawn = draw(found, body)
+        found = compute_logprobs(body["messages"], allowed)
+        drawn = draw_token(found, body)
         likeliest = sorted(found, key=lambda token: -found[token])
         first = [
             drawn,
             *(token for token in likeliest if token != drawn),
-        ]  # the drawn token first, as in vLLM, then cut to `top_logprobs`
+        ]  # as vLLM does
         shown = [
             {"token": token, "logprob": max(found[token], -9999.0), "bytes": list(token.encode())}
             for token in first[: min(self.shows, body.get("top_logprobs", 0))]

@@ -32,21 +32,21 @@ HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision", "vllm": "
 """Packages that only GPU machines need, as import -> distribution."""
 
 
-def normal(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Normalize a distribution's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pip_section(env: Path) -> list[str]:
+def read_pip_section(env: Path) -> list[str]:
     """Read the pip requirements of an environment file."""
     dependencies = yaml.safe_load(env.read_text(encoding="utf-8"))["dependencies"]
     return next(part["pip"] for part in dependencies if isinstance(part, dict))
 
 
-def pins(lines: list[str]) -> dict[str, str]:
+def parse_pins(lines: list[str]) -> dict[str, str]:
     """Parse lines `name==version` as distribution -> version. Skips comments and empty lines."""
     bare = [line.partition("#")[0].strip() for line in lines]
-    return {normal(name): version for name, _, version in (line.partition("==") for line in bare if line)}
+    return {normalize_name(name): version for name, _, version in (line.partition("==") for line in bare if line)}
 
 
 class Step(NamedTuple):
@@ -59,21 +59,21 @@ class Step(NamedTuple):
     """`editors` or `judges on ENGINE` if it runs an adapter of the config, else None."""
 
 
-def steps() -> list[Step]:
+def list_steps() -> list[Step]:
     """List the programs of all rules and those that users start themselves."""
-    ruled = [step for rule in rules() for step in steps_of(rule)]
+    ruled = [step for rule in read_rules() for step in list_rule_steps(rule)]
     by_hand = {path.stem for path in SCRIPTS.glob("*.py")} - {step.program for step in ruled}
     return ruled + [Step(name, frozenset([BY_HAND.get(name, "workflow.yaml")])) for name in sorted(by_hand)]
 
 
-def rules() -> list[str]:
+def read_rules() -> list[str]:
     """Return the text of each rule."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
     return re.findall(r"^rule \w+:\n(?:(?:    .*)?\n)*", text, re.MULTILINE)
 
 
-def steps_of(rule: str) -> list[Step]:
-    """List the programs of a rule. A lane may run in the default environment and in those of the repository's configs."""
+def list_rule_steps(rule: str) -> list[Step]:
+    """List the programs of a rule. A lane has the default environment and those of the repository's configs."""
     conda = re.search(
         r'conda:\n\s+(?:lambda wildcards: PARAMS\.find_env\("(\w+)"|"\.\./\.\./envs/([\w-]+\.yaml)")', rule
     )
@@ -82,12 +82,12 @@ def steps_of(rule: str) -> list[Step]:
     programs = re.findall(r"python scripts/(\w+)\.py", rule)
     return [
         Step(name, envs, None if name == "gpulease" else adapters)
-        for adapters, envs in (configured_envs(f"{kind}s") if kind else {None: frozenset([literal])}).items()
+        for adapters, envs in (collect_envs(f"{kind}s") if kind else {None: frozenset([literal])}).items()
         for name in programs
     ]
 
 
-def configured_envs(kind: str) -> dict[str | None, frozenset[str]]:
+def collect_envs(kind: str) -> dict[str | None, frozenset[str]]:
     """Collect the default environments and those of the repository's configs, by engine for judges."""
     found = {f"judges on {engine}": {env} for engine, env in ENGINE_ENVS.items()}
     found = found if kind == "judges" else {kind: {EditorConfig.model_fields["env"].default}}
@@ -99,37 +99,37 @@ def configured_envs(kind: str) -> dict[str | None, frozenset[str]]:
     return {of: frozenset(Path(env).name for env in envs) for of, envs in found.items()}
 
 
-def imported_by(step: Step) -> dict[str, set[str]]:
+def find_imports(step: Step) -> dict[str, set[str]]:
     """Map each distribution to the files that import it, for all code that this step can reach.
 
     Imports inside a function count if reachable code uses the function's name.
     """
     roots = [SCRIPTS / f"{step.program}.py"]
-    roots += [file for target in adapters_of(step) for file in module_files(target.partition(":")[0])]
+    roots += [file for target in list_adapters(step) for file in list_module_files(target.partition(":")[0])]
     found: dict[str, set[str]] = {}
-    for path, module in reached(roots):
+    for path, module in follow_imports(roots):
         top = module.partition(".")[0]
         if is_foreign(top):
-            found.setdefault(distribution(top), set()).add(str(path.relative_to(SCRIPTS)))
+            found.setdefault(find_distribution(top), set()).add(str(path.relative_to(SCRIPTS)))
     return found
 
 
-def adapters_of(step: Step) -> list[str]:
+def list_adapters(step: Step) -> list[str]:
     """List the adapters that the step imports by name, as `editlane.editors.fake:FakeEditor`."""
     if step.program == "build_tiny_model":
         return list(KINDS.values())
     return list(ADAPTERS[step.kind].values()) if step.kind else []
 
 
-def imported_by_rules() -> set[str]:
+def find_rule_imports() -> set[str]:
     """List the distributions that the rules and all adapters' modules import in Snakemake's own Python."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
     imported = re.findall(r"^from (editlane[.\w]+) import (.+)$", text, re.MULTILINE)
     adapters = [target.partition(":")[0] for known in ADAPTERS.values() for target in known.values()]
-    files = {file for module in [*dict(imported), *adapters] for file in module_files(module)}
+    files = {file for module in [*dict(imported), *adapters] for file in list_module_files(module)}
     names = re.findall(r"\w+", " ".join(names for _, names in imported))
-    tops = {module.partition(".")[0] for _, module in reached(files, used=names)}
-    return {distribution(top) for top in tops if is_foreign(top)}
+    tops = {module.partition(".")[0] for _, module in follow_imports(files, used=names)}
+    return {find_distribution(top) for top in tops if is_foreign(top)}
 
 
 def is_foreign(top: str) -> bool:
@@ -137,18 +137,18 @@ def is_foreign(top: str) -> bool:
     return top not in sys.stdlib_module_names and top != "editlane" and not (SCRIPTS / f"{top}.py").exists()
 
 
-def distribution(top: str) -> str:
+def find_distribution(top: str) -> str:
     """Return the distribution that installs a top-level module."""
-    here = installed().get(top)
-    return normal(here[0]) if here else HERE_ABSENT[top]
+    here = list_installed().get(top)
+    return normalize_name(here[0]) if here else HERE_ABSENT[top]
 
 
 @cache
-def installed() -> dict[str, list[str]]:
+def list_installed() -> dict[str, list[str]]:
     return dict(packages_distributions())
 
 
-def reached(roots: Iterable[Path], used: Iterable[str] = ()) -> set[tuple[Path, str]]:
+def follow_imports(roots: Iterable[Path], used: Iterable[str] = ()) -> set[tuple[Path, str]]:
     """Follow imports from the roots through the package and return all pairs (file, imported module).
 
     All code of a root counts, or with `used` only definitions with these names.
@@ -158,16 +158,16 @@ def reached(roots: Iterable[Path], used: Iterable[str] = ()) -> set[tuple[Path, 
     while size != len(files) + len(used) + len(found):
         size = len(files) + len(used) + len(found)
         for path in list(files):
-            for part in parts(path):
+            for part in parse_parts(path):
                 if part.name is None or part.name in used or path in whole:
                     used |= part.names
                     found |= {(path, module) for module in part.imports}
-                    files |= {file for module in part.imports for file in module_files(module)}
+                    files |= {file for module in part.imports for file in list_module_files(module)}
     return found
 
 
 @cache
-def module_files(module: str) -> list[Path]:
+def list_module_files(module: str) -> list[Path]:
     """List the files in scripts/ that an import runs: the module and its packages."""
     names = module.split(".")
     files = [SCRIPTS.joinpath(*names[:end], "__init__.py") for end in range(1, len(names) + 1)]
@@ -183,13 +183,13 @@ class Part(NamedTuple):
 
 
 @cache
-def parts(path: Path) -> list[Part]:
+def parse_parts(path: Path) -> list[Part]:
     body = ast.parse(path.read_text(encoding="utf-8")).body
     kinds = ast.FunctionDef | ast.ClassDef
-    return [part(getattr(node, "name", None) if isinstance(node, kinds) else None, node) for node in body]
+    return [parse_part(getattr(node, "name", None) if isinstance(node, kinds) else None, node) for node in body]
 
 
-def part(name: str | None, statement: ast.stmt) -> Part:
+def parse_part(name: str | None, statement: ast.stmt) -> Part:
     if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
         return Part(None, frozenset(), frozenset())
     nodes: list[Any] = list(ast.walk(statement))

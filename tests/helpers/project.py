@@ -119,12 +119,12 @@ class Project:
         return json.loads((self.results / "report/report.json").read_text(encoding="utf-8"))
 
 
-def watcher(run_dir: Path, *arguments: str) -> list[str]:
+def watch_command(run_dir: Path, *arguments: str) -> list[str]:
     """Return the command that watches a run."""
     return [sys.executable, str(ROOT / "scripts/watch_lanes.py"), str(run_dir), *arguments]
 
 
-def lanes_of(project: Project) -> list[int]:
+def find_lanes(project: Project) -> list[int]:
     """Find the process ids of this project's lanes by their working folder."""
     found = []
     for entry in Path("/proc").iterdir():

@@ -7,7 +7,7 @@ import subprocess
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from project import Project, wait_for, watcher
+from project import Project, wait_for, watch_command
 
 from editlane.core.schemas import RUN_COLUMNS
 
@@ -97,7 +97,7 @@ def test_a_failed_job_shows_the_end_of_its_log_and_the_reason_stands_last(failed
     assert [line for line in told if name in line] == [name, failure, *again]
     assert out.count(f"    error: Cannot read the table results/试验/{SHARD}") == 4
     assert out.index("\nerror: Cannot read") > out.rindex("failed: edit_lane")
-    watched = subprocess.run(watcher(project.results), capture_output=True, text=True, timeout=60)
+    watched = subprocess.run(watch_command(project.results), capture_output=True, text=True, timeout=60)
     assert watched.stdout.splitlines()[0] == "the workflow ended with errors"
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from project import CATEGORIES, wait_for, watcher
+from project import CATEGORIES, wait_for, watch_command
 
 ENTERED, LEFT = "\x1b[?1049h", "\x1b[?1049l"
 """What a terminal is told when a program takes its screen and gives it back."""
@@ -29,7 +29,7 @@ class InTerminal:
         for name in ("COLUMNS", "LINES", "NO_COLOR"):
             environment.pop(name, None)
         self.process = subprocess.Popen(
-            watcher(run_dir),
+            watch_command(run_dir),
             cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
@@ -63,7 +63,7 @@ class InTerminal:
 
 def piped(run_dir: Path, cwd: Path, *arguments: str) -> subprocess.Popen[str]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(watcher(run_dir, *arguments), cwd=cwd, text=True, **pipes)
+    return subprocess.Popen(watch_command(run_dir, *arguments), cwd=cwd, text=True, **pipes)
 
 
 def test_a_run_is_watched_from_before_its_start_to_its_end(project) -> None:
@@ -104,7 +104,7 @@ def test_a_run_is_watched_from_before_its_start_to_its_end(project) -> None:
     (log,) = (project.folder / ".snakemake/log").glob("*.log")
     assert "Finished jobid" in log.read_text(encoding="utf-8")
 
-    after = subprocess.run(watcher(run_dir), cwd=project.folder, capture_output=True, text=True, timeout=60)
+    after = subprocess.run(watch_command(run_dir), cwd=project.folder, capture_output=True, text=True, timeout=60)
     assert after.stdout.splitlines() == out.splitlines()[-3:]
 
 
@@ -145,6 +145,6 @@ def test_a_pipe_that_closes_and_a_signal_end_it_quietly(waiting: Path) -> None:
 
 
 def test_a_wrong_folder_ends_with_code_2_and_one_paragraph(tmp_path: Path) -> None:
-    done = subprocess.run(watcher(tmp_path / "没有"), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(watch_command(tmp_path / "没有"), capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert done.stderr.startswith("error: There is no folder")

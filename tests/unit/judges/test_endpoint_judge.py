@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from adapters import built, checked
-from endpoint_double import MODEL, Double, images_in, logprobs_of, serving
+from endpoint_double import MODEL, Double, compute_logprobs, decode_images, serving
 from PIL import Image
 from step_commands import CATEGORIES, GOOD
 from step_runs import run_step_program, write_inputs
@@ -68,7 +68,7 @@ def asked_about(double: Double) -> list[int]:
 
 def expected(judge: EndpointJudge, question: Question) -> Readout:
     ((messages,),) = judge.prepare([[question]])
-    found = logprobs_of(messages)
+    found = compute_logprobs(messages)
     mass = math.fsum(math.exp(found[digit]) for digit in DIGITS)
     return Readout(probabilities=tuple(math.exp(found[digit]) / mass for digit in DIGITS), mass=mass)
 
@@ -107,7 +107,7 @@ def test_a_request_holds_the_question_in_its_order_and_asks_for_one_token(double
     system, user = body["messages"]
     assert (system["role"], system["content"]) == ("system", [{"type": "text", "text": "你是评委。"}])
     assert [part["type"] for part in user["content"]] == ["text", "image_url", "text", "text"]
-    assert images_in(body["messages"])[0].tobytes() == _resize_to_blocks(picture(3)).tobytes()
+    assert decode_images(body["messages"])[0].tobytes() == _resize_to_blocks(picture(3)).tobytes()
 
 
 def test_special_tokens_in_an_instruction_are_harmless(double: Double) -> None:

@@ -36,7 +36,7 @@ class Page:
 
     def shown(self) -> list[str]:
         self.run(SETTLED)
-        return self.browser.shown()
+        return self.browser.list_shown()
 
     def choose(self, control: str, value: str) -> list[str]:
         self.browser.choose(control, value)

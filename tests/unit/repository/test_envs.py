@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from env_files import ENVS, ROOT, imported_by, imported_by_rules, pins, pip_section, rules, steps, steps_of
+from env_files import (
+    ENVS,
+    ROOT,
+    find_imports,
+    find_rule_imports,
+    list_rule_steps,
+    list_steps,
+    parse_pins,
+    read_pip_section,
+    read_rules,
+)
 
 FREE = {"qwen3-vllm.yaml": {"transformers", "numpy"}}
 """Where an environment may differ from the others: the packages it is for allow no other version."""
@@ -29,7 +39,7 @@ def dependencies(env: Path) -> list[str]:
 
 @pytest.mark.parametrize("env", ENVS, ids=lambda path: path.stem)
 def test_every_package_is_pinned_to_one_version(env: Path) -> None:
-    assert all(re.fullmatch(r"[\w.-]+==[\d.]+(post\d+)?", line) for line in pip_section(env))
+    assert all(re.fullmatch(r"[\w.-]+==[\d.]+(post\d+)?", line) for line in read_pip_section(env))
     assert dependencies(env) == ["python=3.11", "pip=25.3"]
     assert yaml.safe_load(env.read_text(encoding="utf-8"))["channels"] == ["conda-forge", "nodefaults"]
     assert env.read_text(encoding="utf-8").startswith("# ")
@@ -40,9 +50,9 @@ def test_no_pin_file_lies_beside_them() -> None:
 
 
 def test_files_agree_where_they_install_the_same_package() -> None:
-    sources = {path.name: pins(pip_section(path)) for path in ENVS}
+    sources = {path.name: parse_pins(read_pip_section(path)) for path in ENVS}
     for name in ("local.txt", "local.lock.txt"):
-        sources[name] = pins((ROOT / "envs" / name).read_text(encoding="utf-8").splitlines())
+        sources[name] = parse_pins((ROOT / "envs" / name).read_text(encoding="utf-8").splitlines())
     found: dict[str, dict[str, str]] = {}
     for source, versions in sources.items():
         for package in versions.keys() - FREE.get(source, set()):
@@ -52,16 +62,16 @@ def test_files_agree_where_they_install_the_same_package() -> None:
 
 @pytest.mark.parametrize("env", ENVS, ids=lambda path: path.stem)
 def test_an_environment_has_what_its_steps_import_and_nothing_else(env: Path) -> None:
-    wanted = {package for step in steps() if env.name in step.envs for package in imported_by(step)}
+    wanted = {package for step in list_steps() if env.name in step.envs for package in find_imports(step)}
     if env.name == "workflow.yaml":
-        wanted |= imported_by_rules()
+        wanted |= find_rule_imports()
     wanted -= NOT_REACHED.get(env.name, set())
-    assert set(pins(pip_section(env))) == wanted | NOT_IMPORTED.get(env.name, set())
+    assert set(parse_pins(read_pip_section(env))) == wanted | NOT_IMPORTED.get(env.name, set())
 
 
 def test_imports_inside_functions_and_behind_the_registry_are_seen() -> None:
-    by_program = {step.program: imported_by(step) for step in steps()}
-    judges = {step.kind: imported_by(step) for step in steps() if step.program == "score_lane"}
+    by_program = {step.program: find_imports(step) for step in list_steps()}
+    judges = {step.kind: find_imports(step) for step in list_steps() if step.program == "score_lane"}
     assert "editlane/judges/qwen3_vl/transformers_engine.py" in judges["judges on transformers"]["transformers"]
     assert "editlane/judges/qwen3_vl/vllm_engine.py" in judges["judges on vllm"]["vllm"]
     assert "transformers" not in judges["judges on openai"]
@@ -73,5 +83,5 @@ def test_imports_inside_functions_and_behind_the_registry_are_seen() -> None:
 
 
 def test_every_environment_is_used_by_a_rule() -> None:
-    used = {env for rule in rules() for step in steps_of(rule) for env in step.envs}
+    used = {env for rule in read_rules() for step in list_rule_steps(rule) for env in step.envs}
     assert used == {env.name for env in ENVS}

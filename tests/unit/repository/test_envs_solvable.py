@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from env_files import ENVS, normal, pins, pip_section
+from env_files import ENVS, normalize_name, parse_pins, read_pip_section
 from packaging.markers import default_environment
 
 pytestmark = [
@@ -58,7 +58,7 @@ def pip(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("env", ENVS, ids=lambda path: path.stem)
 def test_pip_finds_versions_that_fit_together(env: Path, pip: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "requirements.txt").write_text("\n".join(pip_section(env)) + "\n", encoding="utf-8")
+    (tmp_path / "requirements.txt").write_text("\n".join(read_pip_section(env)) + "\n", encoding="utf-8")
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--use-feature=fast-deps"),
@@ -69,8 +69,8 @@ def test_pip_finds_versions_that_fit_together(env: Path, pip: dict[str, str], tm
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["environment"]["python_version"] == default_environment()["python_version"] == "3.11"
-    versions = {normal(entry["metadata"]["name"]): entry["metadata"]["version"] for entry in report["install"]}
-    assert pins(pip_section(env)).items() <= versions.items()
+    versions = {normalize_name(entry["metadata"]["name"]): entry["metadata"]["version"] for entry in report["install"]}
+    assert parse_pins(read_pip_section(env)).items() <= versions.items()
     cuda = {name for name in versions if name.startswith("nvidia-") and name != "nvidia-ml-py"}
     assert bool(cuda) == (env.name in WITH_CUDA)
     assert ("triton" in versions) == (env.name in WITH_CUDA)
