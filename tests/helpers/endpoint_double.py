@@ -93,10 +93,7 @@ class Double(ThreadingHTTPServer):
         found = compute_logprobs(body["messages"], allowed)
         drawn = draw_token(found, body)
         likeliest = sorted(found, key=lambda token: -found[token])
-        first = [
-            drawn,
-            *(token for token in likeliest if token != drawn),
-        ]  # as vLLM does
+        first = [drawn, *(token for token in likeliest if token != drawn)]  # the order of vLLM
         shown = [
             {"token": token, "logprob": max(found[token], -9999.0), "bytes": list(token.encode())}
             for token in first[: min(self.shows, body.get("top_logprobs", 0))]

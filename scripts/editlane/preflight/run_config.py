@@ -96,8 +96,8 @@ class ControlsConfig(StrictModel):
     """Number of these questions per edit. 0.1 is a tenth more judge calls; 4 asks all four kinds about every edit. A
     small dataset needs more than 0.1, because each kind needs about ten questions."""
     repeats: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of the edits that are scored again to measure the judge's noise: once in another batch order, or four
-    times if the judge samples its answer."""
+    """Share of the edits that are scored again to measure the judge's noise. They are asked once in another batch
+    order, or four times if the judge samples its answer."""
     canary: bool = True
     """Ask each judge about twenty fixed pairs, to notice a judge that changed between two runs."""
 
@@ -133,9 +133,9 @@ class RunConfig(StrictModel):
     judges: Annotated[dict[Name, JudgeConfig], Field(min_length=1)]
     """Judging models, by a name of your choice."""
     controls: ControlsConfig = ControlsConfig()
-    """Extra questions to every judge whose answers can be checked. A judge must tell a real edit from the source image,
-    from an edit under another item's instruction, from a blank image, and from source and edit swapped. If it cannot,
-    it is not accepted: the report shows its scores but ranks nothing."""
+    """Extra questions to every judge whose answers can be checked. A judge must tell real edits from the source image,
+    from edits for another instruction, from blank images, and from source and edit swapped. If it cannot, it is not
+    accepted: the report shows its scores but ranks nothing."""
     preservation: bool = True
     """Measure on the CPU how much of each source image was kept (SSIM, PSNR, differences)."""
     report: ReportConfig = ReportConfig()

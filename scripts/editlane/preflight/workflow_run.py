@@ -61,7 +61,7 @@ class WorkflowRun:
         logging.raiseExceptions = False  # else a full disk prints a traceback for every log line
 
     def count_lane_threads(self) -> int:
-        """Return the cores of one lane: an equal share of those given to the run, 8 if a cluster gives each its own."""
+        """Return the cores of one lane: an equal share of the run's cores, or 8 on a cluster; at most 8."""
         lanes = self._config["lanes"]
         cores: int = self._workflow.resource_settings.cores or 8 * lanes
         return int(max(1, min(8, cores // lanes)))

@@ -89,7 +89,7 @@ def average_seconds(lanes: Sequence[Lane]) -> float | None:
 def estimate_time_left(groups: Sequence[Group]) -> float | None:
     """Return the seconds until these groups are done at today's number of lanes at work; None if unknown.
 
-    A lane that has finished nothing is taken to be as fast as the others of its group, or else of all groups.
+    A lane without finished items gets the mean speed of its group, or else of all groups.
     """
     lanes = [lane for group in groups for lane in group.lanes]
     at_work = count_lanes(lanes, *AT_WORK)

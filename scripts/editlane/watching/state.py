@@ -1,7 +1,7 @@
 """Read the state of a run from its folder.
 
-Clocks of other machines are never compared with the watcher's: a process is silent for as long as this watcher has
-seen no change. Only a process on this machine can be recognized as gone.
+Clocks of other machines are never compared with the watcher's own clock. A process is silent for as long as this
+watcher has seen no change. Only a process on this machine can be recognized as gone.
 """
 
 import socket

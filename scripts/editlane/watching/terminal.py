@@ -155,9 +155,8 @@ def _describe_failure(name: str, message: str | None, logs: Iterable[str]) -> It
         except OSError:
             continue
         tail = lines[-LOG_LINES:]
-        if timeouts := list(
-            filter(None, map(watchdog_timeout, lines))
-        ):  # the stack traces after it would fill the terminal
+        # Stack traces follow the watchdog's line; printing them would fill the terminal.
+        if timeouts := list(filter(None, map(watchdog_timeout, lines))):
             yield f"it made no progress for {timeouts[-1]:g} s and was ended; its stacks are in {path}"
         elif tail:
             yield f"the end of {path}:\n" + "\n".join(f"    {line}" for line in tail)
