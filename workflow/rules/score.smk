@@ -14,7 +14,7 @@ rule score_lane:
             category=CATEGORIES,
         ),
         model=lambda wildcards: PARAMS.find_built_model("judge", wildcards.judge),
-        protocol=lambda wildcards: PARAMS.get_settings("judge", wildcards.judge)["protocol"],
+        protocol=lambda wildcards: PARAMS.find_protocol(wildcards.judge),
         plan="<results>/plan.parquet",
     output:
         scores=expand(

@@ -46,6 +46,10 @@ class RuleParams:
         model = self.get_settings(kind, name)["model"] or ""
         return model if model.startswith(BUILT_MODELS) else []
 
+    def find_protocol(self, judge: str) -> str:
+        """Return the protocol file of a judge."""
+        return str(self.get_settings("judge", judge)["protocol"])
+
     def find_env(self, kind: str, name: str) -> str:
         """Return the conda environment file."""
         return str(Path(self.get_settings(kind, name)["env"]).resolve())
