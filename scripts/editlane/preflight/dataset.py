@@ -36,7 +36,7 @@ def _report_records(path: Path, scan: Scan, categories: list[str]) -> Finding:
     text = f"{path}: {pluralize(scan.items.total(), 'item')} ({each})"
     if skipped := scan.skipped.categories:
         others = join_names([f"{name} {count:,}" for name, count in skipped.items()])
-        text += f"; left out with their categories: {others}"
+        text += f"; skipped because of their category: {others}"
     if not scan.complete:
         text += " so far; the check stopped after some seconds, before the end of the dataset"
     empty = [name for name in categories if not scan.items[name]]

@@ -547,7 +547,7 @@ def test_what_is_doubtful_in_a_dataset_is_a_warning(project: Path) -> None:
     dataset = {"path": "资料/items.jsonl", "language": "zh", "categories": ["物理", "指代"]}
     found = list(check_dataset(make_context(fake_config(dataset=dataset))))
     assert levels(found) == ["warn", "warn", "pass"]
-    assert "left out with their categories: 因果 3: no item in 指代" in found[0].text
+    assert "skipped because of their category: 因果 3: no item in 指代" in found[0].text
     assert "3 of 3 items" in found[1].text
 
 

@@ -91,7 +91,7 @@ def estimate_output(context: RunContext, scan: Scan | None) -> ExpectedOutput | 
         measured += bool(existing.mean_size)
     basis = "as large as the existing edits" if measured else f"{PNG_BYTES:g} bytes per pixel of an edit"
     if scan is not None and not scan.complete:
-        basis += "; at least, because the dataset was not read to its end"
+        basis += "; a lower bound, because the dataset was not read to its end"
     source = f"{pluralize(items, 'item')} x {pluralize(len(context.editors), 'editor')}, {basis}"
     return ExpectedOutput(items=items, size=int(size), files=files, source=source)
 

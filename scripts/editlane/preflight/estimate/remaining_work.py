@@ -55,28 +55,42 @@ def find_remaining_work(context: RunContext) -> RemainingWork:
     work = RemainingWork(items=len(items))
     plan = _read_plan(context)
     for editor in context.editors:
-        lane = _make_editor_spec(context, editor)
-        work.keys[str(editor)] = lane.editor_key if lane else None
-        edits = _read_edits(context, lane, items) if lane else []
+        spec = _make_editor_spec(context, editor)
+        work.keys[str(editor)] = spec.editor_key if spec else None
+        edits = _read_edits(context, spec, items) if spec else []
         done = {row["item_id"] for row in edits}
         later = [item.item_id for item in items if item.item_id not in done]
         work.left[editor.name, None] = _count_by_lane(later, lane_of, lanes)
         for judge in context.judges:
             asked = _make_judge_spec(context, judge)
             work.keys[str(judge)] = asked.whole_key if asked else None
-            samples = asked.samples if asked else 1
-            questions = (
-                _list_unanswered(context, editor, asked, edits, plan) if asked else [row["item_id"] for row in edits]
-            )
-            questions += later
-            if plan is not None:
-                questions += _list_later_controls(editor, plan, set(later), samples)
+            questions = _list_questions(context, editor, asked, edits, later, plan)
             counts = _count_by_lane(questions, lane_of, lanes)
-            expected = (
-                [0] * lanes if plan is not None else _count_expected_controls(context, editor, len(later), samples)
-            )
-            work.left[editor.name, judge.name] = [a + b for a, b in zip(counts, expected, strict=True)]
+            if plan is None:
+                counts = _add(counts, _count_expected_controls(context, editor, len(later), asked))
+            work.left[editor.name, judge.name] = counts
     return work
+
+
+def _list_questions(
+    context: RunContext,
+    editor: Part,
+    spec: JudgeSpec | None,
+    edits: list[QuestionRow],
+    later: list[str],
+    plan: list[PlanRow] | None,
+) -> list[str]:
+    """List the item of each question left, about finished edits and about `later` ones."""
+    if spec is None:
+        questions = [row["item_id"] for row in edits]
+    else:
+        questions = _list_unanswered(context, editor, spec, edits, plan)
+    samples = spec.samples if spec else 1
+    return questions + later + (_list_later_controls(editor, plan, set(later), samples) if plan else [])
+
+
+def _add(counts: list[int], more: list[int]) -> list[int]:
+    return [a + b for a, b in zip(counts, more, strict=True)]
 
 
 def _estimate_unprepared(context: RunContext) -> RemainingWork:
@@ -85,14 +99,14 @@ def _estimate_unprepared(context: RunContext) -> RemainingWork:
     count, lanes = context.scan.items.total(), context.config["lanes"]
     work = RemainingWork(items=count, is_prepared=False)
     judges = {judge.name: _make_judge_spec(context, judge) for judge in context.judges}
-    work.keys |= {f"judge {name}": lane.whole_key if lane else None for name, lane in judges.items()}
+    work.keys |= {f"judge {name}": spec.whole_key if spec else None for name, spec in judges.items()}
     for editor in context.editors:
-        lane = _make_editor_spec(context, editor)
-        work.keys[str(editor)] = lane.editor_key if lane else None
+        spec = _make_editor_spec(context, editor)
+        work.keys[str(editor)] = spec.editor_key if spec else None
         work.left[editor.name, None] = _spread_evenly(count, lanes)
         for name, asked in judges.items():
-            controls = _count_expected_controls(context, editor, count, asked.samples if asked else 1)
-            work.left[editor.name, name] = [a + b for a, b in zip(_spread_evenly(count, lanes), controls, strict=True)]
+            controls = _count_expected_controls(context, editor, count, asked)
+            work.left[editor.name, name] = _add(_spread_evenly(count, lanes), controls)
     return work
 
 
@@ -129,20 +143,20 @@ def _make_judge_spec(context: RunContext, judge: Part) -> JudgeSpec | None:
         return None
 
 
-def _read_edits(context: RunContext, lane: EditorSpec, items: list[Item]) -> list[QuestionRow]:
+def _read_edits(context: RunContext, spec: EditorSpec, items: list[Item]) -> list[QuestionRow]:
     """Read the finished edits from the journal, as rows of an edits table."""
-    keys = {lane.key(item): item for item in items}
-    found = read_journal(context.paths.journal(lane.editor), keys.keys()).rows
+    keys = {spec.key(item): item for item in items}
+    found = read_journal(context.paths.journal(spec.editor), keys.keys()).rows
     return [cast(QuestionRow, {**tables.item_row(item), **found[key]}) for key, item in keys.items() if key in found]
 
 
 def _list_unanswered(
-    context: RunContext, editor: Part, lane: JudgeSpec, edits: list[QuestionRow], plan: list[PlanRow] | None
+    context: RunContext, editor: Part, spec: JudgeSpec, edits: list[QuestionRow], plan: list[PlanRow] | None
 ) -> list[str]:
     """List the items of the questions about finished edits that the journal cannot answer."""
-    controls = select_lane_questions(plan, edits, editor.name, 0, lane.samples) if plan else []
-    keys = {lane.key(row): row["item_id"] for row in (*edits, *controls) if is_judgeable(row)}
-    answered = read_journal(context.paths.journal(editor.name, lane.judge), keys.keys()).rows
+    controls = select_lane_questions(plan, edits, editor.name, 0, spec.samples) if plan else []
+    keys = {spec.key(row): row["item_id"] for row in (*edits, *controls) if is_judgeable(row)}
+    answered = read_journal(context.paths.journal(editor.name, spec.judge), keys.keys()).rows
     return [item_id for key, item_id in keys.items() if key not in answered]
 
 
@@ -153,9 +167,9 @@ def _list_later_controls(editor: Part, plan: list[PlanRow], later: set[str], sam
     return [row["item_id"] for row in planned for _ in range(samples if row["control"] == Control.REPEAT else 1)]
 
 
-def _count_expected_controls(context: RunContext, editor: Part, later: int, samples: int) -> list[int]:
+def _count_expected_controls(context: RunContext, editor: Part, later: int, spec: JudgeSpec | None) -> list[int]:
     """Estimate the controls of each lane from the settings. The first lane asks the canaries."""
-    controls = context.config["controls"]
+    controls, samples = context.config["controls"], spec.samples if spec else 1
     counts = _spread_evenly(int(later * (controls["share"] + controls["repeats"] * samples)), context.config["lanes"])
     counts[0] += CANARIES * (controls["canary"] and editor.name == context.editors[0].name)
     return counts
