@@ -25,9 +25,9 @@ from editlane.lanes.stopping import workflow_pid
 
 
 def show(folder: str) -> None:
-    """Print every device of the pool: free, in use, or left out because commands died on it."""
+    """Print every device of the pool: free, in use, or quarantined because commands died on it."""
     for device in list_devices(folder):
-        remedy = f", left out: commands died on it (python scripts/gpulease.py --forgive {device.name})"
+        remedy = f", quarantined: commands died on it (python scripts/gpulease.py --forgive {device.name})"
         print(device.name, ("in use" if device.in_use else "free") + (remedy if device.quarantined else ""))
 
 

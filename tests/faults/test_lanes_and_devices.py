@@ -56,7 +56,7 @@ def test_a_device_that_fails_every_job_is_left_out_after_two_strikes(trial) -> N
     out = trial.ends(0)
     fired = list((trial.project.folder / "faults/fired").glob("broken.*"))
     assert len(fired) == 2
-    assert "warning: gpulease: gpu1 is left out" in last_words(out)
+    assert "warning: gpulease: gpu1 is quarantined" in last_words(out)
     devices = {row[f"{kind}_device"] for kind in ("edit", "score") for row in trial.tables(f"{kind}s")}
     assert devices - {None} == {"gpu0", "gpu2"}
     trial.verdict("a device fails every job")
@@ -90,7 +90,7 @@ def test_an_item_that_kills_every_process_becomes_a_row_and_its_lane_goes_on(tri
     trial.start()
     trial.gone(trial.fires("poison-edit"))
     trial.goes_on()
-    assert "left out" not in trial.ends(0)  # no device is blamed for an item
+    assert "quarantined" not in trial.ends(0)  # no device is blamed for an item
     dead = {"项目-03": ("edit_failed", "crash"), "项目-06": ("judge_failed", "crash")}
     undisturbed = {row["item_id"]: row for row in trial.expected}
     for row in trial.project.scores():

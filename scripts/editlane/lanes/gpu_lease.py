@@ -196,8 +196,8 @@ def _strikes_of(paths: Iterable[str]) -> dict[str, list[str]]:
 def _warn_of_quarantine(paths: dict[str, str], held: Iterable[str]) -> None:
     for path in sorted(quarantined(_strikes_of(paths)) - set(held)):
         print(
-            f"warning: gpulease: {paths[path]} is left out: commands died on it before anything worked there. Look at "
-            f"it (nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {paths[path]}",
+            f"warning: gpulease: {paths[path]} is quarantined: commands died on it before anything worked there. Look "
+            f"at it (nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {paths[path]}",
             file=sys.stderr,
             flush=True,
         )

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -56,25 +54,8 @@ class Heartbeat:
     ) -> None:
         attempt = 1 + paths.last_attempt(lane)
         self._path = paths.heartbeat(lane, attempt)
-        now = time.time()
-        self._status = LaneStatus(
-            stage=lane.stage,
-            editor=lane.editor,
-            judge=lane.judge,
-            lane=lane.number,
-            attempt=attempt,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            device=os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu",
-            total=total,
-            kept=kept,
-            failed=failed,
-            started=now,
-            time=now,
-            input_seconds=0.0,
-            output_seconds=0.0,
-            editor_key=editor_key,
-            judge_key=judge_key,
+        self._status = LaneStatus.of_this_process(
+            lane, attempt, total=total, kept=kept, failed=failed, editor_key=editor_key, judge_key=judge_key
         )
         self._watchdog = Watchdog(timeout)
         self._since = load_times.get_start()

@@ -5,8 +5,11 @@ A process that had nothing to do leaves none. The files of earlier attempts stay
 
 import json
 import math
+import os
+import socket
+import time
 from dataclasses import dataclass, fields
-from typing import get_args, get_type_hints
+from typing import Any, Self, get_args, get_type_hints
 
 from editlane.core.paths import LaneId, RunPaths
 
@@ -73,6 +76,26 @@ class LaneStatus:
     """Key of the editor's settings; for a score lane, of the settings its edits were made with."""
     judge_key: str | None = None
     """Key of the judge's settings and its protocol."""
+
+    @classmethod
+    def of_this_process(cls, lane: LaneId, attempt: int, **fields: Any) -> Self:
+        """Return the status with which this process begins; `fields`: those that depend on the lane's work."""
+        now = time.time()
+        return cls(
+            stage=lane.stage,
+            editor=lane.editor,
+            judge=lane.judge,
+            lane=lane.number,
+            attempt=attempt,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=os.environ.get("CUDA_VISIBLE_DEVICES") or "cpu",
+            started=now,
+            time=now,
+            input_seconds=0.0,
+            output_seconds=0.0,
+            **fields,
+        )
 
     @property
     def lane_id(self) -> LaneId:

@@ -267,9 +267,9 @@ def test_a_job_does_not_go_back_to_the_device_it_died_on_and_two_deaths_leave_it
     assert try_once(machine, "lane 1") == ("GPU-aaaa1111", -signal.SIGABRT)
     assert try_once(machine, "lane 2") == ("GPU-bbbb2222", 0)
     told = machine("true").communicate()[1]
-    assert "warning: gpulease: GPU-aaaa1111 is left out: commands died on it" in told
+    assert "warning: gpulease: GPU-aaaa1111 is quarantined: commands died on it" in told
     shown = show(machine)
-    assert shown[0].startswith("GPU-aaaa1111 free, left out: commands died on it (")
+    assert shown[0].startswith("GPU-aaaa1111 free, quarantined: commands died on it (")
     assert shown[1:] == ["GPU-bbbb2222 free", "GPU-cccc3333 free"]
     assert devices(machine(forgive="GPU-aaaa1111")) == ""
     assert show(machine)[0] == "GPU-aaaa1111 free"
