@@ -7,10 +7,11 @@ replaces itself by the command. The folder must be the same for all users and co
 The command inherits the lock, so the kernel releases the device when the last process ends, however it ends.
 The pool is CUDA_VISIBLE_DEVICES if set, else the list of nvidia-smi; without a GPU it is one slot per core. Under SLURM
 devices are leased only within the job's allocation.
-A GPU is quarantined after two commands of a run died on it before they finished an item. It is then the last choice,
-until a command finishes an item on it or `--forgive NAME`. A command that died returns to the same GPU only after it
-waited a minute for another. `--show` lists the GPUs. SLURM handles bad GPUs itself, so nothing is quarantined there.
-Prints the leased devices to stderr. Exit codes: the command's own; 2 no such devices; 75 the waiting workflow died.
+A GPU is quarantined after two processes of a run died on it before they finished an item. `--forgive NAME` ends the
+quarantine. If all GPUs would be quarantined, none is. A command that died returns to the same GPU only after it waited
+a minute for another. `--show` lists the GPUs. SLURM handles bad GPUs itself, so nothing is quarantined there.
+Prints the leased devices to stderr. Exit codes: the command's own; 2 a flag or the machine is wrong; 75 the workflow
+died while this command waited.
 """
 
 import argparse

@@ -73,7 +73,7 @@ def write_edit_journal(run: Path, lanes: int) -> None:
     error = EditFailed(text * 2, kind="nonfinite")
     for number in range(lanes):
         items = [item for path in shard_paths(run, number) for item in tables.read_items(path)]
-        rows = {lane.key(item): lane.failed(item, error) | {"edit_seconds": 11.372} for item in items}
+        rows = {lane.key(item): lane.make_failed_columns(item, error) | {"edit_seconds": 11.372} for item in items}
         if number == 0:
             for item, row in zip(items, rows.values(), strict=True):
                 path = run / lane.image_path(item)
@@ -94,7 +94,7 @@ def write_score_journal(run: Path, lanes: int) -> None:
     for name in CRITERIA:
         columns |= {f"score_{name}": 6.1234, f"mode_{name}": "6", f"entropy_{name}": 0.412, f"mass_{name}": 0.9987}
     columns |= {"reply": "category 6, instruction 7", "score_seconds": 0.4142, "score_device": "cuda:0 (H200)"}
-    columns |= lane.common(edits[0])
+    columns |= lane.make_common_columns(edits[0])
     keys = [lane.key(row) for row in asked]
     for number in range(lanes):
         own = keys if number == 0 else [hashlib.sha256(f"{number} {key}".encode()).hexdigest() for key in keys]

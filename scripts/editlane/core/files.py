@@ -1,4 +1,4 @@
-"""A file is there whole, or not at all; once it is there, no power cut takes it away."""
+"""Write files so that a crash leaves the old file or the new one, never a part of either."""
 
 import errno
 import os
@@ -10,10 +10,10 @@ from typing import IO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to write that replaces `path` once the block ends without an error.
+    """Open a temporary file for writing. It replaces `path` when the block ends without an error.
 
-    It is written beside `path`, fsynced and renamed, and its folder is fsynced. After an error the old file is still
-    there, and nothing else. The OSError of a full disk names the file.
+    The file is fsynced and renamed, and its folder is fsynced. After an error only the old file is there, if any. The
+    OSError of a full disk names the file.
     """
     make_folder(path.parent)
     partial = path.with_name(path.name + ".partial")
@@ -43,7 +43,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents where they are missing, each one's name on the disk."""
+    """Create a folder and its missing parents, and sync each new name to the disk."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in this folder are on the disk, where its file system can be asked for that."""
+    """Flush the folder's entries to the disk, if its file system supports that."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

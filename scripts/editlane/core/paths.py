@@ -10,7 +10,7 @@ EDIT, SCORE = "edit", "score"
 """The stages of a run."""
 
 
-class Kept(StrEnum):
+class RunEntry(StrEnum):
     """The names in a run's folder beside its editors' folders."""
 
     ITEMS = "items.parquet"
@@ -29,7 +29,7 @@ class Kept(StrEnum):
     BENCHMARKS = "benchmarks"
 
 
-RESERVED = frozenset(map(str, Kept))
+RESERVED_EDITOR_NAMES = frozenset(map(str, RunEntry))
 """Names that an editor cannot have, because its folder would lie in their place."""
 
 
@@ -79,36 +79,36 @@ class RunPaths:
 
     def has_begun(self) -> bool:
         """Return whether the folder holds something that every run begins with."""
-        begins = (Kept.ITEMS, Kept.SHARDS, Kept.HEARTBEATS, Kept.JOURNAL, Kept.LOGS)
+        begins = (RunEntry.ITEMS, RunEntry.SHARDS, RunEntry.HEARTBEATS, RunEntry.JOURNAL, RunEntry.LOGS)
         return self.lock.exists() or any((self / name).exists() for name in begins)
 
     @property
     def items(self) -> Path:
-        return self / Kept.ITEMS
+        return self / RunEntry.ITEMS
 
     @property
     def plan(self) -> Path:
-        return self / Kept.PLAN
+        return self / RunEntry.PLAN
 
     @property
     def scores(self) -> Path:
-        return self / Kept.SCORES
+        return self / RunEntry.SCORES
 
     @property
     def controls(self) -> Path:
-        return self / Kept.CONTROLS
+        return self / RunEntry.CONTROLS
 
     @property
     def costs(self) -> Path:
-        return self / Kept.COSTS
+        return self / RunEntry.COSTS
 
     @property
     def logs(self) -> Path:
-        return self / Kept.LOGS
+        return self / RunEntry.LOGS
 
     @property
     def heartbeats(self) -> Path:
-        return self / Kept.HEARTBEATS
+        return self / RunEntry.HEARTBEATS
 
     @property
     def workflow_record(self) -> Path:
@@ -116,11 +116,11 @@ class RunPaths:
 
     def report_pages(self) -> tuple[Path, Path]:
         """Return where the HTML of the report and of the partial report lies."""
-        return self / Kept.REPORT / "report.html", self / Kept.PARTIAL_REPORT / "report.html"
+        return self / RunEntry.REPORT / "report.html", self / RunEntry.PARTIAL_REPORT / "report.html"
 
     def source(self, sha256: str, suffix: str) -> str:
         """Return where the original bytes of an image are kept; `suffix` without a dot."""
-        return f"{Kept.SOURCES}/{sha256[:2]}/{sha256}.{suffix}"
+        return f"{RunEntry.SOURCES}/{sha256[:2]}/{sha256}.{suffix}"
 
     def image(self, editor: str, category: str, item_id: str) -> str:
         """Return where the edit of an item is kept."""
@@ -132,15 +132,15 @@ class RunPaths:
 
     def shard(self, category: str, lane: int) -> Path:
         """Return the table of the items of one category in one lane."""
-        return self / Kept.SHARDS / category / _table(lane)
+        return self / RunEntry.SHARDS / category / _table(lane)
 
     def shard_categories(self) -> list[str]:
         """Return the categories that shards exist for, in order of their names."""
-        return sorted(path.name for path in (self / Kept.SHARDS).glob("*"))
+        return sorted(path.name for path in (self / RunEntry.SHARDS).glob("*"))
 
     def shards_of(self, category: str) -> Iterator[tuple[int, Path]]:
         """Yield the lane and the path of every shard of a category that exists."""
-        for path in (self / Kept.SHARDS / category).glob("lane*.parquet"):
+        for path in (self / RunEntry.SHARDS / category).glob("lane*.parquet"):
             number = path.stem.removeprefix("lane")
             if number.isdecimal():
                 yield int(number), path
@@ -180,17 +180,17 @@ class RunPaths:
     def all_tables(self) -> Iterator[Path]:
         """Yield every table of the run that exists, without a walk through its images."""
         of_lanes = ("*/edits/*/*", "*/scores/*/*/*", "*/controls/*/*", "*/preservation/*")
-        for pattern in ("*", f"{Kept.SHARDS}/*/*", *of_lanes):
+        for pattern in ("*", f"{RunEntry.SHARDS}/*/*", *of_lanes):
             yield from self.run_dir.glob(f"{pattern}.parquet")
 
     def journal(self, editor: str, judge: str | None = None) -> Path:
         """Return the folder of an editor's journal, or of a judge's journal about its edits."""
         stage = EDIT if judge is None else SCORE
-        return (self / Kept.JOURNAL / stage).joinpath(editor, *([judge] if judge is not None else []))
+        return (self / RunEntry.JOURNAL / stage).joinpath(editor, *([judge] if judge is not None else []))
 
     def judge_journals(self, judge: str) -> list[Path]:
         """Return the journals of a judge about the edits of every editor."""
-        return sorted(folder / judge for folder in (self / Kept.JOURNAL / SCORE).glob("*"))
+        return sorted(folder / judge for folder in (self / RunEntry.JOURNAL / SCORE).glob("*"))
 
     def heartbeat(self, lane: LaneId, attempt: int) -> Path:
         """Return the heartbeat file of one process of a lane; `attempt` counts from 1."""

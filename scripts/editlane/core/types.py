@@ -66,7 +66,7 @@ class Item:
     category: str
     instruction: str
     language: str
-    """The language of `instruction`; differs from the dataset's setting where that one was missing."""
+    """The language of `instruction`. It differs from the dataset's setting if that language was missing."""
     source_path: str
     source_sha256: str
     width: int | None
@@ -79,33 +79,33 @@ class Item:
     tags: tuple[str, ...] = ()
     difficulty: str | None = None
     given_path: str | None = None
-    """The edit that was given for it (`format: pairs` or `edited_dir`); null where its file is missing."""
+    """The edit that came with the dataset (`format: pairs` or `edited_dir`); None if its file is missing."""
     given_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditRequest:
-    """What an editor gets for one item."""
+    """The input of an editor for one item."""
 
     item: Item
     source: Image
     """RGB, upright."""
     given: Path | None
-    """The file of the edit that was given for the item; null where there is none."""
+    """The file of the edit that came with the dataset; None if there is none."""
     seed: int
     on_step: Callable[[int, int], None]
     """Call as on_step(step, steps) after each denoising step, counted from 1."""
     tiled_vae: bool = False
-    """Second attempt after an out-of-memory error: decode the image in tiles."""
+    """True on the second attempt, after running out of memory: decode the image in tiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What an editor gives back for one item."""
+    """The result of an editor for one item."""
 
     image: Image
     requested_size: tuple[int, int] | None = None
-    """(width, height) asked of the model; None where the model chose."""
+    """(width, height) asked of the model; None if the model chose."""
 
 
 class RunsOn(StrEnum):
@@ -123,7 +123,7 @@ class Editor(Protocol):
     """An image-editing model on one device. Built by its adapter, `Adapter(model=, revision=, params=)`."""
 
     VERSION: str
-    """Of the adapter's code; bumped when the same input would give another result."""
+    """Version of the adapter's code. Bump it when the same input would give another result."""
     RUNS_ON: RunsOn
     PARAMS: "type[Params]"
     """The class of its `params`. It says which of them are part of the journal key."""
@@ -171,8 +171,11 @@ class Judge(Protocol):
         ...
 
     def prepare(self, asked: Sequence[Sequence[Question]]) -> Any:
-        """CPU work for one batch, beside the device's work on the batch before. Each entry: all questions about one
-        edit, so that what they have in common is worked out once. Raises ItemError for the whole batch."""
+        """Prepare a batch on the CPU; may run while the device works on another batch.
+
+        Each entry holds all questions about one edit, so that their shared parts are computed once. Raises ItemError
+        for the whole batch.
+        """
         ...
 
     def read_out(self, batch: Any, answers: Sequence[str]) -> list[list[Readout]]:
@@ -182,6 +185,6 @@ class Judge(Protocol):
     def generate(self, batch: Any, max_new_tokens: int, seeds: Sequence[Sequence[int]]) -> list[list[str]]:
         """Return one reply per question.
 
-        `seeds` has a number of 0 or more per question, which decides all chance in its reply.
+        `seeds`: one integer of 0 or more per question; it alone decides the randomness of the reply.
         """
         ...

@@ -1,8 +1,8 @@
 """Cut the edits of a lane into batches for a judge.
 
-Batches are cut by cost from all edits of a shard, finished ones included, and never mix categories. A lane that goes on
-after a kill forms the batches of an undisturbed one, because a judge's rounding may depend on an edit's neighbours
-(vLLM's does, and a server's).
+Batches are cut by cost and never mix categories. They are cut from all edits, finished ones included, so a resumed lane
+forms the batches of an undisturbed one. This matters because a judge's rounding may depend on the neighbours in a
+batch, as with vLLM.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -50,7 +50,7 @@ def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], la
 
 
 def add_up(rows: Sequence[Row]) -> Row:
-    """Return the sums of some rows, null if all are null; `peak_memory` is the highest."""
+    """Return one row with the sums, nulls ignored, and the highest `peak_memory`."""
     total: Row = {name: _sum(row[name] for row in rows) for name in SUMS}
     for count in ("attempts", "died", "items"):
         total[count] = total[count] or 0
@@ -94,8 +94,8 @@ def largest_loss(stages: Sequence[Row]) -> Row | None:
 def _processes(of_lane: Sequence[LaneStatus]) -> list[Row]:
     """Return a row per process.
 
-    A process that failed, was stopped, or has a successor though it was not done, has lost its time for loading and its
-    time after its last item, because another process has to load again.
+    A process counts as lost if it failed, was stopped, or was replaced before it was done. Its loading and its time
+    after the last item are then lost, because another process has to load again.
     """
     last = max((one.attempt for one in of_lane), default=0)
     return [

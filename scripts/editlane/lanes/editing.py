@@ -51,16 +51,16 @@ class EditorSpec:
         """Return where the edit of this item is kept, relative to the run's folder."""
         return RunPaths(self.run_dir).image(self.editor, item.category, item.item_id)
 
-    def common(self, item: Item) -> Row:
+    def make_common_columns(self, item: Item) -> Row:
         """Return the columns that every edit of this item has."""
         return {"editor": self.editor, "editor_key": self.editor_key, "seed": self.item_seed(item)}
 
-    def failed(self, item: Item, error: ItemError) -> Row:
+    def make_failed_columns(self, item: Item, error: ItemError) -> Row:
         """Return the columns of an item without an edit."""
         reason = {"state": str(error.state), "error_kind": error.kind, "error": one_line(error)}
-        return dict.fromkeys(EDIT_COLUMNS) | self.common(item) | reason
+        return dict.fromkeys(EDIT_COLUMNS) | self.make_common_columns(item) | reason
 
-    def kept(self, item: Item, finished: Mapping[str, Row]) -> Row | None:
+    def find_kept(self, item: Item, finished: Mapping[str, Row]) -> Row | None:
         """Return the finished row of this item if the journal has one and its image has not changed since."""
         row = finished.get(self.key(item))
         if row is None or row["edited_sha256"] is None:
@@ -103,14 +103,14 @@ class EditWork:
         self._editor: Editor
         self._device = ""
 
-    def kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
+    def find_kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
         """Return the finished rows whose images are still what was recorded."""
-        found = {key: self.spec.kept(item, finished) for key, item in self.wanted.items()}
+        found = {key: self.spec.find_kept(item, finished) for key, item in self.wanted.items()}
         return {key: row for key, row in found.items() if row is not None}
 
-    def crashed(self, key: str) -> Row:
+    def make_crash_row(self, key: str) -> Row:
         """Return the row of an item on which one process after another died."""
-        return self.spec.failed(self.wanted[key], EditFailed(CRASHED, kind="crash"))
+        return self.spec.make_failed_columns(self.wanted[key], EditFailed(CRASHED, kind="crash"))
 
     def load_model(self) -> str:
         """Load the editor and return its device."""
@@ -118,15 +118,15 @@ class EditWork:
         self._device = device_label(self._editor)
         return self._device
 
-    def units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[Item]:
+    def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[Item]:
         """Return the missing items."""
         return [self.wanted[key] for key in missing]
 
-    def keys(self, item: Item) -> Sequence[str]:
+    def get_keys(self, item: Item) -> Sequence[str]:
         """Return the journal key of an item."""
         return (self._keys[item.item_id],)
 
-    def name(self, item: Item) -> tuple[str, str]:
+    def get_name(self, item: Item) -> tuple[str, str]:
         """Return the item's id and its category."""
         return item.item_id, item.category
 
@@ -167,9 +167,9 @@ class EditWork:
     def save(self, item: Item, attempt: Attempt, seconds: float) -> dict[str, Row]:
         """Encode, hash and save the edit, and return its row."""
         if isinstance(attempt.outcome, ItemError):
-            row = self.spec.failed(item, attempt.outcome)
+            row = self.spec.make_failed_columns(item, attempt.outcome)
         else:
-            row = self.spec.common(item) | self._edited_columns(item, attempt.source, attempt.outcome)
+            row = self.spec.make_common_columns(item) | self._edited_columns(item, attempt.source, attempt.outcome)
         row |= {"tiled_vae": attempt.tiled_vae, "edit_seconds": round(seconds, 3), "edit_device": self._device}
         reason = f" ({row['error_kind']}: {row['error']})" if row["error"] else ""
         log.info("%s/%s %s %.2f s%s", item.category, item.item_id, row["state"], seconds, reason)

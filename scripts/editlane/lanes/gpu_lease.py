@@ -152,7 +152,7 @@ def _lock_free(paths: list[str], wanted: int, job: str, *, patient: bool) -> dic
         handle = open_lock(path)
         if _try_lock(handle):
             free[path] = handle
-            _settle(path)
+            _turn_trial_into_strike(path)
         else:
             os.close(handle)
     strikes = _strikes_of(paths)
@@ -177,7 +177,7 @@ def _try_lock(handle: int) -> bool:
         return False
 
 
-def _settle(path: str) -> None:
+def _turn_trial_into_strike(path: str) -> None:
     """Turn a dead process's trial into a strike. The caller must hold the lock."""
     lease = read_lease(path)
     if lease.trial:

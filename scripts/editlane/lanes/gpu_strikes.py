@@ -1,9 +1,14 @@
 """Strikes against a device: what a process leaves in its lease when it dies before anything worked.
 
-The lock file of a lease names the job that has not proven the device yet. The next holder finds the job of a process
-that died and turns it into a strike. A device with two strikes from one run is quarantined, unless every device has
-two: a fault of all is not theirs. A job that died on two devices is itself to blame, and its strikes do not count.
-Strikes of different runs are not added up, because all jobs of a run die when the run is killed. Standard library only.
+The lock file of a lease names the job that has not finished an item on the device yet. If the process dies, the next
+holder turns its job into a strike. The rules:
+
+- A device with QUARANTINE strikes from one run is quarantined.
+- If all devices have that many, none is: the cause is elsewhere.
+- A job that died on two devices is itself to blame, and its strikes do not count.
+- Strikes of different runs are not added up, because all jobs of a run die when the run is killed.
+
+Standard library only.
 """
 
 import json
@@ -28,7 +33,7 @@ class Lease:
     """A job for each death since something last worked."""
 
     def settled_strikes(self) -> list[str]:
-        """Return the strikes of a device without a holder, with that of the process that died last."""
+        """Return the strikes, and one more if the last holder died before it finished an item."""
         return [*self.strikes, *([self.trial] if self.trial else [])]
 
 

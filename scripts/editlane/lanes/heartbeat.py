@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 WRITTEN_EVERY = 0.5
 """Shortest time in seconds between two writes, so that watching costs next to nothing."""
 WRITING_SHARE = 0.005
-"""Largest share of the time spent on writing. In a slow folder the status is written less often, ..."""
+"""Largest share of the time spent on writing; in a slow folder the status is written less often."""
 WRITTEN_AT_LEAST_EVERY = 20.0
-"""... but at least every so many seconds while a lane makes progress."""
+"""Longest time in seconds between two writes while a lane makes progress; well below the watchers' PATIENCE."""
 MEASURED_EVERY = 5.0
 """Seconds between two readings of the device's memory and utilisation."""
 WORKED = (EDITED, State.SCORED, State.JUDGE_UNREADABLE)
@@ -37,7 +37,7 @@ WORKED = (EDITED, State.SCORED, State.JUDGE_UNREADABLE)
 class Heartbeat:
     """The published status of this process, from just before the model is loaded until the context ends.
 
-    A process without progress (loading, a step, a finished item) for `timeout` seconds is ended; see Watchdog.
+    Ends the process if it makes no progress for `timeout` seconds (loading, a step, a finished item); see Watchdog.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Heartbeat:
 
     def __enter__(self) -> Self:
         self._lease.mark_unproven()
-        self._beat(seldom=False)
+        self._beat(force=True)
         return self
 
     def __exit__(
@@ -79,12 +79,12 @@ class Heartbeat:
             self._lease.mark_blameless()
         self._status.phase = "done" if error is None else "stopped" if isinstance(error, Stopped) else "failed"
         self._measured = 0.0
-        self._beat(seldom=False)
+        self._beat(force=True)
 
     def loaded(self, device: str) -> None:
         """Report that the model is loaded; `device` as the tables name it."""
         self._loaded = time.monotonic() - self._since
-        self._beat(seldom=False, phase="working", device=device, settled_seconds=self._loaded)
+        self._beat(force=True, phase="working", device=device, settled_seconds=self._loaded)
 
     def begin(self, item_id: str, category: str, *, suspect: bool = False) -> None:
         """Report that the lane begins an item.
@@ -123,7 +123,7 @@ class Heartbeat:
 
     @contextmanager
     def waiting(self, side: Literal["input", "output"]) -> Iterator[None]:
-        """Count the time in here as idle: the device waits for the next input, or for finished items to be written."""
+        """Count the block's time as idle: the device waits for its next input, or for finished items to be written."""
         started = time.monotonic()
         try:
             yield
@@ -132,13 +132,13 @@ class Heartbeat:
                 spent = getattr(self._status, f"{side}_seconds") or 0.0
                 setattr(self._status, f"{side}_seconds", spent + time.monotonic() - started)
 
-    def _beat(self, *, seldom: bool = True, **changes: Any) -> None:
+    def _beat(self, *, force: bool = False, **changes: Any) -> None:
         with self._lock:
             for name, value in changes.items():
                 setattr(self._status, name, value)
             now = time.monotonic()
             self._watchdog.reset(now)
-            if seldom and now - self._written < self._pause:
+            if not force and now - self._written < self._pause:
                 return
             self._written = now
             if now - self._measured >= MEASURED_EVERY:

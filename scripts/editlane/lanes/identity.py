@@ -1,4 +1,4 @@
-"""Who made a result: the part of a journal key that names an editor or a judge, and what the tables say about it."""
+"""Build the part of the journal key that names an editor or a judge, and its provenance."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path

@@ -27,8 +27,8 @@ from editlane.core.types import Row
 log = logging.getLogger(__name__)
 
 DEATHS = 3
-"""Processes that may die on an item before it fails with the kind `crash`, so that its lane goes on. The next run of
-the lane retries it."""
+"""Deaths of processes on an item after which it fails with the kind `crash`, so that its lane goes on. The next run of
+the lane retries it. A rule's `retries` must allow this many."""
 
 
 def content_key(**parts: Any) -> str:

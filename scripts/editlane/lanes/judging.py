@@ -46,7 +46,7 @@ class JudgeSpec:
         return [self.protocol.name, self.protocol.version, self._fingerprints[category]]
 
     def key(self, row: QuestionRow) -> str:
-        """Return the journal key of this edit's score, which holds the protocol's text of its own category only."""
+        """Return the journal key of this edit's score. It covers the protocol's text of its own category only."""
         return content_key(
             judge=self.identity,
             protocol=self._protocol_parts(row["category"]),
@@ -63,7 +63,7 @@ class JudgeSpec:
         protocol = [self.protocol.name, self.protocol.version, self.criteria]
         return content_key(judge=self.identity, protocol=protocol)[:16]
 
-    def common(self, row: QuestionRow) -> Row:
+    def make_common_columns(self, row: QuestionRow) -> Row:
         """Return the columns that every score of this edit has."""
         key = content_key(judge=self.identity, protocol=self._protocol_parts(row["category"]))
         return {"judge": self.judge, "judge_key": key[:16], "protocol_version": self.protocol.version}
@@ -76,7 +76,7 @@ class JudgeSpec:
         """
         if scored is None:
             copied = {"state": row["state"], "error_kind": row["error_kind"], "error": row["error"], "score": None}
-            scored = self.common(row) | copied
+            scored = self.make_common_columns(row) | copied
         columns: Row = {**row, **scored}
         return {name: columns.get(name) for name in _columns(self.criteria, "control" in row)}
 
@@ -111,7 +111,7 @@ def _columns(criteria: tuple[str, ...], of_controls: bool) -> list[str]:
 
 
 def is_judgeable(row: QuestionRow) -> bool:
-    """Return whether this row of an edits table has an edit."""
+    """Return whether this row has an edit to judge."""
     return bool(row["state"] == EDITED)
 
 
@@ -151,7 +151,7 @@ class JudgeWork:
         key = self.spec.key(row)
         return Asked(key, row, is_first=self.wanted.setdefault(key, row) is row)
 
-    def kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
+    def find_kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
         """Return the finished scores of these questions.
 
         A canary may have been answered in another editor's lane, because its question is the same for all editors.
@@ -162,9 +162,9 @@ class JudgeWork:
             found |= read_journal(folder, canaries).rows
         return {key: found[key] for key in self.wanted if key in found}
 
-    def crashed(self, key: str) -> Row:
+    def make_crash_row(self, key: str) -> Row:
         """Return the score columns of an edit on which one process after another died."""
-        return self.spec.common(self.wanted[key]) | make_failed_columns(JudgeFailed(CRASHED, kind="crash"))
+        return self.spec.make_common_columns(self.wanted[key]) | make_failed_columns(JudgeFailed(CRASHED, kind="crash"))
 
     def load_model(self) -> str:
         """Load the judge and return its device."""
@@ -172,11 +172,8 @@ class JudgeWork:
         self._device = device_label(self._judge)
         return self._device
 
-    def units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[list[Asked]]:
-        """Cut the missing edits into batches.
-
-        An edit that has all but one of its deaths is asked alone, so that the others of its batch get their scores.
-        """
+    def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[list[Asked]]:
+        """Cut the missing edits into batches. An edit that one more death would fail is asked alone."""
         left = set(missing)
         return [
             batch
@@ -191,11 +188,11 @@ class JudgeWork:
             )
         ]
 
-    def keys(self, batch: list[Asked]) -> list[str]:
+    def get_keys(self, batch: list[Asked]) -> list[str]:
         """Return the journal keys of a batch."""
         return [edit.key for edit in batch]
 
-    def name(self, batch: list[Asked]) -> tuple[str, str]:
+    def get_name(self, batch: list[Asked]) -> tuple[str, str]:
         """Return the id of a batch's first item and its category."""
         return batch[0].row["item_id"], batch[0].row["category"]
 
@@ -213,7 +210,7 @@ class JudgeWork:
         return prepare(self._judge, asked)
 
     def compute(self, batch: list[Asked], inputs: Batch, on_step: Callable[[int, int], None]) -> list[Row]:
-        """Ask the judge. A sampled reply's seed comes from its key: the same in every batch, another for a repeat."""
+        """Ask the judge. Seeds come from the edits' keys, so they are equal in every batch and differ for a repeat."""
         return ask(self.spec.protocol, self._judge, inputs, [int(edit.key[:12], 16) for edit in batch])
 
     def save(self, batch: list[Asked], answers: list[Row], seconds: float) -> dict[str, Row]:
@@ -221,7 +218,7 @@ class JudgeWork:
         rows = {}
         for edit, columns in zip(batch, answers, strict=True):
             timing = {"score_seconds": round(seconds / len(batch), 4), "score_device": self._device}
-            rows[edit.key] = columns | self.spec.common(edit.row) | timing
+            rows[edit.key] = columns | self.spec.make_common_columns(edit.row) | timing
             log.info("%s/%s %s on %s", edit.row["category"], edit.row["item_id"], _verdict(columns), self._device)
         return rows
 

@@ -1,5 +1,7 @@
-"""The tables of all lanes in one table, with nothing lost and nothing doubled; cell by cell, so that a million rows
-need the memory of one cell."""
+"""Merge the lanes' tables, one cell at a time, so that memory is bounded by one cell.
+
+Lost or doubled rows are errors.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

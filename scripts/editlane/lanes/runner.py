@@ -38,11 +38,11 @@ class Work(Protocol[Unit]):
         """What the lane has to finish, by journal key."""
         ...
 
-    def kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
+    def find_kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
         """Return the rows, by key, that need not be computed because the journal has them."""
         ...
 
-    def crashed(self, key: str) -> Row:
+    def make_crash_row(self, key: str) -> Row:
         """Return the row of an item on which one process after another died."""
         ...
 
@@ -50,15 +50,15 @@ class Work(Protocol[Unit]):
         """Load the model and return the device as the tables name it."""
         ...
 
-    def units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[Unit]:
+    def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[Unit]:
         """Cut the missing items into units. Called once, after the model is loaded."""
         ...
 
-    def keys(self, unit: Unit, /) -> Sequence[str]:
+    def get_keys(self, unit: Unit, /) -> Sequence[str]:
         """Return the journal keys of a unit's items."""
         ...
 
-    def name(self, unit: Unit, /) -> tuple[str, str]:
+    def get_name(self, unit: Unit, /) -> tuple[str, str]:
         """Return the item id and the category that the heartbeat shows for this unit."""
         ...
 
@@ -87,9 +87,9 @@ def run_lane(
     unit and may raise Stopped. `timeout`: seconds without progress after which the process is ended.
     """
     deaths = journal.finished.deaths
-    rows = work.kept(journal.finished.rows)
+    rows = work.find_kept(journal.finished.rows)
     log.info("%s: %d items, %d of them in the journal", work.lane, len(work.wanted), len(rows))
-    rows |= {key: work.crashed(key) for key in work.wanted if key not in rows and deaths[key] >= DEATHS}
+    rows |= {key: work.make_crash_row(key) for key in work.wanted if key not in rows and deaths[key] >= DEATHS}
     missing = [key for key in work.wanted if key not in rows]
     if missing:
         heartbeat = Heartbeat(
@@ -104,12 +104,15 @@ def run_lane(
         )
         with heartbeat:
             heartbeat.loaded(work.load_model())
-            _Run(work, journal, heartbeat, rows).run(work.units(missing, deaths), check)
+            _Run(work, journal, heartbeat, rows).run(work.cut_units(missing, deaths), check)
     return rows
 
 
 def record_crashes(journal: Journal, rows: Mapping[str, Row]) -> None:
-    """Record crashes last. Until the tables are written, a restarted lane must not retry these items."""
+    """Record the rows of crashes, which resets their counts of deaths. Call it after the tables are written.
+
+    Otherwise a lane that is restarted before its tables are written would retry these items.
+    """
     journal.finish({key: row for key, row in rows.items() if row["error_kind"] == "crash"})
 
 
@@ -124,27 +127,27 @@ class _Run(Generic[Unit]):
     def run(self, units: Sequence[Unit], check: Callable[[], None]) -> None:
         """Compute and save all units.
 
-        Units on which a process died come last, and only after all others are saved: another death is then their own.
+        Units on which a process died come last, after all others are saved, so that another death is their own.
         """
         work, heartbeat = self._work, self._heartbeat
-        ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, work.keys(unit))))
+        ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, work.get_keys(unit))))
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
             for unit, reading in prefetched(work.read, ordered, depth=work.ahead):
                 check()
-                suspect = any(self._deaths[key] for key in work.keys(unit))
+                suspect = any(self._deaths[key] for key in work.get_keys(unit))
                 if suspect:
-                    self._settle(0)
-                self._journal.begin(work.keys(unit))
-                heartbeat.begin(*work.name(unit), suspect=suspect)
+                    self._wait_until_saved(0)
+                self._journal.begin(work.get_keys(unit))
+                heartbeat.begin(*work.get_name(unit), suspect=suspect)
                 with heartbeat.waiting("input"):
                     inputs = reading.result()
                 started = time.monotonic()
                 outcome = work.compute(unit, inputs, heartbeat.step)
                 self._saving.append(writer.submit(self._save, unit, outcome, time.monotonic() - started))
-                self._settle(work.ahead)
-            self._settle(0)
+                self._wait_until_saved(work.ahead)
+            self._wait_until_saved(0)
 
-    def _settle(self, most: int) -> None:
+    def _wait_until_saved(self, most: int) -> None:
         """Wait until at most `most` units are unsaved; raises what saving raised."""
         with self._heartbeat.waiting("output"):
             while len(self._saving) > most:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import yaml
 
 from editlane.core.errors import UnknownName, UserError
-from editlane.core.paths import RESERVED
+from editlane.core.paths import RESERVED_EDITOR_NAMES
 from editlane.core.strict_model import read_model
 from editlane.core.types import RunsOn
 from editlane.datasets.prepare import check_categories
@@ -202,7 +202,7 @@ def _check_model(adapter: str, settings: Config, needs_model: bool) -> None:
 
 
 def _check_names(config: Config) -> None:
-    taken = RESERVED & config["editors"].keys()
+    taken = RESERVED_EDITOR_NAMES & config["editors"].keys()
     if taken:
         raise UserError(
             f"config: an editor cannot be called {min(taken)!r}: the run uses this name for its own files. Rename it."

@@ -34,7 +34,7 @@ class RuleParams:
         return find_adapter(kind, self.get_settings(kind, name)["adapter"])
 
     def get_adapter_version(self, kind: str, name: str) -> str:
-        """Return the version of the adapter's code. As a param of its rule, a new version reruns the rule."""
+        """Return the version of the adapter's code. It is a param of the rule, so a new version reruns the rule."""
         return str(self.get_adapter(kind, name).VERSION)
 
     def count_gpus(self, judge: str) -> int:

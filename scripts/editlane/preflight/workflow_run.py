@@ -61,7 +61,7 @@ class WorkflowRun:
         logging.raiseExceptions = False  # else a full disk prints a traceback for every log line
 
     def count_lane_threads(self) -> int:
-        """Return the cores of one lane: an equal share of the run's cores, or 8 on a cluster; at most 8."""
+        """Return the CPU cores of one lane: an equal share of the run's cores, from 1 to 8."""
         lanes = self._config["lanes"]
         cores: int = self._workflow.resource_settings.cores or 8 * lanes
         return int(max(1, min(8, cores // lanes)))
@@ -102,7 +102,10 @@ class WorkflowRun:
                 print(f"report: {page}")
 
     def fail(self) -> None:
-        """Print the warnings and errors of this run once, last; also if Snakemake itself fails, as on a full disk."""
+        """Print this run's warnings and errors, once.
+
+        `atexit` calls it, too, so that they appear even if Snakemake itself fails, as on a full disk.
+        """
         atexit.unregister(self.fail)
         self._terminal.end("failed")
         run = self.paths, self._started

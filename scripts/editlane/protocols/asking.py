@@ -1,6 +1,12 @@
-"""Ask a judge about edits and turn its answers into score columns. Free of lanes, files and journals.
+"""Ask a judge about edits and turn its answers into score columns. This module has no lanes, files or journals.
 
-Lanes and servers share these functions, so that a reward and a benchmark's score of the same edit are equal.
+To score one edit:
+
+    questions = build_questions(protocol, item, source, edited, protocol.select_criteria())
+    row = ask(protocol, judge, prepare(judge, [questions]), seeds=[0])[0]
+
+`source` and `edited` are RGB, upright, as `images.files.open_image` returns them. Of `item` only the category and the
+texts are used. `ask` is called by one thread; `prepare` may run in another.
 """
 
 import logging
@@ -48,9 +54,9 @@ def prepare(judge: Judge, asked: Sequence[Questions | ItemError]) -> Batch:
 def ask(protocol: ScoringProtocol, judge: Judge, batch: Batch, seeds: Sequence[int]) -> list[Row]:
     """Return the score columns of every edit of the batch, in order.
 
-    `seeds` has one number of 0 or more per entry; it decides all chance in a sampled reply. A failed batch is split in
-    halves until the failing edit is alone. So it costs no other edit its score. No ItemError is raised: it becomes the
-    `state`, `error_kind` and `error` of its edit.
+    `seeds`: one integer of 0 or more per entry; it alone decides the randomness of a sampled reply. A failed batch is
+    halved until the failing edit is alone, so that the others keep their scores. ItemError is never raised: it becomes
+    the `state`, `error_kind` and `error` of its edit.
     """
     own = [seed for seed, entry in zip(seeds, batch.asked, strict=True) if not isinstance(entry, ItemError)]
     answers = iter(_ask_halving(protocol, judge, batch.questions, batch.prepared, own))
@@ -60,7 +66,7 @@ def ask(protocol: ScoringProtocol, judge: Judge, batch: Batch, seeds: Sequence[i
 def make_failed_columns(error: ItemError) -> Row:
     """Return the score columns of an edit that could not be judged.
 
-    OutOfMemory counts as the editor's failure elsewhere. While judging it is the judge's.
+    Editors raise OutOfMemory with the state `edit_failed`; here it is `judge_failed`.
     """
     own = not isinstance(error, OutOfMemory) and error.state != State.EDIT_FAILED
     state = error.state if own else State.JUDGE_FAILED

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from editlane.core.paths import EDIT, RESERVED, SCORE, Kept, LaneId, RunPaths, all_lanes
+from editlane.core.paths import EDIT, RESERVED_EDITOR_NAMES, SCORE, LaneId, RunEntry, RunPaths, all_lanes
 
 ROOT = Path(__file__).parents[3]
 RULES = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow").rglob("*.smk"))
@@ -20,8 +20,8 @@ LANE_TABLES = {
     "{editor}/controls/{judge}/lane{lane}.parquet": PATHS.lane_controls("甲", "乙", 3),
     "{editor}/preservation/lane{lane}.parquet": PATHS.lane_preservation("甲", 3),
 }
-PARTS = {*Kept, "edits", "scores", "controls", "images", "preservation", "workflow.json"}
-FILE = re.compile(r"(%s)/|.*\.parquet$|.*(^|/)lane$" % "|".join(name for name in Kept if "." not in name))  # noqa: UP031
+PARTS = {*RunEntry, "edits", "scores", "controls", "images", "preservation", "workflow.json"}
+FILE = re.compile(r"(%s)/|.*\.parquet$|.*(^|/)lane$" % "|".join(name for name in RunEntry if "." not in name))  # noqa: UP031
 """The beginning of a path of a run, a table, or what stands before a lane's number."""
 
 
@@ -65,11 +65,11 @@ def test_rules_and_code_name_the_tables_of_lanes_alike(pattern: str) -> None:
 
 def test_every_name_in_the_folder_of_a_run_is_reserved() -> None:
     tops = set(re.findall(r"<results>/([^/\"{]+)", RULES))
-    assert tops <= RESERVED
-    assert {"items.parquet", "journal", "partial_report"} <= RESERVED
+    assert tops <= RESERVED_EDITOR_NAMES
+    assert {"items.parquet", "journal", "partial_report"} <= RESERVED_EDITOR_NAMES
     own = (PATHS.items, PATHS.plan, PATHS.scores, PATHS.controls, PATHS.costs, PATHS.logs, PATHS.heartbeats)
-    assert {path.relative_to("R").parts[0] for path in own} <= RESERVED
-    assert Path(PATHS.source("ab12", "png")).parts[0] in RESERVED
+    assert {path.relative_to("R").parts[0] for path in own} <= RESERVED_EDITOR_NAMES
+    assert Path(PATHS.source("ab12", "png")).parts[0] in RESERVED_EDITOR_NAMES
 
 
 def test_a_lane_has_one_name() -> None:

@@ -229,12 +229,12 @@ def test_what_the_journal_gives_back_is_checked_against_the_image(tmp_path: Path
     spec, item = make_spec(tmp_path), make_item(0, tmp_path)
     row = run(spec, Editor(), [item])[item.item_id]
     done = {spec.key(item): row}
-    assert spec.kept(item, done) == row
+    assert spec.find_kept(item, done) == row
     moved = replace(item, category="因果")
-    assert spec.kept(moved, done) == row | {"edited_path": "e/images/因果/项-0.png"}
+    assert spec.find_kept(moved, done) == row | {"edited_path": "e/images/因果/项-0.png"}
     assert file_sha256(tmp_path / "e/images/因果/项-0.png") == row["edited_sha256"]
     (tmp_path / row["edited_path"]).write_bytes(b"other")
     (tmp_path / "e/images/因果/项-0.png").unlink()
-    assert spec.kept(item, done) is None
+    assert spec.find_kept(item, done) is None
     failed = row | {"state": "edit_failed", "edited_sha256": None, "edited_path": None}
-    assert spec.kept(item, {spec.key(item): failed}) == failed
+    assert spec.find_kept(item, {spec.key(item): failed}) == failed

@@ -11,7 +11,7 @@ import yaml
 
 from editlane.core.errors import UserError
 from editlane.core.json_schema import iterate_keys
-from editlane.preflight.config import RESERVED, check_config, check_keys_once
+from editlane.preflight.config import RESERVED_EDITOR_NAMES, check_config, check_keys_once
 from editlane.preflight.run_config import RunConfig
 
 DEMO = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ({"..": FAKE}, r"'..' cannot be a name"),
         ({"a\n": FAKE}, r"'a\\n' cannot be a name"),
         ({"名" * 81: FAKE}, r"editors: .* cannot be a name; use a text of at most 80"),
-        *(({name: FAKE}, f"an editor cannot be called '{re.escape(name)}'") for name in sorted(RESERVED)),
+        *(({name: FAKE}, f"an editor cannot be called '{re.escape(name)}'") for name in sorted(RESERVED_EDITOR_NAMES)),
     ],
     "editors.{name}": [
         (None, rf"{EDITOR} is None; use a mapping"),
