@@ -51,7 +51,7 @@ class Control(StrEnum):
 
 
 ACCEPTANCE = (Control.SOURCE_AS_EDIT, Control.OTHER_INSTRUCTION, Control.BLANK_EDIT, Control.SWAPPED)
-"""The controls that decide whether a judge is accepted."""
+"""The controls that decide whether a judge is accepted. Another one deals all of them anew."""
 
 SCALE = (0.0, 10.0)
 """Lowest and highest score an item can get."""

@@ -110,9 +110,9 @@ class Journal:
     """A journal that is open for one writer. Its file is locked: a second writer waits until the first process ends.
 
     Records: `{"begin": [keys]}` before work starts, `{"key": ..., "row": {...}}` for a finished item, `{"end": [keys]}`
-    for items with a transient failure. `finished` holds only the `wanted` keys. The writer's own records count as the
-    latest; other writers' files are read only if it lacks a wanted key. `check` is called while waiting for the lock
-    and may raise.
+    for items with a transient failure. What names the keys comes first, because readers skip records by it. `finished`
+    holds only the `wanted` keys. The writer's own records count as the latest; other writers' files are read only if it
+    lacks a wanted key. `check` is called while waiting for the lock and may raise.
     """
 
     def __init__(
