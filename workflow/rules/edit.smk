@@ -22,7 +22,7 @@ rule edit_lane:
     benchmark:
         "<results>/benchmarks/edit_lane/{editor}/lane{lane}.tsv"
     priority: 10
-    retries: 3  # a lane that died goes on from its journal; DEATHS of an item end within as many
+    retries: 3  # as DEATHS in lanes/journal.py: then an item that kills its process is given up
     conda:
         lambda wildcards: PARAMS.find_env("editor", wildcards.editor)
     threads: LANE_THREADS

@@ -27,7 +27,7 @@ rule score_lane:
     benchmark:
         "<results>/benchmarks/score_lane/{editor}/{judge}/lane{lane}.tsv"
     priority: 5
-    retries: 3
+    retries: 3  # as in edit_lane
     conda:
         lambda wildcards: PARAMS.find_env("judge", wildcards.judge)
     threads: LANE_THREADS
