@@ -9,7 +9,7 @@ The pool is CUDA_VISIBLE_DEVICES if set, else the list of nvidia-smi; without a 
 devices are leased only within the job's allocation.
 A GPU is quarantined after two processes of a run died on it before they finished an item. `--forgive NAME` ends the
 quarantine. If all GPUs would be quarantined, none is. A command that died returns to the same GPU only after it waited
-a minute for another. `--show` lists the GPUs. SLURM handles bad GPUs itself, so nothing is quarantined there.
+a minute for another. `--show` lists the GPUs.
 Prints the leased devices to stderr. Exit codes: the command's own; 2 a flag or the machine is wrong; 75 the workflow
 died while this command waited.
 """

@@ -122,7 +122,7 @@ def steps(run: Path, items: int, lanes: int) -> dict[str, Cost]:
     flags = ["--items", items_table, "--editors", *EDITORS, "--share", 0.1, "--repeats", 0.1, "--seed", SEED]
     plan = run / "plan.parquet"
     found["plan_controls"] = measured(SCRIPTS / "plan_controls.py", *flags, "--run-dir", run, "--out", plan)
-    flags = ["--items", items_table, "--categories", *CATEGORIES, "--lanes", lanes, "--run-dir", run]
+    flags = ["--items", items_table, "--categories", *CATEGORIES, "--lanes", lanes, "--shards", run / "shards"]
     found["split_lanes"] = measured(SCRIPTS / "split_lanes.py", *flags)
     apart(write_edit_journal, run, lanes)
     found["edit_lane, all kept"] = edit(run)

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from project import wait_for
-from trial import PATIENCE, last_words
+from trial import PATIENCE, final_lines
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
@@ -70,7 +70,7 @@ def test_a_full_disk_stops_the_run_and_with_space_the_same_command_goes_on(trial
     trial.let_go("full")
     trial.notices(lambda: trial.run.poll() is not None)
     out = trial.ends()
-    assert "error: cannot read or write results/试验: No space left on device" in last_words(out)
+    assert "error: cannot read or write results/试验: No space left on device" in final_lines(out)
     filler.unlink()
     trial.again()
     trial.verdict(f"disk full {name}")
@@ -107,7 +107,7 @@ def test_a_read_only_disk_stops_the_run_before_anything_starts(trial, disk, wher
     trial.start()
     trial.notices(lambda: trial.run.poll() is not None)
     out = trial.ends(2)
-    assert message in last_words(out)
+    assert message in final_lines(out)
     assert "Traceback" not in out
     mount("-o", "remount,rw", disk)
     trial.again()
@@ -125,7 +125,7 @@ def test_a_disk_that_turns_read_only_under_a_run_stops_it_and_the_same_command_g
     trial.let_go("abort")
     trial.notices(lambda: trial.run.poll() is not None)
     out = trial.ends()
-    assert "error: cannot read or write results/试验: Read-only file system" in last_words(out)
+    assert "error: cannot read or write results/试验: Read-only file system" in final_lines(out)
     subprocess.run(["umount", disk], check=True)
     mount("-o", "loop", ext4, disk)
     trial.again()

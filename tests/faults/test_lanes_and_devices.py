@@ -1,7 +1,7 @@
 """Lanes that hang, devices that fail, memory that runs out."""
 
 import pytest
-from trial import last_words
+from trial import final_lines
 
 EDITOR, JUDGE = "editlane.editors.fake:FakeEditor.edit", "editlane.judges.fake:FakeJudge.read_out"
 
@@ -37,18 +37,18 @@ def test_a_lane_that_hangs_is_ended_and_the_run_goes_on_by_itself(trial, name, h
 
 
 @pytest.mark.faults
-def test_a_lane_that_always_hangs_is_named_in_the_last_words(trial) -> None:
+def test_a_lane_that_always_hangs_is_named_at_the_end(trial) -> None:
     trial.project.config["lane_timeout"] = 2
     trial.plan("hang", "editlane.models.registry:build", "hang", lane=1, program="edit_lane.py", times=4)
     trial.start()
     trial.gone(trial.fires())
     out = trial.ends(1)
-    assert "made no progress for 2 s" in last_words(out)
+    assert "made no progress for 2 s" in final_lines(out)
     trial.again()
     trial.verdict("a lane hangs at each of its tries")
 
 
-def test_a_device_that_fails_every_job_is_left_out_after_two_strikes(trial) -> None:
+def test_a_device_that_fails_every_job_is_quarantined_after_two_strikes(trial) -> None:
     trial.plan("broken", "editlane.models.registry:build", "device", device="gpu1", times=30)
     trial.start()
     trial.gone(trial.fires())
@@ -56,7 +56,7 @@ def test_a_device_that_fails_every_job_is_left_out_after_two_strikes(trial) -> N
     out = trial.ends(0)
     fired = list((trial.project.folder / "faults/fired").glob("broken.*"))
     assert len(fired) == 2
-    assert "warning: gpulease: gpu1 is quarantined" in last_words(out)
+    assert "warning: gpulease: gpu1 is quarantined" in final_lines(out)
     devices = {row[f"{kind}_device"] for kind in ("edit", "score") for row in trial.tables(f"{kind}s")}
     assert devices - {None} == {"gpu0", "gpu2"}
     trial.verdict("a device fails every job")

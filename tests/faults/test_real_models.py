@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from trial import Trial, last_words
+from trial import Trial, final_lines
 
 pytestmark = [
     pytest.mark.faults,
@@ -56,7 +56,7 @@ def test_a_model_that_vanished_stops_its_lanes_and_says_so(trial) -> None:
     trial.let_go("vanishing")
     trial.notices(lambda: "error: " in trial.said())
     out = trial.ends(1)
-    assert "resources/pix2pix" in last_words(out)
+    assert "resources/pix2pix" in final_lines(out)
     assert "Traceback" not in out
     away.rename(project.folder / "resources/pix2pix")
     trial.again()

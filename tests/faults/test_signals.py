@@ -105,8 +105,8 @@ def test_a_signal_to_the_whole_group_stops_all_and_the_same_command_goes_on(tria
 @pytest.mark.parametrize(
     ("name", "point"),
     [
+        ("SIGKILL", "saving, inside the record"),
         *others(
-            ("SIGKILL", "saving, inside the record"),
             ("SIGKILL", "starting"),
             ("SIGKILL", "loading"),
             ("SIGKILL", "editing"),

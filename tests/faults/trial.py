@@ -178,7 +178,7 @@ class Trial:
             os.kill(pid, signal.SIGKILL)
 
 
-def last_words(out: str) -> str:
+def final_lines(out: str) -> str:
     """What the workflow itself said at its end; what it shows of a job's log is indented."""
     return "\n".join(line for line in out.splitlines() if line.startswith(("error: ", "warning: ")))
 

@@ -28,7 +28,7 @@ GOOD: dict[str, Flags] = {
         "--items": ["run/items.parquet"],
         "--categories": CATEGORIES,
         "--lanes": ["1"],
-        "--run-dir": ["run"],
+        "--shards": ["run/shards"],
     },
     "edit_lane": {
         "--run-dir": ["run"],

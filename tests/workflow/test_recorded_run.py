@@ -1,13 +1,22 @@
-"""What is stored keeps its meaning: a run recorded at commit 436c714 goes on without computing anything again."""
+"""What is stored keeps its meaning: runs recorded at commit 436c714 go on without computing anything again.
 
+`recorded_run` has the journals, images and top tables of two editors and two judges. `finished_run` is a whole small
+run with Snakemake's own record of it, and `times.json` the order in which its files were written.
+"""
+
+import base64
+import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
-RECORDED = Path(__file__).parent / "recorded_run"
+HERE = Path(__file__).parent
+TABLES = ("scores", "controls", "preservation", "costs")
 
 
 def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
@@ -16,13 +25,18 @@ def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
+def take_over(project, recorded: Path) -> None:
+    """Put a recorded run into the project's folder."""
+    project.config = yaml.safe_load((recorded / "config.yaml").read_text(encoding="utf-8"))
+    shutil.rmtree(project.folder / "data")
+    shutil.copytree(recorded / "data", project.folder / "data")
+    shutil.copytree(recorded / "run", project.results)
+
+
 @pytest.fixture
 def resumed(project):
-    """The recorded run, continued by the code of today in a folder of its own."""
-    project.config = yaml.safe_load((RECORDED / "config.yaml").read_text(encoding="utf-8"))
-    shutil.rmtree(project.folder / "data")
-    shutil.copytree(RECORDED / "data", project.folder / "data")
-    shutil.copytree(RECORDED / "run", project.results)
+    """The recorded run without its tables, continued by the code of today."""
+    take_over(project, HERE / "recorded_run")
     for path in project.results.glob("*.parquet"):
         path.unlink()
     project.run("merge_scores", "merge_controls")
@@ -30,8 +44,39 @@ def resumed(project):
 
 
 def test_a_run_of_older_code_is_resumed_without_computing_anything(resumed) -> None:
-    results, recorded = resumed.results, RECORDED / "run"
+    results, recorded = resumed.results, HERE / "recorded_run/run"
     kept = ("journal/**/*", "*/images/**/*", "sources/**/*", "heartbeats/*/**/*")
     assert contents(recorded, *kept) == contents(results, *kept)
     for name in ("items", "plan", "scores", "controls"):
         assert pq.read_table(results / f"{name}.parquet").equals(pq.read_table(recorded / f"{name}.parquet")), name
+
+
+@pytest.fixture
+def finished(project):
+    """The whole run, as Snakemake left it."""
+    recorded = HERE / "finished_run"
+    take_over(project, recorded)
+    shutil.copytree(recorded / "snakemake_metadata", project.folder / ".snakemake/metadata")
+    now = time.time() - 3600
+    for name, seconds in json.loads((recorded / "times.json").read_text(encoding="utf-8")).items():
+        os.utime(project.folder / name, (now + seconds, now + seconds))
+    return project
+
+
+def test_a_finished_run_of_older_code_has_nothing_to_do(finished) -> None:
+    """No rule's command, params or inputs differ from those of older code, so that no job is run again."""
+    targets = [f"merge_{name}" for name in TABLES]
+    assert "Nothing to be done" in finished.run("--dry-run", *targets)
+
+
+def test_the_test_above_sees_a_changed_rule(finished) -> None:
+    record = finished.folder / ".snakemake/metadata" / name_record(finished, "costs.parquet")
+    written = json.loads(record.read_text())
+    record.write_text(json.dumps(written | {"code": written["code"].replace("--lanes", "--number")}))
+    assert "code has changed" in finished.run("--dry-run", "merge_costs").lower()
+
+
+def name_record(project, table: str) -> str:
+    """The name of Snakemake's record of a table."""
+    path = (project.results / table).relative_to(project.folder).as_posix()
+    return base64.urlsafe_b64encode(path.encode()).decode()

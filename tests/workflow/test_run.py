@@ -101,8 +101,9 @@ def test_a_failed_job_shows_the_end_of_its_log_and_the_reason_stands_last(failed
     assert watched.stdout.splitlines()[0] == "the workflow ended with errors"
 
 
-def test_a_lane_that_fails_for_good_leaves_the_others_and_a_partial_report(failed) -> None:
-    project, _, whole = failed
+def test_a_lane_that_fails_for_good_leaves_the_others_and_a_partial_report(failed, tmp_path) -> None:
+    shared, _, whole = failed
+    project = shared.copy(tmp_path / "copy")
     assert not (project.results / "scores.parquet").exists()
     partial = project.run("partial_report")
     assert "report: results/试验/partial_report/report.html" in partial

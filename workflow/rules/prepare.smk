@@ -79,9 +79,9 @@ rule split_lanes:
     params:
         categories=CATEGORIES,
         lanes=len(LANES),
-        run_dir=subpath(output[0], ancestor=3),
+        shards=subpath(output[0], ancestor=2),
     shell:
         r"""
         python scripts/split_lanes.py --items {input.item_table:q} --categories {params.categories:q} \
-            --lanes {params.lanes} --run-dir {params.run_dir:q} >{log:q} 2>&1
+            --lanes {params.lanes} --shards {params.shards:q} >{log:q} 2>&1
         """

@@ -70,7 +70,13 @@ class RunPaths:
 
     run_dir: Path
 
+    @classmethod
+    def of_run(cls, name: str) -> "RunPaths":
+        """Return the paths of the run with this name, relative to the folder that snakemake runs in."""
+        return cls(Path("results") / name)
+
     def __truediv__(self, name: str) -> Path:
+        """Return a path in the run's folder."""
         return self.run_dir / name
 
     @property
@@ -132,7 +138,7 @@ class RunPaths:
 
     def shard(self, category: str, lane: int) -> Path:
         """Return the table of the items of one category in one lane."""
-        return self / RunEntry.SHARDS / category / _table(lane)
+        return locate_shard(self / RunEntry.SHARDS, category, lane)
 
     def shard_categories(self) -> list[str]:
         """Return the categories that shards exist for, in order of their names."""
@@ -177,6 +183,10 @@ class RunPaths:
         edits = {(EDIT, path.parent.name, None) for path in self.run_dir.glob("*/edits")}
         return edits | {(SCORE, path.parts[-3], path.name) for path in self.run_dir.glob("*/scores/*")}
 
+    def sample_tables(self) -> list[Path]:
+        """Return the merged tables and one table of edits per editor and category."""
+        return [*self.run_dir.glob("*.parquet"), *self.run_dir.glob(f"*/edits/*/{_table(0)}")]
+
     def all_tables(self) -> Iterator[Path]:
         """Yield every table of the run that exists, without a walk through its images."""
         of_lanes = ("*/edits/*/*", "*/scores/*/*/*", "*/controls/*/*", "*/preservation/*")
@@ -211,6 +221,11 @@ class RunPaths:
     def runs_beside(self) -> "list[RunPaths]":
         """Return the runs in the same folder of results, this one included."""
         return [RunPaths(folder) for folder in sorted(self.run_dir.parent.glob("*/"))]
+
+
+def locate_shard(shards: Path, category: str, lane: int) -> Path:
+    """Return the table of the items of one category in one lane, inside of a run's folder of shards."""
+    return shards / category / _table(lane)
 
 
 def _table(lane: int) -> str:

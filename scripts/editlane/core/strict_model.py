@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationErro
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.json_schema import JsonSchema, deref, describe_values, find_node, join_path, list_choices
 
+LEFT_OUT: Any = None
+"""The default of a key that may be left out, but cannot be null."""
+
 
 class StrictModel(BaseModel):
     """Checked values: no unknown key, no text for a number, no true for a 1, no NaN."""
@@ -46,7 +49,11 @@ def _read_docstrings(kind: type[BaseModel]) -> dict[str, str]:
     """Return the docstring of each attribute of a class and of its bases."""
     found = {}
     for base in reversed(kind.__mro__[: kind.__mro__.index(StrictModel)]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
+        try:
+            source = inspect.getsource(base)
+        except OSError:  # installed without its sources: messages then lack the descriptions
+            continue
+        body = ast.parse(textwrap.dedent(source)).body[0].body  # type: ignore[attr-defined]
         for field, after in pairwise(body):
             text = after.value if isinstance(after, ast.Expr) else None
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Constant):

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 class State(StrEnum):
-    """How an item ended. A number exists only for `scored`."""
+    """The way an item ended. A number exists only for `scored`."""
 
     SCORED = "scored"
     SOURCE_UNREADABLE = "source_unreadable"

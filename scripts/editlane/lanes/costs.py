@@ -1,4 +1,4 @@
-"""What the lanes of a run have cost: the heartbeats of all their processes, added up.
+"""Add up the heartbeats of all processes of a run to the costs of its lanes.
 
 A process counts from the moment it got its device to its last sign of life. One that hung and was killed may have held
 the device for longer. One that found all its work in the journal has left no heartbeat and counts nothing.
@@ -12,11 +12,11 @@ from editlane.core.types import Row
 from editlane.lanes.lane_status import LaneStatus
 
 LOADING = ("imports", "reading", "transfer", "warmup")
-"""What loading consists of, as far as it is known; the rest is `starting`."""
+"""Known parts of loading; the rest is `starting`."""
 IDLE = ("input", "output")
 """The same of idle time; the rest is `other`."""
 PARTS = ("busy", *LOADING, "starting", *IDLE, "other", "lost")
-"""What became of the time in which a device was held; they add up to it."""
+"""Parts of the time that a device was held. They sum to `held_seconds`."""
 
 SUMS = (
     *("attempts", "died", "items", "load_seconds", *(f"{name}_seconds" for name in LOADING)),

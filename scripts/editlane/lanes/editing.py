@@ -98,7 +98,7 @@ class EditWork:
         self.editor_key: str | None = spec.editor_key
         self.judge_key: str | None = None
         self.wanted = {spec.key(item): item for item in items}
-        self._keys = {item.item_id: key for key, item in self.wanted.items()}
+        self._keys = {item.item_id: spec.key(item) for item in items}
         self._build_editor = build_editor
         self._editor: Editor
         self._device = ""

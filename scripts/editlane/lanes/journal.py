@@ -44,7 +44,7 @@ class Finished:
     rows: dict[str, Row]
     """The finished items, by key."""
     deaths: Counter[str]
-    """How often work on a key began and neither finished nor was given up, because the process died."""
+    """Number of times that work on a key began and neither finished nor was given up, because the process died."""
 
 
 def read_journal(folder: Path, wanted: Set[str] | None = None) -> Finished:

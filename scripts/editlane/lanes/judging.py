@@ -36,7 +36,7 @@ class JudgeSpec:
     protocol: ScoringProtocol
     criteria: tuple[str, ...]
     samples: int
-    """How often an edit of the repeats is asked again: once if the same question gives the same answer."""
+    """Times that a repeat is asked: once for a deterministic judge, else SAMPLES times."""
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def _protocol_parts(self, category: str) -> list[str]:
@@ -121,7 +121,7 @@ class Asked(NamedTuple):
     key: str
     row: QuestionRow
     is_first: bool
-    """Whether no earlier row of the lane has the same key. Of equal questions only the first is asked."""
+    """True if no earlier row of the lane has the same key; only the first of equal questions is asked."""
 
 
 class JudgeWork:

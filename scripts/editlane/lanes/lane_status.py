@@ -31,11 +31,11 @@ class LaneStatus:
     total: int
     """Items of the lane, `kept` included; for a score lane, questions (edits and controls)."""
     kept: int
-    """How many of them came from the journal."""
+    """Items of `total` that came from the journal."""
     done: int = 0
-    """How many this process has finished."""
+    """Items that this process has finished."""
     failed: int = 0
-    """How many of `kept` and `done` ended without an edit or a score."""
+    """Items of `kept` and `done` that ended without an edit or a score."""
     phase: str = "loading"
     """loading, working, and at the end done, stopped (on request) or failed. A killed process keeps its last phase."""
     item_id: str | None = None
@@ -78,8 +78,8 @@ class LaneStatus:
     """Key of the judge's settings and its protocol."""
 
     @classmethod
-    def of_this_process(cls, lane: LaneId, attempt: int, **fields: Any) -> Self:
-        """Return the status with which this process begins; `fields`: those that depend on the lane's work."""
+    def of_this_process(cls, lane: LaneId, attempt: int, **of_work: Any) -> Self:
+        """Return the status with which this process begins; `of_work`: fields that depend on the lane's work."""
         now = time.time()
         return cls(
             stage=lane.stage,
@@ -94,7 +94,7 @@ class LaneStatus:
             time=now,
             input_seconds=0.0,
             output_seconds=0.0,
-            **fields,
+            **of_work,
         )
 
     @property

@@ -20,7 +20,7 @@ from editlane.core.schemas import criteria_among
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """What is to have exactly one row per item: an editor, or an editor and a judge."""
+    """A unit that must have exactly one row per item: an editor, or an editor and a judge."""
 
     names: Mapping[str, str]
     """Column -> the value that all of the cell's rows have there, as {"editor": "a", "judge": "j"}."""

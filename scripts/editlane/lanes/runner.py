@@ -24,7 +24,7 @@ Unit = TypeVar("Unit")
 
 
 class Work(Protocol[Unit]):
-    """What one kind of lane does."""
+    """The part of a lane that depends on its stage."""
 
     paths: RunPaths
     lane: LaneId
@@ -35,7 +35,7 @@ class Work(Protocol[Unit]):
 
     @property
     def wanted(self) -> Mapping[str, Any]:
-        """What the lane has to finish, by journal key."""
+        """The inputs of all items that the lane has to finish, by journal key."""
         ...
 
     def find_kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:

@@ -73,11 +73,11 @@ class RunContext:
 
     @property
     def run_dir(self) -> Path:
-        return Path("results") / str(self.config["run"])
+        return self.paths.run_dir
 
     @property
     def paths(self) -> RunPaths:
-        return RunPaths(self.run_dir)
+        return RunPaths.of_run(str(self.config["run"]))
 
     @cached_property
     def scan(self) -> Scan:

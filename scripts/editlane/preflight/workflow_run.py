@@ -16,7 +16,6 @@ from typing import IO, Any, NoReturn
 
 from editlane.core.errors import UserError
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
-from editlane.preflight.checks import check_start
 from editlane.preflight.config import Config, check_config, check_keys_once
 from editlane.watching import log_errors
 from editlane.watching.terminal import Terminal
@@ -48,7 +47,7 @@ class WorkflowRun:
 
     def __init__(self, config: Config, workflow: Any) -> None:
         self._config, self._workflow = config, workflow
-        self.paths = RunPaths(Path("results") / config["run"])
+        self.paths = RunPaths.of_run(config["run"])
         self._started = time.time()
         self._lock: IO[str] | None = None
         record = WorkflowRecord(
@@ -123,6 +122,9 @@ class WorkflowRun:
             print(f"warning: {self.paths.run_dir} has no file locks; {advice}", file=sys.stderr)
 
     def _check(self) -> bool:
+        # Here and not above, because every job of a cluster parses the Snakefile, and only a start needs the checks.
+        from editlane.preflight.checks import check_start
+
         gpus = self._workflow.global_resources.get("gpu")
         methods = self._workflow.deployment_settings.deployment_method
         to_do = {job.rule.name for job in self._workflow.dag.needrun_jobs()}
@@ -135,9 +137,9 @@ class WorkflowRun:
         )
 
     def _redate_tables(self) -> None:
-        """Date tables from the future to now, keeping their order; else Snakemake refuses what follows them.
+        """Set the times of tables from the future to now, in their old order.
 
-        Such tables exist after the clock was set back.
+        Such tables exist after the clock was set back. Snakemake would refuse the outputs made after them.
         """
         written = {path: path.stat().st_mtime for path in self.paths.all_tables()}
         for path in sorted(written, key=lambda path: written[path]):

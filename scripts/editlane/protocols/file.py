@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from editlane.core.strict_model import StrictModel
+from editlane.core.strict_model import LEFT_OUT, StrictModel
 
 
 def _stripped(text: str) -> str:
@@ -185,7 +185,7 @@ class ProtocolFile(StrictModel):
     system: Text = ""
     rubrics: dict[str, Text] = Field(default_factory=dict)
     images: Images
-    item: ItemFile | None = None
+    item: ItemFile = LEFT_OUT
     criteria: Annotated[dict[Annotated[str, AfterValidator(_check_column)], CriterionFile], Field(min_length=1)]
     answer: Annotated[ReadoutFile | GeneratedFile, Field(discriminator="kind")]
     score: CombinationFile

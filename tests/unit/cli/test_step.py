@@ -1,4 +1,4 @@
-"""What run_step makes of an error: one paragraph where a user can mend it, a traceback where it is the program's."""
+"""run_step and errors: one paragraph for a mistake that a user can fix, a traceback for a bug."""
 
 import errno
 import os

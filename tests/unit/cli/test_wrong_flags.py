@@ -71,7 +71,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--items": TABLE,
         "--categories": [*CATEGORY_NAMES, ("物理", "has items of 因果, which --categories lacks")],
         "--lanes": LANES,
-        "--run-dir": OUT_FOLDER,
+        "--shards": OUT_FOLDER,
     },
     "edit_lane": {
         "--run-dir": IN_FOLDER,

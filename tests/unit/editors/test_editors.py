@@ -503,7 +503,7 @@ def test_an_error_of_the_model_is_one_line(replace_call: Any, pix2pix: Diffusers
         KeyboardInterrupt(),
         SystemExit(3),
         Stopped("told to stop"),
-        UserError("mend it"),
+        UserError("fix it"),
     ],
 )
 def test_what_concerns_more_than_one_item_passes_through(

@@ -422,6 +422,7 @@ def test_a_lever_that_a_model_does_not_have_is_refused(
         ({"compile": "yes"}, r"compile is 'yes'; use true or false"),
         ({"quantization": "int4"}, r"Unknown quantization 'int4'"),
         ({"offload": True}, r"offload is True; use `model` or `blocks`, or null"),
+        ({"cache": {"kind": "first_block", "threshold": None}}, r"cache.threshold is None; use a number of 0 or more"),
         (
             {"cache": "first_block"},
             r"cache is 'first_block'; use \{kind: ...\} with one of first_block, mag, ",

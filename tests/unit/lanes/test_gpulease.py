@@ -341,13 +341,13 @@ def test_what_dies_with_its_whole_workflow_is_no_strike_in_the_next_one(machine,
     assert show(machine)[0] == "GPU-aaaa1111 free"
 
 
-def test_a_device_that_is_left_out_is_used_where_there_is_no_other(machine) -> None:
+def test_a_quarantined_device_is_used_where_there_is_no_other(machine) -> None:
     alone = {"CUDA_VISIBLE_DEVICES": "GPU-aaaa1111"}
     for job in ("lane 0", "lane 1", "lane 2"):
         assert try_once(machine, job, **alone) == ("GPU-aaaa1111", -signal.SIGABRT)
 
 
-def test_a_job_waits_for_a_sound_device_rather_than_taking_one_that_is_left_out(machine, waits) -> None:
+def test_a_job_waits_for_a_sound_device_rather_than_taking_a_quarantined_one(machine, waits) -> None:
     for job in ("lane 0", "lane 1"):
         try_once(machine, job)
     busy = machine(*HOLD, CUDA_VISIBLE_DEVICES="GPU-bbbb2222")

@@ -28,12 +28,12 @@ def read_heartbeats(run_dir: Path) -> list[LaneStatus]:
 
 
 def test_a_heartbeat_tells_where_the_lane_is_and_what_it_cost(tmp_path: Path) -> None:
-    with make(tmp_path) as heart:
+    with make(tmp_path) as heartbeat:
         assert [one.phase for one in read_heartbeats(tmp_path)] == ["loading"]
-        heart.loaded("H200 (GPU-1)")
-        heart.begin("项-1", "物理")
-        heart.finished(1, seconds=2.5, state="edited")
-        heart.finished(2, seconds=1.5, state="edit_failed")
+        heartbeat.loaded("H200 (GPU-1)")
+        heartbeat.begin("项-1", "物理")
+        heartbeat.finished(1, seconds=2.5, state="edited")
+        heartbeat.finished(2, seconds=1.5, state="edit_failed")
     (status,) = read_heartbeats(tmp_path)
     assert (status.phase, status.device, status.item_id, status.category) == ("done", "H200 (GPU-1)", "项-1", "物理")
     assert (status.total, status.kept, status.done, status.busy_seconds) == (5, 2, 3, 4.0)
@@ -68,10 +68,10 @@ def test_what_is_no_heartbeat_is_left_out(tmp_path: Path) -> None:
 
 def test_a_heartbeat_that_cannot_be_written_fails_nothing(tmp_path: Path) -> None:
     (tmp_path / "heartbeats").write_text("a file where the folder should be")
-    with make(tmp_path) as heart:
-        heart.begin("i", "物理")
-        heart.step(1, 2)
-        heart.finished(1, seconds=0.1, state="edited")
+    with make(tmp_path) as heartbeat:
+        heartbeat.begin("i", "物理")
+        heartbeat.step(1, 2)
+        heartbeat.finished(1, seconds=0.1, state="edited")
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -92,8 +92,8 @@ import re
 from pathlib import Path
 def hangs():
     re.match("(a*)*b", "a" * 40)
-with {MAKE.format(str(tmp_path))} as heart:
-    heart.loaded("cpu")
+with {MAKE.format(str(tmp_path))} as heartbeat:
+    heartbeat.loaded("cpu")
     hangs()
 """)
     assert done.returncode == 1
@@ -107,10 +107,10 @@ def test_each_beat_begins_the_wait_anew_and_the_end_ends_it(tmp_path: Path, monk
     alarms: list[float | None] = []
     monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda seconds, *, exit: alarms.append(seconds))
     monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: alarms.append(None))
-    with make(tmp_path, timeout=0.5) as heart:
+    with make(tmp_path, timeout=0.5) as heartbeat:
         for step in range(3):
             time.sleep(0.5 / 4)  # more often it does not set the alarm
-            heart.step(step, 3)
+            heartbeat.step(step, 3)
     assert alarms == [0.5, 0.5, 0.5, 0.5, None]
 
 
@@ -134,23 +134,23 @@ def test_a_strike_is_what_a_process_leaves_that_dies_before_anything_worked(tmp_
     with pytest.raises(OSError, match="full"), make(tmp_path):
         raise OSError("the disk is full")
     assert left() == ["earlier"]
-    with pytest.raises(RuntimeError), make(tmp_path) as heart:
-        heart.begin("i", "物理", suspect=True)
+    with pytest.raises(RuntimeError), make(tmp_path) as heartbeat:
+        heartbeat.begin("i", "物理", suspect=True)
         raise RuntimeError("the item's, not the device's")
     assert left() == ["earlier"]
-    with make(tmp_path) as heart:
-        heart.begin("i", "物理", suspect=True)
-        heart.finished(1, seconds=0.1, state="edit_failed")
+    with make(tmp_path) as heartbeat:
+        heartbeat.begin("i", "物理", suspect=True)
+        heartbeat.finished(1, seconds=0.1, state="edit_failed")
         assert left() == ["earlier"]
-        heart.finished(1, seconds=0.1, state="edited")
+        heartbeat.finished(1, seconds=0.1, state="edited")
         assert left() == []
 
 
 def test_time_since_the_lease_counts_as_loading(tmp_path: Path, monkeypatch) -> None:
     since = time.monotonic() - 30
     monkeypatch.setenv("GPULEASE_SINCE", str(since))
-    with make(tmp_path) as heart:
-        heart.loaded("cpu")
+    with make(tmp_path) as heartbeat:
+        heartbeat.loaded("cpu")
     (status,) = read_heartbeats(tmp_path)
     assert 30 <= status.load_seconds <= status.held_seconds <= time.monotonic() - since
 
@@ -159,35 +159,35 @@ def test_a_heartbeat_tells_what_its_loading_consisted_of(tmp_path: Path, monkeyp
     monkeypatch.setattr(
         load_times, "get_seconds", lambda: {"imports": 4.0, "reading": 3.0, "transfer": 2.0, "warm-up": 1.0}
     )
-    with make(tmp_path) as heart:
-        heart.loaded("cpu")
+    with make(tmp_path) as heartbeat:
+        heartbeat.loaded("cpu")
     (status,) = read_heartbeats(tmp_path)
     found = (status.imports_seconds, status.reading_seconds, status.transfer_seconds, status.warmup_seconds)
     assert found == (4.0, 3.0, 2.0, 1.0)
 
 
 def test_what_the_first_item_took_longer_is_no_work(tmp_path: Path) -> None:
-    with make(tmp_path) as heart:
-        heart.loaded("cpu")
+    with make(tmp_path) as heartbeat:
+        heartbeat.loaded("cpu")
         before = read_heartbeats(tmp_path)[0].load_seconds
-        heart.finished(1, seconds=0.0, state="edit_failed", failed=1)
+        heartbeat.finished(1, seconds=0.0, state="edit_failed", failed=1)
         for seconds in (12.0, 2.0, 2.5, 1.5):
-            heart.finished(1, seconds=seconds, state="edited")
+            heartbeat.finished(1, seconds=seconds, state="edited")
     (status,) = read_heartbeats(tmp_path)
     assert (status.warmup_seconds, status.busy_seconds) == (10.0, 8.0)
     assert status.load_seconds == before + 10.0
 
 
 def test_a_heartbeat_tells_what_the_device_waited_for(tmp_path: Path) -> None:
-    with make(tmp_path) as heart:
-        heart.loaded("cpu")
+    with make(tmp_path) as heartbeat:
+        heartbeat.loaded("cpu")
         for _ in range(2):
-            with heart.waiting("input"):
+            with heartbeat.waiting("input"):
                 time.sleep(0.02)
-        with pytest.raises(RuntimeError), heart.waiting("output"):
+        with pytest.raises(RuntimeError), heartbeat.waiting("output"):
             time.sleep(0.01)
             raise RuntimeError("the disk")
-        heart.finished(1, seconds=0.0, state="edited")
+        heartbeat.finished(1, seconds=0.0, state="edited")
     (status,) = read_heartbeats(tmp_path)
     assert 0.04 <= status.input_seconds < status.held_seconds
     assert 0.01 <= status.output_seconds < status.held_seconds

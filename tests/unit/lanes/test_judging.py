@@ -133,7 +133,7 @@ def test_batches_never_mix_categories_and_do_not_shift_when_some_are_done(tmp_pa
     assert cut(rows, wanted=lambda row: row["item_id"] not in {"项-01", "项-04"}) == [[0, 2, 3], [5, 6, 7]]
 
 
-def test_a_batch_holds_so_much_weight_padding_counted(tmp_path: Path) -> None:
+def test_a_batch_costs_at_most_so_much_padding_counted(tmp_path: Path) -> None:
     """Edits of a size meet; a shorter one is padded to the longest of its batch and so weighs as much."""
     rows = [make_row(n, tmp_path) for n in range(8)]
     weights = [10, 90, 30, 10, 200, 40, 30, 10]
@@ -156,7 +156,7 @@ def test_only_so_many_edits_are_sorted_together(tmp_path: Path) -> None:
     assert numbers == [list(range(WINDOW))[::-1], [WINDOW + 2, WINDOW + 1, WINDOW]]
 
 
-def test_the_weight_of_an_edit_is_that_of_all_its_questions(tmp_path: Path) -> None:
+def test_the_cost_of_an_edit_is_that_of_all_its_questions(tmp_path: Path) -> None:
     class Scales:
         def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
             weighed.append((list(sizes), text))
@@ -175,7 +175,7 @@ def test_the_weight_of_an_edit_is_that_of_all_its_questions(tmp_path: Path) -> N
     assert [sizes for sizes, _ in weighed] == [[(16, 16), (16, 16), (16, 16)]]  # both images, and one of them again
 
 
-def test_a_generated_reply_weighs_its_whole_prompt_for_each_question(tmp_path: Path) -> None:
+def test_a_generated_reply_costs_its_whole_prompt_for_each_question(tmp_path: Path) -> None:
     class Scales:
         def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
             weighed.append((list(sizes), text))

@@ -188,6 +188,8 @@ def changed(**changes):
         (changed(images=[{"show": "edit", "label": "x"}]), "Unknown images.0.show 'edit'. Did you mean 'edited'"),
         (changed(images=[{"show": "edited", "label": "x", "size": 3}]), "Unknown key in images.0: 'size'"),
         (changed(item__instruction="Asked:"), "item: instruction has no {instruction}"),
+        (valid() | {"item": None}, "item is None; use a mapping with the keys instruction, description, rationale"),
+        (valid() | {"item": {}}, "item: it is empty; add a line, or leave `item` out"),
         (changed(item__tags="{tags}"), "Unknown key in item: 'tags'"),
         (changed(criteria={"Kategorie 1": {"question": "?"}}), "'Kategorie 1' becomes part of a column's name"),
         (changed(criteria__a__optional="no"), "optional is 'no'; use true or false"),

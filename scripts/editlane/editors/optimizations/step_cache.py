@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from editlane.core.errors import UserError
-from editlane.core.strict_model import StrictModel
+from editlane.core.strict_model import LEFT_OUT, StrictModel
 
 log = logging.getLogger(__name__)
 
@@ -26,30 +26,30 @@ class FirstBlockCache(StrictModel):
     """Skips a step's blocks if the first of them changed little."""
 
     kind: Literal["first_block"]
-    threshold: Threshold | None = None
+    threshold: Threshold = LEFT_OUT
 
 
 class TaylorSeerCache(StrictModel):
     """Extrapolates the outputs of blocks from the steps before."""
 
     kind: Literal["taylor_seer"]
-    cache_interval: Count | None = None
-    disable_cache_before_step: Count | None = None
-    disable_cache_after_step: Count | None = None
-    max_order: Annotated[int, Field(ge=0)] | None = None
-    use_lite_mode: bool | None = None
+    cache_interval: Count = LEFT_OUT
+    disable_cache_before_step: Count = LEFT_OUT
+    disable_cache_after_step: Count = LEFT_OUT
+    max_order: Annotated[int, Field(ge=0)] = LEFT_OUT
+    use_lite_mode: bool = LEFT_OUT
 
 
 class MagCache(StrictModel):
     """Skips steps by ratios that were measured with this checkpoint."""
 
     kind: Literal["mag"]
-    threshold: Threshold | None = None
-    max_skip_steps: Count | None = None
-    retention_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
-    mag_ratios: Annotated[list[Threshold], Field(min_length=1)] | None = None
+    threshold: Threshold = LEFT_OUT
+    max_skip_steps: Count = LEFT_OUT
+    retention_ratio: Annotated[float, Field(ge=0, le=1)] = LEFT_OUT
+    mag_ratios: Annotated[list[Threshold], Field(min_length=1)] = LEFT_OUT
     """List of numbers that a run with `calibrate: true` logged."""
-    calibrate: bool | None = None
+    calibrate: bool = LEFT_OUT
 
 
 Cache = Annotated[FirstBlockCache | TaylorSeerCache | MagCache, Field(discriminator="kind")]

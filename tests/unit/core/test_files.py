@@ -68,7 +68,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 sys.path[:0] = {[str(Path(name).resolve()) for name in ("scripts", "tests/unit/core", "tests/helpers")]!r}
-from test_atomic import finish_one_item
+from test_files import finish_one_item
 finish_one_item(Path({str(tmp_path / "run")!r}))
 """
     calls = "write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,mkdir"

@@ -1,0 +1,164 @@
+"""The loop of every lane, around a toy: order, what is recorded when, and what ends it."""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editlane.core.errors import Stopped
+from editlane.core.paths import EDIT, LaneId, RunPaths
+from editlane.lanes.journal import Journal, read_journal
+from editlane.lanes.lane_status import read_heartbeats
+from editlane.lanes.runner import record_crashes, run_lane
+
+
+class Toy:
+    """Doubles numbers; `errors` maps one to what its computation raises. A unit is a list of keys."""
+
+    ahead = 1
+    editor_key = judge_key = None
+
+    def __init__(self, run_dir: Path, numbers: Collection[int], errors: Mapping[int, BaseException] = {}) -> None:
+        self.paths, self.lane = RunPaths(run_dir), LaneId(EDIT, "e", None, 0)
+        self.wanted = {f"k{number}": number for number in numbers}
+        self.errors = errors
+        self.events: list[str] = []
+
+    @property
+    def folder(self) -> Path:
+        return self.paths.journal("e")
+
+    def find_kept(self, finished: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: finished[key] for key in self.wanted if key in finished}
+
+    def make_crash_row(self, key: str) -> dict[str, Any]:
+        return {"state": "edit_failed", "error_kind": "crash", "doubled": None}
+
+    def load_model(self) -> str:
+        self.events.append("load")
+        return "cpu"
+
+    def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[list[str]]:
+        return [[key] for key in missing]
+
+    def get_keys(self, unit: list[str]) -> list[str]:
+        return unit
+
+    def get_name(self, unit: list[str]) -> tuple[str, str]:
+        return unit[0], "物理"
+
+    def read(self, unit: list[str]) -> list[int]:
+        return [self.wanted[key] for key in unit]
+
+    def compute(self, unit: list[str], inputs: list[int], on_step: Callable[[int, int], None]) -> list[int]:
+        recorded = len(read_journal(self.folder).rows)
+        self.events.append(f"{unit[0]} after {recorded} records")
+        on_step(1, 1)
+        for number in inputs:
+            if number in self.errors:
+                raise self.errors[number]
+        return [2 * number for number in inputs]
+
+    def save(self, unit: list[str], outcome: list[int], seconds: float) -> dict[str, Any]:
+        return {
+            key: {"state": "edited", "error_kind": None, "doubled": value}
+            for key, value in zip(unit, outcome, strict=True)
+        }
+
+
+def run(toy: Toy, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    with Journal(toy.folder, "lane0", toy.wanted.keys()) as journal:
+        return run_lane(toy, journal, check)
+
+
+def die_on(toy: Toy, *keys: str) -> None:
+    """Record that a process of this lane died on each of these."""
+    with Journal(toy.folder, "lane0") as journal:
+        for key in keys:
+            journal.begin([key])
+
+
+def test_every_wanted_key_gets_its_row_and_a_second_run_loads_nothing(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(5))
+    rows = run(toy)
+    assert {key: row["doubled"] for key, row in rows.items()} == {f"k{number}": 2 * number for number in range(5)}
+    again = Toy(tmp_path, range(5))
+    assert run(again) == rows
+    assert again.events == []
+    assert len(read_heartbeats(toy.paths)) == 1, "a process without work leaves no heartbeat"
+
+
+def test_only_what_the_journal_lacks_is_computed(tmp_path: Path) -> None:
+    run(Toy(tmp_path, range(3)))
+    more = Toy(tmp_path, range(5))
+    assert sorted(run(more)) == ["k0", "k1", "k2", "k3", "k4"]
+    assert [event.split()[0] for event in more.events] == ["load", "k3", "k4"]
+    (_, status) = read_heartbeats(more.paths)
+    assert (status.total, status.kept, status.done, status.phase) == (5, 3, 2, "done")
+
+
+def test_units_on_which_a_process_died_come_last_with_all_others_recorded(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(4))
+    die_on(toy, "k0", "k0", "k2")
+    run(toy)
+    assert toy.events[-2:] == ["k2 after 2 records", "k0 after 3 records"]
+
+
+def test_after_three_deaths_an_item_is_a_row_that_the_next_run_tries_again(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(2))
+    die_on(toy, "k1", "k1", "k1")
+    with Journal(toy.folder, "lane0", toy.wanted.keys()) as journal:
+        rows = run_lane(toy, journal, lambda: None)
+        assert rows["k1"]["error_kind"] == "crash"
+        assert read_journal(toy.folder).deaths["k1"] == 3, "until the tables are written it is not tried again"
+        record_crashes(journal, rows)
+    assert read_journal(toy.folder).deaths["k1"] == 0
+    again = Toy(tmp_path, range(2))
+    assert run(again)["k1"]["doubled"] == 2
+
+
+def test_an_error_of_the_lane_keeps_what_was_finished_and_counts_as_a_death(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(4), errors={2: RuntimeError("illegal memory access")})
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        run(toy)
+    found = read_journal(toy.folder)
+    assert sorted(found.rows) == ["k0", "k1"]
+    assert found.deaths == {"k2": 1}
+    (status,) = read_heartbeats(toy.paths)
+    assert status.phase == "failed"
+
+
+def test_a_full_disk_in_the_writer_ends_the_lane(tmp_path: Path) -> None:
+    class Full(Toy):
+        def save(self, unit: list[str], outcome: list[int], seconds: float) -> dict[str, Any]:
+            if unit == ["k1"]:
+                raise OSError(28, "No space left on device")
+            return super().save(unit, outcome, seconds)
+
+    toy = Full(tmp_path, range(6))
+    with pytest.raises(OSError, match="No space left"):
+        run(toy)
+    assert "k1" not in read_journal(toy.folder).rows
+    assert "k5" not in " ".join(toy.events), "it does not go on with units that cannot be saved"
+
+
+def test_a_lane_stops_between_two_units_and_records_the_one_at_work(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(6))
+
+    def check() -> None:
+        if len(toy.events) == 3:  # loaded, and two units computed
+            raise Stopped("told to")
+
+    with pytest.raises(Stopped):
+        run(toy, check)
+    assert sorted(read_journal(toy.folder).rows) == ["k0", "k1"]
+    assert read_journal(toy.folder).deaths == {}
+    (status,) = read_heartbeats(toy.paths)
+    assert status.phase == "stopped"
+
+
+def test_a_lane_without_items_does_nothing(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, [])
+    assert run(toy) == {}
+    assert toy.events == []
