@@ -14,8 +14,7 @@ from editlane.cli.flags import EACH_ONCE, StepParser, output_file, whole_number
 from editlane.cli.model_flags import add_lane_flags, read_model_flags, require_pairs
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
-from editlane.lanes.editing import EditWork
-from editlane.lanes.identity import editor_provenance, editor_spec
+from editlane.lanes.editing import EditorSpec, EditWork
 from editlane.lanes.journal import Journal
 from editlane.lanes.runner import record_crashes, run_lane
 from editlane.lanes.stopping import StopSignal
@@ -37,13 +36,13 @@ def main() -> None:
     args = parse_args()
     stop = StopSignal()
     options = read_model_flags(args)
-    spec = editor_spec(args.run_dir, args.editor, args.seed, options)
+    spec = EditorSpec.of(args.run_dir, args.editor, args.seed, options)
     shards = [tables.read_items(path) for path in args.shards]
     items = [item for shard in shards for item in shard]
     work = EditWork(spec, args.lane, items, lambda: registry.build("editor", **options))
     with Journal(work.paths.journal(args.editor), work.lane.writer, work.wanted.keys(), stop.check) as journal:
         rows = run_lane(work, journal, stop.check, args.timeout)
-        source = {"editor": editor_provenance(spec, options)}
+        source = {"editor": spec.describe(options)}
         for path, shard in zip(args.edits, shards, strict=True):
             table = [tables.item_row(item) | rows[spec.key(item)] for item in shard]
             tables.write_table(path, table, schemas.EDITS, provenance=source)

@@ -16,9 +16,8 @@ from editlane.cli.model_flags import add_lane_flags, read_model_flags, require_p
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import SCORE, LaneId
-from editlane.lanes.identity import judge_provenance, judge_spec
 from editlane.lanes.journal import Journal
-from editlane.lanes.judging import JudgeWork, is_judgeable
+from editlane.lanes.judging import JudgeSpec, JudgeWork, is_judgeable
 from editlane.lanes.runner import record_crashes, run_lane
 from editlane.lanes.stopping import StopSignal
 from editlane.models import registry
@@ -44,7 +43,7 @@ def main() -> None:
     args = parse_args()
     stop = StopSignal()
     options = read_model_flags(args)
-    spec = judge_spec(args.run_dir, args.judge, load_protocol(args.protocol), options)
+    spec = JudgeSpec.of(args.run_dir, args.judge, load_protocol(args.protocol), options)
     shards = [tables.read_edits(path, args.editor) for path in args.edits]
     edits = [row for shard in shards for row in shard]
     plan = tables.read_plan(args.plan, args.editor, [row["item_id"] for row in edits])
@@ -61,7 +60,7 @@ def main() -> None:
         work.paths.journal(args.editor, args.judge), work.lane.writer, work.wanted.keys(), stop.check
     ) as journal:
         scored = run_lane(work, journal, stop.check, args.timeout)
-        source |= {"judge": judge_provenance(spec, options)}
+        source |= {"judge": spec.describe(options)}
         for path, rows in (*zip(args.scores, shards, strict=True), (args.controls, controls)):
             table = [spec.score_row(row, scored[spec.key(row)] if is_judgeable(row) else None) for row in rows]
             schema = schemas.controls_schema if rows is controls else schemas.scores_schema

@@ -15,8 +15,9 @@ from PIL import Image
 from editlane.core import schemas, tables
 from editlane.core.errors import EditFailed
 from editlane.core.types import EDITED
-from editlane.lanes.identity import editor_spec, judge_spec
+from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import Journal
+from editlane.lanes.judging import JudgeSpec
 from editlane.protocols.controls import select_lane_questions
 from editlane.protocols.scoring import load_protocol
 
@@ -65,7 +66,7 @@ def edits_paths(run: Path, lane: int) -> list[Path]:
 
 def write_edit_journal(run: Path, lanes: int) -> None:
     """One editor is done with everything."""
-    lane = editor_spec(run, EDITORS[0], SEED, FAKE)
+    lane = EditorSpec.of(run, EDITORS[0], SEED, FAKE)
     tiny = io.BytesIO()
     Image.new("RGB", (2, 2)).save(tiny, "PNG")
     sha256 = hashlib.sha256(tiny.getvalue()).hexdigest()
@@ -86,7 +87,7 @@ def write_edit_journal(run: Path, lanes: int) -> None:
 
 def write_score_journal(run: Path, lanes: int) -> None:
     """One judge is done with everything; only the keys of lane 0 are those of its questions."""
-    lane = judge_spec(run, JUDGES[0], load_protocol(PROTOCOL), FAKE)
+    lane = JudgeSpec.of(run, JUDGES[0], load_protocol(PROTOCOL), FAKE)
     edits = [row for path in edits_paths(run, 0) for row in tables.read_rows(path)]
     plan = tables.read_plan(run / "plan.parquet", EDITORS[0], [row["item_id"] for row in edits])
     asked = [*edits, *select_lane_questions(plan, edits, EDITORS[0], 0, 1)]

@@ -19,11 +19,11 @@ def test_a_model_that_fits_on_no_gpu_stops_the_run_before_any_job(
     said = project.run("--resources", "gpu=5", code=2).splitlines()
     failed = next(line for line in said if line.startswith("fail   memory"))
     assert (
-        "weights 160.0 GB in bfloat16, and about 14.8 GB for activations and buffers; the smallest GPU has 150.8 GB. Use a"
+        "weights 160.0 GB in bfloat16, and about 14.8 GB for activations and buffers; the smallest GPU has 150.8"
         in failed
     )
     assert sum(line.startswith("warn   lanes        1 lane on 2 GPUs: 1 stays idle") for line in said) == 1
-    assert sum("5 are asked for and 2 are visible" in line for line in said) == 1
+    assert sum("5 requested, but only 2 visible" in line for line in said) == 1
     assert not any(line.startswith("pass") for line in said)
     assert sorted(path.name for path in project.results.iterdir()) == [".lock"]
     assert "fail " not in project.run("--dry-run")

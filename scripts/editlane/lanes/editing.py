@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from PIL.Image import Image
 
@@ -16,6 +16,7 @@ from editlane.core.types import EDITED, Edit, Editor, EditRequest, Item, Row
 from editlane.images.files import file_sha256, save_png, write_atomically
 from editlane.images.recorded import open_recorded
 from editlane.images.unchanged import is_unchanged
+from editlane.lanes.identity import describe, identify, shorten_key
 from editlane.lanes.journal import content_key
 from editlane.models.devices import device_label
 
@@ -31,6 +32,16 @@ class EditorSpec:
     editor_key: str
     run_dir: Path
     seed: int
+
+    @classmethod
+    def of(cls, run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> Self:
+        """Return the spec of an editor from its adapter, model, revision and params. Raises UserError."""
+        parts = identify("editor", **options)
+        return cls(editor=editor, identity=parts, editor_key=shorten_key(parts), run_dir=run_dir, seed=seed)
+
+    def describe(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the provenance of its edits, by the editor's name."""
+        return {self.editor: describe(self.identity, **options) | {"key": self.editor_key, "seed": self.seed}}
 
     def item_seed(self, item: Item) -> int:
         """Return the seed of an item, 0 .. 2**32 - 1: from its id and the run's seed, never from its position."""

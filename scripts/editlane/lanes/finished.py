@@ -14,7 +14,7 @@ from editlane.core.paths import RunPaths
 from editlane.core.schemas import QuestionRow
 from editlane.core.types import Control, Row
 from editlane.lanes.editing import EditorSpec
-from editlane.lanes.identity import editor_provenance, editor_spec, judge_provenance, judge_spec, model_options
+from editlane.lanes.identity import model_options
 from editlane.lanes.journal import read_journal
 from editlane.lanes.judging import JudgeSpec, is_judgeable
 from editlane.protocols.controls import plan_controls, select_lane_questions
@@ -44,9 +44,9 @@ class FinishedRun:
             judges = [(name, Path(settings["protocol"]), model_options(settings)) for name, settings in judges]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"--config is not a whole config ({error}); the workflow passes its own.") from error
-        self.editors = {name: editor_spec(run_dir, name, seed, options) for name, options in editors}
+        self.editors = {name: EditorSpec.of(run_dir, name, seed, options) for name, options in editors}
         self.judges = {
-            name: judge_spec(run_dir, name, load_protocol(protocol), options) for name, protocol, options in judges
+            name: JudgeSpec.of(run_dir, name, load_protocol(protocol), options) for name, protocol, options in judges
         }
         self._dataset = tables.read_provenance(items)
         self._items = tables.read_items(items)
@@ -61,9 +61,9 @@ class FinishedRun:
         """Return how the rows were made, for the tables' metadata."""
         made: dict[str, Any] = {"editors": {}, "judges": {}, "dataset": self._dataset}
         for name, editor in self.editors.items():
-            made["editors"] |= editor_provenance(editor, model_options(self.config["editors"][name]))
+            made["editors"] |= editor.describe(model_options(self.config["editors"][name]))
         for name, judge in self.judges.items():
-            made["judges"] |= judge_provenance(judge, model_options(self.config["judges"][name]))
+            made["judges"] |= judge.describe(model_options(self.config["judges"][name]))
         return made
 
     def parts(self) -> Iterator[Part]:

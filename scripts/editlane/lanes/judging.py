@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from PIL import Image
 
@@ -18,9 +18,12 @@ from editlane.core.types import EDITED, Control, Judge, Row
 from editlane.images.files import PREPARING_THREADS
 from editlane.images.recorded import open_recorded
 from editlane.lanes.batches import cut_batches
+from editlane.lanes.identity import describe, identify
 from editlane.lanes.journal import DEATHS, content_key, read_journal
 from editlane.models.devices import device_label
+from editlane.models.registry import check_params
 from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns, prepare
+from editlane.protocols.controls import SAMPLES
 from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerprint_category, prompt_parts_for_batching
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,24 @@ class JudgeSpec:
     samples: int
     """Times that a repeat is asked: once for a deterministic judge, else SAMPLES times."""
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> Self:
+        """Return the spec of a judge from its adapter, model, revision and params. Raises UserError."""
+        params = check_params("judge", options["adapter"], options["params"])
+        return cls(
+            judge=judge,
+            identity=identify("judge", **options),
+            run_dir=run_dir,
+            protocol=protocol,
+            criteria=protocol.select_criteria(params.optional_criteria),
+            samples=SAMPLES if params.samples and not protocol.answers else 1,
+        )
+
+    def describe(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the provenance of its scores, by the judge's name."""
+        protocol = {name: getattr(self.protocol, name) for name in ("name", "version", "sha256", "text")}
+        return {self.judge: describe(self.identity, **options) | {"key": self.whole_key, "protocol": protocol}}
 
     def _protocol_parts(self, category: str) -> list[str]:
         """Return what a score of this category depends on in the protocol."""

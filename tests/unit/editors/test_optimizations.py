@@ -20,7 +20,7 @@ from editlane.editors.optimizations.apply import AttentionBackend
 from editlane.editors.optimizations.compilation import warm_up
 from editlane.editors.optimizations.real_rope import use_real_positions
 from editlane.editors.qwen_image_edit import QwenImageEditor
-from editlane.lanes.identity import editor_provenance, editor_spec
+from editlane.lanes.editing import EditorSpec
 from editlane.models.lora import check_lora, fetch_lora, fingerprint_lora, parse_hub_file
 from editlane.models.tiny.qwen_image_edit import save_deeper, save_lightning_lora
 
@@ -270,7 +270,7 @@ def test_a_lora_is_part_of_the_key_by_its_content_not_by_its_path(
 ) -> None:
     def key(**params: Any) -> str:
         options = {"model": str(tiny_model("qwen-image-edit-plus")), "revision": None, "params": LIGHTNING | params}
-        return editor_spec(tmp_path, "a", 1, {"adapter": "qwen-image-edit"} | options).editor_key
+        return EditorSpec.of(tmp_path, "a", 1, {"adapter": "qwen-image-edit"} | options).editor_key
 
     moved, other = tmp_path / "moved.safetensors", tmp_path / "other.safetensors"
     shutil.copy(lora, moved)
@@ -284,7 +284,7 @@ def test_the_report_names_the_lora_without_its_folder(lora: Path, tmp_path: Path
     model = str(tiny_model("qwen-image-edit-plus"))
     options = {"adapter": "qwen-image-edit", "model": model, "revision": None}
     options["params"] = LIGHTNING | {"lora": str(lora)}
-    made_by = editor_provenance(editor_spec(tmp_path, "a", 1, options), options)["a"]
+    made_by = EditorSpec.of(tmp_path, "a", 1, options).describe(options)["a"]
     assert made_by["params"]["lora"]["name"] == lora.name
     assert len(made_by["params"]["lora"]["fingerprint"]) == 16
     assert str(lora.parent) not in str(made_by)

@@ -16,7 +16,7 @@ from editlane.core.errors import UserError
 from editlane.core.types import Question
 from editlane.judges.qwen3_vl import vllm_engine as qwen3_vl_vllm
 from editlane.judges.qwen3_vl.vllm_engine import VllmJudge, VllmParams
-from editlane.lanes.identity import identity
+from editlane.lanes.identity import identify
 from editlane.models.registry import JUDGES, judge_on_engine
 from editlane.preflight.checks import ALL
 from editlane.preflight.config import ENGINE_ENVS
@@ -140,7 +140,7 @@ def test_vllm_gets_each_image_resized_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_where_a_server_is_and_how_fast_it_is_asked_are_no_part_of_a_key() -> None:
     def key(**params: Any) -> Any:
         given = {"base_url": "http://one/v1"} | params
-        return identity("judge", adapter="qwen3-vl/openai", model="m", revision=None, params=given)
+        return identify("judge", adapter="qwen3-vl/openai", model="m", revision=None, params=given)
 
     assert key() == key(base_url="https://two:8000/v1", api_key_env="KEY", concurrency=2, timeout=9, attempts=1)
     assert key()["model"] == {"served": "m"}

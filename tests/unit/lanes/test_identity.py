@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from stand_ins import write_checkpoint, write_weights
 
-from editlane.lanes.identity import editor_spec, judge_spec
+from editlane.lanes.editing import EditorSpec
+from editlane.lanes.judging import JudgeSpec
 from editlane.protocols.scoring import load_protocol
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +25,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("entry", [entry for entry in GOLDEN if entry["kind"] == "editor"])
 def test_editors_keep_their_keys(entry: dict[str, Any]) -> None:
-    spec = editor_spec(Path(), "e", 42, entry["options"])
+    spec = EditorSpec.of(Path(), "e", 42, entry["options"])
     assert json.dumps(spec.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
     assert spec.editor_key == entry["key"]
 
@@ -32,6 +33,6 @@ def test_editors_keep_their_keys(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("entry", [entry for entry in GOLDEN if entry["kind"] == "judge"])
 def test_judges_keep_their_keys(entry: dict[str, Any]) -> None:
     protocol = load_protocol(ROOT / f"resources/protocols/{entry['protocol']}.yaml")
-    spec = judge_spec(Path(), "j", protocol, entry["options"])
+    spec = JudgeSpec.of(Path(), "j", protocol, entry["options"])
     assert json.dumps(spec.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
     assert (spec.whole_key, spec.samples) == (entry["key"], entry["samples"])

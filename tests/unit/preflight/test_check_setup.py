@@ -17,7 +17,7 @@ from step_runs import Ended, run_step_program
 
 from editlane.core import schemas, tables
 from editlane.datasets.split import split_lanes
-from editlane.lanes.identity import editor_spec
+from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import Journal
 from editlane.lanes.lane_status import LaneStatus
 from editlane.preflight.estimate.estimate import Job, estimate_wall_seconds
@@ -102,7 +102,7 @@ def test_without_an_earlier_run_no_time_is_invented(check: Check) -> None:
 
 
 def test_the_run_beside_with_the_same_settings_gives_the_costs(check: Check, tmp_path: Path) -> None:
-    key = editor_spec(Path("x"), "a", 42, FAKE).editor_key
+    key = EditorSpec.of(Path("x"), "a", 42, FAKE).editor_key
     write_heartbeat(tmp_path / "results/other", stage="edit", key="something else", done=9)
     write_heartbeat(tmp_path / "results/pilot", stage="edit", key=key, done=5, name="called otherwise")
     ended = check(fake_config(), "--estimate")
@@ -143,7 +143,7 @@ def test_finished_items_are_not_left_to_do(check: Check, tmp_path: Path) -> None
     run = tmp_path / "results/试验"
     prepare(tmp_path, run)
     assert "29 questions left" in row_of(check(config, "--estimate"), "score")  # 6 edits, 3 again, 20 canaries
-    lane = editor_spec(run, "a", 42, FAKE)
+    lane = EditorSpec.of(run, "a", 42, FAKE)
     failed = dict.fromkeys(schemas.EDIT_COLUMNS) | {"state": "edit_failed", "error_kind": "x"}
     edited = failed | {"state": "edited", "error_kind": None, "edited_sha256": "0", "edited_path": "x"}
     items = tables.read_items(run / "items.parquet")
@@ -157,7 +157,7 @@ def test_finished_items_are_not_left_to_do(check: Check, tmp_path: Path) -> None
 def test_a_lane_that_has_everything_left_takes_as_long_alone(check: Check, tmp_path: Path) -> None:
     run = tmp_path / "results/试验"
     prepare(tmp_path, run)
-    lane = editor_spec(run, "a", 42, FAKE)
+    lane = EditorSpec.of(run, "a", 42, FAKE)
     write_heartbeat(run, stage="edit", key=lane.editor_key, done=4)
     table = tables.read_arrow(run / "items.parquet")
     (first, _) = (

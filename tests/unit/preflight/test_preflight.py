@@ -20,7 +20,7 @@ from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
 from editlane.core.text_width import measure_width
-from editlane.lanes.identity import editor_spec
+from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import Journal
 from editlane.lanes.lane_status import LaneStatus
 from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
@@ -485,7 +485,7 @@ def test_a_model_whose_work_is_done_needs_no_library(
     prepare(project, run)
     assert levels(list(check_missing_packages(make_context(config)))) == ["fail"]
     options = config["editors"]["big"] | {"revision": None}
-    lane = editor_spec(run, "big", 42, options)
+    lane = EditorSpec.of(run, "big", 42, options)
     failed = dict.fromkeys(schemas.EDIT_COLUMNS) | {"state": "edit_failed", "error_kind": "x"}
     with Journal(run / "journal/edit/big", "lane0") as journal:
         journal.finish({lane.key(item): failed for item in tables.read_items(run / "items.parquet")})

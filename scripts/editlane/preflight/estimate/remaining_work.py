@@ -11,7 +11,7 @@ from editlane.core.schemas import PlanRow, QuestionRow
 from editlane.core.types import Control, Item
 from editlane.datasets.split import split_lanes
 from editlane.lanes.editing import EditorSpec
-from editlane.lanes.identity import editor_spec, judge_spec, model_options
+from editlane.lanes.identity import model_options
 from editlane.lanes.journal import read_journal
 from editlane.lanes.judging import JudgeSpec, is_judgeable
 from editlane.preflight.context import Part, RunContext
@@ -130,7 +130,7 @@ def _spread_evenly(count: int, lanes: int) -> list[int]:
 
 def _make_editor_spec(context: RunContext, editor: Part) -> EditorSpec | None:
     try:
-        return editor_spec(context.run_dir, editor.name, context.config["seed"], model_options(editor.settings))
+        return EditorSpec.of(context.run_dir, editor.name, context.config["seed"], model_options(editor.settings))
     except UserError:  # the workflow has not built the model yet
         return None
 
@@ -138,7 +138,7 @@ def _make_editor_spec(context: RunContext, editor: Part) -> EditorSpec | None:
 def _make_judge_spec(context: RunContext, judge: Part) -> JudgeSpec | None:
     try:
         protocol = load_protocol(Path(judge.settings["protocol"]))
-        return judge_spec(context.run_dir, judge.name, protocol, model_options(judge.settings))
+        return JudgeSpec.of(context.run_dir, judge.name, protocol, model_options(judge.settings))
     except UserError:
         return None
 
