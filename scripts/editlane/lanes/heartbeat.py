@@ -27,8 +27,8 @@ WRITTEN_EVERY = 0.5
 WRITING_SHARE = 0.005
 """Largest share of the time spent on writing; in a slow folder the status is written less often."""
 WRITTEN_AT_LEAST_EVERY = 20.0
-"""Upper limit of the pause in a slow folder, in seconds; below SILENT_AFTER in watching/plain_text.py. A step that takes
-longer is a longer silence."""
+"""Upper limit of the pause in a slow folder, in seconds; below SILENT_AFTER in watching/plain_text.py. A step that
+takes longer is a longer silence."""
 MEASURED_EVERY = 5.0
 """Seconds between two readings of the device's memory and utilisation."""
 WORKED = (EDITED, State.SCORED, State.JUDGE_UNREADABLE)
