@@ -73,12 +73,14 @@ def iterate_keys(schema: JsonSchema, at: JsonSchema | None = None) -> Iterator[t
     for name, entry in node.get("properties", {}).items():
         inner = deref(entry, schema)
         yield name, inner, name in node.get("required", ())
-        yield from ((f"{name}.{path}", *rest) for path, *rest in iterate_keys(schema, inner))  # type: ignore[misc]
+        for path, below, is_required in iterate_keys(schema, inner):
+            yield f"{name}.{path}", below, is_required
     if isinstance(node.get("additionalProperties"), Mapping):
         entry = deref(node["additionalProperties"], schema)
         if entry.get("properties"):
             yield "{name}", entry, False
-            yield from ((f"{{name}}.{path}", *rest) for path, *rest in iterate_keys(schema, entry))  # type: ignore[misc]
+            for path, below, is_required in iterate_keys(schema, entry):
+                yield f"{{name}}.{path}", below, is_required
 
 
 def describe_values(node: JsonSchema) -> str:

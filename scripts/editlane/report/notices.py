@@ -105,7 +105,7 @@ def _unchanged(report: Report, t: Texts) -> Notice | None:
     lines = []
     for editor in report.editors:
         counts = [report.numbers["editors"][editor][judge]["overall"]["unchanged"] for judge in report.judges]
-        most = max(counts, key=lambda unchanged: unchanged["n"])  # the same edits, whoever judged them
+        most = max(counts, key=lambda unchanged: unchanged["n"])  # all judges judged the same edits
         if most["interval"] and most["interval"][0] > MANY_UNCHANGED:
             count, n = most["count"], most["n"]
             line = t(
