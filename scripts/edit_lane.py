@@ -10,8 +10,8 @@ Writes one edits table per shard, and images to RUN/EDITOR/images/{category}/{it
 import argparse
 from pathlib import Path
 
-from editlane.cli.flags import EACH_ONCE, StepParser, output_file, whole_number
-from editlane.cli.model_flags import add_lane_flags, read_model_flags, require_pairs
+from editlane.cli.flags import EACH_ONCE, StepParser, folder_name, output_file, whole_number
+from editlane.cli.model_flags import add_lane_flags, read_model_flags
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.lanes.editing import EditorSpec, EditWork
@@ -24,11 +24,14 @@ from editlane.models import registry
 def parse_args() -> argparse.Namespace:
     parser = StepParser(__doc__)
     add_lane_flags(parser)
+    parser.add_argument("--editor", type=folder_name, required=True, help="the editor's name in the config")
     parser.add_argument("--seed", type=whole_number(0), required=True, help="the run's seed")
     parser.add_argument("--shards", type=Path, **EACH_ONCE, required=True, help="one file per category")
     parser.add_argument("--edits", type=output_file, **EACH_ONCE, required=True, help="one per shard, in that order")
     args = parser.parse_args()
-    require_pairs(parser, args, "shards", "edits")
+    if len(args.shards) != len(args.edits):
+        given, wanted = len(args.shards), len(args.edits)
+        parser.error(f"--shards names {given} files and --edits {wanted}; give one output per input")
     return args
 
 

@@ -95,8 +95,7 @@ def made_costs(editors: Sequence[str], lanes: int, **more: Any) -> dict[str, Any
     place = {"device": "NVIDIA H200 (GPU-8c5f1b7e-1b2c-3d4e-5f60-718293a4b5c6)", "host": "node-1.cluster.example"}
     rows = [
         {"stage": "score" if judge else "edit", "editor": editor, "judge": judge, "lane": lane} | spent | place | more
-        for judge in (None, "j")
-        for editor in editors
+        for editor, judge in [*((editor, None) for editor in editors), (None, "j")]
         for lane in range(lanes)
     ]
     return compute_costs([row | add_up([row]) for row in rows])

@@ -53,16 +53,14 @@ GOOD: dict[str, Flags] = {
     },
     "score_lane": {
         "--run-dir": ["run"],
-        "--editor": ["a"],
+        "--editors": ["a"],
         "--judge": ["j"],
         "--adapter": ["fake"],
         "--protocol": [str(PROTOCOL)],
         "--lane": ["0"],
         "--timeout": ["60"],
-        "--edits": [f"run/a/edits/{category}/lane0.parquet" for category in CATEGORIES],
-        "--scores": [f"run/a/scores/j/{category}/lane0.parquet" for category in CATEGORIES],
+        "--categories": CATEGORIES,
         "--plan": ["run/plan.parquet"],
-        "--controls": ["run/a/controls/j/lane0.parquet"],
     },
     "merge_scores": {
         "--run-dir": ["run"],

@@ -23,4 +23,4 @@ def test_lanes_that_ask_a_server_take_no_device(project) -> None:
     assert {row["state"] for row in rows} <= {"scored", "judge_unreadable"}
     logs = project.results / "logs"
     assert "holds GPU-one" in (logs / "edit_lane/fake-a/lane0.log").read_text(encoding="utf-8")
-    assert "holds" not in (logs / "score_lane/fake-a/远方/lane0.log").read_text(encoding="utf-8")
+    assert "holds" not in (logs / "score_lane/远方/lane0.log").read_text(encoding="utf-8")

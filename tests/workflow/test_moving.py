@@ -97,7 +97,7 @@ def test_no_file_of_a_run_holds_an_absolute_path(moved: Moved) -> None:
 
 def test_the_processes_of_both_places_are_in_the_costs(moved: Moved) -> None:
     rows = pq.read_table(moved.project.results / "costs.parquet").to_pylist()
-    assert len(rows) == 2 + 4
+    assert len(rows) == 2 + 2
     assert max(row["attempts"] for row in rows) == 2
     edits = [row for row in rows if row["stage"] == "edit"]
     assert ITEMS < sum(row["items"] for row in edits) <= 2 * ITEMS  # a killed process takes its last half second along
@@ -136,7 +136,7 @@ def test_an_editor_and_a_judge_are_dropped_and_put_back(moved: Moved) -> None:
     assert project.scores() == [row for row in before if (row["editor"], row["judge"]) == ("fake-a", "judge")]
     report = project.report()
     assert {editor: list(judges) for editor, judges in report["editors"].items()} == {"fake-a": ["judge"]}
-    assert {one["editor"] for one in report["costs"]["lanes"]} == {"fake-a"}
+    assert {(one["editor"], one["judge"]) for one in report["costs"]["lanes"]} == {("fake-a", None), (None, "judge")}
 
     kept = files_of(project)
     project.run("--delete-all-output")

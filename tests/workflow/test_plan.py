@@ -70,9 +70,9 @@ def test_the_demo_builds_what_it_needs_itself() -> None:
     assert counts["merge_scores"] == counts["make_report"] == 1
 
 
-def test_two_editors_and_two_judges_are_planned_side_by_side(project) -> None:
+def test_every_editor_and_every_judge_has_a_job_per_lane(project) -> None:
     project.config["editors"] = {"a": {"adapter": "fake"}, "b": {"adapter": "fake", "params": {"steps": 2}}}
     project.config["judges"] = {"j": {"adapter": "fake"}, "k": {"adapter": "fake", "params": {"behaviour": "random"}}}
     project.config["lanes"] = 3
     counts = planned(project.run("--dry-run"))
-    assert (counts["edit_lane"], counts["score_lane"]) == (6, 12)
+    assert (counts["edit_lane"], counts["score_lane"]) == (2 * 3, 2 * 3)

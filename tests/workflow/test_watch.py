@@ -88,7 +88,7 @@ def test_a_run_is_watched_from_before_its_start_to_its_end(project) -> None:
     assert any(re.search(r" edit 编辑器 \d+/20, \d+\.\d+ s/item, .*lanes? at work", line) for line in lines)
     assert out.splitlines()[-3] == "the workflow is done"
     assert re.fullmatch(r"edit 编辑器: 20 of 20, \d+\.\d+ s/item", out.splitlines()[-2])
-    assert re.fullmatch(r"score judge of 编辑器: 20 of 20, \d+\.\d+ s/item", out.splitlines()[-1])
+    assert re.fullmatch(r"score judge: 20 of 20, \d+\.\d+ s/item", out.splitlines()[-1])
 
     code, shown = in_terminal.end()
     assert code == 0

@@ -107,3 +107,15 @@ rule partial_report:
             --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} \
             --out-dir {params.run_dir:q}/partial_report
         """
+
+
+use rule partial_report as partial_scores with:
+    """Judge what is edited so far, then report on it: the others' scores when an editor is slow or fails."""
+    input:
+        lambda wildcards: expand(
+            f"{RESULTS}/partial_report/scored/{{judge}}/lane{{lane}}",
+            judge=JUDGES,
+            lane=[lane for lane in LANES if RUN.find_edited(lane)],
+        ),
+    log:
+        "<results>/logs/partial_scores.log",

@@ -1,4 +1,4 @@
-"""From edits to one table of scores: one process and one GPU per lane, the judge loaded once.
+"""From edits to one table of scores: one process and one GPU per lane, the judge loaded once for all editors.
 
 REQUIRED INPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet, results/<run>/plan.parquet
 OUTPUTS: results/<run>/{editor}/scores/{judge}/{category}/lane{lane}.parquet, results/<run>/scores.parquet,
@@ -7,10 +7,11 @@ results/<run>/{editor}/controls/{judge}/lane{lane}.parquet
 
 
 rule score_lane:
-    """Judge the edits of one lane with one judge, as soon as the lane is edited."""
+    """Judge the edits of one lane by all editors with one judge, as soon as they are there."""
     input:
         edits=expand(
-            "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",
+            "<results>/{editor}/edits/{category}/lane{{lane}}.parquet",
+            editor=EDITORS,
             category=CATEGORIES,
         ),
         model=lambda wildcards: PARAMS.find_built_model("judge", wildcards.judge),
@@ -18,14 +19,18 @@ rule score_lane:
         plan="<results>/plan.parquet",
     output:
         scores=expand(
-            "<results>/{{editor}}/scores/{{judge}}/{category}/lane{{lane}}.parquet",
+            "<results>/{editor}/scores/{{judge}}/{category}/lane{{lane}}.parquet",
+            editor=EDITORS,
             category=CATEGORIES,
         ),
-        controls="<results>/{editor}/controls/{judge}/lane{lane}.parquet",
+        controls=expand(
+            "<results>/{editor}/controls/{{judge}}/lane{{lane}}.parquet",
+            editor=EDITORS,
+        ),
     log:
-        "<results>/logs/score_lane/{editor}/{judge}/lane{lane}.log",
+        "<results>/logs/score_lane/{judge}/lane{lane}.log",
     benchmark:
-        "<results>/benchmarks/score_lane/{editor}/{judge}/lane{lane}.tsv"
+        "<results>/benchmarks/score_lane/{judge}/lane{lane}.tsv"
     priority: 5
     retries: 3  # as in edit_lane
     conda:
@@ -38,15 +43,38 @@ rule score_lane:
         adapter=lambda wildcards: PARAMS.make_model_flags("judge", wildcards.judge),
         version=lambda wildcards: PARAMS.get_adapter_version("judge", wildcards.judge),
         timeout=config["lane_timeout"],
-        run_dir=subpath(input[0], ancestor=4),
+        run_dir=subpath(input.plan, parent=True),
+        editors=EDITORS,
+        categories=CATEGORIES,
     shell:
         r"""
         python scripts/gpulease.py -n {resources.gpu} -- python scripts/score_lane.py \
-            --run-dir {params.run_dir:q} --editor {wildcards.editor:q} --judge {wildcards.judge:q} --lane {wildcards.lane} \
-            --timeout {params.timeout} {params.adapter:q} \
-            --protocol {input.protocol:q} --edits {input.edits:q} --scores {output.scores:q} \
-            --plan {input.plan:q} --controls {output.controls:q} >{log:q} 2>&1
+            --run-dir {params.run_dir:q} --editors {params.editors:q} --judge {wildcards.judge:q} \
+            --lane {wildcards.lane} --categories {params.categories:q} --timeout {params.timeout} \
+            {params.adapter:q} --protocol {input.protocol:q} --plan {input.plan:q} >{log:q} 2>&1
         """
+
+
+use rule score_lane as score_edited with:
+    """Judge what is edited of one lane, though other editors lack edits there."""
+    input:
+        edits=lambda wildcards: RUN.find_edits(wildcards.lane),
+        model=lambda wildcards: PARAMS.find_built_model("judge", wildcards.judge),
+        protocol=lambda wildcards: PARAMS.find_protocol(wildcards.judge),
+        plan="<results>/plan.parquet",
+    output:
+        touch("<results>/partial_report/scored/{judge}/lane{lane}"),
+    log:
+        "<results>/logs/score_edited/{judge}/lane{lane}.log",
+    benchmark:
+        "<results>/benchmarks/score_edited/{judge}/lane{lane}.tsv"
+    params:
+        adapter=lambda wildcards: PARAMS.make_model_flags("judge", wildcards.judge),
+        version=lambda wildcards: PARAMS.get_adapter_version("judge", wildcards.judge),
+        timeout=config["lane_timeout"],
+        run_dir=subpath(input.plan, parent=True),
+        editors=lambda wildcards: RUN.find_edited(wildcards.lane),
+        categories=CATEGORIES,
 
 
 rule merge_scores:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from editlane.cli.flags import folder_name, input_folder, json_object, seconds, whole_number
+from editlane.cli.flags import input_folder, json_object, seconds, whole_number
 from editlane.core.errors import UserError
 
 
@@ -24,18 +24,10 @@ def read_model_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_lane_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --run-dir, --editor, --lane, --timeout and the model flags."""
+    """Add --run-dir, --lane, --timeout and the model flags."""
     parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
-    parser.add_argument("--editor", type=folder_name, required=True, help="the editor's name in the config")
     parser.add_argument("--lane", type=whole_number(0), required=True)
     add_model_flags(parser)
     parser.add_argument(
         "--timeout", type=seconds, help="end this process after so many seconds without progress (default: never)"
     )
-
-
-def require_pairs(parser: argparse.ArgumentParser, args: argparse.Namespace, inputs: str, outputs: str) -> None:
-    """Refuse flags of which one names more files than the other."""
-    given, wanted = len(getattr(args, inputs)), len(getattr(args, outputs))
-    if given != wanted:
-        parser.error(f"--{inputs} names {given} files and --{outputs} {wanted}; give one output per input")

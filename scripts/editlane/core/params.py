@@ -3,7 +3,7 @@ judge."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from editlane.core.errors import UserError
 from editlane.core.strict_model import StrictModel, read_model
@@ -29,6 +29,9 @@ class Params(StrictModel):
     """Settings of an adapter. Each is part of the journal key, unless its type is annotated with `SPEED` or
     `KeyedBy`."""
 
+    RETIRED: ClassVar[frozenset[str]] = frozenset()
+    """Names of `SPEED` params of older versions. They are ignored, so that an old config resumes its run."""
+
     @classmethod
     def key_parts(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the part of the journal key that comes from the params in the config.
@@ -37,12 +40,17 @@ class Params(StrictModel):
         keys of results that it does not affect.
         """
         parts = {}
-        for name, value in given.items():
+        for name, value in cls.drop_retired(given).items():
             marks = cls.model_fields[name].metadata if name in cls.model_fields else []
             if SPEED not in marks:
                 prints = [mark.fingerprint(value) for mark in marks if isinstance(mark, KeyedBy) and value]
                 parts[name] = prints[0] if prints else value
         return parts
+
+    @classmethod
+    def drop_retired(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the params without those that only older versions had."""
+        return {name: value for name, value in given.items() if name not in cls.RETIRED}
 
 
 Dtype = Literal["bfloat16", "float16", "float32"]
@@ -68,6 +76,6 @@ def read_params(kind: type[P], owner: str, given: Mapping[str, Any]) -> P:
     """Build the params of the class `kind`. Raises UserError, which names `owner`, for a wrong name or value."""
     noun = f"parameter of {owner}"
     try:
-        return read_model(kind, given, noun=noun)
+        return read_model(kind, kind.drop_retired(given), noun=noun)
     except UserError as error:
         raise error if noun in str(error) else UserError(f"params of {owner}: {error}") from error

@@ -34,11 +34,12 @@ RESERVED_EDITOR_NAMES = frozenset(map(str, RunEntry))
 
 
 class LaneId(NamedTuple):
-    """One lane of an editor, or of an editor and a judge."""
+    """One lane of an editor, or of a judge, which judges the edits of all editors."""
 
     stage: str
     """EDIT or SCORE."""
-    editor: str
+    editor: str | None
+    """None in the stage SCORE, except in heartbeats of older versions, whose judges had a process per editor."""
     judge: str | None
     """None in the stage EDIT."""
     number: int
@@ -49,16 +50,21 @@ class LaneId(NamedTuple):
         return f"lane{self.number}"
 
     def __str__(self) -> str:
-        """Return `edit/EDITOR/NUMBER` or `score/EDITOR/JUDGE/NUMBER`."""
-        return "/".join([self.stage, self.editor, *([self.judge] if self.judge is not None else []), str(self.number)])
+        """Return `edit/EDITOR/NUMBER` or `score/JUDGE/NUMBER`."""
+        return "/".join(map(str, (*self.folders, self.number)))
+
+    @property
+    def folders(self) -> list[str]:
+        """The names of the folders that what a lane leaves behind lies in."""
+        return [name for name in (self.stage, self.editor, self.judge) if name is not None]
 
 
 def all_lanes(editors: Iterable[str], judges: Sequence[str], lanes: int) -> Iterator[LaneId]:
-    """Yield every lane of a run, editor by editor: its own lanes, then those of each judge."""
+    """Yield every lane of a run: those of each editor, then those of each judge."""
     for editor in editors:
-        for judge in (None, *judges):
-            for number in range(lanes):
-                yield LaneId(EDIT if judge is None else SCORE, editor, judge, number)
+        yield from (LaneId(EDIT, editor, None, number) for number in range(lanes))
+    for judge in judges:
+        yield from (LaneId(SCORE, None, judge, number) for number in range(lanes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,17 +177,21 @@ class RunPaths:
         """Return the preservation table of a lane."""
         return self / editor / "preservation" / _table(lane)
 
-    def lane_tables(self, lane: LaneId, categories: Iterable[str]) -> list[Path]:
+    def lane_tables(self, lane: LaneId, editors: Sequence[str], categories: Sequence[str]) -> list[Path]:
         """Return the tables of edits or scores that a lane writes once all of its items are done."""
-        editor, judge, number = lane.editor, lane.judge, lane.number
-        if judge is None:
-            return [self.edits(editor, category, number) for category in categories]
-        return [self.lane_scores(editor, judge, category, number) for category in categories]
+        named = [lane.editor] if lane.editor is not None else editors
+        places = [(editor, category) for editor in named for category in categories]
+        if lane.judge is None:
+            return [self.edits(*place, lane.number) for place in places]
+        return [self.lane_scores(editor, lane.judge, category, lane.number) for editor, category in places]
 
-    def stages_with_tables(self) -> set[tuple[str, str, str | None]]:
-        """Return (stage, editor, judge) of all that has a folder for its tables."""
-        edits = {(EDIT, path.parent.name, None) for path in self.run_dir.glob("*/edits")}
-        return edits | {(SCORE, path.parts[-3], path.name) for path in self.run_dir.glob("*/scores/*")}
+    def editors_with_edits(self) -> list[str]:
+        """Return the editors that have a folder for their edits, in order of their names."""
+        return sorted(path.parent.name for path in self.run_dir.glob("*/edits"))
+
+    def judges_with_scores(self) -> set[str]:
+        """Return the judges that have a folder for their scores."""
+        return {path.name for path in self.run_dir.glob("*/scores/*")}
 
     def sample_tables(self) -> list[Path]:
         """Return the merged tables and one table of edits per editor and category."""
@@ -216,7 +226,7 @@ class RunPaths:
         yield from self.heartbeats.rglob("lane*.json")
 
     def _heartbeats_of(self, lane: LaneId) -> Path:
-        return self.heartbeats.joinpath(lane.stage, lane.editor, *([lane.judge] if lane.judge is not None else []))
+        return self.heartbeats.joinpath(*lane.folders)
 
     def runs_beside(self) -> "list[RunPaths]":
         """Return the runs in the same folder of results, this one included."""

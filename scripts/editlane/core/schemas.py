@@ -129,15 +129,16 @@ class PreservationRow(TypedDict):
 
 
 class CostRow(TypedDict):
-    """One row per lane of an editor, and of an editor and a judge, over all its processes; see lanes/costs.py.
+    """One row per lane of an editor, and of a judge, over all its processes; see lanes/costs.py.
 
-    `died` counts the attempts that failed, or were stopped or killed. `items` of a score lane are questions. Null are
-    the seconds of a lane that had nothing to do, `seconds_per_item` without items, `gpu_hours` and `peak_memory`
-    (bytes) without a GPU, and columns that older versions did not write.
+    `editor` is null for a judge, except in tables of older versions, which had a row per editor. `died` counts the
+    attempts that failed, or were stopped or killed. `items` of a score lane are questions. Null are the seconds of a
+    lane that had nothing to do, `seconds_per_item` without items, `gpu_hours` and `peak_memory` (bytes) without a GPU,
+    and columns that older versions did not write.
     """
 
     stage: str
-    editor: str
+    editor: str | None
     judge: str | None
     lane: Int32
     attempts: Int32

@@ -41,7 +41,8 @@ class StrictModel(BaseModel):
         schema = handler(core_schema)
         keys = handler.resolve_ref_schema(schema).get("properties", {})
         for name, text in _read_docstrings(cls).items():
-            keys[name]["description"] = text
+            if name in keys:  # class attributes have docstrings, too
+                keys[name]["description"] = text
         return schema
 
 

@@ -150,7 +150,7 @@ def read_edits(path: Path, editor: str) -> list[QuestionRow]:
     rows = [cast(QuestionRow, row) for row in read_rows(path, EDITS.names)]
     others = {row["editor"] for row in rows} - {editor}
     if others:
-        raise UserError(f"{path} has edits by {', '.join(sorted(others))}, not by {editor!r}, as --editor says.")
+        raise UserError(f"{path} has edits by {', '.join(sorted(others))}, not by {editor!r}, as the command says.")
     return rows
 
 

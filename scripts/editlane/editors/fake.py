@@ -22,6 +22,8 @@ class FakeEditorParams(Params):
 
     seconds: Annotated[Seconds, SPEED] = 0.0
     """Time per edit, or [least, most]; the item decides where between them."""
+    load_seconds: Annotated[float, Field(ge=0), SPEED] = 0.0
+    """Time to load, as a model takes."""
     steps: Annotated[int, Field(ge=1), SPEED] = 4
     """Calls of on_step per edit, spread over `seconds`."""
     failure_rate: Share = 0.0
@@ -41,6 +43,7 @@ class FakeEditor:
 
     def __init__(self, *, model: str | None, revision: str | None, params: FakeEditorParams) -> None:
         self.params = params
+        time.sleep(params.load_seconds)
 
     def edit(self, request: EditRequest) -> Edit:
         """Tint the source and draw on it. Raises EditFailed and EditRefused as often as the params ask for."""

@@ -38,6 +38,8 @@ class FakeJudgeParams(JudgeParams):
     """Accepted so that a config can swap this judge for a real one; images are used as they are."""
     seconds: Annotated[Seconds, SPEED] = 0.0
     """Time per question, or [least, most]; the item decides where between them."""
+    load_seconds: Annotated[float, Field(ge=0), SPEED] = 0.0
+    """Time to load, as a model takes."""
     behaviour: Behaviour = "sees"
     """Parts of a question that decide the score."""
     unreadable_rate: Share = 0.0
@@ -63,6 +65,7 @@ class FakeJudge:
 
     def __init__(self, *, model: str | None, revision: str | None, params: FakeJudgeParams) -> None:
         self.params = params
+        time.sleep(params.load_seconds)
 
     @property
     def max_batch_cost(self) -> int:

@@ -8,6 +8,7 @@ held_seconds = load_seconds + busy_seconds + idle_seconds + lost_seconds.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from editlane.core.paths import EDIT, SCORE
 from editlane.core.types import Row
 from editlane.lanes.lane_status import LaneStatus
 
@@ -26,27 +27,40 @@ SUMS = (
 
 
 def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], lanes: int) -> list[Row]:
-    """Return the rows of a costs table: every editor of `provenance`, then every editor with every judge, by lane.
+    """Return the rows of a costs table: every editor of `provenance`, then every judge, by lane.
 
-    Only processes with the settings in `provenance` are counted. A lane below `lanes` always has a row. A lane above
-    it, from an earlier split, has a row if it did something, because its results are in the tables.
+    Only processes with the settings in `provenance` are counted; a judge's, if one of the editors it judged has them. A
+    lane below `lanes` always has a row. A lane above it, from an earlier split, has a row if it did something, because
+    its results are in the tables.
     """
     editors = {name: about.get("key") for name, about in provenance["editors"].items()}
     judges = {name: about.get("key") for name, about in provenance["judges"].items()}
-    cells = [("edit", editor, None) for editor in editors]
-    cells += [("score", editor, judge) for editor in editors for judge in judges]
-    rows = []
-    for stage, editor, judge in cells:
-        names = {"stage": stage, "editor": editor, "judge": judge}
-        names |= {"editor_key": editors[editor], "judge_key": judges[judge] if judge is not None else None}
-        of_lanes: dict[int, list[LaneStatus]] = {lane: [] for lane in range(lanes)}
-        for one in statuses:
-            if all(getattr(one, name) == value for name, value in names.items()):
-                of_lanes.setdefault(one.lane, []).append(one)
-        for lane, of_lane in sorted(of_lanes.items()):
-            places = {name: _all(getattr(one, name) for one in of_lane) for name in ("device", "host")}
-            rows.append(names | {"lane": lane} | add_up(_processes(of_lane)) | places)
+    rows: list[Row] = []
+    for editor, key in editors.items():
+        own = [one for one in statuses if (one.stage, one.editor, one.editor_key) == (EDIT, editor, key)]
+        names = {"stage": EDIT, "editor": editor, "judge": None, "editor_key": key, "judge_key": None}
+        rows += sum_lanes(own, names, lanes)
+    for judge, key in judges.items():
+        own = [one for one in statuses if (one.stage, one.judge, one.judge_key) == (SCORE, judge, key)]
+        own = [one for one in own if one.editor_key is None or editors_of(one) & set(editors.values())]
+        names = {"stage": SCORE, "editor": None, "judge": judge, "editor_key": None, "judge_key": key}
+        rows += sum_lanes(own, names, lanes)
     return rows
+
+
+def sum_lanes(statuses: Sequence[LaneStatus], names: Row, lanes: int) -> Iterator[Row]:
+    """Yield a row of `names` and costs for each lane below `lanes`, and for each above it that has a process."""
+    of_lanes: dict[int, list[LaneStatus]] = {lane: [] for lane in range(lanes)}
+    for one in statuses:
+        of_lanes.setdefault(one.lane, []).append(one)
+    for lane, of_lane in sorted(of_lanes.items()):
+        places = {name: _all(getattr(one, name) for one in of_lane) for name in ("device", "host")}
+        yield names | {"lane": lane} | add_up(_processes(of_lane)) | places
+
+
+def editors_of(one: LaneStatus) -> set[str]:
+    """Return the keys of the editors' settings that a process worked on."""
+    return set(one.editor_key.split(",")) if one.editor_key else set()
 
 
 def add_up(rows: Sequence[Row]) -> Row:

@@ -106,7 +106,6 @@ class EditWork:
     def __init__(self, spec: EditorSpec, lane: int, items: Sequence[Item], build_editor: Callable[[], Editor]) -> None:
         self.spec, self.paths = spec, RunPaths(spec.run_dir)
         self.lane = LaneId(EDIT, spec.editor, None, lane)
-        self.editor_key: str | None = spec.editor_key
         self.judge_key: str | None = None
         self.wanted = {spec.key(item): item for item in items}
         self._keys = {item.item_id: spec.key(item) for item in items}
@@ -118,6 +117,10 @@ class EditWork:
         """Return the finished rows whose images are still what was recorded."""
         found = {key: self.spec.find_kept(item, finished) for key, item in self.wanted.items()}
         return {key: row for key, row in found.items() if row is not None}
+
+    def get_editor_key(self, missing: Collection[str]) -> str | None:
+        """Return the key of the editor's settings."""
+        return self.spec.editor_key
 
     def make_crash_row(self, key: str) -> Row:
         """Return the row of an item on which one process after another died."""

@@ -5,13 +5,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from PIL import Image
 
 from editlane.core.errors import CRASHED, ItemError, JudgeFailed, SourceUnreadable
-from editlane.core.paths import LaneId, RunPaths
+from editlane.core.paths import SCORE, LaneId, RunPaths
 from editlane.core.schemas import QuestionRow, controls_schema, scores_schema
 from editlane.core.tables import to_item
 from editlane.core.types import EDITED, Control, Judge, Row
@@ -131,6 +132,18 @@ def _columns(criteria: tuple[str, ...], of_controls: bool) -> list[str]:
     return names
 
 
+def group_by_item(rows: Sequence[QuestionRow]) -> list[QuestionRow]:
+    """Put the rows of each item together, in order of the first one's place.
+
+    The edits of one photo by several editors then mostly share a batch, and the judge computes the photo's features
+    once for all.
+    """
+    places: dict[str, int] = {}
+    for row in rows:
+        places.setdefault(row["item_id"], len(places))
+    return sorted(rows, key=lambda row: places[row["item_id"]])
+
+
 def is_judgeable(row: QuestionRow) -> bool:
     """Return whether this row has an edit to judge."""
     return bool(row["state"] == EDITED)
@@ -146,24 +159,26 @@ class Asked(NamedTuple):
 
 
 class JudgeWork:
-    """Judge edits and controls, a batch at a time; see `runner.Work`."""
+    """Judge the edits of all editors in one lane, and its controls, a batch at a time; see `runner.Work`."""
 
     ahead = 1
 
     def __init__(
         self,
         spec: JudgeSpec,
-        lane: LaneId,
+        lane: int,
         lists: Sequence[Sequence[QuestionRow]],
         build_judge: Callable[[], Judge],
-        editor_key: str | None = None,
     ) -> None:
-        """Take judgeable rows; those of different `lists`, such as edits and controls, never share a batch."""
-        self.spec, self.lane, self.paths = spec, lane, RunPaths(spec.run_dir)
-        self.editor_key = editor_key
+        """Take rows of edits tables and controls, of which those without an edit to judge are skipped.
+
+        Rows of different `lists`, such as edits and controls, never share a batch.
+        """
+        self.spec, self.paths = spec, RunPaths(spec.run_dir)
+        self.lane = LaneId(SCORE, None, spec.judge, lane)
         self.judge_key: str | None = spec.whole_key
         self.wanted: dict[str, QuestionRow] = {}
-        self._lists = [[self._asked(row) for row in rows] for rows in lists]
+        self._lists = [[self._asked(row) for row in rows if is_judgeable(row)] for rows in lists]
         self._build_judge = build_judge
         self._judge: Judge
         self._device = ""
@@ -172,10 +187,25 @@ class JudgeWork:
         key = self.spec.key(row)
         return Asked(key, row, is_first=self.wanted.setdefault(key, row) is row)
 
+    def list_journals(self) -> dict[Path, set[str]]:
+        """Return the folder of the journal about each editor's edits, with the keys it is to have.
+
+        They are sorted, so that all processes lock them in the same order.
+        """
+        journals: dict[Path, set[str]] = {}
+        for edit in chain(*self._lists):
+            journals.setdefault(self.paths.journal(edit.row["editor"], self.spec.judge), set()).add(edit.key)
+        return dict(sorted(journals.items()))
+
+    def get_editor_key(self, missing: Collection[str]) -> str | None:
+        """Return the keys of the settings that the missing edits were made with, joined by commas."""
+        asked = (self.wanted[key] for key in missing)
+        return ",".join(sorted({row["editor_key"] for row in asked if row.get("control") != Control.CANARY})) or None
+
     def find_kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
         """Return the finished scores of these questions.
 
-        A canary may have been answered in another editor's lane, because its question is the same for all editors.
+        A canary may have been answered when another editor was the first, because its question is the same for all.
         """
         canaries = {key for key, row in self.wanted.items() if row.get("control") == Control.CANARY} - finished.keys()
         found = dict(finished)

@@ -20,7 +20,8 @@ class LaneStatus:
 
     stage: str
     """edit or score."""
-    editor: str
+    editor: str | None
+    """None for a score lane, which judges the edits of all editors; older versions had one for each editor."""
     judge: str | None
     lane: int
     attempt: int
@@ -73,7 +74,7 @@ class LaneStatus:
     utilisation: float | None = None
     """Utilisation of the device, 0..1."""
     editor_key: str | None = None
-    """Key of the editor's settings; for a score lane, of the settings its edits were made with."""
+    """Key of the editor's settings; for a score lane, of all settings its edits were made with, joined by commas."""
     judge_key: str | None = None
     """Key of the judge's settings and its protocol."""
 
@@ -118,7 +119,7 @@ def read_heartbeats(paths: RunPaths) -> list[LaneStatus]:
             continue
         if _is_sound(status):
             found.append(status)
-    return sorted(found, key=lambda one: (one.stage, one.editor, one.judge or "", one.lane, one.attempt))
+    return sorted(found, key=lambda one: (one.stage, one.editor or "", one.judge or "", one.lane, one.attempt))
 
 
 _TYPES = {

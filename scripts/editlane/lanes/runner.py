@@ -16,6 +16,7 @@ from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import EDITED, Row, State
 from editlane.lanes.heartbeat import Heartbeat
 from editlane.lanes.journal import DEATHS, Journal
+from editlane.lanes.journal_set import JournalSet
 from editlane.lanes.prefetch import prefetched
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ class Work(Protocol[Unit]):
 
     paths: RunPaths
     lane: LaneId
-    editor_key: str | None
     judge_key: str | None
+    """Key of the judge's settings; None for an editor."""
     ahead: int
     """Units that are read ahead, and units that may wait to be saved."""
 
@@ -40,6 +41,10 @@ class Work(Protocol[Unit]):
 
     def find_kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
         """Return the rows, by key, that need not be computed because the journal has them."""
+        ...
+
+    def get_editor_key(self, missing: Collection[str]) -> str | None:
+        """Return the key of the settings of the editor of these items; those of several editors joined by commas."""
         ...
 
     def make_crash_row(self, key: str) -> Row:
@@ -79,7 +84,7 @@ class Work(Protocol[Unit]):
 
 
 def run_lane(
-    work: Work[Unit], journal: Journal, check: Callable[[], None], timeout: float | None = None
+    work: Work[Unit], journal: Journal | JournalSet, check: Callable[[], None], timeout: float | None = None
 ) -> dict[str, Row]:
     """Return the row of every wanted key, computing those that the journal lacks. Loads no model if there are none.
 
@@ -99,7 +104,7 @@ def run_lane(
             kept=len(rows),
             failed=_count_failed(rows.values()),
             timeout=timeout,
-            editor_key=work.editor_key,
+            editor_key=work.get_editor_key(missing),
             judge_key=work.judge_key,
         )
         with heartbeat:
@@ -108,7 +113,7 @@ def run_lane(
     return rows
 
 
-def record_crashes(journal: Journal, rows: Mapping[str, Row]) -> None:
+def record_crashes(journal: Journal | JournalSet, rows: Mapping[str, Row]) -> None:
     """Record the rows of crashes, which resets their counts of deaths. Call it after the tables are written.
 
     Otherwise a lane that is restarted before its tables are written would retry these items.
@@ -119,7 +124,9 @@ def record_crashes(journal: Journal, rows: Mapping[str, Row]) -> None:
 class _Run(Generic[Unit]):
     """The units of one lane on their way through the model."""
 
-    def __init__(self, work: Work[Unit], journal: Journal, heartbeat: Heartbeat, rows: dict[str, Row]) -> None:
+    def __init__(
+        self, work: Work[Unit], journal: Journal | JournalSet, heartbeat: Heartbeat, rows: dict[str, Row]
+    ) -> None:
         self._work, self._journal, self._heartbeat, self._rows = work, journal, heartbeat, rows
         self._deaths: Counter[str] = journal.finished.deaths
         self._saving: deque[Future[None]] = deque()

@@ -21,7 +21,7 @@ from editlane.watching import log_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
 
-LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE}
+LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE, "score_edited": SCORE}
 
 
 def load_config(config: Config, workflow: Any) -> Config:
@@ -64,6 +64,19 @@ class WorkflowRun:
         lanes = self._config["lanes"]
         cores: int = self._workflow.resource_settings.cores or 8 * lanes
         return int(max(1, min(8, cores // lanes)))
+
+    def find_edited(self, lane: int | str) -> list[str]:
+        """Return the editors that have finished this lane."""
+        return [
+            editor for editor in self._config["editors"] if all(map(os.path.exists, self._list_edits(editor, lane)))
+        ]
+
+    def find_edits(self, lane: int | str) -> list[str]:
+        """Return the edits tables of this lane by the editors that have finished it."""
+        return [path for editor in self.find_edited(lane) for path in self._list_edits(editor, lane)]
+
+    def _list_edits(self, editor: str, lane: int | str) -> list[str]:
+        return [str(self.paths.edits(editor, name, int(lane))) for name in self._config["dataset"]["categories"]]
 
     def start(self) -> None:
         """Lock the results, check what the jobs will need, and take over the terminal. Exits with code 2 on failure.
@@ -108,8 +121,23 @@ class WorkflowRun:
         atexit.unregister(self.fail)
         self._terminal.end("failed")
         run = self.paths, self._started
-        for line in log_errors.find_warnings(*run) + log_errors.find_errors(*run):
+        for line in log_errors.find_warnings(*run) + log_errors.find_errors(*run) + self._describe_held_back():
             print(line, file=sys.stderr)
+
+    def _describe_held_back(self) -> list[str]:
+        """Return a line about the lanes that were not judged because an editor lacks edits there."""
+        editors = set(self._config["editors"])
+        missing = {
+            lane: editors - done for lane in range(self._config["lanes"]) if (done := set(self.find_edited(lane)))
+        }
+        held = {lane: sorted(lacking) for lane, lacking in missing.items() if lacking}
+        if not held:
+            return []
+        lanes = ", ".join(f"{lane} (no edits by {', '.join(lacking)})" for lane, lacking in held.items())
+        return [
+            f"note: not judged yet: lane {lanes}. The same command tries these editors again. With `partial_scores` at "
+            "its end it judges and reports on the edits that there are."
+        ]
 
     def _take_lock(self, file: IO[str]) -> None:
         """Raise BlockingIOError if another workflow holds the lock. Without file locks, print a warning."""
@@ -151,9 +179,8 @@ class WorkflowRun:
         due = set(self._workflow.dag.needrun_jobs())
         for job in self._workflow.dag.jobs:
             if job.rule.name in LANE_RULES and job not in due:
-                names = job.wildcards
-                judge = getattr(names, "judge", None)
-                yield LaneId(LANE_RULES[job.rule.name], names.editor, judge, int(names.lane))
+                editor, judge = (getattr(job.wildcards, name, None) for name in ("editor", "judge"))
+                yield LaneId(LANE_RULES[job.rule.name], editor, judge, int(job.wildcards.lane))
 
 
 def _exit_with_error(reason: str) -> NoReturn:

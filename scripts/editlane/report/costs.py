@@ -60,9 +60,8 @@ class Scale:
 
 def _stages(report: Report, costs: Costs, scale: Scale, t: Texts) -> Table:
     def line(one: Costs) -> Line:
-        place = report.editors.index(one["editor"])
-        cells = (str(one["lanes"]), str(one["attempts"]), *scale.cells(one))
-        return Line(name=label_editor(report, place, t), cells=cells, editor=place)
+        name, place = label_costs(report, one, t)
+        return Line(name=name, cells=(str(one["lanes"]), str(one["attempts"]), *scale.cells(one)), editor=place)
 
     total = costs["total"]
     lanes = str(sum(one["lanes"] for one in costs["stages"]))
@@ -91,13 +90,13 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
         return Line(
             name=" · ".join([str(one["lane"]), *(shorten_device_ids(one[place], 8) for place in places if one[place])]),
             cells=(str(one["attempts"]), *scale.cells(one)),
-            editor=report.editors.index(one["editor"]),
+            editor=label_costs(report, one, t)[1],
         )
 
     groups = [
-        Group(name=f"{name_stage(judge, t)} · {editor}", lines=tuple(line(one) for one in of_editor))
+        Group(name=name_work(judge, editor, t), lines=tuple(line(one) for one in of_editor))
         for judge in (None, *report.judges)
-        for editor in report.editors
+        for editor in (None, *report.editors)
         if (of_editor := [one for one in lanes if (one["editor"], one["judge"]) == (editor, judge)])
     ]
     return Table(
@@ -114,7 +113,20 @@ def name_stage(judge: str | None, t: Texts) -> str:
     return t("costs.edit") if judge is None else t("costs.score", judge=judge)
 
 
+def name_work(judge: str | None, editor: str | None, t: Texts) -> str:
+    """Name the stage and, unless it is about the edits of all, the editor."""
+    return name_stage(judge, t) + (f" · {editor}" if editor is not None else "")
+
+
+def label_costs(report: Report, costs: Costs, t: Texts) -> tuple[str, int | None]:
+    """Return the editor's name and index; those of no editor for a judge, which judges the edits of all."""
+    if costs["editor"] is None:
+        return t("costs.of_all"), None
+    place = report.editors.index(costs["editor"])
+    return label_editor(report, place, t), place
+
+
 def sort_by_editor(report: Report, stages: Sequence[Costs], judge: str | None) -> list[Costs]:
     """Return the rows of this judge, or of editing, in the order of the report's editors."""
-    of_judge = [one for one in stages if one["judge"] == judge]
-    return sorted(of_judge, key=lambda one: report.editors.index(one["editor"]))
+    order = [None, *report.editors]
+    return sorted((one for one in stages if one["judge"] == judge), key=lambda one: order.index(one["editor"]))

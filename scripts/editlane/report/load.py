@@ -12,7 +12,7 @@ import pandas as pd
 from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import RunPaths
-from editlane.core.schemas import criteria_among
+from editlane.core.schemas import CostRow, criteria_among
 from editlane.core.types import Control
 from editlane.report.numbers import Inputs, compute_numbers
 
@@ -149,8 +149,12 @@ def _read_own_table(
 
 def _read_costs(path: Path | None, editors: Sequence[str], judges: Sequence[str]) -> Sequence[Mapping[str, Any]]:
     """Read the costs of this run's lanes. Raises UserError if they belong to another run."""
+
+    def is_foreign(row: CostRow) -> bool:
+        return row["editor"] not in (None, *editors) or row["judge"] not in (None, *judges)
+
     rows = tables.read_costs(path) if path else []
-    foreign = next((row for row in rows if row["editor"] not in editors or row["judge"] not in (None, *judges)), None)
+    foreign = next((row for row in rows if is_foreign(row)), None)
     if foreign:
         about = ", ".join(f"{name} {foreign[name]!r}" for name in ("editor", "judge") if foreign[name])
         raise UserError(f"{path} does not belong to this run: it has {about}. Give this run's own table.")

@@ -7,8 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from editlane.lanes.costs import PARTS
-from editlane.report.cells import Group, Line, Table, format_number, format_percent, label_editor
-from editlane.report.costs import name_stage, sort_by_editor
+from editlane.report.cells import Group, Line, Table, format_number, format_percent
+from editlane.report.costs import label_costs, name_stage, name_work, sort_by_editor
 from editlane.report.load import Report
 from editlane.report.page.charts import WIDTH, fit_label
 from editlane.report.texts import Texts
@@ -79,10 +79,7 @@ def _bars(report: Report, costs: Costs, t: Texts) -> list[tuple[str, list[Bar]]]
     groups = []
     for judge in (None, *report.judges):
         worked = [one for one in sort_by_editor(report, costs["stages"], judge) if one["held_seconds"]]
-        places = [report.editors.index(one["editor"]) for one in worked]
-        bars: list[Bar] = [
-            (label_editor(report, place, t), place, one) for place, one in zip(places, worked, strict=True)
-        ]
+        bars: list[Bar] = [(*label_costs(report, one, t), one) for one in worked]
         if bars:
             groups.append((name_stage(judge, t), bars))
     return [*groups, (t("page.overall"), [(t("costs.all"), None, costs["total"])])]
@@ -119,7 +116,7 @@ def _sentence(costs: Costs, t: Texts) -> str:
     )
     if loss is None:
         return first
-    where = f"{name_stage(loss['judge'], t)} · {loss['editor']}"
+    where = name_work(loss["judge"], loss["editor"], t)
     advice = t(f"time.advice.{loss['part']}")
     found = t("time.largest", part=t(f"time.part.{loss['part']}"), share=format_percent(loss["share"]), where=where)
     return t("time.sentences", first=first, second=found, third=advice)

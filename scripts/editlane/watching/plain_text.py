@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from editlane.core.paths import SCORE
 from editlane.core.text_width import measure_width
 from editlane.watching.stages import (
     AT_WORK,
@@ -34,15 +35,6 @@ def shorten_name(name: str, width: int) -> str:
     while measure_width(head) + 1 + measure_width(tail) > width:
         tail = tail[1:]
     return f"{head}…{tail}"
-
-
-def format_group(group: Group, width: int) -> str:
-    """Return the editor, or `judge of editor`, in at most `width` columns."""
-    if group.judge is None:
-        return shorten_name(group.editor, width)
-    room = width - len(" of ")
-    judge = shorten_name(group.judge, max(room // 2, room - measure_width(group.editor)))
-    return f"{judge} of {shorten_name(group.editor, room - measure_width(judge))}"
 
 
 def format_duration(seconds: float) -> str:
@@ -95,7 +87,7 @@ def describe_progress(groups: Sequence[Group], *, width: int | None = None) -> s
 def _list_progress(groups: Sequence[Group]) -> list[str]:
     lanes = [lane for group in groups for lane in group.lanes]
     guess = (
-        "~" if any(group.judge is not None and any(not lane.status for lane in group.lanes) for group in groups) else ""
+        "~" if any(group.stage == SCORE and any(not lane.status for lane in group.lanes) for group in groups) else ""
     )
     parts = [f"{sum(lane.done for lane in lanes)}/{guess}{sum(lane.total for lane in lanes)}"]
     if count_lanes(lanes, "done") == len(lanes):
@@ -123,7 +115,7 @@ def describe_run(state: RunState) -> str:
     parts = []
     for stage, groups in state.stages.items():
         if any(group.begun for group in groups):
-            names = [format_group(group, NAME_CELLS) for group in groups if count_lanes(group.lanes, *AT_WORK)]
+            names = [shorten_name(group.name, NAME_CELLS) for group in groups if count_lanes(group.lanes, *AT_WORK)]
             of = f" {names[0]}" if len(names) == 1 else f" {names[0]} and {len(names) - 1} more" if names else ""
             parts.append(" ".join([f"{stage}{of}", describe_progress(groups), *list_troubles(groups)]))
     return " | ".join(parts) or "no lane has begun"
@@ -134,7 +126,7 @@ def list_troubles(groups: Sequence[Group]) -> Iterator[str]:
     for group in groups:
         for lane in group.lanes:
             if lane.state in IN_TROUBLE or is_silent(lane):
-                yield f"[lane {lane.number} of {format_group(group, NAME_CELLS)}: {describe_lane(lane)}]"
+                yield f"[lane {lane.number} of {shorten_name(group.name, NAME_CELLS)}: {describe_lane(lane)}]"
 
 
 def summarize_run(state: RunState) -> Iterator[str]:

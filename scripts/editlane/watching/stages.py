@@ -45,16 +45,11 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Lanes of one editor, or of one judge with one editor's edits."""
+    """Lanes of one editor or one judge."""
 
     stage: str
-    editor: str
-    judge: str | None
+    name: str
     lanes: Sequence[Lane] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{self.judge} of {self.editor}" if self.judge is not None else self.editor
 
     @property
     def begun(self) -> bool:

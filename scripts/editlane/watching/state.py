@@ -21,9 +21,6 @@ WORKFLOW_TIMEOUT = 120.0
 """Seconds without a change after which a workflow on another machine counts as dead."""
 SHARDS_READ_EVERY = 30.0
 
-Key = tuple[str, str, str | None]
-"""Stage, editor and judge."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
@@ -52,9 +49,10 @@ class Watcher:
         self._clock = clock
         self._host = socket.gethostname()
         self._seen: dict[Hashable, tuple[object, float]] = {}
-        self._keys_of_tables: dict[tuple[Path, int], tuple[object, object]] = {}
+        self._keys_of_tables: dict[tuple[Path, int], object] = {}
         self._shards: dict[int, int] = {}
         self._categories: list[str] = []
+        self._editors: list[str] = []
         self._shards_read = -SHARDS_READ_EVERY
 
     def look(self) -> RunState:
@@ -67,44 +65,48 @@ class Watcher:
         numbers = range(record.lanes) if record else sorted(self._shards.keys() | {one.lane for one in newest.values()})
         questions = self._estimate_questions_per_item(list(newest.values()))
         stages: dict[str, list[Group]] = {}
-        for stage, editor, judge in self._list_keys(record, list(newest.values())):
-            mine = {(lane := LaneId(stage, editor, judge, number)): newest.get(lane) for number in numbers}
-            per_item = 1.0 if judge is None else questions
-            lanes = [self._make_lane(record, lane, one, per_item) for lane, one in mine.items()]
-            group = Group(
-                stage=stage, editor=make_printable(editor), judge=judge and make_printable(judge), lanes=lanes
-            )
-            stages.setdefault(stage, []).append(group)
+        for stage, name in self._list_keys(record, list(newest.values())):
+            ids = [_make_id(stage, name, number) for number in numbers]
+            per_item = 1.0 if stage == EDIT else questions
+            lanes = [self._make_lane(record, lane, newest.get(lane), per_item) for lane in ids]
+            stages.setdefault(stage, []).append(Group(stage=stage, name=make_printable(name), lanes=lanes))
         text, ended = self._judge_workflow(record, stages)
         return RunState(stages=stages, workflow=text, ended=ended)
 
-    def _list_keys(self, record: WorkflowRecord | None, statuses: Sequence[LaneStatus]) -> list[Key]:
-        """Return every editor, then every judge of every editor: as recorded, or else as far as they left traces."""
+    def _list_keys(self, record: WorkflowRecord | None, statuses: Sequence[LaneStatus]) -> list[tuple[str, str]]:
+        """Return (stage, name) of every editor, then of every judge: as recorded, or else as far as they left traces.
+
+        A score lane of an older version, which judged one editor's edits, is skipped.
+        """
         if record:
-            pairs = [(editor, judge) for judge in record.judges for editor in record.editors]
-            return [(EDIT, editor, None) for editor in record.editors] + [(SCORE, *pair) for pair in pairs]
-        traces: set[Key] = {(one.stage, one.editor, one.judge) for one in statuses} | self._paths.stages_with_tables()
-        known = (key for key in traces if key[0] in (EDIT, SCORE))
-        return sorted(known, key=lambda key: (key[0], key[2] or "", key[1]))
+            return [(EDIT, name) for name in record.editors] + [(SCORE, name) for name in record.judges]
+        editors = {one.editor for one in statuses if one.stage == EDIT and one.editor}
+        judges = {one.judge for one in statuses if one.stage == SCORE and one.judge}
+        editors |= set(self._editors)
+        judges |= self._paths.judges_with_scores()
+        return [(EDIT, name) for name in sorted(editors)] + [(SCORE, name) for name in sorted(judges)]
 
     def _estimate_questions_per_item(self, newest: Sequence[LaneStatus]) -> float:
-        """Return the questions a judge has per item, controls included; 1 if that cannot be seen yet."""
-        begun = [one for one in newest if one.judge is not None]
+        """Return the questions a judge has per item about the edits of all editors, controls included.
+
+        Without a judge that has begun, this is the number of editors.
+        """
+        begun = [one for one in newest if one.lane_id.editor is None]
         items = sum(self._shards.get(one.lane, 0) for one in begun)
-        return sum(one.total for one in begun) / items if items else 1.0
+        return sum(one.total for one in begun) / items if items else float(max(1, len(self._editors)))
 
     def _belongs_to(self, record: WorkflowRecord, status: LaneStatus) -> bool:
         """Return whether this process is of this workflow, or made tables that the workflow found up to date."""
         key = str(status.lane_id)
         if status.attempt > record.before.get(key, (0, None))[0]:
             return True
-        paths = self._paths.lane_tables(status.lane_id, record.categories)
+        paths = self._paths.lane_tables(status.lane_id, record.editors, record.categories)
         at = read_last_written(paths)
         if status.phase != "done" or key not in record.up_to_date or at is None:
             return False
         if (paths[0], at) not in self._keys_of_tables:
-            self._keys_of_tables[paths[0], at] = _read_keys(paths[0], status)
-        return self._keys_of_tables[paths[0], at] == (status.editor_key, status.judge_key)
+            self._keys_of_tables[paths[0], at] = _read_key(paths[0], status.lane_id)
+        return self._keys_of_tables[paths[0], at] == (status.judge_key or status.editor_key)
 
     def _make_lane(
         self, record: WorkflowRecord | None, lane: LaneId, status: LaneStatus | None, per_item: float
@@ -115,7 +117,7 @@ class Watcher:
         state, silent = self._judge_lane(lane, status)
         failed = status.failed if status else 0 if state == "waiting" else None
         if state not in (*AT_WORK, "done"):
-            at = read_last_written(self._paths.lane_tables(lane, self._categories))
+            at = read_last_written(self._paths.lane_tables(lane, self._editors, self._categories))
             # A lane with up-to-date tables is done, whatever its heartbeat: a process that finds everything in the
             # journal writes tables without a heartbeat. Only the tables hold its number of failures.
             if at is not None and (at != old_tables or (record and key in record.up_to_date)):
@@ -174,6 +176,7 @@ class Watcher:
             return
         self._shards_read = now
         self._categories = record.categories if record else self._paths.shard_categories()
+        self._editors = record.editors if record else self._paths.editors_with_edits()
         found: dict[int, int] = {}
         for category in self._categories:
             for lane, path in self._paths.shards_of(category):
@@ -181,19 +184,24 @@ class Watcher:
         self._shards = found
 
 
+def _make_id(stage: str, name: str, number: int) -> LaneId:
+    """Return the id of a lane of this editor or judge."""
+    return LaneId(stage, name, None, number) if stage == EDIT else LaneId(stage, None, name, number)
+
+
 def make_printable(text: str) -> str:
     """Replace everything in a name from a file that a terminal would obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _read_keys(path: Path, status: LaneStatus) -> tuple[object, object]:
-    """Return the keys of the editor's and the judge's settings that a table was made with."""
+def _read_key(path: Path, lane: LaneId) -> object:
+    """Return the key of the settings of the lane's editor or judge that a table was made with."""
     try:
         made = tables.read_provenance(path)
     except (UserError, ValueError):
-        return "unreadable", None
-    judge = made.get("judge", {}).get(status.judge, {}).get("key")
-    return made.get("editor", {}).get(status.editor, {}).get("key"), judge
+        return "unreadable"
+    kind, name = ("judge", lane.judge) if lane.judge is not None else ("editor", lane.editor)
+    return made.get(kind, {}).get(name, {}).get("key")
 
 
 def _count_rows(path: Path) -> int:

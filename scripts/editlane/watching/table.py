@@ -10,7 +10,7 @@ from rich.text import Text
 
 from editlane.core.device_names import shorten_device_ids
 from editlane.core.text_width import measure_width
-from editlane.watching.plain_text import describe_lane, describe_progress, format_group, format_pace, is_silent
+from editlane.watching.plain_text import describe_lane, describe_progress, format_pace, is_silent, shorten_name
 from editlane.watching.stages import AT_WORK, IN_TROUBLE, Lane
 from editlane.watching.state import RunState, make_printable
 
@@ -176,7 +176,7 @@ class RunTable:
                 table = _make_table(rows, chosen, titles=not titled)
                 titled = titled or bool(rows)
                 note = describe_progress([group], width=width // 2) if group.begun else "not begun"
-                name = format_group(group, width - 4 - measure_width(note))
+                name = shorten_name(group.name, width - 4 - measure_width(note))
                 lines.append(Text.assemble("  ", name, (f"  {note}", "dim")))
                 if rows:
                     narrow = options.update_width(width - 2)

@@ -43,7 +43,7 @@ class WorkflowRecord:
         newest = {one.lane_id: one.attempt for one in read_heartbeats(paths)}
         for lane in self.all_lanes():
             attempt = newest.get(lane, 0)
-            tables = read_last_written(paths.lane_tables(lane, self.categories))
+            tables = read_last_written(paths.lane_tables(lane, self.editors, self.categories))
             if attempt or tables is not None:
                 self.before[str(lane)] = (attempt, tables)
 

@@ -120,10 +120,12 @@ def test_every_name_in_the_folder_of_a_run_is_reserved() -> None:
 def test_a_lane_has_one_name() -> None:
     lanes = list(all_lanes(["甲"], ["乙"], 2))
     assert lanes == [LaneId(EDIT, "甲", None, 0), LaneId(EDIT, "甲", None, 1)] + [
-        LaneId(SCORE, "甲", "乙", number) for number in range(2)
+        LaneId(SCORE, None, "乙", number) for number in range(2)
     ]
-    assert [str(lane) for lane in lanes] == ["edit/甲/0", "edit/甲/1", "score/甲/乙/0", "score/甲/乙/1"]
-    assert PATHS.lane_tables(lanes[2], ["物理"]) == [PATHS.lane_scores("甲", "乙", "物理", 0)]
+    assert [str(lane) for lane in lanes] == ["edit/甲/0", "edit/甲/1", "score/乙/0", "score/乙/1"]
+    assert PATHS.lane_tables(lanes[1], ["甲", "丙"], ["物理"]) == [PATHS.edits("甲", "物理", 1)]
+    scores = [PATHS.lane_scores(editor, "乙", "物理", 0) for editor in ("甲", "丙")]
+    assert PATHS.lane_tables(lanes[2], ["甲", "丙"], ["物理"]) == scores
 
 
 def test_attempts_are_counted_by_the_files_of_a_lane(tmp_path: Path) -> None:

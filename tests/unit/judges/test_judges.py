@@ -518,7 +518,6 @@ def test_a_hub_that_is_not_reached_is_the_users_to_mend(monkeypatch):
         ({"batch_size": 8}, "Unknown parameter of the adapter Qwen3VLJudge 'batch_size'. Did you mean 'batch_tokens'"),
         ({"batch_tokens": 0}, "batch_tokens is 0; use a whole number of 1 or more"),
         ({"batch_tokens": True}, "batch_tokens is True"),
-        ({"features_dir": ""}, "features_dir is ''; use a text that is not empty, or null. Folder in which to store"),
         ({"max_image_side": 16}, "max_image_side is 16; use a whole number of 32 or more"),
         ({"dtype": "bf16"}, "Unknown dtype 'bf16'. Did you mean 'bfloat16'"),
         ({"attn_implementation": "flash"}, "Unknown attn_implementation 'flash'"),
@@ -537,9 +536,13 @@ def test_good_params_are_taken():
         Qwen3VLJudge,
         {
             "batch_tokens": 4096,
-            "features_dir": "results/特征",
             "max_image_side": 1024,
             "dtype": None,
             "optional_criteria": ["x"],
         },
     )
+
+
+def test_a_param_of_an_older_version_is_ignored():
+    old = checked(Qwen3VLJudge, {"batch_tokens": 4096, "features_dir": "results/特征"})
+    assert old == checked(Qwen3VLJudge, {"batch_tokens": 4096})

@@ -42,10 +42,10 @@ def old_beat(**changes: Any) -> LaneStatus:
 
 
 def scored(**changes: Any) -> LaneStatus:
-    return beat(**{"stage": "score", "judge": "j", "judge_key": "j1"} | changes)
+    return beat(**{"stage": "score", "editor": None, "judge": "j", "judge_key": "j1"} | changes)
 
 
-def row_of(rows: list[dict[str, Any]], stage: str = "edit", editor: str = "甲", lane: int = 0) -> dict[str, Any]:
+def row_of(rows: list[dict[str, Any]], stage: str = "edit", editor: str | None = "甲", lane: int = 0) -> dict[str, Any]:
     (found,) = [row for row in rows if (row["stage"], row["editor"], row["lane"]) == (stage, editor, lane)]
     return found
 
@@ -54,7 +54,7 @@ def test_every_lane_has_a_row_for_its_editor_and_one_for_each_judge() -> None:
     rows = lane_costs([beat(), scored()], PROVENANCE, lanes=2)
     assert [(row["stage"], row["editor"], row["judge"], row["lane"]) for row in rows] == [
         *(("edit", editor, None, lane) for editor in "甲乙" for lane in (0, 1)),
-        *(("score", editor, "j", lane) for editor in "甲乙" for lane in (0, 1)),
+        *(("score", None, "j", lane) for lane in (0, 1)),
     ]
     assert row_of(rows) == {
         "stage": "edit", "editor": "甲", "judge": None, "lane": 0, "attempts": 1, "died": 0, "items": 10,
@@ -99,12 +99,25 @@ def test_a_lane_of_an_earlier_split_keeps_its_row() -> None:
 )
 def test_another_editor_other_settings_and_unknown_judges_are_not_counted(changes: dict[str, Any]) -> None:
     rows = lane_costs([beat(**changes)], PROVENANCE, lanes=1)
-    assert (len(rows), sum(row["attempts"] for row in rows)) == (4, 0)
+    assert (len(rows), sum(row["attempts"] for row in rows)) == (3, 0)
 
 
 def test_a_changed_protocol_or_changed_edits_are_not_counted_for_the_judge() -> None:
     rows = lane_costs([scored(judge_key="j0"), scored(editor_key="e0")], PROVENANCE, lanes=1)
     assert sum(row["attempts"] for row in rows) == 0
+
+
+def test_a_judge_counts_for_every_editor_it_judged_also_in_heartbeats_of_older_versions() -> None:
+    added = scored(attempt=2, editor_key="e0,e2")
+    older = [
+        scored(editor="甲", lane=1),
+        scored(editor="乙", editor_key="e2", lane=1),
+        scored(editor="丙", editor_key="e3"),
+    ]
+    rows = lane_costs([scored(editor_key="e1,e2"), added, *older], PROVENANCE, lanes=2)
+    assert [row_of(rows, "score", None, lane)["attempts"] for lane in (0, 1)] == [2, 2]
+    canaries = scored(editor_key=None)
+    assert row_of(lane_costs([canaries], PROVENANCE, lanes=1), "score", None)["attempts"] == 1
 
 
 def test_a_process_killed_while_loading_has_spent_its_time_on_that() -> None:
@@ -214,7 +227,7 @@ def test_the_step_writes_the_table(run: Path, monkeypatch: pytest.MonkeyPatch) -
     flags = ["--run-dir", run, "--scores", run / "scores.parquet", "--lanes", 2, "--out", run / "costs.parquet"]
     merge(monkeypatch, *flags)
     rows = tables.read_rows(run / "costs.parquet", schemas.COSTS.names)
-    assert (len(rows), sum(row["attempts"] for row in rows)) == ((2 + 4) * 2, 2)
+    assert (len(rows), sum(row["attempts"] for row in rows)) == ((2 + 2) * 2, 2)
     row = row_of(rows, editor="a")
     assert (row["items"], row["busy_seconds"], row["gpu_hours"], row["device"]) == (2, 0.5, None, "cpu")
     with pytest.raises(SystemExit) as ended:
@@ -259,11 +272,14 @@ def of_run(**changes: Any) -> LaneStatus:
 
 
 def test_the_report_shows_stages_and_lanes(run: Path) -> None:
-    beats = [of_run(held_seconds=3610.0), of_run(stage="score", judge="j", done=12, held_seconds=1814.0, lane=1)]
+    beats = [
+        of_run(held_seconds=3610.0),
+        of_run(stage="score", editor=None, judge="j", done=12, held_seconds=1814.0, lane=1),
+    ]
     files = report_files(run, beats, lanes=2)
     for line in (
         "| Editing | a | 1 | 1 | 10 | 10.00 | 0.01 | 0.03 | 0.97 | 2.8% | 1.00 | 60.0 |",
-        "| Judging by j | b | 0 | 0 | 0 | – | – | – | – | – | – | – |",
+        "| Judging by k | edits of all editors | 0 | 0 | 0 | – | – | – | – | – | – | – |",
         "| Overall | all lanes | 2 | 2 | – | – | 0.01 | 0.06 | 1.44 | 3.7% | 1.51 | 60.0 |",
         "| Editing · a | 0 · NVIDIA H200 (GPU-8c5f1b7e) | 1 | 10 | 10.00 | 0.01 | 0.03 | 0.97 | 2.8% | 1.00 | 60.0 |",
         "| Editing · a | 1 | 0 | 0 | – | – | – | – | – | – | – |",
@@ -275,7 +291,7 @@ def test_the_report_shows_stages_and_lanes(run: Path) -> None:
         ("edit", 1, 10),
         ("edit", 0, 0),
     ]
-    assert len(costs["lanes"]) == 12
+    assert len(costs["lanes"]) == 8
     assert "GPU-8c5f1b7e)" in files[".html"] and '<section id="costs"' in files[".html"]
     chinese = report_files(run, beats, language="zh")[".md"]
     assert "GPU 小时" in chinese

@@ -11,12 +11,14 @@ from PIL import Image
 
 from editlane.core.errors import JudgeFailed, OutOfMemory
 from editlane.core.params import JudgeParams
-from editlane.core.paths import SCORE, LaneId
+from editlane.core.paths import RunPaths
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import file_sha256
 from editlane.lanes.batches import WINDOW, cut_batches
 from editlane.lanes.journal import Journal, read_journal
-from editlane.lanes.judging import JudgeSpec, JudgeWork
+from editlane.lanes.journal_set import JournalSet
+from editlane.lanes.judging import JudgeSpec, JudgeWork, group_by_item
+from editlane.lanes.lane_status import read_heartbeats
 from editlane.lanes.runner import run_lane
 from editlane.protocols.load import load_protocol
 
@@ -32,7 +34,7 @@ def make_row(number: int, run_dir: Path, category: str = "物理") -> dict[str, 
         "source_path": f"source{number}.png",
         "source_sha256": file_sha256(run_dir / f"source{number}.png"), "width": 16, "height": 16, "cost": 1.0,
         "description": None, "rationale": None, "tags": [], "difficulty": None, "given_path": None,
-        "given_sha256": None, "editor": "e", "state": "edited", "error_kind": None, "error": None,
+        "given_sha256": None, "editor": "e", "editor_key": "e1", "state": "edited", "error_kind": None, "error": None,
         "edited_path": f"edited{number}.png", "edited_sha256": file_sha256(run_dir / f"edited{number}.png"),
     }  # fmt: skip
 
@@ -95,15 +97,15 @@ def _last_image(question: Question) -> Image.Image:
 
 def run(spec: JudgeSpec, judge: Judge, rows: list[dict]) -> dict[str, dict]:
     """The score columns by item, run as score_lane.py does."""
-    work = JudgeWork(spec, LaneId(SCORE, "e", spec.judge, 0), [rows], lambda: judge)
-    with Journal(work.paths.journal("e", spec.judge), work.lane.writer, work.wanted.keys()) as journal:
+    work = JudgeWork(spec, 0, [group_by_item(rows)], lambda: judge)
+    with JournalSet(work.list_journals(), work.lane.writer) as journal:
         scored = run_lane(work, journal, check=lambda: None)
     return {row["item_id"]: scored[spec.key(row)] for row in rows}
 
 
-def journaled(spec: JudgeSpec, rows: list[dict]) -> list[str]:
+def journaled(spec: JudgeSpec, rows: list[dict], editor: str = "e") -> list[str]:
     """The items that the journal has a score of."""
-    finished = read_journal(spec.run_dir / "journal/score/e/j").rows
+    finished = read_journal(spec.run_dir / f"journal/score/{editor}/j").rows
     return sorted(row["item_id"] for row in rows if spec.key(row) in finished)
 
 
@@ -249,6 +251,44 @@ def test_of_two_equal_questions_one_is_asked(tmp_path: Path) -> None:
     found = run(make_spec(tmp_path), judge, [row, row | {"item_id": "项-99"}])
     assert judge.batches == [[1]]
     assert found["项-01"] == found["项-99"]
+
+
+def edit_by(editor: str, number: int, run_dir: Path) -> dict[str, Any]:
+    """The edit of an item by one of several editors; the edited image's red value is `number`."""
+    name = f"edited by {editor} {number}.png"
+    Image.new("RGB", (16, 16), (number, 0, 0)).save(run_dir / name)
+    made = {"edited_path": name, "edited_sha256": file_sha256(run_dir / name)}
+    return make_row(number % 10, run_dir) | made | {"editor": editor, "editor_key": f"key of {editor}"}
+
+
+def test_the_edits_of_an_item_by_all_editors_meet_in_a_batch(tmp_path: Path) -> None:
+    rows = [edit_by(editor, 10 * place + n, tmp_path) for place, editor in enumerate("甲乙丙", 1) for n in range(4)]
+    judge = Judge(max_batch_cost=6)
+    run(make_spec(tmp_path), judge, rows)
+    assert judge.batches == [[10, 20, 30, 11, 21, 31], [12, 22, 32, 13, 23, 33]]
+    items = [f"项-{n:02}" for n in range(4)]
+    assert [journaled(make_spec(tmp_path), rows, editor) for editor in "甲乙丙"] == [items] * 3
+
+
+def test_an_added_editor_is_judged_alone_and_by_its_own_settings(tmp_path: Path) -> None:
+    first, second = ([edit_by(name, n + 10 * place, tmp_path) for n in range(3)] for place, name in enumerate("甲乙"))
+    run(make_spec(tmp_path), Judge(), first)
+    judge = Judge(max_batch_cost=6)
+    run(make_spec(tmp_path), judge, [*second, *first])
+    assert judge.batches == [[10, 11, 12]]
+    beats = read_heartbeats(RunPaths(tmp_path))
+    assert [(one.editor, one.editor_key, one.total, one.kept) for one in beats] == [
+        (None, "key of 甲", 3, 0), (None, "key of 乙", 6, 3),
+    ]  # fmt: skip
+
+
+def test_the_same_edit_by_two_editors_is_judged_once_and_is_in_both_journals(tmp_path: Path) -> None:
+    spec, judge = make_spec(tmp_path), Judge()
+    rows = [edit_by(editor, 1, tmp_path) for editor in "甲乙"]
+    run(spec, judge, rows)
+    run(spec, judge, [*rows, edit_by("丙", 1, tmp_path)])  # an editor that is added finds it, too
+    assert judge.batches == [[1]]
+    assert [journaled(spec, rows[:1], editor) for editor in "甲乙丙"] == [["项-01"]] * 3
 
 
 def test_what_was_judged_is_saved_where_the_next_batch_ends_the_lane(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ class Toy:
     """Doubles numbers; `errors` maps one to what its computation raises. A unit is a list of keys."""
 
     ahead = 1
-    editor_key = judge_key = None
+    judge_key = None
 
     def __init__(self, run_dir: Path, numbers: Collection[int], errors: Mapping[int, BaseException] = {}) -> None:
         self.paths, self.lane = RunPaths(run_dir), LaneId(EDIT, "e", None, 0)
@@ -31,6 +31,9 @@ class Toy:
 
     def find_kept(self, finished: Mapping[str, Any]) -> dict[str, Any]:
         return {key: finished[key] for key in self.wanted if key in finished}
+
+    def get_editor_key(self, missing: Collection[str]) -> str:
+        return "e1"
 
     def make_crash_row(self, key: str) -> dict[str, Any]:
         return {"state": "edit_failed", "error_kind": "crash", "doubled": None}

@@ -194,9 +194,11 @@ def test_a_dataset_with_a_mistake_cannot_be_estimated(check: Check, tmp_path: Pa
 
 
 def test_judging_waits_for_its_lane_and_devices_for_nobody() -> None:
-    edits = [Job(editor="a", judge=None, lane=lane, seconds=10) for lane in range(3)]
-    scores = [Job(editor="a", judge="j", lane=lane, seconds=1) for lane in range(3)]
+    edits = [Job(judge=None, lane=lane, seconds=10) for lane in range(3)]
+    scores = [Job(judge="j", lane=lane, seconds=1) for lane in range(3)]
     assert estimate_wall_seconds([*edits, *scores], 3) == 11
     assert estimate_wall_seconds([*edits, *scores], 2) == 21
     assert estimate_wall_seconds([*edits, *scores], 1) == 33
     assert estimate_wall_seconds([*edits, *scores], 9) == 11
+    slow = [Job(judge=None, lane=lane, seconds=20) for lane in range(3)]
+    assert estimate_wall_seconds([*edits, *slow, *scores], 9) == 21, "a judge waits for all editors"

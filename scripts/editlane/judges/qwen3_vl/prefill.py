@@ -8,13 +8,12 @@ them. The results equal a forward pass over each whole prompt, except for roundi
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from editlane.judges.qwen3_vl.attention import use_causal_attention
-from editlane.judges.qwen3_vl.feature_store import FeatureStore
 from editlane.judges.qwen3_vl.lru_cache import LruCache
 from editlane.judges.qwen3_vl.patches import Patches, PatchSettings, normalise
 from editlane.judges.qwen3_vl.prompt_trees import PromptTree, count_common_tokens
@@ -58,24 +57,21 @@ class DeviceBatch(NamedTuple):
     prefix: tuple[int, ...]
     images: tuple[Patches, ...]
     """In order of the trees and of the images in them."""
-    sources: tuple[Patches, ...]
-    """All images except the last of each tree: other edits are likely to share these."""
     shared: ForwardInputs
     """Tokens after the prefix. They include the suffixes if each tree has only one."""
     owners: "torch.Tensor | None"
     """(suffixes,) int64: the tree of each suffix; None if each tree has only one."""
     suffixes: ForwardInputs | None
     upload: Upload
-    """Patches and stored features by digest. Wait for it before any tensor is used."""
+    """Patches by digest. Wait for it before any tensor is used."""
 
 
 class Prefill:
     """Runs prompt trees through a loaded Qwen3-VL."""
 
-    def __init__(self, model: Any, settings: PatchSettings, store: FeatureStore | None = None) -> None:
+    def __init__(self, model: Any, settings: PatchSettings) -> None:
         self.model = model
         self.settings = settings
-        self.store = store
         self.vision = Vision(model, settings)
         self.image_token = int(model.config.image_token_id)
         use_causal_attention(model.model.language_model)
@@ -92,13 +88,13 @@ class Prefill:
         images = tuple(image for tree in trees for image in tree.images)
         upload = self.uploads.begin()
         with upload:
-            self._send_images(images, upload)
+            for image in _deduplicate(images):
+                upload.patches[image.digest] = upload.send(image.values)
             shared, keys = _pad(rows, np.ones((len(rows), len(prefix)), bool), upload)
             ends = [_make_suffix_row(tree, suffix) for tree in trees for suffix in tree.suffixes]
             return DeviceBatch(
                 prefix=prefix,
                 images=images,
-                sources=tuple(image for tree in trees for image in tree.images[:-1]),
                 shared=shared,
                 owners=upload.send(owners) if several else None,
                 suffixes=_pad(ends, keys[owners], upload)[0] if several else None,
@@ -112,7 +108,6 @@ class Prefill:
         with torch.inference_mode():
             staged.upload.wait()
             seen = {image.digest: self.vision.encode(image, staged.upload) for image in _deduplicate(staged.images)}
-            self._keep_sources(staged, seen)
             features = [seen[image.digest] for image in staged.images]
             cache = self._prefill_prefix(staged.prefix, len(staged.shared.tokens), wanted=staged.suffixes is not None)
             hidden = self._forward(staged.shared, cache, features)
@@ -121,26 +116,6 @@ class Prefill:
                 hidden = self._forward(staged.suffixes, cache, [])
             logits: torch.Tensor = self.model.lm_head(hidden).float()
             return logits
-
-    def _send_images(self, images: Sequence[Patches], upload: Upload) -> None:
-        """Send each image once: its features if the store has them, else its patches."""
-        for image in _deduplicate(images):
-            features = self.store.read(image.digest) if self.store else None
-            if features is None:
-                upload.patches[image.digest] = upload.send(image.values)
-            else:
-                upload.features[image.digest] = upload.send(features)
-
-    def _keep_sources(self, staged: DeviceBatch, seen: Mapping[bytes, Features]) -> None:
-        """Store the features of the sources for other processes."""
-        import torch
-
-        if self.store is None:
-            return
-        for image in _deduplicate(staged.sources):
-            if image.digest in staged.upload.patches:
-                features = seen[image.digest]
-                self.store.write(image.digest, torch.stack([features.tokens, *features.deeper]))
 
     def pad_whole_prompts(self, trees: Sequence[PromptTree], pad: int) -> dict[str, "torch.Tensor"]:
         """Build the inputs of transformers' own `forward` and `generate`: one row per suffix, each with its whole

@@ -4,15 +4,11 @@ A score is read without decoding, from the probabilities of the legal answers as
 computed once (see prefill.py), and images are cut on the CPU (see patches.py).
 """
 
-import hashlib
 import itertools
-import json
 import logging
-import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from PIL.Image import Image
@@ -30,12 +26,11 @@ from editlane.judges.qwen3_vl.chat import (
     make_messages,
     raise_pixel_limit,
 )
-from editlane.judges.qwen3_vl.feature_store import FeatureStore
 from editlane.judges.qwen3_vl.patches import Patches, PatchSettings, cut_patches
 from editlane.judges.qwen3_vl.prefill import DeviceBatch, Prefill
 from editlane.judges.qwen3_vl.prompt_trees import PromptTree, PromptTreeBatch, make_prompt_tree
 from editlane.judges.qwen3_vl.sampling import draw_tokens
-from editlane.models import checkpoints, load_times
+from editlane.models import load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
 from editlane.models.no_torchvision import drop_video_processors
 
@@ -45,6 +40,9 @@ log = logging.getLogger(__name__)
 class Qwen3VLParams(QwenJudgeParams):
     """Settings of this judge."""
 
+    RETIRED = frozenset({"features_dir"})
+    """A folder for image features, from when each editor's edits were judged in a process of their own."""
+
     batch_tokens: Annotated[int, Field(ge=1), SPEED] = 16384
     """Tokens per forward pass of a read-out, with padding and both images, without the category's rubric. A larger edit
     is judged alone. Keys and values take memory for all of them, once more for each criterion."""
@@ -52,9 +50,6 @@ class Qwen3VLParams(QwenJudgeParams):
     """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
     attn_implementation: Literal["eager", "flash_attention_2", "flash_attention_3", "sdpa"] = "sdpa"
     """Attention kernel, by its name in transformers."""
-    features_dir: Annotated[str | None, Field(min_length=1), SPEED] = None
-    """Folder in which to store image features, so that judging other editors reuses them. The last image of a
-    question, in most protocols the edit, is not stored."""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Sampling temperature of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
 
@@ -90,7 +85,7 @@ class Qwen3VLJudge:
             self._load(model, revision or "main")
         raise_pixel_limit(self.processor.image_processor, self.params.max_image_side)
         self.settings = PatchSettings.from_processor(self.processor.image_processor)
-        self.prefill = Prefill(self.model, self.settings, self._feature_store(model, revision))
+        self.prefill = Prefill(self.model, self.settings)
         self._threads = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self._tokenizing = threading.Lock()  # two threads use the tokenizer, which allows one
         self._answer_ids: dict[tuple[str, ...], list[int]] = {}
@@ -107,27 +102,6 @@ class Qwen3VLJudge:
                 device_map=self.device,  # the weights go straight to the device
                 attn_implementation=self.params.attn_implementation,
             ).eval()
-
-    def _feature_store(self, model: str, revision: str | None) -> FeatureStore | None:
-        """Open the feature store, if one is configured. Its folder depends on everything that could change a bit of the
-        features."""
-        import torch
-        import transformers
-
-        if self.params.features_dir is None:
-            return None
-        maker = [
-            self.VERSION,
-            checkpoints.fingerprint_model(model, revision),
-            getattr(self.model.config, "_commit_hash", None),  # the commit that the branch pointed to
-            str(self.model.dtype),
-            self.params.attn_implementation,
-            torch.cuda.get_device_name() if self.device == "cuda" else platform.machine(),
-            torch.__version__,
-            transformers.__version__,
-        ]
-        key = hashlib.sha256(json.dumps(maker).encode()).hexdigest()[:16]
-        return FeatureStore(Path(self.params.features_dir) / key)
 
     @property
     def max_batch_cost(self) -> int:

@@ -31,8 +31,6 @@ class Upload:
     def __init__(self, device: str, stream: Any) -> None:
         self.patches: dict[bytes, torch.Tensor] = {}
         """Patches of images by digest, (patches, 3 * side * side) uint8."""
-        self.features: dict[bytes, torch.Tensor] = {}
-        """Stored features of images by digest, (1 + deeper layers, tokens, hidden size)."""
         self._device = device
         self._stream = stream
         self._sent: list[torch.Tensor] = []
@@ -54,11 +52,11 @@ class Upload:
             self._arrived = self._stream.record_event()
         self._context.__exit__(kind, error, trace)
 
-    def send(self, values: "np.ndarray | torch.Tensor") -> "torch.Tensor":
+    def send(self, values: np.ndarray) -> "torch.Tensor":
         """Return the tensor on the device. On a GPU it holds the values only after `wait`."""
         import torch
 
-        tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+        tensor = torch.from_numpy(values)
         if self._stream is not None:
             tensor = tensor.pin_memory().to(self._device, non_blocking=True)
         self._sent.append(tensor)

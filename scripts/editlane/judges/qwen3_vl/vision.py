@@ -39,18 +39,14 @@ class Vision:
         _multiply_patches(self.visual.patch_embed)
 
     def encode(self, image: Patches, upload: Upload) -> Features:
-        """Return the features of an uploaded image. The upload holds its patches or its features."""
+        """Return the features of an uploaded image."""
         return self.features.get(image.digest, lambda: self._encode(image, upload))
 
     def _encode(self, image: Patches, upload: Upload) -> Features:
-        if image.digest in upload.features:
-            tokens, *deeper = upload.features[image.digest]
-        else:
-            pixels = normalise(upload.patches[image.digest], self.settings)
-            layout = self._layouts.get(image.grid, lambda: self._make_layout(image.grid))
-            output = self.visual(pixels, **layout)
-            tokens, deeper = output.pooler_output, output.deepstack_features
-        return Features(tokens, tuple(deeper))
+        pixels = normalise(upload.patches[image.digest], self.settings)
+        layout = self._layouts.get(image.grid, lambda: self._make_layout(image.grid))
+        output = self.visual(pixels, **layout)
+        return Features(output.pooler_output, tuple(output.deepstack_features))
 
     def _make_layout(self, grid: tuple[int, int]) -> "dict[str, torch.Tensor]":
         """Return the encoder's inputs that depend only on the image's size, as transformers' vision_utils compute them.

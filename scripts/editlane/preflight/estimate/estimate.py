@@ -14,10 +14,10 @@ from editlane.preflight.findings import Finding, format_findings, pluralize
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One lane of an editor, or of a judge, which starts after the editor's lane."""
+    """One lane of an editor, or of a judge, which starts after the lanes of all editors with its number."""
 
-    editor: str
     judge: str | None
+    """None for an editor."""
     lane: int
     seconds: float
 
@@ -84,11 +84,13 @@ def _describe_stage(
 
 def _list_jobs(part: Part, cost: PastCost | None, work: RemainingWork) -> list[Job]:
     """List a job for each lane with work left."""
+    if cost is None:
+        return []
+    judge = part.name if part.kind == "judge" else None
+    counts = zip(*(counts for names, counts in work.left.items() if belongs_to(part, names)), strict=True)
+    left = [sum(of_lane) for of_lane in counts]
     return [
-        Job(editor=names[0], judge=names[1], lane=lane, seconds=cost.load + count * cost.item)
-        for names, counts in work.left.items()
-        for lane, count in enumerate(counts)
-        if cost is not None and count and belongs_to(part, names)
+        Job(judge=judge, lane=lane, seconds=cost.load + count * cost.item) for lane, count in enumerate(left) if count
     ]
 
 
@@ -108,11 +110,12 @@ def _estimate_time(
 def estimate_wall_seconds(jobs: list[Job], devices: int) -> float:
     """Simulate the jobs on `devices` as Snakemake starts them: edits first, then each lane's judging."""
     free = [0.0] * devices
-    edited: dict[tuple[str, int], float] = {}
+    edited: dict[int, float] = {}
     for job in (job for job in jobs if job.judge is None):
-        edited[job.editor, job.lane] = heappop(free) + job.seconds
-        heappush(free, edited[job.editor, job.lane])
-    judging = [(edited.get((job.editor, job.lane), 0.0), job.seconds) for job in jobs if job.judge is not None]
+        ended = heappop(free) + job.seconds
+        edited[job.lane] = max(ended, edited.get(job.lane, 0.0))
+        heappush(free, ended)
+    judging = [(edited.get(job.lane, 0.0), job.seconds) for job in jobs if job.judge is not None]
     for ready, seconds in sorted(judging):
         heappush(free, max(heappop(free), ready) + seconds)
     return max(free)

@@ -10,7 +10,7 @@ from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.core.types import Row
-from editlane.lanes.costs import lane_costs
+from editlane.lanes.costs import sum_lanes
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
 from editlane.preflight.context import Part
 
@@ -94,13 +94,12 @@ def _sum_heartbeats(statuses: Sequence[LaneStatus]) -> Iterator[Row]:
     """Yield rows as in a costs table, but for all settings that ever ran there."""
 
     def get_settings(one: LaneStatus) -> tuple[str, ...]:
-        return (one.stage, one.editor, one.judge or "", one.editor_key or "", one.judge_key or "")
+        return (one.stage, one.editor or "", one.judge or "", one.editor_key or "", one.judge_key or "")
 
     for _, group in groupby(sorted(statuses, key=get_settings), key=get_settings):
         members = list(group)
-        one = members[0]
-        judges = {one.judge: {"key": one.judge_key}} if one.judge is not None else {}
-        yield from lane_costs(members, {"editors": {one.editor: {"key": one.editor_key}}, "judges": judges}, 0)
+        names = {name: getattr(members[0], name) for name in ("stage", "editor", "judge", "editor_key", "judge_key")}
+        yield from sum_lanes(members, names, 0)
 
 
 def _read_provenance(run: Path, kind: str) -> dict[str, Any]:
