@@ -22,7 +22,8 @@ TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30
-"""Seconds between two attempts. The pause doubles each time, with jitter, unless the server asks for another one."""
+"""Seconds between two attempts, unless the server asks for another pause. As urllib3 has it, the second attempt
+follows at once, and then the pause doubles each time, with jitter."""
 LONGEST_REPLY = 32 * 2**20
 """Maximum bytes of a reply."""
 
