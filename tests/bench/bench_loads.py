@@ -29,7 +29,9 @@ use rule score_lane as score_lane_of_editor with:
         protocol=lambda wildcards: PARAMS.find_protocol(wildcards.judge),
         plan="<results>/plan.parquet",
     output:
-        expand("<results>/{{{{editor}}}}/scores/{{{{judge}}}}/{{category}}/lane{{{{lane}}}}.parquet", category=CATEGORIES),
+        expand(
+            "<results>/{{{{editor}}}}/scores/{{{{judge}}}}/{{category}}/lane{{{{lane}}}}.parquet", category=CATEGORIES
+        ),
         "<results>/{{editor}}/controls/{{judge}}/lane{{lane}}.parquet",
     log:
         "<results>/logs/score_lane/{{editor}}/{{judge}}/lane{{lane}}.log",

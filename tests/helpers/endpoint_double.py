@@ -6,11 +6,12 @@ import io
 import json
 import math
 import random
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -59,6 +60,7 @@ class Double(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.connections: list[Any] = []
         self.asked: list[dict[str, Any]] = []
         """Bodies of all requested completions."""
         self.headers: list[Any] = []
@@ -80,6 +82,16 @@ class Double(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.append(request)
+        super().process_request(request, client_address)
+
+    def close_connections(self) -> None:
+        """Close those that clients keep open, too."""
+        for connection in self.connections:
+            with suppress(OSError):  # the client has closed it
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a client that has disconnected."""
@@ -194,4 +206,5 @@ def serving() -> Iterator[Double]:
         finally:
             double.over.set()
             double.shutdown()
+            double.close_connections()
             thread.join()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, format_value
 
 
 class StepParser(argparse.ArgumentParser):
@@ -132,11 +132,7 @@ def json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(f"{_short(text)} is not JSON ({error})") from error
+        raise argparse.ArgumentTypeError(f"{format_value(text)} is not JSON ({error})") from error
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{_short(text)} is not a JSON object such as '{{\"steps\": 4}}'")
+        raise argparse.ArgumentTypeError(f"{format_value(text)} is not a JSON object such as '{{\"steps\": 4}}'")
     return value
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:60] + "...")

@@ -13,6 +13,7 @@ Stopped                  the lane was told to stop: exit code 75
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class UserError(Exception):
@@ -78,3 +79,9 @@ class Stopped(Exception):
 def one_line(error: Exception) -> str:
     """Return the message without line breaks, at most 300 characters, as the tables hold it."""
     return " ".join(str(error).split())[:300]
+
+
+def format_value(value: Any) -> str:
+    """Format a value for messages, in at most 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 
-from editlane.core.errors import UnknownName, UserError
+from editlane.core.errors import UnknownName, UserError, format_value
 from editlane.core.json_schema import JsonSchema, deref, describe_values, find_node, join_path, list_choices
 
 LEFT_OUT: Any = None
@@ -108,17 +108,13 @@ def _explain(error: dict[str, Any], schema: JsonSchema, noun: str) -> UserError:
             return UserError(f"{path}: {text}" if path else text)
     if error["loc"][-1:] == ("[key]",):
         name = describe_values({"type": "string"} | node.get("propertyNames", {}))
-        return UserError(f"{path}: {_shorten(value)} cannot be a name; use {name}, in quotes.")
+        return UserError(f"{path}: {format_value(value)} cannot be a name; use {name}, in quotes.")
     use = (
         describe_values(node).replace("a text", "a text in quotes") if kind == "string_type" else describe_values(node)
     )
     use += ", not inf or nan" if kind == "finite_number" else ""
-    return UserError(f"{path or 'the top level'} is {_shorten(value)}; use {use}.{_make_hint(node)}")
+    return UserError(f"{path or 'the top level'} is {format_value(value)}; use {use}.{_make_hint(node)}")
 
 
 def _make_hint(node: JsonSchema) -> str:
     return f" {' '.join(node['description'].split())}" if node.get("description") else ""
-
-
-def _shorten(value: Any) -> str:
-    return textwrap.shorten(repr(value), 100, placeholder=" ...")

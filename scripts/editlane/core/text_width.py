@@ -1,4 +1,4 @@
-"""Measure text in columns of a terminal."""
+"""Measure text in columns of a terminal, and shorten it to fit."""
 
 import unicodedata
 
@@ -6,3 +6,17 @@ import unicodedata
 def measure_width(text: str) -> int:
     """Return how many columns a text takes. Wide characters, such as Chinese ones, take two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def shorten_name(name: str, width: int) -> str:
+    """Cut the middle of a name to fit `width` columns; variants of a model differ at the end."""
+    if measure_width(name) <= width:
+        return name
+    if width < 3:
+        return name[:1]
+    head, tail = name, name
+    while measure_width(head) > width // 2:
+        head = head[:-1]
+    while measure_width(head) + 1 + measure_width(tail) > width:
+        tail = tail[1:]
+    return f"{head}…{tail}"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, format_value
 from editlane.datasets.files import read_records
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.item_ids import sanitise_id
 from editlane.datasets.public_formats import PUBLIC_FORMATS, RawRecord
-from editlane.datasets.records import Record, format_value
+from editlane.datasets.records import Record
 
 ENGLISH_CATEGORIES = {
     "physical": "物理",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, format_value
 
 LANGUAGES = ("en", "zh")
 
@@ -85,9 +85,3 @@ def detect_language(text: str) -> str | None:
     """Detect `zh` or `en` by the letters. A Han character counts as much as a Latin word. None without either."""
     han, latin = len(_HAN.findall(text)), len(_LATIN_WORD.findall(text))
     return None if han == latin == 0 else "zh" if han > latin else "en"
-
-
-def format_value(value: Any) -> str:
-    """Format a value for messages, in at most 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -47,7 +47,7 @@ REPORT = ("pandas", "scipy", "statsmodels", "jinja2", "markupsafe")
 MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
 """Module names that differ from the package's name."""
 
-PROGRAMS = {"rich": "watch_lanes.py", "krippendorff": "compare_ratings.py"}
+PROGRAMS = {"rich": "watch_lanes.py", "evalica": "compare_ratings.py"}
 """Packages that only one program needs, which no workflow runs."""
 
 OPTIONAL = {"nvidia-ml-py", "torchvision", "peft"}

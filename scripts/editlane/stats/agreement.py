@@ -8,8 +8,9 @@ resample holds the same items for all systems and raters. Systems and raters are
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-import krippendorff
+import evalica
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -101,7 +102,7 @@ def measure_rater_agreement(
         return undefined_estimate("all ratings are equal")
     weights = draw_weights(clusters, resamples, seed)
     values = ordinal_alphas(units, np.flatnonzero(paired) // systems, weights)
-    values[0] = krippendorff.alpha(units.T, level_of_measurement="ordinal")
+    values[0] = evalica.alpha(pd.DataFrame(units.T), distance="ordinal").alpha
     return estimate(values)
 
 

@@ -132,7 +132,7 @@ def fisher_mean(rhos: Floats) -> Floats:
 def ordinal_alphas(units: Floats, items: NDArray[np.intp], weights: Floats) -> Floats:
     """Compute Krippendorff's ordinal alpha of units (n, raters) with two ratings or more each.
 
-    `items` (n,) is the item of each unit. `krippendorff.alpha` is too slow for thousands of resamples. The ordinal
+    `items` (n,) is the item of each unit. `evalica.alpha` is too slow for thousands of resamples. The ordinal
     distance of two values is the squared difference of their mid-ranks among all ratings, so alpha is one minus a ratio
     of two sums of squares of ranks.
     """

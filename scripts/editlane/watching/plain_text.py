@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from editlane.core.paths import SCORE
-from editlane.core.text_width import measure_width
+from editlane.core.text_width import measure_width, shorten_name
 from editlane.watching.stages import (
     AT_WORK,
     IN_TROUBLE,
@@ -21,20 +21,6 @@ SILENT_AFTER = 30.0
 """Seconds without a change after which a lane at work counts as silent; for a slow lane, the time of 5 items."""
 NAME_CELLS = 40
 """Columns of a name in a line, at most."""
-
-
-def shorten_name(name: str, width: int) -> str:
-    """Cut the middle of a name to fit `width` columns; variants of a model differ at the end."""
-    if measure_width(name) <= width:
-        return name
-    if width < 3:
-        return name[:1]
-    head, tail = name, name
-    while measure_width(head) > width // 2:
-        head = head[:-1]
-    while measure_width(head) + 1 + measure_width(tail) > width:
-        tail = tail[1:]
-    return f"{head}…{tail}"
 
 
 def format_duration(seconds: float) -> str:

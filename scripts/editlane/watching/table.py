@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from editlane.core.device_names import shorten_device_ids
-from editlane.core.text_width import measure_width
-from editlane.watching.plain_text import describe_lane, describe_progress, format_pace, is_silent, shorten_name
+from editlane.core.text_width import measure_width, shorten_name
+from editlane.watching.plain_text import describe_lane, describe_progress, format_pace, is_silent
 from editlane.watching.stages import AT_WORK, IN_TROUBLE, Lane
 from editlane.watching.state import RunState, make_printable
 

@@ -64,7 +64,7 @@ class Narrower(Example):
         ({"seconds": "1"}, "seconds is '1'; use a number or a list, each a number"),
         ({"label": "a b"}, "label: 'a b' has a space; use _."),
         ({"label": "x" * 500 + " "}, "label: 'xxx"),
-        ({"scale": "x" * 500}, "scale is ...; use a number"),
+        ({"scale": "x" * 500}, f"scale is '{'x' * 76}...; use a number"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_to_use(given: dict[str, Any], message: str) -> None:

@@ -24,7 +24,7 @@ from editlane.judges.endpoint import http as endpoints
 from editlane.judges.endpoint.completions import Completions
 from editlane.judges.endpoint.http import Endpoint
 from editlane.judges.endpoint.top_logprobs import HiddenProbability, TopLogprobs, combine, read_top_logprobs
-from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, _resize_to_blocks
+from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, EndpointParams, _resize_to_blocks
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
 from editlane.models.registry import build
 
@@ -450,6 +450,11 @@ def test_a_redirect_is_not_followed_with_the_key(double: Double, monkeypatch: py
         ({"base_url": "ftp://host/v1"}, r"base_url: 'ftp://host/v1' is not an address"),
         ({"base_url": 8000}, r"base_url is 8000"),
         ({"base_url": "http://me:secret@host/v1"}, r"base_url: it contains a user or a password"),
+        (
+            {"proxy": "socks5://proxy:1080"},
+            r"proxy: 'socks5://proxy:1080' is not an address; use one such as http://proxy:3",
+        ),
+        ({"proxy": "http://me:secret@proxy:3128"}, r"proxy: it contains a user or a password"),
         ({"api_key_env": "sk-1234"}, r"api_key_env: use the name of an environment variable"),
         ({"api_key": "x"}, r"Unknown parameter .*'api_key'. Did you mean 'api_key_env'\?"),
         ({"concurrency": 0}, r"concurrency is 0"),
@@ -467,6 +472,17 @@ def test_wrong_params_are_named(params: dict[str, Any], message: str) -> None:
         checked(EndpointJudge, given)
     assert "secret" not in str(error.value)
     assert "sk-1234" not in str(error.value)
+
+
+def test_the_way_to_the_server_is_no_part_of_a_score() -> None:
+    way = {"base_url": "http://host/v1", "proxy": "http://proxy:3128", "api_key_env": "JUDGE_KEY"}
+    assert EndpointParams.key_parts(way) == {}
+
+
+def test_the_proxy_of_the_config_is_asked_before_the_first_score(double: Double) -> None:
+    params = {"base_url": "http://gpu-server.invalid:8000/v1", "proxy": double.url.removesuffix("/v1"), "attempts": 1}
+    with pytest.raises(UserError, match=r"endpoint http://gpu.* through the proxy http://127\.0\.0\.1:\d+ \(model"):
+        built(EndpointJudge, model="another", params=params).completions.ask([], {})
 
 
 # --- a whole lane

@@ -1,4 +1,4 @@
-"""Agreement of a judge with people: the published VIEScore figures, scipy and krippendorff on small data, bad data."""
+"""Agreement of a judge with people: the published VIEScore figures, published alphas, scipy on small data, bad data."""
 
 import csv
 import gzip
@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import krippendorff
+import evalica
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -142,7 +143,35 @@ def test_resampled_alpha_is_that_of_the_package_on_the_repeated_units() -> None:
     weights = draw_weights(np.arange(30), 20, seed=5)
     for row, alpha in zip(weights, ordinal_alphas(units, items, weights), strict=True):
         drawn = np.repeat(units, row[items].astype(int), axis=0)
-        assert alpha == pytest.approx(krippendorff.alpha(drawn.T, level_of_measurement="ordinal"), abs=1e-12)
+        assert alpha == pytest.approx(evalica.alpha(pd.DataFrame(drawn.T), distance="ordinal").alpha, abs=1e-12)
+
+
+KRIPPENDORFF_2011 = """
+1 2 3 3 2 1 4 1 2 . . .
+1 2 3 3 2 2 4 1 2 5 . 3
+. 3 3 3 2 3 4 2 2 5 1 .
+1 2 3 3 2 4 4 1 2 5 1 .
+"""
+"""The example of "Computing Krippendorff's Alpha-Reliability": four observers, twelve units."""
+
+
+def test_the_published_alphas_of_four_observers_are_reproduced() -> None:
+    observers = np.array(
+        [[float(cell.replace(".", "nan")) for cell in row.split()] for row in KRIPPENDORFF_2011.split("\n")[1:-1]]
+    )
+    found = measure_rater_agreement(observers.T[:, None, :], np.arange(12), resamples=10)
+    assert found["value"] == pytest.approx(0.815, abs=5e-4)
+    for distance, alpha in (("nominal", 0.743), ("interval", 0.849)):
+        assert evalica.alpha(pd.DataFrame(observers), distance).alpha == pytest.approx(alpha, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("raters", "alpha"), [(2, 0.4870871665400559), (3, 0.4558822026317517), (4, 0.4409224051794447)]
+)
+def test_alpha_stays_what_the_package_krippendorff_gave(raters: int, alpha: float) -> None:
+    """Values of krippendorff 0.9.0, which has another licence."""
+    ratings, _ = some_data(seed=raters - 2, raters=raters)
+    assert measure_rater_agreement(ratings, np.arange(30), resamples=5)["value"] == pytest.approx(alpha, abs=1e-12)
 
 
 def test_items_with_one_photo_are_drawn_together() -> None:

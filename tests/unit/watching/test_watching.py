@@ -20,11 +20,11 @@ from rich.console import Console
 
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
-from editlane.core.text_width import measure_width
+from editlane.core.text_width import measure_width, shorten_name
 from editlane.lanes.lane_status import LaneStatus
 from editlane.models.devices import read_usage
 from editlane.watching.live import check_run_folder
-from editlane.watching.plain_text import describe_run, format_duration, format_pace, shorten_name, summarize_run
+from editlane.watching.plain_text import describe_run, format_duration, format_pace, summarize_run
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable, shorten_device
 from editlane.watching.terminal import JobLines, Terminal, shorten_job_texts

@@ -124,10 +124,12 @@ class Completions:
             raise UserError(f"{self} ignores the answer constraint `{constraint}`: {told}. {_WITHOUT}")
 
     def __str__(self) -> str:
-        return f"The judge's endpoint {self.endpoint.base_url} (model {self.model})"
+        return f"The judge's endpoint {self.endpoint.base_url}{self.endpoint.via} (model {self.model})"
 
 
-_FIX = "Start the server, or fix `model`, or `base_url` and `api_key_env` in `params`; finished items are kept."
+_FIX = (
+    "Start the server, or fix `model`, or `base_url`, `proxy` and `api_key_env` in `params`; finished items are kept."
+)
 _WITHOUT = (
     "Set `answer_constraint: null` in `params` to read the unconstrained probabilities alone. An edit may then end as "
     "judge_unreadable if the server does not show all legal answers."

@@ -1,28 +1,29 @@
 """Send requests to servers with OpenAI's HTTP interface. Transient failures are retried; errors have kinds.
 
-Only the standard library is used, because a lane that asks a server runs in Snakemake's own environment. The key is
-sent only to the address in the config (redirects are not followed) and appears in no message.
+The key is sent only to the address in the config, through the proxy in the config if there is one. It appears in no
+message.
 """
 
-import http.client
 import json
 import os
-import random
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from requests import RequestException
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.util import Retry
+
 from editlane.core.errors import JudgeFailed, UserError
+from editlane.judges.endpoint.session import send
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Status codes after which the same request may succeed."""
 
 FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-"""Seconds between two attempts. The pause doubles each time, with jitter, unless the server asks for a longer one."""
+LONGEST_PAUSE = 30
+"""Seconds between two attempts, unless the server asks for another pause. As urllib3 has it, the second attempt
+follows at once, and then the pause doubles each time, with jitter."""
 LONGEST_REPLY = 32 * 2**20
 """Maximum bytes of a reply."""
 
@@ -35,63 +36,73 @@ class Refused(Exception):
         self.status = status
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """Address of a server, without a trailing slash, and how to send requests to it."""
 
     base_url: str
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
+    proxy: str | None = None
     timeout: float = 120.0
     """Seconds that one attempt may take."""
     attempts: int = 5
+
+    @property
+    def via(self) -> str:
+        """Name the proxy for messages, because what fails may be the proxy; empty without one."""
+        return f" through the proxy {self.proxy}" if self.proxy else ""
 
     def ask(self, path: str, body: bytes | None = None) -> Any:
         """Send a GET, or a POST of `body`, and return the parsed JSON of the reply. Thread-safe.
 
         Raises Refused, and JudgeFailed of kind `timeout` or `transport` after the last attempt.
         """
-        attempt = 0
+        # Stepped here and not mounted on the session, which hands out a reply before its body is read. An attempt whose
+        # body is cut off, late or no JSON would not be repeated.
+        retries = Retry(
+            self.attempts - 1,
+            backoff_factor=FIRST_PAUSE,
+            backoff_jitter=FIRST_PAUSE,
+            backoff_max=LONGEST_PAUSE,
+            retry_after_max=LONGEST_PAUSE,
+        )
         while True:
-            attempt += 1
             try:
                 return self._ask_once(path, body)
             except _Transient as error:
-                if attempt >= self.attempts:
-                    times = f"{attempt} times" if attempt > 1 else "once"
-                    raise JudgeFailed(f"{self.base_url}{path}, asked {times}: {error}", kind=error.kind) from error
-                time.sleep(_choose_pause(attempt, error.after))
+                if not retries.total:
+                    times = f"{self.attempts} times" if self.attempts > 1 else "once"
+                    where = f"{self.base_url}{path}{self.via}"
+                    raise JudgeFailed(self._hide_key(f"{where}, asked {times}: {error}"), kind=error.kind) from error
+                retries = retries.increment(error=error)
+                _pause(retries, error)
 
     def _ask_once(self, path: str, body: bytes | None) -> Any:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
-        request = urllib.request.Request(f"{self.base_url}{path}", data=body, headers=headers)
-        until = time.monotonic() + self.timeout
         try:
-            with _OPENER.open(request, timeout=self.timeout) as response:
-                return json.loads(_read(response, until))
-        except urllib.error.HTTPError as error:
-            with error:
-                message = self._hide_key(_read_message(_read_some(error)) or error.reason)
-            if error.code in TRANSIENT_STATUSES:
-                after = error.headers.get("Retry-After", "")
-                raise _Transient(f"HTTP {error.code}: {message}", after=after) from error
-            raise Refused(error.code, message) from error
-        except (TimeoutError, urllib.error.URLError) as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            if isinstance(reason, TimeoutError):
-                raise _Transient(f"no answer within {self.timeout:g} s", kind="timeout") from error
-            raise _Transient(f"{type(reason).__name__}: {reason}") from error
-        except (OSError, http.client.HTTPException) as error:  # connection lost while reading
-            raise _Transient(f"{type(error).__name__}: {error}") from error
+            with send(f"{self.base_url}{path}", body, headers, timeout=self.timeout, proxy=self.proxy) as response:
+                status = response.status_code
+                if 200 <= status < 300:
+                    return json.loads(_read(response))
+                message = self._hide_key(_read_message(_read_some(response)) or response.reason)
+        except (RequestException, HTTPError) as error:  # `from None`, because their texts hold what was sent
+            raise self._explain(error) from None
         except (ValueError, RecursionError) as error:
             raise _Transient("the answer is not JSON") from error
+        if status in TRANSIENT_STATUSES:
+            raise _Transient(f"HTTP {status}: {message}", response=response.raw)
+        raise Refused(status, message)
+
+    def _explain(self, error: BaseException) -> "_Transient":
+        """Say what lies below the errors of requests and urllib3, which wrap it several times.
+
+        They do so by an argument or a cause. The context does not help: it may be an error that the caller handles.
+        """
+        while inner := next((one for one in (*error.args, error.__cause__) if isinstance(one, BaseException)), None):
+            error = inner
+        if isinstance(error, TimeoutError):
+            return _Transient(f"no answer within {self.timeout:g} s", kind="timeout")
+        return _Transient(self._hide_key(f"{type(error).__name__}: {error}"))
 
     def _hide_key(self, message: str) -> str:
         return message.replace(self.key, "***") if self.key else message
@@ -100,37 +111,32 @@ class Endpoint:
 class _Transient(Exception):
     """An attempt failed in a way that another one may not."""
 
-    def __init__(self, message: str, *, kind: str = "transport", after: str = "") -> None:
+    def __init__(self, message: str, *, kind: str = "transport", response: Any = None) -> None:
         super().__init__(message)
         self.kind = kind
-        self.after = after
+        self.response = response
 
 
-def _choose_pause(attempt: int, after: str) -> float:
-    """Return the seconds to wait, with jitter, so that threads do not all retry at the same moment."""
-    grown: float = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
-    asked = float(after) if after.isascii() and after.isdigit() else 0.0
-    return min(max(grown, asked), LONGEST_PAUSE)
+def _pause(retries: Retry, error: _Transient) -> None:
+    try:
+        retries.sleep(error.response)
+    except (InvalidHeader, ValueError, OverflowError):  # a Retry-After that is no time
+        retries.sleep()
 
 
-def _read(response: Any, until: float) -> bytes:
-    """Read the whole body. Check the deadline here, because the socket's timeout restarts with every byte."""
+def _read(response: Any) -> bytes:
     found = bytearray()
-    while part := response.read1(65536):
+    for part in response.iter_content(65536):
         found += part
         if len(found) > LONGEST_REPLY:
             raise _Transient(f"the answer has more than {LONGEST_REPLY} bytes")
-        if time.monotonic() > until:
-            raise TimeoutError
-    if response.length:
-        raise http.client.IncompleteRead(bytes(found), response.length)
     return bytes(found)
 
 
 def _read_some(response: Any) -> bytes:
     try:
-        return bytes(response.read(20_000))
-    except (OSError, http.client.HTTPException):
+        return bytes(response.raw.read(20_000, decode_content=True))
+    except HTTPError:
         return b""
 
 

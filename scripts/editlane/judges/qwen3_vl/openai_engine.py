@@ -44,19 +44,23 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def _check_url(url: str) -> str:
+def _check_url(url: str, example: str = "http://127.0.0.1:8000/v1") -> str:
     try:
         parts = urlsplit(url)
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number
         is_right = False
     if not is_right or parts.query or parts.fragment or any(letter.isspace() for letter in url):
-        raise ValueError(f"{url!r} is not an address; use one such as http://127.0.0.1:8000/v1.")
+        raise ValueError(f"{url!r} is not an address; use one such as {example}.")
     if parts.username or parts.password:
         raise ValueError(
-            "it contains a user or a password; put the key into an environment variable and name it in `api_key_env`."
+            "it contains a user or a password, which must not be in the config. Put a server's key into an environment "
+            "variable and name it in `api_key_env`; use a proxy that asks for none."
         )
     return url
+
+
+_check_proxy = partial(_check_url, example="http://proxy:3128")
 
 
 def _check_variable(name: Any) -> Any:
@@ -72,6 +76,8 @@ class EndpointParams(QwenJudgeParams):
     """For example `http://127.0.0.1:8000/v1`; requests go to `/chat/completions` and `/models` below it."""
     api_key_env: Annotated[str | None, BeforeValidator(_check_variable), SPEED] = None
     """Environment variable that holds the key; the key itself is never in the config."""
+    proxy: Annotated[Annotated[str, AfterValidator(_check_proxy)] | None, SPEED] = None
+    """Proxy on the way to `base_url`, for example `http://proxy:3128`; null for none, whatever the environment says."""
     concurrency: Annotated[int, Field(ge=1), SPEED] = 16
     """Edits that are judged at once."""
     timeout: Annotated[float, Field(ge=0.01, le=1e6), SPEED] = 120.0
@@ -217,6 +223,7 @@ def make_completions(model: str, params: EndpointParams) -> Completions:
     endpoint = Endpoint(
         base_url=params.base_url.rstrip("/"),
         key=read_key(params.api_key_env),
+        proxy=params.proxy,
         timeout=params.timeout,
         attempts=params.attempts,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from editlane.core.text_width import measure_width
+from editlane.core.text_width import measure_width, shorten_name
 from editlane.core.types import SCALE, State
 from editlane.report.cells import format_mean, get_category, label_editor, name_categories
 from editlane.report.load import Report
@@ -173,9 +173,4 @@ def _to_x(score: float) -> float:
 
 def fit_label(label: str, text: str) -> str:
     """Shorten the label so that it does not overlap `text`, which is on the right."""
-    room = 54 - measure_width(text)
-    if measure_width(label) <= room:
-        return label
-    while measure_width(label) > room - 1:
-        label = label[:-1]
-    return label + "…"
+    return shorten_name(label, 54 - measure_width(text))
