@@ -95,10 +95,9 @@ def edit(run: Path) -> Cost:
 
 def score(run: Path) -> Cost:
     """Lane 0 again, with nothing left to do."""
-    flags = ["--run-dir", run, "--editor", EDITORS[0], "--judge", JUDGES[0], *ADAPTER, "--protocol", PROTOCOL]
-    flags += ["--lane", 0, "--plan", run / "plan.parquet", "--controls", run / "again/controls.parquet"]
-    outputs = [run / "again" / category / "lane0.parquet" for category in CATEGORIES]
-    return measured(SCRIPTS / "score_lane.py", *flags, "--edits", *edits_paths(run, 0), "--scores", *outputs)
+    flags = ["--run-dir", run, "--editors", EDITORS[0], "--judge", JUDGES[0], *ADAPTER, "--protocol", PROTOCOL]
+    flags += ["--lane", 0, "--categories", *CATEGORIES, "--plan", run / "plan.parquet"]
+    return measured(SCRIPTS / "score_lane.py", *flags)
 
 
 def moved(folder: Path) -> None:

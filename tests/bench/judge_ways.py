@@ -14,13 +14,12 @@ from judged_items import Asked, Work
 from ladder import Way, seconds_of
 
 from editlane.core import tables
-from editlane.core.paths import SCORE, LaneId
 from editlane.core.types import EDITED, Question, State
 from editlane.images.files import save_png
 from editlane.judges.qwen3_vl.attention import use_causal_attention
 from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.lanes.journal import Journal
-from editlane.lanes.judging import JudgeSpec, JudgeWork
+from editlane.lanes.judging import JudgeSpec, JudgeWork, group_by_item
 from editlane.lanes.prefetch import prefetched
 from editlane.lanes.runner import run_lane
 
@@ -42,8 +41,8 @@ class JudgeWays:
         self.floor = self._flops()
         """FLOPs of one whole prompt with both images, nothing reused."""
 
-    def _judge(self, tokens: int, **params: Any) -> Qwen3VLJudge:
-        return self.built.judge(max_image_side=self.work.side, batch_tokens=tokens, **params)
+    def _judge(self, tokens: int) -> Qwen3VLJudge:
+        return self.built.judge(max_image_side=self.work.side, batch_tokens=tokens)
 
     def _flops(self, **known: int) -> float:
         return question_work(self.built.model.config, self.tree, **known)
@@ -121,9 +120,8 @@ class JudgeWays:
         for tokens in self.args.batch_tokens:
             name = f"a lane: PNG files, both criteria, batches of {tokens} tokens"
             yield self._lane_way(name, self._flops(questions=2, prefix=self.prefix), tokens)
-        work = self._flops(questions=2, prefix=self.prefix, seen=1)
-        features = str(self.folder / "features")
-        yield self._lane_way("a second editor's lane, with features_dir", work, tokens=16384, features_dir=features)
+        work = (self._flops(questions=2, prefix=self.prefix) + self._flops(questions=2, prefix=self.prefix, seen=1)) / 2
+        yield self._lane_way("a lane of two editors", work, tokens=16384, editors=2)
 
     def _way(
         self,
@@ -238,8 +236,8 @@ class JudgeWays:
         finally:
             use_causal_attention(self.built.model.model.language_model)
 
-    def _lane_way(self, name: str, work: float, tokens: int, **params: Any) -> Way:
-        judge = self._judge(tokens, **params)
+    def _lane_way(self, name: str, work: float, tokens: int, editors: int = 1) -> Way:
+        judge = self._judge(tokens)
         spec = JudgeSpec(
             judge="bench",
             identity={"adapter": "qwen3-vl"},
@@ -248,30 +246,33 @@ class JudgeWays:
             criteria=self.work.criteria,
             samples=1,
         )
+        units = editors * len(self.work.items)
+        before = judge.prefill.vision.features.clear
+        return self._way(name, lambda: self._score(spec, judge, editors), work, units=units, before=before)
 
-        def before() -> None:
-            judge.prefill.vision.features.clear()
-            if judge.prefill.store:
-                judge.prefill.store._writer.submit(bool).result()  # all is written
-
-        return self._way(name, lambda: self._score(spec, judge), work, before=before)
-
-    def _score(self, spec: JudgeSpec, judge: Qwen3VLJudge) -> None:
-        work = JudgeWork(spec, LaneId(SCORE, "bench", "bench", 0), [self._rows()], lambda: judge)
+    def _score(self, spec: JudgeSpec, judge: Qwen3VLJudge, editors: int) -> None:
+        rows = [row for place in range(editors) for row in self._rows(place)]
+        work = JudgeWork(spec, 0, [group_by_item(rows)], lambda: judge)
         with TemporaryDirectory(dir=self.folder) as folder, Journal(Path(folder), "lane0") as journal:
             found = run_lane(work, journal, check=lambda: None)
         states = [row["state"] for row in found.values()]
         assert len(states) == len(work.wanted) and State.JUDGE_FAILED not in states, states
 
-    def _rows(self) -> list[dict[str, Any]]:
-        """Of an edits table, for files that are written the first time."""
+    def _rows(self, editor: int) -> list[dict[str, Any]]:
+        """Of an edits table, for files that are written the first time. Each editor makes another edit of an item."""
         rows = []
-        for item, source, edited in zip(self.work.items, self.work.sources, self.work.edits, strict=True):
-            paths = {"source": item.source_path, "edited": f"edits/{item.item_id}.png"}
+        edits = self.work.edits[editor:] + self.work.edits[:editor]
+        for item, source, edited in zip(self.work.items, self.work.sources, edits, strict=True):
+            paths = {"source": item.source_path, "edited": f"edits {editor}/{item.item_id}.png"}
             for path, image in zip(paths.values(), (source, edited), strict=True):
                 if path not in self._saved:
                     self._saved[path] = save_png(image, self.folder / path)
-            row = tables.item_row(item) | {"state": EDITED, "editor": "bench", "edited_path": paths["edited"]}
+            row = tables.item_row(item) | {
+                "state": EDITED,
+                "editor": f"bench {editor}",
+                "editor_key": "e",
+                "edited_path": paths["edited"],
+            }
             row |= {f"{kind}_sha256": self._saved[path] for kind, path in paths.items()}
             rows.append(row | {"edited_width": edited.width, "edited_height": edited.height})
         return rows

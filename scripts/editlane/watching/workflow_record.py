@@ -81,7 +81,7 @@ def read_workflow_record(paths: RunPaths) -> WorkflowRecord | None:
     texts = all(isinstance(text, str) for text in (record.host, record.phase))
     if not (names and numbers and texts and _are_traces(record.before) and isinstance(record.up_to_date, list)):
         return None
-    return record if len(record.editors) * (1 + len(record.judges)) * record.lanes <= MOST_LANES else None
+    return record if (len(record.editors) + len(record.judges)) * record.lanes <= MOST_LANES else None
 
 
 def _are_traces(before: Any) -> bool:
