@@ -17,6 +17,7 @@ from pathlib import Path
 
 from editlane.cli.flags import StepParser, input_folder, whole_number
 from editlane.cli.step import run_step
+from editlane.core.checkout import find_file
 from editlane.core.paths import RunPaths
 from editlane.preflight.checks import ALL
 from editlane.preflight.config import read_config
@@ -38,7 +39,7 @@ def results_folder(text: str) -> Path:
 
 def main() -> None:
     parser = StepParser(__doc__)
-    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="as for snakemake")
+    parser.add_argument("--configfile", type=Path, default=find_file("config/config.yaml"), help="as for snakemake")
     parser.add_argument("--gpus", type=whole_number(1), help="as in --resources gpu=N; default: all visible GPUs")
     parser.add_argument(
         "--sdm", choices=["conda"], help="as for snakemake: check conda instead of this Python's packages"
@@ -56,7 +57,7 @@ def main() -> None:
         config = read_config(args.configfile)
         context = RunContext(
             config=config,
-            config_file=args.configfile,
+            config_files=[args.configfile],
             devices=find_devices(),
             gpu_limit=args.gpus,
             conda=args.sdm == "conda",

@@ -59,7 +59,7 @@ def make_context(config: dict[str, Any] | None = None, *, gpus: list[Gpu] | None
     checked = check_config(config or fake_config())
     Path("config.yaml").touch()
     devices = Devices(gpus=tuple(gpus or ()))
-    return RunContext(**({"config": checked, "config_file": Path("config.yaml"), "devices": devices} | options))
+    return RunContext(**({"config": checked, "config_files": [Path("config.yaml")], "devices": devices} | options))
 
 
 def gpu(label: str = "0", size: float = 80 * GB, **options: Any) -> Gpu:

@@ -1,17 +1,51 @@
-"""The names that all rules share; their logic is in scripts/editlane/preflight."""
+"""The names that all rules share; their logic is in scripts/editlane/preflight.
+
+Rules with `localrule` run where snakemake runs: they take seconds, and a job of a cluster takes its queue.
+"""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
+from snakemake.io import sourcecache_entry
 
+if not isinstance(workflow.current_basedir, os.PathLike):
+    print(
+        "error: Editlane cannot be used from a remote repository, because its programs are files beside its Snakefile. "
+        "Clone the repository, and name the clone's workflow/Snakefile after `snakefile:`.",
+        file=sys.stderr,
+    )
+    sys.exit(2)
+sys.path.insert(0, str(Path(workflow.current_basedir).parents[1] / "scripts"))
+
+from editlane.core.checkout import CHECKOUT, find_file
 from editlane.preflight.rule_params import RuleParams
-from editlane.preflight.workflow_run import WorkflowRun, load_config
+from editlane.preflight.workflow_run import WorkflowRun, check_places, load_config
+
+
+class shell(shell):
+    """Snakemake's shell for the rules of this workflow, and not for those of a workflow that uses it as a module."""
+
+
+# `python scripts/...` runs the checkout's program, wherever the working directory is. The rules do not name the
+# checkout, because Snakemake would run finished jobs again if their commands changed.
+shell.prefix(
+    "set -euo pipefail; python() {{ "
+    'for word; do case "$word" in scripts/*.py) word={CHECKOUT:q}/"$word";; esac; set -- "$@" "$word"; shift; done; '
+    'command python "$@"; }}; '
+)
+
+
+# One config, never a mixture of two: `--configfile` takes the place of the working directory's, and that of the demo's.
+if not workflow.configfiles:
+
+    configfile: str(find_file("config/config.yaml"))
+
 
 config = load_config(config, workflow)
-PARAMS = RuleParams(config)
+PARAMS = RuleParams(config, sourcecache_entry)
 RUN = WorkflowRun(config, workflow)
 EDITORS = list(config["editors"])
 JUDGES = list(config["judges"])
@@ -19,10 +53,18 @@ CATEGORIES = config["dataset"]["categories"]
 LANES = range(config["lanes"])
 LANE_THREADS = RUN.count_lane_threads()
 RESULTS = str(RUN.paths.run_dir)
+LISTS_TO_COPY = [
+    name
+    for name in ("demo", "canary")
+    if not Path(f"resources/{name}/items.jsonl").exists()
+]
 
 
 pathvars:
     results=RESULTS,
+
+
+check_places(workflow, RESULTS)
 
 
 wildcard_constraints:

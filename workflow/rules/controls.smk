@@ -14,6 +14,7 @@ rule draw_canary:
         pictures=directory("resources/canary/pictures"),
     log:
         "<results>/logs/draw_canary.log",
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     shell:
@@ -36,6 +37,7 @@ rule plan_controls:
         plan="<results>/plan.parquet",
     log:
         "<results>/logs/plan_controls.log",
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:
@@ -71,6 +73,7 @@ rule merge_controls:
         controls="<results>/controls.parquet",
     log:
         "<results>/logs/merge_controls.log",
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:

@@ -4,6 +4,24 @@ REQUIRED INPUTS: the dataset file of the config
 OUTPUTS: results/<run>/items.parquet, results/<run>/sources/, results/<run>/shards/{category}/lane{lane}.parquet
 """
 
+if LISTS_TO_COPY:  # not in the checkout itself, where they lie
+
+    rule copy_list:
+        """Copy a list of the checkout to the place where its images will be."""
+        input:
+            listed=lambda wildcards: f"{CHECKOUT}/resources/{wildcards.name}/items.jsonl",
+        output:
+            listed="resources/{name}/items.jsonl",
+        log:
+            "<results>/logs/copy_list/{name}.log",
+        wildcard_constraints:
+            name="|".join(LISTS_TO_COPY),
+        localrule: True
+        conda:
+            "../../envs/workflow.yaml"
+        shell:
+            "(cp {input.listed:q} {output.listed:q}.part && mv {output.listed:q}.part {output.listed:q}) 2>{log:q}"
+
 
 rule extract_demo_photos:
     """Copy the demo's photos out of the installed scikit-image package."""
@@ -11,6 +29,7 @@ rule extract_demo_photos:
         photos=directory("resources/demo/photos"),
     log:
         "<results>/logs/extract_demo_photos.log",
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     shell:
@@ -23,6 +42,7 @@ rule build_tiny_model:
         model=directory("resources/models/tiny-{kind}"),
     log:
         "<results>/logs/build_tiny_model/{kind}.log",
+    localrule: True
     conda:
         "../../envs/edit.yaml"
     shell:
@@ -44,6 +64,7 @@ rule prepare_items:
         "<results>/logs/prepare_items.log",
     benchmark:
         "<results>/benchmarks/prepare_items.tsv"
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:
@@ -74,6 +95,7 @@ rule split_lanes:
         ),
     log:
         "<results>/logs/split_lanes.log",
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:

@@ -43,6 +43,7 @@ rule merge_preservation:
         preservation="<results>/preservation.parquet",
     log:
         "<results>/logs/merge_preservation.log",
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:

@@ -14,6 +14,7 @@ rule merge_costs:
         costs="<results>/costs.parquet",
     log:
         "<results>/logs/merge_costs.log",
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:
@@ -40,6 +41,7 @@ rule make_report:
         json="<results>/report/report.json",
     log:
         "<results>/logs/make_report.log",
+    localrule: True
     conda:
         "../../envs/report.yaml"
     params:
@@ -74,6 +76,7 @@ rule partial_report:
     """Report on the finished part and list what is missing, even while a workflow runs."""
     log:
         "<results>/logs/partial_report.log",
+    localrule: True
     conda:
         "../../envs/report.yaml"
     params:

@@ -92,6 +92,7 @@ rule merge_scores:
         scores="<results>/scores.parquet",
     log:
         "<results>/logs/merge_scores.log",
+    localrule: True
     conda:
         "../../envs/workflow.yaml"
     params:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from editlane.core import schemas, tables
+from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.core.schemas import QuestionRow
@@ -41,7 +42,7 @@ class FinishedRun:
             seed, editors, judges = config["seed"], config["editors"].items(), config["judges"].items()
             self._controls = {name: config["controls"][name] for name in ("share", "repeats", "canary")}
             editors = [(name, model_options(settings)) for name, settings in editors]
-            judges = [(name, Path(settings["protocol"]), model_options(settings)) for name, settings in judges]
+            judges = [(name, find_file(settings["protocol"]), model_options(settings)) for name, settings in judges]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"--config is not a whole config ({error}); the workflow passes its own.") from error
         self.editors = {name: EditorSpec.of(run_dir, name, seed, options) for name, options in editors}

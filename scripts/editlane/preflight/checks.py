@@ -61,11 +61,13 @@ ON_THIS_MACHINE: Checks = {
 """Additional checks if lanes run on the same machine as the workflow."""
 
 
-def check_start(config: Config, config_file: str, *, gpu_limit: int | None, with_conda: bool, lanes_here: bool) -> bool:
+def check_start(
+    config: Config, config_files: Iterable[str], *, gpu_limit: int | None, with_conda: bool, lanes_here: bool
+) -> bool:
     """Run the checks at the start of a workflow. Print warnings and failures to stderr; return False on a failure."""
     context = RunContext(
         config=config,
-        config_file=Path(config_file),
+        config_files=list(map(Path, config_files)),
         devices=find_devices() if lanes_here else Devices(),
         gpu_limit=gpu_limit,
         conda=with_conda,

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import yaml
 
+from editlane.core.checkout import find_file
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import RESERVED_EDITOR_NAMES
 from editlane.core.strict_model import read_model
@@ -136,7 +137,7 @@ def _normalize_categories(names: list[str]) -> list[str]:
 
 
 def _check_files(config: Config) -> None:
-    dataset = Path(config["dataset"]["path"])
+    dataset = find_file(config["dataset"]["path"])
     if not dataset.is_file() and not (dataset.is_dir() and may_be_folder(config["dataset"]["format"])):
         raise UserError(f"config: dataset.path is {dataset}, which is not a file. {_PATHS}")
     edited_dir = config["dataset"]["edited_dir"]
@@ -144,16 +145,16 @@ def _check_files(config: Config) -> None:
         raise UserError(f"config: dataset.edited_dir is {edited_dir}, which is not a folder. {_PATHS}")
     for name, judge in config["judges"].items():
         try:
-            protocol = load_protocol(Path(judge["protocol"]))
+            protocol = load_protocol(find_file(judge["protocol"]))
             protocol.check_categories(config["dataset"]["categories"])
             params = check_params("judge", judge["adapter"], judge["params"])
             protocol.select_criteria(params.optional_criteria)
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
-        if not Path(judge["env"]).is_file():
+        if not find_file(judge["env"]).is_file():
             raise UserError(f"config: judges.{name}.env is {judge['env']}, which is not a file. {_PATHS}")
     for name, editor in config["editors"].items():
-        if not Path(editor["env"]).is_file():
+        if not find_file(editor["env"]).is_file():
             raise UserError(f"config: editors.{name}.env is {editor['env']}, which is not a file. {_PATHS}")
 
 

@@ -1,6 +1,7 @@
 """Input of the checks: the checked config, the machine's GPUs and the options of the run."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +63,7 @@ class RunContext:
 
     config: Config
     """Result of `check_config`."""
-    config_file: Path
+    config_files: Sequence[Path]
     devices: Devices
     gpu_limit: int | None = None
     """Value of `--resources gpu=`."""

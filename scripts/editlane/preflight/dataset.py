@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.core.checkout import find_file
 from editlane.preflight.context import RunContext
 from editlane.preflight.dataset_scan import Scan
 from editlane.preflight.findings import Finding, join_names, pluralize
@@ -16,7 +17,7 @@ def check_dataset(context: RunContext) -> Iterator[Finding]:
     """Check that every record can be read, every category has items, and the images can be decoded."""
     dataset = context.config["dataset"]
     path = Path(dataset["path"])
-    if path.is_relative_to(DEMO) and not (DEMO / "photos").is_dir():
+    if path.is_relative_to(DEMO) and not (path.exists() and (DEMO / "photos").is_dir()):
         yield Finding("pass", "dataset", f"{path}; the workflow will extract its photos")
         return
     scan = context.scan
@@ -61,7 +62,7 @@ def check_prompts(context: RunContext) -> Iterator[Finding]:
     categories = context.config["dataset"]["categories"]
     for part in context.parts:
         if part.kind == "judge":
-            path = Path(part.settings["protocol"])
+            path = find_file(part.settings["protocol"])
             protocol = load_protocol(path)
             protocol.check_categories(categories)
             criteria = protocol.select_criteria(part.settings["params"].get("optional_criteria", ()))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.estimate.remaining_work import find_remaining_work
@@ -128,7 +129,7 @@ def _is_importable(name: str) -> bool:
 
 def _group_by_env(context: RunContext) -> dict[str, list[Part]]:
     """Map each environment file to its editors and judges; the workflow's own files have none."""
-    users: dict[str, list[Part]] = {env: [] for env in OWN_ENVS if Path(env).is_file()}
+    users: dict[str, list[Part]] = {env: [] for env in OWN_ENVS if find_file(env).is_file()}
     for part in context.parts:
         users.setdefault(part.settings["env"], []).append(part)
     return users
@@ -144,7 +145,7 @@ def read_pip_pins(env: Path) -> dict[str, str]:
 
 
 def _select_pins(env: str, parts: list[Part]) -> dict[str, str]:
-    pins = read_pip_pins(Path(env))
+    pins = read_pip_pins(find_file(env))
     if parts and not any(part.needs_model for part in parts):
         return {name: pin for name, pin in pins.items() if name not in MODEL_PACKAGES | {"huggingface-hub"}}
     return pins
@@ -212,7 +213,7 @@ def _check_conda() -> Finding:
 def _check_conda_envs(envs: list[str]) -> Finding:
     """Find environments that Snakemake must create. It keeps a copy of the file beside each one it made."""
     made = {copy.read_bytes() for copy in Path(".snakemake/conda").glob("*.yaml") if copy.with_suffix("").is_dir()}
-    missing = [env for env in envs if Path(env).read_bytes() not in made]
+    missing = [env for env in envs if find_file(env).read_bytes() not in made]
     if not missing:
         return Finding("pass", "conda", f"all {len(envs)} environments exist")
     text = f"the workflow will first create {join_names(missing)}, downloading up to several gigabytes"

@@ -1,9 +1,11 @@
 """Turn the config into the parameters of the workflow's rules."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from editlane.core.checkout import find_file
 from editlane.core.types import RunsOn
 from editlane.models.registry import find_adapter
 from editlane.preflight.config import BUILT_MODELS, Config
@@ -12,8 +14,9 @@ from editlane.preflight.config import BUILT_MODELS, Config
 class RuleParams:
     """Parameters from one config; `kind` is editor or judge, `name` the name in the config."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, record_as: Callable[[str, str], str]) -> None:
+        """Take Snakemake's function that flags a path, so that another one is recorded for it."""
+        self._config, self._record_as = config, record_as
 
     def get_settings(self, kind: str, name: str) -> dict[str, Any]:
         """Return the settings of an editor or a judge."""
@@ -47,9 +50,14 @@ class RuleParams:
         return model if model.startswith(BUILT_MODELS) else []
 
     def find_protocol(self, judge: str) -> str:
-        """Return the protocol file of a judge."""
-        return str(self.get_settings("judge", judge)["protocol"])
+        """Return the protocol file of a judge.
+
+        The checkout's own is recorded as the config names it, else a checkout in another place would rerun the rule.
+        """
+        name = str(self.get_settings("judge", judge)["protocol"])
+        path = str(find_file(name))
+        return name if path == str(Path(name)) else self._record_as(path, name)
 
     def find_env(self, kind: str, name: str) -> str:
         """Return the conda environment file."""
-        return str(Path(self.get_settings(kind, name)["env"]).resolve())
+        return str(find_file(self.get_settings(kind, name)["env"]).resolve())

@@ -42,11 +42,30 @@ def load_config(config: Config, workflow: Any) -> Config:
     return checked
 
 
+def check_places(workflow: Any, results: str) -> None:
+    """End the process like `load_config` if a module statement moves the files of a run.
+
+    Locks, heartbeats and journals have their places in `editlane.core.paths`, which know nothing of it.
+    """
+    place = workflow.modifier.path_modifier.replace_prefix(workflow.pathvars.get("results"))
+    if place != results:
+        print(
+            f"error: the `module` statement moves the results to {place}, but a run keeps them in {results}. Remove "
+            "`prefix`, `replace_prefix` and `pathvars` from it; name the run with `run:`, or give snakemake another "
+            "working directory (-d).",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
 class WorkflowRun:
     """Run of one Snakemake process on one results folder."""
 
     def __init__(self, config: Config, workflow: Any) -> None:
         self._config, self._workflow = config, workflow
+        rename = workflow.modifier.modify_rulename  # `use rule * from editlane as bench_*` gives rules other names
+        self._lane_rules = {rename(name): stage for name, stage in LANE_RULES.items()}
+        self._partial_report = rename("partial_report")
         self.paths = RunPaths.of_run(config["run"])
         self._started = time.time()
         self._lock: IO[str] | None = None
@@ -83,7 +102,7 @@ class WorkflowRun:
 
         The lock is held until this process ends, however it ends: two runs would write the same tables.
         """
-        if set(self._workflow.dag_settings.targets) == {"partial_report"}:
+        if set(self._workflow.dag_settings.targets) == {self._partial_report}:
             return  # it only reads, so it may run beside a workflow
         try:
             self.paths.run_dir.mkdir(parents=True, exist_ok=True)
@@ -158,10 +177,10 @@ class WorkflowRun:
         to_do = {job.rule.name for job in self._workflow.dag.needrun_jobs()}
         return check_start(
             self._config,
-            self._workflow.configfiles[0],
+            self._workflow.configfiles,
             gpu_limit=gpus.value if gpus else None,
             with_conda="CONDA" in {method.name for method in methods},
-            lanes_here=self._workflow.local_exec and bool(to_do & LANE_RULES.keys()),
+            lanes_here=self._workflow.local_exec and bool(to_do & self._lane_rules.keys()),
         )
 
     def _redate_tables(self) -> None:
@@ -178,9 +197,9 @@ class WorkflowRun:
         """Yield the lanes that have nothing to do in this run."""
         due = set(self._workflow.dag.needrun_jobs())
         for job in self._workflow.dag.jobs:
-            if job.rule.name in LANE_RULES and job not in due:
+            if job.rule.name in self._lane_rules and job not in due:
                 editor, judge = (getattr(job.wildcards, name, None) for name in ("editor", "judge"))
-                yield LaneId(LANE_RULES[job.rule.name], editor, judge, int(job.wildcards.lane))
+                yield LaneId(self._lane_rules[job.rule.name], editor, judge, int(job.wildcards.lane))
 
 
 def _exit_with_error(reason: str) -> NoReturn:

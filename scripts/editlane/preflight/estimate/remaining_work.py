@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from editlane.core import schemas, tables
+from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.core.schemas import PlanRow, QuestionRow
 from editlane.core.types import Control, Item
@@ -137,7 +138,7 @@ def _make_editor_spec(context: RunContext, editor: Part) -> EditorSpec | None:
 
 def _make_judge_spec(context: RunContext, judge: Part) -> JudgeSpec | None:
     try:
-        protocol = load_protocol(Path(judge.settings["protocol"]))
+        protocol = load_protocol(find_file(judge.settings["protocol"]))
         return JudgeSpec.of(context.run_dir, judge.name, protocol, model_options(judge.settings))
     except UserError:
         return None
