@@ -90,6 +90,8 @@ def test_another_working_directory(folder: Folder, tmp_path: Path) -> None:
     built = {path.relative_to(folder.folder).as_posix() for path in (folder.folder / "resources").glob("*/*")}
     assert built == {"resources/canary/items.jsonl", "resources/canary/pictures", "resources/demo/photos"}
     assert "Nothing to be done" in snakemake(tmp_path / "elsewhere", *at, "--dry-run")
+    kept = [path for path in folder.results.rglob("*") if path.is_file() and "logs" not in path.parts]
+    assert [path for path in kept if os.fsencode(ROOT) in path.read_bytes()] == [], "a run can be moved"
 
     folder.checkout = tmp_path / "另一处"
     folder.checkout.symlink_to(ROOT)
@@ -237,4 +239,8 @@ def test_a_read_only_checkout_that_two_users_share(read_only_checkout: Path, tmp
     for mine, process in running:
         assert process.wait(timeout=300) == 0, (mine.folder / "said").read_text()
         assert len(mine.scores()) == ITEMS
+    inside = as_user([sys.executable, "-m", "snakemake", "--cores", "1"])
+    refused = subprocess.run(inside, cwd=read_only_checkout, text=True, capture_output=True)
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    assert f"error: cannot write to {read_only_checkout}" in refused.stderr
     assert sorted(read_only_checkout.rglob("*")) == before

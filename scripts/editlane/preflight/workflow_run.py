@@ -30,11 +30,11 @@ def load_config(config: Config, workflow: Any) -> Config:
         for file in workflow.configfiles:
             check_keys_once(Path(file))
         checked = check_config(config)
-        state = Path(".snakemake")
-        if state.exists() and not os.access(state, os.W_OK):  # Snakemake would fail with a traceback before `onstart`
+        state = Path(".snakemake") if Path(".snakemake").exists() else Path()
+        if not os.access(state, os.W_OK):  # Snakemake would fail with a traceback before `onstart`
             raise UserError(
-                f"cannot write to {state.absolute()}, where Snakemake keeps its state. "
-                "Check the folder's rights, and that its disk is mounted for writing."
+                f"cannot write to {state.absolute()}, where Snakemake keeps its state. Check the folder's rights, and "
+                "that its disk is mounted for writing, or name another working directory with -d."
             )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
