@@ -38,7 +38,7 @@ shell.prefix(
 )
 
 
-# One config, never a mixture of two: `--configfile` takes the place of the working directory's, and that of the demo's.
+# One config, never a mixture: that of `--configfile`, or else the working directory's, or else the demo's.
 if not workflow.configfiles:
 
     configfile: str(find_file("config/config.yaml"))

@@ -122,3 +122,4 @@ use rule partial_report as partial_scores with:
         ),
     log:
         "<results>/logs/partial_scores.log",
+    localrule: True  # Snakemake does not inherit it
