@@ -11,11 +11,15 @@
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PYTHON ?= python3
+REPORT := results/demo/report/report.html
 
 .PHONY: demo check test lint fast faults test-envs test-slurm test-vllm bench bench-gpu clean
 
 demo: $(VENV)/installed
-	$(RUN) snakemake --cores all
+	@$(RUN) snakemake --cores all
+	@echo "Open $(REPORT) in a browser. Next, check this machine for real models:"
+	@echo "  source $(VENV)/bin/activate && python scripts/check_setup.py --configfile config/small.yaml"
+	@echo "For photos of your own, read config/README.md."
 
 check: $(VENV)/installed
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint fast
@@ -67,11 +71,8 @@ bench-gpu: $(VENV)/installed
 	$(RUN) python tests/bench/gpu_edit.py --part inexact
 	$(RUN) python tests/bench/gpu_edit.py --part offload
 
-$(VENV)/installed: envs/local.txt envs/local.lock.txt
-	@echo "installing packages into $(VENV); this takes some minutes"
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r envs/local.txt -c envs/local.lock.txt
-	touch $@
+$(VENV)/installed: envs/install.sh envs/local.txt envs/local.lock.txt
+	@PYTHON=$(PYTHON) sh envs/install.sh $(VENV)
 
 clean:
 	rm -rf $(VENV) .snakemake results/demo resources/models resources/demo/photos

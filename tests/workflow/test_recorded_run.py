@@ -7,6 +7,7 @@ run with Snakemake's own record of it, and `times.json` the order in which its f
 import base64
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -63,17 +64,32 @@ def finished(project):
     return project
 
 
-def test_a_finished_run_of_older_code_has_nothing_to_do(finished) -> None:
-    """No rule's command, params or inputs differ from those of older code, so that no job is run again."""
+def planned(project, *targets: str) -> set[str]:
+    """The rules that have jobs to run."""
+    return set(re.findall(r"^(?:local)?rule (\w+):", project.run("--dry-run", *targets), re.MULTILINE))
+
+
+JUDGING = {"score_lane", "merge_scores", "merge_controls", "merge_costs"}
+
+
+def test_of_a_finished_run_of_older_code_only_the_judging_is_read_once_more_from_its_journal(finished) -> None:
+    """A judge's lane is a job for all editors since then. No other command, params or inputs differ."""
     targets = [f"merge_{name}" for name in TABLES]
-    assert "Nothing to be done" in finished.run("--dry-run", *targets)
+    assert planned(finished, *targets) == JUDGING
+    recorded = {name: pq.read_table(finished.results / f"{name}.parquet") for name in ("scores", "controls")}
+    kept = ("journal/**/*", "*/images/**/*", "sources/**/*", "heartbeats/edit/**/*", "heartbeats/score/**/*")
+    before = contents(finished.results, *kept)
+    finished.run(*targets)
+    assert contents(finished.results, *kept) == before
+    assert all(pq.read_table(finished.results / f"{name}.parquet").equals(table) for name, table in recorded.items())
+    assert planned(finished, *targets) == set()
 
 
 def test_the_test_above_sees_a_changed_rule(finished) -> None:
-    record = finished.folder / ".snakemake/metadata" / name_record(finished, "costs.parquet")
+    record = finished.folder / ".snakemake/metadata" / name_record(finished, "preservation.parquet")
     written = json.loads(record.read_text())
     record.write_text(json.dumps(written | {"code": written["code"].replace("--lanes", "--number")}))
-    assert "code has changed" in finished.run("--dry-run", "merge_costs").lower()
+    assert planned(finished, *(f"merge_{name}" for name in TABLES)) == JUDGING | {"merge_preservation"}
 
 
 def name_record(project, table: str) -> str:

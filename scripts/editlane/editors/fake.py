@@ -43,7 +43,8 @@ class FakeEditor:
 
     def __init__(self, *, model: str | None, revision: str | None, params: FakeEditorParams) -> None:
         self.params = params
-        time.sleep(params.load_seconds)
+        if params.load_seconds:
+            time.sleep(params.load_seconds)
 
     def edit(self, request: EditRequest) -> Edit:
         """Tint the source and draw on it. Raises EditFailed and EditRefused as often as the params ask for."""

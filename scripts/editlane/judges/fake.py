@@ -65,7 +65,8 @@ class FakeJudge:
 
     def __init__(self, *, model: str | None, revision: str | None, params: FakeJudgeParams) -> None:
         self.params = params
-        time.sleep(params.load_seconds)
+        if params.load_seconds:
+            time.sleep(params.load_seconds)
 
     @property
     def max_batch_cost(self) -> int:

@@ -134,6 +134,14 @@ def test_rates_choose_items_by_content_not_by_order(rate, found):
     assert all(outcome(editor(**{rate: 1.0}), i) == wanted for i in items[:5])
 
 
+def test_loading_takes_its_seconds(monkeypatch):
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    editor(load_seconds=2.5)
+    built(FakeJudge, model=None, params={"load_seconds": 3.0})
+    assert waits == [2.5, 3]
+
+
 def test_seconds_are_spent(monkeypatch):
     waits = []
     monkeypatch.setattr("editlane.editors.fake.time.sleep", waits.append)
