@@ -56,6 +56,7 @@ test-vllm: .venv-vllm/installed
 
 bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_lanes.py
+	$(RUN) python tests/bench/bench_loads.py
 	$(RUN) python tests/bench/bench_prepare_items.py
 	$(RUN) python tests/bench/bench_judge.py
 	$(RUN) python tests/bench/bench_statistics.py

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=output_folder, help="the checkpoint folder to write")
     parser.add_argument("--seed", type=whole_number(0, 2**63 - 1), default=0, help="seed of the weights (default: 0)")
     args = parser.parse_args()
-    gc.disable()  # importing a model library creates objects that all stay: looking for garbage takes a fifth of the time
+    gc.disable()  # a model library's objects all stay; looking for garbage among them takes a fifth of the time
     build_tiny_model(args.kind, args.out, seed=args.seed)
 
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "helpers"), str(Path(__file__).parents[2] / "scripts")]
 
@@ -50,8 +51,19 @@ ruleorder: score_lane_of_editor > score_lane
 """
 
 
-def run(folder: Path, args: argparse.Namespace, *arguments: str) -> tuple[int, int, float]:
-    """Return the loads of editors and of judges, and the wall time in seconds."""
+class Measured(NamedTuple):
+    """What one arrangement took."""
+
+    editors: int
+    """Loads of editors, as the next of judges."""
+    judges: int
+    wall: float
+    """Seconds of the whole run."""
+    again: list[float]
+    """Seconds of each score lane when everything is in its journal."""
+
+
+def run(folder: Path, args: argparse.Namespace, rule: str, *arguments: str) -> Measured:
     folder.mkdir()
     project = Project(folder)
     project.write_items(range(args.items))
@@ -61,13 +73,17 @@ def run(folder: Path, args: argparse.Namespace, *arguments: str) -> tuple[int, i
     project.config["editors"] = {f"editor-{place}": fake for place in range(args.editors)}
     project.config["judges"] = {f"judge-{place}": fake for place in range(args.judges)}
     (folder / "per_editor.smk").write_text(PER_EDITOR, encoding="utf-8")
+    limits = ["--cores", str(args.devices), "--resources", f"gpu={args.devices}"]
     started = time.monotonic()
-    project.run("--cores", str(args.devices), "--resources", f"gpu={args.devices}", *arguments, "merge_scores")
+    project.run("merge_scores", *arguments, *limits)
     wall = time.monotonic() - started
-    stages = [one.stage for one in read_heartbeats(RunPaths(project.results))]
-    rows = len(project.scores())
-    assert rows == args.items * args.editors * args.judges, rows
-    return stages.count("edit"), stages.count("score"), wall
+    assert len(project.scores()) == args.items * args.editors * args.judges
+    loads = [one.stage for one in read_heartbeats(RunPaths(project.results))]
+    project.run("merge_scores", *arguments, *limits, "--forcerun", rule)
+    assert len(read_heartbeats(RunPaths(project.results))) == len(loads), "nothing was loaded"
+    times = sorted((project.results / "benchmarks/score_lane").rglob("*.tsv"))
+    again = [float(path.read_text().splitlines()[1].split("\t")[0]) for path in times]
+    return Measured(loads.count("edit"), loads.count("score"), wall, again)
 
 
 def main() -> None:
@@ -80,15 +96,17 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=2, help="devices, each held by one lane at a time")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        before = run(Path(folder) / "before", args, "--snakefile", "per_editor.smk")
-        after = run(Path(folder) / "after", args)
+        before = run(Path(folder) / "before", args, "score_lane_of_editor", "--snakefile", "per_editor.smk")
+        after = run(Path(folder) / "after", args, "score_lane")
     print(f"{args.editors} editors, {args.judges} judges, {args.lanes} lanes, {args.items} items,", end=" ")
     print(f"{args.devices} devices, {args.load:g} s to load a model")
-    print("| judging in | loads of editors | loads of judges | wall, s |")
-    print("|---|---|---|---|")
-    for name, (editors, judges, wall) in (("a process per editor", before), ("one process", after)):
-        print(f"| {name} | {editors} | {judges} | {wall:.1f} |")
-    print(f"ratio: {before[1] / after[1]:.1f} times fewer loads, {before[2] / after[2]:.2f} times faster")
+    print("| judging in | loads of editors | loads of judges | wall, s | score lanes with nothing to do |")
+    print("|---|---|---|---|---|")
+    for name, one in (("a process per editor", before), ("one process", after)):
+        nothing = f"{len(one.again)} x {sum(one.again) / len(one.again):.2f} s = {sum(one.again):.1f} s"
+        print(f"| {name} | {one.editors} | {one.judges} | {one.wall:.1f} | {nothing} |")
+    ratios = before.judges / after.judges, before.wall / after.wall, sum(before.again) / sum(after.again)
+    print("ratio: {:.1f} times fewer loads, {:.2f} times faster, {:.1f} times less for nothing".format(*ratios))
 
 
 if __name__ == "__main__":
