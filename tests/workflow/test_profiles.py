@@ -58,3 +58,10 @@ def test_kubernetes_jobs_keep_everything_on_the_volume(project) -> None:
         for wanted in ("gpu=1", "gpu_manufacturer=nvidia", "scale=0", "mem_mb=96000"):
             assert wanted in lane
         assert f"--run-dir '{work}/" in lane
+
+
+@pytest.mark.parametrize("name", ["slurm", "kubernetes"])
+def test_judging_what_is_edited_takes_what_judging_takes(name: str) -> None:
+    profile = yaml.safe_load((ROOT / f"workflow/profiles/{name}/config.yaml").read_text(encoding="utf-8"))
+    for settings in (profile["set-resources"], profile["set-threads"]):
+        assert settings["score_edited"] == settings["score_lane"]
