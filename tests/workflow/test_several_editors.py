@@ -1,13 +1,13 @@
 """Several editors: each judge is loaded once per lane for all of them, and none holds back the others for ever."""
 
 from collections import Counter
-from collections.abc import Callable
 
 import pyarrow.parquet as pq
 import pytest
 from project import Project
 
 from editlane.core.paths import RunPaths
+from editlane.lanes.journal import read_journal
 from editlane.lanes.lane_status import read_heartbeats
 
 BROKEN = """
@@ -22,51 +22,31 @@ def loads(project: Project) -> Counter[str]:
     return Counter(one.judge for one in read_heartbeats(RunPaths(project.results)) if one.judge)
 
 
-@pytest.fixture
-def several(project: Project) -> Project:
-    """Three editors and two judges in two lanes."""
-    project.config["editors"] = {
-        name: {"adapter": "fake", "params": {"noop_rate": rate}} for name, rate in (("甲", 0), ("乙", 0.5), ("丙", 1))
-    }
-    project.config["judges"]["judge-b"] = {"adapter": "fake", "params": {"behaviour": "random"}}
+def test_each_judge_is_loaded_once_per_lane_and_an_added_editor_is_judged_alone(project: Project) -> None:
+    fake = {"adapter": "fake", "params": {}}
+    noop = {"adapter": "fake", "params": {"noop_rate": 0.5}}  # two editors make some equal edits
+    project.config["editors"] = {"甲": fake, "乙": noop}
     project.config["controls"] = {"share": 0.5, "repeats": 0.1, "canary": False}
-    return project
+    project.run("merge_scores", "merge_controls")
+    assert loads(project) == {"judge": 2}
+    before, judged = project.scores(), project.computed("score")
+    assert len(before) == 40
+
+    project.config["editors"] = {"丙": {"adapter": "fake", "params": {"noop_rate": 1}}, "甲": fake, "乙": noop}
+    project.config["judges"]["judge-b"] = {"adapter": "fake", "params": {"behaviour": "random"}}
+    project.run("merge_scores", "merge_controls")
+    assert loads(project) == {"judge": 4, "judge-b": 2}
+    old = [row for row in project.scores() if (row["judge"], row["editor"] == "丙") == ("judge", False)]
+    assert old == before
+    asked = {judge: keys_of(project, judge) for judge in ("judge", "judge-b")}
+    assert len(asked["judge"]) == len(asked["judge-b"]) > judged
+    assert project.computed("score") == sum(map(len, asked.values())), "nothing is judged twice"
 
 
-def test_each_judge_is_loaded_once_per_lane_and_an_added_one_too(several: Project) -> None:
-    judges = several.config["judges"]
-    added = judges.pop("judge-b")
-    several.run("merge_scores", "merge_controls")
-    assert loads(several) == {"judge": 2}
-    before, judged = several.scores(), several.computed("score")
-
-    judges["judge-b"] = added
-    several.run("merge_scores", "merge_controls")
-    assert loads(several) == {"judge": 2, "judge-b": 2}
-    assert [row for row in several.scores() if row["judge"] == "judge"] == before
-    assert several.computed("score") == 2 * judged
-
-
-def test_an_added_editor_is_judged_alone(several: Project, other_project: Callable[[], Project]) -> None:
-    editors = several.config["editors"]
-    added = editors.pop("乙")
-    several.run("merge_scores", "merge_controls")
-    judged = several.computed("score")
-    several.config["editors"] = {"乙": added} | editors
-    several.run("merge_scores", "merge_controls")
-
-    whole = other_project()
-    whole.config = several.config
-    whole.run("merge_scores", "merge_controls")
-    assert several.scores() == whole.scores()
-    assert several.computed("score") == whole.computed("score") > judged
-
-
-def break_lane(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let lane 1 of the editor 坏 fail at every start."""
-    (project.folder / "broken").mkdir()
-    (project.folder / "broken/sitecustomize.py").write_text(BROKEN, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(project.folder / "broken"))
+def keys_of(project: Project, judge: str) -> list[str]:
+    """The keys in the journals of a judge, by editor."""
+    folders = (project.results / "journal/score").glob(f"*/{judge}")
+    return [key for folder in folders for key in read_journal(folder).rows]
 
 
 def partial_scores(project: Project) -> Counter[tuple[str, str]]:
@@ -75,40 +55,29 @@ def partial_scores(project: Project) -> Counter[tuple[str, str]]:
 
 
 def test_an_editor_that_fails_for_good_does_not_hold_back_the_others(
-    project: Project, other_project: Callable[[], Project], monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.config["editors"] = {"好": {"adapter": "fake"}, "坏": {"adapter": "fake", "params": {"noop_rate": 1}}}
-    break_lane(project, monkeypatch)
-    said = project.run(code=1)
+    editors = {"好": {"adapter": "fake"}, "坏": {"adapter": "fake", "params": {"noop_rate": 1}}}
+    project.config["editors"] = editors
+    (project.folder / "broken").mkdir()
+    (project.folder / "broken/sitecustomize.py").write_text(BROKEN, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(project.folder / "broken"))
+    said = project.run("merge_scores", code=1)
     assert "error: the model of 坏 cannot be loaded" in said
     assert "note: not judged yet: lane 1 (no edits by 坏)." in said
     assert project.computed("score") == 20, "lane 0 is judged for both"
 
-    project.run("partial_report")
-    assert partial_scores(project) == {("好", "scored"): 10, ("坏", "scored"): 10}
     project.run("partial_scores")
     assert partial_scores(project) == {("好", "scored"): 20, ("坏", "scored"): 10}
-    report = (project.results / "partial_report/report.md").read_text(encoding="utf-8")
-    assert "10" in report and "坏" in report
-    assert "Nothing to be done" not in project.run("partial_scores"), "the report is made again"
-    assert project.computed("score") == 30, "and nothing is judged again"
+    assert (project.results / "partial_report/report.html").exists()
+    assert project.computed("score") == 30
+
+    project.config["editors"] = {"好": editors["好"]}
+    project.run("merge_scores")
+    assert {row["editor"] for row in project.scores()} == {"好"}
+    assert (len(project.scores()), project.computed("score")) == (20, 30)
 
     monkeypatch.delenv("PYTHONPATH")
-    project.run()
-    whole = other_project()
-    whole.config = project.config
-    whole.run()
-    assert project.scores() == whole.scores()
-    assert project.computed("score") == 40
-
-
-def test_dropping_the_broken_editor_gives_the_whole_report_of_the_others(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.config["editors"] = {"好": {"adapter": "fake"}, "坏": {"adapter": "fake", "params": {"noop_rate": 1}}}
-    break_lane(project, monkeypatch)
-    project.run(code=1)
-    del project.config["editors"]["坏"]
-    project.run()
-    assert {row["editor"] for row in project.scores()} == {"好"}
-    assert (project.computed("score"), project.report()["editors"].keys()) == (30, {"好"})
+    project.config["editors"] = editors
+    project.run("merge_scores")
+    assert (len(project.scores()), project.computed("score")) == (40, 40)
