@@ -8,7 +8,7 @@ log=$1/pip.log
 "$1/bin/pip" install --disable-pip-version-check --progress-bar off --no-input \
     -r "$here/local.txt" -c "$here/local.lock.txt" >"$log" 2>&1 &
 pip=$!
-trap 'kill "$pip" 2>/dev/null' EXIT
+trap 'kill "$pip" 2>/dev/null; exit 130' INT TERM HUP # pip runs in the background, where Ctrl-C does not end it
 all=$(sed -n 's/^\([^#]*\)==.*/\1/p' "$here/local.txt" "$here/local.lock.txt" | sort -u | wc -l)
 every=15
 if [ -t 2 ]; then every=1; fi # a line that is written over in a terminal, a line now and then in a log
@@ -32,7 +32,6 @@ done
 if [ -t 2 ]; then echo >&2; fi
 code=0
 wait "$pip" || code=$?
-trap - EXIT
 if [ "$code" != 0 ]; then
     tail -n 20 "$log" >&2
     echo "error: pip could not install the packages (exit $code); its log is $log. Run the same command again." >&2

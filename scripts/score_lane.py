@@ -31,6 +31,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--categories", **NAMES, required=True)
     parser.add_argument("--protocol", type=Path, required=True, help="a file of resources/protocols")
     parser.add_argument("--plan", type=Path, required=True, help="plan.parquet, with the controls to ask")
+    parser.add_argument(
+        "--journal-only", action="store_true", help="write no tables, because other editors are missing"
+    )
     return parser.parse_args()
 
 
@@ -45,7 +48,7 @@ def main() -> None:
     work = JudgeWork(spec, args.lane, [group_by_item(edits), controls], lambda: registry.build("judge", **options))
     with JournalSet(work.list_journals(), work.lane.writer, stop.check) as journal:
         scored = run_lane(work, journal, stop.check, args.timeout)
-        for one in editors:
+        for one in editors if not args.journal_only else ():
             one.write(scored | journal.kept.get(one.journal, {}), spec.describe(options))
         record_crashes(journal, scored)
 

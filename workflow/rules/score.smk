@@ -46,24 +46,27 @@ rule score_lane:
         run_dir=subpath(input.plan, parent=True),
         editors=EDITORS,
         categories=CATEGORIES,
+        tables=[],
     shell:
         r"""
         python scripts/gpulease.py -n {resources.gpu} -- python scripts/score_lane.py \
             --run-dir {params.run_dir:q} --editors {params.editors:q} --judge {wildcards.judge:q} \
             --lane {wildcards.lane} --categories {params.categories:q} --timeout {params.timeout} \
-            {params.adapter:q} --protocol {input.protocol:q} --plan {input.plan:q} >{log:q} 2>&1
+            {params.adapter:q} --protocol {input.protocol:q} --plan {input.plan:q} {params.tables:q} >{log:q} 2>&1
         """
 
 
 use rule score_lane as score_edited with:
-    """Judge what is edited of one lane, though other editors lack edits there."""
+    """Judge what is edited of one lane, though other editors lack edits there; its answers go to the journals alone.
+
+    Edits are no inputs, because Snakemake would edit again where they are out of date.
+    """
     input:
-        edits=lambda wildcards: RUN.find_edits(wildcards.lane),
         model=lambda wildcards: PARAMS.find_built_model("judge", wildcards.judge),
         protocol=lambda wildcards: PARAMS.find_protocol(wildcards.judge),
         plan="<results>/plan.parquet",
     output:
-        touch("<results>/partial_report/scored/{judge}/lane{lane}"),
+        temp(touch("<results>/partial_report/scored/{judge}/lane{lane}")),
     log:
         "<results>/logs/score_edited/{judge}/lane{lane}.log",
     benchmark:
@@ -75,6 +78,7 @@ use rule score_lane as score_edited with:
         run_dir=subpath(input.plan, parent=True),
         editors=lambda wildcards: RUN.find_edited(wildcards.lane),
         categories=CATEGORIES,
+        tables=["--journal-only"],
 
 
 rule merge_scores:

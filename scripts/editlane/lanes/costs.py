@@ -8,7 +8,7 @@ held_seconds = load_seconds + busy_seconds + idle_seconds + lost_seconds.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from editlane.core.paths import EDIT, SCORE
+from editlane.core.paths import EDIT, SCORE, LaneId
 from editlane.core.types import Row
 from editlane.lanes.lane_status import LaneStatus
 
@@ -111,9 +111,13 @@ def _processes(of_lane: Sequence[LaneStatus]) -> list[Row]:
     A process counts as lost if it failed, was stopped, or was replaced before it was done. Its loading and its time
     after the last item are then lost, because another process has to load again.
     """
-    last = max((one.attempt for one in of_lane), default=0)
+    last: dict[LaneId, int] = {}  # a judge's lane has several ids, if older versions had one for each editor
+    for one in of_lane:
+        last[one.lane_id] = max(one.attempt, last.get(one.lane_id, 0))
     return [
-        _process(one, lost=one.phase != "done" and (one.attempt < last or one.phase in ("failed", "stopped")))
+        _process(
+            one, lost=one.phase != "done" and (one.attempt < last[one.lane_id] or one.phase in ("failed", "stopped"))
+        )
         for one in of_lane
     ]
 

@@ -224,20 +224,29 @@ class JudgeWork:
         return self._device
 
     def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[list[Asked]]:
-        """Cut the missing edits into batches. An edit that one more death would fail is asked alone."""
+        """Cut the missing edits into batches. An edit that one more death would fail is asked alone.
+
+        Editors that lack nothing are left out. Otherwise each edit of an added editor would be alone in its batch. The
+        edits of an item all cost as much as the largest, so that they stay together.
+        """
         left = set(missing)
-        return [
-            batch
-            for edits in self._lists
-            for batch in cut_batches(
+        editors = {self.wanted[key]["editor"] for key in left}
+        batches: list[list[Asked]] = []
+        for asked in self._lists:
+            edits = [edit for edit in asked if edit.row["editor"] in editors]
+            costs: dict[str, int] = {}
+            for edit in edits:
+                item, cost = edit.row["item_id"], self.spec.batch_cost(self._judge, edit.row)
+                costs[item] = max(cost, costs.get(item, 0))
+            batches += cut_batches(
                 edits,
                 category=lambda edit: edit.row["category"],
-                cost=lambda edit: self.spec.batch_cost(self._judge, edit.row),
+                cost=lambda edit: costs[edit.row["item_id"]],  # noqa: B023  used at once
                 max_cost=self._judge.max_batch_cost,
                 wanted=lambda edit: edit.is_first and edit.key in left,
                 alone=lambda edit: deaths[edit.key] >= DEATHS - 1,
             )
-        ]
+        return batches
 
     def get_keys(self, batch: list[Asked]) -> list[str]:
         """Return the journal keys of a batch."""
@@ -270,7 +279,8 @@ class JudgeWork:
         for edit, columns in zip(batch, answers, strict=True):
             timing = {"score_seconds": round(seconds / len(batch), 4), "score_device": self._device}
             rows[edit.key] = columns | self.spec.make_common_columns(edit.row) | timing
-            log.info("%s/%s %s on %s", edit.row["category"], edit.row["item_id"], _verdict(columns), self._device)
+            name = "/".join([edit.row["editor"], edit.row["category"], edit.row["item_id"]])
+            log.info("%s %s on %s", name, _verdict(columns), self._device)
         return rows
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import yaml
 
-from editlane.core.checkout import find_file
+from editlane.core.checkout import find_dataset, find_file
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import RESERVED_EDITOR_NAMES
 from editlane.core.strict_model import read_model
@@ -137,7 +137,7 @@ def _normalize_categories(names: list[str]) -> list[str]:
 
 
 def _check_files(config: Config) -> None:
-    dataset = find_file(config["dataset"]["path"])
+    dataset = find_dataset(config["dataset"]["path"])
     if not dataset.is_file() and not (dataset.is_dir() and may_be_folder(config["dataset"]["format"])):
         raise UserError(f"config: dataset.path is {dataset}, which is not a file. {_PATHS}")
     edited_dir = config["dataset"]["edited_dir"]

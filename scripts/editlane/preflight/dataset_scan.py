@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editlane.core.checkout import find_file
+from editlane.core.checkout import find_dataset
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.parsing import ParsedRecord, Skipped
@@ -69,7 +69,7 @@ def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
 
 def _read_records(dataset: dict[str, Any], skipped: Skipped) -> Iterator[ParsedRecord]:
     edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
-    path, categories = find_file(dataset["path"]), tuple(dataset["categories"])
+    path, categories = find_dataset(dataset["path"]), tuple(dataset["categories"])
     return check_records(path, dataset["format"], dataset["language"], categories, skipped, edits)
 
 

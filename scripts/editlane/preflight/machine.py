@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from editlane.core.checkout import find_file
+from editlane.core.checkout import find_dataset
 from editlane.preflight.context import RunContext
 from editlane.preflight.findings import Finding, join_names
 
@@ -63,7 +63,7 @@ def check_clock(context: RunContext) -> Iterator[Finding]:
 def _list_dated_files(context: RunContext) -> list[Path]:
     """List the files that Snakemake compares, and this module: a clock behind the program's own files is wrong."""
     tables = context.paths.sample_tables()
-    return [Path(__file__), *context.config_files, find_file(context.config["dataset"]["path"]), *sorted(tables)]
+    return [Path(__file__), *context.config_files, find_dataset(context.config["dataset"]["path"]), *sorted(tables)]
 
 
 def check_locale() -> Iterator[Finding]:

@@ -65,7 +65,7 @@ class WorkflowRun:
         self._config, self._workflow = config, workflow
         rename = workflow.modifier.modify_rulename  # `use rule * from editlane as bench_*` gives rules other names
         self._lane_rules = {rename(name): stage for name, stage in LANE_RULES.items()}
-        self._partial_report = rename("partial_report")
+        self._partial_report, self._partial_scores = rename("partial_report"), rename("partial_scores")
         self.paths = RunPaths.of_run(config["run"])
         self._started = time.time()
         self._lock: IO[str] | None = None
@@ -86,23 +86,19 @@ class WorkflowRun:
 
     def find_edited(self, lane: int | str) -> list[str]:
         """Return the editors that have finished this lane."""
+        categories = self._config["dataset"]["categories"]
         return [
-            editor for editor in self._config["editors"] if all(map(os.path.exists, self._list_edits(editor, lane)))
+            editor
+            for editor in self._config["editors"]
+            if all(self.paths.edits(editor, name, int(lane)).exists() for name in categories)
         ]
-
-    def find_edits(self, lane: int | str) -> list[str]:
-        """Return the edits tables of this lane by the editors that have finished it."""
-        return [path for editor in self.find_edited(lane) for path in self._list_edits(editor, lane)]
-
-    def _list_edits(self, editor: str, lane: int | str) -> list[str]:
-        return [str(self.paths.edits(editor, name, int(lane))) for name in self._config["dataset"]["categories"]]
 
     def start(self) -> None:
         """Lock the results, check what the jobs will need, and take over the terminal. Exits with code 2 on failure.
 
         The lock is held until this process ends, however it ends: two runs would write the same tables.
         """
-        if set(self._workflow.dag_settings.targets) == {self._partial_report}:
+        if self._is_target(self._partial_report):
             return  # it only reads, so it may run beside a workflow
         try:
             self.paths.run_dir.mkdir(parents=True, exist_ok=True)
@@ -144,19 +140,27 @@ class WorkflowRun:
             print(line, file=sys.stderr)
 
     def _describe_held_back(self) -> list[str]:
-        """Return a line about the lanes that were not judged because an editor lacks edits there."""
-        editors = set(self._config["editors"])
-        missing = {
-            lane: editors - done for lane in range(self._config["lanes"]) if (done := set(self.find_edited(lane)))
-        }
-        held = {lane: sorted(lacking) for lane, lacking in missing.items() if lacking}
-        if not held:
+        """Return a line about the lanes that some editors have finished and that wait for the others to be judged."""
+        held = []
+        for lane in range(self._config["lanes"]):
+            edited = self.find_edited(lane)
+            lacking = [editor for editor in self._config["editors"] if editor not in edited]
+            scores = (
+                self.paths.lane_tables(LaneId(SCORE, None, judge, lane), edited, self._config["dataset"]["categories"])
+                for judge in self._config["judges"]
+            )
+            if edited and lacking and not all(path.exists() for paths in scores for path in paths):
+                held.append(f"{lane} (no edits by {', '.join(lacking)})")
+        if not held or self._is_target(self._partial_scores):
             return []
-        lanes = ", ".join(f"{lane} (no edits by {', '.join(lacking)})" for lane, lacking in held.items())
         return [
-            f"note: not judged yet: lane {lanes}. The same command tries these editors again. With `partial_scores` at "
-            "its end it judges and reports on the edits that there are."
+            f"note: not judged yet: lane {', '.join(held)}. The same command tries these editors again. With "
+            f"`{self._partial_scores}` at its end it judges and reports on the edits that there are."
         ]
+
+    def _is_target(self, rule: str) -> bool:
+        """Return whether this rule is all that the command asks for."""
+        return set(self._workflow.dag_settings.targets) == {rule}
 
     def _take_lock(self, file: IO[str]) -> None:
         """Raise BlockingIOError if another workflow holds the lock. Without file locks, print a warning."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from editlane.core import checkout
-from editlane.core.checkout import CHECKOUT, find_file
+from editlane.core.checkout import CHECKOUT, LISTS, find_dataset, find_file
 
 RUBRIC = "resources/protocols/rubric.yaml"
 
@@ -36,3 +36,8 @@ def test_a_name_that_was_not_shipped_stays_as_it_is(
         path.touch()
     monkeypatch.setattr(checkout, "CHECKOUT", other)
     assert find_file(name) == Path(name)
+
+
+def test_of_datasets_only_the_copied_lists_are_found_in_the_checkout(folder: Path) -> None:
+    assert [find_dataset(name) for name in LISTS] == [CHECKOUT / name for name in LISTS]
+    assert find_dataset(RUBRIC) == Path(RUBRIC)

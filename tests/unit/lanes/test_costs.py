@@ -116,6 +116,11 @@ def test_a_judge_counts_for_every_editor_it_judged_also_in_heartbeats_of_older_v
     ]
     rows = lane_costs([scored(editor_key="e1,e2"), added, *older], PROVENANCE, lanes=2)
     assert [row_of(rows, "score", None, lane)["attempts"] for lane in (0, 1)] == [2, 2]
+    stopped = scored(editor="甲", lane=1, phase="stopped")
+    resumed = lane_costs([stopped, scored(phase="working", lane=1)], PROVENANCE, lanes=2)
+    assert row_of(resumed, "score", None, 1)["died"] == 1, "the attempts of the older version are counted apart"
+    older = [scored(editor="甲", attempt=2), scored(phase="working")]
+    assert row_of(lane_costs(older, PROVENANCE, lanes=1), "score", None)["died"] == 0
     canaries = scored(editor_key=None)
     assert row_of(lane_costs([canaries], PROVENANCE, lanes=1), "score", None)["attempts"] == 1
 

@@ -282,6 +282,31 @@ def test_an_added_editor_is_judged_alone_and_by_its_own_settings(tmp_path: Path)
     ]  # fmt: skip
 
 
+def test_the_edits_of_an_added_editor_fill_their_batches(tmp_path: Path) -> None:
+    editors = "甲乙丙丁戊"
+    rows = [[edit_by(name, 10 * place + n, tmp_path) for n in range(8)] for place, name in enumerate(editors, 1)]
+    spec, judge = make_spec(tmp_path), Judge(max_batch_cost=4)
+    run(spec, Judge(), [row for own in rows[:4] for row in own])
+    run(spec, judge, [row for own in rows for row in own])
+    assert [len(batch) for batch in judge.batches] == [4, 4]
+
+
+def test_the_edits_of_an_item_stay_together_whatever_their_sizes(tmp_path: Path) -> None:
+    class Sized(Judge):
+        def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
+            return max(width for width, _ in sizes)
+
+    sizes = {"甲": 100, "乙": 400}
+    rows = [
+        edit_by(name, 10 * place + n, tmp_path) | {"edited_width": sizes[name] + n, "edited_height": 9}
+        for place, name in enumerate(sizes, 1)
+        for n in range(4)
+    ]
+    judge = Sized(max_batch_cost=2 * 403)
+    run(make_spec(tmp_path), judge, rows)
+    assert judge.batches == [[13, 23], [12, 22], [11, 21], [10, 20]]
+
+
 def test_the_same_edit_by_two_editors_is_judged_once_and_is_in_both_journals(tmp_path: Path) -> None:
     spec, judge = make_spec(tmp_path), Judge()
     rows = [edit_by(editor, 1, tmp_path) for editor in "甲乙"]

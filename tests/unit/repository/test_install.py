@@ -2,7 +2,9 @@
 
 import os
 import pty
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,18 @@ def test_a_terminal_shows_one_line_that_goes_on(command: list[str], tmp_path: Pa
     assert len(shown) >= 3
     assert "2 of about " in shown[1]
     assert "unpacking 2 packages" in shown[-1]
+
+
+def test_ctrl_c_ends_pip_too(command: list[str], tmp_path: Path) -> None:
+    begun = subprocess.Popen(command, env=environment(tmp_path), start_new_session=True, stderr=subprocess.DEVNULL)
+    log = tmp_path / "我的 venv/pip.log"
+    deadline = time.monotonic() + 30
+    while not (log.exists() and "Processing" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(begun.pid, signal.SIGINT)
+    assert begun.wait(timeout=30) == 130
+    time.sleep(4)
+    assert "Installing" not in log.read_text(), "pip has gone on"
 
 
 def test_an_error_of_pip_ends_with_its_log(command: list[str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from requests import RequestException
 from urllib3.exceptions import HTTPError, InvalidHeader
-from urllib3.util import Retry
+from urllib3.util.retry import RequestHistory, Retry
 
 from editlane.core.errors import JudgeFailed, UserError
 from editlane.judges.endpoint.session import send
@@ -22,10 +22,13 @@ TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30
-"""Seconds between two attempts, unless the server asks for another pause. As urllib3 has it, the second attempt
-follows at once, and then the pause doubles each time, with jitter."""
+"""Seconds between two attempts, unless the server asks for another pause. The pause doubles each time, with jitter."""
 LONGEST_REPLY = 32 * 2**20
 """Maximum bytes of a reply."""
+
+
+_NO_ERROR = RequestHistory(None, None, None, None, None)
+"""Begins the history of errors, because urllib3 makes no pause after the first one, which overloads a busy server."""
 
 
 class Refused(Exception):
@@ -61,8 +64,9 @@ class Endpoint:
         # body is cut off, late or no JSON would not be repeated.
         retries = Retry(
             self.attempts - 1,
-            backoff_factor=FIRST_PAUSE,
-            backoff_jitter=FIRST_PAUSE,
+            backoff_factor=FIRST_PAUSE / 2,
+            backoff_jitter=FIRST_PAUSE / 2,
+            history=(_NO_ERROR,),
             backoff_max=LONGEST_PAUSE,
             retry_after_max=LONGEST_PAUSE,
         )
