@@ -9,6 +9,8 @@ from typing import Annotated, Any, NamedTuple, TypedDict, get_args, get_origin, 
 
 import pyarrow as pa
 
+from editlane.core import no_pandas  # noqa: F401  before pyarrow converts the first value
+
 Int32 = Annotated[int, pa.int32()]
 
 

@@ -280,6 +280,7 @@ RIGHT = {
     ("check_setup", "--estimate"): "has no value",
     ("gpulease", "--forgive"): "is refused beside a command; test_gpulease.py gives it alone",
     ("gpulease", "--show"): "has no value; together with a command it is refused, see `command`",
+    ("score_lane", "--journal-only"): "has no value",
 }
 """Flags of which no value is wrong, and why."""
 
