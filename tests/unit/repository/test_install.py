@@ -30,13 +30,13 @@ chmod +x "$3/bin/pip"
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
-    (tmp_path / "python").write_text(PYTHON)
-    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "my python").write_text(PYTHON)
+    (tmp_path / "my python").chmod(0o755)
     return ["sh", str(ROOT / "envs/install.sh"), str(tmp_path / "我的 venv")]
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    return os.environ | {"PYTHON": str(folder / "python")} | more
+    return os.environ | {"PYTHON": str(folder / "my python")} | more
 
 
 def test_a_terminal_shows_one_line_that_goes_on(command: list[str], tmp_path: Path) -> None:
