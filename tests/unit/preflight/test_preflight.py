@@ -7,14 +7,16 @@ import json
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from preflight_project import GB, fake_config, gpu, levels, make_context, prepare, with_model, write_project
+from preflight_project import CATEGORIES, GB, fake_config, gpu, levels, make_context, prepare, with_model, write_project
 from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 
 from editlane.core import schemas, tables
@@ -27,6 +29,7 @@ from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
 from editlane.models.weight_files import find_hub_cache
 from editlane.preflight import dataset_scan as scan
 from editlane.preflight import folders, machine, memory, packages
+from editlane.preflight.control_counts import LEAST, check_controls
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.estimate import disk
@@ -39,6 +42,8 @@ from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
 from editlane.preflight.weights import count_loaded_bytes
+from editlane.protocols.controls import count_controls, plan_controls
+from editlane.stats.acceptance import compare_control
 
 
 @pytest.fixture(autouse=True)
@@ -589,6 +594,60 @@ def test_the_prompts_are_named() -> None:
     found = only(check_prompts(make_context()))
     assert found.level == "pass"
     assert "rubrics for 物理, 因果" in found.text
+
+
+# controls
+
+
+def controls_of(share: float, records: int, editors: int = 1) -> list[Finding]:
+    names = [f"e{number}" for number in range(editors)]
+    lines = [{"image": "图 0.png", "category": CATEGORIES[n % 2], "instruction": f"{n}"} for n in range(records)]
+    dataset = Path("资料/items.jsonl")
+    dataset.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    config = fake_config(controls={"share": share}, editors={name: {"adapter": "fake"} for name in names})
+    context = make_context(config)
+    assert context.scan.error is None
+    return list(check_controls(context))
+
+
+@pytest.mark.parametrize(
+    ("share", "records", "editors", "level", "text", "remedy"),
+    [
+        (0.1, 400, 1, "pass", "40 questions to each judge, 10 or more of each kind", None),
+        (0.1, 200, 2, "pass", "40 questions to each judge, 10 or more of each kind", None),
+        (0.1, 200, 1, "warn", "5 or more of each kind, enough for a perfect judge only", "share: 0.2"),
+        (0.1, 40, 1, "warn", "1 or more of each kind, too few to accept any judge", "share: 1}"),
+        (4, 6, 1, "warn", "24 questions to each judge, 6 or more of each kind", "gives 6 of each kind, all that"),
+        (0, 6, 1, "pass", "no judge is tested, so the report ranks nothing", None),
+    ],
+)
+def test_the_number_of_controls_and_whether_they_can_suffice(share, records, editors, level, text, remedy) -> None:
+    found = only(controls_of(share, records, editors))
+    assert (found.level, found.what) == (level, "controls") and text in found.text
+    assert (remedy or "") in found.remedy and bool(remedy) == bool(found.remedy)
+
+
+def test_the_counted_controls_are_those_of_the_plan() -> None:
+    for sizes, share in (({"a": 7, "b": 30, "c": 1}, 0.3), ({"a": 5}, 4), ({"a": 3, "b": 9}, 1.7)):
+        items = pa.Table.from_pylist(
+            [
+                dict.fromkeys(schemas.ITEMS.names)
+                | {"item_id": f"{name}{n}", "category": name, "instruction": f"{n}", "source_path": "", "tags": []}
+                | {"source_sha256": "", "language": "en", "cost": 1.0}
+                for name, size in sizes.items()
+                for n in range(size + 1)
+            ],
+            schemas.ITEMS,
+        )
+        plan = plan_controls(items, ["e"], share=share, repeats=0.5, seed=1)
+        planned = Counter(name for name in plan["control"].to_pylist() if name != "repeat")
+        assert count_controls({name: size + 1 for name, size in sizes.items()}, share) == planned
+
+
+def test_fewer_than_the_least_number_of_controls_cannot_accept_a_perfect_judge() -> None:
+    edits = [9.0] * 50
+    assert compare_control(edits, [0.0] * LEAST, LEAST)["verdict"] == "told_apart"
+    assert compare_control(edits, [0.0] * (LEAST - 1), LEAST - 1)["verdict"] == "too_few"
 
 
 # disk, results, leases
