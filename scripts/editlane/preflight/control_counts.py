@@ -31,7 +31,7 @@ def check_controls(context: RunContext) -> Iterator[Finding]:
     total, least = sum(counts.values()) * editors, min(counts.values()) * editors
     so_far = "" if scan.complete else " of the part that was read"
     text = f"share {share:g} of {pluralize(scan.items.total(), 'item')}{so_far} x {pluralize(editors, 'editor')}: "
-    text += f"{pluralize(total, 'question')} to each judge, {least} or more of each kind"
+    text += f"{pluralize(total, 'question')} to each judge, at least {least} of each kind"
     if least >= ENOUGH:
         yield Finding("pass", "controls", text)
         return

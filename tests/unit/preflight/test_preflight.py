@@ -613,11 +613,11 @@ def controls_of(share: float, records: int, editors: int = 1) -> list[Finding]:
 @pytest.mark.parametrize(
     ("share", "records", "editors", "level", "text", "remedy"),
     [
-        (0.1, 400, 1, "pass", "40 questions to each judge, 10 or more of each kind", None),
-        (0.1, 200, 2, "pass", "40 questions to each judge, 10 or more of each kind", None),
-        (0.1, 200, 1, "warn", "5 or more of each kind, enough for a perfect judge only", "share: 0.2"),
-        (0.1, 40, 1, "warn", "1 or more of each kind, too few to accept any judge", "share: 1}"),
-        (4, 6, 1, "warn", "24 questions to each judge, 6 or more of each kind", "gives 6 of each kind, all that"),
+        (0.1, 400, 1, "pass", "40 questions to each judge, at least 10 of each kind", None),
+        (0.1, 240, 2, "pass", "48 questions to each judge, at least 12 of each kind", None),
+        (0.1, 200, 1, "warn", "at least 4 of each kind, enough for a perfect judge only", "share: 0.2"),
+        (0.1, 40, 1, "warn", "at least 0 of each kind, too few to accept any judge", "share: 1}"),
+        (4, 6, 1, "warn", "24 questions to each judge, at least 6 of each kind", "gives 6 of each kind, all that"),
         (0, 6, 1, "pass", "no judge is tested, so the report ranks nothing", None),
     ],
 )
