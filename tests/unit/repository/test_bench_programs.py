@@ -11,6 +11,7 @@ import torch
 from diffusers import FirstBlockCacheConfig
 from torch.utils.flop_counter import FlopCounterMode
 
+from editlane.editors.optimizations.offloading import offload_blocks
 from editlane.judges.qwen3_vl import attention as causal
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -78,15 +79,15 @@ def test_an_edit_of_less_work_has_no_share_of_the_floor(run, quick_compile):
 def test_one_way_to_offload_leaves_nothing_in_the_way_of_another(run, monkeypatch):
     """With what a GPU would get, on the CPU: it refuses blocks where the hooks of a whole model are left."""
 
-    def place(pipe, offload, device):
+    def place(pipe, denoiser, offload, device):
         if offload == "model":
             pipe.enable_model_cpu_offload(device=device)
             assert hasattr(pipe.transformer, "_hf_hook")
         else:
-            pipe.enable_group_offload(torch.device(device), offload_type="block_level", num_blocks_per_group=1)
+            offload_blocks(pipe, denoiser, device, use_stream=False)
             assert pipe.transformer.transformer_blocks[0]._diffusers_hook.hooks
 
-    monkeypatch.setattr("editlane.editors.optimizations.apply._place", place)
+    monkeypatch.setattr("editlane.editors.optimizations.apply.place", place)
     _, *rows = run("gpu_edit", "--part", "offload", *EDIT)
     assert [row.get("error") for row in rows] == [None] * 3
 

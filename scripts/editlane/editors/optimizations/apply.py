@@ -13,8 +13,8 @@ from editlane.core.errors import UserError, one_line
 from editlane.core.params import SPEED, KeyedBy, Params
 from editlane.editors.optimizations import fp8
 from editlane.editors.optimizations.compilation import compile_blocks
+from editlane.editors.optimizations.offloading import place
 from editlane.editors.optimizations.step_cache import Cache, StepCache
-from editlane.models import load_times
 from editlane.models.lora import check_lora, fingerprint_lora, fuse_lora
 
 # fmt: off
@@ -94,7 +94,7 @@ def apply_optimizations(pipe: Any, params: OptimizationParams, device: str, step
     if params.compile:
         compile_blocks(model)
     if starts_on_cpu(dict(params)):  # last, so that its hooks and a cache's stay outside of the compiled code
-        _place(pipe, params.offload, device)
+        place(pipe, model, params.offload, device)
     return None if params.cache is None else StepCache(pipe, model, params.cache, steps)
 
 
@@ -104,20 +104,6 @@ def find_denoiser(pipe: Any) -> Any:
         if getattr(pipe, name, None) is not None:
             return getattr(pipe, name)
     raise UserError(f"{type(pipe).__name__} has no transformer and no unet; remove {', '.join(OPTIMIZATION_NAMES)}.")
-
-
-def _place(pipe: Any, offload: str | None, device: str) -> None:
-    import torch
-
-    with load_times.measure_phase("transfer"):
-        if device == "cpu" or offload is None:
-            pipe.to(device)
-        elif offload == "model":
-            pipe.enable_model_cpu_offload(device=device)
-        else:
-            pipe.enable_group_offload(
-                torch.device(device), offload_type="block_level", num_blocks_per_group=1, use_stream=True
-            )
 
 
 def set_attention_backend(model: Any, name: str, device: str) -> None:
