@@ -18,6 +18,7 @@ from editlane.core.errors import JudgeFailed
 from editlane.core.params import SPEED, Dtype
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
+from editlane.judges.qwen3_vl.attention import no_cudnn_attention
 from editlane.judges.qwen3_vl.chat import (
     QwenJudgeParams,
     check_architecture,
@@ -64,7 +65,7 @@ class Prepared(NamedTuple):
 class Qwen3VLJudge:
     """One Qwen3-VL checkpoint on the device of this process."""
 
-    VERSION = "2"
+    VERSION = "3"
     """Bump when the same question would get other probabilities."""
     RUNS_ON = RunsOn.DEVICE
     PARAMS = Qwen3VLParams
@@ -187,7 +188,7 @@ class Qwen3VLJudge:
         drawn = LogitsProcessorList()
         if self.params.temperature:
             drawn.append(draw_tokens(self.params.temperature, batch.questions.order_by_suffix(seeds)))
-        with convert_model_errors(JudgeFailed), torch.inference_mode():
+        with convert_model_errors(JudgeFailed), torch.inference_mode(), no_cudnn_attention():
             whole = self.prefill.pad_whole_prompts(batch.questions.trees, self.processor.tokenizer.pad_token_id)
             tokens = self.model.generate(**whole, generation_config=greedy, logits_processor=drawn)
         replies = tokens[:, whole["input_ids"].shape[1] :]
