@@ -1,7 +1,7 @@
 """The judge in vLLM on a CUDA device, on tiny random models: python -m pytest -m gpu tests/gpu/test_vllm_gpu.py
 
-On a GPU vLLM runs models by other code (its model runner V2) than on the CPU, where `make test-vllm` runs. Each engine is
-a process of its own, because vLLM reads its environment when it is imported.
+On a GPU vLLM runs models by other code (its model runner V2) than on the CPU, where `make test-vllm` runs. Each engine
+is a process of its own, because vLLM reads its environment when it is imported.
 """
 
 import importlib.util

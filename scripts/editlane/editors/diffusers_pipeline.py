@@ -57,9 +57,9 @@ class DiffusersEditor:
         name = checkpoints.read_model_index(model, revision).get("_class_name")
         pipeline = pipelines.find_pipeline_class(name)
         self.accepted = list_arguments(pipeline)
-        self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", *OPTIMIZATION_NAMES})
+        self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", "allow_pickle", *OPTIMIZATION_NAMES})
         check_arguments(pipeline.__name__, self.accepted, self.arguments)
-        folder = pipelines.fetch_checkpoint(pipeline, model, revision)
+        folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
         tried = [name for name in ("compile", "cache") if getattr(params, name)]
         if tried:

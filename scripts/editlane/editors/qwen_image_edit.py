@@ -90,7 +90,7 @@ class QwenImageEditor:
                 f"{' and '.join(PIPELINES)}. Use `adapter: diffusers`, or another checkpoint."
             )
         pipeline = pipelines.find_pipeline_class(name)
-        folder = pipelines.fetch_checkpoint(pipeline, model, revision)
+        folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
         _check_guidance(folder, self.params.guidance_scale)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
         if self.params.scheduler is not None:

@@ -81,9 +81,10 @@ def no_cudnn_attention() -> Iterator[None]:
     """
     import torch
 
-    before = torch.backends.cuda.cudnn_sdp_enabled()
-    torch.backends.cuda.enable_cudnn_sdp(False)
+    kernels: Any = torch.backends.cuda
+    before = kernels.cudnn_sdp_enabled()
+    kernels.enable_cudnn_sdp(False)
     try:
         yield
     finally:
-        torch.backends.cuda.enable_cudnn_sdp(before)
+        kernels.enable_cudnn_sdp(before)

@@ -202,7 +202,7 @@ def multiply_in_float32(hidden: "torch.Tensor", weight: "torch.Tensor") -> "torc
 
     if hidden.is_cuda and weight.dtype != torch.float32:
         return torch.mm(hidden, weight.t(), out_dtype=torch.float32)
-    parts = weight.split(VOCABULARY_PART)  # or a second copy of the whole layer would be made
+    parts = torch.split(weight, VOCABULARY_PART)  # or a second copy of the whole layer would be made
     return torch.cat([torch.nn.functional.linear(hidden.float(), part.float()) for part in parts], dim=1)
 
 

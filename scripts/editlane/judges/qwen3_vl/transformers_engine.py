@@ -49,6 +49,9 @@ class Qwen3VLParams(QwenJudgeParams):
     is judged alone. Keys and values take memory for all of them, once more for each criterion."""
     dtype: Dtype | None = None
     """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
+    allow_pickle: Annotated[bool, SPEED] = False
+    """Also load weights that are no safetensors (`.bin`). Such files are pickles, which can run any code when they are
+    loaded: only for checkpoints whose maker you trust."""
     attn_implementation: Literal["eager", "flash_attention_2", "flash_attention_3", "sdpa"] = "sdpa"
     """Attention kernel, by its name in transformers."""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
@@ -80,7 +83,7 @@ class Qwen3VLJudge:
         self.name = model
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
-        check_architecture(model, revision)
+        check_architecture(model, revision, allow_pickle=params.allow_pickle)
         self.device = pick_device()
         with convert_load_errors(model, revision):
             self._load(model, revision or "main")
@@ -95,13 +98,15 @@ class Qwen3VLJudge:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         with load_times.measure_phase("transfer"):
-            self.processor = AutoProcessor.from_pretrained(model, revision=revision)
+            self.processor = AutoProcessor.from_pretrained(model, revision=revision, trust_remote_code=False)
             self.model = AutoModelForImageTextToText.from_pretrained(
                 model,
                 revision=revision,
                 dtype=pick_dtype(self.params.dtype, self.device),
                 device_map=self.device,  # the weights go straight to the device
                 attn_implementation=self.params.attn_implementation,
+                use_safetensors=None if self.params.allow_pickle else True,
+                trust_remote_code=False,
             ).eval()
 
     @property
