@@ -19,7 +19,7 @@ from editlane.core.types import EditRequest, Item
 from editlane.editors.optimizations.apply import OptimizationParams, apply_optimizations, starts_on_cpu
 from editlane.editors.optimizations.step_cache import StepCache, check_cache
 from editlane.models import checkpoints, load_times
-from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
+from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.library_logs import quiet_model_libraries
 from editlane.models.no_torchvision import drop_video_processors
 from editlane.models.weight_formats import check_formats
@@ -54,6 +54,7 @@ class PipelineParams(OptimizationParams):
 
 def find_pipeline_class(name: Any) -> Any:
     """Return the pipeline class `name` of the installed diffusers. Raises UserError if there is none."""
+    set_allocator()
     os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the shards of a model side by side
     with load_times.measure_phase("imports"):
         import diffusers

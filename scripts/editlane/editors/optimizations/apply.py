@@ -4,6 +4,7 @@ Each is off by default. All except `offload` change the output at least by round
 key.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ from editlane.editors.optimizations.compilation import compile_blocks
 from editlane.editors.optimizations.offloading import place
 from editlane.editors.optimizations.step_cache import Cache, StepCache
 from editlane.models.lora import check_lora, fingerprint_lora, fuse_lora
+
+log = logging.getLogger(__name__)
 
 # fmt: off
 AttentionBackend = Literal[
@@ -88,6 +91,10 @@ def apply_optimizations(pipe: Any, params: OptimizationParams, device: str, step
     if params.lora is not None:
         fuse_lora(pipe, params.lora)
     if params.quantization:
+        if not params.compile:
+            log.warning(
+                "quantization without compile saves memory, but time only with compile (expected, not measured)"
+            )
         fp8.quantize_blocks(model, device, is_quantized)
     if params.attention_backend:
         set_attention_backend(model, params.attention_backend, device)

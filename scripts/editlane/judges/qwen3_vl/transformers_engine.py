@@ -32,7 +32,7 @@ from editlane.judges.qwen3_vl.prefill import DeviceBatch, Prefill
 from editlane.judges.qwen3_vl.prompt_trees import PromptTree, PromptTreeBatch, make_prompt_tree
 from editlane.judges.qwen3_vl.sampling import draw_tokens
 from editlane.models import load_times
-from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
+from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.no_torchvision import drop_video_processors
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Qwen3VLJudge:
     PARAMS = Qwen3VLParams
 
     def __init__(self, *, model: str, revision: str | None, params: Qwen3VLParams) -> None:
+        set_allocator()
         with load_times.measure_phase("imports"):
             from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401 (takes seconds)
             from transformers.utils import logging as transformers_logging
