@@ -14,6 +14,7 @@ from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
 from editlane.editors.optimizations.compilation import warm_up
 from editlane.editors.optimizations.real_rope import use_real_positions
+from editlane.editors.prompt_watch import PromptWatch
 from editlane.models import checkpoints
 
 PIPELINES = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
@@ -93,6 +94,7 @@ class QwenImageEditor:
         folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
         _check_guidance(folder, self.params.guidance_scale)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
+        self.prompts = PromptWatch(self.pipe)
         if self.params.scheduler is not None:
             scheduler = self.pipe.scheduler
             self.pipe.scheduler = scheduler.from_config(scheduler.config, **SCHEDULERS[self.params.scheduler])
@@ -103,7 +105,9 @@ class QwenImageEditor:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
         params = self.params
         size = (params.width, params.height) if params.width and params.height else None
-        return Edit(image=self._run(request, params.num_inference_steps), requested_size=size)
+        self.prompts.expect(request.item.instruction)
+        image = self._run(request, params.num_inference_steps)
+        return Edit(image=image, requested_size=size, prompt_truncated=self.prompts.is_cut())
 
     def _run(self, request: EditRequest, steps: int | None) -> Image:
         params = self.params

@@ -27,7 +27,7 @@ def set_allocator() -> None:
     torch would round each pinned block of weights up to a power of two, and keep GPU memory in pieces of the sizes of
     earlier batches. Older versions of torch do not know the settings, and refuse to start.
     """
-    if ALLOCATOR_SINCE > _find_torch_version() or "PYTORCH_CUDA_ALLOC_CONF" in os.environ:  # its older name
+    if _find_torch_version() < ALLOCATOR_SINCE or "PYTORCH_CUDA_ALLOC_CONF" in os.environ:  # its older name
         return
     given = os.environ.get("PYTORCH_ALLOC_CONF", "")
     added = [f"{name}:{value}" for name, value in ALLOCATOR.items() if name not in given]

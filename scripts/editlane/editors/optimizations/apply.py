@@ -92,9 +92,7 @@ def apply_optimizations(pipe: Any, params: OptimizationParams, device: str, step
         fuse_lora(pipe, params.lora)
     if params.quantization:
         if not params.compile:
-            log.warning(
-                "quantization without compile saves memory, but time only with compile (expected, not measured)"
-            )
+            log.warning("quantization: fp8 saves memory; it is expected, not measured, to save time only with compile")
         fp8.quantize_blocks(model, device, is_quantized)
     if params.attention_backend:
         set_attention_backend(model, params.attention_backend, device)
