@@ -42,7 +42,7 @@ class QwenImageEditParams(pipelines.PipelineParams):
     guidance_scale: Annotated[float, Field(ge=0)] | None = None
     """Only for guidance-distilled checkpoints, none of which has been released; not classifier-free guidance."""
     max_sequence_length: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Maximum tokens of the prompt."""
+    """Maximum tokens of the prompt. diffusers 0.42 checks the number and cuts nothing."""
     scheduler: Literal["lightning"] | None = None
     """`lightning` for Lightning checkpoints and LoRAs; null keeps the checkpoint's own."""
 

@@ -1,6 +1,8 @@
 """The benchmarks of models run through on tiny ones, and count the work that there is."""
 
 import json
+import re
+import subprocess
 import sys
 from argparse import Namespace
 from functools import partial
@@ -55,6 +57,33 @@ def test_every_way_to_judge_is_measured(run, capsys):
 def quick_compile(monkeypatch):
     """torch.compile without code that a compiler has to translate."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+
+
+def test_the_first_contact_with_a_gpu_can_be_tried_on_the_cpu(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import first_batches
+    import gpu_first
+
+    def fail(*_):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(first_batches, "multiply_in_float32", fail)
+    flags = ["--scale", "tiny", "--device", "cpu", "--side", "64", "--items", "2"]
+    monkeypatch.setattr(sys, "argv", ["gpu_first.py", *flags])
+    gpu_first.main()
+    parts = capsys.readouterr().out.split("## ")[1:]
+    assert len(parts) == 8
+    failed = [part.splitlines()[0] for part in parts if "Traceback" in part]
+    assert failed == ["what rounding the logits to the model's dtype changes"], "a part that fails ends no other"
+    assert "repeats bit by bit: True" in parts[5] and "aten::" in parts[7]
+
+
+def test_the_first_contact_runs_programs_that_exist():
+    script = BENCH / "first_contact.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    named = re.findall(r"(?:tests|scripts)/[\w/]+\.(?:py|sh)", script.read_text(encoding="utf-8"))
+    assert len(set(named)) >= 5
+    assert all((BENCH.parents[1] / name).is_file() for name in named)
 
 
 EDIT = ["--side", "32", "--steps", "6", *TINY]
