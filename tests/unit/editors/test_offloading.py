@@ -61,7 +61,11 @@ class Traffic:
 
 
 def weights(group: Any) -> list[Any]:
-    return [weight for module in group.modules for weight in module.parameters()] + list(group.parameters)
+    """Its parameters and buffers, but for integers, which have no NaN."""
+    found = [*group.parameters, *group.buffers]
+    for module in group.modules:
+        found += [*module.parameters(), *module.buffers()]
+    return [weight for weight in found if weight.is_floating_point()]
 
 
 def pixels(editor: Any) -> np.ndarray:
