@@ -47,7 +47,7 @@ class PromptWatch:
 
 def _cuts(plain: Any, tokenizer: Any, text: str, settings: dict[str, Any]) -> bool:
     """Return whether the tokenizer shortens `text` if it is called with these settings."""
-    if not settings.get("truncation"):
+    if settings.get("truncation") in (None, False, "do_not_truncate"):
         return False
     whole = plain.__call__(tokenizer, text, add_special_tokens=settings.get("add_special_tokens", True))
     limit: int = settings.get("max_length") or tokenizer.model_max_length

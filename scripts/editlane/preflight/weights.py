@@ -55,17 +55,18 @@ def _count_part_bytes(folder: Path, size: int, *, fp8: bool = False) -> int:
 
 
 def _count_streamed_bytes(folder: Path, size: int, fp8: bool) -> int:
-    """Return the bytes of a part that are on the GPU at once with `offload: blocks`; see editors/.../offloading.py.
+    """Return the bytes of a part that are on the GPU at once with `offload: blocks`; see offloading.py of the editors.
 
     A unit comes while the one before it computes: a block of the transformer, or a layer of a text encoder. An
     autoencoder stays there, and so does what the transformer has outside of its blocks.
     """
-    if "vae" in folder.name or _is_quantized(folder):
+    files = list_part_files(folder)
+    if "vae" in folder.name or _is_quantized(folder) or any(path.suffix != ".safetensors" for path in files):
         return _count_part_bytes(folder, size)
     units: Counter[str] = Counter()
     outside = 0
-    for path in list_part_files(folder):
-        for name, count in _iterate_converted_bytes(path, size, fp8) if path.suffix == ".safetensors" else ():
+    for path in files:
+        for name, count in _iterate_converted_bytes(path, size, fp8):
             block = re.match(r"\w*blocks\.\d+\.", name)
             units[block[0] if block else name] += count
     if any(name.endswith(".") for name in units):
