@@ -69,6 +69,7 @@ rule prepare_items:
         "../../envs/workflow.yaml"
     params:
         dataset=config["dataset"],
+        content=lambda wildcards: PARAMS.hash_dataset(),
         edited_dir=(
             ["--edited-dir", config["dataset"]["edited_dir"]]
             if config["dataset"]["edited_dir"]

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from editlane.protocols.load import find_generally_judged
 from editlane.report.cells import SMALL_P, format_p, format_percent, format_rate
-from editlane.report.load import Report, list_models
+from editlane.report.load import Report, get_record, list_models
 from editlane.report.summary import is_low
 from editlane.report.texts import Texts, load_texts
 from editlane.report.trust import explain_verdict, format_canary_difference, get_verdict, name_missed_controls
@@ -35,6 +36,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _left_out(report, t),
         _unpinned(report, t),
         _language(report, t),
+        _general_rubric(report, t),
     )
     return [notice for notice in found if notice]
 
@@ -162,3 +164,13 @@ def _language(report: Report, t: Texts) -> Notice | None:
         return None
     title = t("notice.language", count=count, n=len(report.items), language=dataset["language"])
     return Notice(title=title, lines=(t("notice.language_line"),), severe=False)
+
+
+def _general_rubric(report: Report, t: Texts) -> Notice | None:
+    lines = []
+    for judge in report.judges:
+        protocol = get_record(report.numbers["provenance"], "judges", judge).get("protocol") or {}
+        names = find_generally_judged(str(protocol.get("text", "")), report.categories)
+        if names:
+            lines.append(t("notice.general_rubric_line", judge=judge, names=t.join(names)))
+    return Notice(title=t("notice.general_rubric"), lines=tuple(lines), severe=False) if lines else None

@@ -386,6 +386,26 @@ def test_a_checkpoint_folder_is_complete_and_random_weights_are_named(project: P
     assert "random weights" in next(iter(check_models(make_context(with_model("model"))))).text
 
 
+def test_pickled_weights_are_refused_in_a_folder_and_in_the_hubs_cache(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = write_checkpoint(project / "hub/models--a--b/snapshots/c1", 0.002)
+    for file in (snapshot / "unet").glob("*.safetensors*"):
+        file.unlink()
+    (snapshot / "unet/diffusion_pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(
+        UserError, match=r"editors\.big: .* but the pickle .*allow_pickle: true"
+    ):
+        make_context(with_model(str(snapshot)))
+    make_context(with_model(str(snapshot), allow_pickle=True))
+    monkeypatch.setenv("HF_HUB_CACHE", str(project / "hub"))
+    for params, level in (({}, "fail"), ({"allow_pickle": True}, "pass")):
+        config = with_model("a/b", **params)
+        config["editors"]["big"]["revision"] = "c1"
+        (found, *_) = check_models(make_context(config))
+        assert (found.level, "but the pickle" in found.text) == (level, level == "fail")
+
+
 def test_a_half_built_tiny_model_is_warned_of(project: Path) -> None:
     config = with_model("resources/models/tiny-instruct-pix2pix")
     assert "built by the workflow" in next(iter(check_models(make_context(config)))).text
