@@ -393,9 +393,7 @@ def test_pickled_weights_are_refused_in_a_folder_and_in_the_hubs_cache(
     for file in (snapshot / "unet").glob("*.safetensors*"):
         file.unlink()
     (snapshot / "unet/diffusion_pytorch_model.bin").write_bytes(b"a pickle")
-    with pytest.raises(
-        UserError, match=r"editors\.big: .* but the pickle .*allow_pickle: true"
-    ):
+    with pytest.raises(UserError, match=r"editors\.big: .* but the pickle .*allow_pickle: true"):
         make_context(with_model(str(snapshot)))
     make_context(with_model(str(snapshot), allow_pickle=True))
     monkeypatch.setenv("HF_HUB_CACHE", str(project / "hub"))

@@ -116,7 +116,7 @@ def test_one_way_to_offload_leaves_nothing_in_the_way_of_another(run, monkeypatc
             offload_blocks(pipe, denoiser, device, use_stream=False)
             assert pipe.transformer.transformer_blocks[0]._diffusers_hook.hooks
 
-    monkeypatch.setattr("editlane.editors.optimizations.apply.place", place)
+    monkeypatch.setattr("editlane.editors.optimizations.apply.place_pipeline", place)
     _, *rows = run("gpu_edit", "--part", "offload", *EDIT)
     assert [row.get("error") for row in rows] == [None] * 3
 

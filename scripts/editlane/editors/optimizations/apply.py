@@ -14,7 +14,7 @@ from editlane.core.errors import UserError, one_line
 from editlane.core.params import SPEED, KeyedBy, Params
 from editlane.editors.optimizations import fp8
 from editlane.editors.optimizations.compilation import compile_blocks
-from editlane.editors.optimizations.offloading import place
+from editlane.editors.optimizations.offloading import place_pipeline
 from editlane.editors.optimizations.step_cache import Cache, StepCache
 from editlane.models.lora import check_lora, fingerprint_lora, fuse_lora
 
@@ -99,7 +99,7 @@ def apply_optimizations(pipe: Any, params: OptimizationParams, device: str, step
     if params.compile:
         compile_blocks(model)
     if starts_on_cpu(dict(params)):  # last, so that its hooks and a cache's stay outside of the compiled code
-        place(pipe, model, params.offload, device)
+        place_pipeline(pipe, model, params.offload, device)
     return None if params.cache is None else StepCache(pipe, model, params.cache, steps)
 
 

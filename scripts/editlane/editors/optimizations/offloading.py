@@ -5,7 +5,7 @@ from typing import Any
 from editlane.models import load_times
 
 
-def place(pipe: Any, denoiser: Any, offload: str | None, device: str) -> None:
+def place_pipeline(pipe: Any, denoiser: Any, offload: str | None, device: str) -> None:
     """Move the pipeline to `device`, or the part of it that `offload` keeps there."""
     with load_times.measure_phase("transfer"):
         if device == "cpu" or offload is None:
