@@ -17,6 +17,7 @@ from editlane.datasets.public_formats import may_be_folder
 from editlane.models.checkpoints import check_checkpoint
 from editlane.models.registry import check_params, find_adapter, judge_on_engine
 from editlane.models.tiny import KINDS
+from editlane.models.weight_formats import check_formats
 from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
@@ -208,6 +209,7 @@ def _check_model(adapter: str, settings: Config, needs_model: bool) -> None:
             raise UnknownName("model", model, [BUILT_MODELS + kind for kind in KINDS])
     elif model:
         check_checkpoint(model)
+        check_formats(model, allow_pickle=settings["params"].get("allow_pickle") is True)
 
 
 def _check_names(config: Config) -> None:

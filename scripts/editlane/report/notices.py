@@ -31,6 +31,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _canary(report, t),
         _coverage(report, min_coverage, t),
         _unchanged(report, t),
+        _truncated(report, t),
         _unscored(report, t),
         _left_out(report, t),
         _unpinned(report, t),
@@ -115,6 +116,17 @@ def _unchanged(report: Report, t: Texts) -> Notice | None:
             )
             lines.append(line)
     return Notice(title=t("notice.unchanged"), lines=tuple(lines), severe=False) if lines else None
+
+
+def _truncated(report: Report, t: Texts) -> Notice | None:
+    lines = []
+    for editor in report.editors:
+        edits = report.scores[report.scores["editor"] == editor].drop_duplicates("item_id")  # one row of each judge
+        known = edits["prompt_truncated"].dropna()
+        count, n = int(known.sum()), len(known)
+        if count:
+            lines.append(t("notice.truncated_line", editor=editor, count=count, n=n, share=format_percent(count / n)))
+    return Notice(title=t("notice.truncated"), lines=tuple(lines)) if lines else None
 
 
 def _unscored(report: Report, t: Texts) -> Notice | None:

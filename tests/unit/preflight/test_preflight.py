@@ -314,7 +314,6 @@ def write_qwen(folder: Path) -> None:
         ({"quantization": "fp8"}, "weights 17.2 GB in bfloat16 and fp8, and"),
         ({"offload": "model"}, "weights 12.0 GB in bfloat16 at once with offload: model, and"),
         ({"offload": "model", "quantization": "fp8"}, "weights 9.0 GB in bfloat16 and fp8 at once with offload"),
-        ({"offload": "blocks"}, "weights 8.0 GB in bfloat16 at once with offload: blocks, and"),
     ],
 )
 def test_weights_on_the_gpu_are_fewer_with_fp8_and_offload(project: Path, params: dict[str, str], text: str) -> None:
@@ -322,6 +321,26 @@ def test_weights_on_the_gpu_are_fewer_with_fp8_and_offload(project: Path, params
     found = list(check_memory(make_context(with_model("model", **params), gpus=[gpu(size=80 * GB)])))
     assert text in found[0].text
     assert ("about 24.2 GB each, including weights that pass through host memory" in found[1].text) == bool(params)
+
+
+def test_with_blocks_two_units_of_each_part_are_on_the_gpu_and_pinned_memory_is_not_swapped(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_qwen(project / "model")
+    for block in range(1, 6):
+        name = f"transformer_blocks.{block}.attn.to_q.weight"
+        write_weights(project / f"model/transformer/{block}.safetensors", "BF16", [10**9], name)
+    write_weights(project / "model/transformer/in.safetensors", "BF16", [10**8], "img_in.weight")
+    for layer in range(4):
+        name = f"model.layers.{layer}.mlp.weight"
+        write_weights(project / f"model/text_encoder/model{layer}.safetensors", "BF16", [10**9], name)
+    (project / "model/text_encoder/model.safetensors").unlink()
+    monkeypatch.setattr(memory, "read_host_memory", lambda: (500 * GB, 500 * GB))
+    monkeypatch.setattr(memory, "read_available_memory", lambda: 30 * GB)
+    found = list(check_memory(make_context(with_model("model", offload="blocks"), gpus=[gpu(size=80 * GB)])))
+    # the whole transformer would be 22.2 GB, of which the first block has 12; the text encoder's largest layer has 2
+    assert "weights 26.4 GB" in found[0].text
+    assert (found[1].level, "`offload: blocks` pins them" in found[1].text) == ("warn", True)
 
 
 def test_a_lora_is_fused_in_the_hosts_memory(project: Path) -> None:
@@ -370,6 +389,24 @@ def test_a_checkpoint_folder_is_complete_and_random_weights_are_named(project: P
     assert found[0].text == "editor big: model is complete, 4.0 MB"
     (model / RANDOM_WEIGHTS_FILE).write_text("{}")
     assert "random weights" in next(iter(check_models(make_context(with_model("model"))))).text
+
+
+def test_pickled_weights_are_refused_in_a_folder_and_in_the_hubs_cache(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = write_checkpoint(project / "hub/models--a--b/snapshots/c1", 0.002)
+    for file in (snapshot / "unet").glob("*.safetensors*"):
+        file.unlink()
+    (snapshot / "unet/diffusion_pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(UserError, match=r"editors\.big: .* but the pickle .*allow_pickle: true"):
+        make_context(with_model(str(snapshot)))
+    make_context(with_model(str(snapshot), allow_pickle=True))
+    monkeypatch.setenv("HF_HUB_CACHE", str(project / "hub"))
+    for params, level in (({}, "fail"), ({"allow_pickle": True}, "pass")):
+        config = with_model("a/b", **params)
+        config["editors"]["big"]["revision"] = "c1"
+        (found, *_) = check_models(make_context(config))
+        assert (found.level, "but the pickle" in found.text) == (level, level == "fail")
 
 
 def test_a_half_built_tiny_model_is_warned_of(project: Path) -> None:

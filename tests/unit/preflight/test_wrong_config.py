@@ -147,6 +147,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (None, rf"{EDITOR}.params is None; use a mapping"),
         ([], rf"{EDITOR}.params is \[\]; use a mapping"),
         ({"num_inference_step": 2}, rf"{EDITOR}: .*Did you mean 'num_inference_steps'\?"),
+        ({"allow_pickle": "yes"}, rf"{EDITOR}: .*allow_pickle is 'yes'; use true or false"),
         ({"num_inference_steps": "2"}, rf"{EDITOR}: .*num_inference_steps is '2'"),
         ({"true_cfg_scale": NAN}, rf"at {EDITOR}.params.true_cfg_scale: nan is not a finite number"),
         ({"negative_prompt": datetime.date(2026, 1, 1)}, rf"at {EDITOR}.params.negative_prompt: YAML reads"),
