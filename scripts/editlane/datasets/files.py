@@ -5,17 +5,16 @@ A record is an unchanged dict, paired with its place for error messages, e.g. `r
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import ijson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from editlane.core.csv_files import CsvFile
 from editlane.core.errors import UserError
-
-Records = Iterator[tuple[str, dict[str, Any]]]
+from editlane.datasets.arrow_files import Records, read_column_names, read_rows
 
 OWN_FORMATS = ("base64-json", "items", "pairs")
 
@@ -23,7 +22,7 @@ _CHUNK = 1 << 20
 """Bytes read at once. With ijson's default of 64 KiB, strings of several megabytes take ten times as long."""
 
 _DEPTH = 50
-_ROWS = 8  # rows of a Parquet file in memory at once: they may hold images
+_NOT_JSON = re.compile(rb"NaN|-?Infinity")
 _BROKEN_JSON = (ijson.JSONError, UnicodeDecodeError)  # yajl accepts some bytes that Python cannot decode
 _BOM = b"\xef\xbb\xbf"
 
@@ -92,6 +91,8 @@ def _load_line(path: Path, line: bytes, start: int, where: str) -> dict[str, Any
         raise UserError(_describe_broken(path, start + error.start, f"{where}: not UTF-8")) from error
     except RecursionError as error:
         raise UserError(f"{path}, {where}: nested too deeply.") from error
+    except ValueError as error:
+        raise _make_number_error(path, where) from error
     if not isinstance(record, dict):
         raise UserError(f"{path}, {where} is not an object with fields.")
     return record
@@ -99,69 +100,9 @@ def _load_line(path: Path, line: bytes, start: int, where: str) -> dict[str, Any
 
 def _read_csv(path: Path, required: Iterable[str]) -> Records:
     csv.field_size_limit(2**31 - 1)  # a cell may hold an image; the default limit is 128 KiB
-    number = 0
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            reader = csv.DictReader(file, restkey="", strict=True)
-            _check_columns(path, reader.fieldnames or (), required)
-            for record in reader:
-                if not any(record.values()):
-                    continue
-                number += 1
-                where = f"record {number} (line {reader.line_num})"
-                if record.pop("", None):
-                    raise UserError(f"{path}, {where} has more cells than the header has names; is a quote missing?")
-                yield where, record
-        except csv.Error as error:
-            raise UserError(f"{path} is broken CSV near line {reader.line_num}: {error}.") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8 and try again.") from error
-
-
-def read_column_names(path: Path) -> list[str]:
-    """Read the column names of a Parquet or Arrow file. Raises UserError if it is malformed."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            return list(pq.read_schema(path).names)
-        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
-            return list(reader.schema.names)
-    except (pa.ArrowException, OSError) as error:
-        raise _make_unreadable_error(path, error) from error
-
-
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> Records:
-    """Read the rows of a Parquet file, or of an Arrow file saved by the `datasets` library. Only `columns` are read.
-
-    Only a few rows are in memory at once. Raises UserError if the file is malformed.
-    """
-    number = 0
-    try:
-        read_batches = _read_parquet_batches if path.suffix.lower() == ".parquet" else _read_arrow_batches
-        for batch in read_batches(path, columns):
-            for record in batch.to_pylist():
-                number += 1
-                yield f"record {number}", record
-    except (pa.ArrowException, OSError) as error:
-        raise _make_unreadable_error(path, error) from error
-
-
-def _read_parquet_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """Read one row group at a time, because pyarrow otherwise keeps the groups already read in memory."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            yield from file.iter_batches(batch_size=_ROWS, row_groups=[group], columns=columns)
-
-
-def _read_arrow_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
-        for whole in reader:
-            batch = whole if columns is None else whole.select(list(columns))
-            yield from (batch.slice(start, _ROWS) for start in range(0, batch.num_rows, _ROWS))
-
-
-def _make_unreadable_error(path: Path, error: Exception) -> UserError:
-    kind = "Parquet" if path.suffix.lower() == ".parquet" else "Arrow"
-    return UserError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())}")
+    table = CsvFile(path)
+    _check_columns(path, table.columns, required)
+    yield from table.read_rows("record {number} (line {line})")
 
 
 def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
@@ -199,6 +140,13 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
         except _BROKEN_JSON as error:
             where = f"after record {number}" if depth == 1 else f"record {number}"
             raise UserError(_describe_broken(path, _find_broken_byte(path, start), where)) from error
+        except ValueError as error:
+            raise _make_number_error(path, _format_place(number, key)) from error
+
+
+def _make_number_error(path: Path, where: str) -> UserError:
+    """Return the error for a number that Python refuses to read, because that takes it too long."""
+    return UserError(f"{path}, {where} has a number of more than 4,300 digits. Write it in quotes.")
 
 
 def _format_place(number: int, key: str | None) -> str:
@@ -240,4 +188,7 @@ def _describe_broken(path: Path, at: int, where: str) -> str:
     seen = f"after {before.decode(errors='ignore')!r}"
     if not after:
         return f"{path} is broken JSON ({where}): it ends at byte {at}, {seen}."
-    return f"{path} is broken JSON at byte {at} ({where}): {after.decode(errors='replace')!r} stands there, {seen}."
+    reason = f"{after.decode(errors='replace')!r} stands there, {seen}"
+    if _NOT_JSON.search(before[-9:] + after[:9]):
+        reason += "; NaN and Infinity are not JSON, write null for an empty value"
+    return f"{path} is broken JSON at byte {at} ({where}): {reason}."

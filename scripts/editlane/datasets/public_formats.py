@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import UserError
-from editlane.datasets.files import OWN_FORMATS, Records, check_file, read_column_names, read_json, read_rows
+from editlane.datasets.arrow_files import Records, read_column_names, read_rows
+from editlane.datasets.files import OWN_FORMATS, check_file, read_json
 
 _GEDIT_LANGUAGES = {"en": "en", "cn": "zh", "zh": "zh"}
 """The dataset uses `cn`, its scorer `zh`."""
