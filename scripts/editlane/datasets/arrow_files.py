@@ -19,7 +19,7 @@ _FILE_FORMAT = b"ARROW1"
 
 
 def read_column_names(path: Path) -> list[str]:
-    """Read the column names of a Parquet or Arrow file. Raises UserError if it is malformed or has one of them twice."""
+    """Read the column names of a Parquet or Arrow file. Raises UserError if it is malformed or has one twice."""
     try:
         if path.suffix.lower() == ".parquet":
             names = list(pq.read_schema(path).names)

@@ -36,14 +36,17 @@ def read_records(path: Path, format: str, *, edited: bool = True) -> Records:
     if format != "base64-json" and suffix not in (".csv", ".jsonl", ".parquet"):
         raise UserError(f"{path} ends in {path.suffix!r}; format {format!r} is read from .csv, .jsonl, .parquet.")
     check_file(path)
+    if format == "base64-json" and suffix != ".parquet":
+        return read_json(path, format)
+    columns = read_column_names(path) if suffix == ".parquet" else []
     if format == "base64-json":
-        return read_rows(path) if suffix == ".parquet" else read_json(path, format)
+        return read_rows(path)
     required = ("category", "image", "edited") if format == "pairs" and edited else ("category", "image")
     if suffix == ".csv":
         return _read_csv(path, required)
     if suffix == ".jsonl":
         return _read_jsonl(path)
-    _check_columns(path, read_column_names(path), required)
+    _check_columns(path, columns, required)
     return read_rows(path)
 
 

@@ -15,6 +15,14 @@ from editlane.images.encoded import strip_metadata
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Accepted formats. Pillow reads more, but some of them through other programs (EPS starts Ghostscript)."""
 
+# fmt: off
+SUFFIXES = frozenset({
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg",
+    ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+})
+# fmt: on
+"""Suffixes of files in these formats."""
+
 SHARES = {"AVIF": 0.64, "JPEG2000": 0.5, "WEBP": 0.64}
 """Formats whose decoders hold several copies of the image: they may have this share of the pixels that others may."""
 

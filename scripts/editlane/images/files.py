@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 400_000_000
 """Files above this size are not read; those of MAX_PIXELS without any compression, with transparency."""
 
+_NOTE = re.compile(rb"An image of (\d{1,20}) bytes is not kept here\.\n")
+
 PREPARING_THREADS = min(8, len(os.sched_getaffinity(0)))
 """Threads that decode and resize the images of one batch. Pillow releases the GIL."""
 
@@ -43,6 +46,8 @@ def open_image(path: Path, *, at_least: int | None = None) -> Image.Image:
     of `child.decode_in_child`.
     """
     with _name_errors(path), open_regular(path) as file:
+        if note := _NOTE.fullmatch(file.read(80)):
+            raise _make_size_error(int(note[1]))
         here = not may_take_long(file)
         return (decode if here else decode_in_child)(file, at_least, MAX_PIXELS)
 
@@ -79,7 +84,16 @@ def open_regular(path: Path) -> IO[bytes]:
     if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:
         return file
     file.close()
-    raise SourceUnreadable(f"{status.st_size:,} bytes is too large; an image may have {MAX_BYTES:,}", kind="too_large")
+    raise _make_size_error(status.st_size)
+
+
+def make_note(size: int) -> bytes:
+    """Return what is stored in place of an image of more than MAX_BYTES; `open_image` says why it cannot be read."""
+    return b"An image of %d bytes is not kept here.\n" % size
+
+
+def _make_size_error(size: int) -> SourceUnreadable:
+    return SourceUnreadable(f"{size:,} bytes is too large; an image may have {MAX_BYTES:,}", kind="too_large")
 
 
 def read_displayed_size(path: Path) -> tuple[int, int] | None:
