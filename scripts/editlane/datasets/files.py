@@ -143,8 +143,8 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
         except _BROKEN_JSON as error:
             where = f"after record {number}" if depth == 1 else f"record {number}"
             raise UserError(_describe_broken(path, _find_broken_byte(path, start), where)) from error
-        except (ValueError, SystemError) as error:  # ijson passes the ValueError on so that the next call turns it
-            raise _make_number_error(path, _format_place(number, key)) from error  # into a SystemError
+        except (ValueError, SystemError) as error:  # ijson may leave the ValueError for the next call to stumble over
+            raise _make_number_error(path, f"a record after record {number}") from error
 
 
 def _make_number_error(path: Path, where: str) -> UserError:
