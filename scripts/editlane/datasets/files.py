@@ -7,8 +7,9 @@ import csv
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ijson
 
@@ -20,6 +21,9 @@ OWN_FORMATS = ("base64-json", "items", "pairs")
 
 _CHUNK = 1 << 20
 """Bytes read at once. With ijson's default of 64 KiB, strings of several megabytes take ten times as long."""
+
+LONGEST_RECORD = 600_000_000
+"""Bytes of a record in a JSON file: an image of the largest size that is read, as base64, and some text."""
 
 _DEPTH = 50
 _NOT_JSON = re.compile(rb"NaN|-?Infinity")
@@ -73,7 +77,9 @@ def _read_jsonl(path: Path) -> Records:
     """Read JSONL. Each record may have other keys, so missing ones are reported later, per record."""
     offset = number = 0
     with path.open("rb") as file:
-        for line_number, line in enumerate(file, 1):
+        for line_number, line in enumerate(iter(partial(file.readline, LONGEST_RECORD + 1), b""), 1):
+            if len(line) > LONGEST_RECORD:
+                raise _make_length_error(path, number + 1)
             start, offset = offset, offset + len(line)
             if line_number == 1 and line.startswith(_BOM):
                 start, line = start + len(_BOM), line.removeprefix(_BOM)
@@ -120,8 +126,9 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
     with path.open("rb") as file:
         start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
         file.seek(start)
+        bounded = _BoundedReader(file)
         try:
-            for event, value in ijson.basic_parse(file, buf_size=_CHUNK):
+            for event, value in ijson.basic_parse(bounded, buf_size=_CHUNK):
                 depth -= event.startswith("end_")
                 if depth == 0 and event != ("start_map" if keyed else "start_array") and not event.startswith("end_"):
                     kind = "object" if keyed else "list"
@@ -136,6 +143,7 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
                 if depth > 0:
                     record.event(event, value)
                 if depth == 1 and event == "end_map":
+                    bounded.since = 0
                     yield _format_place(number, key), record.value | ({"key": key} if keyed else {})
                 depth += event.startswith("start_")
                 if depth > _DEPTH:
@@ -143,8 +151,36 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
         except _BROKEN_JSON as error:
             where = f"after record {number}" if depth == 1 else f"record {number}"
             raise UserError(_describe_broken(path, _find_broken_byte(path, start), where)) from error
+        except _TooLongError as error:
+            raise _make_length_error(path, number + (depth < 2)) from error
         except (ValueError, SystemError) as error:  # ijson may leave the ValueError for the next call to stumble over
             raise _make_number_error(path, f"a record after record {number}") from error
+
+
+class _TooLongError(Exception):
+    pass
+
+
+class _BoundedReader:
+    """A file that refuses to be read further when no record has ended for LONGEST_RECORD bytes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.since = 0
+        """Bytes read since the end of a record."""
+
+    def read(self, size: int) -> bytes:
+        """Return like the file's `read`. Raises _TooLongError."""
+        piece = self._file.read(size)
+        self.since += len(piece)
+        if self.since > LONGEST_RECORD + _CHUNK:
+            raise _TooLongError
+        return piece
+
+
+def _make_length_error(path: Path, number: int) -> UserError:
+    text = f"{path}, record {number} is longer than {LONGEST_RECORD:,} bytes"
+    return UserError(f"{text}. Is a quote or a line break missing? An image of that size belongs into a file.")
 
 
 def _make_number_error(path: Path, where: str) -> UserError:

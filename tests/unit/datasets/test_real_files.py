@@ -17,6 +17,7 @@ from PIL import Image
 
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
+from editlane.datasets import files as dataset_files
 from editlane.datasets import prepare
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.prepare import prepare_items
@@ -134,6 +135,27 @@ def test_a_number_of_thousands_of_digits_is_one_paragraph(folder: Path, name: st
         '{"category": "物理", "image": "a.png", "instruction": "On.", "item_id": "%s"}' % ("7" * 6000),
     )
     assert len(read(quoted)[0].item_id) <= 120
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "start", "end"),
+    [
+        ("items.jsonl", "items", '{"category": "物理", "instruction": "On.", "image": "a.png"}\n{"category": "', '"}'),
+        (
+            "list.json",
+            "base64-json",
+            '[{"subset": "物理", "edit_instruction": "On.", "src_img_b64": "a"}, {"x": "',
+            '"}]',
+        ),
+    ],
+)
+def test_a_record_without_end_is_not_read_whole(
+    folder: Path, name: str, format: str, start: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_files, "LONGEST_RECORD", 1 << 20)
+    path = put(folder, name, start + "x" * (10 << 20) + end)
+    with pytest.raises(UserError, match="record 2 is longer than 1,048,576 bytes"):
+        read(path, format=format)
 
 
 @pytest.mark.parametrize("tags", [["ok", "\ud800"], "a;\udfff", '["\\ud800"]'])
