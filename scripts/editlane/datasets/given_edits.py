@@ -107,7 +107,7 @@ def _walk(folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[Path]:
 
 def _list_some(names: Iterable[str]) -> str:
     """List the first three names and the number of the others."""
-    names = list(names)
+    names = [name if name.isprintable() else repr(name) for name in names]
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")
 
 

@@ -43,7 +43,7 @@ _BASE64_LENGTH = 64
 _PATH_LENGTH = 4096
 
 
-Image = Path | str | bytes
+RawImage = Path | str | bytes
 """A path inside the dataset's folder, base64, or bytes."""
 
 
@@ -82,8 +82,8 @@ class ParsedRecord:
     category: str
     instruction: str
     language: str
-    image: Image
-    edited: Image | None
+    image: RawImage
+    edited: RawImage | None
     description: str | None
     rationale: str | None
     tags: tuple[str, ...]
@@ -219,7 +219,7 @@ def _require_instruction(record: Record, language: str) -> tuple[str, str]:
     return chosen
 
 
-def _locate(image: str | bytes, folder: Path, record: Record, format: str) -> Image:
+def _locate(image: str | bytes, folder: Path, record: Record, format: str) -> RawImage:
     if isinstance(image, bytes) or format == "base64-json" or _is_base64(image, folder):
         return image
     return _resolve_inside(folder, image, record)

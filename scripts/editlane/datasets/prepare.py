@@ -23,7 +23,7 @@ from editlane.core.types import Item
 from editlane.datasets.checking import check_records, is_file
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, sanitise_id
-from editlane.datasets.parsing import Image, ParsedRecord, Selection, Skipped, canonicalise, parse_records
+from editlane.datasets.parsing import ParsedRecord, RawImage, Selection, Skipped, canonicalise, parse_records
 from editlane.datasets.provenance import describe_items, log_items
 from editlane.datasets.public_formats import FORMATS, find_annotation_files
 from editlane.datasets.records import LANGUAGES
@@ -161,7 +161,7 @@ class _Stored:
     size: tuple[int, int] | None
 
 
-def _make_item(record: ParsedRecord, look_at: Callable[[Image], _Stored]) -> Item:
+def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], _Stored]) -> Item:
     """Make the item of a record, whose images `look_at` reads. The id is not unique yet."""
     source = look_at(record.image)
     given = None
@@ -199,7 +199,7 @@ def estimate_cost(size: tuple[int, int] | None) -> float:
     return round(0.5 + 0.5 * min(size[0] * size[1] / 1e6, 1.0), 4)
 
 
-def _store(image: Image, run_dir: Path) -> _Stored:
+def _store(image: RawImage, run_dir: Path) -> _Stored:
     """Store an image's bytes unchanged, under the name of their hash. An intact existing file is not rewritten."""
     content = _read(image)
     stored = _describe(content)
@@ -209,7 +209,7 @@ def _store(image: Image, run_dir: Path) -> _Stored:
     return stored
 
 
-def _inspect(image: Image) -> _Stored:
+def _inspect(image: RawImage) -> _Stored:
     """Return what `_store` returns, but store nothing."""
     return _describe(_read(image))
 
@@ -220,7 +220,7 @@ def _describe(content: bytes) -> _Stored:
     return _Stored(path=RunPaths(Path()).source(sha256, suffix), sha256=sha256, size=size)
 
 
-def _read(image: Image) -> bytes:
+def _read(image: RawImage) -> bytes:
     """Return the bytes of an image, or a note in place of more than an image may have."""
     if not isinstance(image, Path):
         content = decode_base64(image) if isinstance(image, str) else image

@@ -58,7 +58,14 @@ def _ask(file: IO[bytes], task: dict[str, Any], handles: tuple[int, ...]) -> dic
     with _as_real_file(file) as content:
         try:
             done = subprocess.run(
-                [sys.executable, "-c", _CODE, str(_SCRIPTS), json.dumps(task | {"cpu": CPU_SECONDS, "memory": MEMORY})],
+                [
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    _CODE,
+                    str(_SCRIPTS),
+                    json.dumps(task | {"cpu": CPU_SECONDS, "memory": MEMORY}),
+                ],
                 stdin=content,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

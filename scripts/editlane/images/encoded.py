@@ -38,6 +38,7 @@ _MOST_SEGMENTS = 2000
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")  # those without a length, but for EOI
 _PLAIN_PPM = re.compile(rb"P[56]\s+\d+\s+\d+\s+255\s")
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_TIFF_TILES = range(322, 326)
 _BMP_RUNS = (1, 2)
 
 
@@ -175,17 +176,17 @@ def has_modest_header(file: IO[bytes]) -> bool:
     """Return whether Pillow reads the header in time and memory that are bounded.
 
     Its readers are loops in Python. They are safe for files up to SMALL, and for larger ones whose header has the shape
-    of a photo's.
+    of a photo's. A TIFF must have it at any size.
     """
-    file.seek(0)
-    if file.seek(0, io.SEEK_END) <= SMALL:
-        return True
+    size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(64)
+    if head.startswith((b"II", b"MM")):
+        return _is_plain_tiff(file, size)
+    if size <= SMALL:
+        return True
     if head.startswith(b"\xff\xd8\xff"):
         return _has_few_segments(file)
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return _has_small_directory(file, "<" if head.startswith(b"II") else ">")
     if head.startswith(b"BM"):
         return int.from_bytes(head[30:34], "little") not in _BMP_RUNS  # runs are decoded by a loop, too
     is_coded_in_c = head.startswith(_PNG) or head[8:12] == b"WEBP" or head[4:12] in (b"ftypavif", b"ftypavis")
@@ -205,13 +206,19 @@ def _has_few_segments(file: IO[bytes]) -> bool:
     return False
 
 
-def _has_small_directory(file: IO[bytes], order: str) -> bool:
-    """Return whether a TIFF's first directory names few values: Pillow makes several objects of each."""
-    file.seek(4)
-    (start,) = struct.unpack(order + "I", file.read(4))
-    file.seek(start)
-    (count,) = struct.unpack(order + "H", file.read(2).ljust(2, b"\0"))
+def _is_plain_tiff(file: IO[bytes], size: int) -> bool:
+    """Return whether a TIFF has strips, and a directory of few values: Pillow makes several objects of each.
+
+    A tile may be larger than the image, so that a small file takes gigabytes.
+    """
+    file.seek(0)
+    order, version, start = file.read(2), file.read(2), file.read(4)
+    end = ">" if order == b"MM" else "<"
+    if version != struct.pack(end + "H", 42) or len(start) < 4:
+        return False
+    file.seek(*struct.unpack(end + "I", start))
+    (count,) = struct.unpack(end + "H", file.read(2).ljust(2, b"\0"))
     entries = file.read(12 * count)
-    fields = struct.iter_unpack(order + "HHI4x", entries[: len(entries) // 12 * 12])
-    size: int = sum(_TIFF_SIZES.get(kind, 8) * number for _, kind, number in fields)
-    return size <= SMALL
+    fields = list(struct.iter_unpack(end + "HHI4x", entries[: len(entries) // 12 * 12]))
+    values: int = sum(_TIFF_SIZES.get(kind, 8) * number for _, kind, number in fields)
+    return min(values, size) <= SMALL and not any(tag in _TIFF_TILES for tag, _, _ in fields)

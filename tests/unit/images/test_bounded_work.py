@@ -262,6 +262,19 @@ def test_large_files_that_python_reads_need_one(tmp_path, kind):
     assert not encoded.has_modest_header(io.BytesIO(head + padding))
 
 
+def test_a_tiff_of_tiles_or_many_strips_is_not_opened_here(tmp_path):
+    """A tile may be larger than the image: a megabyte of LZW then takes gigabytes."""
+    path = save(tmp_path / "a.tif", "TIFF")
+    with path.open("rb") as file:
+        assert encoded.has_modest_header(file)
+    tiled = struct.pack("<2sHIH", b"II", 42, 8, 1) + struct.pack("<HHII", 322, 4, 1, 1 << 20)
+    big = save(tmp_path / "b.tif", "TIFF", big_tiff=True)
+    for content in (tiled, big.read_bytes()):
+        assert not encoded.has_modest_header(io.BytesIO(content))
+    assert open_image(big).tobytes() == photo().tobytes()
+    assert sniff(big.read_bytes()) == ("tif", SIZE)
+
+
 # --- metadata of PNGs ------------------------------------------------------------------------------------------------
 
 
