@@ -2,8 +2,9 @@
 
     python scripts/compare_ratings.py --ratings ratings.csv --scores results/demo/scores.parquet --out agreement.json
 
-Ratings (.csv, .tsv, .parquet) have the columns item, system, rater, score, on any scale. Scores are a run's
-scores.parquet, or a table with item, system, score. Intervals are 95 %, bootstrapped over source images.
+Ratings (.csv, .tsv, .parquet) have the columns item, system, rater, score, on any scale. Those that tell what they are
+of (collect_ratings.py writes it) count only for the very same edit. Scores are a run's scores.parquet, or a table with
+item, system, score. Intervals are 95 %, bootstrapped over source images.
 """
 
 import json
@@ -12,10 +13,11 @@ from pathlib import Path
 
 from editlane.cli.flags import StepParser, output_file
 from editlane.cli.step import run_step
+from editlane.core.errors import UserError
 from editlane.images.files import write_atomically
 from editlane.ratings.comparison import SEED, compare_judge, compare_raters
 from editlane.ratings.summary_text import format_judge, format_raters
-from editlane.ratings.tables import align, list_judges, read_ratings, read_scores
+from editlane.ratings.tables import align, drop_outdated, list_judges, read_ratings, read_scores
 from editlane.stats.resampled import RESAMPLES
 
 log = logging.getLogger(__name__)
@@ -31,9 +33,12 @@ def main() -> None:
     parser.add_argument("--out", type=output_file, help="the JSON file to write")
     args = parser.parse_args()
 
-    ratings, scores = read_ratings(args.ratings), read_scores(args.scores)
+    given, scores = read_ratings(args.ratings), read_scores(args.scores)
+    ratings, outdated = drop_outdated(given, scores)
+    if outdated and not ratings:
+        raise UserError(f"All {len(given)} ratings are of other edits, sources or instructions than {args.scores} has.")
     compared = {judge: align(ratings, scores, judge) for judge in list_judges(scores, args.judge)}
-    raters = compare_raters(ratings, scores) | {"files": [str(path) for path in args.ratings]}
+    raters = compare_raters(ratings, outdated, scores) | {"files": [str(path) for path in args.ratings]}
     judges = {judge: compare_judge(aligned) for judge, aligned in compared.items()}
     print("\n\n".join([format_raters(raters), *(format_judge(judge, about) for judge, about in judges.items())]))
     if args.out:

@@ -40,7 +40,7 @@ use rule score_lane as score_lane_of_editor with:
         "<results>/benchmarks/score_lane/{{editor}}/{{judge}}/lane{{lane}}.tsv"
     params:
         adapter=lambda wildcards: PARAMS.make_model_flags("judge", wildcards.judge),
-        version=lambda wildcards: PARAMS.get_adapter_version("judge", wildcards.judge),
+        version=lambda wildcards: PARAMS.describe_version("judge", wildcards.judge),
         timeout=config["lane_timeout"],
         run_dir=subpath(input.plan, parent=True),
         editors=lambda wildcards: [wildcards.editor],

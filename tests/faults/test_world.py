@@ -38,31 +38,67 @@ def test_a_dataset_that_changes_under_a_run_counts_from_the_next_run_on(trial, t
     computed = project.computed("edit")
     trial.again()
     assert project.computed("edit") == computed + 2
-    fresh = project.copy(tmp_path / "fresh")
-    fresh.faults = []
-    for name in ("results", ".snakemake"):
-        (fresh.folder / name).rename(fresh.folder / f"{name}-before")
-    fresh.run("merge_scores")
-    trial.expected = fresh.scores()
+    trial.expected = run_afresh(project, tmp_path)
     assert {row["item_id"] for row in trial.expected} == {f"项目-{n:02}" for n in (*range(2, 18), 30, 31)}
     trial.verdict("the dataset changes under the run")
 
 
 @pytest.mark.faults
-def test_a_photo_that_changes_under_a_run_changes_nothing(trial) -> None:
-    """A run works on its own copies."""
+def test_photos_that_change_under_a_run_count_from_the_next_run_on(trial, tmp_path) -> None:
+    """A run works on its own copies. The next one edits the new photos, however old their times are."""
     trial.plan("change", EDITOR, "wait", lane=1, nth=2)
     trial.start()
     trial.fires()
-    for path in (trial.project.folder / "data/照片").iterdir():
-        Image.new("RGB", (33, 33), "black").save(path)
+    blacken_photos(trial.project)
     trial.strikes_now()
     trial.let_go("change")
     trial.goes_on("edit/*/lane1.jsonl")
     trial.ends(0)
+    assert damage(trial.project.results, trial.project.scores(), trial.expected) == NONE
+    trial.expected = run_afresh(trial.project, tmp_path)
     trial.start()
     trial.ends(0)
     trial.verdict("the dataset's photos change under the run")
+
+
+@pytest.mark.faults
+def test_a_dataset_with_other_instructions_and_the_old_time_is_read_again(trial, tmp_path) -> None:
+    """As `cp -p` or `mv` puts it in place."""
+    project = trial.project
+    trial.start()
+    trial.ends(0)
+    dataset = project.folder / "data/items.jsonl"
+    times = dataset.stat().st_mtime_ns
+    other = dataset.with_name("other")
+    other.write_text(dataset.read_text(encoding="utf-8").replace("下雨", "下雪"), encoding="utf-8")
+    os.utime(other, ns=(times - 10**15, times - 10**15))
+    trial.strikes_now()
+    other.rename(dataset)
+    trial.expected = run_afresh(project, tmp_path)
+    trial.start()
+    trial.notices(lambda: project.computed("edit") > 20)
+    trial.goes_on()
+    trial.ends(0)
+    assert all("下雪" in row["instruction"] for row in project.scores())
+    trial.verdict("another dataset with an older time is put in place")
+
+
+def blacken_photos(project) -> None:
+    """Replace each photo by another one with the same time."""
+    for path in (project.folder / "data/照片").iterdir():
+        times = path.stat().st_mtime_ns
+        Image.new("RGB", (33, 33), "black").save(path)
+        os.utime(path, ns=(times, times))
+
+
+def run_afresh(project, folder):
+    """The scores of a run without faults on a copy of the project as it is now."""
+    fresh = project.copy(folder / "fresh")
+    fresh.faults = []
+    for name in ("results", ".snakemake"):
+        (fresh.folder / name).rename(fresh.folder / f"{name}-before")
+    fresh.run("merge_scores")
+    return fresh.scores()
 
 
 @pytest.mark.faults

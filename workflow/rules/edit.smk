@@ -31,7 +31,7 @@ rule edit_lane:
         gpu_manufacturer="nvidia",
     params:
         adapter=lambda wildcards: PARAMS.make_model_flags("editor", wildcards.editor),
-        version=lambda wildcards: PARAMS.get_adapter_version("editor", wildcards.editor),
+        version=lambda wildcards: PARAMS.describe_version("editor", wildcards.editor),
         seed=config["seed"],
         timeout=config["lane_timeout"],
         run_dir=subpath(input[0], ancestor=3),

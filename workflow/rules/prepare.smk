@@ -69,6 +69,7 @@ rule prepare_items:
         "../../envs/workflow.yaml"
     params:
         dataset=config["dataset"],
+        content=lambda wildcards: PARAMS.hash_dataset(),
         edited_dir=PARAMS.make_dataset_flags(),  # a new name would run finished jobs again
         run_dir=subpath(output.item_table, parent=True),
     shell:

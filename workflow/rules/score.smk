@@ -41,7 +41,7 @@ rule score_lane:
         gpu_manufacturer="nvidia",
     params:
         adapter=lambda wildcards: PARAMS.make_model_flags("judge", wildcards.judge),
-        version=lambda wildcards: PARAMS.get_adapter_version("judge", wildcards.judge),
+        version=lambda wildcards: PARAMS.describe_version("judge", wildcards.judge),
         timeout=config["lane_timeout"],
         run_dir=subpath(input.plan, parent=True),
         editors=EDITORS,
@@ -73,7 +73,7 @@ use rule score_lane as score_edited with:
         "<results>/benchmarks/score_edited/{judge}/lane{lane}.tsv"
     params:
         adapter=lambda wildcards: PARAMS.make_model_flags("judge", wildcards.judge),
-        version=lambda wildcards: PARAMS.get_adapter_version("judge", wildcards.judge),
+        version=lambda wildcards: PARAMS.describe_version("judge", wildcards.judge),
         timeout=config["lane_timeout"],
         run_dir=subpath(input.plan, parent=True),
         editors=lambda wildcards: RUN.find_edited(wildcards.lane),

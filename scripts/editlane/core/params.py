@@ -3,6 +3,7 @@ judge."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from editlane.core.errors import UserError
@@ -46,6 +47,16 @@ class Params(StrictModel):
                 prints = [mark.fingerprint(value) for mark in marks if isinstance(mark, KeyedBy) and value]
                 parts[name] = prints[0] if prints else value
         return parts
+
+    @classmethod
+    def list_files(cls, given: Mapping[str, Any]) -> list[Path]:
+        """List the files on this machine that params name (`KeyedBy`), in the order of the class."""
+        keyed = [
+            name
+            for name, field in cls.model_fields.items()
+            if any(isinstance(mark, KeyedBy) for mark in field.metadata) and isinstance(given.get(name), str)
+        ]
+        return [path for name in keyed if (path := Path(given[name])).is_file()]
 
     @classmethod
     def drop_retired(cls, given: Mapping[str, Any]) -> dict[str, Any]:

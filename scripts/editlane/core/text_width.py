@@ -1,4 +1,4 @@
-"""Measure text in columns of a terminal, and shorten it to fit."""
+"""Fit text into the columns of a terminal, and word counts."""
 
 import unicodedata
 
@@ -20,3 +20,8 @@ def shorten_name(name: str, width: int) -> str:
     while measure_width(head) + 1 + measure_width(tail) > width:
         tail = tail[1:]
     return f"{head}…{tail}"
+
+
+def pluralize(count: int, noun: str) -> str:
+    """Format a count with its noun: `1 lane`, `2 lanes`, `1,200 items`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -7,7 +7,8 @@ from editlane.core.checkout import find_file
 from editlane.preflight.context import RunContext
 from editlane.preflight.dataset_scan import Scan
 from editlane.preflight.findings import Finding, join_names, pluralize
-from editlane.protocols.scoring import load_protocol
+from editlane.protocols.load import load_protocol
+from editlane.protocols.protocol import ScoringProtocol
 
 DEMO = Path("resources/demo")
 """Folder of the demo dataset, whose photos the workflow extracts from a package."""
@@ -83,6 +84,15 @@ def check_prompts(context: RunContext) -> Iterator[Finding]:
             protocol = load_protocol(path)
             protocol.check_categories(categories)
             criteria = protocol.select_criteria(part.settings["params"].get("optional_criteria", ()))
-            rubrics = f"rubrics for {', '.join(categories)}" if protocol.rubrics else "the same for all categories"
-            text = f"{part}: {path} version {protocol.version}, asks {', '.join(criteria)}; {rubrics}"
+            text = f"{part}: {path} version {protocol.version}, asks {', '.join(criteria)}; "
+            text += _describe_rubrics(protocol, categories)
             yield Finding("pass", "prompts", text)
+
+
+def _describe_rubrics(protocol: ScoringProtocol, categories: list[str]) -> str:
+    if not protocol.rubrics:
+        return "the same for all categories"
+    general = protocol.list_generally_judged(categories)
+    own = [name for name in categories if name not in general]
+    parts = {"rubrics for": own, "the general rubric for": general}
+    return ", ".join(f"{what} {', '.join(names)}" for what, names in parts.items() if names)

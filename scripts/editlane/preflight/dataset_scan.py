@@ -52,20 +52,24 @@ class Scan:
     """True if the dataset was read to its end."""
 
 
-def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
-    """Read the dataset of a checked config for RECORD_SECONDS, or with `whole` to its end."""
-    scan = Scan()
-    started = time.monotonic()
-    selection = Selection(
+def make_selection(dataset: dict[str, Any]) -> Selection:
+    """Return which records become items, by the dataset of a checked config."""
+    return Selection(
         dataset=find_dataset(dataset["path"]),
         format=dataset["format"],
         language=dataset["language"],
         categories=tuple(dataset["categories"]),
         limit=dataset.get("limit"),
     )
+
+
+def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
+    """Read the dataset of a checked config for RECORD_SECONDS, or with `whole` to its end."""
+    scan = Scan()
+    started = time.monotonic()
     try:
         edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
-        for record in check_records(selection, scan.skipped, edits):
+        for record in check_records(make_selection(dataset), scan.skipped, edits):
             scan.items[record.category] += 1
             scan.fallback += record.language != dataset["language"]
             if not whole and time.monotonic() - started > RECORD_SECONDS:

@@ -8,6 +8,7 @@ from typing import Any
 
 from editlane.core.errors import UserError
 from editlane.core.text_width import measure_width
+from editlane.core.text_width import pluralize as pluralize
 
 LEVELS = ("pass", "warn", "fail")
 
@@ -90,8 +91,3 @@ def format_bytes(size: float) -> str:
 def join_names(names: Sequence[str], most: int = 4) -> str:
     """Join the first `most` names and count the rest."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def pluralize(count: int, noun: str) -> str:
-    """Format a count with its noun: `1 lane`, `2 lanes`, `1,200 items`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

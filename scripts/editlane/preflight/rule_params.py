@@ -7,8 +7,10 @@ from typing import Any
 
 from editlane.core.checkout import find_file
 from editlane.core.types import RunsOn
+from editlane.models.checkpoints import fingerprint_file
 from editlane.models.registry import find_adapter
 from editlane.preflight.config import BUILT_MODELS, Config
+from editlane.preflight.input_contents import FileDigests, find_annotations, find_images
 
 
 class RuleParams:
@@ -17,6 +19,7 @@ class RuleParams:
     def __init__(self, config: Config, record_as: Callable[[str, str], str]) -> None:
         """Take Snakemake's function that flags a path, so that another one is recorded for it."""
         self._config, self._record_as = config, record_as
+        self._digests = FileDigests()
 
     def get_settings(self, kind: str, name: str) -> dict[str, Any]:
         """Return the settings of an editor or a judge."""
@@ -42,9 +45,37 @@ class RuleParams:
         """Return the adapter's class."""
         return find_adapter(kind, self.get_settings(kind, name)["adapter"])
 
-    def get_adapter_version(self, kind: str, name: str) -> str:
-        """Return the version of the adapter's code. It is a param of the rule, so a new version reruns the rule."""
-        return str(self.get_adapter(kind, name).VERSION)
+    def describe_version(self, kind: str, name: str) -> str:
+        """Return the version of the adapter's code, with a digest of the local files that the settings name.
+
+        It is a param of the rule, so new code or another content of a file reruns the rule.
+        """
+        digests = self._hash_named_files(kind, name)
+        return " ".join([str(self.get_adapter(kind, name).VERSION), *digests])
+
+    def _hash_named_files(self, kind: str, name: str) -> list[str]:
+        """Hash protocol, checkpoint and LoRA. Models that the workflow builds are inputs of the rule instead."""
+        settings = self.get_settings(kind, name)
+        model = Path(settings["model"] or "")
+        digests = []
+        if kind == "judge":
+            digests.append(self._digests.hash_files([find_file(settings["protocol"])]))
+        if settings["model"] and model.is_dir() and not self.find_built_model(kind, name):
+            digests.append(self._digests.hash_folder(model))
+        if files := self.get_adapter(kind, name).PARAMS.list_files(settings["params"]):
+            digests.append(self._digests.hash_files(files, fingerprint_file))
+        return digests
+
+    def hash_dataset(self) -> str:
+        """Return a digest of the dataset: its annotations, its images, and the folder of edits made elsewhere."""
+        dataset = self._config["dataset"]
+        annotations = find_annotations(dataset)
+        digests = [self._digests.hash_files(annotations)]
+        if not dataset["path"].startswith("resources/demo/"):  # whose photos the workflow itself extracts
+            digests.append(self._digests.hash_files(find_images(dataset, annotations), fingerprint_file))
+        if dataset["edited_dir"]:
+            digests.append(self._digests.hash_folder(Path(dataset["edited_dir"])))
+        return " ".join(digests)
 
     def count_gpus(self, judge: str) -> int:
         """Return how many GPUs a lane of this judge holds: none if a server runs the model."""

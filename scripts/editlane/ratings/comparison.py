@@ -13,8 +13,11 @@ SEED = 0
 """Seed of the bootstrap."""
 
 
-def compare_raters(ratings: Sequence[Rating], scores: Sequence[Score]) -> dict[str, Any]:
-    """Count the ratings and compute Krippendorff's alpha over all of them, including edits without a score."""
+def compare_raters(ratings: Sequence[Rating], outdated: Sequence[Rating], scores: Sequence[Score]) -> dict[str, Any]:
+    """Count the ratings and compute Krippendorff's alpha over all of them, including edits without a score.
+
+    `outdated` ratings are counted alone; see `drop_outdated`.
+    """
     given = [rating for rating in ratings if not np.isnan(rating.score)]
     items, systems, raters = (sorted({str(rating[place]) for rating in given}) for place in range(3))
     sources = {score.item: score.source for score in scores}
@@ -22,6 +25,8 @@ def compare_raters(ratings: Sequence[Rating], scores: Sequence[Score]) -> dict[s
     return {
         "ratings": dict(sorted(Counter(rating.rater for rating in given).items())),
         "without_score": len(ratings) - len(given),
+        "without_subject": sum(rating.subject is None for rating in given),
+        "outdated": dict(sorted(Counter(f"{rating.item} by {rating.system}" for rating in outdated).items())),
         "items": len(items),
         "systems": systems,
         "alpha": measure_rater_agreement(make_rating_array(given, items, systems, raters), clusters, seed=SEED),

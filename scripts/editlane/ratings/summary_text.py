@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from editlane.core.text_width import measure_width
+from editlane.core.text_width import measure_width, pluralize
 from editlane.ratings.tables import list_first
 from editlane.stats.agreement import LeaveOneOut, Spearman, SystemLevel
 from editlane.stats.pairwise import Pairwise
@@ -16,10 +16,21 @@ _WIDTH = 68
 def format_raters(about: Mapping[str, Any]) -> str:
     """Format the result of `compare_raters`."""
     counts = ", ".join(f"{rater} ({count})" for rater, count in about["ratings"].items())
+    what = f"{pluralize(about['items'], 'item')}, {pluralize(len(about['systems']), 'system')}"
+    left_out = []
+    if about["without_score"]:
+        left_out.append(f"  left out: {pluralize(about['without_score'], 'row')} without a score")
+    if outdated := about["outdated"]:
+        ratings = pluralize(sum(outdated.values()), "rating")
+        names = list_first(list(outdated))
+        left_out.append(f"  left out: {ratings} of another edit, source or instruction than was scored: {names}")
+    if about["without_subject"]:
+        ratings = pluralize(about["without_subject"], "rating")
+        left_out.append(f"  compared by name alone: {ratings} of files that do not tell which edit was rated")
     return "\n".join(
         [
-            f"Ratings of {about['items']} items, {len(about['systems'])} systems, by {counts}",
-            *([f"  left out: {about['without_score']} rows without a score"] if about["without_score"] else []),
+            f"Ratings of {what}, by {counts}",
+            *left_out,
             _format_line("Krippendorff's alpha (ordinal), all ratings", about["alpha"]),
         ]
     )
@@ -29,16 +40,17 @@ def format_judge(judge: str, about: Mapping[str, Any]) -> str:
     """Format the result of `compare_judge`."""
     unknown, not_scored = about["left_out"]["unknown"], about["left_out"]["not_scored"]
     left_out = [
-        f"  left out: {sum(names.values())} ratings of unknown {kind} ({len(names)}: {list_first(list(names))})"
+        f"  left out: {pluralize(sum(names.values()), 'rating')} of unknown {kind} "
+        f"({len(names)}: {list_first(list(names))})"
         for kind, names in unknown.items()
         if names
     ]
     if not_scored:
-        left_out.append(f"  left out: {not_scored} ratings of edits without a score")
+        left_out.append(f"  left out: {pluralize(not_scored, 'rating')} of edits without a score")
     return "\n".join(
         [
-            f"Judge {judge}: {about['cells']} edits are both rated and scored; "
-            f"{about['items']} items, {about['clusters']} source images",
+            f"Judge {judge}: {pluralize(about['cells'], 'edit')} both rated and scored; "
+            f"{pluralize(about['items'], 'item')}, {pluralize(about['clusters'], 'source image')}",
             *left_out,
             _format_line("Krippendorff's alpha (ordinal), these ratings", about["alpha"]),
             "",
@@ -57,8 +69,7 @@ def _format_spearman(found: Spearman) -> list[str]:
     return [
         "Spearman, judge with the mean of the raters, over the items",
         *(_format_line(system, rho) for system, rho in found["systems"].items()),
-        _format_line(f"average of {len(found['averaged'])} systems (arctanh, mean, tanh)", found["mean"]),
-        _format_line("WRONG average (mean, then tanh), as published for VIEScore", found["tanh_of_mean"]),
+        _format_line(f"average of {pluralize(len(found['averaged']), 'system')} (arctanh, mean, tanh)", found["mean"]),
     ]
 
 

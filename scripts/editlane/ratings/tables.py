@@ -1,35 +1,40 @@
 """Read and check human ratings and the scores they are compared with, and arrange them as arrays. Write ratings.
 
-A ratings file has one row per item, system and rater: `item, system, rater, score`. The column names of Editlane's own
-tables, `item_id` and `editor`, are accepted, too.
+A ratings file has one row per item, system and rater: `item, system, rater, score`, and what was rated (`Subject`),
+which older files lack. The column names of Editlane's own tables, `item_id` and `editor`, are accepted, too.
 """
 
 import csv
+import hashlib
 import io
 import math
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from editlane.core.csv_files import CsvFile, check_columns_once
-from editlane.core.errors import UnknownName, UserError
+from editlane.core.errors import UnknownName, UserError, format_value
+from editlane.core.text_width import pluralize
 from editlane.core.types import State
 from editlane.images.files import write_atomically
-
-LARGEST = 1e9
-"""Limit of a score's magnitude: far above any scale, and far below the overflow of a sum of squares."""
+from editlane.ratings.rows import read_name, read_number, read_rows
 
 COLUMNS = ("item", "system", "rater", "score")
-_ALIASES = {"item_id": "item", "editor": "system", "source_sha256": "source"}
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_NOTHING = ("", "nan", "na", "null", "none")
+SUBJECT_COLUMNS = ("source_sha256", "edited_sha256", "instruction_sha256")
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class Subject(NamedTuple):
+    """What was rated or scored, as SHA-256 in hex. A name stays when an edit is made anew; its subject does not."""
+
+    source: str
+    edit: str
+    """Empty if there is no edit."""
+    instruction: str
 
 
 class Rating(NamedTuple):
@@ -38,6 +43,8 @@ class Rating(NamedTuple):
     rater: str
     score: float
     """On any scale; NaN if the rater gave none."""
+    subject: Subject | None = None
+    """None if the file does not tell."""
 
 
 class Score(NamedTuple):
@@ -48,6 +55,8 @@ class Score(NamedTuple):
     """NaN unless it was scored."""
     source: str
     """The SHA-256 of the source image, or the item's id if the table has no such column."""
+    subject: Subject | None = None
+    """None if the table does not tell."""
 
 
 class Aligned(NamedTuple):
@@ -68,34 +77,56 @@ class Aligned(NamedTuple):
     """Ratings that are ignored because the judge has a row, but no score."""
 
 
+def hash_instruction(instruction: str) -> str:
+    """Return the SHA-256 of an instruction's UTF-8."""
+    return hashlib.sha256(instruction.encode()).hexdigest()
+
+
 def read_ratings(paths: Iterable[Path]) -> list[Rating]:
     """Read all ratings of the files (.csv, .tsv, .parquet).
 
-    Raises UserError for an invalid row, and for a second rating of the same item and system by the same rater.
+    Raises UserError for an invalid row, and for a second rating of the same item and system by the same rater, unless
+    both name their subject and these differ.
     """
-    found: dict[tuple[str, str, str], Path] = {}
+    found: dict[tuple[str, str, str], list[tuple[Rating, Path]]] = defaultdict(list)
     ratings = []
     for path in paths:
-        for where, row in _read_rows(path, COLUMNS):
-            item, system, rater = (_read_name(path, where, row, name) for name in COLUMNS[:3])
-            rating = Rating(item, system, rater, _read_number(path, where, row))
-            if rating[:3] in found:
-                also = f" (also in {found[rating[:3]]})" if found[rating[:3]] != path else ""
-                raise UserError(
-                    f"{path}, {where}: a second rating of item {rating.item!r}, system {rating.system!r} by rater "
-                    f"{rating.rater!r}{also}. Remove the wrong one."
-                )
-            found[rating[:3]] = path
+        for where, row in read_rows(path, COLUMNS, ("source", *SUBJECT_COLUMNS[1:])):
+            item, system, rater = (read_name(path, where, row, name) for name in COLUMNS[:3])
+            rating = Rating(item, system, rater, read_number(path, where, row), _read_subject(path, where, row))
+            for other, place in found[rating[:3]]:
+                if other.subject == rating.subject or None in (other.subject, rating.subject):
+                    also = f" (also in {place})" if place != path else ""
+                    raise UserError(
+                        f"{path}, {where}: a second rating of item {rating.item!r}, system {rating.system!r} by rater "
+                        f"{rating.rater!r}{also}. Remove the wrong one."
+                    )
+            found[rating[:3]].append((rating, path))
             ratings.append(rating)
     return ratings
+
+
+def _read_subject(path: Path, where: str, row: Mapping[str, Any]) -> Subject | None:
+    """Read what a rating is of: three SHA-256, or nothing in files by hand and of older versions."""
+    cells = [str(row.get(name) or "").strip().lower() for name in ("source", *SUBJECT_COLUMNS[1:])]
+    if not any(cells):
+        return None
+    for name, cell in zip(SUBJECT_COLUMNS, cells, strict=True):
+        if not _SHA256.fullmatch(cell):
+            raise UserError(
+                f"{path}, {where}: {name} is {format_value(cell)}, which is not a SHA-256 of 64 hex digits."
+            )
+    return Subject(*cells)
 
 
 def write_ratings(path: Path, ratings: Iterable[Rating]) -> None:
     """Write a CSV file atomically. Whole numbers have no decimal point, and NaN is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((*rating[:3], "" if math.isnan(rating.score) else f"{rating.score:.15g}") for rating in ratings)
+    writer.writerow(COLUMNS + SUBJECT_COLUMNS)
+    for rating in ratings:
+        score = "" if math.isnan(rating.score) else f"{rating.score:.15g}"
+        writer.writerow((*rating[:3], score, *(rating.subject or ("", "", ""))))
     write_atomically(path, text.getvalue().encode())
 
 
@@ -106,18 +137,37 @@ def read_scores(path: Path) -> list[Score]:
     """
     seen = set()
     scores = []
-    for where, row in _read_rows(path, ("item", "system", "score"), ("judge", "state", "source")):
-        item, system = _read_name(path, where, row, "item"), _read_name(path, where, row, "system")
-        judge = _read_name(path, where, row, "judge") if "judge" in row else path.stem
+    optional = ("judge", "state", "source", "edited_sha256", "instruction")
+    for where, row in read_rows(path, ("item", "system", "score"), optional):
+        item, system = read_name(path, where, row, "item"), read_name(path, where, row, "system")
+        judge = read_name(path, where, row, "judge") if "judge" in row else path.stem
         scored = row.get("state", State.SCORED) == State.SCORED
         if (item, system, judge) in seen:
             raise UserError(f"{path}, {where}: a second row of item {item!r}, system {system!r}, judge {judge!r}.")
         seen.add((item, system, judge))
-        score = _read_number(path, where, row) if scored else math.nan
-        scores.append(Score(item, system, judge, score, str(row.get("source") or item)))
+        score = read_number(path, where, row) if scored else math.nan
+        subject = None
+        if row.get("source") and row.get("instruction") and "edited_sha256" in row:
+            subject = Subject(row["source"], row["edited_sha256"] or "", hash_instruction(row["instruction"]))
+        scores.append(Score(item, system, judge, score, str(row.get("source") or item), subject))
     if not scores:
         raise UserError(f"{path} has no rows.")
     return scores
+
+
+def drop_outdated(ratings: Sequence[Rating], scores: Iterable[Score]) -> tuple[list[Rating], list[Rating]]:
+    """Split ratings into (usable ones, those of another edit, source or instruction than was scored under that name).
+
+    Where ratings or scores do not tell their subject, the names alone count.
+    """
+    subjects = {row[:2]: row.subject for row in scores}
+    outdated = [
+        rating
+        for rating in ratings
+        if rating.subject and (scored := subjects.get(rating[:2])) and scored != rating.subject
+    ]
+    dropped = set(outdated)
+    return [rating for rating in ratings if rating not in dropped], outdated
 
 
 def list_judges(scores: Iterable[Score], chosen: str | None = None) -> list[str]:
@@ -165,7 +215,7 @@ def make_rating_array(
     ratings: Iterable[Rating], items: Sequence[str], systems: Sequence[str], raters: Sequence[str]
 ) -> NDArray[np.float64]:
     """Arrange the ratings as float64 (items, systems, raters), NaN = missing."""
-    return _make_array(ratings, items, systems, raters)
+    return _make_array([rating[:4] for rating in ratings], items, systems, raters)
 
 
 def _make_array(rows: Iterable[tuple[Any, ...]], *axes: Sequence[str]) -> NDArray[np.float64]:
@@ -179,14 +229,14 @@ def _make_array(rows: Iterable[tuple[Any, ...]], *axes: Sequence[str]) -> NDArra
 
 def _explain_no_overlap(judge: str, rows: int, given: int, unknown: dict[str, Counter[str]], known: int) -> str:
     if not given:
-        return f"None of the {rows} ratings has a score." if rows else "The ratings files have no rows."
+        return f"None of {pluralize(rows, 'rating')} has a score." if rows else "The ratings files have no rows."
     parts = [
-        f"{len(names)} {kind} that it has no scores of ({list_first(sorted(names))})"
+        f"{pluralize(len(names), kind.removesuffix('s'))} that it has no scores of ({list_first(sorted(names))})"
         for kind, names in unknown.items()
         if names
     ]
     if known:
-        parts.append(f"{known} ratings of edits that it did not score")
+        parts.append(f"{pluralize(known, 'rating')} of edits that it did not score")
     return (
         f"No rating can be compared with judge {judge!r}. There are {' and '.join(parts)}. "
         "Items and systems must be named as in the scores table."
@@ -196,71 +246,3 @@ def _explain_no_overlap(judge: str, rows: int, given: int, unknown: dict[str, Co
 def list_first(names: Sequence[str]) -> str:
     """List the first five names and the number of the others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (place in the file, row), with the columns under our names."""
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.")
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        yield from _read_parquet(path, needed, optional)
-    elif suffix in _DELIMITERS:
-        yield from _read_csv(path, _DELIMITERS[suffix], needed, optional)
-    else:
-        raise UserError(f"{path} ends in {path.suffix!r}; give a file that ends in .csv, .tsv or .parquet.")
-
-
-def _map_columns(path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
-    """Map the file's column names to ours. A column's own name takes precedence over its alias."""
-    check_columns_once(path, found)
-    own = {name: _ALIASES.get(name, name) for name in found if _ALIASES.get(name) not in found}
-    lacking = [name for name in needed if name not in own.values()]
-    if lacking:
-        raise UserError(
-            f"{path} has no column {' and no column '.join(lacking)}; it has: {', '.join(found) or 'none'}."
-        )
-    return {name: ours for name, ours in own.items() if ours in (*needed, *optional)}
-
-
-def _read_csv(
-    path: Path, delimiter: str, needed: Sequence[str], optional: Sequence[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    table = CsvFile(path, delimiter)
-    columns = _map_columns(path, table.columns, needed, optional)
-    for where, row in table.read_rows():
-        yield where, {ours: row[name] for name, ours in columns.items()}
-
-
-def _read_parquet(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        columns = _map_columns(path, pq.read_schema(path).names, needed, optional)
-        table = pq.read_table(path, columns=list(columns), partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
-    for number, row in enumerate(table.to_pylist(), start=1):
-        yield f"row {number}", {ours: row[name] for name, ours in columns.items()}
-
-
-def _read_name(path: Path, where: str, row: dict[str, Any], column: str) -> str:
-    """Read a name in NFC, like all names in a run, because macOS decomposes the letters of file names."""
-    text = "" if row[column] is None else unicodedata.normalize("NFC", str(row[column])).strip()
-    if not text:
-        raise UserError(f"{path}, {where}: {column} is empty.")
-    return text
-
-
-def _read_number(path: Path, where: str, row: dict[str, Any]) -> float:
-    """Read the score; NaN if the cell is empty."""
-    text = str(row["score"]).strip()
-    if text.lower() in _NOTHING:
-        return math.nan
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.inf
-    if not abs(number) <= LARGEST:
-        raise UserError(
-            f"{path}, {where}: score is {text!r}; give a number up to {LARGEST:g}, or leave the cell empty."
-        )
-    return number

@@ -205,6 +205,30 @@ def test_numbers_that_are_no_log_probabilities_are_no_score(logprob: Any) -> Non
         read_top_logprobs({"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}, DIGITS)
 
 
+def entries_of(*shown: tuple[str, float | None]) -> dict[str, Any]:
+    entries = [{"token": token, "logprob": None if one is None else math.log(one)} for token, one in shown]
+    return {"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}
+
+
+def test_tokens_of_one_text_add_up_in_any_order() -> None:
+    shown = [("8", 0.8), ("7", 0.05), *((digit, 0.01) for digit in "0123456"), ("9", 0.01), ("8", 0.02), ("�", 0.01)]
+    expected = tuple(0.82 if digit == "8" else 0.05 if digit == "7" else 0.01 for digit in DIGITS)
+    for order in (shown, shown[::-1], sorted(shown), [shown[10], *shown[:10], shown[11]]):
+        found = read_top_logprobs(entries_of(*order), DIGITS)
+        assert found.legal == pytest.approx(expected) and found.mass == pytest.approx(0.95)
+        assert found.total == pytest.approx(0.96)
+    rest = read_top_logprobs(entries_of(("8", 0.5), ("�", 0.2), ("�", 0.2), ("x", 0.05)), DIGITS)
+    assert rest.total == pytest.approx(0.95) and rest.hidden == pytest.approx(0.05)
+    with pytest.raises(JudgeFailed, match="not log-probabilities"):
+        read_top_logprobs(entries_of(("8", 0.8), ("8", 0.8)), DIGITS)
+
+
+def test_a_log_probability_of_null_is_a_probability_of_zero() -> None:
+    found = read_top_logprobs(entries_of(("8", 0.6), ("7", 0.4), ("6", None), ("x", None)), DIGITS)
+    assert found.legal[6:9] == pytest.approx((0.0, 0.4, 0.6))
+    assert found.hidden == 0 and found.is_enough
+
+
 # --- many at once
 
 

@@ -1,6 +1,7 @@
 """The rating page: what is shown, in which order, what is saved, what is refused; and the page in a real browser."""
 
 import csv
+import dataclasses
 import http.client
 import io
 import json
@@ -29,7 +30,7 @@ from editlane.images.files import file_sha256
 from editlane.ratings.page.saved import SavedRatings
 from editlane.ratings.page.server import RatingServer
 from editlane.ratings.page.tasks import Task, choose_items, drop_unreadable, read_tasks, shuffle
-from editlane.ratings.tables import Rating, read_ratings, write_ratings
+from editlane.ratings.tables import Rating, Subject, read_ratings, write_ratings
 
 EDITORS = ("flux-secret", "qwen-secret")
 ITEMS = {
@@ -67,7 +68,7 @@ def write_run(run: Path) -> Path:
             picture(path, (250 - place * 150, 40, number * 60))
             row = item | dict.fromkeys(name for name in schemas.EDITS.names if name not in schemas.ITEMS.names)
             row |= {"editor": editor, "editor_key": "k", "state": "edited", "seed": 1}
-            row |= {"edited_path": str(path.relative_to(run))}
+            row |= {"edited_path": str(path.relative_to(run)), "edited_sha256": file_sha256(path)}
             if (editor, item["item_id"]) == ("qwen-secret", "lake-2"):
                 row |= {"state": "edit_failed", "edited_path": None}
             if (editor, item["item_id"]) == ("flux-secret", "fire-4"):
@@ -106,8 +107,11 @@ def test_editors_are_those_asked_for(run: Path, tmp_path: Path) -> None:
         read_tasks(tmp_path)
 
 
+SUBJECT = Subject("1" * 64, "2" * 64, "3" * 64)
+
+
 def some_tasks(count: int) -> list[Task]:
-    parts = {"instruction": "", "language": "en", "source": Path("s"), "edit": Path("e")}
+    parts = {"instruction": "", "language": "en", "source": Path("s"), "edit": Path("e"), "subject": SUBJECT}
     return [
         Task(item_id=f"{category}{n:02}", editor=editor, category=category, **parts)  # type: ignore[arg-type]
         for category in "xyz"
@@ -143,14 +147,56 @@ def test_a_rating_is_added_replaced_in_place_and_read_again(tmp_path: Path) -> N
     saved = SavedRatings(path, "anna")
     for task, score in ((tasks[0], 7), (tasks[1], 0), (tasks[0], 2)):
         saved.save(task, score)
+    subject = ",".join(SUBJECT)
     assert path.read_text("utf-8").splitlines() == [
-        "item,system,rater,score",
-        "树,e,陈,4.5",
-        "x00,flux-secret,anna,2",
-        "x00,qwen-secret,anna,0",
+        "item,system,rater,score,source_sha256,edited_sha256,instruction_sha256",
+        "树,e,陈,4.5,,,",
+        f"x00,flux-secret,anna,2,{subject}",
+        f"x00,qwen-secret,anna,0,{subject}",
     ]
-    assert SavedRatings(path, "anna").read_scores() == {("x00", "flux-secret"): 2.0, ("x00", "qwen-secret"): 0.0}
-    assert SavedRatings(path, "陈").read_scores() == {("树", "e"): 4.5}
+    assert SavedRatings(path, "anna").find_scores(tasks) == [2.0, 0.0] + [None] * (len(tasks) - 2)
+    assert set(SavedRatings(path, "陈").find_scores(tasks)) == {None}
+
+
+@pytest.mark.parametrize("field", Subject._fields)
+def test_a_rating_of_an_earlier_edit_stays_in_the_file_and_does_not_count(tmp_path: Path, field: str) -> None:
+    task = some_tasks(1)[0]
+    saved = SavedRatings(tmp_path / "r.csv", "anna")
+    saved.save(task, 7)
+    anew = dataclasses.replace(task, subject=SUBJECT._replace(**{field: "a" * 64}))
+    assert saved.find_scores([task, anew]) == [7.0, None]
+    assert [row.score for row in saved.find_outdated([anew])] == [7.0] and saved.find_outdated([task]) == []
+    for score in (4, 3):
+        saved.save(anew, score)
+    assert [(row.score, row.subject) for row in read_ratings([saved.path])] == [
+        (7.0, task.subject),
+        (3.0, anew.subject),
+    ]
+
+
+def test_a_file_of_an_older_version_is_read_by_name_and_told_more_with_every_rating(tmp_path: Path) -> None:
+    one, two = some_tasks(1)[:2]
+    path = tmp_path / "r.csv"
+    path.write_text(f"item,system,rater,score\n{one.item_id},{one.editor},anna,7\n{two.item_id},{two.editor},anna,1\n")
+    saved = SavedRatings(path, "anna")
+    assert saved.find_scores([one, two]) == [7.0, 1.0] and saved.count_unmarked() == 2
+    saved.save(two, 2)
+    assert saved.find_scores([one, two]) == [7.0, 2.0] and saved.count_unmarked() == 1
+    assert [row.subject for row in read_ratings([path])] == [None, SUBJECT]
+
+
+def test_the_program_says_which_ratings_do_not_count(run: Path, tmp_path: Path, monkeypatch, caplog) -> None:
+    tasks = drop_unreadable(read_tasks(run))
+    old = dataclasses.replace(tasks[0], subject=SUBJECT)
+    SavedRatings(tmp_path / "r.csv", "anna").save(old, 3)
+    monkeypatch.setattr("sys.argv", ["x", "--run-dir", str(run), "--rater", "anna", "--out", str(tmp_path / "r.csv")])
+    monkeypatch.setattr(RatingServer, "serve_forever", lambda self: None)
+    caplog.set_level("INFO")
+    collect_ratings.main()
+    assert "0 of them rated" in caplog.text
+    named = f"{tasks[0].item_id} by {tasks[0].editor}"
+    assert f"1 rating of earlier edits, sources or instructions in {tmp_path / 'r.csv'}" in caplog.text
+    assert f"do not count here: {named}" in caplog.text
 
 
 def test_people_who_rate_into_one_file_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -253,7 +299,7 @@ def test_a_rating_is_on_the_disk_when_the_answer_comes(serving: Serving) -> None
     for score in (4, 9):
         assert serving.client.ask("POST", "rating", {"task": 2, "score": score}).status == 200
         task = serving.server.tasks[2]
-        assert read_ratings([serving.out]) == [Rating(task.item_id, task.editor, "anna", score)]
+        assert read_ratings([serving.out]) == [Rating(task.item_id, task.editor, "anna", score, task.subject)]
         assert [shown["score"] for shown in serving.client.tasks()] == [None, None, score, None, None, None]
 
 

@@ -13,7 +13,17 @@ import pytest
 
 import compare_ratings
 from editlane.core.errors import UnknownName, UserError
-from editlane.ratings.tables import Rating, Score, align, list_judges, read_ratings, read_scores, write_ratings
+from editlane.ratings.tables import (
+    Rating,
+    Score,
+    Subject,
+    align,
+    hash_instruction,
+    list_judges,
+    read_ratings,
+    read_scores,
+    write_ratings,
+)
 
 RATINGS = [
     Rating("树-1", "a", "陈", 3.0),
@@ -29,14 +39,15 @@ def write(path: Path, text: str) -> Path:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     write_ratings(tmp_path / "r.csv", RATINGS)
-    assert (tmp_path / "r.csv").read_text("utf-8").splitlines()[:2] == ["item,system,rater,score", "树-1,a,陈,3"]
+    header = "item,system,rater,score,source_sha256,edited_sha256,instruction_sha256"
+    assert (tmp_path / "r.csv").read_text("utf-8").splitlines()[:2] == [header, "树-1,a,陈,3,,,"]
     assert read_ratings([tmp_path / "r.csv"]) == RATINGS
 
 
 def test_csv_tsv_and_parquet_give_the_same_ratings(tmp_path: Path) -> None:
-    lines = [["item_id", "note", "editor", "rater", "score"], *([r.item, "x", *map(str, r[1:])] for r in RATINGS)]
+    lines = [["item_id", "note", "editor", "rater", "score"], *([r.item, "x", *map(str, r[1:4])] for r in RATINGS)]
     write(tmp_path / "r.tsv", "\ufeff" + "\r\n".join("\t".join(line) for line in lines))
-    columns = dict(zip(("item", "system", "rater", "score"), zip(*RATINGS, strict=True), strict=True))
+    columns = dict(zip(("item", "system", "rater", "score"), zip(*(r[:4] for r in RATINGS), strict=True), strict=True))
     pq.write_table(pa.table({name: pa.array(list(values)) for name, values in columns.items()}), tmp_path / "r.parquet")
     assert read_ratings([tmp_path / "r.tsv"]) == read_ratings([tmp_path / "r.parquet"]) == RATINGS
 
@@ -157,8 +168,8 @@ def test_arrays_hold_every_rating_at_its_place() -> None:
     ("ratings", "message"),
     [
         ([], "The ratings files have no rows."),
-        ([Rating("1", "a", "x", NAN)], "None of the 1 ratings has a score."),
-        ([Rating("8", "a", "x", 1), Rating("9", "c", "x", 1)], "2 items that it has no scores of (8, 9) and 1 systems"),
+        ([Rating("1", "a", "x", NAN)], "None of 1 rating has a score."),
+        ([Rating("8", "a", "x", 1), Rating("9", "c", "x", 1)], "2 items that it has no scores of (8, 9) and 1 system"),
     ],
 )
 def test_nothing_to_compare_is_an_error(ratings: list[Rating], message: str) -> None:
@@ -209,11 +220,69 @@ def test_the_program_prints_a_table_and_writes_json(
     assert blind["pairwise"]["tied_by_judge"] + blind["pairwise"]["tied_by_both"] == 36
     printed = capsys.readouterr().out
     assert re.search(r"alpha \(ordinal\), all ratings +0\.9\d\d  \[0\.\d{3}, 0\.9\d\d\]", printed)
-    assert "left out: 1 ratings of unknown items (1: 图99)" in printed
+    assert "left out: 1 rating of unknown items (1: 图99)" in printed
     assert re.search(r"e0 +not defined: all scores are equal", printed)
-    assert "WRONG average" in printed
+    assert "average of 3 systems (arctanh" in printed and "WRONG" not in printed
+    assert "compared by name alone: 73 ratings of files that do not tell which edit was rated" in printed
     compare(monkeypatch, "--ratings", ratings, "--scores", scores, "--out", tmp_path / "a.json")
     assert (tmp_path / "a.json").read_text("utf-8") == written
+
+
+INSTRUCTIONS = {"图0": "下雨", "图1": "下雪", "图2": "起风", "图3": "天晴"}
+
+
+def subject_of(item: str, **other: str) -> Subject:
+    return Subject(item.encode().hex().ljust(64, "0"), "e" * 64, hash_instruction(INSTRUCTIONS[item]))._replace(**other)
+
+
+@pytest.fixture
+def scored_run(tmp_path: Path) -> Path:
+    """A run's table, which tells the subject of each score."""
+    rows = [
+        {"item_id": item, "editor": "e", "judge": "j", "state": "scored", "score": float(number)}
+        | {"source_sha256": subject_of(item).source, "edited_sha256": "e" * 64, "instruction": INSTRUCTIONS[item]}
+        for number, item in enumerate(INSTRUCTIONS)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "scores.parquet")
+    return tmp_path / "scores.parquet"
+
+
+@pytest.mark.parametrize("field", Subject._fields)
+def test_ratings_of_another_edit_source_or_instruction_are_left_out_and_named(
+    scored_run: Path, field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = subject_of("图3", **{field: "f" * 64})
+    ratings = [Rating(item, "e", "anna", n, subject_of(item)) for n, item in enumerate(list(INSTRUCTIONS)[:3])]
+    write_ratings(tmp_path / "r.csv", [*ratings, Rating("图3", "e", "anna", 0, changed)])
+    compare(monkeypatch, "--ratings", tmp_path / "r.csv", "--scores", scored_run, "--out", tmp_path / "a.json")
+    printed = capsys.readouterr().out
+    assert "left out: 1 rating of another edit, source or instruction than was scored: 图3 by e" in printed
+    assert "3 edits both rated and scored; 3 items, 3 source images" in printed and "3 items, 1 system," in printed
+    found = json.loads((tmp_path / "a.json").read_text("utf-8"))
+    assert found["raters"]["outdated"] == {"图3 by e": 1} and found["raters"]["items"] == 3
+    assert found["judges"]["j"]["spearman"]["systems"]["e"]["value"] == 1.0
+
+
+def test_ratings_of_other_edits_alone_are_an_error(scored_run: Path, tmp_path: Path, monkeypatch) -> None:
+    write_ratings(tmp_path / "r.csv", [Rating("图3", "e", "anna", 0, subject_of("图3", edit="f" * 64))])
+    with pytest.raises(UserError, match="All 1 ratings are of other edits, sources or instructions"):
+        compare(monkeypatch, "--ratings", tmp_path / "r.csv", "--scores", scored_run)
+
+
+def test_a_rater_may_rate_an_edit_and_its_successor_but_neither_twice(tmp_path: Path) -> None:
+    one, two = (Rating("图1", "e", "anna", n, subject_of("图1", edit=str(n) * 64)) for n in (1, 2))
+    write_ratings(tmp_path / "1.csv", [one, two])
+    assert read_ratings([tmp_path / "1.csv"]) == [one, two]
+    for again in (one, one._replace(subject=None)):
+        write_ratings(tmp_path / "2.csv", [again])
+        with pytest.raises(UserError, match=r"a second rating of item '图1'.*also in .*1\.csv"):
+            read_ratings([tmp_path / "1.csv", tmp_path / "2.csv"])
+
+
+def test_a_hash_that_is_none_is_refused(tmp_path: Path) -> None:
+    text = "item,system,rater,score,source_sha256,edited_sha256,instruction_sha256\n1,a,x,3,abc,,\n"
+    with pytest.raises(UserError, match=r"line 2: source_sha256 is 'abc', which is not a SHA-256"):
+        read_ratings([write(tmp_path / "r.csv", text)])
 
 
 def test_one_judge_can_be_chosen(

@@ -6,6 +6,7 @@ these tokens alone are not enough.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,18 +61,29 @@ class TopLogprobs:
 
 
 def read_top_logprobs(reply: Any, answers: Sequence[str]) -> TopLogprobs:
-    """Read the first token of a chat completion. Raises JudgeFailed if it has no valid log-probabilities."""
+    """Read the first token of a chat completion. Raises JudgeFailed if it has no valid log-probabilities.
+
+    Tokens of one text add up: some tokenizers decode several to the same text, as "8" and " 8". A log-probability of
+    null, which is how JSON has to write minus infinity, is a probability of 0.
+    """
     try:
         entries = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        found = {str(entry["token"]): math.exp(min(float(entry["logprob"]), 1.0)) for entry in entries}
+        found = [(str(entry["token"]), _read_probability(entry["logprob"])) for entry in entries]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise JudgeFailed("the endpoint's reply has no `top_logprobs`") from error
-    total = math.fsum(found.values())
+    total = math.fsum(one for _, one in found)
     if not found or not total <= 1.01:  # nan, too
         raise JudgeFailed("the endpoint's `top_logprobs` are not log-probabilities", kind="nonfinite")
-    legal = tuple(found.get(answer) for answer in answers)
-    bound = sorted(found.values())[1] if len(found) > 1 else 1.0  # the least likely may be the one that was drawn
+    by_text = defaultdict(list)
+    for text, one in found:
+        by_text[text].append(one)
+    legal = tuple(math.fsum(by_text[answer]) if answer in by_text else None for answer in answers)
+    bound = sorted(one for _, one in found)[1] if len(found) > 1 else 1.0  # the least likely may have been drawn
     return TopLogprobs(legal=legal, bound=bound, total=total)
+
+
+def _read_probability(logprob: Any) -> float:
+    return 0.0 if logprob is None else math.exp(min(float(logprob), 1.0))
 
 
 def combine(raw: TopLogprobs, limited: TopLogprobs) -> Readout:

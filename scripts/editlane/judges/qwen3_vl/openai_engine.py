@@ -193,13 +193,14 @@ class EndpointJudge:
 
         If an edit fails, the caller asks again in halves. Results are kept until then, so that no edit is asked about
         twice. If a request got no answer and the endpoint is down, raises NoAnswer. It ends the lane and not its items.
+        Only one thread may call this: the results kept are taken and left here, and the threads below see none.
         """
         keys = list(self._threads.map(_hash_edit, jobs)) if self._unclaimed else [b""] * len(jobs)
-        if self._unclaimed.keys().isdisjoint(keys):
+        kept: list[list[T] | ItemError | None] = [self._unclaimed.pop(key, None) for key in keys]
+        if not any(one is not None for one in kept):
             self._unclaimed = {}  # results of another batch, whose halves were not all asked again
 
-        def ask_about(edit: list[tuple[Messages, S]], key: bytes) -> list[T] | ItemError:
-            known: list[T] | ItemError | None = self._unclaimed.pop(key, None)
+        def ask_about(edit: list[tuple[Messages, S]], known: list[T] | ItemError | None) -> list[T] | ItemError:
             if known is not None:
                 return known
             try:
@@ -209,7 +210,7 @@ class EndpointJudge:
                     self.completions.with_one_attempt(PATIENCE).check_served()
                 return error
 
-        found = list(self._threads.map(ask_about, jobs, keys))
+        found = list(self._threads.map(ask_about, jobs, kept))
         errors = [one for one in found if isinstance(one, ItemError)]
         if not errors:
             return [one for one in found if not isinstance(one, ItemError)]

@@ -4,13 +4,14 @@ import csv
 import errno
 import fcntl
 import threading
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from editlane.core.errors import UserError
 from editlane.ratings.page.tasks import Task
-from editlane.ratings.tables import COLUMNS, Rating, read_ratings, write_ratings
+from editlane.ratings.tables import COLUMNS, SUBJECT_COLUMNS, Rating, read_ratings, write_ratings
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
@@ -28,20 +29,45 @@ class SavedRatings:
         self._threads = threading.Lock()
         if path.suffix.lower() != ".csv":
             raise UserError(f"--out is {path}; ratings are written as CSV, so give a name that ends in .csv.")
-        if path.exists() and _read_header(path) != list(COLUMNS):
+        if path.exists() and _read_header(path) not in ([*COLUMNS, *SUBJECT_COLUMNS], [*COLUMNS]):
             raise UserError(f"{path} does not start with the columns {','.join(COLUMNS)}. Give another --out.")
 
-    def read_scores(self) -> dict[tuple[str, str], float]:
-        """Read this rater's scores by (item, system). Raises UserError if the file is damaged."""
-        return {(row.item, row.system): row.score for row in self._read() if row.rater == self.rater}
+    def find_scores(self, tasks: Sequence[Task]) -> list[float | None]:
+        """Return this rater's score of each task; None if there is none of this edit.
+
+        A rating of an older version, which does not tell its edit, counts for the edit of its name. Raises UserError
+        if the file is damaged.
+        """
+        own = self._find_own()
+        found = ((task, own.get((task.item_id, task.editor), ())) for task in tasks)
+        return [next((row.score for row in rows if _is_of(row, task)), None) for task, rows in found]
+
+    def find_outdated(self, tasks: Sequence[Task]) -> list[Rating]:
+        """List this rater's ratings of another edit, source or instruction than the task of their name has now."""
+        own = self._find_own()
+        found = ((task, own.get((task.item_id, task.editor), ())) for task in tasks)
+        return [row for task, rows in found for row in rows if not _is_of(row, task)]
+
+    def count_unmarked(self) -> int:
+        """Count this rater's ratings that do not tell what they are of."""
+        return sum(row.subject is None for rows in self._find_own().values() for row in rows)
 
     def save(self, task: Task, score: int) -> None:
-        """Add the rating of an edit, or replace it in its row."""
+        """Add the rating of an edit, or replace it in its row. Ratings of earlier edits of that name stay."""
+        rating = Rating(task.item_id, task.editor, self.rater, float(score), task.subject)
         with self._threads, self._lock():
-            rows = {row[:3]: row for row in self._read()}
-            rating = Rating(task.item_id, task.editor, self.rater, float(score))
-            rows[rating[:3]] = rating
-            write_ratings(self.path, rows.values())
+            rows = self._read()
+            same = [place for place, row in enumerate(rows) if row[:3] == rating[:3] and _is_of(row, task)]
+            place = same[0] if same else len(rows)
+            rows[place : place + 1] = [rating]
+            write_ratings(self.path, rows)
+
+    def _find_own(self) -> dict[tuple[str, str], list[Rating]]:
+        own = defaultdict(list)
+        for row in self._read():
+            if row.rater == self.rater:
+                own[row.item, row.system].append(row)
+        return own
 
     def _read(self) -> list[Rating]:
         return read_ratings([self.path]) if self.path.exists() else []
@@ -57,6 +83,10 @@ class SavedRatings:
                 if error.errno not in _NO_LOCKS:
                     raise
             yield
+
+
+def _is_of(rating: Rating, task: Task) -> bool:
+    return rating.subject in (None, task.subject)
 
 
 def _read_header(path: Path) -> list[str]:

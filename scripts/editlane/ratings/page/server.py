@@ -74,11 +74,8 @@ class RatingServer(ThreadingHTTPServer):
 
     def get_state(self) -> dict[str, Any]:
         """Return the page's data. It must not name an editor or an item."""
-        scores = self.saved.read_scores()
-        tasks = [
-            shown | {"score": scores.get((task.item_id, task.editor))}
-            for task, shown in zip(self.tasks, self._shown, strict=True)
-        ]
+        scores = self.saved.find_scores(self.tasks)
+        tasks = [shown | {"score": score} for shown, score in zip(self._shown, scores, strict=True)]
         return {"file": self.saved.path.name, "highest": HIGHEST, "tasks": tasks}
 
     def rate(self, task: int, score: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from editlane.core.paths import RunPaths
 from editlane.core.types import EDITED
 from editlane.datasets.item_ids import digest
 from editlane.images.files import open_image
+from editlane.ratings.tables import Subject, hash_instruction
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class Task:
     language: str
     source: Path
     edit: Path
+    subject: Subject
 
 
 def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
@@ -54,6 +56,7 @@ def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
                     language=item.language,
                     source=run_dir / item.source_path,
                     edit=run_dir / row["edited_path"],
+                    subject=Subject(item.source_sha256, row["edited_sha256"] or "", hash_instruction(item.instruction)),
                 )
     known = {editor for _, editor in found}
     if not found:

@@ -1,0 +1,120 @@
+"""Digests of what a config names by path, so that a change of content alone reruns the steps that depend on it.
+
+Snakemake compares the times of files. A file that `cp -p`, `rsync -a`, `tar` or `mv` puts in place of another brings
+its own, older time along, and its run would seem up to date.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from editlane.core.checkout import find_dataset
+from editlane.core.errors import UserError
+from editlane.core.files import replace_text
+from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.parsing import Skipped, parse_records
+from editlane.datasets.public_formats import find_annotation_files
+from editlane.images.files import file_sha256
+from editlane.models.checkpoints import fingerprint_file
+from editlane.preflight.dataset_scan import make_selection
+
+MEMORY = Path(".snakemake/editlane_inputs.json")
+"""Where the digests are remembered, with the other state that Snakemake keeps of a working directory."""
+
+THREADS = 8
+"""Files read at the same time: hashing releases Python's lock, and disks serve several readers faster."""
+
+SETTLED_SECONDS = 2.0
+"""A file that changed so shortly before it was read may change again without a new time; it is read again next time."""
+
+EMBEDDING_BYTES = 100_000_000
+"""Larger datasets hold their images themselves. They are not searched for paths, which would take minutes."""
+
+
+class FileDigests:
+    """Digests of files, remembered as long as a file's size, times and inode stay."""
+
+    def __init__(self, memory: Path = MEMORY) -> None:
+        self._memory = memory
+        self._known: dict[str, Any] = {}
+        with suppress(OSError, ValueError, TypeError):  # a damaged memory costs time alone
+            self._known = dict(json.loads(memory.read_bytes()))
+
+    def hash_files(self, paths: Iterable[Path], hash_file: Callable[[Path], str] = file_sha256) -> str:
+        """Return a digest of the contents of these files, in their order, with a place for each missing one."""
+        return self._combine([("", path) for path in paths], hash_file)
+
+    def hash_folder(self, folder: Path) -> str:
+        """Return a digest of the names and contents of the files below a folder; large files are sampled."""
+        named = [(os.path.relpath(path, folder), path) for path in _walk(folder)]
+        return self._combine(named, fingerprint_file)
+
+    def _combine(self, named: list[tuple[str, Path]], hash_file: Callable[[Path], str]) -> str:
+        before = dict(self._known)
+        with ThreadPoolExecutor(THREADS) as pool:
+            digests = list(pool.map(lambda entry: self._hash(entry[1], hash_file), named))
+        if self._known != before:
+            with suppress(OSError):
+                self._memory.parent.mkdir(exist_ok=True)
+                replace_text(self._memory, json.dumps(self._known, ensure_ascii=False))
+        listed = [(name, digest) for (name, _), digest in zip(named, digests, strict=True)]
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+    def _hash(self, path: Path, hash_file: Callable[[Path], str]) -> str | None:
+        """Return the digest of a file, from memory if its stamp is the remembered one; None if it is no file."""
+        name = f"{hash_file.__name__} {path}"
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe would wait for a writer
+                return None
+            stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+            known = self._known.get(name)
+            if known and known[0] == stamp:
+                return str(known[1])
+            digest = hash_file(path)
+        except OSError:
+            return None  # the checks and the steps name the file
+        if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS:
+            self._known[name] = [stamp, digest]
+        return digest
+
+
+def find_images(dataset: dict[str, Any], annotations: list[Path]) -> list[Path]:
+    """List the images that the records of a checked config's dataset name: photos, and edits made elsewhere.
+
+    The list ends early where the dataset is wrong; the checks of the start say so.
+    """
+    images: list[Path] = []
+    with suppress(UserError, OSError):
+        if sum(file.stat().st_size for file in annotations) > EMBEDDING_BYTES:
+            return images
+        edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
+        for record in parse_records(make_selection(dataset), Skipped(), edits):
+            images += (image for image in (record.image, record.edited) if isinstance(image, Path))
+    return list(dict.fromkeys(images))
+
+
+def find_annotations(dataset: dict[str, Any]) -> list[Path]:
+    """List the files that hold the dataset's records; none if the dataset is wrong."""
+    with suppress(UserError, OSError):
+        return find_annotation_files(find_dataset(dataset["path"]), dataset["format"])
+    return []
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, through links, in the order of their paths, without hidden ones."""
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if (place := os.path.realpath(parent)) in seen:  # a link to a folder around it
+            folders.clear()
+            continue
+        seen.add(place)
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
