@@ -7,7 +7,7 @@ from pathlib import Path
 from editlane.preflight.config import Config
 from editlane.preflight.context import RunContext
 from editlane.preflight.control_counts import check_controls
-from editlane.preflight.dataset import check_dataset, check_prompts
+from editlane.preflight.dataset import check_dataset, check_edits, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.estimate.disk import check_disk
@@ -34,6 +34,7 @@ ALL: Checks = {
     "endpoints": check_endpoints,
     "packages": check_packages,
     "dataset": check_dataset,
+    "edits": check_edits,
     "prompts": check_prompts,
     "controls": check_controls,
     "results": check_results,
@@ -43,12 +44,13 @@ ALL: Checks = {
 EVERYWHERE: Checks = {
     "clock": check_clock,
     "temp folder": check_temp,
+    "edits": check_edits,
     "disk": lambda context: check_disk(context, None),
     "controls": check_controls,
 }
 """Checks at the start of every workflow, wherever its jobs run.
 
-The config and the prompts were checked before; a job checks the dataset.
+The config and the prompts were checked before. A job checks the dataset; here only given edits are compared with it.
 """
 
 ON_THIS_MACHINE: Checks = {

@@ -46,6 +46,8 @@ def read_config(path: Path) -> Config:
 def check_config(config: Config) -> Config:
     """Return the config with defaults filled in and names in NFC. Raises UserError for the first mistake."""
     filled = _fill_defaults(config)
+    if filled["dataset"]["limit"] is None:
+        del filled["dataset"]["limit"]  # rules that recorded their params before there was a limit would run again
     filled["dataset"]["categories"] = _normalize_categories(filled["dataset"]["categories"])
     if _has_edits(filled):
         filled["editors"] = filled["editors"] or {"given": EditorConfig(adapter="given").model_dump()}

@@ -33,9 +33,26 @@ def check_dataset(context: RunContext) -> Iterator[Finding]:
     yield _report_images(scan)
 
 
+def check_edits(context: RunContext) -> Iterator[Finding]:
+    """Check that the items and the files of `edited_dir` belong to each other."""
+    if not context.config["dataset"]["edited_dir"] or context.scan.error:
+        return
+    folder = context.config["dataset"]["edited_dir"]
+    if not context.scan.complete:
+        text = "not checked, because the dataset was not read to its end"
+        yield Finding("pass", "edits", f"{folder}: {text}; the log of prepare_items will tell")
+    elif context.scan.gaps:
+        remedy = "Items without an edit end as `edit_failed` (missing). Compare the names with config/datasets.md."
+        yield Finding("warn", "edits", f"{folder}: {'; '.join(context.scan.gaps)}", remedy)
+    else:
+        yield Finding("pass", "edits", f"{folder}: every item has its edit, every file its item")
+
+
 def _report_records(path: Path, scan: Scan, categories: list[str]) -> Finding:
     each = ", ".join(f"{name} {scan.items[name]:,}" for name in categories)
     text = f"{path}: {pluralize(scan.items.total(), 'item')} ({each})"
+    if over := scan.skipped.over_limit:
+        text += f"; `limit` leaves out {over:,} more"
     if skipped := scan.skipped.categories:
         others = join_names([f"{name} {count:,}" for name, count in skipped.items()])
         text += f"; skipped because of their category: {others}"

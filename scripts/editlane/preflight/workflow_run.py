@@ -29,7 +29,7 @@ def load_config(config: Config, workflow: Any) -> Config:
     try:
         for file in workflow.configfiles:
             check_keys_once(Path(file))
-        checked = check_config(config)
+        checked = check_config(_move_limit(config))
         state = Path(".snakemake") if Path(".snakemake").exists() else Path()
         if not os.access(state, os.W_OK):  # Snakemake would fail with a traceback before `onstart`
             raise UserError(
@@ -40,6 +40,15 @@ def load_config(config: Config, workflow: Any) -> Config:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     return checked
+
+
+def _move_limit(config: Config) -> Config:
+    """Make `limit`, as `--config limit=5` gives it, the dataset's."""
+    dataset = config.get("dataset")
+    if "limit" not in config or not isinstance(dataset, dict):
+        return config
+    rest = {name: value for name, value in config.items() if name != "limit"}
+    return rest | {"dataset": dataset | {"limit": config["limit"]}}
 
 
 def check_places(workflow: Any, results: str) -> None:

@@ -65,6 +65,11 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ("config/config.yaml", r"dataset.edited_dir is config/config.yaml, which is not a folder"),
         ("resources", r"dataset.edited_dir is set, but no editor has the adapter 'given'"),
     ],
+    "dataset.limit": [
+        (0, r"dataset.limit is 0; use a whole number of 1 or more"),
+        (2.0, r"dataset.limit is 2.0; use a whole number"),
+        ("5", r"dataset.limit is '5'; use a whole number"),
+    ],
     "dataset.language": [
         ("de", r"Unknown dataset.language 'de'. .*Available:"),
         (False, r"dataset.language is False; use `en` or `zh`"),
