@@ -96,7 +96,7 @@ class RunContext:
     @cached_property
     def scan(self) -> Scan:
         """Contents of the dataset, read once."""
-        return scan_dataset(self.config["dataset"], whole=self.count_all)
+        return scan_dataset(self.config, whole=self.count_all)
 
     @property
     def parts(self) -> list[Part]:

@@ -18,7 +18,7 @@ from PIL import Image
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
 from editlane.datasets import files as dataset_files
-from editlane.datasets import prepare
+from editlane.datasets import storing
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.prepare import prepare_items
 from editlane.images import files as image_files
@@ -364,7 +364,7 @@ def test_a_vast_photo_or_edit_is_a_row_and_is_not_copied(folder: Path) -> None:
 
 
 def test_a_vast_photo_inside_the_dataset_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "MAX_BYTES", 1000)
+    monkeypatch.setattr(storing, "MAX_BYTES", 1000)
     monkeypatch.setattr(image_files, "MAX_BYTES", 1000)
     record = {"subset": "物理", "edit_instruction": "On.", "src_img_b64": base64.b64encode(bytes(2000)).decode()}
     [item] = read(put(folder, "list.json", json.dumps([record])), format="base64-json")
