@@ -10,12 +10,13 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from editlane.core.errors import Stopped, UserError
+from editlane.core.errors import Stopped
 from editlane.core.files import replace_text
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import EDITED, State
 from editlane.lanes.gpu_strikes import HeldDevices
 from editlane.lanes.lane_status import LaneStatus
+from editlane.lanes.stopping import GOOD_ORDER
 from editlane.lanes.watchdog import Watchdog
 from editlane.models import load_times
 from editlane.models.devices import read_usage
@@ -76,7 +77,7 @@ class Heartbeat:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._watchdog.stop()
-        if error is None or isinstance(error, Stopped | UserError | OSError | KeyboardInterrupt):
+        if error is None or isinstance(error, GOOD_ORDER):
             self._lease.mark_blameless()
         self._status.phase = "done" if error is None else "stopped" if isinstance(error, Stopped) else "failed"
         self._measured = 0.0

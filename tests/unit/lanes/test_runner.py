@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from editlane.core.errors import Stopped
+from editlane.core.errors import Stopped, UserError
 from editlane.core.paths import EDIT, LaneId, RunPaths
 from editlane.lanes.journal import Journal, read_journal
 from editlane.lanes.lane_status import read_heartbeats
@@ -130,6 +130,76 @@ def test_an_error_of_the_lane_keeps_what_was_finished_and_counts_as_a_death(tmp_
     assert found.deaths == {"k2": 1}
     (status,) = read_heartbeats(toy.paths)
     assert status.phase == "failed"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), UserError("no server"), Stopped("told to"), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize("place", ["read", "compute", "save"])
+def test_an_end_in_good_order_is_no_death_however_often_it_comes(
+    tmp_path: Path, place: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **named: object) -> None:
+        raise error
+
+    toy = Toy(tmp_path, range(1))
+    with monkeypatch.context() as broken:
+        broken.setattr(toy, place, fail)
+        for _ in range(4):
+            with pytest.raises(type(error)):
+                run(toy)
+    assert read_journal(toy.folder).deaths == {}
+    assert run(toy)["k0"]["doubled"] == 0
+
+
+def test_an_end_in_good_order_leaves_the_deaths_before_it(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(1), errors={0: OSError(28, "No space left on device")})
+    die_on(toy, "k0", "k0")
+    with pytest.raises(OSError, match="No space left"):
+        run(toy)
+    assert read_journal(toy.folder).deaths == {"k0": 2}
+
+
+def test_a_full_disk_has_room_for_the_note_that_nothing_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full to the last byte, so nothing can be appended to the journal, either."""
+    toy = Toy(tmp_path, range(3))
+
+    def fill(*args: object, **named: object) -> None:
+        monkeypatch.setattr("editlane.lanes.journal._write_all", raise_full)
+        raise_full()
+
+    def raise_full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(toy, "save", fill)
+    with pytest.raises(OSError, match="No space left"):
+        run(toy)
+    found = read_journal(toy.folder)
+    assert (found.rows, found.deaths) == ({}, {})
+
+
+def test_what_could_not_be_saved_is_not_blamed_for_the_item_that_broke_the_device(tmp_path: Path) -> None:
+    class Full(Toy):
+        def save(self, unit: list[str], outcome: list[int], seconds: float) -> dict[str, Any]:
+            raise OSError(28, "No space left on device")
+
+    toy = Full(tmp_path, range(2), errors={1: RuntimeError("illegal memory access")})
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        run(toy)
+    assert read_journal(toy.folder).deaths == {"k1": 1}
+
+
+def test_an_item_that_is_killed_after_a_request_to_stop_did_not_die_of_itself(tmp_path: Path) -> None:
+    """A cluster sends SIGTERM, and SIGKILL some seconds later, while the item is still at work."""
+    toy = Toy(tmp_path, range(1), errors={0: SystemExit("as if killed")})
+
+    def check() -> None:
+        if len(toy.events) == 2:  # the item is at work
+            raise Stopped("told to")
+
+    with pytest.raises(SystemExit):
+        run(toy, check)
+    assert read_journal(toy.folder).deaths == {}
 
 
 def test_a_full_disk_in_the_writer_ends_the_lane(tmp_path: Path) -> None:
