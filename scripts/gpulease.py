@@ -22,6 +22,7 @@ import time
 
 from editlane.core.errors import UserError
 from editlane.lanes.gpu_lease import acquire, forgive, lease_folder, list_devices, make_lease_folder
+from editlane.lanes.gpu_strikes import name_handle
 from editlane.lanes.stopping import workflow_pid
 
 
@@ -42,7 +43,7 @@ def run_command(command: list[str], devices: int, folder: str) -> None:
     visible = [name for name in held.values() if name]
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # number the GPUs as nvidia-smi does
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
-    os.environ["GPULEASE_LOCKS"] = "\n".join(held) if visible else ""  # only GPUs get strikes
+    os.environ["GPULEASE_LOCKS"] = " ".join(map(name_handle, held)) if visible else ""  # only GPUs get strikes
     os.environ["GPULEASE_DIR"] = folder
     os.environ["GPULEASE_JOB"] = job
     os.environ["GPULEASE_SINCE"] = str(time.monotonic())
