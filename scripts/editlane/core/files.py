@@ -38,8 +38,13 @@ def replace_text(path: Path, text: str) -> None:
     Raises OSError, also if the folder does not exist.
     """
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def make_folder(folder: Path) -> None:

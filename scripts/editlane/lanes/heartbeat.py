@@ -36,6 +36,12 @@ WORKED = (EDITED, State.SCORED, State.JUDGE_UNREADABLE)
 """States of items that show that the device works."""
 
 
+def remove_partials(paths: RunPaths, lane: LaneId) -> None:
+    """Remove what processes of this lane left that were killed while they wrote a heartbeat."""
+    for path in paths.partial_heartbeats(lane):
+        path.unlink(missing_ok=True)
+
+
 class Heartbeat:
     """The published status of this process, from just before the model is loaded until the context ends.
 

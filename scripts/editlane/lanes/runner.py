@@ -16,7 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from editlane.core.errors import Stopped
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import EDITED, Row, State
-from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.first_failures import FirstFailures
+from editlane.lanes.heartbeat import Heartbeat, remove_partials
 from editlane.lanes.journal import DEATHS, Journal
 from editlane.lanes.journal_set import JournalSet
 from editlane.lanes.prefetch import prefetched
@@ -94,6 +95,7 @@ def run_lane(
     An item on which DEATHS processes died gets the row of a crash; see `record_crashes`. `check` is called before each
     unit and may raise Stopped. `timeout`: seconds without progress after which the process is ended.
     """
+    remove_partials(work.paths, work.lane)
     deaths = journal.finished.deaths
     rows = work.find_kept(journal.finished.rows)
     log.info("%s: %d items, %d of them in the journal", work.lane, len(work.wanted), len(rows))
@@ -138,6 +140,7 @@ class _Run(Generic[Unit]):
         self._deaths: Counter[str] = journal.finished.deaths
         self._saving: deque[Future[None]] = deque()
         self._begun: set[str] = set()
+        self._first_failures = FirstFailures(rows.values())
 
     def run(self, units: Sequence[Unit], check: Callable[[], None]) -> None:
         """Compute and save all units.
@@ -213,6 +216,7 @@ class _Run(Generic[Unit]):
         last, failed = list(rows.values())[-1], _count_failed(rows.values())
         score = last.get("score")
         self._heartbeat.finished(len(rows), seconds=seconds, state=last["state"], score=score, failed=failed)
+        self._first_failures.add(rows.values())
 
 
 def _count_failed(rows: Collection[Row]) -> int:

@@ -1,5 +1,6 @@
 """The loop of every lane, around a toy: order, what is recorded when, and what ends it."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from editlane.core.errors import Stopped, UserError
 from editlane.core.paths import EDIT, LaneId, RunPaths
-from editlane.lanes.journal import Journal, read_journal
+from editlane.lanes.journal import Finished, Journal, read_journal
 from editlane.lanes.lane_status import read_heartbeats
 from editlane.lanes.runner import record_crashes, run_lane
 
@@ -235,3 +236,56 @@ def test_a_lane_without_items_does_nothing(tmp_path: Path) -> None:
     toy = Toy(tmp_path, [])
     assert run(toy) == {}
     assert toy.events == []
+
+
+def failing(kind: str, *words: str) -> type[Toy]:
+    """A lane whose items fail, each with the next of these words and its own number."""
+
+    class Failing(Toy):
+        def save(self, unit: list[str], outcome: list[int], seconds: float) -> dict[str, Any]:
+            error = f"{words[self.wanted[unit[0]] % len(words)]} {unit[0]}" if words else None
+            state = "edit_failed" if error else "edited"
+            return {unit[0]: {"state": state, "error_kind": kind if error else None, "error": error, "doubled": None}}
+
+    return Failing
+
+
+def test_a_cause_that_hits_the_first_eight_items_ends_the_lane_with_the_reason(tmp_path: Path) -> None:
+    toy = failing("model", "RuntimeError: expected all tensors on one device")(tmp_path, range(40))
+    with pytest.raises(UserError, match=r"the first 8 items .* RuntimeError: expected all tensors on one device k7\."):
+        run(toy)
+    assert len(toy.events) < 12
+    assert read_journal(toy.folder) == Finished(rows={}, deaths=Counter(), begun=read_journal(toy.folder).begun)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "count"),
+    [
+        ("model", ("one", "another"), 40),
+        ("refused", ("not this one",), 40),
+        ("missing", ("no edit is given",), 40),
+        ("model", ("the same",), 7),
+    ],
+)
+def test_failures_of_the_items_themselves_end_no_lane(
+    tmp_path: Path, kind: str, words: tuple[str, ...], count: int
+) -> None:
+    assert len(run(failing(kind, *words)(tmp_path, range(count)))) == count
+
+
+def test_a_lane_in_which_something_succeeded_goes_on_whatever_fails(tmp_path: Path) -> None:
+    run(Toy(tmp_path, range(1)))
+    assert len(run(failing("oom", "out of memory")(tmp_path, range(20)))) == 20
+
+
+def test_half_written_heartbeats_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(1))
+    mine = toy.paths.heartbeat(toy.lane, 3)
+    others = toy.paths.heartbeat(toy.lane._replace(number=1), 1)
+    mine.parent.mkdir(parents=True)
+    for path in (mine, others):
+        path.with_name(f"{path.name}.partial").write_text("{")
+    for _ in range(2):  # also when there is nothing to do
+        run(toy)
+        assert [path.name for path in mine.parent.glob("*.partial")] == ["lane1.1.json.partial"]
+        mine.with_name(f"{mine.name}.partial").write_text("{")
