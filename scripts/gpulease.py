@@ -3,7 +3,8 @@
     python scripts/gpulease.py -- python scripts/edit_lane.py ...
 
 Locks one file per device in GPULEASE_DIR (default /run/lock/gpulease or /tmp/gpulease), sets CUDA_VISIBLE_DEVICES and
-replaces itself by the command. The folder must be the same for all users and containers, on a disk of this machine.
+replaces itself by the command. The folder must be the same for all users and containers, on a disk of this machine,
+and belong to root or, if you are the only user, to you.
 The command inherits the lock, so the kernel releases the device when the last process ends, however it ends.
 The pool is CUDA_VISIBLE_DEVICES if set, else the list of nvidia-smi; without a GPU it is one slot per core. Under SLURM
 devices are leased only within the job's allocation.

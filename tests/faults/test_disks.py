@@ -187,3 +187,28 @@ def table_of(trial, row) -> Path:
     """The lane's table that has this row."""
     paths = trial.project.results.glob(f"{row['editor']}/edits/{row['category']}/lane*.parquet")
     return next(path for path in paths if row["item_id"] in pq.read_table(path)["item_id"].to_pylist())
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("an image", {"at": "os:replace", "match": "/images/", "program": "edit_lane.py"}),
+        ("the journal", {"at": "os:fsync", "program": "score_lane.py", "nth": 4}),
+        ("a table", {"at": "os:replace", "match": "scores.parquet.partial"}),
+    ],
+)
+def test_a_disk_that_fails_stops_the_run_in_one_paragraph_and_the_same_command_goes_on(trial, name, where) -> None:
+    """As many attempts as would be deaths of an item, and more."""
+    where = dict(where)
+    trial.plan("eio", where.pop("at"), "eio", onwards=True, times=60, **where)
+    trial.start()
+    trial.fires()
+    trial.notices(lambda: trial.run.poll() is not None)
+    out = trial.ends()
+    assert "Input/output error. The disk, or the server behind it, fails" in final_lines(out)
+    assert "Traceback" not in out
+    shutil.rmtree(trial.project.folder / "faults/tokens")
+    trial.project.faults.clear()
+    trial.again()
+    trial.verdict(f"the disk fails: {name}")

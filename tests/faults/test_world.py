@@ -52,6 +52,18 @@ def test_two_runs_that_start_at_once_in_a_fresh_checkout_build_what_they_share_o
     trial.verdict("two runs at once in a fresh checkout")
 
 
+@pytest.mark.faults
+def test_more_lanes_than_items(trial) -> None:
+    """Some lanes have no item at all, and most have one category of five."""
+    trial.project.config["lanes"] = 24
+    trial.unprepare()
+    trial.strikes_now()
+    trial.start()
+    trial.goes_on()
+    trial.ends(0)
+    trial.verdict("24 lanes for 20 items")
+
+
 def stat_shared(project):
     """Each file that two runs share, with what would be new if it had been written again."""
     folders = [project.folder / "resources/demo/photos", project.folder / "resources/canary/pictures"]
