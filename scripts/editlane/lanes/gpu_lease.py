@@ -179,12 +179,16 @@ def _pause(workflow: int | None) -> None:
 
 def list_devices(folder: str, timeout: float | None = None) -> list[PooledDevice]:
     """Return every device of the pool. Creates no file. Raises like `device_pool`, and UserError for a wrong lock."""
-    if os.path.lexists(folder):
-        check_lock_folder(folder)
+    _check_existing(folder)
     found = {name: _look(lock_path(folder, name)) for name in device_pool(timeout)}
     strikes = {name: lease.strikes if in_use else lease.settled_strikes() for name, (in_use, lease) in found.items()}
     out = quarantined(strikes)
     return [PooledDevice(name, in_use=in_use, quarantined=name in out) for name, (in_use, _) in found.items()]
+
+
+def _check_existing(folder: str) -> None:
+    with suppress(FileNotFoundError):
+        check_lock_folder(folder)
 
 
 def _look(path: str) -> tuple[bool, Lease]:
@@ -203,6 +207,7 @@ def forgive(folder: str, name: str) -> None:
     """Clear the strikes against a device. Raises UserError for a name that is not in the pool."""
     if name not in device_pool():
         raise UserError(f"there is no device {name!r} here; --show lists them.")
+    _check_existing(folder)
     with suppress(FileNotFoundError):
         handle = open_existing_lock(lock_path(folder, name))
         write_lease(handle, Lease(holder=read_lease(handle).holder))
