@@ -97,7 +97,7 @@ def test_another_working_directory(folder: Folder, tmp_path: Path) -> None:
     folder.checkout.symlink_to(ROOT)
     assert "Nothing to be done" in folder.run("--dry-run"), "a checkout that lies elsewhere runs nothing again"
     shutil.rmtree(folder.folder / "resources/canary/pictures")
-    assert "rule draw_canary:" in folder.run("--dry-run")
+    assert "rule draw_canary:" in folder.run("--dry-run", "--forcerun", "plan_controls")
 
 
 def test_without_a_config_the_demo_is_prepared_in_the_working_directory(tmp_path: Path) -> None:
