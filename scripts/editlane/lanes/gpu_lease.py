@@ -49,7 +49,7 @@ def make_lease_folder(folder: str) -> None:
     try:
         os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
         with suppress(FileExistsError):
-            os.mkdir(folder)
+            os.mkdir(folder, 0o700)
             os.chmod(folder, 0o1777)  # only one that is new: this may be a folder that its owner wants for himself
         check_lock_folder(folder)
     except OSError as error:
