@@ -67,6 +67,10 @@ class Work(Protocol[Unit]):
         """Return the journal keys of a unit's items."""
         ...
 
+    def is_item(self, key: str, /) -> bool:
+        """Return whether this key is an item of the report, and not an extra question to a judge."""
+        ...
+
     def get_name(self, unit: Unit, /) -> tuple[str, str]:
         """Return the item id and the category that the heartbeat shows for this unit."""
         ...
@@ -107,7 +111,7 @@ def run_lane(
             work.lane,
             total=len(work.wanted),
             kept=len(rows),
-            failed=_count_failed(rows.values()),
+            failed=_count_failed(work, rows),
             timeout=timeout,
             editor_key=work.get_editor_key(missing),
             judge_key=work.judge_key,
@@ -213,11 +217,12 @@ class _Run(Generic[Unit]):
         self._journal.finish(rows)
         self._begun.difference_update(rows)
         self._rows.update(rows)
-        last, failed = list(rows.values())[-1], _count_failed(rows.values())
+        last, failed = list(rows.values())[-1], _count_failed(self._work, rows)
         score = last.get("score")
         self._heartbeat.finished(len(rows), seconds=seconds, state=last["state"], score=score, failed=failed)
         self._first_failures.add(rows.values())
 
 
-def _count_failed(rows: Collection[Row]) -> int:
-    return sum(row["state"] not in (EDITED, State.SCORED) for row in rows)
+def _count_failed(work: Work[Any], rows: Mapping[str, Row]) -> int:
+    """Count the items without an edit or a score, as the report does. Controls are no items."""
+    return sum(row["state"] not in (EDITED, State.SCORED) and work.is_item(key) for key, row in rows.items())
