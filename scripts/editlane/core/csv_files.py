@@ -57,7 +57,7 @@ class CsvFile:
 
 
 def check_columns_once(path: Path, columns: Sequence[str]) -> None:
-    """Raise UserError if a table has two columns of one name: nobody knows which of them is meant."""
+    """Raise UserError if a table has two columns of one name, because either may be meant."""
     doubled = sorted({name for name in columns if columns.count(name) > 1})
     if doubled:
         raise UserError(f"{path} has the column {doubled[0]} twice. Remove one.")

@@ -59,14 +59,9 @@ def prepare_items(
         raise UnknownName("language", language, LANGUAGES)
     if format not in FORMATS:
         raise UnknownName("dataset format", format, FORMATS)
-    requested = check_categories(categories)
+    names, apart = check_categories(categories), edited_dir is not None
     selection = Selection(
-        dataset=dataset,
-        format=format,
-        language=language,
-        categories=requested,
-        limit=limit,
-        edits_apart=edited_dir is not None,
+        dataset=dataset, format=format, language=language, categories=names, limit=limit, edits_apart=apart
     )
     folders = open_folders(edited_dir, given)
     for _ in check_records(selection, Skipped(), folders):
@@ -74,18 +69,24 @@ def prepare_items(
 
     skipped = Skipped()
     made, references = _make_items(selection, folders, skipped, run_dir)
-    made.sort(key=lambda one: (requested.index(one.item.category), one.item.item_id))  # whatever the dataset's order
+    made.sort(key=lambda one: (names.index(one.item.category), one.item.item_id))  # independent of the dataset's order
     items = [one.item for one in made]
-    provenance = describe_items(selection, _identify_dataset(dataset, format), items, skipped)
-    if references:
-        provenance["unused_reference_images"] = references
-    if format == "pairs" or edited_dir:
-        provenance["without_edit"] = sum(item.given_path is None for item in items)
+    provenance = _describe(selection, items, skipped, references)
     log_items(provenance)
     _warn_of_missing_edits(folders, provenance)
     if given:
         tables.write_table(RunPaths(run_dir).given, _list_given(made, given), schemas.GIVEN)
     return items, provenance
+
+
+def _describe(selection: Selection, items: Sequence[Item], skipped: Skipped, references: int) -> dict[str, Any]:
+    """Return where the items are from. `references`: the records with a reference image."""
+    provenance = describe_items(selection, _identify_dataset(selection.dataset, selection.format), items, skipped)
+    if references:
+        provenance["unused_reference_images"] = references
+    if selection.format == "pairs" or selection.edits_apart:
+        provenance["without_edit"] = sum(item.given_path is None for item in items)
+    return provenance
 
 
 def _warn_of_missing_edits(folders: EditedFolders, provenance: dict[str, Any]) -> None:

@@ -74,8 +74,8 @@ def find_edits_folders(config: dict[str, Any]) -> dict[str, Path]:
     return {name: folder for name, folder in found.items() if folder}
 
 
-def scan_dataset(config: dict[str, Any], *, whole: bool) -> Scan:
-    """Read the dataset of a checked config for RECORD_SECONDS, or with `whole` to its end."""
+def scan_dataset(config: dict[str, Any], *, whole: bool, images: bool = True) -> Scan:
+    """Read the dataset of a checked config for RECORD_SECONDS, or with `whole` to its end; and some of its images."""
     dataset = config["dataset"]
     scan = Scan()
     started = time.monotonic()
@@ -87,7 +87,7 @@ def scan_dataset(config: dict[str, Any], *, whole: bool) -> Scan:
             scan.fallback += record.language != dataset["language"]
             if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan
-            if scan.seconds < IMAGE_SECONDS:
+            if images and scan.seconds < IMAGE_SECONDS:
                 _check_image(record, scan)
         scan.gaps = {editor: folder.describe_gaps() for editor, folder in folders.items()}
     except UserError as error:
