@@ -66,6 +66,13 @@ class EditorSpec:
         own = ((item, rows[item.item_id]) for item in items)
         return [replace(item, given_path=row["given_path"], given_sha256=row["given_sha256"]) for item, row in own]
 
+    def give_edits_if_prepared(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the same, but no items if they were prepared before this editor got its folder."""
+        try:
+            return self.give_edits(items)
+        except UserError:
+            return []
+
     def item_seed(self, item: Item) -> int:
         """Return the seed of an item, 0 .. 2**32 - 1: from its id and the run's seed, never from its position."""
         digest = hashlib.sha256(f"{self.seed}\n{item.item_id}".encode()).digest()

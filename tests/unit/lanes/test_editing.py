@@ -298,6 +298,9 @@ def test_a_table_of_given_edits_of_other_items_is_refused(tmp_path: Path, editor
     give(tmp_path, items[:1], {editor: "red"})
     with pytest.raises(UserError, match=r"does not know the item 项-1 of the editor e, .*Delete it and run"):
         given_spec(tmp_path, dir="edits").give_edits(items[1:])
+    assert given_spec(tmp_path, dir="edits").give_edits_if_prepared(items) == []
     (tmp_path / "given.parquet").unlink()
     with pytest.raises(UserError, match="There is no table"):
         given_spec(tmp_path, dir="edits").give_edits(items)
+    assert given_spec(tmp_path, dir="edits").give_edits_if_prepared(items) == []
+    assert given_spec(tmp_path).give_edits_if_prepared(items) == items
