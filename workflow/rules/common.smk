@@ -29,15 +29,6 @@ class shell(shell):
     """Snakemake's shell for the rules of this workflow, and not for those of a workflow that uses it as a module."""
 
 
-# `python scripts/...` runs the checkout's program, wherever the working directory is. The rules do not name the
-# checkout, because Snakemake would run finished jobs again if their commands changed.
-shell.prefix(
-    "set -euo pipefail; python() {{ "
-    'for word; do case "$word" in scripts/*.py) word={CHECKOUT:q}/"$word";; esac; set -- "$@" "$word"; shift; done; '
-    'command python "$@"; }}; '
-)
-
-
 # One config, never a mixture: that of `--configfile`, or else the working directory's, or else the demo's.
 if not workflow.configfiles:
 
@@ -58,6 +49,16 @@ LISTS_TO_COPY = [
     for name in ("demo", "canary")
     if not Path(f"resources/{name}/items.jsonl").exists()
 ]
+
+
+# `python scripts/...` runs the checkout's program, wherever the working directory is. The rules do not name the
+# checkout, because Snakemake would run finished jobs again if their commands changed. In EDITLANE_RUN_DIR a command
+# leaves its errors and warnings for the end of the workflow.
+shell.prefix(
+    "set -euo pipefail; export EDITLANE_RUN_DIR={RESULTS:q}; python() {{ "
+    'for word; do case "$word" in scripts/*.py) word={CHECKOUT:q}/"$word";; esac; set -- "$@" "$word"; shift; done; '
+    'command python "$@"; }}; '
+)
 
 
 pathvars:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from editlane.core import last_words
 from editlane.core.errors import UserError
 from editlane.core.locks import open_lock
 from editlane.lanes.gpu_strikes import Lease, quarantined, read_lease, write_lease
@@ -195,11 +196,10 @@ def _strikes_of(paths: Iterable[str]) -> dict[str, list[str]]:
 
 def _warn_of_quarantine(paths: dict[str, str], held: Iterable[str]) -> None:
     for path in sorted(quarantined(_strikes_of(paths)) - set(held)):
-        print(
-            f"warning: gpulease: {paths[path]} is quarantined: commands died on it before anything worked there. Look "
-            f"at it (nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {paths[path]}",
-            file=sys.stderr,
-            flush=True,
+        last_words.say(
+            "warning",
+            f"gpulease: {paths[path]} is quarantined: commands died on it before anything worked there. Look at it "
+            f"(nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {paths[path]}",
         )
 
 

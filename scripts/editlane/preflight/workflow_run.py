@@ -16,8 +16,9 @@ from typing import IO, Any, NoReturn
 
 from editlane.core.errors import UserError
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
+from editlane.core.printable import escape, escape_unencodable
 from editlane.preflight.config import Config, check_config, check_keys_once
-from editlane.watching import log_errors
+from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
 
@@ -26,6 +27,7 @@ LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE, "score_edited": SCORE}
 
 def load_config(config: Config, workflow: Any) -> Config:
     """Return the config with all defaults. Ends the process with one paragraph and exit code 2 if it is wrong."""
+    escape_unencodable()
     try:
         for file in workflow.configfiles:
             check_keys_once(Path(file))
@@ -37,7 +39,7 @@ def load_config(config: Config, workflow: Any) -> Config:
                 "that its disk is mounted for writing, or name another working directory with -d."
             )
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escape(str(error))}", file=sys.stderr)
         sys.exit(2)
     return checked
 
@@ -122,7 +124,7 @@ class WorkflowRun:
         """Print the warnings of this run and where its report is."""
         atexit.unregister(self.fail)
         self._terminal.end("done")
-        for line in log_errors.find_warnings(self.paths, self._started):
+        for line in run_errors.find_warnings(self.paths, self._started):
             print(line, file=sys.stderr)
         for page in self.paths.report_pages():
             if page.exists() and page.stat().st_mtime >= self._started:
@@ -136,7 +138,7 @@ class WorkflowRun:
         atexit.unregister(self.fail)
         self._terminal.end("failed")
         run = self.paths, self._started
-        for line in log_errors.find_warnings(*run) + log_errors.find_errors(*run) + self._describe_held_back():
+        for line in run_errors.find_warnings(*run) + run_errors.find_errors(*run) + self._describe_held_back():
             print(line, file=sys.stderr)
 
     def _describe_held_back(self) -> list[str]:
@@ -207,5 +209,5 @@ class WorkflowRun:
 
 
 def _exit_with_error(reason: str) -> NoReturn:
-    print(f"error: {reason}", file=sys.stderr, flush=True)
+    print(f"error: {escape(reason)}", file=sys.stderr, flush=True)
     os._exit(2)  # because Snakemake would print a traceback for an exception
