@@ -3,7 +3,7 @@
 import re
 
 _PREFIXED = r"(?:sk|pk|rk|hf|gsk|xai|r8|pplx|nvapi|glpat|gh[pousr]|github_pat|xox[abps])[-_][\w-]{6,}"
-_ISSUED = r"(?:AKIA|ASIA)[A-Z0-9]{8,}|AIza[\w-]{8,}|eyJ[\w-]{8,}(?:\.[\w-]+)*"
+_ISSUED = r"(?:AKIA|ASIA)[A-Z0-9]{8,}|AIza[\w-]{8,}|eyJ[\w-]{6,}(?:\.[\w-]+)*"
 _MIXED = r"(?=[A-Za-z]*\d)(?=[A-Z0-9]*[a-z])(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{24,}"
 """Small letters, capitals and digits in one long word."""
 _KEY = re.compile(rf"(?<![A-Za-z0-9])(?:{_PREFIXED}|{_ISSUED}|{_MIXED})")
