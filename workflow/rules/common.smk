@@ -20,9 +20,14 @@ if not isinstance(workflow.current_basedir, os.PathLike):
     sys.exit(2)
 sys.path.insert(0, str(Path(workflow.current_basedir).parents[1] / "scripts"))
 
-from editlane.core.checkout import CHECKOUT, find_file
+from editlane.core.checkout import CHECKOUT
 from editlane.preflight.rule_params import RuleParams
-from editlane.preflight.workflow_run import WorkflowRun, check_places, load_config
+from editlane.preflight.workflow_run import (
+    WorkflowRun,
+    check_places,
+    find_config,
+    load_config,
+)
 
 
 class shell(shell):
@@ -32,7 +37,7 @@ class shell(shell):
 # One config, never a mixture: that of `--configfile`, or else the working directory's, or else the demo's.
 if not workflow.configfiles:
 
-    configfile: str(find_file("config/config.yaml"))
+    configfile: find_config()
 
 
 config = load_config(config, workflow)

@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import NoReturn
 
 from editlane.core import last_words
+from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import Stopped, UserError
 from editlane.core.os_errors import explain_os_error
-from editlane.core.printable import escape, escape_lines, escape_unencodable
+from editlane.core.printable import escape, escape_lines
 from editlane.lanes.stopping import on_workflow_exit
 from editlane.models import load_times
 
@@ -32,6 +33,7 @@ def run_step(main: Callable[[], None], *, is_lane: bool = False) -> None:
     else:
         on_workflow_exit(lambda: os._exit(75))
     try:
+        check_names_of_files()
         main()
     except UserError as error:
         _end_with_error(str(error))
@@ -75,9 +77,7 @@ def _set_up_output() -> None:
     threading.excepthook = lambda of: _print_traceback(of.exc_type, of.exc_value, of.exc_traceback)
 
 
-def _print_traceback(
-    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
-) -> None:
+def _print_traceback(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
     """Print a bug's traceback, which may quote text from outside."""
     with suppress(OSError):
         print(escape_lines("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)

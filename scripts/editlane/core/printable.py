@@ -3,9 +3,7 @@
 Chinese, emoji and combining letters stay as they are. What a terminal obeys or hides is shown as Python writes it.
 """
 
-import io
 import re
-import sys
 
 _CONTROLS = (
     "\x00-\x1f\x7f-\x9f"  # C0 and C1: newlines, escapes
@@ -30,10 +28,3 @@ def escape_lines(text: str) -> str:
 
 def _escape_letter(found: re.Match[str]) -> str:
     return ascii(found[0])[1:-1]
-
-
-def escape_unencodable() -> None:
-    """Let stdout and stderr escape what the locale's encoding lacks, such as Chinese in ASCII. By default it raises."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from editlane.core.checkout import find_file
+from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import UserError
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
-from editlane.core.printable import escape, escape_unencodable
+from editlane.core.printable import escape
+from editlane.core.yaml_files import read_yaml
 from editlane.preflight.config import Config, check_config, check_keys_once
 from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
@@ -25,10 +28,21 @@ from editlane.watching.workflow_record import WorkflowRecord
 LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE, "score_edited": SCORE}
 
 
+def find_config() -> str:
+    """Return the config of the working directory, or else the demo's. Ends the process like `load_config`."""
+    path = find_file("config/config.yaml")
+    try:
+        read_yaml(path)  # before Snakemake, which prints a traceback for some mistakes
+    except UserError as error:
+        _end_with_error(f"{path} cannot be read as YAML: {error}.")
+    return str(path)
+
+
 def load_config(config: Config, workflow: Any) -> Config:
     """Return the config with all defaults. Ends the process with one paragraph and exit code 2 if it is wrong."""
     escape_unencodable()
     try:
+        check_names_of_files()
         for file in workflow.configfiles:
             check_keys_once(Path(file))
         checked = check_config(config)
@@ -39,9 +53,13 @@ def load_config(config: Config, workflow: Any) -> Config:
                 "that its disk is mounted for writing, or name another working directory with -d."
             )
     except UserError as error:
-        print(f"error: {escape(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        _end_with_error(str(error))
     return checked
+
+
+def _end_with_error(paragraph: str) -> NoReturn:
+    print(f"error: {escape(paragraph)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def check_places(workflow: Any, results: str) -> None:
@@ -51,13 +69,11 @@ def check_places(workflow: Any, results: str) -> None:
     """
     place = workflow.modifier.path_modifier.replace_prefix(workflow.pathvars.get("results"))
     if place != results:
-        print(
-            f"error: the `module` statement moves the results to {place}, but a run keeps them in {results}. Remove "
+        _end_with_error(
+            f"the `module` statement moves the results to {place}, but a run keeps them in {results}. Remove "
             "`prefix`, `replace_prefix` and `pathvars` from it; name the run with `run:`, or give snakemake another "
-            "working directory (-d).",
-            file=sys.stderr,
+            "working directory (-d)."
         )
-        sys.exit(2)
 
 
 class WorkflowRun:

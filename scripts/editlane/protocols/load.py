@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.strict_model import read_model
+from editlane.core.yaml_files import parse_yaml
 from editlane.protocols.file import (
     CombinationFile,
     CriterionFile,
@@ -37,10 +36,10 @@ def load_protocol(path: Path) -> ScoringProtocol:
     """Read and check a protocol file. Raises UserError with the file, the key, the problem and the fix."""
     try:
         content = path.read_bytes()
-        data = yaml.safe_load(content.decode("utf-8"))
+        data = parse_yaml(content)
     except FileNotFoundError as error:
         raise UserError(f"There is no protocol file {path}. Check `protocol:` of the judge in the config.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UserError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"The protocol file {path} cannot be read as YAML: {reason}") from error
     try:

@@ -41,7 +41,8 @@ def test_names_from_outside_are_escaped_where_they_are_offered() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["sk-proj-1234567890", {"api_key": "hf_abcdefghijkl"}, ["AKIAIOSFODNN7EXAMPLE"], "Bearer eyJhbGciOi.eyJz.c2"]
+    "value",
+    ["sk-proj-1234567890", {"api_key": "hf_abcdefghijkl"}, ["AKIAIOSFODNN7EXAMPLE"], "Bearer eyJhbGciOi.eyJz.c2"],
 )
 def test_a_value_that_looks_like_a_key_is_not_shown(value: object) -> None:
     assert "***" in format_value(value)
@@ -49,6 +50,8 @@ def test_a_value_that_looks_like_a_key_is_not_shown(value: object) -> None:
         assert part not in format_value(value)
 
 
-@pytest.mark.parametrize("value", ["task-0123456789", "物理/项目-07", "risk_of_rain", "Qwen3-VL-30B-A3B-Instruct", "0" * 32])
+@pytest.mark.parametrize(
+    "value", ["task-0123456789", "物理/项目-07", "risk_of_rain", "Qwen3-VL-30B-A3B-Instruct", "0" * 32]
+)
 def test_other_values_are_shown(value: str) -> None:
     assert format_value(value) == repr(value)

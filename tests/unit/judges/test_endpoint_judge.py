@@ -468,7 +468,9 @@ def test_a_reply_whose_content_is_no_text_is_a_failure(double: Double, content: 
         judge.generate(judge.prepare([[about(1)]]), 20, [[1]])
 
 
-@pytest.mark.parametrize("name", ["sk_abcdefghij", "hf_abcdefghij", "AKIAIOSFODNN7EXAMPLE", "a3f8c0d1e2b3a4f5a6b7", "sk-1"])
+@pytest.mark.parametrize(
+    "name", ["sk_abcdefghij", "hf_abcdefghij", "AKIAIOSFODNN7EXAMPLE", "a3f8c0d1e2b3a4f5a6b7", "sk-1"]
+)
 def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown(name: str) -> None:
     with pytest.raises(UserError, match="use the name of an environment variable") as error:
         checked(EndpointJudge, {"base_url": "http://host/v1", "api_key_env": name})

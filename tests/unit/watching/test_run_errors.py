@@ -38,9 +38,7 @@ def test_errors_and_warnings_of_this_run_come_once_and_nothing_of_an_earlier_one
     assert find_warnings(RunPaths(tmp_path), 1000.0) == ["warning: gpulease: gpu1 is left out"]
 
 
-def test_another_attempt_at_a_job_replaces_what_the_first_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_attempt_at_a_job_replaces_what_the_first_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     say(tmp_path, "error", "no disk")
     monkeypatch.setenv(last_words.RUN_DIR, str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["edit_lane.py"])

@@ -115,8 +115,8 @@ class Completions:
             if text != answer and text and answer.startswith(text) and len(set(texts)) > 1:
                 raise UserError(
                     f"The answer {answer!r} of the protocol is more than one token for {self.model} "
-                    f"({format_value(text)} is the first); an answer that is read from probabilities must be one token. "
-                    "Use single digits, single letters or common short words."
+                    f"({format_value(text)} is the first); an answer that is read from probabilities must be one "
+                    "token. Use single digits, single letters or common short words."
                 )
         wrong = [pair for pair in zip(answers, texts, strict=True) if pair[0] != pair[1]]
         if wrong:
