@@ -8,6 +8,7 @@ from typing import Any
 from editlane.core.errors import UserError, format_value
 from editlane.core.json_schema import join_path
 from editlane.core.printable import escape
+from editlane.core.secrets import hide_keys
 from editlane.core.yaml_files import check_size
 
 _MOST_BITS = 64
@@ -32,9 +33,8 @@ def _check_value(value: Any, where: str) -> None:
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         raise UserError(f"config: at {where}: a number of {value.bit_length()} bits is too large. {_HELP}")
     if not isinstance(value, dict | list | str | int | float | None):
-        raise UserError(
-            f"config: at {where}: YAML reads {format_value(value)} as a {type(value).__name__}; put it in quotes."
-        )
+        shown = hide_keys(str(value))[:80]
+        raise UserError(f"config: at {where}: YAML reads {shown} as a {type(value).__name__}; put it in quotes.")
     named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, entry in named:
         _check_value(entry, join_path(where, str(name)))

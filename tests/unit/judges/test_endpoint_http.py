@@ -8,8 +8,8 @@ import socketserver
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
 from base64 import b64encode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -441,11 +441,13 @@ def test_half_a_character_of_a_reply_is_replaced() -> None:
 
 
 def test_what_a_server_says_moves_no_cursor() -> None:
-    with peer(
-        b"HTTP/1.1 400 No\r\nContent-Length: 22\r\n\r\n\x1b[2J\nerror: \xe4\xb8\x8b\xe9\x9b\xa8 \xe2\x80\xae"
-    ) as server:
-        with pytest.raises(Refused) as error:
-            Endpoint(base_url=server.url).ask("/models")
+    with (
+        peer(
+            b"HTTP/1.1 400 No\r\nContent-Length: 22\r\n\r\n\x1b[2J\nerror: \xe4\xb8\x8b\xe9\x9b\xa8 \xe2\x80\xae"
+        ) as server,
+        pytest.raises(Refused) as error,
+    ):
+        Endpoint(base_url=server.url).ask("/models")
     assert str(error.value) == r"HTTP 400: \x1b[2J error: 下雨 \u202e"
 
 

@@ -401,7 +401,7 @@ def test_a_malformed_request_is_refused_or_dropped_without_a_word(serving: Servi
             connection.sendall(request.format(**words).encode("utf-8" if "٣" in request else "latin-1"))
             connection.shutdown(socket.SHUT_WR)
             connection.settimeout(10)
-            reply = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023
+            reply = b"".join(iter(lambda: connection.recv(65536), b""))
             assert not re.match(rb"HTTP/1.1 [25]00|.*Traceback", reply) or "/%zz" in request, request[:200]
     assert serving.client.ask("GET", "tasks").status == 200
     assert capfd.readouterr().err == ""
