@@ -8,7 +8,7 @@ Writes the table of items, and unchanged copies of the images to RUN-DIR/sources
 
 from pathlib import Path
 
-from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, output_folder
+from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, output_folder, whole_number
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.datasets.prepare import prepare_items
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--language", required=True, help="the instructions to use: en or zh")
     parser.add_argument("--categories", **NAMES, required=True, help="records of other categories are skipped")
     parser.add_argument("--edited-dir", type=input_folder, help="take each item's edit from here, by its id")
+    parser.add_argument("--limit", type=whole_number(1), help="only the first items of each category, this many")
     parser.add_argument("--run-dir", type=output_folder, required=True, help="the run's folder, results/<run>")
     parser.add_argument("--out", type=output_file, required=True, help="the table of items to write")
     args = parser.parse_args()
@@ -33,6 +34,7 @@ def main() -> None:
         categories=args.categories,
         run_dir=args.run_dir,
         edited_dir=args.edited_dir,
+        limit=args.limit,
     )
     tables.write_table(args.out, map(tables.item_row, items), schemas.ITEMS, provenance=provenance)
 

@@ -15,6 +15,7 @@ from PIL import Image
 from editlane.core.errors import OutOfMemory
 from editlane.core.types import Question
 from editlane.judges.qwen3_vl import uploads
+from editlane.judges.qwen3_vl.prefill import multiply_in_float32
 from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.lanes.prefetch import prefetched
 
@@ -104,6 +105,16 @@ def test_bfloat16_is_the_default_and_a_batch_equals_its_edits(tiny_model, kind):
     assert batched == read_out(judge, MIXED)
 
 
+def test_bfloat16_logits_are_summed_and_kept_in_float32(tiny_model):
+    judge = load(tiny_model("qwen3-vl"))
+    hidden, weight = torch.randn(8, judge.model.lm_head.in_features), judge.model.lm_head.weight
+    hidden = hidden.to("cuda", torch.bfloat16)
+    found = multiply_in_float32(hidden, weight)
+    exact = hidden.double() @ weight.double().T
+    assert found.dtype == torch.float32
+    assert (found - exact).abs().max() < 1e-4 * exact.abs().max()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1)])
 def test_the_fast_path_agrees_with_transformers_own_forward(tiny_model, kind, dtype, tolerance, monkeypatch):
@@ -162,10 +173,9 @@ def test_an_upload_is_whole_once_it_is_received():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("asked", [MIXED[:1], [MIXED[0], edit(4, (96, 64))]], ids=["one", "two"])
+@pytest.mark.parametrize("asked", [MIXED[:1], [MIXED[0], edit(4, (96, 64))], MIXED], ids=["one", "two", "padded"])
 def test_the_model_is_given_a_batch_without_waiting_for_the_device(tiny_model, kind, asked):
-    """Or the GPU stands still while Python finds out what comes next. Nothing is padded here: transformers looks into a
-    mask, and has to wait for it."""
+    """Or the GPU stands still while Python finds out what comes next."""
     judge = load(tiny_model(kind))
     read_out(judge, asked)  # layouts of the images' sizes, the prefix: once for a lane
     forget_images(judge)

@@ -120,6 +120,7 @@ def made_report(
     items = _make_items(categories) if items is None else items
     if scores is None:
         columns = ["item_id", "item", "category", "editor", "judge", "state", "error_kind", "error", "score"]
+        columns.append("prompt_truncated")
         scores = pd.DataFrame(columns=columns)
     numbers = {
         "run": "made",

@@ -88,7 +88,9 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         leases = {"CUDA_VISIBLE_DEVICES": self.devices, "GPULEASE_DIR": str(self.folder / "leases")}
-        return os.environ | leases | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        own = str(Path(sys.executable).parent)  # not on PATH: cron and IDEs activate no environment
+        path = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != own]
+        return os.environ | leases | {"PATH": os.pathsep.join(path)}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the workflow in its own process group."""

@@ -57,10 +57,18 @@ LISTS_TO_COPY = [
 
 
 # `python scripts/...` runs the checkout's program, wherever the working directory is. The rules do not name the
-# checkout, because Snakemake would run finished jobs again if their commands changed. In EDITLANE_RUN_DIR a command
-# leaves its errors and warnings for the end of the workflow.
+# checkout, because Snakemake would run finished jobs again if their commands changed. Where no conda environment or
+# container brings a Python, it is the one that runs Snakemake, although its environment may not be activated. In
+# EDITLANE_RUN_DIR a command leaves its errors and warnings for the end of the workflow.
+PYTHON_FOLDER = Path(sys.executable).parent
 shell.prefix(
-    "set -euo pipefail; export EDITLANE_RUN_DIR={RESULTS:q}; python() {{ "
+    "set -euo pipefail; export EDITLANE_RUN_DIR={RESULTS:q}; "
+    + (
+        ""
+        if workflow.deployment_settings.deployment_method
+        else 'export PATH={PYTHON_FOLDER:q}:"$PATH"; '
+    )
+    + "python() {{ "
     'for word; do case "$word" in scripts/*.py) word={CHECKOUT:q}/"$word";; esac; set -- "$@" "$word"; shift; done; '
     'command python "$@"; }}; '
 )

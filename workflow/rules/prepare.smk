@@ -70,11 +70,7 @@ rule prepare_items:
     params:
         dataset=config["dataset"],
         content=lambda wildcards: PARAMS.hash_dataset(),
-        edited_dir=(
-            ["--edited-dir", config["dataset"]["edited_dir"]]
-            if config["dataset"]["edited_dir"]
-            else []
-        ),
+        edited_dir=PARAMS.make_dataset_flags(),  # a new name would run finished jobs again
         run_dir=subpath(output.item_table, parent=True),
     shell:
         r"""

@@ -46,6 +46,7 @@ class EditColumns(TypedDict):
     edited_path: str | None
     edited_sha256: str | None
     unchanged: bool | None
+    prompt_truncated: bool | None
     tiled_vae: bool | None
     requested_width: Int32 | None
     requested_height: Int32 | None
@@ -90,6 +91,7 @@ class ScoreRow(TypedDict):
     mass: float | None
     reply: str | None
     unchanged: bool | None
+    prompt_truncated: bool | None
     instruction: str
     language: str
     source_path: str
@@ -194,6 +196,9 @@ COSTS_ADDED = (
     *("input_seconds", "output_seconds", "lost_seconds"),
 )
 """Columns that costs tables of older versions do not have."""
+
+ADDED = {"prompt_truncated": pa.bool_()}
+"""Columns that edits and scores of older versions do not have. They are read as null there."""
 
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")
 """Columns about how a run went, not about its results; they differ between two equal runs."""

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from editlane.core.errors import UserError
 from editlane.core.files import atomic_write
 from editlane.core.schemas import (
+    ADDED,
     COSTS,
     COSTS_ADDED,
     EDITS,
@@ -59,15 +60,18 @@ def write_parts(
 
 
 def read_arrow(path: Path, needed: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
-    """Read a table, or its rows that match `where`.
+    """Read a table, or its rows that match `where`. Needed columns that older versions did not write are null.
 
     Raises UserError if the file is missing or damaged, or lacks a needed column.
     """
     lacking = set(needed) - set(read_columns(path)) if needed else set()
-    if lacking:
-        names = ", ".join(name for name in needed if name in lacking)
+    if lacking - ADDED.keys():
+        names = ", ".join(name for name in needed if name in lacking and name not in ADDED)
         raise UserError(f"The table {path} has no column {names}; it is not the table this step reads.")
-    return _checked(path, lambda: pq.read_table(path, partitioning=None) if where is None else _filtered(path, where))
+    table = _checked(path, lambda: pq.read_table(path, partitioning=None) if where is None else _filtered(path, where))
+    for name in sorted(lacking):
+        table = table.append_column(name, pa.nulls(len(table), ADDED[name]))
+    return table
 
 
 def _filtered(path: Path, where: pc.Expression) -> pa.Table:

@@ -106,6 +106,8 @@ class Edit:
     image: Image
     requested_size: tuple[int, int] | None = None
     """(width, height) asked of the model; None if the model chose."""
+    prompt_truncated: bool | None = None
+    """True if no text encoder got the whole instruction; None if that is unknown, or if there is none."""
 
 
 class RunsOn(StrEnum):

@@ -1,9 +1,12 @@
 """Read datasets and turn their records into items.
 
-prepare          check all records, store the images, make the items
+prepare          store the images, make the items
+checking         check all records against each other
+provenance       say where the items are from
 parsing          parse one record: its fields, language and image
 public_formats   read GEdit, ImgEdit, KRIS, RISE and UniREdit
-files            read records from JSONL, CSV, Parquet, Arrow or one JSON list
+files            read records from JSONL, CSV or one JSON list
+arrow_files      read records from Parquet and Arrow
 records          read and check single fields of a record
 given_edits      find existing edits in a folder
 item_ids         make unique, stable ids that are safe as file names

@@ -5,25 +5,28 @@ A record is an unchanged dict, paired with its place for error messages, e.g. `r
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ijson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from editlane.core.csv_files import CsvFile
 from editlane.core.errors import UserError
-
-Records = Iterator[tuple[str, dict[str, Any]]]
+from editlane.datasets.arrow_files import Records, read_column_names, read_rows
 
 OWN_FORMATS = ("base64-json", "items", "pairs")
 
 _CHUNK = 1 << 20
 """Bytes read at once. With ijson's default of 64 KiB, strings of several megabytes take ten times as long."""
 
+LONGEST_RECORD = 600_000_000
+"""Bytes of a record in a JSON file: an image of the largest size that is read, as base64, and some text."""
+
 _DEPTH = 50
-_ROWS = 8  # rows of a Parquet file in memory at once: they may hold images
+_NOT_JSON = re.compile(rb"NaN|-?Infinity")
 _BROKEN_JSON = (ijson.JSONError, UnicodeDecodeError)  # yajl accepts some bytes that Python cannot decode
 _BOM = b"\xef\xbb\xbf"
 
@@ -37,14 +40,17 @@ def read_records(path: Path, format: str, *, edited: bool = True) -> Records:
     if format != "base64-json" and suffix not in (".csv", ".jsonl", ".parquet"):
         raise UserError(f"{path} ends in {path.suffix!r}; format {format!r} is read from .csv, .jsonl, .parquet.")
     check_file(path)
+    if format == "base64-json" and suffix != ".parquet":
+        return read_json(path, format)
+    columns = read_column_names(path) if suffix == ".parquet" else []
     if format == "base64-json":
-        return read_rows(path) if suffix == ".parquet" else read_json(path, format)
+        return read_rows(path)
     required = ("category", "image", "edited") if format == "pairs" and edited else ("category", "image")
     if suffix == ".csv":
         return _read_csv(path, required)
     if suffix == ".jsonl":
         return _read_jsonl(path)
-    _check_columns(path, read_column_names(path), required)
+    _check_columns(path, columns, required)
     return read_rows(path)
 
 
@@ -71,7 +77,9 @@ def _read_jsonl(path: Path) -> Records:
     """Read JSONL. Each record may have other keys, so missing ones are reported later, per record."""
     offset = number = 0
     with path.open("rb") as file:
-        for line_number, line in enumerate(file, 1):
+        for line_number, line in enumerate(iter(partial(file.readline, LONGEST_RECORD + 1), b""), 1):
+            if len(line) > LONGEST_RECORD:
+                raise _make_length_error(path, number + 1)
             start, offset = offset, offset + len(line)
             if line_number == 1 and line.startswith(_BOM):
                 start, line = start + len(_BOM), line.removeprefix(_BOM)
@@ -92,6 +100,8 @@ def _load_line(path: Path, line: bytes, start: int, where: str) -> dict[str, Any
         raise UserError(_describe_broken(path, start + error.start, f"{where}: not UTF-8")) from error
     except RecursionError as error:
         raise UserError(f"{path}, {where}: nested too deeply.") from error
+    except ValueError as error:
+        raise _make_number_error(path, where) from error
     if not isinstance(record, dict):
         raise UserError(f"{path}, {where} is not an object with fields.")
     return record
@@ -99,69 +109,9 @@ def _load_line(path: Path, line: bytes, start: int, where: str) -> dict[str, Any
 
 def _read_csv(path: Path, required: Iterable[str]) -> Records:
     csv.field_size_limit(2**31 - 1)  # a cell may hold an image; the default limit is 128 KiB
-    number = 0
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            reader = csv.DictReader(file, restkey="", strict=True)
-            _check_columns(path, reader.fieldnames or (), required)
-            for record in reader:
-                if not any(record.values()):
-                    continue
-                number += 1
-                where = f"record {number} (line {reader.line_num})"
-                if record.pop("", None):
-                    raise UserError(f"{path}, {where} has more cells than the header has names; is a quote missing?")
-                yield where, record
-        except csv.Error as error:
-            raise UserError(f"{path} is broken CSV near line {reader.line_num}: {error}.") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8 and try again.") from error
-
-
-def read_column_names(path: Path) -> list[str]:
-    """Read the column names of a Parquet or Arrow file. Raises UserError if it is malformed."""
-    try:
-        if path.suffix.lower() == ".parquet":
-            return list(pq.read_schema(path).names)
-        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
-            return list(reader.schema.names)
-    except (pa.ArrowException, OSError) as error:
-        raise _make_unreadable_error(path, error) from error
-
-
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> Records:
-    """Read the rows of a Parquet file, or of an Arrow file saved by the `datasets` library. Only `columns` are read.
-
-    Only a few rows are in memory at once. Raises UserError if the file is malformed.
-    """
-    number = 0
-    try:
-        read_batches = _read_parquet_batches if path.suffix.lower() == ".parquet" else _read_arrow_batches
-        for batch in read_batches(path, columns):
-            for record in batch.to_pylist():
-                number += 1
-                yield f"record {number}", record
-    except (pa.ArrowException, OSError) as error:
-        raise _make_unreadable_error(path, error) from error
-
-
-def _read_parquet_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """Read one row group at a time, because pyarrow otherwise keeps the groups already read in memory."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            yield from file.iter_batches(batch_size=_ROWS, row_groups=[group], columns=columns)
-
-
-def _read_arrow_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
-        for whole in reader:
-            batch = whole if columns is None else whole.select(list(columns))
-            yield from (batch.slice(start, _ROWS) for start in range(0, batch.num_rows, _ROWS))
-
-
-def _make_unreadable_error(path: Path, error: Exception) -> UserError:
-    kind = "Parquet" if path.suffix.lower() == ".parquet" else "Arrow"
-    return UserError(f"{path} cannot be read as {kind}: {' '.join(str(error).split())}")
+    table = CsvFile(path)
+    _check_columns(path, table.columns, required)
+    yield from table.read_rows("record {number} (line {line})")
 
 
 def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
@@ -176,8 +126,9 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
     with path.open("rb") as file:
         start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
         file.seek(start)
+        bounded = _BoundedReader(file)
         try:
-            for event, value in ijson.basic_parse(file, buf_size=_CHUNK):
+            for event, value in ijson.basic_parse(bounded, buf_size=_CHUNK):
                 depth -= event.startswith("end_")
                 if depth == 0 and event != ("start_map" if keyed else "start_array") and not event.startswith("end_"):
                     kind = "object" if keyed else "list"
@@ -192,6 +143,7 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
                 if depth > 0:
                     record.event(event, value)
                 if depth == 1 and event == "end_map":
+                    bounded.since = 0
                     yield _format_place(number, key), record.value | ({"key": key} if keyed else {})
                 depth += event.startswith("start_")
                 if depth > _DEPTH:
@@ -199,6 +151,41 @@ def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
         except _BROKEN_JSON as error:
             where = f"after record {number}" if depth == 1 else f"record {number}"
             raise UserError(_describe_broken(path, _find_broken_byte(path, start), where)) from error
+        except _TooLongError as error:
+            raise _make_length_error(path, number + (depth < 2)) from error
+        except (ValueError, SystemError) as error:  # ijson may leave the ValueError for the next call to stumble over
+            raise _make_number_error(path, f"a record after record {number}") from error
+
+
+class _TooLongError(Exception):
+    pass
+
+
+class _BoundedReader:
+    """A file that refuses to be read further when no record has ended for LONGEST_RECORD bytes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.since = 0
+        """Bytes read since the end of a record."""
+
+    def read(self, size: int) -> bytes:
+        """Return like the file's `read`. Raises _TooLongError."""
+        piece = self._file.read(size)
+        self.since += len(piece)
+        if self.since > LONGEST_RECORD + _CHUNK:
+            raise _TooLongError
+        return piece
+
+
+def _make_length_error(path: Path, number: int) -> UserError:
+    text = f"{path}, record {number} is longer than {LONGEST_RECORD:,} bytes"
+    return UserError(f"{text}. Is a quote or a line break missing? An image of that size belongs into a file.")
+
+
+def _make_number_error(path: Path, where: str) -> UserError:
+    """Return the error for a number that Python refuses to read, because that takes it too long."""
+    return UserError(f"{path}, {where} has a number of more than 4,300 digits. Write it in quotes.")
 
 
 def _format_place(number: int, key: str | None) -> str:
@@ -240,4 +227,7 @@ def _describe_broken(path: Path, at: int, where: str) -> str:
     seen = f"after {before.decode(errors='ignore')!r}"
     if not after:
         return f"{path} is broken JSON ({where}): it ends at byte {at}, {seen}."
-    return f"{path} is broken JSON at byte {at} ({where}): {after.decode(errors='replace')!r} stands there, {seen}."
+    reason = f"{after.decode(errors='replace')!r} stands there, {seen}"
+    if _NOT_JSON.search(before[-9:] + after[:9]):
+        reason += "; NaN and Infinity are not JSON, write null for an empty value"
+    return f"{path} is broken JSON at byte {at} ({where}): {reason}."

@@ -1,20 +1,20 @@
 """Find existing edits in a folder by their names (`dataset: edited_dir:`)."""
 
+import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 from editlane.core.errors import UserError
-
-SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""Other files in the folder are ignored."""
+from editlane.images.decoding import SUFFIXES
 
 _LISTED = 3
+_DEEPEST = 8
 
 
 class EditedFolder:
-    """The images below a folder, by their path without suffix."""
+    """The images below a folder, by their path without suffix. Other files are ignored."""
 
     def __init__(self, folder: Path) -> None:
         """Index the folder. Raises UserError if it does not exist."""
@@ -23,21 +23,21 @@ class EditedFolder:
         self._folder = folder
         self._files: defaultdict[str, list[Path]] = defaultdict(list)
         self._owners: dict[Path, str] = {}
-        self._looked_for: list[str] = []
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in SUFFIXES:
+        self._lacking: dict[str, str] = {}
+        self._of_others: set[Path] = set()
+        for path in sorted(_walk(folder, ())):
+            if path.suffix.lower() in SUFFIXES and path.is_file():
                 self._files[_normalise(path.relative_to(folder).with_suffix("").as_posix())].append(path)
 
     def find(self, names: Iterable[str], where: str) -> Path | None:
-        """Find the file with one of the names, for the record at `where`. A record may call this again.
+        """Find the file with one of the names, for the item at `where`. An item may call this again.
 
-        Raises UserError if two files match, or if the file already belongs to another record.
+        Raises UserError if two files match, or if the file already belongs to another item.
         """
         wanted = list(dict.fromkeys(map(_normalise, names)))
-        found = [path for name in wanted for path in self._files.get(name, ())]
-        if len(self._looked_for) < _LISTED:
-            self._looked_for.append(wanted[0])
+        found = self._match(wanted)
         if not found:
+            self._lacking[where] = wanted[0]
             return None
         if len(found) > 1:
             shown = " and ".join(str(path.relative_to(self._folder)) for path in found[:2])
@@ -50,14 +50,65 @@ class EditedFolder:
             )
         return found[0]
 
+    def find_for_other(self, names: Iterable[str]) -> Path | None:
+        """Find the file of a record that becomes no item, so that it does not count as a file of nobody."""
+        found = self._match(list(dict.fromkeys(map(_normalise, names))))
+        self._of_others.update(found)
+        return found[0] if len(found) == 1 else None
+
+    def _match(self, wanted: list[str]) -> list[Path]:
+        """List the files of these names; if there are none, the names may hold a suffix themselves."""
+        paths = [PurePosixPath(name) for name in wanted]
+        bare = dict.fromkeys(str(path.with_suffix("")) for path in paths if path.suffix.lower() in SUFFIXES)
+        for names in (wanted, bare):
+            found = [path for name in names for path in self._files.get(name, ())]
+            if found:  # through links a file may be there twice
+                return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+        return []
+
     def check_used(self) -> None:
-        """Raise UserError if no record has an edit in the folder."""
+        """Raise UserError if no item has an edit in the folder."""
         if not self._owners:
             there = ", ".join(sorted(self._files)[:_LISTED]) or "no image"
             raise UserError(
                 f"dataset.edited_dir: {self._folder} has no edit of any item. Looked for: "
-                f"{', '.join(self._looked_for)}; the folder has: {there} (names without suffix)."
+                f"{_list_some(self._lacking.values())}; the folder has: {there} (names without suffix)."
             )
+
+    def describe_gaps(self) -> list[str]:
+        """Describe the items without an edit and the files without an item, after all items looked for theirs."""
+        gaps = []
+        if lacking := list(self._lacking.values()):
+            total = len(lacking) + len(self._owners)
+            gaps.append(f"{len(lacking):,} of {total:,} items have no edit: {_list_some(lacking)}")
+        known = {path.resolve() for path in (*self._owners, *self._of_others)}
+        files = [path for paths in self._files.values() for path in paths]
+        if loose := [str(path.relative_to(self._folder)) for path in files if path.resolve() not in known]:
+            gaps.append(f"{len(loose):,} of {len(files):,} files belong to no item: {_list_some(loose)}")
+        return gaps
+
+
+def _walk(folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """Yield all files below, also through links to folders, for results may lie on several disks; but in no circle."""
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in parents or len(parents) > _DEEPEST:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    yield from _walk(folder / entry.name, (*parents, here))
+                else:
+                    yield folder / entry.name
+    except OSError as error:
+        raise UserError(f"dataset.edited_dir: cannot read {error.filename}: {error.strerror}.") from error
+
+
+def _list_some(names: Iterable[str]) -> str:
+    """List the first three names and the number of the others."""
+    names = [name if name.isprintable() else repr(name) for name in names]
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "")
 
 
 def _normalise(text: str) -> str:

@@ -1,13 +1,10 @@
 """Parse a dataset's records: check the fields, choose the language, locate the image without reading it."""
 
-import json
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 from editlane.core.errors import UserError, format_value
 from editlane.datasets.files import read_records
@@ -39,24 +36,54 @@ BASE64_JSON_FIELDS = {
 
 _OWN_NAMES: Mapping[str, Mapping[str, str]] = {"base64-json": BASE64_JSON_FIELDS}
 
-_TAG_SEPARATORS = re.compile(r"[;,|；，、]")
+_RE_EDIT_SUFFIX = "_primary"
+"""Added to the names of edits by RE-Edit's own pipeline."""
+
 _BASE64_LENGTH = 64
 _PATH_LENGTH = 4096
 
 
+RawImage = Path | str | bytes
+"""A path inside the dataset's folder, base64, or bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which records of which dataset become items."""
+
+    dataset: Path
+    format: str
+    language: str
+    categories: tuple[str, ...]
+    limit: int | None = None
+    """Number of items of each category, the first ones of the dataset; None for all."""
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Our names of the fields -> the dataset's."""
+        return PUBLIC_FORMATS[self.format].names if self.is_public else _OWN_NAMES.get(self.format, {})
+
+    @property
+    def is_public(self) -> bool:
+        """True for a public benchmark, whose records a user does not change."""
+        return self.format in PUBLIC_FORMATS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedRecord:
-    """One checked record of a requested category. An image is a path inside the dataset's folder, base64, or bytes."""
+    """One checked record."""
 
     where: str
+    wanted: bool
+    """False if it becomes no item."""
     given_id: str | None
     name: str | None
     """The image's path as written in the dataset; None if the image has no path."""
     category: str
     instruction: str
     language: str
-    image: Path | str | bytes
-    edited: Path | str | bytes | None
+    image: RawImage
+    edited: RawImage | None
     description: str | None
     rationale: str | None
     tags: tuple[str, ...]
@@ -72,42 +99,69 @@ class Skipped:
     """Records of each category that was not requested."""
     other_language: int = 0
     """Records of items that have another record in the requested language."""
+    over_limit: int = 0
+    """Records of requested categories behind the last one that `limit` allows."""
+
+    def total(self) -> int:
+        """Return the number of all of them."""
+        return self.categories.total() + self.other_language + self.over_limit
 
 
 def parse_records(
-    dataset: Path,
-    format: str,
-    language: str,
-    categories: tuple[str, ...],
-    skipped: Skipped,
-    edits: EditedFolder | None = None,
+    selection: Selection, skipped: Skipped, edits: EditedFolder | None = None, *, others: bool = False
 ) -> Iterator[ParsedRecord]:
-    """Parse the records of the requested categories and find their edits in the folder of edits.
+    """Parse the records that become items and find their edits in the folder of edits.
 
-    Other records are counted in `skipped`. Raises UserError at the first invalid record.
+    The rest is counted in `skipped`. With `others`, those are yielded, too, that would be items with other categories
+    or without the limit. Raises UserError at the first invalid record that becomes an item.
     """
-    for raw in _read_raw(dataset, format, language, edits):
-        names = PUBLIC_FORMATS[format].names if format in PUBLIC_FORMATS else _OWN_NAMES.get(format, {})
-        own_id = raw.fields.get(names.get("item_id", "item_id"))
+    taken = Counter[str]()
+    for raw in _read_raw(selection, edits):
+        own_id = raw.fields.get(selection.names.get("item_id", "item_id"))
         known = not own_id or format_value(own_id) in raw.where
         where = raw.where if known else f"{raw.where}, item_id {format_value(own_id)}"
-        record = Record(raw.fields, names, f"{dataset}, {where}")
+        record = Record(raw.fields, selection.names, f"{selection.dataset}, {where}")
         native = record.require_text("category")
-        category = _normalise(native) if format in PUBLIC_FORMATS else _match_category(native, categories)
-        if category not in categories:
+        category = _normalise(native) if selection.is_public else _match_category(native, selection.categories)
+        if category not in selection.categories:
             skipped.categories[category] += 1
         elif raw.other_language:
             skipped.other_language += 1
+        elif taken[category] == selection.limit:
+            skipped.over_limit += 1
         else:
-            yield _parse(record, raw, where, (category, native), language, format, edits)
+            taken[category] += 1
+            yield _parse(record, raw, where, (category, native), selection, edits)
+            continue
+        if others and not raw.other_language:
+            yield from _parse_other(record, raw, where, (category, native), selection, edits)
 
 
-def _read_raw(dataset: Path, format: str, language: str, edits: EditedFolder | None) -> Iterator[RawRecord]:
-    if format in PUBLIC_FORMATS:
-        yield from PUBLIC_FORMATS[format].read(dataset, language)
+def _read_raw(selection: Selection, edits: EditedFolder | None) -> Iterator[RawRecord]:
+    if selection.is_public:
+        yield from PUBLIC_FORMATS[selection.format].read(selection.dataset, selection.language)
     else:
-        for where, fields in read_records(dataset, format, edited=edits is None):
-            yield RawRecord(file=dataset, where=where, fields=fields)
+        for where, fields in read_records(selection.dataset, selection.format, edited=edits is None):
+            yield RawRecord(file=selection.dataset, where=where, fields=fields)
+
+
+def _parse_other(
+    record: Record,
+    raw: RawRecord,
+    where: str,
+    categories: tuple[str, str],
+    selection: Selection,
+    edits: EditedFolder | None,
+) -> Iterator[ParsedRecord]:
+    """Yield a record that becomes no item, or nothing if it never could: its mistakes concern nobody in this run."""
+    try:
+        parsed = _parse(record, raw, where, categories, selection, None)
+        edited = parsed.edited
+        if edits and edited is None:
+            edited = edits.find_for_other(_list_edit_names(record, raw, parsed, categories, selection.format))
+    except UserError:
+        return
+    yield replace(parsed, wanted=False, edited=edited)
 
 
 def _parse(
@@ -115,38 +169,38 @@ def _parse(
     raw: RawRecord,
     where: str,
     categories: tuple[str, str],
-    language: str,
-    format: str,
+    selection: Selection,
     edits: EditedFolder | None,
 ) -> ParsedRecord:
     _check_one_source(record, raw, categories[0])
+    format, language = selection.format, selection.language
     instruction, language_found = _require_instruction(record, language)
     folder = raw.file.parent.resolve()
-    image = record.get_image("image")
+    is_base64 = format == "base64-json"
+    image = record.get_encoded_image("image") if is_base64 else record.get_image("image")
     if image is None:
         raise UserError(f"{record.where} has no {record.own_name('image')}.")
     source = _locate(image, folder, record, format)
-    name = record.get_label("name") if format == "base64-json" else str(image) if isinstance(source, Path) else None
-    item_id = record.get_label("item_id")
     given = record.get_image("edited") if format == "pairs" else None
-    edited = None if given is None else _locate(given, folder, record, format)
-    if edits and edited is None:
-        edited = edits.find(_list_edit_names(record, raw, item_id or _stem(name), categories), where)
-    return ParsedRecord(
+    parsed = ParsedRecord(
         where=where,
-        given_id=item_id,
-        name=name,
+        wanted=True,
+        given_id=record.get_label("item_id"),
+        name=record.get_label("name") if is_base64 else str(image) if isinstance(source, Path) else None,
         category=categories[0],
         instruction=instruction,
         language=language_found,
         image=source,
-        edited=edited,
+        edited=None if given is None else _locate(given, folder, record, format),
         description=(record.choose_language("description", language) or (None,))[0],
         rationale=(record.choose_language("rationale", language) or (None,))[0],
-        tags=_parse_tags(record.fields.get("tags")),
+        tags=record.get_tags(),
         difficulty=record.get_label("difficulty"),
         reference_image=raw.reference_image,
     )
+    if edits and parsed.edited is None:
+        return replace(parsed, edited=edits.find(_list_edit_names(record, raw, parsed, categories, format), where))
+    return parsed
 
 
 def _check_one_source(record: Record, raw: RawRecord, category: str) -> None:
@@ -165,23 +219,28 @@ def _require_instruction(record: Record, language: str) -> tuple[str, str]:
     return chosen
 
 
-def _locate(image: str | bytes, folder: Path, record: Record, format: str) -> Path | str | bytes:
+def _locate(image: str | bytes, folder: Path, record: Record, format: str) -> RawImage:
     if isinstance(image, bytes) or format == "base64-json" or _is_base64(image, folder):
         return image
     return _resolve_inside(folder, image, record)
 
 
-def _list_edit_names(record: Record, raw: RawRecord, name: str | None, categories: tuple[str, str]) -> list[str]:
+def _list_edit_names(
+    record: Record, raw: RawRecord, parsed: ParsedRecord, categories: tuple[str, str], format: str
+) -> list[str]:
     """List the names that an edit in the folder of edits may have.
 
     They are the item's id, or else its image's stem, alone or in a folder of its category.
     """
+    name = parsed.given_id or _stem(parsed.name)
     if name is None:
         raise UserError(
             f"{record.where} has neither an item_id nor a file name, so its edit cannot be found in "
             "`dataset: edited_dir:`. Give it an item_id."
         )
     names = dict.fromkeys((name, sanitise_id(name)))
+    if format == "base64-json":
+        names |= dict.fromkeys(name + _RE_EDIT_SUFFIX for name in tuple(names))
     inside = [f"{category}/{name}" for category in dict.fromkeys(categories) for name in (*names, *raw.edit_names)]
     return [*names, *inside, *raw.edit_names]
 
@@ -232,17 +291,3 @@ def _resolve_inside(folder: Path, text: str, record: Record) -> Path:
             "into that folder and give its path relative to it."
         )
     return path
-
-
-def _parse_tags(value: Any) -> tuple[str, ...]:
-    """Parse tags from a list, from a list as JSON text (CSV has no lists), or from one text with separators."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = value.strip("[] ")
-    if isinstance(value, str):
-        value = _TAG_SEPARATORS.split(value)
-    if not isinstance(value, list | tuple):
-        return ()
-    return tuple(tag for tag in (str(entry).strip() for entry in value if entry is not None) if tag)

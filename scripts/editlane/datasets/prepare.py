@@ -10,25 +10,27 @@ import hashlib
 import json
 import logging
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from editlane.core.errors import UnknownName, UserError
+from editlane.core.errors import SourceUnreadable, UnknownName, UserError
 from editlane.core.paths import RunPaths
 from editlane.core.types import Item
+from editlane.datasets.checking import check_records, is_file
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, sanitise_id
-from editlane.datasets.parsing import ParsedRecord, Skipped, canonicalise, parse_records
-from editlane.datasets.public_formats import FORMATS, PUBLIC_FORMATS, find_annotation_files
+from editlane.datasets.parsing import ParsedRecord, RawImage, Selection, Skipped, canonicalise, parse_records
+from editlane.datasets.provenance import describe_items, log_items
+from editlane.datasets.public_formats import FORMATS, find_annotation_files
 from editlane.datasets.records import LANGUAGES
-from editlane.images.files import file_sha256, sniff, write_atomically
+from editlane.images.files import MAX_BYTES, file_sha256, make_note, open_regular, sniff, write_atomically
 
 HASHED_BYTES = 100_000_000
 """The provenance holds the SHA-256 of dataset files up to this size, and only the size of larger ones."""
-
-_LISTED = 5
 
 log = logging.getLogger(__name__)
 
@@ -41,77 +43,103 @@ def prepare_items(
     categories: Sequence[str],
     run_dir: Path,
     edited_dir: Path | None = None,
+    limit: int | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
     """Prepare a dataset's items and store their original images in `run_dir`/sources.
 
-    With `edited_dir`, each item gets the edit found there under its id. Returns the items, sorted by category and id,
-    and their provenance. Raises UserError before anything is written if the dataset or the settings are invalid.
+    With `edited_dir`, each item gets the edit found there under its id; with `limit`, only the first items of each
+    category are prepared. Returns the items, sorted by category and id, and their provenance. Raises UserError before
+    anything is written if the dataset or the settings are invalid.
     """
     if language not in LANGUAGES:
         raise UnknownName("language", language, LANGUAGES)
     if format not in FORMATS:
         raise UnknownName("dataset format", format, FORMATS)
     requested = check_categories(categories)
+    selection = Selection(dataset=dataset, format=format, language=language, categories=requested, limit=limit)
     edits = EditedFolder(edited_dir) if edited_dir else None
-    check_dataset(dataset, format, language, requested, edits)
+    for _ in check_records(selection, Skipped(), edits):
+        pass
 
     skipped = Skipped()
-    records = parse_records(dataset, format, language, requested, skipped, edits)
-    items, references = _make_items(records, run_dir)
+    items, references = _make_items(selection, edits, skipped, run_dir)
     items.sort(key=lambda item: (requested.index(item.category), item.item_id))  # independent of the dataset's order
-    provenance: dict[str, Any] = {"dataset": _identify(dataset, format), "format": format, "language": language}
-    provenance |= _count_items(items, requested, language, skipped)
+    provenance = describe_items(selection, _identify_dataset(dataset, format), items, skipped)
     if references:
         provenance["unused_reference_images"] = references
     if format == "pairs" or edits:
         provenance["without_edit"] = sum(item.given_path is None for item in items)
-    _log(provenance)
+    log_items(provenance)
+    _warn_of_missing_edits(edits, provenance)
     return items, provenance
 
 
-def _make_items(records: Iterable[ParsedRecord], run_dir: Path) -> tuple[list[Item], int]:
-    """Make the items with unique ids. Also returns how many records have a reference image."""
-    items, ids, identities = [], [], []
+def _warn_of_missing_edits(edits: EditedFolder | None, provenance: dict[str, Any]) -> None:
+    if edits:
+        for gap in edits.describe_gaps():
+            log.warning("dataset.edited_dir: %s", gap)
+    elif provenance.get("without_edit"):
+        log.warning("%d items have no edit in the dataset", provenance["without_edit"])
+
+
+def _make_items(
+    selection: Selection, edits: EditedFolder | None, skipped: Skipped, run_dir: Path
+) -> tuple[list[Item], int]:
+    """Make the items with unique ids. Also returns how many records have a reference image.
+
+    Ids are unique among all records that could be items, so that they depend neither on the requested categories nor
+    on the limit.
+    """
+    items, identities = list[Item](), list[str]()
     references = 0
-    for record in records:
-        item = _make_item(record, run_dir)
-        items.append(item)
-        ids.append(item.item_id)
-        identities.append(digest(record.given_id, record.name, json.dumps(dataclasses.asdict(item), sort_keys=True)))
-        references += record.reference_image
-    unique = make_unique(ids, identities)
+    others = Counter[str]()
+    for record in parse_records(selection, skipped, edits, others=True):
+        if record.wanted:
+            item = _make_item(record, partial(_store, run_dir=run_dir))
+            items.append(item)
+            identities.append(_hash_item(record, item))
+            references += record.reference_image
+        elif (base := _get_other_id(record, selection)) is not None:
+            others[base] += 1
+    ids = [item.item_id for item in items]
+    other_ids, other_identities = _identify_others(selection, edits, Counter(ids), others)
+    unique = make_unique(ids + other_ids, identities + other_identities)[: len(ids)]
     items = [dataclasses.replace(item, item_id=item_id) for item, item_id in zip(items, unique, strict=True)]
     return items, references
 
 
-def _count_items(items: list[Item], categories: tuple[str, ...], language: str, skipped: Skipped) -> dict[str, Any]:
-    counts: dict[str, Any] = {
-        "records": len(items) + skipped.categories.total() + skipped.other_language,
-        "items": {name: sum(item.category == name for item in items) for name in categories},
-        "fallback_language": sum(item.language != language for item in items),
-        "skipped": dict(sorted(skipped.categories.items())),
-    }
-    return counts | ({"other_language": skipped.other_language} if skipped.other_language else {})
+def _identify_others(
+    selection: Selection, edits: EditedFolder | None, ids: Counter[str], others: Counter[str]
+) -> tuple[list[str], list[str]]:
+    """Return ids and identities of the records that become no items.
+
+    Their images are read only where an id is there twice, which is rare.
+    """
+    shared = {base for base, times in others.items() if times + ids[base] > 1}
+    other_ids = [base for base in others if base not in shared]
+    identities = [digest(base) for base in other_ids]
+    for record in parse_records(selection, Skipped(), edits, others=True) if shared else ():
+        if not record.wanted and _get_other_id(record, selection) in shared:
+            try:
+                item = _make_item(record, _inspect)
+            except UserError:  # its image cannot be read, so it never is an item
+                continue
+            other_ids.append(item.item_id)
+            identities.append(_hash_item(record, item))
+    return other_ids, identities
 
 
-def _log(provenance: dict[str, Any]) -> None:
-    log.info("%d records; items: %s", provenance["records"], _format_counts(provenance["items"]))
-    if provenance["skipped"]:
-        log.info("skipped, because their category was not requested: %s", _format_counts(provenance["skipped"]))
-    if provenance.get("other_language"):
-        log.info("skipped %d records in the language that was not requested", provenance["other_language"])
-    if provenance.get("unused_reference_images"):
-        count = provenance["unused_reference_images"]
-        log.info("%d items have a reference image; it is not used, judges see the source and the edit", count)
-    if provenance["fallback_language"]:
-        count, language = provenance["fallback_language"], provenance["language"]
-        log.info("%d items have no instruction in %r; the one in the other language is used", count, language)
-    if provenance.get("without_edit"):
-        log.info("%d items have no edit in the dataset", provenance["without_edit"])
+def _get_other_id(record: ParsedRecord, selection: Selection) -> str | None:
+    """Return the id of a record that becomes no item. None if the dataset's author answers for its being unique."""
+    if record.given_id:
+        return sanitise_id(record.given_id) if selection.is_public else None
+    sha256 = "" if record.name else hashlib.sha256(_read(record.image)).hexdigest()
+    return derive_id(record.name, sha256, record.instruction, canonicalise(record.category))
 
 
-def _format_counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
+def _hash_item(record: ParsedRecord, item: Item) -> str:
+    """Return a hash of everything that is known about an item."""
+    return digest(record.given_id, record.name, json.dumps(dataclasses.asdict(item), sort_keys=True))
 
 
 def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
@@ -126,58 +154,19 @@ def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def check_dataset(
-    dataset: Path, format: str, language: str, categories: tuple[str, ...], edits: EditedFolder | None = None
-) -> None:
-    """Read the whole dataset once. Raises UserError for every error that would stop `prepare_items` half way."""
-    for _ in check_records(dataset, format, language, categories, Skipped(), edits):
-        pass
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    path: str
+    sha256: str
+    size: tuple[int, int] | None
 
 
-def check_records(
-    dataset: Path,
-    format: str,
-    language: str,
-    categories: tuple[str, ...],
-    skipped: Skipped,
-    edits: EditedFolder | None = None,
-) -> Iterator[ParsedRecord]:
-    """Yield the records of `parse_records` and check them against each other.
-
-    Raises UserError like `check_dataset`; some errors are raised only after the last record.
-    """
-    places: dict[str, str] = {}
-    missing: list[str] = []
-    empty = True
-    for record in parse_records(dataset, format, language, categories, skipped, edits):
-        empty = False
-        if record.given_id and format not in PUBLIC_FORMATS:  # users cannot fix a duplicate key of a published dataset
-            other = places.setdefault(unicodedata.normalize("NFC", record.given_id), record.where)
-            if other != record.where:
-                raise UserError(f"{dataset}: the same item_id twice: {other}, and {record.where}. Give each its own.")
-        if isinstance(record.image, Path) and not _is_file(record.image):
-            missing.append(f"{record.name} ({record.where})")
-        yield record
-    if missing:
-        listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
-        raise UserError(
-            f"{len(missing)} image file(s) of {dataset} are missing: {listed}. Paths are relative to the folder of the "
-            "dataset file."
-        )
-    if empty:
-        others = ", ".join(sorted(skipped.categories))
-        found = f"{dataset} has only: {others}" if others else f"{dataset} has no records"
-        raise UserError(f"No items are left. The requested categories are {', '.join(categories)}; {found}.")
-    if edits:
-        edits.check_used()
-
-
-def _make_item(record: ParsedRecord, run_dir: Path) -> Item:
-    """Store the images of a record and make its item. The id is not unique yet."""
-    source = _store(record.image, run_dir)
+def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], _Stored]) -> Item:
+    """Make the item of a record, whose images `look_at` reads. The id is not unique yet."""
+    source = look_at(record.image)
     given = None
-    if record.edited and (not isinstance(record.edited, Path) or _is_file(record.edited)):
-        given = _store(record.edited, run_dir)
+    if record.edited and (not isinstance(record.edited, Path) or is_file(record.edited)):
+        given = look_at(record.edited)
     width, height = source.size or (None, None)
     derived = derive_id(record.name, source.sha256, record.instruction, canonicalise(record.category))
     return Item(
@@ -210,31 +199,41 @@ def estimate_cost(size: tuple[int, int] | None) -> float:
     return round(0.5 + 0.5 * min(size[0] * size[1] / 1e6, 1.0), 4)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    path: str
-    sha256: str
-    size: tuple[int, int] | None
-
-
-def _store(image: Path | str | bytes, run_dir: Path) -> _Stored:
+def _store(image: RawImage, run_dir: Path) -> _Stored:
     """Store an image's bytes unchanged, under the name of their hash. An intact existing file is not rewritten."""
-    try:
-        content = image.read_bytes() if isinstance(image, Path) else _decode(image)
-    except OSError as error:
-        raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
+    content = _read(image)
+    stored = _describe(content)
+    target = run_dir / stored.path
+    if not (target.exists() and file_sha256(target) == stored.sha256):
+        write_atomically(target, content)
+    return stored
+
+
+def _inspect(image: RawImage) -> _Stored:
+    """Return what `_store` returns, but store nothing."""
+    return _describe(_read(image))
+
+
+def _describe(content: bytes) -> _Stored:
     sha256 = hashlib.sha256(content).hexdigest()
     suffix, size = sniff(content)
-    paths = RunPaths(run_dir)
-    path = paths.source(sha256, suffix)
-    target = paths / path
-    if not (target.exists() and file_sha256(target) == sha256):
-        write_atomically(target, content)
-    return _Stored(path=path, sha256=sha256, size=size)
+    return _Stored(path=RunPaths(Path()).source(sha256, suffix), sha256=sha256, size=size)
 
 
-def _decode(image: str | bytes) -> bytes:
-    return decode_base64(image) if isinstance(image, str) else image
+def _read(image: RawImage) -> bytes:
+    """Return the bytes of an image, or a note in place of more than an image may have."""
+    if not isinstance(image, Path):
+        content = decode_base64(image) if isinstance(image, str) else image
+        return content if len(content) <= MAX_BYTES else make_note(len(content))
+    try:
+        with open_regular(image) as file:
+            return file.read()
+    except SourceUnreadable as error:
+        if error.kind == "too_large":
+            return make_note(image.stat().st_size)
+        raise UserError(f"Cannot read {image}: it {error}.") from error
+    except OSError as error:
+        raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
 
 
 def decode_base64(text: str) -> bytes:
@@ -261,14 +260,7 @@ def _decode_leniently(payload: str) -> bytes:
         return b""
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # e.g. a name that is too long for the file system
-        return False
-
-
-def _identify(dataset: Path, format: str) -> dict[str, str | int]:
+def _identify_dataset(dataset: Path, format: str) -> dict[str, str | int]:
     """Return the dataset's entry of the provenance: its name, and a hash or the size of its file or files."""
     files = find_annotation_files(dataset, format)
     if files == [dataset]:

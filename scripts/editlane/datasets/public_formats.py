@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import UserError
-from editlane.datasets.files import OWN_FORMATS, Records, check_file, read_column_names, read_json, read_rows
+from editlane.datasets.arrow_files import Records, read_column_names, read_rows
+from editlane.datasets.files import OWN_FORMATS, check_file, read_json
 
 _GEDIT_LANGUAGES = {"en": "en", "cn": "zh", "zh": "zh"}
 """The dataset uses `cn`, its scorer `zh`."""
 
 _GEDIT_COLUMNS = ["task_type", "key", "instruction_language", "instruction"]
 _GEDIT_IMAGES = ["input_image", "input_image_raw"]
+
+_CACHES = ("cache-", "tmp", ".")
+"""Beginnings of the names of files that hold records again, or a part of them."""
+
+_DEEPEST = 3
+"""Folders between the one that is named and the files: a download has data/, the cache NAME/VERSION/HASH/."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +64,44 @@ def may_be_folder(format: str) -> bool:
 
 
 def find_annotation_files(path: Path, format: str) -> list[Path]:
-    """Find the files with the records. Raises UserError if there are none, or if one is empty."""
+    """Find the files with the records, in the folder or in one below it.
+
+    Raises UserError if there are none, if several folders have some, or if a file is empty.
+    """
     files = [path]
     if path.is_dir() and may_be_folder(format):
-        patterns = PUBLIC_FORMATS[format].folder
-        files = next((found for pattern in patterns if (found := sorted(path.glob(pattern)))), [])
-        if not files:
-            raise UserError(f"The folder {path} has no {' and no '.join(patterns)}; format {format!r} reads those.")
+        files = _find_in_folder(path, PUBLIC_FORMATS[format].folder, format)
     for file in files:
         check_file(file)
     return files
+
+
+def _find_in_folder(path: Path, patterns: tuple[str, ...], format: str) -> list[Path]:
+    for depth in range(_DEEPEST + 1):
+        folders = sorted(path.glob("/".join("*" * depth))) if depth else [path]
+        folders = [folder for folder in folders if _is_shown(folder, path)]
+        found = {folder: files for folder in folders if folder.is_dir() and (files := _match(folder, patterns))}
+        if len(found) > 1:
+            names = ", ".join(str(folder) for folder in list(found)[:5])
+            raise UserError(
+                f"{path} has several folders with a dataset: {names}. Name one of them in `dataset: path:`."
+            )
+        for files in found.values():
+            return files
+    raise UserError(f"The folder {path} has no {' and no '.join(patterns)}; format {format!r} reads those.")
+
+
+def _is_shown(folder: Path, root: Path) -> bool:
+    return not any(part.startswith(".") for part in folder.relative_to(root).parts)
+
+
+def _match(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """List the files of the first pattern that has some, without the copies that the `datasets` library caches."""
+    for pattern in patterns:
+        found = [path for path in sorted(folder.glob(pattern)) if not path.name.startswith(_CACHES)]
+        if found:
+            return found
+    return []
 
 
 def _read_files(path: Path, format: str, read: Callable[[Path], Records]) -> Iterator[tuple[Path, str, dict[str, Any]]]:

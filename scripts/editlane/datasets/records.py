@@ -1,5 +1,6 @@
 """Read the fields of a dataset's record under our names. Each field is checked as it is read."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from editlane.core.errors import UserError, format_value
 
 LANGUAGES = ("en", "zh")
 
+_TAG_SEPARATORS = re.compile(r"[;,|；，、]")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _LATIN_WORD = re.compile(r"[A-Za-z\u00c0-\u024f]+")
 
@@ -36,13 +38,33 @@ class Record:
             return None
         if not isinstance(value, str):
             raise UserError(f"{self.where}: {self.own_name(field)} is {format_value(value)}, not text.")
+        self._check_unicode(field, value)
+        return value if value.strip() else None
+
+    def _check_unicode(self, field: str, text: str) -> None:
+        """Raise UserError for half a surrogate pair, which no table can hold."""
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError as error:
             raise UserError(
                 f"{self.where}: {self.own_name(field)} has a character that is not valid Unicode ({error.reason})."
             ) from error
-        return value if value.strip() else None
+
+    def get_tags(self) -> tuple[str, ...]:
+        """Return the tags from a list, a list as JSON text (CSV has no lists), or one text with separators."""
+        value = self.fields.get("tags")
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                value = value.strip("[] ")
+        if isinstance(value, str):
+            value = _TAG_SEPARATORS.split(value)
+        if not isinstance(value, list | tuple):
+            return ()
+        tags = tuple(tag for tag in (str(entry).strip() for entry in value if entry is not None) if tag)
+        self._check_unicode("tags", "".join(tags))
+        return tags
 
     def get_label(self, field: str) -> str | None:
         """Return the field like `get_text`, but format a number as text."""
@@ -61,9 +83,14 @@ class Record:
         """Return a path or base64 as text, or bytes. Accepts the struct of bytes and path of the `datasets` library."""
         value = self.fields.get(self.own_name(field))
         if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
-            value = value["bytes"] or value["path"]
+            value = value["bytes"] or (value["bytes"] if value["path"] is None else value["path"])
             return value if isinstance(value, bytes) else Record({field: value}, {}, self.where).get_text(field)
         return value if isinstance(value, bytes) else self.get_text(field)
+
+    def get_encoded_image(self, field: str) -> str | bytes | None:
+        """Return like `get_image` an image that is never a path: text without a letter is an image without a byte."""
+        value = self.fields.get(self.own_name(field))
+        return b"" if isinstance(value, str) and not value.strip() else self.get_image(field)
 
     def choose_language(self, field: str, language: str) -> tuple[str, str] | None:
         """Return (text, language) of a field, in the requested language if available.

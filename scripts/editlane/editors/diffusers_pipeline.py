@@ -16,6 +16,7 @@ from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
 from editlane.editors.optimizations.apply import OPTIMIZATION_NAMES
 from editlane.editors.optimizations.compilation import warm_up
+from editlane.editors.prompt_watch import PromptWatch
 from editlane.models import checkpoints
 
 IMAGE_ARGUMENTS = ("image", "images", "input_images")
@@ -57,10 +58,11 @@ class DiffusersEditor:
         name = checkpoints.read_model_index(model, revision).get("_class_name")
         pipeline = pipelines.find_pipeline_class(name)
         self.accepted = list_arguments(pipeline)
-        self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", *OPTIMIZATION_NAMES})
+        self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", "allow_pickle", *OPTIMIZATION_NAMES})
         check_arguments(pipeline.__name__, self.accepted, self.arguments)
-        folder = pipelines.fetch_checkpoint(pipeline, model, revision)
+        folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
+        self.prompts = PromptWatch(self.pipe)
         tried = [name for name in ("compile", "cache") if getattr(params, name)]
         if tried:
             trial = pipelines.make_trial_request(params.width or 1024, params.height or 1024)
@@ -69,7 +71,9 @@ class DiffusersEditor:
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
         width, height = self.arguments.get("width"), self.arguments.get("height")
-        return Edit(image=self._run(request, {}), requested_size=(width, height) if width and height else None)
+        size = (width, height) if width and height else None
+        self.prompts.expect(request.item.instruction)
+        return Edit(image=self._run(request, {}), requested_size=size, prompt_truncated=self.prompts.is_cut())
 
     def _run(self, request: EditRequest, instead: dict[str, Any]) -> Image:
         arguments = make_size_arguments(self.accepted, self.arguments, request)

@@ -13,15 +13,16 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
-from editlane.core.errors import EditFailed, EditRefused, UserError
-from editlane.core.params import Dtype
+from editlane.core.errors import EditFailed, EditRefused, UserError, one_line
+from editlane.core.params import SPEED, Dtype
 from editlane.core.types import EditRequest, Item
 from editlane.editors.optimizations.apply import OptimizationParams, apply_optimizations, starts_on_cpu
 from editlane.editors.optimizations.step_cache import StepCache, check_cache
 from editlane.models import checkpoints, load_times
-from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
+from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.library_logs import quiet_model_libraries
 from editlane.models.no_torchvision import drop_video_processors
+from editlane.models.weight_formats import check_formats
 
 Side = Annotated[int, Field(ge=16)]
 
@@ -37,6 +38,9 @@ class PipelineParams(OptimizationParams):
     """Pixels; null leaves the size to the model. Give both or none."""
     width: Side | None = None
     """Like `height`."""
+    allow_pickle: Annotated[bool, SPEED] = False
+    """Also load weights that are no safetensors (`.bin`). Such files are pickles, which can run any code when they are
+    loaded: only for checkpoints whose maker you trust."""
 
     @model_validator(mode="after")
     def _check_together(self) -> "PipelineParams":
@@ -50,6 +54,7 @@ class PipelineParams(OptimizationParams):
 
 def find_pipeline_class(name: Any) -> Any:
     """Return the pipeline class `name` of the installed diffusers. Raises UserError if there is none."""
+    set_allocator()
     os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the shards of a model side by side
     with load_times.measure_phase("imports"):
         import diffusers
@@ -57,7 +62,7 @@ def find_pipeline_class(name: Any) -> Any:
         quiet_model_libraries()
         drop_video_processors()
         found = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if found is None:
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
         raise UserError(
             f"The checkpoint needs the pipeline class {name!r}, which diffusers {diffusers.__version__} does not have. "
             "Install the version that the model's page asks for in the editor's `env:`."
@@ -65,20 +70,24 @@ def find_pipeline_class(name: Any) -> Any:
     return found
 
 
-def fetch_checkpoint(pipeline: Any, model: str, revision: str | None) -> Path:
+def fetch_checkpoint(pipeline: Any, model: str, revision: str | None, *, allow_pickle: bool) -> Path:
     """Return the folder of the checkpoint. For a hub id, download the files that the class `pipeline` needs.
 
-    Raises UserError if the hub or the id cannot be reached, or if the cached copy is incomplete.
+    Raises UserError if the hub or the id cannot be reached, if the cached copy is incomplete, or if weights are
+    pickles and `allow_pickle` does not allow them.
     """
     if not checkpoints.is_hub_id(model):
+        check_formats(model, allow_pickle=allow_pickle)
         return Path(model)
+    only = None if allow_pickle else True
     try:
-        folder = Path(pipeline.download(model, revision=revision))
+        folder = Path(pipeline.download(model, revision=revision, use_safetensors=only, trust_remote_code=False))
     except (OSError, ValueError) as error:
         raise checkpoints.make_hub_error(model, revision, str(error)) from error
     problem = checkpoints.find_problem(folder)
     if problem:
         raise checkpoints.make_hub_error(model, revision, f"its copy in the cache is incomplete, {problem}.")
+    check_formats(str(folder), allow_pickle=allow_pickle)
     return folder
 
 
@@ -87,15 +96,25 @@ def load_pipeline(pipeline: Any, folder: Path, params: PipelineParams) -> tuple[
 
     Return it and its step cache. `params.dtype` is that of weights and activations; None is bfloat16 on a GPU and
     float32 on the CPU. Weights go straight to the device, unless an optimization needs them in host memory first.
-    Raises UserError if an optimization is not available here.
+    Raises UserError if the checkpoint cannot be loaded, for instance because it needs code of its own, and if an
+    optimization is not available here.
 
     Components load one after the other, because loading changes global state of torch (default dtype, module
     initialisation). Two threads could leave it changed.
     """
     device = pick_device()
     straight = {} if starts_on_cpu(dict(params)) else {"device_map": device}
-    with load_times.measure_phase("transfer"):
-        loaded: Any = pipeline.from_pretrained(folder, dtype=pick_dtype(params.dtype, device), **straight)
+    try:
+        with load_times.measure_phase("transfer"):
+            loaded: Any = pipeline.from_pretrained(
+                folder,
+                dtype=pick_dtype(params.dtype, device),
+                use_safetensors=None if params.allow_pickle else True,
+                trust_remote_code=False,
+                **straight,
+            )
+    except (OSError, ValueError) as error:
+        raise UserError(f"The checkpoint {folder} cannot be loaded: {one_line(error)}") from error
     loaded.set_progress_bar_config(disable=True)
     return loaded, apply_optimizations(loaded, params, device, params.num_inference_steps)
 

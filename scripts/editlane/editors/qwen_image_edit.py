@@ -14,6 +14,7 @@ from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
 from editlane.editors.optimizations.compilation import warm_up
 from editlane.editors.optimizations.real_rope import use_real_positions
+from editlane.editors.prompt_watch import PromptWatch
 from editlane.models import checkpoints
 
 PIPELINES = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
@@ -41,7 +42,7 @@ class QwenImageEditParams(pipelines.PipelineParams):
     guidance_scale: Annotated[float, Field(ge=0)] | None = None
     """Only for guidance-distilled checkpoints, none of which has been released; not classifier-free guidance."""
     max_sequence_length: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Maximum tokens of the prompt."""
+    """Maximum tokens of the prompt. diffusers 0.42 checks the number and cuts nothing."""
     scheduler: Literal["lightning"] | None = None
     """`lightning` for Lightning checkpoints and LoRAs; null keeps the checkpoint's own."""
 
@@ -90,9 +91,10 @@ class QwenImageEditor:
                 f"{' and '.join(PIPELINES)}. Use `adapter: diffusers`, or another checkpoint."
             )
         pipeline = pipelines.find_pipeline_class(name)
-        folder = pipelines.fetch_checkpoint(pipeline, model, revision)
+        folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
         _check_guidance(folder, self.params.guidance_scale)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
+        self.prompts = PromptWatch(self.pipe)
         if self.params.scheduler is not None:
             scheduler = self.pipe.scheduler
             self.pipe.scheduler = scheduler.from_config(scheduler.config, **SCHEDULERS[self.params.scheduler])
@@ -103,7 +105,9 @@ class QwenImageEditor:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
         params = self.params
         size = (params.width, params.height) if params.width and params.height else None
-        return Edit(image=self._run(request, params.num_inference_steps), requested_size=size)
+        self.prompts.expect(request.item.instruction)
+        image = self._run(request, params.num_inference_steps)
+        return Edit(image=image, requested_size=size, prompt_truncated=self.prompts.is_cut())
 
     def _run(self, request: EditRequest, steps: int | None) -> Image:
         params = self.params

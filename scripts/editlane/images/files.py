@@ -1,26 +1,31 @@
 """Read and write image files. Photos become RGB, upright, 8 bit. Equal pixels are saved as equal PNG bytes."""
 
+import errno
 import hashlib
 import io
 import os
-import threading
-import warnings
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from editlane.core.errors import SourceUnreadable
 from editlane.core.files import atomic_write
-
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Accepted formats. Pillow reads more, but some of them through other programs (EPS starts Ghostscript)."""
+from editlane.images.child import decode_in_child, read_header_in_child
+from editlane.images.decoding import decode, read_header
+from editlane.images.encoded import has_modest_header, may_take_long
 
 MAX_PIXELS = 100_000_000
-"""Images above this width x height are not decoded; 300 MB as RGB."""
+"""Images above this width x height are not decoded; 400 MB in memory, and two or three times that while decoding."""
+
+MAX_BYTES = 400_000_000
+"""Files above this size are not read; those of MAX_PIXELS without any compression, with transparency."""
+
+_NOTE = re.compile(rb"An image of (\d{1,20}) bytes is not kept here\.\n")
 
 PREPARING_THREADS = min(8, len(os.sched_getaffinity(0)))
 """Threads that decode and resize the images of one batch. Pillow releases the GIL."""
@@ -28,114 +33,75 @@ PREPARING_THREADS = min(8, len(os.sched_getaffinity(0)))
 PREPROCESSING = "1"
 """Part of every key. Bump it if `open_image` or `fit_within` returns other pixels for the same file."""
 
-_SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "JPEG2000": "jp2", "TIFF": "tif"}
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SIDEWAYS = (5, 6, 7, 8)
-_ONE_THREAD = threading.Lock()
-
-
-@contextmanager
-def _ignore_warnings() -> Iterator[None]:
-    """Suppress Pillow's warnings about damaged metadata. `catch_warnings` affects the whole process, hence the lock."""
-    with _ONE_THREAD, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _read_orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation, 1..8. Returns 1 if it is missing or damaged."""
-    try:
-        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # PNG's own decodes all pixels
-    except Exception:  # noqa: BLE001  damaged EXIF raises nearly anything; the pixels are still good
-        return 1
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-
 
 def open_image(path: Path, *, at_least: int | None = None) -> Image.Image:
     """Open and decode an image as a viewer shows it: RGB, upright, the first frame of an animation.
 
     With `at_least`, a larger JPEG may be decoded at a smaller size, which is much faster. Both sides keep at least that
     many pixels. Transparent parts become white. 16-bit values are scaled to 8 bit, not clipped. Colour profiles are not
-    applied. Raises SourceUnreadable with kind `missing` (no such file, or no permission), `too_large` (more than
-    MAX_PIXELS by its header) or `decode` (not in FORMATS, truncated, damaged).
+    applied. The work is bounded: decoders that may take long run in a process of their own.
+
+    Raises SourceUnreadable with kind `missing` (no such file, no permission, an error of the disk), `too_large` (more
+    than MAX_BYTES, MAX_PIXELS or `encoded.MAX_SCANS`), `decode` (not in FORMATS, truncated, damaged), `oom`, or a kind
+    of `child.decode_in_child`.
     """
+    with _name_errors(path), open_regular(path) as file:
+        if note := _NOTE.fullmatch(file.read(80)):
+            raise _make_size_error(int(note[1]))
+        here = not may_take_long(file)
+        return (decode if here else decode_in_child)(file, at_least, MAX_PIXELS)
+
+
+@contextmanager
+def _name_errors(path: Path) -> Iterator[None]:
+    """Turn every error into a SourceUnreadable that names the file: none of them may end a lane."""
     try:
-        with path.open("rb") as file:
-            return _decode(file, at_least)
+        yield
     except SourceUnreadable as error:
         raise SourceUnreadable(f"{path.name}: {error}", kind=error.kind) from error
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise SourceUnreadable(f"{path.name}: {error.strerror}", kind="missing") from error
     except Image.DecompressionBombError as error:
         raise SourceUnreadable(f"{path.name}: too many pixels by its header", kind="too_large") from error
-    except Exception as error:  # Pillow raises a dozen types for damaged bytes; none of them may abort a lane
+    except MemoryError as error:
+        raise SourceUnreadable(f"{path.name}: not enough memory to decode it", kind="oom") from error
+    except Exception as error:  # Pillow raises a dozen types for damaged bytes
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk or the system; Pillow's have none
+            raise SourceUnreadable(f"{path.name}: {error.strerror}", kind="missing") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SourceUnreadable(f"{path.name}: cannot be decoded: {reason}") from error
 
 
-def _decode(file: IO[bytes], at_least: int | None) -> Image.Image:
-    with _ignore_warnings():
-        image = _open_header(file)
-        if image.width * image.height > MAX_PIXELS:
-            raise SourceUnreadable(f"{image.width} x {image.height} pixels is too large", kind="too_large")
-        if image.format == "TIFF":  # the only format that warns while decoding; Pillow also rotates it upright
-            image.load()
-    if at_least:
-        image.draft(None, (at_least, at_least))
-    image.load()
-    with _ignore_warnings():
-        orientation = _read_orientation(image)
-    rgb = to_rgb(image)
-    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file of at most MAX_BYTES. A pipe or a device is not opened, because that may wait or act.
 
-
-def _open_header(file: IO[bytes]) -> Image.Image:
-    try:
-        return Image.open(file, formats=FORMATS)
-    except UnidentifiedImageError as error:
-        raise SourceUnreadable(f"empty or not an image Editlane reads ({', '.join(FORMATS)})") from error
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a decoded image of any mode to a new RGB image without metadata."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _to_8_bit(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    rgb = image.convert("RGB")
-    rgb.info = {}
-    return rgb
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Convert grey values wider than 8 bit to mode L.
-
-    Integers within 0..65535 and floats within 0..1 or 0..255 are scaled by that range. Other values have no defined
-    white, so their own range is stretched to 0..255.
+    Raises SourceUnreadable with kind `missing` or `too_large`, and OSError.
     """
-    values = np.nan_to_num(np.asarray(image).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    whites = (1.0, 255.0) if image.mode == "F" else (65535.0,)
-    black, white = next(((0.0, white) for white in whites if low >= 0.0 and high <= white), (low, high))
-    scale = 255.0 / max(white - black, 1e-30)
-    return Image.fromarray(np.rint(np.clip(values * scale - black * scale, 0, 255)).astype(np.uint8))
+    if stat.S_ISDIR(path.stat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not path.is_file():
+        raise SourceUnreadable("is a pipe or a device, not a file", kind="missing")
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    size = os.fstat(file.fileno()).st_size  # 0 for a pipe that took its place just now, which then seems to be empty
+    if size <= MAX_BYTES:
+        return file
+    file.close()
+    raise _make_size_error(size)
+
+
+def make_note(size: int) -> bytes:
+    """Return what is stored in place of an image of more than MAX_BYTES; `open_image` says why it cannot be read."""
+    return b"An image of %d bytes is not kept here.\n" % size
+
+
+def _make_size_error(size: int) -> SourceUnreadable:
+    return SourceUnreadable(f"{size:,} bytes is too large; an image may have {MAX_BYTES:,}", kind="too_large")
 
 
 def read_displayed_size(path: Path) -> tuple[int, int] | None:
     """Read (width, height) in pixels after EXIF rotation, from the header alone. None if it is unreadable."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _read_header(file)[1]
-    except OSError:
+    except (OSError, SourceUnreadable):
         return None
 
 
@@ -146,14 +112,9 @@ def sniff(content: bytes) -> tuple[str, tuple[int, int] | None]:
 
 def _read_header(file: IO[bytes]) -> tuple[str, tuple[int, int] | None]:
     try:
-        with _ignore_warnings():
-            image = _open_header(file)
-            width, height = image.size
-            sideways = image.format != "TIFF" and _read_orientation(image) in _SIDEWAYS  # a TIFF's is rotated already
+        return read_header(file) if has_modest_header(file) else read_header_in_child(file)
     except Exception:  # noqa: BLE001  as in open_image
         return "bin", None
-    suffix = _SUFFIXES.get(image.format or "bin", (image.format or "bin").lower())
-    return suffix, (height, width) if sideways else (width, height)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

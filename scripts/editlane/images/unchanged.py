@@ -23,7 +23,7 @@ from PIL import ImageChops
 from PIL.Image import Image, Resampling
 
 from editlane.images.alignment import OWN_SCALE_PIXELS, Map, Pixels, align, cut_common_part, smooth
-from editlane.images.files import to_rgb
+from editlane.images.decoding import to_rgb
 
 SIDE = 256
 """Longer side, in pixels, at which source and edit are compared."""

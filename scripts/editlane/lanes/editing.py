@@ -199,6 +199,7 @@ class EditWork:
             "edited_path": path,
             "edited_sha256": save_png(edit.image, self.spec.run_dir / path),
             "unchanged": _unchanged(item, source, edit.image),
+            "prompt_truncated": edit.prompt_truncated,
             "requested_width": requested[0],
             "requested_height": requested[1],
             "edited_width": edit.image.width,

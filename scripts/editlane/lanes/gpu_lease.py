@@ -91,7 +91,9 @@ def device_pool(timeout: float | None = None) -> dict[str, str]:
         gpus = {}
     else:
         known = nvidia_uuids(timeout)
-        gpus = {_canonical(name, known): name for name in _split_names(visible)}
+        whole = {name: _canonical(name, known) for name in _split_names(visible)}
+        # vLLM and NVML know whole uuids only, CUDA knows shortened ones, too
+        gpus = {uuid: uuid if name.startswith("GPU-") else name for name, uuid in whole.items()}
     return gpus or {f"cpu-{slot}": "" for slot in range(len(os.sched_getaffinity(0)))}
 
 

@@ -13,6 +13,8 @@ from editlane.models.registry import check_params, find_adapter
 
 PACKAGES = (
     "torch",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
     "transformers",
     "vllm",
     "torchvision",

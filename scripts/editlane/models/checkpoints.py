@@ -18,6 +18,9 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WITHOUT_WEIGHTS = ("Tokenizer", "Processor", "Extractor", "Scheduler")
 """Parts of the class names of components without weights."""
 
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Suffixes of weights that are no safetensors; see weight_formats.py."""
+
 SAMPLED_FROM = 16 * 2**20
 """Size in bytes above which only `BLOCKS` blocks of `BLOCK_SIZE` bytes are hashed, so that 60 GB take seconds."""
 BLOCKS = 256
@@ -153,7 +156,7 @@ def _find_weights_problem(folder: Path) -> str | None:
             if not (folder / shard).is_file():
                 return f"{folder.name}/{shard}, listed in {index.name}, is missing"
     weights = sorted(folder.glob("*.safetensors"))
-    if not weights and not any(folder.glob("*.bin")):
+    if not weights and not any(path.suffix in PICKLES for path in folder.iterdir()):
         return f"{folder.name}/ has no weights (*.safetensors)"
     return next((problem for path in weights if (problem := find_safetensors_problem(path))), None)
 

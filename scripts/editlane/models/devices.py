@@ -3,9 +3,11 @@
 import gc
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from traceback import clear_frames
 from typing import Any
 
@@ -13,6 +15,30 @@ from editlane.core.errors import ItemError, OutOfMemory, Stopped, UserError, one
 from editlane.core.types import Editor, Judge, RunsOn
 
 log = logging.getLogger(__name__)
+
+ALLOCATOR = {"expandable_segments": "True", "pinned_max_round_threshold_mb": "1"}
+ALLOCATOR_SINCE = (2, 13)
+"""The first version of torch of which it is known that it has these settings."""
+
+
+def set_allocator() -> None:
+    """Set what the user's PYTORCH_ALLOC_CONF leaves open. Call this before torch is imported.
+
+    torch would round each pinned block of weights up to a power of two, and keep GPU memory in pieces of the sizes of
+    earlier batches. Older versions of torch do not know the settings, and refuse to start.
+    """
+    if _find_torch_version() < ALLOCATOR_SINCE or "PYTORCH_CUDA_ALLOC_CONF" in os.environ:  # its older name
+        return
+    given = os.environ.get("PYTORCH_ALLOC_CONF", "")
+    added = [f"{name}:{value}" for name, value in ALLOCATOR.items() if name not in given]
+    os.environ["PYTORCH_ALLOC_CONF"] = ",".join([given, *added] if given else added)
+
+
+def _find_torch_version() -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in re.findall(r"\d+", version("torch"))[:2])
+    except PackageNotFoundError:
+        return ()
 
 
 def pick_device() -> str:
@@ -36,6 +62,8 @@ def describe_device() -> str:
 
     if not torch.cuda.is_available():
         return "cpu"
+    cudnn: Any = torch.backends.cudnn
+    log.info("torch %s, CUDA %s, cuDNN %s", torch.__version__, torch.version.cuda, cudnn.version())
     leased = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     return f"{torch.cuda.get_device_name()} ({leased})"
 

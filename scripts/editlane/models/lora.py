@@ -11,7 +11,7 @@ from textwrap import shorten
 from typing import Any, NamedTuple
 
 from editlane.core.errors import UserError, one_line
-from editlane.models.checkpoints import find_safetensors_problem, fingerprint_file, read_safetensors_header
+from editlane.models.checkpoints import PICKLES, find_safetensors_problem, fingerprint_file, read_safetensors_header
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,11 @@ def check_lora(lora: Any) -> None:
         raise UserError(f"lora is {lora!r}; use a .safetensors file, or hf://org/name@revision/file.safetensors.")
     if parse_hub_file(lora):
         return
+    if Path(lora).suffix in PICKLES:
+        raise UserError(
+            f"lora is {lora}. Only .safetensors files are accepted, because a {Path(lora).suffix} file is a pickle, "
+            "which can run code when loaded. Take a release with safetensors, or convert it."
+        )
     if not Path(lora).is_file():
         raise UserError(
             f"lora is {lora}, which is not a file. Give a .safetensors file, relative to the folder that snakemake "
@@ -82,7 +87,7 @@ def fuse_lora(pipe: Any, lora: str) -> None:
         raise UserError(f"lora: diffusers does not support a LoRA for {type(pipe).__name__}. Remove it.")
     wanted = _count_target_layers(path)
     try:
-        pipe.load_lora_weights(path.parent, weight_name=path.name)
+        pipe.load_lora_weights(path.parent, weight_name=path.name, use_safetensors=True)
         changed = sum(hasattr(module, "lora_A") for model in _list_models(pipe) for module in model.modules())
     except (ValueError, RuntimeError, KeyError) as error:
         raise UserError(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from editlane.preflight.config import Config
 from editlane.preflight.context import RunContext
-from editlane.preflight.dataset import check_dataset, check_prompts
+from editlane.preflight.control_counts import check_controls
+from editlane.preflight.dataset import check_dataset, check_edits, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.estimate.disk import check_disk
@@ -33,7 +34,9 @@ ALL: Checks = {
     "endpoints": check_endpoints,
     "packages": check_packages,
     "dataset": check_dataset,
+    "edits": check_edits,
     "prompts": check_prompts,
+    "controls": check_controls,
     "results": check_results,
     "disk": lambda context: check_disk(context, context.scan),
 }
@@ -41,11 +44,13 @@ ALL: Checks = {
 EVERYWHERE: Checks = {
     "clock": check_clock,
     "temp folder": check_temp,
+    "edits": check_edits,
     "disk": lambda context: check_disk(context, None),
+    "controls": check_controls,
 }
 """Checks at the start of every workflow, wherever its jobs run.
 
-The config and the prompts were checked before; a job checks the dataset.
+The config and the prompts were checked before. A job checks the dataset; here only given edits are compared with it.
 """
 
 ON_THIS_MACHINE: Checks = {
@@ -64,7 +69,10 @@ ON_THIS_MACHINE: Checks = {
 def check_start(
     config: Config, config_files: Iterable[str], *, gpu_limit: int | None, with_conda: bool, lanes_here: bool
 ) -> bool:
-    """Run the checks at the start of a workflow. Print warnings and failures to stderr; return False on a failure."""
+    """Run the checks at the start of a workflow. Return False on a failure.
+
+    Warnings, failures and the number of controls are printed to stderr.
+    """
     context = RunContext(
         config=config,
         config_files=list(map(Path, config_files)),
@@ -74,6 +82,7 @@ def check_start(
     )
     checks = EVERYWHERE | ON_THIS_MACHINE if lanes_here else EVERYWHERE
     findings = run_checks(checks, context, broken="warn")
-    for line in format_findings((one for one in findings if one.level != "pass"), width=None):
+    told = (one for one in findings if one.level != "pass" or one.what == "controls")
+    for line in format_findings(told, width=None):
         print(line, file=sys.stderr)
     return all(one.level != "fail" for one in findings)

@@ -17,9 +17,11 @@ from editlane.datasets.public_formats import may_be_folder
 from editlane.models.checkpoints import check_checkpoint
 from editlane.models.registry import check_params, find_adapter, judge_on_engine
 from editlane.models.tiny import KINDS
+from editlane.models.weight_formats import check_formats
 from editlane.preflight.config_values import check_paths, check_values
 from editlane.preflight.run_config import EditorConfig, RunConfig
-from editlane.protocols.scoring import load_protocol
+from editlane.protocols.load import list_fitting, load_protocol
+from editlane.protocols.protocol import ScoringProtocol
 
 Config = dict[str, Any]
 
@@ -46,6 +48,8 @@ def check_config(config: Config) -> Config:
     """Return the config with defaults filled in and names in NFC. Raises UserError for the first mistake."""
     filled = _fill_defaults(config)
     check_paths(filled)
+    if filled["dataset"]["limit"] is None:
+        del filled["dataset"]["limit"]  # rules that recorded their params before there was a limit would run again
     filled["dataset"]["categories"] = _normalize_categories(filled["dataset"]["categories"])
     if _has_edits(filled):
         filled["editors"] = filled["editors"] or {"given": EditorConfig(adapter="given").model_dump()}
@@ -137,7 +141,7 @@ def _check_files(config: Config) -> None:
     for name, judge in config["judges"].items():
         try:
             protocol = load_protocol(find_file(judge["protocol"]))
-            protocol.check_categories(config["dataset"]["categories"])
+            _check_rubrics(protocol, config["dataset"]["categories"])
             params = check_params("judge", judge["adapter"], judge["params"])
             protocol.select_criteria(params.optional_criteria)
         except UserError as error:
@@ -147,6 +151,13 @@ def _check_files(config: Config) -> None:
     for name, editor in config["editors"].items():
         if not find_file(editor["env"]).is_file():
             raise UserError(f"config: editors.{name}.env is {editor['env']}, which is not a file. {_PATHS}")
+
+
+def _check_rubrics(protocol: ScoringProtocol, categories: list[str]) -> None:
+    try:
+        protocol.check_categories(categories)
+    except UserError as error:
+        raise UserError(f"{error} For all of them there are: {', '.join(list_fitting(categories))}.") from error
 
 
 def _set_engine(name: str, judge: Config) -> None:
@@ -191,6 +202,7 @@ def _check_model(adapter: str, settings: Config, needs_model: bool) -> None:
             raise UnknownName("model", model, [BUILT_MODELS + kind for kind in KINDS])
     elif model:
         check_checkpoint(model)
+        check_formats(model, allow_pickle=settings["params"].get("allow_pickle") is True)
 
 
 def _check_names(config: Config) -> None:

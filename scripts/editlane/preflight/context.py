@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from editlane.core import tables
 from editlane.core.paths import RunPaths
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import is_randomly_initialised
@@ -79,6 +80,18 @@ class RunContext:
     @property
     def paths(self) -> RunPaths:
         return RunPaths.of_run(str(self.config["run"]))
+
+    @cached_property
+    def is_prepared(self) -> bool:
+        """True if the run has the items of this config, and not those of a trial with another `limit`."""
+        table = self.paths.items
+        return table.is_file() and tables.read_provenance(table).get("limit") == self.limit
+
+    @property
+    def limit(self) -> int | None:
+        """Number of items of each category; None for all."""
+        limit: int | None = self.config["dataset"].get("limit")
+        return limit
 
     @cached_property
     def scan(self) -> Scan:

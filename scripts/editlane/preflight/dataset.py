@@ -7,7 +7,8 @@ from editlane.core.checkout import find_file
 from editlane.preflight.context import RunContext
 from editlane.preflight.dataset_scan import Scan
 from editlane.preflight.findings import Finding, join_names, pluralize
-from editlane.protocols.scoring import load_protocol
+from editlane.protocols.load import load_protocol
+from editlane.protocols.protocol import ScoringProtocol
 
 DEMO = Path("resources/demo")
 """Folder of the demo dataset, whose photos the workflow extracts from a package."""
@@ -32,9 +33,26 @@ def check_dataset(context: RunContext) -> Iterator[Finding]:
     yield _report_images(scan)
 
 
+def check_edits(context: RunContext) -> Iterator[Finding]:
+    """Check that the items and the files of `edited_dir` belong to each other."""
+    if not context.config["dataset"]["edited_dir"] or context.scan.error:
+        return
+    folder = context.config["dataset"]["edited_dir"]
+    if not context.scan.complete:
+        text = "not checked, because the dataset was not read to its end"
+        yield Finding("pass", "edits", f"{folder}: {text}; the log of prepare_items will tell")
+    elif context.scan.gaps:
+        remedy = "Items without an edit end as `edit_failed` (missing). Compare the names with config/datasets.md."
+        yield Finding("warn", "edits", f"{folder}: {'; '.join(context.scan.gaps)}", remedy)
+    else:
+        yield Finding("pass", "edits", f"{folder}: every item has its edit, every file its item")
+
+
 def _report_records(path: Path, scan: Scan, categories: list[str]) -> Finding:
     each = ", ".join(f"{name} {scan.items[name]:,}" for name in categories)
     text = f"{path}: {pluralize(scan.items.total(), 'item')} ({each})"
+    if over := scan.skipped.over_limit:
+        text += f"; `limit` leaves out {over:,} more"
     if skipped := scan.skipped.categories:
         others = join_names([f"{name} {count:,}" for name, count in skipped.items()])
         text += f"; skipped because of their category: {others}"
@@ -66,6 +84,15 @@ def check_prompts(context: RunContext) -> Iterator[Finding]:
             protocol = load_protocol(path)
             protocol.check_categories(categories)
             criteria = protocol.select_criteria(part.settings["params"].get("optional_criteria", ()))
-            rubrics = f"rubrics for {', '.join(categories)}" if protocol.rubrics else "the same for all categories"
-            text = f"{part}: {path} version {protocol.version}, asks {', '.join(criteria)}; {rubrics}"
+            text = f"{part}: {path} version {protocol.version}, asks {', '.join(criteria)}; "
+            text += _describe_rubrics(protocol, categories)
             yield Finding("pass", "prompts", text)
+
+
+def _describe_rubrics(protocol: ScoringProtocol, categories: list[str]) -> str:
+    if not protocol.rubrics:
+        return "the same for all categories"
+    general = protocol.list_generally_judged(categories)
+    own = [name for name in categories if name not in general]
+    parts = {"rubrics for": own, "the general rubric for": general}
+    return ", ".join(f"{what} {', '.join(names)}" for what, names in parts.items() if names)

@@ -11,9 +11,10 @@ from typing import Any
 
 from editlane.core.checkout import find_dataset
 from editlane.core.errors import SourceUnreadable, UserError
+from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import EditedFolder
-from editlane.datasets.parsing import ParsedRecord, Skipped
-from editlane.datasets.prepare import check_records, decode_base64
+from editlane.datasets.parsing import ParsedRecord, Selection, Skipped
+from editlane.datasets.prepare import decode_base64
 from editlane.images.files import open_image, read_displayed_size
 
 IMAGE_SECONDS, RECORD_SECONDS = 2.0, 4.0
@@ -43,10 +44,23 @@ class Scan:
     decode_seconds: float = 0.0
     """Part of this time that was spent on decoding."""
     unreadable: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+    """Items without an edit in `edited_dir`, and its files without an item."""
     error: str | None = None
     """Reason why the dataset cannot be prepared."""
     complete: bool = False
     """True if the dataset was read to its end."""
+
+
+def make_selection(dataset: dict[str, Any]) -> Selection:
+    """Return which records become items, by the dataset of a checked config."""
+    return Selection(
+        dataset=find_dataset(dataset["path"]),
+        format=dataset["format"],
+        language=dataset["language"],
+        categories=tuple(dataset["categories"]),
+        limit=dataset.get("limit"),
+    )
 
 
 def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
@@ -54,23 +68,19 @@ def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
     scan = Scan()
     started = time.monotonic()
     try:
-        for record in _read_records(dataset, scan.skipped):
+        edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
+        for record in check_records(make_selection(dataset), scan.skipped, edits):
             scan.items[record.category] += 1
             scan.fallback += record.language != dataset["language"]
             if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan
             if scan.seconds < IMAGE_SECONDS:
                 _check_image(record, scan)
+        scan.gaps = edits.describe_gaps() if edits else []
     except UserError as error:
         scan.error = str(error)
     scan.complete = True
     return scan
-
-
-def _read_records(dataset: dict[str, Any], skipped: Skipped) -> Iterator[ParsedRecord]:
-    edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
-    path, categories = find_dataset(dataset["path"]), tuple(dataset["categories"])
-    return check_records(path, dataset["format"], dataset["language"], categories, skipped, edits)
 
 
 def _check_image(record: ParsedRecord, scan: Scan) -> None:

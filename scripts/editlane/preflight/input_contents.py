@@ -23,6 +23,7 @@ from editlane.datasets.parsing import Skipped, parse_records
 from editlane.datasets.public_formats import find_annotation_files
 from editlane.images.files import file_sha256
 from editlane.models.checkpoints import fingerprint_file
+from editlane.preflight.dataset_scan import make_selection
 
 MEMORY = Path(".snakemake/editlane_inputs.json")
 """Where the digests are remembered, with the other state that Snakemake keeps of a working directory."""
@@ -94,9 +95,8 @@ def find_images(dataset: dict[str, Any], annotations: list[Path]) -> list[Path]:
     with suppress(UserError, OSError):
         if sum(file.stat().st_size for file in annotations) > EMBEDDING_BYTES:
             return images
-        path, categories = find_dataset(dataset["path"]), tuple(dataset["categories"])
         edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
-        for record in parse_records(path, dataset["format"], dataset["language"], categories, Skipped(), edits):
+        for record in parse_records(make_selection(dataset), Skipped(), edits):
             images += (image for image in (record.image, record.edited) if isinstance(image, Path))
     return list(dict.fromkeys(images))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from editlane.editors.optimizations.apply import starts_on_cpu
 from editlane.judges.qwen3_vl.vllm_engine import VllmParams
 from editlane.lanes.lane_status import read_heartbeats
-from editlane.models.host_memory import read_container_memory
+from editlane.models.host_memory import read_available_memory, read_container_memory
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.findings import Finding, format_bytes, join_names, pluralize
 from editlane.preflight.weights import choose_dtype, count_device_bytes, count_loaded_bytes
@@ -102,13 +102,15 @@ def _read_peak(part: Part, context: RunContext) -> int:
 
 
 def _compare_lanes_with_host(context: RunContext) -> Finding:
-    _, available = read_host_memory()
+    pinned = any(part.settings["params"].get("offload") == "blocks" for part in context.parts)
+    available = read_available_memory() if pinned else read_host_memory()[1]  # pinned memory is never swapped out
     lanes = context.lanes_at_once
     kept = max(map(_count_host_bytes, context.parts))
     each = LANE_BYTES + kept
     text = f"host: {format_bytes(available)} available for {pluralize(lanes, 'lane')} at once"
     text += f", about {format_bytes(each)} each"
     text += ", including weights that pass through host memory" if kept else ""
+    text += ", where `offload: blocks` pins them" if pinned else ""
     if lanes * each > available:
         return Finding("warn", "memory", text, "Free some memory, or run fewer lanes at once with --resources gpu=N.")
     return Finding("pass", "memory", text)

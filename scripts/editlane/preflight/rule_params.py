@@ -35,6 +35,12 @@ class RuleParams:
                 flags += [f"--{flag}", settings[flag]]
         return flags
 
+    def make_dataset_flags(self) -> list[str]:
+        """Return the flags for the settings of the dataset that may be left out."""
+        dataset = self._config["dataset"]
+        flags = ["--edited-dir", dataset["edited_dir"]] if dataset["edited_dir"] else []
+        return flags + (["--limit", str(dataset["limit"])] if "limit" in dataset else [])
+
     def get_adapter(self, kind: str, name: str) -> Any:
         """Return the adapter's class."""
         return find_adapter(kind, self.get_settings(kind, name)["adapter"])

@@ -43,6 +43,9 @@ class DatasetConfig(StrictModel):
     """Language of the instructions. An item without one in this language uses the other; the report counts them."""
     categories: Annotated[list[Text], Field(min_length=1)]
     """Categories to evaluate, in the order of the report. Records of other categories are skipped and counted."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """A trial: only the first items of each category, this many. Also `snakemake --config limit=5`. Its edits and
+    scores are kept when you raise or remove it."""
 
 
 class EditorConfig(StrictModel):

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+from collections import Counter
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,11 @@ def count_device_bytes(checkpoint: Path, params: dict[str, Any], *, on_gpu: bool
     """Return the bytes of weights on the device at the same time. `offload` keeps some in host memory."""
     size = DTYPE_BYTES[choose_dtype(params, on_gpu=on_gpu)]
     fp8 = params.get("quantization") == "fp8"
-    parts = sorted(_count_part_bytes(folder, size, fp8=fp8) for folder in list_parts(checkpoint))
-    if not on_gpu or not params.get("offload") or len(parts) == 1:
-        return sum(parts)
-    # With `blocks`, only a few blocks of the largest part are on the GPU at a time.
-    return parts[-1] if params["offload"] == "model" else parts[-2]
+    parts = {folder: _count_part_bytes(folder, size, fp8=fp8) for folder in list_parts(checkpoint)}
+    offload = params.get("offload") if on_gpu else None
+    if offload == "blocks":
+        return sum(min(whole, _count_streamed_bytes(folder, size, fp8)) for folder, whole in parts.items())
+    return max(parts.values()) if offload == "model" else sum(parts.values())
 
 
 def count_stored_bytes(checkpoint: Path) -> int:
@@ -52,18 +54,43 @@ def _count_part_bytes(folder: Path, size: int, *, fp8: bool = False) -> int:
     )
 
 
+def _count_streamed_bytes(folder: Path, size: int, fp8: bool) -> int:
+    """Return the bytes of a part that are on the GPU at once with `offload: blocks`; see offloading.py of the editors.
+
+    A unit comes while the one before it computes: a block of the transformer, or a layer of a text encoder. An
+    autoencoder stays there, and so does what the transformer has outside of its blocks.
+    """
+    files = list_part_files(folder)
+    if "vae" in folder.name or _is_quantized(folder) or any(path.suffix != ".safetensors" for path in files):
+        return _count_part_bytes(folder, size)
+    units: Counter[str] = Counter()
+    outside = 0
+    for path in files:
+        for name, count in _iterate_converted_bytes(path, size, fp8):
+            block = re.match(r"\w*blocks\.\d+\.", name)
+            units[block[0] if block else name] += count
+    if any(name.endswith(".") for name in units):
+        outside = sum(count for name, count in units.items() if not name.endswith("."))
+        units = Counter({name: count for name, count in units.items() if name.endswith(".")})
+    return outside + 2 * max(units.values(), default=0)
+
+
 def _is_quantized(folder: Path) -> bool:
     config = folder / "config.json"
     return config.is_file() and "quantization_config" in json.loads(config.read_text(encoding="utf-8"))
 
 
 def _count_converted_bytes(path: Path, size: int, fp8: bool) -> int:
-    return sum(
-        prod(tensor["shape"]) * (1 if fp8 and _becomes_fp8(name, tensor["shape"]) else size)
-        if tensor["dtype"] in FLOATS
-        else tensor["data_offsets"][1] - tensor["data_offsets"][0]
-        for name, tensor in read_safetensors_header(path)[1].items()
-    )
+    return sum(count for _, count in _iterate_converted_bytes(path, size, fp8))
+
+
+def _iterate_converted_bytes(path: Path, size: int, fp8: bool) -> Iterator[tuple[str, int]]:
+    """Yield (name, bytes on the device) of each tensor of a file."""
+    for name, tensor in read_safetensors_header(path)[1].items():
+        if tensor["dtype"] in FLOATS:
+            yield name, prod(tensor["shape"]) * (1 if fp8 and _becomes_fp8(name, tensor["shape"]) else size)
+        else:
+            yield name, tensor["data_offsets"][1] - tensor["data_offsets"][0]
 
 
 def _becomes_fp8(name: str, shape: list[int]) -> bool:

@@ -45,7 +45,7 @@ def load_config(config: Config, workflow: Any) -> Config:
         check_names_of_files()
         for file in workflow.configfiles:
             check_keys_once(Path(file))
-        checked = check_config(config)
+        checked = check_config(_move_limit(config))
         state = Path(".snakemake") if Path(".snakemake").exists() else Path()
         if not os.access(state, os.W_OK):  # Snakemake would fail with a traceback before `onstart`
             raise UserError(
@@ -55,6 +55,15 @@ def load_config(config: Config, workflow: Any) -> Config:
     except UserError as error:
         _end_with_error(str(error))
     return checked
+
+
+def _move_limit(config: Config) -> Config:
+    """Make `limit`, as `--config limit=5` gives it, the dataset's."""
+    dataset = config.get("dataset")
+    if "limit" not in config or not isinstance(dataset, dict):
+        return config
+    rest = {name: value for name, value in config.items() if name != "limit"}
+    return rest | {"dataset": dataset | {"limit": config["limit"]}}
 
 
 def _end_with_error(paragraph: str) -> NoReturn:

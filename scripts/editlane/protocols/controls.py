@@ -5,6 +5,7 @@ the controls of the others unchanged.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -67,26 +68,45 @@ def plan_controls(items: pa.Table, editors: Sequence[str], *, share: float, repe
 def _plan_acceptance(
     by_category: Mapping[str, range], ids: Sequence[str], instructions: np.ndarray, editor: str, share: float, seed: int
 ) -> Iterator[_Planned]:
-    # Each category begins with another control, so that a small share is balanced. A larger share only adds rows.
-    for offset, (category, count) in enumerate(_deal(by_category, share, len(ACCEPTANCE)).items()):
-        ranked = _rank(by_category[category], ids, f"{seed}\ncontrol\n{editor}")
-        for turn_and_position in range(count):
-            turn, position = divmod(turn_and_position, len(ranked))
-            place, other = ranked[position], None
-            control = ACCEPTANCE[(offset + position + turn) % len(ACCEPTANCE)]
-            if control == Control.OTHER_INSTRUCTION:
-                other = next(
-                    (one for one in _iterate_after(ranked, position) if instructions[one] != instructions[place]), None
-                )
-                if other is None:
-                    continue  # all items of this category have the same instruction
-            yield _Planned(place=place, other=other, editor=editor, control=control)
+    ranked_of: dict[str, list[int]] = {}
+    for category, position, control in _deal_controls({name: len(one) for name, one in by_category.items()}, share):
+        if category not in ranked_of:
+            ranked_of[category] = _rank(by_category[category], ids, f"{seed}\ncontrol\n{editor}")
+        ranked = ranked_of[category]
+        place, other = ranked[position], None
+        if control == Control.OTHER_INSTRUCTION:
+            other = next(
+                (one for one in _iterate_after(ranked, position) if instructions[one] != instructions[place]), None
+            )
+            if other is None:
+                continue  # all items of this category have the same instruction
+        yield _Planned(place=place, other=other, editor=editor, control=control)
+
+
+def count_controls(sizes: Mapping[str, int], share: float) -> dict[Control, int]:
+    """Count the acceptance controls of each kind that one editor gets, from the number of items in each category.
+
+    A category whose items all have the same instruction gets none of OTHER_INSTRUCTION, which is not known here.
+    """
+    counts = Counter(control for _, _, control in _deal_controls(sizes, share))
+    return {control: counts[control] for control in ACCEPTANCE}
+
+
+def _deal_controls(sizes: Mapping[str, int], share: float) -> Iterator[tuple[str, int, Control]]:
+    """Yield (category, place in its ranking, control) of an editor's acceptance controls.
+
+    Each category begins with another control, so that a small share is balanced. A larger share only adds some.
+    """
+    for offset, (category, count) in enumerate(_deal(sizes, share, len(ACCEPTANCE)).items()):
+        for number in range(count):
+            turn, position = divmod(number, sizes[category])
+            yield category, position, ACCEPTANCE[(offset + position + turn) % len(ACCEPTANCE)]
 
 
 def _plan_repeats(
     by_category: Mapping[str, range], ids: Sequence[str], editor: str, share: float, seed: int
 ) -> Iterator[_Planned]:
-    for category, count in _deal(by_category, share, 1).items():
+    for category, count in _deal({name: len(one) for name, one in by_category.items()}, share, 1).items():
         for place in _rank(by_category[category], ids, f"{seed}\nrepeat\n{editor}")[:count]:
             yield _Planned(place=place, other=None, editor=editor, control=Control.REPEAT)
 
@@ -123,10 +143,10 @@ def make_canary_rows(items: Sequence[Item], editor: str, categories: Sequence[st
     return rows
 
 
-def _deal(by_category: Mapping[str, range], share: float, most: int) -> dict[str, int]:
+def _deal(sizes: Mapping[str, int], share: float, most: int) -> dict[str, int]:
     """Distribute `share` x all items over the categories by largest remainders, at most `most` per item."""
-    total = sum(map(len, by_category.values()))
-    exact = {category: min(share, most) * len(places) for category, places in by_category.items()}
+    total = sum(sizes.values())
+    exact = {category: min(share, most) * size for category, size in sizes.items()}
     counts = {category: int(wanted) for category, wanted in exact.items()}
     left = int(min(share, most) * total + 1e-9) - sum(counts.values())
     by_remainder = sorted(exact, key=lambda category: (counts[category] - exact[category], category))

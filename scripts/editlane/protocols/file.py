@@ -5,6 +5,7 @@ version: "1"                       # part of every score's key: a new version ju
 description: who it is for
 system: text with {rubric}         # first in every prompt, equal for all items of a category; may be left out
 rubrics: {物理: text, ...}          # fills {rubric}; left out if `system` has none
+general_rubric: text               # for the categories that `rubrics` does not name; may be left out
 images:                            # the images to show, in this order, each after its label if it has one
   - {show: source, label: "Source image:"}
   - {show: edited, label: "Edited image:"}
@@ -184,6 +185,7 @@ class ProtocolFile(StrictModel):
     description: Text
     system: Text = ""
     rubrics: dict[str, Text] = Field(default_factory=dict)
+    general_rubric: Text = LEFT_OUT
     images: Images
     item: ItemFile = LEFT_OUT
     criteria: Annotated[dict[Annotated[str, AfterValidator(_check_column)], CriterionFile], Field(min_length=1)]
@@ -196,4 +198,6 @@ class ProtocolFile(StrictModel):
             raise ValueError(
                 "`rubrics:` needs {rubric} in `system:`, and {rubric} needs `rubrics:`. Add or remove one."
             )
+        if self.general_rubric and not self.rubrics:
+            raise ValueError("`general_rubric:` needs `rubrics:`. For a text that all categories share, use `system:`.")
         return self

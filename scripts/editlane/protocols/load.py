@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from editlane.core.checkout import CHECKOUT
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.strict_model import read_model
 from editlane.core.yaml_files import parse_yaml
@@ -48,6 +49,21 @@ def load_protocol(path: Path) -> ScoringProtocol:
         raise UserError(f"The protocol file {path}: {error}") from error
 
 
+def list_fitting(categories: Sequence[str]) -> list[str]:
+    """List Editlane's own protocol files that have a rubric for each of these categories."""
+    own = {path.relative_to(CHECKOUT).as_posix(): path for path in CHECKOUT.glob("resources/protocols/*.yaml")}
+    return [name for name, path in sorted(own.items()) if not load_protocol(path).list_without_rubric(categories)]
+
+
+def find_generally_judged(text: str, categories: Sequence[str]) -> list[str]:
+    """List the categories that a protocol, given by its text, judges by its general rubric."""
+    data = parse_yaml(text.encode())
+    if not isinstance(data, dict) or not data.get("general_rubric"):
+        return []
+    own = {unicodedata.normalize("NFC", str(name)) for name in data.get("rubrics") or ()}
+    return [name for name in categories if unicodedata.normalize("NFC", name) not in own]
+
+
 def _make_protocol(data: Any, content: bytes) -> ScoringProtocol:
     file = read_model(ProtocolFile, data, noun="key")
     criteria, answer = _make_criteria(file.criteria), _make_answer(file.answer)
@@ -58,6 +74,7 @@ def _make_protocol(data: Any, content: bytes) -> ScoringProtocol:
         description=file.description,
         system=file.system,
         rubrics={unicodedata.normalize("NFC", name): text for name, text in file.rubrics.items()},
+        general_rubric=file.general_rubric or "",
         images=_make_images(file.images),
         item_texts=_make_item_texts(file.item, data),
         criteria=criteria,

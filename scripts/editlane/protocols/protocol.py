@@ -2,7 +2,8 @@
 them from files."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from editlane.core.errors import UnknownName, UserError
@@ -87,6 +88,8 @@ class ScoringProtocol:
     system: str
     rubrics: Mapping[str, str]
     """Category -> text; empty if all categories get the same questions."""
+    general_rubric: str = ""
+    """Text for categories without a rubric of their own; empty if they are refused."""
     images: tuple[ShownImage, ...]
     item_texts: Mapping[str, str]
     """Field of the item -> its line, with {field} in place of the value; in the order of the prompt."""
@@ -109,14 +112,35 @@ class ScoringProtocol:
         """Longest reply in tokens; 1 if the answer is one token."""
         return 1 if isinstance(self.answer, ReadoutAnswer) else self.answer.max_new_tokens
 
-    def check_categories(self, categories: Collection[str]) -> None:
+    def find_rubric(self, category: str) -> str:
+        """Return the rubric of a category, or else the general one; "" if all categories get the same questions.
+
+        Raises UserError if there is none, because a judge that gets an empty rubric still answers.
+        """
+        rubric = self.rubrics.get(unicodedata.normalize("NFC", category), self.general_rubric)
+        if self.rubrics and not rubric:
+            raise UserError(
+                f"The protocol {self.name!r} has no rubric for the category {category}, and no `general_rubric:`; it "
+                f"has {', '.join(self.rubrics)}. Add one."
+            )
+        return rubric
+
+    def check_categories(self, categories: Iterable[str]) -> None:
         """Raise UserError if a category of the run has no rubric."""
-        missing = [category for category in categories if self.rubrics and category not in self.rubrics]
-        if missing:
+        if missing := self.list_without_rubric(categories):
             raise UserError(
                 f"The protocol {self.name!r} has no rubric for {', '.join(missing)}; it has {', '.join(self.rubrics)}. "
-                "Add one under `rubrics:` or leave the category out of `dataset: categories:`."
+                "Add one under `rubrics:`, or a `general_rubric:` for all others, or leave the category out of "
+                "`dataset: categories:`."
             )
+
+    def list_without_rubric(self, categories: Iterable[str]) -> list[str]:
+        """List the categories that this protocol cannot judge."""
+        return [] if self.general_rubric else self.list_generally_judged(categories)
+
+    def list_generally_judged(self, categories: Iterable[str]) -> list[str]:
+        """List the categories without a rubric of their own, which the general one judges."""
+        return [name for name in categories if self.rubrics and unicodedata.normalize("NFC", name) not in self.rubrics]
 
     def select_criteria(self, optional_criteria: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the criteria to ask, in the protocol's order: all that are not optional, and those given.

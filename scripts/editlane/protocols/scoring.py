@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -90,9 +89,8 @@ def _make_image_parts(images: Sequence[ShownImage], source: Image, edited: Image
 
 
 def format_system_text(protocol: ScoringProtocol, category: str) -> str:
-    """Return the first text of every prompt of this category."""
-    rubric = protocol.rubrics.get(unicodedata.normalize("NFC", category), "")
-    return protocol.system.replace("{rubric}", rubric)
+    """Return the first text of every prompt of this category. Raises UserError if it has no rubric."""
+    return protocol.system.replace("{rubric}", protocol.find_rubric(category))
 
 
 def format_item_text(protocol: ScoringProtocol, item: Item) -> str:

@@ -1,6 +1,5 @@
 """Read the rows of a table of ratings or scores (.csv, .tsv, .parquet), with the columns under one name each."""
 
-import csv
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from editlane.core.csv_files import CsvFile, check_columns_once
 from editlane.core.errors import UserError
 
 LARGEST = 1e9
@@ -35,9 +35,7 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
 
 def _map_columns(path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
     """Map the file's column names to ours. A column's own name takes precedence over its alias."""
-    doubled = sorted({name for name in found if found.count(name) > 1})
-    if doubled:
-        raise UserError(f"{path} has the column {doubled[0]} twice. Remove one.")
+    check_columns_once(path, found)
     own = {name: _ALIASES.get(name, name) for name in found if _ALIASES.get(name) not in found}
     lacking = [name for name in needed if name not in own.values()]
     if lacking:
@@ -50,20 +48,10 @@ def _map_columns(path: Path, found: Sequence[str], needed: Sequence[str], option
 def _read_csv(
     path: Path, delimiter: str, needed: Sequence[str], optional: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=delimiter, restkey="", strict=True)
-        try:
-            columns = _map_columns(path, list(reader.fieldnames or ()), needed, optional)
-            for row in reader:
-                where = f"line {reader.line_num}"
-                if row.get(""):
-                    raise UserError(f"{path}, {where} has more cells than the header has names.")
-                if any(row.values()):
-                    yield where, {ours: row[name] for name, ours in columns.items()}
-        except csv.Error as error:
-            raise UserError(f"{path} is broken near line {reader.reader.line_num}: {error}.") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 ({error.reason}). Save it as UTF-8 and try again.") from error
+    table = CsvFile(path, delimiter)
+    columns = _map_columns(path, table.columns, needed, optional)
+    for where, row in table.read_rows():
+        yield where, {ours: row[name] for name, ours in columns.items()}
 
 
 def _read_parquet(path: Path, needed: Sequence[str], optional: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

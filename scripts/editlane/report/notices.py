@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from editlane.protocols.load import find_generally_judged
 from editlane.report.cells import SMALL_P, format_p, format_percent, format_rate
-from editlane.report.load import Report, list_models
+from editlane.report.load import Report, get_record, list_models
 from editlane.report.summary import is_low
 from editlane.report.texts import Texts, load_texts
 from editlane.report.trust import explain_verdict, format_canary_difference, get_verdict, name_missed_controls
@@ -30,10 +31,12 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _canary(report, t),
         _coverage(report, min_coverage, t),
         _unchanged(report, t),
+        _truncated(report, t),
         _unscored(report, t),
         _left_out(report, t),
         _unpinned(report, t),
         _language(report, t),
+        _general_rubric(report, t),
     )
     return [notice for notice in found if notice]
 
@@ -115,6 +118,17 @@ def _unchanged(report: Report, t: Texts) -> Notice | None:
     return Notice(title=t("notice.unchanged"), lines=tuple(lines), severe=False) if lines else None
 
 
+def _truncated(report: Report, t: Texts) -> Notice | None:
+    lines = []
+    for editor in report.editors:
+        edits = report.scores[report.scores["editor"] == editor].drop_duplicates("item_id")  # one row of each judge
+        known = edits["prompt_truncated"].dropna()
+        count, n = int(known.sum()), len(known)
+        if count:
+            lines.append(t("notice.truncated_line", editor=editor, count=count, n=n, share=format_percent(count / n)))
+    return Notice(title=t("notice.truncated"), lines=tuple(lines)) if lines else None
+
+
 def _unscored(report: Report, t: Texts) -> Notice | None:
     lines = []
     for editor, judge in report.cells:
@@ -150,3 +164,13 @@ def _language(report: Report, t: Texts) -> Notice | None:
         return None
     title = t("notice.language", count=count, n=len(report.items), language=dataset["language"])
     return Notice(title=title, lines=(t("notice.language_line"),), severe=False)
+
+
+def _general_rubric(report: Report, t: Texts) -> Notice | None:
+    lines = []
+    for judge in report.judges:
+        protocol = get_record(report.numbers["provenance"], "judges", judge).get("protocol") or {}
+        names = find_generally_judged(str(protocol.get("text", "")), report.categories)
+        if names:
+            lines.append(t("notice.general_rubric_line", judge=judge, names=t.join(names)))
+    return Notice(title=t("notice.general_rubric"), lines=tuple(lines), severe=False) if lines else None

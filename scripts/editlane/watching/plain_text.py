@@ -80,14 +80,20 @@ def _list_progress(groups: Sequence[Group]) -> list[str]:
         parts[0] += " done"
     if (each := average_seconds(lanes)) is not None:
         parts.append(f"{format_pace(each)} s/item")
-    if (left := estimate_time_left(groups)) is not None and left >= 0.5:
-        parts.append(f"about {format_duration(left)} left")
+    if (left := estimate_time_left(groups)) is not None and left.seconds >= 0.5:
+        parts.append(f"about {format_duration(left.seconds)} left{_name_untimed(left.without)}")
     parts += _describe_failures(lanes)
     if working := count_lanes(lanes, *AT_WORK):
         parts.append(f"{working} lane{'s' * (working > 1)} at work")
     if (waiting := count_lanes(lanes, "waiting")) and waiting < len(lanes):
         parts.append(f"{waiting} waiting")
     return parts
+
+
+def _name_untimed(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f" without {shorten_name(names[0], NAME_CELLS)}" + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
 def _describe_failures(lanes: Sequence[Lane]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from editlane.lanes.lane_status import LaneStatus
 
@@ -34,8 +35,8 @@ class Lane:
 
     @property
     def seconds_per_item(self) -> float | None:
-        """Return the mean over the items of the newest processes."""
-        return self.status.busy_seconds / self.status.done if self.status and self.status.done else None
+        """Return the mean over the items of the newest process, with the time it waited for files."""
+        return _measure_work(self.status) / self.status.done if self.status and self.status.done else None
 
     def estimate_items_left(self) -> float:
         """Return the items left, counting the denoising steps of the item in work."""
@@ -76,26 +77,42 @@ def count_retries(lanes: Sequence[Lane]) -> int:
 
 
 def average_seconds(lanes: Sequence[Lane]) -> float | None:
-    """Return the mean over the items of the newest processes."""
+    """Return the mean over the items of the newest processes, with the time they waited for files."""
     known = [lane.status for lane in lanes if lane.status and lane.status.done]
-    return sum(one.busy_seconds for one in known) / sum(one.done for one in known) if known else None
+    return sum(map(_measure_work, known)) / sum(one.done for one in known) if known else None
 
 
-def estimate_time_left(groups: Sequence[Group]) -> float | None:
-    """Return the seconds until these groups are done at today's number of lanes at work; None if unknown.
+def _measure_work(status: LaneStatus) -> float:
+    """Return the seconds from the loaded model to the last finished item: a slow disk takes as long as a slow model."""
+    settled = (status.settled_seconds or 0.0) - status.load_seconds
+    return max(status.busy_seconds, settled)
 
-    A lane without finished items gets the mean speed of its group, or else of all groups.
+
+class TimeLeft(NamedTuple):
+    """Seconds until lanes are done at today's number of lanes at work."""
+
+    seconds: float
+    without: tuple[str, ...]
+    """Models whose lanes are not counted, because none of them has finished an item: their speed is unknown."""
+
+
+def estimate_time_left(groups: Sequence[Group]) -> TimeLeft | None:
+    """Estimate the time left; None if no speed is known.
+
+    A lane without finished items gets the mean speed of its own group: other models have other speeds.
     """
     lanes = [lane for group in groups for lane in group.lanes]
     at_work = count_lanes(lanes, *AT_WORK)
-    overall = average_seconds(lanes)
-    if not at_work or overall is None:
+    if not at_work or average_seconds(lanes) is None:
         return None
-    work, longest = 0.0, 0.0
+    work, longest, without = 0.0, 0.0, []
     for group in groups:
-        usual = average_seconds(group.lanes) or overall
+        usual = average_seconds(group.lanes)
+        if usual is None:
+            without += [group.name] * any(lane.estimate_items_left() for lane in group.lanes)
+            continue
         for lane in group.lanes:
             seconds = lane.estimate_items_left() * (lane.seconds_per_item or usual)
             work += seconds
             longest = max(longest, seconds if lane.state in AT_WORK else 0.0)
-    return max(longest, work / at_work)
+    return TimeLeft(max(longest, work / at_work), tuple(without))

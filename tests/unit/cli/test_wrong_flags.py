@@ -64,6 +64,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--language": [("de", "Unknown language 'de'"), ("", "Unknown language")],
         "--categories": [*CATEGORY_NAMES, ("天气", "No items are left"), ("a:b", "cannot name a folder")],
         "--edited-dir": [*IN_FOLDER, ("empty", "empty")],
+        "--limit": LANES,
         "--run-dir": OUT_FOLDER,
         "--out": OUT_FILE,
     },

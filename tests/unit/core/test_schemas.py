@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from editlane.core import schemas
+from editlane.core import schemas, tables
+from editlane.core.errors import UserError
 
 RECORDED = Path(__file__).parents[2] / "workflow/recorded_run/run"
 
@@ -22,8 +23,9 @@ def test_the_columns_of_stored_tables_have_not_changed(name: str) -> None:
         "controls": schemas.controls_schema(criteria),
     }[name]
     assert [(field.name, field.type, field.nullable) for field in stored] == [
-        (field.name, field.type, field.nullable) for field in wanted
+        (field.name, field.type, field.nullable) for field in wanted if field.name not in schemas.ADDED
     ]
+    assert all(wanted.field(name).nullable for name in set(wanted.names) & schemas.ADDED.keys())
 
 
 def test_a_field_has_the_type_and_nullability_of_its_annotation() -> None:
@@ -43,3 +45,12 @@ def test_the_columns_of_a_criterion_are_built_and_read_back_in_one_place() -> No
     )  # fmt: skip
     place = names.index("score")
     assert names[place + 1 : place + 5] == list(schemas.criterion_columns("category"))
+
+
+def test_a_column_that_an_older_version_did_not_write_is_null(tmp_path: Path) -> None:
+    old = tmp_path / "edits.parquet"
+    pq.write_table(pa.table({name: pa.array(["a"]) for name in schemas.EDITS.names if name not in schemas.ADDED}), old)
+    (row,) = tables.read_rows(old, schemas.EDITS.names)
+    assert row["prompt_truncated"] is None and row["editor"] == "a"
+    with pytest.raises(UserError, match="has no column nothing;"):
+        tables.read_rows(old, [*schemas.EDITS.names, "nothing"])

@@ -16,6 +16,7 @@ from PIL import Image
 
 from editlane.core.errors import JudgeFailed, OutOfMemory, UserError
 from editlane.core.types import Item, Question, Readout
+from editlane.judges.qwen3_vl import prefill
 from editlane.judges.qwen3_vl.chat import convert_load_errors, make_messages
 from editlane.judges.qwen3_vl.patches import cut_patches, normalise
 from editlane.judges.qwen3_vl.prefill import Prefill
@@ -397,17 +398,28 @@ def test_only_a_warm_judge_samples():
 
 
 @pytest.fixture
-def logits_hook(judge):
-    """`logits_hook(function)`: the logits of the judge become function(logits) for one test."""
-    handles = []
+def logits_hook(judge, monkeypatch):
+    """`logits_hook(function)`: logits become function(logits) for one test, of read-outs and of generated tokens."""
+    multiply, handles = prefill.multiply_in_float32, []
 
     def add(function):
+        monkeypatch.setattr(prefill, "multiply_in_float32", lambda *layer: function(multiply(*layer)))
         hook = judge.model.lm_head.register_forward_hook(lambda module, inputs, output: function(output))
         handles.append(hook)
 
     yield add
     for handle in handles:
         handle.remove()
+
+
+def test_replies_are_decoded_without_cudnn_attention(judge, logits_hook):
+    """It builds a plan for each new length, so for each token."""
+    allowed = []
+    logits_hook(lambda logits: allowed.append(torch.backends.cuda.cudnn_sdp_enabled()) or logits)
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    generate(judge, MIXED[:1], 2)
+    assert before and allowed and not any(allowed)
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
 
 
 def test_logits_that_are_not_finite_fail_their_item_only(judge, logits_hook):

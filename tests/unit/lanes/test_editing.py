@@ -54,7 +54,9 @@ class Editor:
         errors = self.plan.get(request.item.instruction, [])
         if errors:
             raise errors.pop(0)
-        return Edit(image=Image.eval(request.source, lambda value: 255 - value), requested_size=(20, 10))
+        return Edit(
+            image=Image.eval(request.source, lambda value: 255 - value), requested_size=(20, 10), prompt_truncated=True
+        )
 
 
 def run(spec: EditorSpec, editor: Editor, items: list[Item], check=lambda: None) -> dict[str, dict]:
@@ -75,6 +77,7 @@ def test_an_edit_becomes_an_image_and_a_row(tmp_path: Path) -> None:
     spec, item = make_spec(tmp_path), make_item(7, tmp_path)
     row = run(spec, Editor(), [item])["项-7"]
     assert row["state"] == "edited"
+    assert row["prompt_truncated"] is True
     assert row["edited_path"] == "e/images/物理/项-7.png"
     assert Image.open(tmp_path / row["edited_path"]).getpixel((0, 0)) == (248, 255, 255)
     assert row["edited_sha256"] == file_sha256(tmp_path / row["edited_path"])

@@ -1,4 +1,7 @@
-"""The parts of journal keys that name an editor or a judge, as commit 436c714 wrote them: stored results stay valid."""
+"""The parts of journal keys that name an editor or a judge, as commit 436c714 wrote them: stored results stay valid.
+
+The judge qwen3-vl on transformers has a newer version, because its scores have changed.
+"""
 
 import json
 from pathlib import Path

@@ -13,6 +13,7 @@ import pytest
 from editlane.core.errors import UserError
 from editlane.models import checkpoints
 from editlane.models.checkpoints import check_checkpoint, fingerprint_model, is_randomly_initialised, read_model_index
+from editlane.models.weight_formats import check_formats
 
 
 def write_safetensors(path: Path, size: int = 16) -> None:
@@ -99,6 +100,29 @@ def test_a_damaged_model_index_is_refused(checkpoint: Path) -> None:
     (checkpoint / "model_index.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"model_index.json is damaged"):
         check_checkpoint(str(checkpoint))
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".pt", ".ckpt"])
+def test_weights_that_are_pickles_are_refused(checkpoint: Path, suffix: str) -> None:
+    vae = checkpoint / "vae"
+    weights = vae / "diffusion_pytorch_model.safetensors"
+    weights.with_suffix(suffix).write_bytes(b"a pickle")
+    check_formats(str(checkpoint), allow_pickle=False)  # it is not loaded
+    weights.unlink()
+    check_checkpoint(str(checkpoint))
+    name = f"diffusion_pytorch_model{suffix}"
+    with pytest.raises(UserError, match=rf"no safetensors in vae/, but the pickle {name}, which") as caught:
+        check_formats(str(checkpoint), allow_pickle=False)
+    assert ("allow_pickle: true" in str(caught.value)) == (suffix == ".bin")
+
+
+def test_a_user_may_trust_a_pickle_that_the_libraries_load(checkpoint: Path) -> None:
+    weights = checkpoint / "vae/diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".bin"))
+    check_formats(str(checkpoint), allow_pickle=True)
+    weights.with_suffix(".bin").rename(weights.with_suffix(".ckpt"))
+    with pytest.raises(UserError, match=r"diffusion_pytorch_model\.ckpt"):
+        check_formats(str(checkpoint), allow_pickle=True)
 
 
 def test_a_transformers_folder_is_a_checkpoint_but_not_a_pipeline(tmp_path: Path) -> None:

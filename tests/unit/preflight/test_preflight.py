@@ -7,14 +7,16 @@ import json
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from preflight_project import GB, fake_config, gpu, levels, make_context, prepare, with_model, write_project
+from preflight_project import CATEGORIES, GB, fake_config, gpu, levels, make_context, prepare, with_model, write_project
 from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 
 from editlane.core import schemas, tables
@@ -27,6 +29,7 @@ from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
 from editlane.models.weight_files import find_hub_cache
 from editlane.preflight import dataset_scan as scan
 from editlane.preflight import folders, machine, memory, packages
+from editlane.preflight.control_counts import LEAST, check_controls
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.estimate import disk
@@ -39,6 +42,8 @@ from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
 from editlane.preflight.weights import count_loaded_bytes
+from editlane.protocols.controls import count_controls, plan_controls
+from editlane.stats.acceptance import compare_control
 
 
 @pytest.fixture(autouse=True)
@@ -309,7 +314,6 @@ def write_qwen(folder: Path) -> None:
         ({"quantization": "fp8"}, "weights 17.2 GB in bfloat16 and fp8, and"),
         ({"offload": "model"}, "weights 12.0 GB in bfloat16 at once with offload: model, and"),
         ({"offload": "model", "quantization": "fp8"}, "weights 9.0 GB in bfloat16 and fp8 at once with offload"),
-        ({"offload": "blocks"}, "weights 8.0 GB in bfloat16 at once with offload: blocks, and"),
     ],
 )
 def test_weights_on_the_gpu_are_fewer_with_fp8_and_offload(project: Path, params: dict[str, str], text: str) -> None:
@@ -317,6 +321,26 @@ def test_weights_on_the_gpu_are_fewer_with_fp8_and_offload(project: Path, params
     found = list(check_memory(make_context(with_model("model", **params), gpus=[gpu(size=80 * GB)])))
     assert text in found[0].text
     assert ("about 24.2 GB each, including weights that pass through host memory" in found[1].text) == bool(params)
+
+
+def test_with_blocks_two_units_of_each_part_are_on_the_gpu_and_pinned_memory_is_not_swapped(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_qwen(project / "model")
+    for block in range(1, 6):
+        name = f"transformer_blocks.{block}.attn.to_q.weight"
+        write_weights(project / f"model/transformer/{block}.safetensors", "BF16", [10**9], name)
+    write_weights(project / "model/transformer/in.safetensors", "BF16", [10**8], "img_in.weight")
+    for layer in range(4):
+        name = f"model.layers.{layer}.mlp.weight"
+        write_weights(project / f"model/text_encoder/model{layer}.safetensors", "BF16", [10**9], name)
+    (project / "model/text_encoder/model.safetensors").unlink()
+    monkeypatch.setattr(memory, "read_host_memory", lambda: (500 * GB, 500 * GB))
+    monkeypatch.setattr(memory, "read_available_memory", lambda: 30 * GB)
+    found = list(check_memory(make_context(with_model("model", offload="blocks"), gpus=[gpu(size=80 * GB)])))
+    # the whole transformer would be 22.2 GB, of which the first block has 12; the text encoder's largest layer has 2
+    assert "weights 26.4 GB" in found[0].text
+    assert (found[1].level, "`offload: blocks` pins them" in found[1].text) == ("warn", True)
 
 
 def test_a_lora_is_fused_in_the_hosts_memory(project: Path) -> None:
@@ -365,6 +389,24 @@ def test_a_checkpoint_folder_is_complete_and_random_weights_are_named(project: P
     assert found[0].text == "editor big: model is complete, 4.0 MB"
     (model / RANDOM_WEIGHTS_FILE).write_text("{}")
     assert "random weights" in next(iter(check_models(make_context(with_model("model"))))).text
+
+
+def test_pickled_weights_are_refused_in_a_folder_and_in_the_hubs_cache(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = write_checkpoint(project / "hub/models--a--b/snapshots/c1", 0.002)
+    for file in (snapshot / "unet").glob("*.safetensors*"):
+        file.unlink()
+    (snapshot / "unet/diffusion_pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(UserError, match=r"editors\.big: .* but the pickle .*allow_pickle: true"):
+        make_context(with_model(str(snapshot)))
+    make_context(with_model(str(snapshot), allow_pickle=True))
+    monkeypatch.setenv("HF_HUB_CACHE", str(project / "hub"))
+    for params, level in (({}, "fail"), ({"allow_pickle": True}, "pass")):
+        config = with_model("a/b", **params)
+        config["editors"]["big"]["revision"] = "c1"
+        (found, *_) = check_models(make_context(config))
+        assert (found.level, "but the pickle" in found.text) == (level, level == "fail")
 
 
 def test_a_half_built_tiny_model_is_warned_of(project: Path) -> None:
@@ -589,6 +631,60 @@ def test_the_prompts_are_named() -> None:
     found = only(check_prompts(make_context()))
     assert found.level == "pass"
     assert "rubrics for 物理, 因果" in found.text
+
+
+# controls
+
+
+def controls_of(share: float, records: int, editors: int = 1) -> list[Finding]:
+    names = [f"e{number}" for number in range(editors)]
+    lines = [{"image": "图 0.png", "category": CATEGORIES[n % 2], "instruction": f"{n}"} for n in range(records)]
+    dataset = Path("资料/items.jsonl")
+    dataset.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    config = fake_config(controls={"share": share}, editors={name: {"adapter": "fake"} for name in names})
+    context = make_context(config)
+    assert context.scan.error is None
+    return list(check_controls(context))
+
+
+@pytest.mark.parametrize(
+    ("share", "records", "editors", "level", "text", "remedy"),
+    [
+        (0.1, 400, 1, "pass", "40 questions to each judge, at least 10 of each kind", None),
+        (0.1, 240, 2, "pass", "48 questions to each judge, at least 12 of each kind", None),
+        (0.1, 200, 1, "warn", "at least 4 of each kind, enough for a perfect judge only", "share: 0.2"),
+        (0.1, 40, 1, "warn", "at least 0 of each kind, too few to accept any judge", "share: 1}"),
+        (4, 6, 1, "warn", "24 questions to each judge, at least 6 of each kind", "gives 6 of each kind, all that"),
+        (0, 6, 1, "pass", "no judge is tested, so the report ranks nothing", None),
+    ],
+)
+def test_the_number_of_controls_and_whether_they_can_suffice(share, records, editors, level, text, remedy) -> None:
+    found = only(controls_of(share, records, editors))
+    assert (found.level, found.what) == (level, "controls") and text in found.text
+    assert (remedy or "") in found.remedy and bool(remedy) == bool(found.remedy)
+
+
+def test_the_counted_controls_are_those_of_the_plan() -> None:
+    for sizes, share in (({"a": 7, "b": 30, "c": 1}, 0.3), ({"a": 5}, 4), ({"a": 3, "b": 9}, 1.7)):
+        items = pa.Table.from_pylist(
+            [
+                dict.fromkeys(schemas.ITEMS.names)
+                | {"item_id": f"{name}{n}", "category": name, "instruction": f"{n}", "source_path": "", "tags": []}
+                | {"source_sha256": "", "language": "en", "cost": 1.0}
+                for name, size in sizes.items()
+                for n in range(size + 1)
+            ],
+            schemas.ITEMS,
+        )
+        plan = plan_controls(items, ["e"], share=share, repeats=0.5, seed=1)
+        planned = Counter(name for name in plan["control"].to_pylist() if name != "repeat")
+        assert count_controls({name: size + 1 for name, size in sizes.items()}, share) == planned
+
+
+def test_fewer_than_the_least_number_of_controls_cannot_accept_a_perfect_judge() -> None:
+    edits = [9.0] * 50
+    assert compare_control(edits, [0.0] * LEAST, LEAST)["verdict"] == "told_apart"
+    assert compare_control(edits, [0.0] * (LEAST - 1), LEAST - 1)["verdict"] == "too_few"
 
 
 # disk, results, leases

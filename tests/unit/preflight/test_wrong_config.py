@@ -67,6 +67,11 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ("config/config.yaml", r"dataset.edited_dir is config/config.yaml, which is not a folder"),
         ("resources", r"dataset.edited_dir is set, but no editor has the adapter 'given'"),
     ],
+    "dataset.limit": [
+        (0, r"dataset.limit is 0; use a whole number of 1 or more"),
+        (2.0, r"dataset.limit is 2.0; use a whole number"),
+        ("5", r"dataset.limit is '5'; use a whole number"),
+    ],
     "dataset.language": [
         ("de", r"Unknown dataset.language 'de'. .*Available:"),
         (False, r"dataset.language is False; use `en` or `zh`"),
@@ -81,7 +86,6 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (["café", "cafe\u0301"], r"dataset.categories names a category twice"),
         (["-x"], r"'-x' cannot name a folder"),
         (["a/b"], r"'a/b' cannot name a folder"),
-        (["物理", "天气"], r"no rubric for 天气"),
     ],
     "lanes": [
         (0, r"lanes is 0; use a .*number .*Number of lanes"),
@@ -153,6 +157,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (None, rf"{EDITOR}.params is None; use a mapping"),
         ([], rf"{EDITOR}.params is \[\]; use a mapping"),
         ({"num_inference_step": 2}, rf"{EDITOR}: .*Did you mean 'num_inference_steps'\?"),
+        ({"allow_pickle": "yes"}, rf"{EDITOR}: .*allow_pickle is 'yes'; use true or false"),
         ({"num_inference_steps": "2"}, rf"{EDITOR}: .*num_inference_steps is '2'"),
         ({"true_cfg_scale": NAN}, rf"at {EDITOR}.params.true_cfg_scale: nan is not a finite number"),
         ({"negative_prompt": datetime.date(2026, 1, 1)}, rf"at {EDITOR}.params.negative_prompt: YAML reads"),
@@ -411,3 +416,14 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str, message
 def test_other_files_are_left_to_snakemake(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     check_keys_once(tmp_path / "c.yaml")
+
+
+def test_a_category_without_a_rubric_is_told_the_protocols_that_judge_it() -> None:
+    config = changed("dataset.categories", ["物理", "天气"])
+    check_config(config)  # rubric.yaml has a general rubric
+    for judge in config["judges"].values():
+        judge["protocol"] = "resources/protocols/yesno.yaml"
+    with pytest.raises(
+        UserError, match=r"no rubric for 天气; .*there are: resources/protocols/rubric.yaml, .*viescore"
+    ):
+        check_config(config)

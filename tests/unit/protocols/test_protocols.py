@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from editlane.core.errors import UserError
-from editlane.protocols.load import load_protocol
+from editlane.protocols.load import find_generally_judged, list_fitting, load_protocol
 from editlane.protocols.protocol import Combination, GeneratedAnswer, ReadoutAnswer, ShownImage
 
 PROTOCOLS = Path(__file__).parents[3] / "resources" / "protocols"
@@ -144,6 +144,34 @@ def test_category_names_are_compared_in_nfc(tmp_path):
 def test_a_category_without_a_rubric_is_refused(tmp_path):
     with pytest.raises(UserError, match="'small' has no rubric for 环境, 因果; it has 物理, 指代"):
         load(tmp_path, valid()).check_categories((*CATEGORIES[:2], "因果"))
+
+
+def test_the_protocols_of_editlane_that_fit_any_category_are_known():
+    own = [f"resources/protocols/{path.name}" for path in sorted(PROTOCOLS.glob("*.yaml"))]
+    assert list_fitting(CATEGORIES) == own
+    fitting = list_fitting(["subject-add", "物理"])
+    assert set(own) > set(fitting) >= {"resources/protocols/rubric.yaml", "resources/protocols/viescore.yaml"}
+    for name in fitting:
+        load_protocol(PROTOCOLS / Path(name).name).check_categories(["subject-add", "物理"])
+
+
+def test_a_category_without_a_rubric_is_judged_by_the_general_one(tmp_path):
+    data = valid()
+    data["general_rubric"] = "Is it good?"
+    protocol = load(tmp_path, data)
+    protocol.check_categories(["物理", "style", "general"])
+    assert [protocol.find_rubric(name) for name in ("style", "general")] == ["Is it good?"] * 2
+    assert protocol.find_rubric("物理") == data["rubrics"]["物理"]
+    assert protocol.list_generally_judged(["物理", "style", "general"]) == ["style", "general"]
+    assert find_generally_judged(protocol.text, ["物理", "style"]) == ["style"]
+    assert find_generally_judged(load(tmp_path, valid()).text, ["物理", "style"]) == []
+
+
+def test_a_general_rubric_alone_is_refused(tmp_path):
+    data = valid() | {"system": "Judge.", "general_rubric": "Is it good?"}
+    del data["rubrics"]
+    with pytest.raises(UserError, match="`general_rubric:` needs `rubrics:`"):
+        load(tmp_path, data)
 
 
 def test_a_protocol_without_rubrics_takes_every_category(tmp_path):

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from editlane.core.errors import UserError
 from editlane.core.schemas import scores_schema
 from editlane.core.types import Item, Readout
 from editlane.protocols.load import load_protocol
@@ -484,6 +485,16 @@ def test_the_rubric_of_the_category_is_in_the_system_text():
     texts = [format_system_text(protocol, category) for category in protocol.rubrics]
     assert len(set(texts)) == 5
     assert not any("{rubric}" in text for text in texts)
+
+
+def test_no_category_is_asked_about_with_an_empty_rubric():
+    protocol = load_protocol(PROTOCOLS / "rubric.yaml")
+    assert "RUBRIC: QUALITY OF THE EDIT" in format_system_text(protocol, "style")
+    strict = replace(protocol, general_rubric="")
+    for ask in (format_system_text, fingerprint_category):
+        with pytest.raises(UserError, match="no rubric for the category style"):
+            ask(strict, "style")
+    assert "RUBRIC" not in format_system_text(load_protocol(PROTOCOLS / "viescore.yaml"), "style")
 
 
 def test_the_gate_concerns_the_question_about_the_rubric_only():

@@ -341,6 +341,16 @@ def test_instructions_in_another_language_are_counted(run: Path, report: Report)
     assert notice.title == "2 of 5 instructions are not in the requested language (en)." and not notice.severe
 
 
+def test_categories_that_the_general_rubric_judged_are_named(report: Report) -> None:
+    text = "rubrics: {物理: x}\ngeneral_rubric: y\n"
+    judges = {"j": {"protocol": {"text": text}}, "k": {"protocol": {"text": "rubrics: {物理: x}"}}}
+    told = made_report(
+        items=report.items, categories=["物理", "style"], judges=["j", "k"], provenance={"judges": judges}
+    )
+    notice = find_notices(told)[-1]
+    assert notice.lines == ("Judge j used the general rubric of its protocol for style.",) and not notice.severe
+
+
 def test_a_criterion_is_listed_for_the_judges_that_were_asked(tmp_path: Path) -> None:
     run = write_run(tmp_path / "demo")
     rows = tables.read_rows(run / "scores.parquet")

@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 import pytest
 from made_report import acceptance, better, cell, comparison, made_report, spread
 
@@ -197,6 +198,20 @@ def test_many_unchanged_edits_are_told_only_where_it_is_sure() -> None:
     unsure = cell(overall=spread(6.0, n=100, unchanged={"count": 8, "n": 100, "interval": [0.04, 0.15]}))
     (notice,) = find_notices(made_report({"A": sure, "B": unsure}))
     assert notice.lines == ("A: 16 of 100, 16.0% [10.0, 24.0]",) and not notice.severe
+
+
+def test_instructions_that_an_editor_cut_are_counted_once_for_all_judges() -> None:
+    cut = {"A": [True, False, None, True], "B": [False, False, False, False], "C": [None] * 4}
+    rows = [
+        {"item_id": str(place), "editor": editor, "judge": judge, "prompt_truncated": one}
+        for editor, found in cut.items()
+        for judge in ("j", "k")
+        for place, one in enumerate(found)
+    ]
+    scores = pd.DataFrame(rows).astype({"prompt_truncated": "boolean"})
+    report = made_report({name: cell(6.0) for name in cut}, scores=scores)
+    (notice,) = find_notices(report)
+    assert notice.lines == ("A: 2 of 3 instructions, 66.7%",)
 
 
 def test_items_left_out_of_a_comparison_are_told() -> None:

@@ -1,6 +1,8 @@
 """The benchmarks of models run through on tiny ones, and count the work that there is."""
 
 import json
+import re
+import subprocess
 import sys
 from argparse import Namespace
 from functools import partial
@@ -11,6 +13,7 @@ import torch
 from diffusers import FirstBlockCacheConfig
 from torch.utils.flop_counter import FlopCounterMode
 
+from editlane.editors.optimizations.offloading import offload_blocks
 from editlane.judges.qwen3_vl import attention as causal
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -56,6 +59,33 @@ def quick_compile(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 
 
+def test_the_first_contact_with_a_gpu_can_be_tried_on_the_cpu(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import first_batches
+    import gpu_first
+
+    def fail(*_):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(first_batches, "multiply_in_float32", fail)
+    flags = ["--scale", "tiny", "--device", "cpu", "--side", "64", "--items", "2"]
+    monkeypatch.setattr(sys, "argv", ["gpu_first.py", *flags])
+    gpu_first.main()
+    parts = capsys.readouterr().out.split("## ")[1:]
+    assert len(parts) == 8
+    failed = [part.splitlines()[0] for part in parts if "Traceback" in part]
+    assert failed == ["what rounding the logits to the model's dtype changes"], "a part that fails ends no other"
+    assert "repeats bit by bit: True" in parts[5] and "aten::" in parts[7]
+
+
+def test_the_first_contact_runs_programs_that_exist():
+    script = BENCH / "first_contact.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    named = re.findall(r"(?:tests|scripts)/[\w/]+\.(?:py|sh)", script.read_text(encoding="utf-8"))
+    assert len(set(named)) >= 5
+    assert all((BENCH.parents[1] / name).is_file() for name in named)
+
+
 EDIT = ["--side", "32", "--steps", "6", *TINY]
 
 
@@ -78,15 +108,15 @@ def test_an_edit_of_less_work_has_no_share_of_the_floor(run, quick_compile):
 def test_one_way_to_offload_leaves_nothing_in_the_way_of_another(run, monkeypatch):
     """With what a GPU would get, on the CPU: it refuses blocks where the hooks of a whole model are left."""
 
-    def place(pipe, offload, device):
+    def place(pipe, denoiser, offload, device):
         if offload == "model":
             pipe.enable_model_cpu_offload(device=device)
             assert hasattr(pipe.transformer, "_hf_hook")
         else:
-            pipe.enable_group_offload(torch.device(device), offload_type="block_level", num_blocks_per_group=1)
+            offload_blocks(pipe, denoiser, device, use_stream=False)
             assert pipe.transformer.transformer_blocks[0]._diffusers_hook.hooks
 
-    monkeypatch.setattr("editlane.editors.optimizations.apply._place", place)
+    monkeypatch.setattr("editlane.editors.optimizations.apply.place_pipeline", place)
     _, *rows = run("gpu_edit", "--part", "offload", *EDIT)
     assert [row.get("error") for row in rows] == [None] * 3
 

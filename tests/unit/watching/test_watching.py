@@ -399,6 +399,25 @@ def test_time_left_counts_the_lanes_to_come_and_the_item_in_work(tmp_path: Path)
     assert "about 2 min left" in describe_run(Watcher(RunPaths(tmp_path)).look())
 
 
+def test_the_time_left_of_a_model_is_never_guessed_from_another_ones_speed(tmp_path: Path) -> None:
+    shards(tmp_path, 1)
+    write_record(tmp_path, editors=["quick", "slow"], judges=[], lanes=1)
+    beat(tmp_path, editor="quick", total=20, kept=0, done=10, busy_seconds=10.0, step=None)
+    beat(tmp_path, editor="slow", total=20, kept=0, done=0, busy_seconds=0.0, phase="loading", step=None)
+    line = describe_run(Watcher(RunPaths(tmp_path)).look())
+    assert "1.00 s/item, about 10 s left without slow, 2 lanes at work" in line
+    beat(tmp_path, editor="slow", total=20, kept=0, done=1, busy_seconds=100.0, step=None)
+    assert "about 32 min left, 2 lanes at work" in describe_run(Watcher(RunPaths(tmp_path)).look())
+
+
+def test_a_slow_disk_counts_into_pace_and_time_left(tmp_path: Path) -> None:
+    shards(tmp_path, 1)
+    write_record(tmp_path, editors=["e"], judges=[], lanes=1)
+    slow = {"busy_seconds": 10.0, "load_seconds": 30.0, "settled_seconds": 630.0}
+    beat(tmp_path, editor="e", total=20, kept=0, done=10, step=None, **slow)
+    assert "60.0 s/item, about 10 min left" in describe_run(Watcher(RunPaths(tmp_path)).look())
+
+
 def test_numbers_and_names_are_short(tmp_path: Path) -> None:
     assert [format_duration(seconds) for seconds in (-3, 0.4, 59, 60, 3599, 3600, 12000, 172800, 200000)] == [
         "0 s", "0 s", "59 s", "1 min", "60 min", "1 h 0 min", "3 h 20 min", "2 d 0 h", "2 d 7 h",

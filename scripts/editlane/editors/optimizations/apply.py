@@ -4,6 +4,7 @@ Each is off by default. All except `offload` change the output at least by round
 key.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -13,9 +14,11 @@ from editlane.core.errors import UserError, one_line
 from editlane.core.params import SPEED, KeyedBy, Params
 from editlane.editors.optimizations import fp8
 from editlane.editors.optimizations.compilation import compile_blocks
+from editlane.editors.optimizations.offloading import place_pipeline
 from editlane.editors.optimizations.step_cache import Cache, StepCache
-from editlane.models import load_times
 from editlane.models.lora import check_lora, fingerprint_lora, fuse_lora
+
+log = logging.getLogger(__name__)
 
 # fmt: off
 AttentionBackend = Literal[
@@ -88,13 +91,15 @@ def apply_optimizations(pipe: Any, params: OptimizationParams, device: str, step
     if params.lora is not None:
         fuse_lora(pipe, params.lora)
     if params.quantization:
+        if not params.compile:
+            log.warning("quantization: fp8 saves memory; it is expected, not measured, to save time only with compile")
         fp8.quantize_blocks(model, device, is_quantized)
     if params.attention_backend:
         set_attention_backend(model, params.attention_backend, device)
     if params.compile:
         compile_blocks(model)
     if starts_on_cpu(dict(params)):  # last, so that its hooks and a cache's stay outside of the compiled code
-        _place(pipe, params.offload, device)
+        place_pipeline(pipe, model, params.offload, device)
     return None if params.cache is None else StepCache(pipe, model, params.cache, steps)
 
 
@@ -104,20 +109,6 @@ def find_denoiser(pipe: Any) -> Any:
         if getattr(pipe, name, None) is not None:
             return getattr(pipe, name)
     raise UserError(f"{type(pipe).__name__} has no transformer and no unet; remove {', '.join(OPTIMIZATION_NAMES)}.")
-
-
-def _place(pipe: Any, offload: str | None, device: str) -> None:
-    import torch
-
-    with load_times.measure_phase("transfer"):
-        if device == "cpu" or offload is None:
-            pipe.to(device)
-        elif offload == "model":
-            pipe.enable_model_cpu_offload(device=device)
-        else:
-            pipe.enable_group_offload(
-                torch.device(device), offload_type="block_level", num_blocks_per_group=1, use_stream=True
-            )
 
 
 def set_attention_backend(model: Any, name: str, device: str) -> None:

@@ -11,6 +11,7 @@ from editlane.core.errors import UserError
 from editlane.core.params import JudgeParams
 from editlane.core.types import Question
 from editlane.models import checkpoints
+from editlane.models.weight_formats import check_formats
 
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 
@@ -63,13 +64,16 @@ def encode_answers(tokenizer: Any, answers: Sequence[str], model: str) -> list[i
     return ids
 
 
-def check_architecture(model: str, revision: str | None) -> None:
-    """Raise UserError before any weight is loaded: incomplete checkpoint, hub not reachable, not a Qwen3-VL."""
+def check_architecture(model: str, revision: str | None, *, allow_pickle: bool) -> None:
+    """Raise UserError before any weight is loaded: incomplete checkpoint, hub not reachable, not a Qwen3-VL, weights
+    that are pickles and not allowed."""
     from transformers import AutoConfig
 
     checkpoints.check_checkpoint(model)
+    check_formats(model, allow_pickle=allow_pickle)
     with convert_load_errors(model, revision):
-        found = AutoConfig.from_pretrained(model, revision=revision or "main").model_type
+        config = AutoConfig.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
+    found = config.model_type
     if found not in MODEL_TYPES:
         raise UserError(
             f"The judge's model {model} has the type {found!r}; the adapter qwen3-vl accepts "
@@ -87,6 +91,8 @@ def convert_load_errors(model: str, revision: str | None) -> Iterator[None]:
         raise
     except (OSError, ValueError, ImportError) as error:  # ImportError: attention code that is not installed
         reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            raise UserError(f"The judge's model {model} needs code of its own, which Editlane never runs.") from error
         if checkpoints.is_hub_id(model) and not isinstance(error, ImportError):
             raise checkpoints.make_hub_error(model, revision, reason) from error
         raise UserError(f"The judge's model {model} cannot be loaded: {reason}") from error

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 KEPT_PREFIXES = 8
 SHORTEST_PREFIX = 32
 """Minimum tokens of a cached prefix; a shorter one does not repay a pass of its own."""
+VOCABULARY_PART = 16384
+"""Rows of the last layer that are converted to float32 at once."""
 
 
 class PromptRow(NamedTuple):
@@ -114,8 +116,7 @@ class Prefill:
             if staged.suffixes is not None:
                 cache.batch_select_indices(staged.owners)
                 hidden = self._forward(staged.suffixes, cache, [])
-            logits: torch.Tensor = self.model.lm_head(hidden).float()
-            return logits
+            return multiply_in_float32(hidden, self.model.lm_head.weight)
 
     def pad_whole_prompts(self, trees: Sequence[PromptTree], pad: int) -> dict[str, "torch.Tensor"]:
         """Build the inputs of transformers' own `forward` and `generate`: one row per suffix, each with its whole
@@ -189,6 +190,20 @@ class Prefill:
         rows = torch.arange(len(one.last), device=one.last.device)
         hidden: torch.Tensor = output.last_hidden_state[rows, one.last]
         return hidden
+
+
+def multiply_in_float32(hidden: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
+    """Return the logits of `hidden`, (rows, vocabulary) float32, with products and sums in float32.
+
+    The model's own last layer rounds its sums to the model's dtype. In bfloat16, logits of 16 to 32 are then multiples
+    of 1/8, so that scores move and answers tie.
+    """
+    import torch
+
+    if hidden.is_cuda and weight.dtype != torch.float32:
+        return torch.mm(hidden, weight.t(), out_dtype=torch.float32)
+    parts = torch.split(weight, VOCABULARY_PART)  # or a second copy of the whole layer would be made
+    return torch.cat([torch.nn.functional.linear(hidden.float(), part.float()) for part in parts], dim=1)
 
 
 def _add_deeper(hidden: "torch.Tensor", seen: "torch.Tensor", deeper: "torch.Tensor") -> "torch.Tensor":

@@ -18,6 +18,7 @@ from editlane.core.errors import JudgeFailed
 from editlane.core.params import SPEED, Dtype
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
+from editlane.judges.qwen3_vl.attention import no_cudnn_attention
 from editlane.judges.qwen3_vl.chat import (
     QwenJudgeParams,
     check_architecture,
@@ -31,7 +32,7 @@ from editlane.judges.qwen3_vl.prefill import DeviceBatch, Prefill
 from editlane.judges.qwen3_vl.prompt_trees import PromptTree, PromptTreeBatch, make_prompt_tree
 from editlane.judges.qwen3_vl.sampling import draw_tokens
 from editlane.models import load_times
-from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
+from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.no_torchvision import drop_video_processors
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ class Qwen3VLParams(QwenJudgeParams):
     is judged alone. Keys and values take memory for all of them, once more for each criterion."""
     dtype: Dtype | None = None
     """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
+    allow_pickle: Annotated[bool, SPEED] = False
+    """Also load weights that are no safetensors (`.bin`). Such files are pickles, which can run any code when they are
+    loaded: only for checkpoints whose maker you trust."""
     attn_implementation: Literal["eager", "flash_attention_2", "flash_attention_3", "sdpa"] = "sdpa"
     """Attention kernel, by its name in transformers."""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.0
@@ -64,12 +68,13 @@ class Prepared(NamedTuple):
 class Qwen3VLJudge:
     """One Qwen3-VL checkpoint on the device of this process."""
 
-    VERSION = "2"
+    VERSION = "3"
     """Bump when the same question would get other probabilities."""
     RUNS_ON = RunsOn.DEVICE
     PARAMS = Qwen3VLParams
 
     def __init__(self, *, model: str, revision: str | None, params: Qwen3VLParams) -> None:
+        set_allocator()
         with load_times.measure_phase("imports"):
             from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401 (takes seconds)
             from transformers.utils import logging as transformers_logging
@@ -79,7 +84,7 @@ class Qwen3VLJudge:
         self.name = model
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
-        check_architecture(model, revision)
+        check_architecture(model, revision, allow_pickle=params.allow_pickle)
         self.device = pick_device()
         with convert_load_errors(model, revision):
             self._load(model, revision or "main")
@@ -94,13 +99,15 @@ class Qwen3VLJudge:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         with load_times.measure_phase("transfer"):
-            self.processor = AutoProcessor.from_pretrained(model, revision=revision)
+            self.processor = AutoProcessor.from_pretrained(model, revision=revision, trust_remote_code=False)
             self.model = AutoModelForImageTextToText.from_pretrained(
                 model,
                 revision=revision,
                 dtype=pick_dtype(self.params.dtype, self.device),
                 device_map=self.device,  # the weights go straight to the device
                 attn_implementation=self.params.attn_implementation,
+                use_safetensors=None if self.params.allow_pickle else True,
+                trust_remote_code=False,
             ).eval()
 
     @property
@@ -187,7 +194,7 @@ class Qwen3VLJudge:
         drawn = LogitsProcessorList()
         if self.params.temperature:
             drawn.append(draw_tokens(self.params.temperature, batch.questions.order_by_suffix(seeds)))
-        with convert_model_errors(JudgeFailed), torch.inference_mode():
+        with convert_model_errors(JudgeFailed), torch.inference_mode(), no_cudnn_attention():
             whole = self.prefill.pad_whole_prompts(batch.questions.trees, self.processor.tokenizer.pad_token_id)
             tokens = self.model.generate(**whole, generation_config=greedy, logits_processor=drawn)
         replies = tokens[:, whole["input_ids"].shape[1] :]

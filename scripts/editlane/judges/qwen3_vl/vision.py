@@ -74,6 +74,7 @@ class Vision:
         stays = {"grid_thw": grids, "cu_seqlens": vision_utils.get_vision_cu_seqlens(grids)}
         if self._needs_device_lengths:
             moved["cu_seqlens"] = stays.pop("cu_seqlens")
+            stays["max_seqlen"] = grid[0] * grid[1]  # or transformers reads it back from the device
         return stays | {name: tensor.to(self.visual.device) for name, tensor in moved.items()}
 
 

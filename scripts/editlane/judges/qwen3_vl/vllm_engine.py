@@ -63,6 +63,9 @@ class VllmParams(QwenJudgeParams):
     """Skip compilation and graph capture at the start."""
     dtype: Dtype | None = None
     """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
+    allow_pickle: Annotated[bool, SPEED] = False
+    """Also load weights that are no safetensors (`.bin`). Such files are pickles, which can run any code when they are
+    loaded: only for checkpoints whose maker you trust."""
 
 
 class VllmJudge:
@@ -82,9 +85,9 @@ class VllmJudge:
             from transformers import AutoProcessor
 
             drop_video_processors()
-        check_architecture(model, revision)
+        check_architecture(model, revision, allow_pickle=params.allow_pickle)
         with load_times.measure_phase("transfer"), convert_load_errors(model, revision):
-            self.processor = AutoProcessor.from_pretrained(model, revision=revision or "main")
+            self.processor = AutoProcessor.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
             raise_pixel_limit(self.processor.image_processor, self.params.max_image_side)
             self.engine = self._make_engine(model, revision)
         self.settings = PatchSettings.from_processor(self.processor.image_processor)
@@ -105,6 +108,8 @@ class VllmJudge:
             max_model_len=self.params.max_model_len,
             gpu_memory_utilization=self.params.gpu_memory_utilization,
             enforce_eager=self.params.enforce_eager,
+            load_format="auto" if self.params.allow_pickle else "safetensors",
+            trust_remote_code=False,
             enable_prefix_caching=True,
             limit_mm_per_prompt={"image": images, "video": 0},
             mm_processor_cache_gb=0,  # its two halves get out of step if a prepared prompt is never asked

@@ -71,7 +71,7 @@ def _check_minimum(free: int) -> Finding:
 def estimate_output(context: RunContext, scan: Scan | None) -> ExpectedOutput | None:
     """Estimate the output from the prepared items, else from the dataset; None without either."""
     prepared = context.paths.items
-    if prepared.is_file():
+    if context.is_prepared:
         sizes = pq.ParquetFile(prepared).read(["width", "height"])
         items, sources = len(sizes), 0.0
         pixels = _average_pixels(sizes.slice(0, _ROWS).to_pydict())

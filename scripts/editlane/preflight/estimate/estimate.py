@@ -63,7 +63,8 @@ def _describe_run(context: RunContext, work: RemainingWork) -> Finding:
         f"{context.run_dir}: {pluralize(work.items, 'item')}, {pluralize(context.config['lanes'], 'lane')} per editor"
     )
     even = "; nothing is prepared yet, so the lanes are assumed to be equal"
-    return Finding("run", "", text + ("" if work.is_prepared else even))
+    trial = "; a trial by `dataset.limit`: without it, the estimate is of the whole dataset"
+    return Finding("run", "", text + ("" if work.is_prepared else even) + (trial if context.limit else ""))
 
 
 def _describe_stage(

@@ -48,7 +48,7 @@ def belongs_to(part: Part, names: tuple[str, str | None]) -> bool:
 def find_remaining_work(context: RunContext) -> RemainingWork:
     """Count the work left, from the prepared items or else the dataset. Raises UserError if the dataset is wrong."""
     table = context.paths.items
-    if not table.is_file():
+    if not context.is_prepared:
         return _estimate_unprepared(context)
     items = tables.read_items(table)
     lane_of = _assign_lanes(table, context)

@@ -1,0 +1,53 @@
+"""Check the records of a dataset against each other and against the files that they name."""
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from editlane.core.errors import UserError
+from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.parsing import ParsedRecord, Selection, Skipped, parse_records
+
+_LISTED = 5
+
+
+def check_records(selection: Selection, skipped: Skipped, edits: EditedFolder | None = None) -> Iterator[ParsedRecord]:
+    """Yield the records of `parse_records` that become items, and check them against each other.
+
+    Raises UserError for every error that would stop `prepare_items` half way; some of them only after the last record.
+    """
+    dataset = selection.dataset
+    places: dict[str, str] = {}
+    missing: list[str] = []
+    empty = True
+    for record in parse_records(selection, skipped, edits, others=edits is not None):
+        if not record.wanted:
+            continue
+        empty = False
+        if record.given_id and not selection.is_public:  # users cannot fix a duplicate key of a published dataset
+            other = places.setdefault(unicodedata.normalize("NFC", record.given_id), record.where)
+            if other != record.where:
+                raise UserError(f"{dataset}: the same item_id twice: {other}, and {record.where}. Give each its own.")
+        if isinstance(record.image, Path) and not is_file(record.image):
+            missing.append(f"{record.name} ({record.where})")
+        yield record
+    if missing:
+        listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
+        raise UserError(
+            f"{len(missing)} image file(s) of {dataset} are missing: {listed}. Paths are relative to the folder of the "
+            "dataset file."
+        )
+    if empty:
+        others = ", ".join(sorted(skipped.categories))
+        found = f"{dataset} has only: {others}" if others else f"{dataset} has no records"
+        raise UserError(f"No items are left. The requested categories are {', '.join(selection.categories)}; {found}.")
+    if edits:
+        edits.check_used()
+
+
+def is_file(path: Path) -> bool:
+    """Return whether the path is a file, and no pipe or device, which wait or act if they are opened."""
+    try:
+        return path.is_file()
+    except OSError:  # e.g. a name that is too long for the file system
+        return False

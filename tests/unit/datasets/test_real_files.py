@@ -1,0 +1,372 @@
+"""Files as people and programs really write them: spreadsheets, caches, links, names with suffixes."""
+
+import base64
+import csv
+import io
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from editlane.core.errors import SourceUnreadable, UserError
+from editlane.core.types import Item
+from editlane.datasets import files as dataset_files
+from editlane.datasets import prepare
+from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.prepare import prepare_items
+from editlane.images import files as image_files
+from editlane.images.decoding import FORMATS, SUFFIXES
+from editlane.images.files import open_image
+from editlane.ratings.tables import read_ratings, read_scores
+
+
+def photo(colour: str = "red") -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.png").write_bytes(photo())
+    return tmp_path
+
+
+def read(path: Path, *, format: str = "items", categories: tuple[str, ...] = ("物理",), **options: Any) -> list[Item]:
+    items, _ = prepare_items(
+        path, format=format, language="en", categories=categories, run_dir=path.parent / "run", **options
+    )
+    return items
+
+
+def put(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",category,image,instruction\n0,物理,a.png,On.\n1,物理,a.png,Off.\n",
+        "category,image,instruction,\n物理,a.png,On.,see note\n物理,a.png,Off.,\n",
+        "category, ,image,instruction,\n物理,x,a.png,On.,y\n物理,,a.png,Off.\n",
+        "category,image,instruction,,\n物理,a.png,On.,,\n,,,,\n物理,a.png,Off.,7,8\n",
+        "\n\ncategory,image,instruction\n物理,a.png,On.\n\n物理,a.png,Off.\n",
+    ],
+)
+def test_columns_without_a_name_are_left_out(folder: Path, text: str) -> None:
+    items = read(put(folder, "items.csv", text))
+    assert sorted(item.instruction for item in items) == ["Off.", "On."]
+
+
+def test_ratings_and_scores_have_them_too(folder: Path) -> None:
+    ratings = read_ratings([put(folder, "ratings.csv", ",item,system,rater,score\n0,a,x,r,3\n1,b,x,r,4\n")])
+    assert [(one.item, one.score) for one in ratings] == [("a", 3.0), ("b", 4.0)]
+    ratings = read_ratings([put(folder, "notes.tsv", "item\tsystem\trater\tscore\t\na\tx\tr\t3\tnice\n")])
+    assert [(one.item, one.score) for one in ratings] == [("a", 3.0)]
+    scores = read_scores(put(folder, "scores.csv", ",item_id,editor,judge,score\n0,a,x,j,3\n1,b,x,j,4\n"))
+    assert [(one.item, one.judge, one.score) for one in scores] == [("a", "j", 3.0), ("b", "j", 4.0)]
+
+
+def test_a_cell_behind_the_named_columns_is_still_a_missing_quote(folder: Path) -> None:
+    path = put(folder, "items.csv", "category,image,instruction\n物理,a.png,Make it red, please.\n")
+    with pytest.raises(UserError, match=r"record 1 \(line 2\) has more cells"):
+        read(path)
+
+
+def test_a_doubled_column_is_refused(folder: Path) -> None:
+    path = put(folder, "items.csv", "category,image,instruction,instruction\n物理,a.png,On.,Off.\n")
+    with pytest.raises(UserError, match=r"items\.csv has the column instruction twice"):
+        read(path)
+    table = pa.table(
+        [["物理"], ["a.png"], ["On."], ["Off."]], names=["category", "image", "instruction", "instruction"]
+    )
+    pq.write_table(table, folder / "items.parquet")
+    with pytest.raises(UserError, match="has the column instruction twice"):
+        read(folder / "items.parquet")
+
+
+def test_csv_writers_and_this_reader_agree(folder: Path) -> None:
+    text = 'Write "a,\nb" on it; 换行'
+    with (folder / "items.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([["category", "image", "instruction"], ["物理", "a.png", text]])
+    assert [item.instruction for item in read(folder / "items.csv")] == [text]
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_a_list_with_nan_says_what_is_not_json(folder: Path, value: str) -> None:
+    path = put(folder, "list.json", '[{"subset": "physical", "difficulty": ' + value + ', "src_img_b64": "aaaa"}]')
+    with pytest.raises(UserError, match="NaN and Infinity are not JSON, write null") as caught:
+        read(path, format="base64-json")
+    assert "list.json is broken JSON at byte 3" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "text"),
+    [
+        ("items.jsonl", "items", '{"category": "物理", "image": "a.png", "instruction": "On.", "item_id": DIGITS}'),
+        ("list.json", "base64-json", '[{"subset": "物理", "src_img_b64": "aaaa", "item_id": DIGITS}]'),
+        ("rise.json", "rise", '[{"category": "物理", "image": "a.png", "instruction": "On.", "index": DIGITS}]'),
+        ("edit.json", "imgedit", '{"k": {"edit_type": "物理", "id": "a.png", "prompt": "On.", "x": [DIGITS]}}'),
+    ],
+)
+def test_a_number_of_thousands_of_digits_is_one_paragraph(folder: Path, name: str, format: str, text: str) -> None:
+    path = put(folder, name, text.replace("DIGITS", "7" * 6000))
+    with pytest.raises(UserError, match=r"record [01].* has a number of more than 4,300 digits. Write it in quotes"):
+        read(path, format=format)
+    quoted = put(
+        folder,
+        "quoted.jsonl",
+        '{"category": "物理", "image": "a.png", "instruction": "On.", "item_id": "%s"}' % ("7" * 6000),
+    )
+    assert len(read(quoted)[0].item_id) <= 120
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "start", "end"),
+    [
+        ("items.jsonl", "items", '{"category": "物理", "instruction": "On.", "image": "a.png"}\n{"category": "', '"}'),
+        (
+            "list.json",
+            "base64-json",
+            '[{"subset": "物理", "edit_instruction": "On.", "src_img_b64": "a"}, {"x": "',
+            '"}]',
+        ),
+    ],
+)
+def test_a_record_without_end_is_not_read_whole(
+    folder: Path, name: str, format: str, start: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_files, "LONGEST_RECORD", 1 << 20)
+    path = put(folder, name, start + "x" * (10 << 20) + end)
+    with pytest.raises(UserError, match="record 2 is longer than 1,048,576 bytes"):
+        read(path, format=format)
+
+
+@pytest.mark.parametrize("tags", [["ok", "\ud800"], "a;\udfff", '["\\ud800"]'])
+def test_half_a_surrogate_pair_in_tags_is_one_paragraph(folder: Path, tags: Any) -> None:
+    record = {"category": "物理", "image": "a.png", "instruction": "On.", "tags": tags}
+    path = put(folder, "items.jsonl", json.dumps(record))
+    with pytest.raises(UserError, match=r"record 1 \(line 1\): tags has a character that is not valid Unicode"):
+        read(path)
+
+
+# --- Arrow -----------------------------------------------------------------------------------------------------------
+
+
+def gedit_table(*keys: str) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {
+                "key": key, "task_type": "color_alter", "instruction_language": "en", "instruction": f"Make it {key}.",
+                "input_image": {"bytes": photo(), "path": None},
+            }
+            for key in keys
+        ]
+    )  # fmt: skip
+
+
+def write_arrow(path: Path, table: pa.Table, *, stream: bool = True) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with pa.OSFile(str(path), "wb") as file, make(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+
+
+def read_gedit(path: Path) -> list[str]:
+    return sorted(item.item_id for item in read(path, format="gedit", categories=("color_alter",)))
+
+
+def test_both_arrow_formats_are_read(folder: Path) -> None:
+    write_arrow(folder / "file.arrow", gedit_table("k1", "k2"), stream=False)
+    assert read_gedit(folder / "file.arrow") == ["k1", "k2"]
+    pyarrow.feather.write_feather(gedit_table("k1", "k2"), str(folder / "feather.arrow"))  # compressed
+    assert read_gedit(folder / "feather.arrow") == ["k1", "k2"]
+    write_arrow(folder / "stream.arrow", gedit_table("k1", "k2"))
+    assert read_gedit(folder / "stream.arrow") == ["k1", "k2"]
+
+
+@pytest.mark.parametrize("cache", ["cache-0123456789abcdef.arrow", "cache-01_00000_of_00002.arrow", "tmpk3j2.arrow"])
+def test_copies_in_the_datasets_cache_are_not_read(folder: Path, cache: str) -> None:
+    write_arrow(folder / "gedit/gedit-bench-train.arrow", gedit_table("k1", "k2"))
+    write_arrow(folder / "gedit" / cache, gedit_table("k1", "k2"))
+    assert read_gedit(folder / "gedit") == ["k1", "k2"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["data/train-00000-of-00001.parquet", "train/data-00000-of-00001.arrow", "default/0.0.0/4f1a/gedit-train.arrow"],
+)
+def test_files_in_a_folder_below_are_found(folder: Path, name: str) -> None:
+    path = folder / "GEdit" / name
+    if path.suffix == ".arrow":
+        write_arrow(path, gedit_table("k1", "k2"))
+    else:
+        path.parent.mkdir(parents=True)
+        pq.write_table(gedit_table("k1", "k2"), path)
+    write_arrow(folder / "GEdit/.cache/x.arrow", gedit_table("k3"))
+    assert read_gedit(folder / "GEdit") == ["k1", "k2"]
+
+
+def test_several_folders_below_are_named(folder: Path) -> None:
+    for split in ("train", "test"):
+        write_arrow(folder / "GEdit" / split / "data.arrow", gedit_table("k1"))
+    with pytest.raises(UserError, match=r"has several folders with a dataset: .*GEdit/test, .*GEdit/train"):
+        read_gedit(folder / "GEdit")
+
+
+def test_kris_is_found_from_one_folder_up(folder: Path) -> None:
+    for group in ("color_change", "count_change"):
+        put(folder, f"Kris_Bench/KRIS_Bench/{group}/a.png", photo())
+        record = {"1": {"ori_img": "a.png", "ins_en": "On."}}
+        put(folder, f"Kris_Bench/KRIS_Bench/{group}/annotation.json", json.dumps(record))
+    items = read(folder / "Kris_Bench", format="kris", categories=("color_change",))
+    assert [item.item_id for item in items] == ["color_change_1"]
+
+
+# --- given edits -----------------------------------------------------------------------------------------------------
+
+FOUR = "item_id,category,image,instruction\n" + "".join(f"{number},物理,a.png,On {number}.\n" for number in "1234")
+
+
+def found(items: list[Item]) -> set[str]:
+    return {item.item_id for item in items if item.given_path}
+
+
+def test_every_suffix_of_a_readable_format_is_an_edit(folder: Path) -> None:
+    Image.init()
+    known = {suffix for suffix, format in Image.registered_extensions().items() if format in (*FORMATS, "MPO")}
+    assert known <= SUFFIXES
+    path = put(folder, "items.csv", FOUR)
+    for name in ("1.jfif", "2.JP2", "3.jpe", "4.png", "5.txt"):
+        put(folder, f"edits/{name}", photo())
+    assert found(read(path, edited_dir=folder / "edits")) == set("1234")
+
+
+def test_ids_may_hold_a_suffix(folder: Path) -> None:
+    names = {"room.jpg": "room.png", "v1.5": "v1.5.webp", "b.png": "b.png.png", "b": "b.png", "物理.JPG": "物理.JPG"}
+    rows = "".join(f"{name},物理,a.png,On {name}.\n" for name in names)
+    for name in names.values():
+        put(folder, f"edits/{name}", photo())
+    items = read(put(folder, "items.csv", FOUR.splitlines()[0] + "\n" + rows), edited_dir=folder / "edits")
+    assert found(items) == set(names)
+
+
+def test_folders_of_edits_may_be_links(folder: Path) -> None:
+    path = put(folder, "items.csv", FOUR)
+    put(folder, "disk1/2.png", photo("blue"))
+    put(folder, "disk2/more/3.png", photo("lime"))
+    put(folder, "edits/物理/1.png", photo())
+    (folder / "edits/more").symlink_to(folder / "disk1")
+    (folder / "edits/物理/deeper").symlink_to("../../disk2/more")
+    (folder / "edits/circle").symlink_to(".")
+    (folder / "edits/4.png").symlink_to("nowhere.png")
+    put(folder, "names.csv", FOUR.replace("2,", "more/2,").replace("3,", "物理/deeper/3,"))
+    assert found(read(path, edited_dir=folder / "edits")) == {"1"}
+    assert len(found(read(folder / "names.csv", edited_dir=folder / "edits"))) == 3
+
+
+def test_one_file_under_two_linked_names_is_one_edit(folder: Path) -> None:
+    path = put(folder, "items.csv", FOUR.replace("物理", "physical"))
+    put(folder, "edits/physical/1.png", photo())
+    (folder / "edits/物理").symlink_to("physical")
+    assert found(read(path, edited_dir=folder / "edits")) == {"1"}
+
+
+@pytest.mark.parametrize("name", ["{}/00000_x_primary.png", "00000_x_primary.png", "{}/00000_x.png"])
+@pytest.mark.parametrize("group", ["physical", "物理"])
+def test_re_edits_own_names_of_edits(folder: Path, name: str, group: str) -> None:
+    record = {
+        "subset": "physical", "edit_instruction_en": "On.", "original_image_path": "images/00000_x.png",
+        "src_img_b64": base64.b64encode(photo()).decode(),
+    }  # fmt: skip
+    path = put(folder, "RE-Edit.json", json.dumps([record]))
+    put(folder, f"edits/{name.format(group)}", photo("blue"))
+    [item] = read(path, format="base64-json", edited_dir=folder / "edits")
+    assert item.given_path
+
+
+def test_a_partial_match_is_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = "".join(f"{number},物理,a.png,On.\n" for number in range(9)) + "x,环境,a.png,On.\n"
+    path = put(folder, "items.csv", FOUR.splitlines()[0] + "\n" + rows)
+    for name in ("0.png", "1.png", "2.png", "x.png", "b/loose.png", "c.png", "d.webp", "e.png", "notes.txt"):
+        put(folder, f"edits/{name}", photo())
+    with caplog.at_level(logging.WARNING):
+        read(path, edited_dir=folder / "edits")
+    assert caplog.messages == [
+        "dataset.edited_dir: 6 of 9 items have no edit: 3, 4, 5 and 3 more",
+        "dataset.edited_dir: 4 of 8 files belong to no item: b/loose.png, c.png, d.webp and 1 more",
+    ]
+
+
+def test_a_full_match_is_quiet(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in "1234":
+        put(folder, f"edits/{number}.png", photo())
+    with caplog.at_level(logging.WARNING):
+        read(put(folder, "items.csv", FOUR), edited_dir=folder / "edits", limit=2)
+    assert caplog.messages == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
+    put(folder, "edits/closed/1.png", photo()).parent.chmod(0)
+    with pytest.raises(UserError, match=r"cannot read .*closed: Permission denied"):
+        EditedFolder(folder / "edits")
+
+
+# --- images that are too large or empty ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_base64_without_a_byte_is_an_unreadable_image(folder: Path, text: str) -> None:
+    record = {"subset": "物理", "edit_instruction": "On.", "src_img_b64": text}
+    [item] = read(put(folder, "list.json", json.dumps([record])), format="base64-json")
+    with pytest.raises(SourceUnreadable) as caught:
+        open_image(folder / "run" / item.source_path)
+    assert caught.value.kind == "decode"
+    assert (folder / "run" / item.source_path).read_bytes() == b""
+
+
+def test_an_image_struct_without_a_byte_is_one_too(folder: Path) -> None:
+    table = gedit_table("k1").to_pylist()
+    table[0]["input_image"] = {"bytes": b"", "path": None}
+    pq.write_table(pa.Table.from_pylist(table), folder / "gedit.parquet")
+    assert read_gedit(folder / "gedit.parquet") == ["k1"]
+
+
+def test_a_vast_photo_or_edit_is_a_row_and_is_not_copied(folder: Path) -> None:
+    for name in ("vast.png", "edits/1.png"):
+        os.truncate(put(folder, name, photo()), 30_000_000_000)
+    put(folder, "edits/2.png", photo())
+    path = put(folder, "items.csv", FOUR.replace("1,物理,a.png", "1,物理,vast.png"))
+    items = {item.item_id: item for item in read(path, edited_dir=folder / "edits")}
+    for stored in (items["1"].source_path, items["1"].given_path):
+        with pytest.raises(SourceUnreadable, match="30,000,000,000 bytes is too large") as caught:
+            open_image(folder / "run" / str(stored))
+        assert caught.value.kind == "too_large"
+    assert (items["1"].width, items["2"].width) == (None, 8)
+    assert open_image(folder / "run" / items["2"].source_path).size == (8, 8)
+
+
+def test_a_vast_photo_inside_the_dataset_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "MAX_BYTES", 1000)
+    monkeypatch.setattr(image_files, "MAX_BYTES", 1000)
+    record = {"subset": "物理", "edit_instruction": "On.", "src_img_b64": base64.b64encode(bytes(2000)).decode()}
+    [item] = read(put(folder, "list.json", json.dumps([record])), format="base64-json")
+    with pytest.raises(SourceUnreadable, match="2,000 bytes is too large; an image may have 1,000"):
+        open_image(folder / "run" / item.source_path)

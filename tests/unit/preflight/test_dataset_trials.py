@@ -1,0 +1,110 @@
+"""A trial on the first items of a dataset, and edits that only partly match: both are told before the run."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+from preflight_project import CATEGORIES, fake_config, levels, make_context, write_project
+from step_runs import run_step_program
+
+from editlane.core import tables
+from editlane.preflight import checks
+from editlane.preflight import dataset_scan as scan
+from editlane.preflight.config import check_config
+from editlane.preflight.dataset import check_dataset, check_edits
+from editlane.preflight.estimate.estimate import estimate_run
+from editlane.preflight.rule_params import RuleParams
+from editlane.preflight.workflow_run import load_config
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path)
+    return tmp_path
+
+
+def dataset(**changes: Any) -> dict[str, Any]:
+    return {"path": "资料/items.jsonl", "categories": CATEGORIES} | changes
+
+
+def edited(folder: Path, *names: str) -> dict[str, Any]:
+    """A config with edits of these names."""
+    (folder / "edits").mkdir()
+    for name in names:
+        Image.new("RGB", (8, 8)).save(folder / "edits" / f"{name}.png")
+    return fake_config(editors={"given": {"adapter": "given"}}, dataset=dataset(edited_dir="edits"))
+
+
+# given edits
+
+
+def test_a_partial_match_of_edits_is_a_warning(project: Path) -> None:
+    (found,) = check_edits(make_context(edited(project, "i0", "i1", "x", "y")))
+    assert found.level == "warn"
+    assert "4 of 6 items have no edit: i2, i3, i4 and 1 more" in found.text
+    assert "2 of 4 files belong to no item: x.png, y.png" in found.text
+    assert "`edit_failed` (missing)" in found.remedy
+
+
+def test_a_full_match_passes_and_other_runs_are_not_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = check_edits(make_context(edited(project, *(f"i{number}" for number in range(6)))))
+    assert (found.level, found.text) == ("pass", "edits: every item has its edit, every file its item")
+    monkeypatch.setattr(scan, "check_records", lambda *args: pytest.fail("read"))
+    assert list(check_edits(make_context())) == []
+
+
+def test_edits_of_a_long_dataset_are_left_to_the_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "RECORD_SECONDS", 0.0)
+    (found,) = check_edits(make_context(edited(project, "i0")))
+    assert (found.level, "not checked" in found.text) == ("pass", True)
+
+
+def test_the_start_of_a_workflow_tells_it_too(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = check_config(edited(project, "i0"))
+    assert checks.check_start(config, [], gpu_limit=None, with_conda=False, lanes_here=False)
+    assert "5 of 6 items have no edit: i1, i2, i3 and 2 more" in capsys.readouterr().err
+
+
+# the limit
+
+
+def test_the_limit_on_the_command_line_is_the_datasets(capsys: pytest.CaptureFixture[str]) -> None:
+    workflow = SimpleNamespace(configfiles=[])
+    assert load_config(fake_config(limit=2), workflow)["dataset"]["limit"] == 2
+    with pytest.raises(SystemExit):
+        load_config(fake_config(limit=0), workflow)
+    assert "dataset.limit is 0; use a whole number of 1 or more" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        load_config({"limit": 2}, workflow)
+
+
+def test_without_a_limit_rules_have_the_params_that_finished_runs_recorded() -> None:
+    config = check_config(fake_config())
+    assert "limit" not in config["dataset"]
+    assert RuleParams(config, str).make_dataset_flags() == []
+    assert "limit" not in check_config(fake_config(dataset=dataset(limit=None)))["dataset"]
+    limited = check_config(fake_config(dataset=dataset(limit=2)))
+    assert RuleParams(limited, str).make_dataset_flags() == ["--limit", "2"]
+
+
+def test_a_limit_is_told_and_counted() -> None:
+    found = list(check_dataset(make_context(fake_config(dataset=dataset(limit=2)))))
+    assert levels(found) == ["pass", "pass"]
+    assert found[0].text == "资料/items.jsonl: 4 items (物理 2, 因果 2); `limit` leaves out 2 more"
+
+
+def test_an_estimate_after_a_trial_is_of_the_whole_dataset(project: Path) -> None:
+    trial = make_context(fake_config(dataset=dataset(limit=1)), count_all=True)
+    flags = ["--dataset", "资料/items.jsonl", "--format", "items", "--language", "en", "--categories", *CATEGORIES]
+    flags += ["--limit", "1", "--run-dir", str(trial.run_dir), "--out", str(trial.paths.items)]
+    assert run_step_program("prepare_items", flags, project).code == 0
+    assert len(tables.read_items(trial.paths.items)) == 2
+    told = estimate_run(trial, None, None)
+    assert "2 items left" in "".join(told)
+    assert "a trial by `dataset.limit`" in told[0]
+    whole = estimate_run(make_context(count_all=True), None, None)
+    assert "6 items left" in "".join(whole)
+    assert "trial" not in whole[0]
