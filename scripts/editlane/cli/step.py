@@ -33,8 +33,7 @@ def run_step(main: Callable[[], None], *, is_lane: bool = False) -> None:
     else:
         on_workflow_exit(lambda: os._exit(75))
     try:
-        check_names_of_files()
-        main()
+        _run_in_locale(main)
     except UserError as error:
         _end_with_error(str(error))
     except OSError as error:
@@ -48,6 +47,14 @@ def run_step(main: Callable[[], None], *, is_lane: bool = False) -> None:
         sys.exit(75)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run_in_locale(main: Callable[[], None]) -> None:
+    try:
+        main()
+    except UnicodeEncodeError:
+        check_names_of_files()
+        raise
 
 
 def _end_with_error(paragraph: str) -> NoReturn:

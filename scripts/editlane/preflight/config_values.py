@@ -57,12 +57,12 @@ def check_paths(config: dict[str, Any]) -> None:
 
 
 def _list_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    named = [("dataset", config["dataset"], ("path", "edited_dir"))]
-    named += [(f"editors.{name}", one, ("model", "revision", "env")) for name, one in config["editors"].items()]
-    named += [
-        (f"judges.{name}", one, ("model", "revision", "env", "protocol")) for name, one in config["judges"].items()
+    places: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+        ("dataset", config["dataset"], ("path", "edited_dir")),
+        *((f"editors.{name}", one, ("model", "revision", "env")) for name, one in config["editors"].items()),
+        *((f"judges.{name}", one, ("model", "revision", "env", "protocol")) for name, one in config["judges"].items()),
     ]
-    for place, settings, keys in named:
+    for place, settings, keys in places:
         for key in keys:
             if settings[key]:
                 yield f"{place}.{key}", settings[key]

@@ -116,7 +116,8 @@ def _unescape(escape: str) -> str:
 
 def _replace(text: str, found: set[tuple[int, int]]) -> str:
     """Replace these places; those that touch count as one."""
-    kept, place = [], 0
+    kept: list[str] = []
+    place = 0
     for begin, end in sorted(found):
         if begin > place or not kept:
             kept += [text[place:begin], _MASK]

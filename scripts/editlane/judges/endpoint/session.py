@@ -97,7 +97,6 @@ class _Response(http.client.HTTPResponse):
 class _Deadline:
     """What both kinds of connections do until the deadline of this thread's request."""
 
-    response_class = _Response
     sock: Any
 
     def _new_conn(self) -> socket.socket:
@@ -134,11 +133,11 @@ _PIECE = 16 * 1024
 
 
 class _Connection(_Deadline, HTTPConnection):
-    pass
+    response_class = _Response
 
 
 class _SecureConnection(_Deadline, HTTPSConnection):
-    pass
+    response_class = _Response
 
 
 class _Pool(HTTPConnectionPool):
