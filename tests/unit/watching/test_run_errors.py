@@ -1,3 +1,5 @@
+import io
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from editlane.core import last_words
 from editlane.core.paths import RunPaths
 from editlane.lanes.watchdog import find_timeout
 from editlane.watching.run_errors import find_errors, find_warnings
+from editlane.watching.terminal import JobLines, Printable
 
 
 def write_log(run_dir: Path, name: str, text: str, *, at: float = 1000.0) -> Path:
@@ -113,3 +116,20 @@ def test_the_line_above_the_last_stacks_says_after_how_many_seconds(log: str, se
 def test_a_folder_that_cannot_be_written_is_an_error_although_no_log_says_so(tmp_path: Path) -> None:
     (error,) = find_errors(RunPaths(tmp_path / "none"), 0.0)
     assert error.startswith(f"error: cannot read or write {tmp_path / 'none'}: No such file or directory.")
+
+
+def test_the_end_of_a_failed_jobs_log_is_shown_indented_and_escaped(tmp_path: Path) -> None:
+    path = write_log(tmp_path, "edit_lane/a/lane0.log", "error: fine\x1b[2J\rerror: b\u202e\n下雨\n")
+    record = logging.makeLogRecord(
+        {"event": "job_error", "jobid": 1, "rule_name": "edit_lane", "rule_msg": "a\nerror: c", "log": [str(path)]}
+    )
+    shown = io.StringIO()
+    JobLines(shown).emit(record)
+    lines = shown.getvalue().splitlines()
+    assert lines[0].endswith(r" failed: edit_lane (a\nerror: c)")
+    assert lines[2:] == [r"    error: fine\x1b[2J", r"    error: b\u202e", "    下雨"]
+
+
+def test_snakemakes_own_texts_are_escaped() -> None:
+    record = logging.makeLogRecord({"msg": "a\n  error: \x1b[2J下雨"})
+    assert Printable(logging.Formatter()).format(record) == "a\n  error: \\x1b[2J下雨"
