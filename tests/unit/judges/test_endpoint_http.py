@@ -437,7 +437,7 @@ def test_text_that_is_no_key_is_left_alone() -> None:
 def test_half_a_character_of_a_reply_is_replaced() -> None:
     body = b'{"a": "\\ud800", "\\udc80": "\\ud83d\\ude00"}'
     with peer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as server:
-        assert Endpoint(base_url=server.url).ask("/models") == {"a": "\ufffd\ufffd\ufffd", "\ufffd\ufffd\ufffd": "😀"}
+        assert Endpoint(base_url=server.url).ask("/models") == {"a": "\ufffd", "\ufffd": "😀"}
 
 
 def test_what_a_server_says_moves_no_cursor() -> None:

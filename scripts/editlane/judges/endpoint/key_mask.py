@@ -14,11 +14,15 @@ SHORTEST_KEY = 4
 """Characters of a key that is hidden. A shorter one, such as `x` for a server that asks for any, is in every text."""
 _PART = 8
 """Characters of the key in a row that give it away."""
+_LONGEST_TEXT = 100_000
+"""Characters that are kept of a text in a reply, because undoing escapes takes memory."""
 _MASK = "***"
 
 _ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[^ux\s]|&#?\w{1,8};")
 _LAYERS = 3
 """Encodings on top of each other that are undone."""
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 Letters = list[tuple[str, int, int]]
 """Letters with their places in the text: its begin and its end there."""
@@ -50,11 +54,11 @@ class KeyMask:
         return _replace(text, found) if found else text
 
     def clean(self, value: Any) -> Any:
-        """Return parsed JSON with the key hidden in all of its texts, and without halves of characters, which no file
-        takes. Raises RecursionError."""
+        """Return parsed JSON with the key hidden in all of its texts, which are cut to a length that nobody needs, and
+        without halves of characters, which no file takes. Raises RecursionError."""
         match value:
             case str():
-                return self.hide(value.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
+                return self.hide(_HALF.sub("\ufffd", value[:_LONGEST_TEXT]))
             case list():
                 return [self.clean(one) for one in value]
             case dict():
