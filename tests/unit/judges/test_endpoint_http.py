@@ -362,6 +362,8 @@ ECHOES = {
     "in base64": b64encode(KEY.encode()).decode(),
     "in base64 with a name": b64encode(f"user:{KEY}".encode()).decode(),
     "in base64 with another name": b64encode(f"me:{KEY}".encode()).decode(),
+    "with spaces": " ".join(KEY),
+    "in short lines": "".join(f"{KEY[place : place + 5]}\u200b\t" for place in range(0, len(KEY), 5)),
     "in hexadecimal digits": KEY.encode().hex(),
 }
 PLACES = {
@@ -419,7 +421,7 @@ def test_a_reply_that_echoes_the_key_is_read_without_it(how: str, caplog: pytest
 def find_parts(text: str) -> list[str]:
     """Return what of the key can be read in a text, however it is spelled."""
     spelled = [text, unquote(text), unquote(unquote(text)), html.unescape(text), text.encode().decode("unicode-escape")]
-    spelled += [re.sub(r"[^0-9a-f]", "", text)]
+    spelled += [re.sub(r"[^0-9a-f]", "", text), re.sub(r"\s|\\t|\u200b|\\u200b", "", text)]
     forms = [KEY, KEY.encode().hex(), *(b64encode(bytes(n) + KEY.encode()).decode()[4:-4] for n in range(3))]
     parts = {form.lower()[place : place + 9] for form in forms for place in range(len(form) - 8)}
     return [part for part in parts for one in spelled if part in one.lower()]

@@ -18,7 +18,9 @@ _LONGEST_TEXT = 100_000
 """Characters that are kept of a text in a reply, because undoing escapes takes memory."""
 _MASK = "***"
 
-_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[^ux\s]|&#?\w{1,8};")
+_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[^ux]|&#?\w{1,8};")
+_SPACE = re.compile("[\\s\\x00-\\x1f\\u200b-\\u200f\\u2060\\ufeff]+")
+"""What may stand between the letters of the key."""
 _LAYERS = 3
 """Encodings on top of each other that are undone."""
 
@@ -41,10 +43,12 @@ class KeyMask:
         """Return the text with every part of the key replaced by `***`."""
         if self._parts is None or len(text) < self._shortest:
             return text
-        if not self._parts.search(_lower(text)) and not _ESCAPE.search(text):  # as nearly always
-            return text
+        if not any(map(self._parts.search, (_lower(text), _lower(_SPACE.sub("", text))))) and not _ESCAPE.search(text):
+            return text  # as nearly always
         letters = [(letter, place, place + 1) for place, letter in enumerate(text)]
         found = set(self._find(letters))
+        letters = [letter for letter in letters if not _SPACE.match(letter[0])]
+        found.update(self._find(letters))
         for _ in range(_LAYERS):
             decoded = _decode(letters)
             if len(decoded) == len(letters):
