@@ -1,4 +1,4 @@
-"""Build a tiny randomly initialised checkpoint for the demo and for tests. Needs no network.
+"""Build a tiny randomly initialised checkpoint for the demo and for tests, unless it is there. Needs no network.
 
 python scripts/build_tiny_model.py --kind qwen-image-edit-plus --out resources/models/tiny-qwen-image-edit-plus
 """
@@ -7,7 +7,8 @@ import gc
 
 from editlane.cli.flags import StepParser, output_folder, whole_number
 from editlane.cli.step import run_step
-from editlane.models.tiny import KINDS, build_tiny_model
+from editlane.core.shared_folders import hold_build_lock
+from editlane.models.tiny import KINDS, build_tiny_model, check_place, is_built
 
 
 def main() -> None:
@@ -17,7 +18,10 @@ def main() -> None:
     parser.add_argument("--seed", type=whole_number(0, 2**63 - 1), default=0, help="seed of the weights (default: 0)")
     args = parser.parse_args()
     gc.disable()  # a model library's objects all stay; looking for garbage among them takes a fifth of the time
-    build_tiny_model(args.kind, args.out, seed=args.seed)
+    check_place(args.kind, args.out)  # before it writes even a lock
+    with hold_build_lock(args.out):
+        if not is_built(args.kind, args.out, args.seed):
+            build_tiny_model(args.kind, args.out, seed=args.seed)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from editlane.cli.flags import StepParser, input_folder, output_folder
 from editlane.cli.step import run_step
+from editlane.core.shared_folders import put_files
 from editlane.datasets.canary import draw_canary
-from editlane.images.files import write_atomically
 
 
 def main() -> None:
@@ -21,9 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=output_folder, required=True, help="folder for the pictures")
     args = parser.parse_args()
 
-    pictures = dict(draw_canary(args.items, args.photos))  # all of them before the first is written
-    for name, content in pictures.items():
-        write_atomically(args.out / name, content)
+    put_files(args.out, dict(draw_canary(args.items, args.photos)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from importlib.resources import files
 from editlane.cli.flags import StepParser, output_folder
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError
-from editlane.images.files import write_atomically
+from editlane.core.shared_folders import put_files
 
 PHOTOS = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "motorcycle_left.png", "rocket.jpg")
 
@@ -29,8 +29,7 @@ def main() -> None:
     missing = [name for name in PHOTOS if not (folder / name).is_file()]
     if missing:
         raise UserError(f"The installed scikit-image has no {', '.join(missing)}. Install a release from PyPI.")
-    for name in PHOTOS:
-        write_atomically(args.out / name, (folder / name).read_bytes())
+    put_files(args.out, {name: (folder / name).read_bytes() for name in PHOTOS})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python scripts/gpulease.py -- python scripts/edit_lane.py ...
 
 Locks one file per device in GPULEASE_DIR (default /run/lock/gpulease or /tmp/gpulease), sets CUDA_VISIBLE_DEVICES and
-replaces itself by the command. The folder must be the same for all users and containers, on a disk of this machine.
+replaces itself by the command. The folder must be the same for all users and containers, on a disk of this machine,
+and belong to root or, if you are the only user, to you.
 The command inherits the lock, so the kernel releases the device when the last process ends, however it ends.
 The pool is CUDA_VISIBLE_DEVICES if set, else the list of nvidia-smi; without a GPU it is one slot per core. Under SLURM
 devices are leased only within the job's allocation.
@@ -23,6 +24,7 @@ import time
 from editlane.core import last_words
 from editlane.core.errors import UserError
 from editlane.lanes.gpu_lease import acquire, forgive, lease_folder, list_devices, make_lease_folder
+from editlane.lanes.gpu_strikes import name_handle
 from editlane.lanes.stopping import workflow_pid
 
 
@@ -43,7 +45,7 @@ def run_command(command: list[str], devices: int, folder: str) -> None:
     visible = [name for name in held.values() if name]
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # number the GPUs as nvidia-smi does
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
-    os.environ["GPULEASE_LOCKS"] = "\n".join(held) if visible else ""  # only GPUs get strikes
+    os.environ["GPULEASE_LOCKS"] = " ".join(map(name_handle, held)) if visible else ""  # only GPUs get strikes
     os.environ["GPULEASE_DIR"] = folder
     os.environ["GPULEASE_JOB"] = job
     os.environ["GPULEASE_SINCE"] = str(time.monotonic())

@@ -1,4 +1,4 @@
-"""Merge the controls of all lanes into one table. Refuse lost or doubled rows.
+"""Merge the controls of all lanes into one table. Refuse lost, doubled and foreign rows.
 
     python scripts/merge_controls.py --run-dir results/demo --editors tiny-qwen --judges tiny-qwen3-vl --lanes 2 \\
         --plan results/demo/plan.parquet --out results/demo/controls.parquet
@@ -13,7 +13,7 @@ from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, who
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
-from editlane.lanes.merging import provenance_of, read_criteria, read_lanes
+from editlane.lanes.merging import check_controls, provenance_of, read_criteria, read_lanes
 from editlane.protocols.controls import check_complete, sort_controls
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,9 @@ def main() -> None:
     ]
     schema = schemas.controls_schema(read_criteria(paths))
     rows = read_lanes(paths, schema)
-    check_complete(rows, tables.read_arrow(args.plan, schemas.PLAN.names), args.judges)
+    plan = tables.read_arrow(args.plan, schemas.PLAN.names)
+    check_complete(rows, plan, args.judges)
+    check_controls(rows, plan, paths)
     rows = sort_controls(rows, args.editors, args.judges)
     tables.write_parts(args.out, [rows], schema, provenance=provenance_of(paths))
     log.info("%d rows", len(rows))

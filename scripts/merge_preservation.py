@@ -1,4 +1,4 @@
-"""Merge the preservation of all lanes into one table. Refuse lost or doubled rows.
+"""Merge the preservation of all lanes into one table. Refuse lost, doubled and foreign rows.
 
     python scripts/merge_preservation.py --run-dir results/demo --editors tiny-qwen --lanes 2 \\
         --items results/demo/items.parquet --out results/demo/preservation.parquet
@@ -13,7 +13,7 @@ from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, who
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
-from editlane.lanes.merging import Cell, merge
+from editlane.lanes.merging import SHARED, Cell, merge
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ def main() -> None:
         )
         for editor in args.editors
     ]
-    item_ids = tables.read_arrow(args.items, ["item_id"])["item_id"].to_pylist()
-    parts = merge(cells, item_ids, schemas.PRESERVATION)
+    items = tables.read_arrow(args.items, ["item_id", *SHARED])
+    parts = merge(cells, items, schemas.PRESERVATION)
     count = tables.write_parts(args.out, parts, schemas.PRESERVATION)
     log.info("%d rows", count)
 

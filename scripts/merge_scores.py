@@ -1,4 +1,4 @@
-"""Merge the scores of all lanes into one table. Refuse lost or doubled rows.
+"""Merge the scores of all lanes into one table. Refuse lost, doubled and foreign rows.
 
     python scripts/merge_scores.py --run-dir results/demo --editors tiny-qwen --judges tiny-qwen3-vl \\
         --categories 物理 环境 --lanes 2 --items results/demo/items.parquet --out results/demo/scores.parquet
@@ -12,7 +12,7 @@ from pathlib import Path
 from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, whole_number
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
-from editlane.lanes.merging import merge, provenance_of, read_criteria, score_cells
+from editlane.lanes.merging import SHARED, merge, provenance_of, read_criteria, score_cells
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ def main() -> None:
     cells = score_cells(args.run_dir, args.editors, args.judges, args.categories, args.lanes)
     paths = [path for cell in cells for path in cell.paths]
     schema = schemas.scores_schema(read_criteria(paths))
-    item_ids = tables.read_arrow(args.items, ["item_id"])["item_id"].to_pylist()
+    items = tables.read_arrow(args.items, ["item_id", *SHARED])
     provenance = provenance_of(paths) | {"dataset": tables.read_provenance(args.items)}
-    count = tables.write_parts(args.out, merge(cells, item_ids, schema), schema, provenance=provenance)
+    count = tables.write_parts(args.out, merge(cells, items, schema), schema, provenance=provenance)
     log.info("%d rows", count)
 
 

@@ -4,7 +4,9 @@ import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from project import wait_for
 from trial import PATIENCE, final_lines
@@ -153,3 +155,60 @@ def test_a_power_cut_keeps_what_was_finished(trial, disk, ext4) -> None:
     assert trial.progress()[0] == promised == 9
     trial.again()
     trial.verdict("the power is cut while editing")
+
+
+@pytest.mark.faults
+def test_a_disk_without_inodes_kills_no_item_however_often_it_is_tried(trial, finished, tmp_path) -> None:
+    """One item is left. Four attempts of its lane find no room for its image, and none of them is a death."""
+    trial.project = finished.copy(tmp_path / "one left")
+    results = trial.project.results
+    edited = next(row for row in trial.tables("edits") if row["state"] == "edited")
+    table = table_of(trial, edited)
+    for path in (table, *results.glob(f"fake-a/scores/*/*/{table.name}"), results / "scores.parquet"):
+        path.unlink()
+    journal = results / f"journal/edit/fake-a/{table.stem}.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if edited["edited_path"].encode() not in line))
+    images = (results / edited["edited_path"]).parent
+    (results / edited["edited_path"]).unlink()
+    mount("-t", "tmpfs", "-o", "nr_inodes=1", "editlane-faults", images)
+    try:
+        trial.strikes_now()
+        trial.start()
+        trial.notices(lambda: trial.run.poll() is not None)
+        assert "No space left on device" in final_lines(trial.ends())
+    finally:
+        subprocess.run(["umount", images], check=True)
+    trial.again()
+    trial.verdict("no inode is left for the image of the last item")
+
+
+def table_of(trial, row) -> Path:
+    """The lane's table that has this row."""
+    paths = trial.project.results.glob(f"{row['editor']}/edits/{row['category']}/lane*.parquet")
+    return next(path for path in paths if row["item_id"] in pq.read_table(path)["item_id"].to_pylist())
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("an image", {"at": "os:replace", "match": "/images/", "program": "edit_lane.py"}),
+        ("the journal", {"at": "os:fsync", "program": "score_lane.py", "nth": 4}),
+        ("a table", {"at": "os:replace", "match": "scores.parquet.partial"}),
+    ],
+)
+def test_a_disk_that_fails_stops_the_run_in_one_paragraph_and_the_same_command_goes_on(trial, name, where) -> None:
+    """As many attempts as would be deaths of an item, and more."""
+    where = dict(where)
+    trial.plan("eio", where.pop("at"), "eio", onwards=True, times=60, **where)
+    trial.start()
+    trial.fires()
+    trial.notices(lambda: trial.run.poll() is not None)
+    out = trial.ends()
+    assert "Input/output error. The disk, or the server behind it, fails" in final_lines(out)
+    assert "Traceback" not in out
+    shutil.rmtree(trial.project.folder / "faults/tokens")
+    trial.project.faults.clear()
+    trial.again()
+    trial.verdict(f"the disk fails: {name}")

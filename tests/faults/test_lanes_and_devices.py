@@ -1,5 +1,7 @@
 """Lanes that hang, devices that fail, memory that runs out."""
 
+import os
+
 import pytest
 from trial import final_lines
 
@@ -100,3 +102,26 @@ def test_an_item_that_kills_every_process_becomes_a_row_and_its_lane_goes_on(tri
             assert row == undisturbed[row["item_id"]]
     trial.again("merge_scores", "--forcerun", "edit_lane")
     trial.verdict("an item kills every process that tries it")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("what", ["a link", "a FIFO"])
+def test_what_another_user_puts_in_the_place_of_a_lease_stops_the_run_and_writes_nowhere(trial, tmp_path, what) -> None:
+    precious, place = tmp_path / "precious", trial.project.folder / "leases/gpu1.lock"
+    precious.write_text("mine")
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    if what == "a link":
+        place.symlink_to(precious)
+    else:
+        os.mkfifo(place)
+    trial.strikes_now()
+    trial.start()
+    trial.notices(lambda: trial.run.poll() is not None)
+    out = trial.ends(2)
+    assert f"{place} is {what}" in out
+    assert "Traceback" not in out
+    assert precious.read_text() == "mine"
+    place.unlink()
+    trial.again()
+    trial.verdict(f"{what} lies in the place of a lease")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 from project import find_lanes, wait_for
@@ -159,3 +160,18 @@ def test_orphans_stop_after_their_item_and_a_new_run_waits_for_them(trial) -> No
     trial.ends(0)
     assert trial.progress("edit/*/lane1.jsonl") > before
     trial.verdict("SIGKILL to the workflow, a new run beside its orphans")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seconds", [1, 6])
+def test_a_run_that_is_stopped_as_a_whole_goes_on_when_it_is_continued(trial, seconds) -> None:
+    """As by Ctrl-Z and fg, for a shorter and for a longer time than a lane may hang."""
+    trial.project.config["lane_timeout"] = 4
+    trial.plan("stop", POINTS["editing"]["at"], "kill", signal="SIGSTOP", target="group", lane=1, nth=3)
+    trial.start()
+    trial.fires()
+    time.sleep(seconds)
+    os.killpg(trial.run.pid, signal.SIGCONT)
+    trial.goes_on()
+    trial.ends(0)
+    trial.verdict(f"the whole run is stopped for {seconds} s, and continued")

@@ -4,8 +4,10 @@ import os
 import time
 
 import pytest
+import yaml
 from audit import NONE, damage
 from PIL import Image
+from project import ROOT
 
 EDITOR = "editlane.editors.fake:FakeEditor.edit"
 
@@ -20,6 +22,52 @@ def test_of_two_workflows_started_at_once_one_is_refused_and_the_other_ends_well
     assert codes == [0, 2], trial.said()[-3000:]
     assert "another workflow is running on results/试验" in trial.said()
     trial.verdict("two workflows on one results folder, at once")
+
+
+@pytest.mark.faults
+def test_two_runs_that_start_at_once_in_a_fresh_checkout_build_what_they_share_once(trial) -> None:
+    """Two configs on two halves of the GPUs. One run is held up until the other has used what both wanted to build."""
+    project = trial.project
+    trial.unprepare()
+    for name in ("demo", "canary"):
+        (project.folder / "resources" / name).mkdir()
+        (project.folder / f"resources/{name}/items.jsonl").symlink_to(ROOT / f"resources/{name}/items.jsonl")
+    project.config["controls"]["canary"] = True
+    other = yaml.safe_dump(project.config | {"run": "另一"}, allow_unicode=True)
+    (project.folder / "config/other.yaml").write_text(other, encoding="utf-8")
+    trial.plan("held", "editlane.cli.step:run_step", "wait", program="extract_demo_photos.py")
+    targets = ("merge_scores", "merge_controls")
+    pair = [trial.start(*targets), trial.start(*targets, "--configfile", "config/other.yaml")]
+    trial.fires()
+    trial.notices(lambda: any(run.poll() is not None for run in pair))
+    built = stat_shared(project)
+    assert len(built) > 20
+    trial.let_go("held")
+    trial.goes_on()
+    assert [run.wait(120) for run in pair] == [0, 0], trial.said()[-3000:]
+    assert stat_shared(project) == built, "nothing was taken from the run that was faster"
+    project.config["run"] = "另一"
+    assert damage(project.results, project.scores(), trial.expected) == NONE
+    project.config["run"] = "试验"
+    trial.verdict("two runs at once in a fresh checkout")
+
+
+@pytest.mark.faults
+def test_more_lanes_than_items(trial) -> None:
+    """Some lanes have no item at all, and most have one category of five."""
+    trial.project.config["lanes"] = 24
+    trial.unprepare()
+    trial.strikes_now()
+    trial.start()
+    trial.goes_on()
+    trial.ends(0)
+    trial.verdict("24 lanes for 20 items")
+
+
+def stat_shared(project):
+    """Each file that two runs share, with what would be new if it had been written again."""
+    folders = [project.folder / "resources/demo/photos", project.folder / "resources/canary/pictures"]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for folder in folders for path in folder.iterdir()}
 
 
 @pytest.mark.faults

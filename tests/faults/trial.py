@@ -64,6 +64,7 @@ class Trial:
         self.project, self.expected, self._report = project, expected, report
         self.name = ""
         self.run: subprocess.Popen[str] | None = None
+        self._runs: list[subprocess.Popen[str]] = []
         self.struck: float | None = None
         self._detected: float | None = None
         self._recovered: float | None = None
@@ -79,6 +80,7 @@ class Trial:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the workflow; `merge_scores` unless told otherwise."""
         self.run = self.project.start(*(arguments or ("merge_scores",)))
+        self._runs.append(self.run)
         return self.run
 
     def fires(self, name: str = "") -> int:
@@ -165,15 +167,15 @@ class Trial:
         found = damage(self.project.results, self.project.scores(), self.expected, redone=redone)
         self._report("fault", asdict(Outcome(name, self._detected, self._recovered, found)))
         assert found == NONE
-        left = [path for path in self.project.results.rglob("*.partial") if "heartbeats" not in path.parts]
-        assert not left
+        assert not list(self.project.results.rglob("*.partial"))
         return found
 
     def clean_up(self) -> None:
         """End what a failed test left running."""
-        if self.run is not None and self.run.poll() is None:
-            os.killpg(self.run.pid, signal.SIGKILL)
-            self.run.wait()
+        for run in self._runs:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
         for pid in find_lanes(self.project):
             os.kill(pid, signal.SIGKILL)
 

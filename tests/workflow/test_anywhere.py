@@ -88,7 +88,7 @@ def test_another_working_directory(folder: Folder, tmp_path: Path) -> None:
         "resources",
         "results",
     ]
-    built = {path.relative_to(folder.folder).as_posix() for path in (folder.folder / "resources").glob("*/*")}
+    built = {path.relative_to(folder.folder).as_posix() for path in (folder.folder / "resources").glob("*/[!.]*")}
     assert built == {"resources/canary/items.jsonl", "resources/canary/pictures", "resources/demo/photos"}
     kept = [path for path in folder.results.rglob("*") if path.is_file() and "logs" not in path.parts]
     assert [path for path in kept if os.fsencode(ROOT) in path.read_bytes()] == [], "a run can be moved"
@@ -96,6 +96,8 @@ def test_another_working_directory(folder: Folder, tmp_path: Path) -> None:
     folder.checkout = tmp_path / "另一处"
     folder.checkout.symlink_to(ROOT)
     assert "Nothing to be done" in folder.run("--dry-run"), "a checkout that lies elsewhere runs nothing again"
+    shutil.rmtree(folder.folder / "resources/canary/pictures")
+    assert "rule draw_canary:" in folder.run("--dry-run", "--forcerun", "plan_controls")
 
 
 def test_without_a_config_the_demo_is_prepared_in_the_working_directory(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ if not workflow.configfiles:
 config = load_config(config, workflow)
 PARAMS = RuleParams(config, sourcecache_entry)
 RUN = WorkflowRun(config, workflow)
+RUN.forget_lost_folders()
 EDITORS = list(config["editors"])
 JUDGES = list(config["judges"])
 CATEGORIES = config["dataset"]["categories"]

@@ -9,9 +9,9 @@ rule draw_canary:
     """Draw the canary set: simple edits that every run has judged."""
     input:
         listed="resources/canary/items.jsonl",
-        photos="resources/demo/photos",
+        photos="<results>/built/photos",
     output:
-        pictures=directory("resources/canary/pictures"),
+        built=touch("<results>/built/canary"),
     log:
         "<results>/logs/draw_canary.log",
     localrule: True
@@ -19,8 +19,8 @@ rule draw_canary:
         "../../envs/workflow.yaml"
     shell:
         r"""
-        python scripts/draw_canary.py --items {input.listed:q} --photos {input.photos:q} \
-            --out {output.pictures:q} >{log:q} 2>&1
+        python scripts/draw_canary.py --items {input.listed:q} --photos resources/demo/photos \
+            --out resources/canary/pictures >{log:q} 2>&1
         """
 
 
@@ -29,7 +29,7 @@ rule plan_controls:
     input:
         item_table="<results>/items.parquet",
         canary=(
-            ["resources/canary/items.jsonl", "resources/canary/pictures"]
+            ["resources/canary/items.jsonl", "<results>/built/canary"]
             if config["controls"]["canary"]
             else []
         ),

@@ -1,6 +1,7 @@
 """From a dataset file to shards.
 
 REQUIRED INPUTS: the dataset file of the config
+Photos and tiny models lie in resources/, where runs share them; their rules leave a mark in results/<run>/built/.
 OUTPUTS: results/<run>/items.parquet, results/<run>/sources/, results/<run>/shards/{category}/lane{lane}.parquet
 """
 
@@ -11,7 +12,7 @@ if LISTS_TO_COPY:  # not in the checkout itself, where they lie
         input:
             listed=lambda wildcards: f"{CHECKOUT}/resources/{wildcards.name}/items.jsonl",
         output:
-            listed="resources/{name}/items.jsonl",
+            listed=update("resources/{name}/items.jsonl"),  # never deleted: another run may read it
         log:
             "<results>/logs/copy_list/{name}.log",
         wildcard_constraints:
@@ -20,33 +21,36 @@ if LISTS_TO_COPY:  # not in the checkout itself, where they lie
         conda:
             "../../envs/workflow.yaml"
         shell:
-            "(cp {input.listed:q} {output.listed:q}.part && mv {output.listed:q}.part {output.listed:q}) 2>{log:q}"
+            "(cp {input.listed:q} {output.listed:q}.$$ && mv {output.listed:q}.$$ {output.listed:q}) 2>{log:q}"
 
 
 rule extract_demo_photos:
     """Copy the demo's photos out of the installed scikit-image package."""
     output:
-        photos=directory("resources/demo/photos"),
+        built=touch("<results>/built/photos"),
     log:
         "<results>/logs/extract_demo_photos.log",
     localrule: True
     conda:
         "../../envs/workflow.yaml"
     shell:
-        "python scripts/extract_demo_photos.py --out {output.photos:q} >{log:q} 2>&1"
+        "python scripts/extract_demo_photos.py --out resources/demo/photos >{log:q} 2>&1"
 
 
 rule build_tiny_model:
     """Build a tiny checkpoint with random weights, of a real model class."""
     output:
-        model=directory("resources/models/tiny-{kind}"),
+        built=touch("<results>/built/tiny-{kind}"),
     log:
         "<results>/logs/build_tiny_model/{kind}.log",
     localrule: True
     conda:
         "../../envs/edit.yaml"
     shell:
-        "python scripts/build_tiny_model.py --kind {wildcards.kind:q} --out {output.model:q} >{log:q} 2>&1"
+        r"""
+        python scripts/build_tiny_model.py --kind {wildcards.kind:q} \
+            --out resources/models/tiny-{wildcards.kind:q} >{log:q} 2>&1
+        """
 
 
 rule prepare_items:
@@ -54,7 +58,7 @@ rule prepare_items:
     input:
         dataset=config["dataset"]["path"],
         photos=(
-            "resources/demo/photos"
+            "<results>/built/photos"
             if config["dataset"]["path"].startswith("resources/demo/")
             else []
         ),

@@ -13,7 +13,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing. It replaces `path` when the block ends without an error.
 
     The file is fsynced and renamed, and its folder is fsynced. After an error only the old file is there, if any. The
-    OSError of a full disk names the file.
+    OSError of a full or broken disk names the file.
     """
     make_folder(path.parent)
     partial = path.with_name(path.name + ".partial")
@@ -27,7 +27,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     except BaseException as error:
         with suppress(OSError):
             partial.unlink()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             error.filename = error.filename or str(path)
         raise
 
@@ -38,8 +38,13 @@ def replace_text(path: Path, text: str) -> None:
     Raises OSError, also if the folder does not exist.
     """
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def make_folder(folder: Path) -> None:

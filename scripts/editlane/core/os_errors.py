@@ -5,6 +5,10 @@ import errno
 _NO_SPACE = (
     "Free some space (`df -h` shows where there is none) and run the same command again; finished items are kept."
 )
+_DISK_FAILS = (
+    "The disk, or the server behind it, fails (`dmesg` says more). Once it works, run the same command again; finished "
+    "items are kept."
+)
 _REMEDIES = {
     errno.ENOENT: "Check the path.",
     errno.ENOTDIR: "A part of this path is a file where a folder has to be.",
@@ -15,13 +19,15 @@ _REMEDIES = {
     errno.EPERM: "Check the rights of the file and of its folder.",
     errno.ENAMETOOLONG: "Use shorter names.",
     errno.ELOOP: "Symbolic links lead in a circle; fix them.",
+    errno.EIO: _DISK_FAILS,
+    errno.ESTALE: _DISK_FAILS,
     errno.EROFS: "The file system is read-only: mount it for writing, or choose another folder.",
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: f"The quota of this user is used up. {_NO_SPACE}",
 }
 """The remedy for each OSError that a user can fix. Others (EBADF, EINVAL, EPIPE, ...) are bugs of the program."""
 
-_NEEDS_NO_NAME = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_NEEDS_NO_NAME = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 """Errors that are explained even without a file name; the others need one to be a mistake in a path."""
 
 

@@ -27,6 +27,7 @@ class RunEntry(StrEnum):
     PARTIAL_REPORT = "partial_report"
     LOGS = "logs"
     BENCHMARKS = "benchmarks"
+    BUILT = "built"
 
 
 RESERVED_EDITOR_NAMES = frozenset(map(str, RunEntry))
@@ -131,6 +132,13 @@ class RunPaths:
     def workflow_record(self) -> Path:
         return self.heartbeats / "workflow.json"
 
+    def built(self, name: str) -> Path:
+        """Return the mark that a folder which runs share has been built; each run has its own mark.
+
+        The folders are no outputs of the rules, because Snakemake deletes outputs before it makes them.
+        """
+        return self / RunEntry.BUILT / name
+
     def report_pages(self) -> tuple[Path, Path]:
         """Return where the HTML of the report and of the partial report lies."""
         return self / RunEntry.REPORT / "report.html", self / RunEntry.PARTIAL_REPORT / "report.html"
@@ -225,6 +233,10 @@ class RunPaths:
         """Return the highest attempt of which a lane has a heartbeat file; 0 if it has none."""
         names = (path.name.split(".")[-2] for path in self._heartbeats_of(lane).glob(f"lane{lane.number}.*.json"))
         return max((int(name) for name in names if name.isdecimal()), default=0)
+
+    def partial_heartbeats(self, lane: LaneId) -> list[Path]:
+        """Return the heartbeat files of a lane that are half written."""
+        return list(self._heartbeats_of(lane).glob(f"lane{lane.number}.*.json.partial"))
 
     def all_heartbeats(self) -> Iterator[Path]:
         """Yield the heartbeat files of all lanes."""

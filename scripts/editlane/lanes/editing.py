@@ -122,6 +122,10 @@ class EditWork:
         """Return the key of the editor's settings."""
         return self.spec.editor_key
 
+    def is_item(self, key: str) -> bool:
+        """Return True, because edits are made of items alone."""
+        return True
+
     def make_crash_row(self, key: str) -> Row:
         """Return the row of an item on which one process after another died."""
         return self.spec.make_failed_columns(self.wanted[key], EditFailed(CRASHED, kind="crash"))

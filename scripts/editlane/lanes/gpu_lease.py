@@ -5,20 +5,21 @@ A machine without a GPU leases one slot a core. Under SLURM the allocation's dev
 Standard library only, because every lane starts through here.
 """
 
-import fcntl
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from editlane.core import last_words
-from editlane.core.errors import UserError
-from editlane.core.locks import open_lock
+from editlane.core.errors import UserError, format_value
+from editlane.core.locks import check_lock_folder, open_existing_lock
+from editlane.lanes.gpu_locks import OpenLocks, try_lock
 from editlane.lanes.gpu_strikes import Lease, quarantined, read_lease, write_lease
 
 PATIENCE = 60.0
@@ -45,35 +46,46 @@ def lease_folder() -> str:
 
 
 def make_lease_folder(folder: str) -> None:
-    """Make a folder in which every user may lock. Raises UserError."""
+    """Make a folder in which every user may lock. Raises UserError, also for one that another user controls."""
     try:
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+            os.chmod(folder, 0o1777)  # only one that is new: this may be a folder that its owner wants for himself
+        check_lock_folder(folder)
     except OSError as error:
         raise UserError(
             f"cannot make the lease folder {folder}: {error.strerror}. Set GPULEASE_DIR to a folder of this machine."
         ) from error
-    if os.stat(folder).st_uid == os.getuid():
-        os.chmod(folder, 0o1777)
 
 
 def nvidia_uuids(timeout: float | None = None) -> list[tuple[str, str]]:
     """Return (index, uuid) of every GPU that nvidia-smi lists; empty without nvidia-smi.
 
-    Raises UserError if nvidia-smi fails, subprocess.TimeoutExpired after `timeout` seconds.
+    With one lost GPU nvidia-smi fails, but it still lists the others, which are returned. Raises UserError if it lists
+    none, subprocess.TimeoutExpired after `timeout` seconds.
     """
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=timeout)
+    answer = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=timeout)
     if answer.returncode == 6:  # "No devices were found"
         return []
-    if answer.returncode != 0:
-        detail = (answer.stdout + answer.stderr).strip().splitlines()[:1]
-        raise UserError(
-            f"nvidia-smi fails: {' '.join(detail)}. Fix the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU."
-        )
-    rows = (line.split(",") for line in answer.stdout.splitlines() if line.strip())
-    return [(index.strip(), uuid.strip()) for index, uuid in rows]
+    lines = [line.strip() for line in (answer.stdout + answer.stderr).splitlines() if line.strip()]
+    found = {line: re.fullmatch(r"(\d+) *, *(GPU-[\w-]+)", line) for line in lines}
+    rows = [(row[1], row[2]) for row in found.values() if row]
+    odd = [line for line, row in found.items() if not row]
+    if answer.returncode == 0 and not odd:
+        return rows
+    detail = format_value(odd[0]) if odd else f"exit code {answer.returncode}"
+    if not rows:
+        raise UserError(f"nvidia-smi fails: {detail}. Fix the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
+    last_words.say(
+        "warning",
+        f"gpulease: nvidia-smi fails: {detail}. The run goes on with the {len(rows)} GPUs that it lists. Look "
+        "at the others (nvidia-smi -q, dmesg); a GPU that is lost comes back with a restart of the machine.",
+    )
+    return rows
 
 
 def device_pool(timeout: float | None = None) -> dict[str, str]:
@@ -116,8 +128,8 @@ def lock_path(folder: str, name: str) -> str:
     return os.path.join(folder, name.replace("/", "_") + ".lock")
 
 
-def acquire(folder: str, wanted: int, job: str, workflow: int | None) -> dict[str, str]:
-    """Wait until `wanted` devices are held; return their lock files with their values for CUDA_VISIBLE_DEVICES.
+def acquire(folder: str, wanted: int, job: str, workflow: int | None) -> dict[int, str]:
+    """Wait until `wanted` devices are held; return the handles of their locks with their CUDA_VISIBLE_DEVICES.
 
     Acquires all devices or none, so a waiting process holds nothing and cannot deadlock. The locks are inherited by
     the program that replaces this process. Raises UserError if there are too few devices; exits with code 75 once the
@@ -127,117 +139,75 @@ def acquire(folder: str, wanted: int, job: str, workflow: int | None) -> dict[st
     if wanted > len(pool):
         raise UserError(f"{wanted} devices were asked for, but this machine offers {len(pool)}: {', '.join(pool)}.")
     paths = {lock_path(folder, name): name for name in pool}
-    held: dict[str, int] = {}
-    patient_until = time.monotonic() + PATIENCE
-
-    def acquire_free() -> bool:
-        held.update(_lock_free(list(paths), wanted, job, patient=time.monotonic() < patient_until))
-        return bool(held)
-
-    _wait_until(acquire_free, workflow)
+    patient_until, told = time.monotonic() + PATIENCE, False
+    while True:
+        locks = OpenLocks(paths)
+        held = locks.choose(wanted, job, patient=time.monotonic() < patient_until)
+        locks.close_all_but(held)
+        if held:
+            break
+        if not told:
+            found = "; ".join(f"{name} is {locks.describe(path, job)}" for path, name in paths.items())
+            print(f"gpulease: waits for {wanted} of {len(pool)} devices: {found}", file=sys.stderr, flush=True)
+            told = True
+        _pause(workflow)
     for path, handle in held.items():
         os.set_inheritable(handle, True)
-        holder = f"{os.getpid()} {' '.join(sys.argv[1:])[:200]}"
-        _save(path, Lease(holder=holder, strikes=read_lease(path).strikes))
+        locks.save_holder(path, f"{os.getpid()} {' '.join(sys.argv[1:])[:200]}")
         print(f"gpulease: holds {paths[path]}", file=sys.stderr, flush=True)
-    _warn_of_quarantine(paths, held)
-    return {path: pool[paths[path]] for path in held}
+    _warn_of_quarantine(paths[path] for path in sorted(locks.quarantined - held.keys()))
+    return {handle: pool[paths[path]] for path, handle in held.items()}
 
 
-def _lock_free(paths: list[str], wanted: int, job: str, *, patient: bool) -> dict[str, int]:
-    """Return `wanted` of these lock files, locked; nothing if too few are free.
-
-    Devices in quarantine are not taken. One on which this job died is taken last; while the job is `patient`, it is
-    not taken at all if another device is busy.
-    """
-    free: dict[str, int] = {}
-    for path in paths:
-        handle = open_lock(path)
-        if _try_lock(handle):
-            free[path] = handle
-            _turn_trial_into_strike(path)
-        else:
-            os.close(handle)
-    strikes = _strikes_of(paths)
-    out = quarantined(strikes)
-    usable = [path for path in free if path not in out]
-    usable.sort(key=lambda path: job in strikes[path])
-    elsewhere = any(path not in free and path not in out and job not in strikes[path] for path in paths)
-    if patient and elsewhere:
-        usable = [path for path in usable if job not in strikes[path]]
-    chosen = {path: free[path] for path in usable[:wanted]} if len(usable) >= wanted else {}
-    for path, handle in free.items():
-        if path not in chosen:
-            os.close(handle)
-    return chosen
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-
-
-def _turn_trial_into_strike(path: str) -> None:
-    """Turn a dead process's trial into a strike. The caller must hold the lock."""
-    lease = read_lease(path)
-    if lease.trial:
-        _save(path, Lease(strikes=lease.settled_strikes()))
-
-
-def _save(path: str, lease: Lease) -> None:
-    with suppress(OSError):  # on a full disk strikes are lost, the lease is not
-        write_lease(path, lease)
-
-
-def _strikes_of(paths: Iterable[str]) -> dict[str, list[str]]:
-    return {path: read_lease(path).strikes for path in paths}
-
-
-def _warn_of_quarantine(paths: dict[str, str], held: Iterable[str]) -> None:
-    for path in sorted(quarantined(_strikes_of(paths)) - set(held)):
+def _warn_of_quarantine(names: Iterable[str]) -> None:
+    for name in names:
         last_words.say(
             "warning",
-            f"gpulease: {paths[path]} is quarantined: commands died on it before anything worked there. Look at it "
-            f"(nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {paths[path]}",
+            f"gpulease: {name} is quarantined: commands died on it before anything worked there. Look at it "
+            f"(nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {name}",
         )
 
 
-def _wait_until(done: Callable[[], bool], workflow: int | None) -> None:
-    while not done():
-        if workflow is not None and not os.path.exists(f"/proc/{workflow}"):
-            print("gpulease: the workflow that waited for a device is gone", file=sys.stderr)
-            sys.exit(75)
-        time.sleep(0.2 + 0.1 * random.random())  # so that two waiters do not keep step
+def _pause(workflow: int | None) -> None:
+    """Wait a moment before the next try; exits with code 75 if the workflow has died."""
+    if workflow is not None and not os.path.exists(f"/proc/{workflow}"):
+        print("gpulease: the workflow that waited for a device is gone", file=sys.stderr)
+        sys.exit(75)
+    time.sleep(0.2 + 0.1 * random.random())  # so that two waiters do not keep step
 
 
 def list_devices(folder: str, timeout: float | None = None) -> list[PooledDevice]:
-    """Return every device of the pool. Creates no file. Raises like `device_pool`."""
-    paths = {lock_path(folder, name): name for name in device_pool(timeout)}
-    free = {path for path in paths if _is_free(path)}
-    found = {path: read_lease(path) for path in paths}
-    strikes = {path: lease.settled_strikes() if path in free else lease.strikes for path, lease in found.items()}
+    """Return every device of the pool. Creates no file. Raises like `device_pool`, and UserError for a wrong lock."""
+    _check_existing(folder)
+    found = {name: _look(lock_path(folder, name)) for name in device_pool(timeout)}
+    strikes = {name: lease.strikes if in_use else lease.settled_strikes() for name, (in_use, lease) in found.items()}
     out = quarantined(strikes)
-    return [PooledDevice(name, in_use=path not in free, quarantined=path in out) for path, name in paths.items()]
+    return [PooledDevice(name, in_use=in_use, quarantined=name in out) for name, (in_use, _) in found.items()]
 
 
-def _is_free(path: str) -> bool:
+def _check_existing(folder: str) -> None:
+    with suppress(FileNotFoundError):
+        check_lock_folder(folder)
+
+
+def _look(path: str) -> tuple[bool, Lease]:
+    """Return whether a device is in use, and its lease."""
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = open_existing_lock(path)
     except FileNotFoundError:
-        return True
+        return False, Lease()
     try:
-        return _try_lock(handle)
+        return not try_lock(path, handle), read_lease(handle)
     finally:
         os.close(handle)
 
 
 def forgive(folder: str, name: str) -> None:
     """Clear the strikes against a device. Raises UserError for a name that is not in the pool."""
-    path = lock_path(folder, name)
     if name not in device_pool():
         raise UserError(f"there is no device {name!r} here; --show lists them.")
-    if os.path.exists(path):
-        write_lease(path, Lease(holder=read_lease(path).holder))
+    _check_existing(folder)
+    with suppress(FileNotFoundError):
+        handle = open_existing_lock(lock_path(folder, name))
+        write_lease(handle, Lease(holder=read_lease(handle).holder))
+        os.close(handle)

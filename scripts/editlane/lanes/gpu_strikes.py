@@ -15,10 +15,15 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 QUARANTINE = 2
 """Strikes from one run that put a device into quarantine."""
+LONGEST = 65536
+"""Bytes of a lock file that are read."""
+MOST_STRIKES = 100
+"""Strikes that are kept, the latest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +42,22 @@ class Lease:
         return [*self.strikes, *([self.trial] if self.trial else [])]
 
 
-def read_lease(path: str) -> Lease:
-    """Read a lock file. Return an empty lease if it holds none."""
+def read_lease(handle: int) -> Lease:
+    """Read an open lock file. Return an empty lease if it holds none: every user can write to it."""
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+        found = json.loads(os.pread(handle, LONGEST, 0))
         strikes = [str(job) for job in found["strikes"]]
         return Lease(holder=str(found["holder"]), trial=str(found.get("trial", "")), strikes=strikes)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Lease()
 
 
-def write_lease(path: str, lease: Lease) -> None:
-    """Write a lock file that exists. Raises OSError."""
-    text = json.dumps({"holder": lease.holder, "trial": lease.trial, "strikes": lease.strikes}, ensure_ascii=False)
-    with open(path, "r+", encoding="utf-8") as file:
-        file.truncate(0)
-        file.write(text + "\n")
+def write_lease(handle: int, lease: Lease) -> None:
+    """Write an open lock file. Raises OSError."""
+    content = {"holder": lease.holder, "trial": lease.trial, "strikes": lease.strikes[-MOST_STRIKES:]}
+    text = json.dumps(content, ensure_ascii=False) + "\n"
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, text.encode(errors="replace"), 0)
 
 
 def quarantined(strikes: Mapping[str, Iterable[str]]) -> set[str]:
@@ -66,36 +70,48 @@ def quarantined(strikes: Mapping[str, Iterable[str]]) -> set[str]:
     return out if len(out) < len(strikes) else set()
 
 
+def name_handle(handle: int) -> str:
+    """Return a text by which a program that inherits the handle recognises it."""
+    found = os.fstat(handle)
+    return f"{handle}:{found.st_dev}:{found.st_ino}"
+
+
+def _find_handle(name: str) -> int | None:
+    """Return the handle that `name_handle` named; None if this process did not inherit it."""
+    try:
+        handle = int(name.partition(":")[0])
+        return handle if name_handle(handle) == name else None
+    except (ValueError, OSError, OverflowError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class HeldDevices:
     """The devices that a lease holds for this process; none if it was started without a lease."""
 
-    locks: tuple[str, ...]
+    locks: tuple[int, ...]
+    """The inherited handles of their lock files."""
     job: str
 
     @classmethod
     def from_environment(cls) -> "HeldDevices":
         """Read GPULEASE_LOCKS and GPULEASE_JOB, which the lease sets."""
-        locks = os.environ.get("GPULEASE_LOCKS", "")
-        return cls(tuple(filter(None, locks.split("\n"))), os.environ.get("GPULEASE_JOB", ""))
+        handles = map(_find_handle, os.environ.get("GPULEASE_LOCKS", "").split())
+        return cls(tuple(handle for handle in handles if handle is not None), os.environ.get("GPULEASE_JOB", ""))
 
     def mark_unproven(self) -> None:
         """Count the death of this process as a strike from now on."""
-        self._update(lambda lease: Lease(trial=self.job, strikes=lease.strikes))
+        self._update(lambda lease: replace(lease, trial=self.job))
 
     def mark_working(self) -> None:
         """Clear all strikes, because something worked on these devices."""
-        self._update(lambda lease: Lease())
+        self._update(lambda lease: replace(lease, trial="", strikes=[]))
 
     def mark_blameless(self) -> None:
         """Count the death of this process as no strike from now on."""
-        self._update(lambda lease: Lease(strikes=lease.strikes))
+        self._update(lambda lease: replace(lease, trial=""))
 
     def _update(self, change: Callable[[Lease], Lease]) -> None:
-        for lock in self.locks:
-            changed = change(read_lease(lock))
-            try:
-                holder = f"{os.getpid()} {self.job}"
-                write_lease(lock, Lease(holder=holder, trial=changed.trial, strikes=changed.strikes))
-            except OSError:  # a lease folder that was emptied during a run is no reason to stop it
-                return
+        for handle in self.locks:
+            with suppress(OSError):  # a full disk under the lease folder is no reason to stop the run
+                write_lease(handle, change(read_lease(handle)))

@@ -10,12 +10,13 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from editlane.core.errors import Stopped, UserError
+from editlane.core.errors import Stopped
 from editlane.core.files import replace_text
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import EDITED, State
 from editlane.lanes.gpu_strikes import HeldDevices
 from editlane.lanes.lane_status import LaneStatus
+from editlane.lanes.stopping import GOOD_ORDER
 from editlane.lanes.watchdog import Watchdog
 from editlane.models import load_times
 from editlane.models.devices import read_usage
@@ -33,6 +34,12 @@ MEASURED_EVERY = 5.0
 """Seconds between two readings of the device's memory and utilisation."""
 WORKED = (EDITED, State.SCORED, State.JUDGE_UNREADABLE)
 """States of items that show that the device works."""
+
+
+def remove_partials(paths: RunPaths, lane: LaneId) -> None:
+    """Remove what processes of this lane left that were killed while they wrote a heartbeat."""
+    for path in paths.partial_heartbeats(lane):
+        path.unlink(missing_ok=True)
 
 
 class Heartbeat:
@@ -76,7 +83,7 @@ class Heartbeat:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._watchdog.stop()
-        if error is None or isinstance(error, Stopped | UserError | OSError | KeyboardInterrupt):
+        if error is None or isinstance(error, GOOD_ORDER):
             self._lease.mark_blameless()
         self._status.phase = "done" if error is None else "stopped" if isinstance(error, Stopped) else "failed"
         self._measured = 0.0

@@ -13,8 +13,8 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -45,6 +45,8 @@ class Finished:
     """The finished items, by key."""
     deaths: Counter[str]
     """Number of times that work on a key began and neither finished nor was given up, because the process died."""
+    begun: Counter[str] = field(default_factory=Counter)
+    """Number of times that work on a key ever began, over all writers, without those that were taken back."""
 
 
 def read_journal(folder: Path, wanted: Set[str] | None = None) -> Finished:
@@ -57,21 +59,27 @@ def read_journal(folder: Path, wanted: Set[str] | None = None) -> Finished:
 
 def _read(paths: Sequence[Path], wanted: Set[str] | None) -> Finished:
     found = Finished(rows={}, deaths=Counter())
+    settled: dict[str, int] = {}
     names = None if wanted is None else frozenset(key.encode() for key in wanted)
     for path in paths:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n") or (names is not None and not _is_about(line, names)):
                     continue
-                if not _apply(line, found, wanted):
+                if not _apply(line, found, settled, wanted):
                     log.warning("journal: %s line %d is damaged; its item is done again", path, number)
-    for key in found.rows:
-        del found.deaths[key]
+    for key, count in found.begun.items():
+        if key not in found.rows and count > settled.get(key, 0):
+            found.deaths[key] = count - settled.get(key, 0)
     return found
 
 
-def _apply(line: bytes, found: Finished, wanted: Set[str] | None) -> bool:
-    """Add one line to `found`. Return False if the line is damaged."""
+def _apply(line: bytes, found: Finished, settled: dict[str, int], wanted: Set[str] | None) -> bool:
+    """Add one line to `found`. Return False if the line is damaged.
+
+    `settled`: how many times that work on a key began an outcome has settled. It is a number and no order of lines,
+    because an item that moved to another lane has records in two files, and nothing says which came first.
+    """
     text, _, checksum = line[:-1].partition(b"\t")
     if checksum != _checksum(text):
         return False
@@ -79,10 +87,13 @@ def _apply(line: bytes, found: Finished, wanted: Set[str] | None) -> bool:
         case {"key": str(key), "row": dict(row)}:
             found.rows[key] = row
         case {"begin": [*keys]}:
-            found.deaths.update(key for key in keys if wanted is None or key in wanted)
-        case {"end": [*keys]}:
-            for key in keys:
-                del found.deaths[key]
+            found.begun.update(key for key in keys if wanted is None or key in wanted)
+        case {"end": [*keys], "begun": [*counts]}:
+            settled |= {key: max(count, settled.get(key, 0)) for key, count in zip(keys, counts, strict=True)}
+        case {"end": [*keys]}:  # of an older version
+            settled |= {key: max(found.begun[key], settled.get(key, 0)) for key in keys}
+        case {"ended": _}:
+            pass
         case _:
             return False
     return True
@@ -94,7 +105,7 @@ def _is_about(line: bytes, names: frozenset[bytes]) -> bool:
         return line[9 : line.find(b'"', 9)] in names
     if line.startswith((b'{"begin": ["', b'{"end": ["')):
         return not names.isdisjoint(line[line.find(b"[") + 2 : line.rfind(b'"]')].split(b'", "'))
-    return True
+    return not line.startswith(b'{"ended": ')
 
 
 def _checksum(text: bytes) -> bytes:
@@ -109,10 +120,11 @@ def _line(record: Mapping[str, Any]) -> bytes:
 class Journal:
     """A journal that is open for one writer. Its file is locked: a second writer waits until the first process ends.
 
-    Records: `{"begin": [keys]}` before work starts, `{"key": ..., "row": {...}}` for a finished item, `{"end": [keys]}`
-    for items with a transient failure. What names the keys comes first, because readers skip records by it. `finished`
-    holds only the `wanted` keys. The writer's own records count as the latest; other writers' files are read only if it
-    lacks a wanted key. `check` is called while waiting for the lock and may raise.
+    Records: `{"begin": [keys]}` before work starts, `{"key": ..., "row": {...}}` for a finished item, `{"end": [keys],
+    "begun": [numbers]}` for items with a transient failure, with the number of times that work on each began so far.
+    `take_back` turns a `begin` into an `ended`. What names the keys comes first, because readers skip records by it.
+    `finished` holds only the `wanted` keys. The writer's own records count as the latest; other writers' files are read
+    only if it lacks a wanted key. `check` is called while waiting for the lock and may raise.
     """
 
     def __init__(
@@ -122,6 +134,7 @@ class Journal:
         path = folder / f"{writer}.jsonl"
         self._file = path.open("ab", buffering=0)
         self._threads = threading.Lock()
+        self._at_work: dict[str, int] = {}  # key -> where its `begin` lies in the file
         _lock(self._file, path, check)
         _cut_torn_tail(path, self._file)
         sync_folder(folder)
@@ -132,15 +145,39 @@ class Journal:
 
     def begin(self, keys: Sequence[str]) -> None:
         """Record that work on these items begins. Does not wait for the disk: only this process's death matters."""
-        self._append([{"begin": list(keys)}], wait=False)
+        offset = self._append([{"begin": list(keys)}], wait=False)
+        self._at_work |= dict.fromkeys(keys, offset)
+        self.finished.begun.update(keys)
 
     def finish(self, rows: Mapping[str, Row]) -> None:
         """Record finished items in one piece. Rows of a transient failure are not kept."""
-        kept = [{"key": key, "row": row} for key, row in rows.items() if row["error_kind"] not in TRANSIENT_KINDS]
-        given_up = [key for key, row in rows.items() if row["error_kind"] in TRANSIENT_KINDS]
-        self._append([*kept, *([{"end": given_up}] if given_up else [])], wait=True)
+        records: list[dict[str, Any]] = [
+            {"key": key, "row": row} for key, row in rows.items() if row["error_kind"] not in TRANSIENT_KINDS
+        ]
+        if given_up := [key for key, row in rows.items() if row["error_kind"] in TRANSIENT_KINDS]:
+            records.append({"end": given_up, "begun": [self.finished.begun[key] for key in given_up]})
+        self._append(records, wait=True)
+        for key in rows:
+            self._at_work.pop(key, None)
 
-    def _append(self, records: Sequence[Mapping[str, Any]], *, wait: bool) -> None:
+    def take_back(self, keys: Iterable[str]) -> None:
+        """Take back that work on these items began, because the process ends in good order: only a death is a death.
+
+        The records are overwritten where they lie, because on a full disk there is no room for others. A disk that
+        cannot be written at all keeps them.
+        """
+        offsets = {self._at_work.pop(key) for key in keys if key in self._at_work}
+        if not offsets:
+            return
+        try:
+            with self._threads, Path(self._file.name).open("r+b") as file:
+                for offset in sorted(offsets):
+                    self.finished.begun.subtract(_overwrite_begin(file, offset))
+        except OSError as error:
+            log.warning("journal: cannot take back what began (%s); it counts as a death", error.strerror)
+
+    def _append(self, records: Sequence[Mapping[str, Any]], *, wait: bool) -> int:
+        """Append records in one piece, and return where they begin."""
         data = b"".join(map(_line, records))
         with self._threads:
             end = os.fstat(self._file.fileno()).st_size
@@ -152,6 +189,7 @@ class Journal:
                 self._file.truncate(end)
                 error.filename = error.filename or self._file.name
                 raise
+            return end
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +204,22 @@ def _write_all(handle: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
+
+
+def _overwrite_begin(file: IO[bytes], offset: int) -> list[str]:
+    """Turn the `begin` at this place into an `ended`, which is as long, and return its keys; none if it is not there.
+
+    It may not be where the file system has no locks and another process writes, too.
+    """
+    file.seek(offset)
+    line = file.readline()
+    if not line.startswith(b'{"begin": ['):
+        return []
+    record = json.loads(line.partition(b"\t")[0])
+    file.seek(offset)
+    file.write(_line({"ended": record["begin"]}))
+    file.flush()
+    return list(record["begin"])
 
 
 def _lock(file: IO[bytes], path: Path, check: Callable[[], None]) -> None:

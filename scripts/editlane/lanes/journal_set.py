@@ -1,7 +1,7 @@
 """Use the journals of several editors as one."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,6 +60,12 @@ class JournalSet:
     def finish(self, rows: Mapping[str, Row]) -> None:
         """Record finished items in every journal that wants them."""
         self._record([{key: row for key, row in rows.items() if key in wanted} for _, wanted in self._journals])
+
+    def take_back(self, keys: Iterable[str]) -> None:
+        """Take back that work on these items began; see Journal."""
+        left = list(keys)
+        for journal, _ in self._journals:
+            journal.take_back(left)
 
     def _record(self, parts: Sequence[Mapping[str, Row]]) -> None:
         """Record the rows of each journal, at the same time, because each record waits for the disk."""

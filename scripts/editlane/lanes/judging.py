@@ -213,6 +213,10 @@ class JudgeWork:
             found |= read_journal(folder, canaries).rows
         return {key: found[key] for key in self.wanted if key in found}
 
+    def is_item(self, key: str) -> bool:
+        """Return whether this is a question about an edit, and no control."""
+        return "control" not in self.wanted[key]
+
     def make_crash_row(self, key: str) -> Row:
         """Return the score columns of an edit on which one process after another died."""
         return self.spec.make_common_columns(self.wanted[key]) | make_failed_columns(JudgeFailed(CRASHED, kind="crash"))

@@ -36,7 +36,7 @@ class LaneStatus:
     done: int = 0
     """Items that this process has finished."""
     failed: int = 0
-    """Items of `kept` and `done` that ended without an edit or a score."""
+    """Items of `kept` and `done` that ended without an edit or a score; controls, which are no items, do not count."""
     phase: str = "loading"
     """loading, working, and at the end done, stopped (on request) or failed. A killed process keeps its last phase."""
     item_id: str | None = None

@@ -1,6 +1,6 @@
 """Merge the lanes' tables, one cell at a time, so that memory is bounded by one cell.
 
-Lost or doubled rows are errors.
+Lost, doubled and foreign rows are errors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +16,12 @@ from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.core.schemas import criteria_among
+from editlane.core.types import Control
+
+_MIXED = (
+    "The lane files are not all of one run. Delete the run's shards, edits and scores tables and run the same command "
+    "again; images and finished items are kept in the journal."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +39,48 @@ class Cell:
         return ", ".join(f"{column} {value}" for column, value in self.names.items())
 
 
-def merge(cells: Sequence[Cell], item_ids: Sequence[str], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield one table per cell, its rows in the order of `item_ids`. Columns that a lane's table lacks are null.
+SHARED = ("category", "instruction", "language", "source_sha256")
+"""Columns of items.parquet that lanes copy, so that a row says which item it is about."""
 
-    Raises UserError for lost, doubled or unknown rows.
+
+def merge(cells: Sequence[Cell], items: pa.Table, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield one table per cell, its rows in the order of `items`. Columns that a lane's table lacks are null.
+
+    `items`: what the run's items.parquet holds today. Raises UserError for lost, doubled or unknown rows, and for rows
+    about another photo or instruction than the item's.
     """
-    ids = pa.array(item_ids, pa.string())
     for cell in cells:
-        yield _merge_cell(cell, schema, ids)
+        yield _merge_cell(cell, schema, items)
 
 
-def _merge_cell(cell: Cell, schema: pa.Schema, ids: pa.Array) -> pa.Table:
+def _merge_cell(cell: Cell, schema: pa.Schema, items: pa.Table) -> pa.Table:
     table = read_lanes(cell.paths, schema)
-    return table.take(_order(cell, table, ids))
+    order = _order(cell, table, items["item_id"].combine_chunks())
+    merged = table.take(order)
+    for name in (name for name in SHARED if name in schema.names):
+        others = find_differences(merged[name], items[name])
+        if len(others):
+            first = f"item {merged['item_id'][others[0]]}, {cell.label}"
+            raise UserError(_disagreement(len(others), name, first, cell.paths, order[others[0]]))
+    return merged
+
+
+def find_differences(found: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndarray:
+    """Return the places at which two columns without nulls differ."""
+    return np.flatnonzero(pc.fill_null(pc.not_equal(found, wanted), True).to_numpy())
+
+
+def _disagreement(count: int, column: str, first: str, paths: Sequence[Path], row: int) -> str:
+    return (
+        f"The lanes' tables do not fit the items: {count} rows have another `{column}` than the items of this run "
+        f"({first}, in {_find_table(paths, row)}, for example). {_MIXED}"
+    )
+
+
+def _find_table(paths: Sequence[Path], row: int) -> Path:
+    """Return the table that this row of all of them together comes from."""
+    ends = np.cumsum([tables.count_rows(path) for path in paths])
+    return paths[int(np.searchsorted(ends, row, side="right"))]
 
 
 def read_lanes(paths: Sequence[Path], schema: pa.Schema) -> pa.Table:
@@ -81,11 +116,7 @@ def _order(cell: Cell, table: pa.Table, ids: pa.Array) -> np.ndarray:
 
 def _refusal(what: str, cell: Cell, items: Sequence[str]) -> str:
     first = "; ".join(f"item {item}, {cell.label}" for item in sorted(items)[:3])
-    return (
-        f"The lanes' tables do not fit the items: {len(items)} rows are {what} ({first}). The lane files are not "
-        "all of one run. Delete the run's shards, edits and scores tables and run the same command again; images and "
-        "finished items are kept in the journal."
-    )
+    return f"The lanes' tables do not fit the items: {len(items)} rows are {what} ({first}). {_MIXED}"
 
 
 def score_cells(
@@ -111,6 +142,10 @@ def read_criteria(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(criteria_among(columns))
 
 
+_ASKED = ("editor", "control", "item_id")
+"""Columns that name a control of the plan."""
+
+
 def provenance_of(paths: Sequence[Path]) -> dict[str, Any]:
     """Collect the provenance of editors and judges from the lanes' tables."""
     together: dict[str, Any] = {"editors": {}, "judges": {}}
@@ -119,3 +154,20 @@ def provenance_of(paths: Sequence[Path]) -> dict[str, Any]:
         together["editors"] |= source.get("editor", {})
         together["judges"] |= source.get("judge", {})
     return together
+
+
+def check_controls(asked: pa.Table, plan: pa.Table, paths: Sequence[Path]) -> None:
+    """Raise UserError for a control about another photo or instruction than the plan's. `asked`: all rows of `paths`.
+
+    Every control of the plan must have been asked; see `check_complete`.
+    """
+    cells = [pc.binary_join_element_wise(*(table[name] for name in _ASKED), "\x1f") for table in (asked, plan)]
+    planned = plan.take(pc.index_in(cells[0], value_set=cells[1].combine_chunks()))
+    swapped = pc.and_(pc.equal(asked["control"], str(Control.SWAPPED)), pc.is_valid(asked["edited_sha256"]))
+    shown = pc.if_else(swapped, asked["edited_sha256"], asked["source_sha256"])
+    for name in SHARED:
+        others = find_differences(shown if name == "source_sha256" else asked[name], planned[name])
+        if len(others):
+            row = asked.slice(others[0], 1).to_pylist()[0]
+            first = ", ".join(f"{column} {row[column]}" for column in ("control", "item_id", "editor", "judge"))
+            raise UserError(_disagreement(len(others), name, first, paths, others[0]))

@@ -8,16 +8,20 @@ of edits to judge. Each of its items has a journal key.
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
+from editlane.core.errors import Stopped
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import EDITED, Row, State
-from editlane.lanes.heartbeat import Heartbeat
+from editlane.lanes.first_failures import FirstFailures
+from editlane.lanes.heartbeat import Heartbeat, remove_partials
 from editlane.lanes.journal import DEATHS, Journal
 from editlane.lanes.journal_set import JournalSet
 from editlane.lanes.prefetch import prefetched
+from editlane.lanes.stopping import GOOD_ORDER
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +67,10 @@ class Work(Protocol[Unit]):
         """Return the journal keys of a unit's items."""
         ...
 
+    def is_item(self, key: str, /) -> bool:
+        """Return whether this key is an item of the report, and not an extra question to a judge."""
+        ...
+
     def get_name(self, unit: Unit, /) -> tuple[str, str]:
         """Return the item id and the category that the heartbeat shows for this unit."""
         ...
@@ -91,6 +99,7 @@ def run_lane(
     An item on which DEATHS processes died gets the row of a crash; see `record_crashes`. `check` is called before each
     unit and may raise Stopped. `timeout`: seconds without progress after which the process is ended.
     """
+    remove_partials(work.paths, work.lane)
     deaths = journal.finished.deaths
     rows = work.find_kept(journal.finished.rows)
     log.info("%s: %d items, %d of them in the journal", work.lane, len(work.wanted), len(rows))
@@ -102,7 +111,7 @@ def run_lane(
             work.lane,
             total=len(work.wanted),
             kept=len(rows),
-            failed=_count_failed(rows.values()),
+            failed=_count_failed(work, rows),
             timeout=timeout,
             editor_key=work.get_editor_key(missing),
             judge_key=work.judge_key,
@@ -122,7 +131,11 @@ def record_crashes(journal: Journal | JournalSet, rows: Mapping[str, Row]) -> No
 
 
 class _Run(Generic[Unit]):
-    """The units of one lane on their way through the model."""
+    """The units of one lane on their way through the model.
+
+    What is at work when the lane ends in good order is taken back from the journal. If the lane ends in another way,
+    only the items of the unit that it happened to are left there, as after a death.
+    """
 
     def __init__(
         self, work: Work[Unit], journal: Journal | JournalSet, heartbeat: Heartbeat, rows: dict[str, Row]
@@ -130,29 +143,67 @@ class _Run(Generic[Unit]):
         self._work, self._journal, self._heartbeat, self._rows = work, journal, heartbeat, rows
         self._deaths: Counter[str] = journal.finished.deaths
         self._saving: deque[Future[None]] = deque()
+        self._begun: set[str] = set()
+        self._first_failures = FirstFailures(rows.values())
 
     def run(self, units: Sequence[Unit], check: Callable[[], None]) -> None:
         """Compute and save all units.
 
         Units on which a process died come last, after all others are saved, so that another death is their own.
         """
-        work, heartbeat = self._work, self._heartbeat
-        ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, work.get_keys(unit))))
-        with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
-            for unit, reading in prefetched(work.read, ordered, depth=work.ahead):
-                check()
-                suspect = any(self._deaths[key] for key in work.get_keys(unit))
-                if suspect:
-                    self._wait_until_saved(0)
-                self._journal.begin(work.get_keys(unit))
-                heartbeat.begin(*work.get_name(unit), suspect=suspect)
-                with heartbeat.waiting("input"):
-                    inputs = reading.result()
-                started = time.monotonic()
-                outcome = work.compute(unit, inputs, heartbeat.step)
-                self._saving.append(writer.submit(self._save, unit, outcome, time.monotonic() - started))
-                self._wait_until_saved(work.ahead)
+        ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, self._work.get_keys(unit))))
+        try:
+            with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+                for unit, reading in prefetched(self._work.read, ordered, depth=self._work.ahead):
+                    check()
+                    self._begin(unit)
+                    outcome, seconds = self._compute(unit, reading, check)
+                    self._saving.append(writer.submit(self._save, unit, outcome, seconds))
+                    self._wait_until_saved(self._work.ahead)
+                self._wait_until_saved(0)
+        finally:
+            self._take_back()
+
+    def _begin(self, unit: Unit) -> None:
+        keys = self._work.get_keys(unit)
+        suspect = any(self._deaths[key] for key in keys)
+        if suspect:
             self._wait_until_saved(0)
+        self._begun.update(keys)
+        self._journal.begin(keys)
+        self._heartbeat.begin(*self._work.get_name(unit), suspect=suspect)
+
+    def _compute(self, unit: Unit, reading: Future[Any], check: Callable[[], None]) -> tuple[Any, float]:
+        """Return the outcome of a unit and the seconds that it took."""
+
+        def on_step(step: int, steps: int) -> None:
+            self._heartbeat.step(step, steps)
+            try:
+                check()
+            except Stopped:  # who asked for a stop may not wait for the item's end before it kills
+                self._take_back()
+
+        with self._to_blame(unit):
+            with self._heartbeat.waiting("input"):
+                inputs = reading.result()
+            started = time.monotonic()
+            return self._work.compute(unit, inputs, on_step), time.monotonic() - started
+
+    @contextmanager
+    def _to_blame(self, unit: Unit) -> Iterator[None]:
+        """Leave it on record that these items were at work if the block fails otherwise than in good order."""
+        try:
+            yield
+        except GOOD_ORDER:
+            raise
+        except BaseException:
+            self._begun.difference_update(self._work.get_keys(unit))
+            raise
+
+    def _take_back(self) -> None:
+        begun = list(self._begun)
+        self._begun.difference_update(begun)
+        self._journal.take_back(begun)
 
     def _wait_until_saved(self, most: int) -> None:
         """Wait until at most `most` units are unsaved; raises what saving raised."""
@@ -161,13 +212,17 @@ class _Run(Generic[Unit]):
                 self._saving.popleft().result()
 
     def _save(self, unit: Unit, outcome: Any, seconds: float) -> None:
-        rows = self._work.save(unit, outcome, seconds)
+        with self._to_blame(unit):
+            rows = self._work.save(unit, outcome, seconds)
         self._journal.finish(rows)
+        self._begun.difference_update(rows)
         self._rows.update(rows)
-        last, failed = list(rows.values())[-1], _count_failed(rows.values())
+        last, failed = list(rows.values())[-1], _count_failed(self._work, rows)
         score = last.get("score")
         self._heartbeat.finished(len(rows), seconds=seconds, state=last["state"], score=score, failed=failed)
+        self._first_failures.add(rows.values())
 
 
-def _count_failed(rows: Collection[Row]) -> int:
-    return sum(row["state"] not in (EDITED, State.SCORED) for row in rows)
+def _count_failed(work: Work[Any], rows: Mapping[str, Row]) -> int:
+    """Count the items without an edit or a score, as the report does. Controls are no items."""
+    return sum(row["state"] not in (EDITED, State.SCORED) and work.is_item(key) for key, row in rows.items())

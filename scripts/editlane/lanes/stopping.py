@@ -8,9 +8,13 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from editlane.core.errors import Stopped
+from editlane.core.errors import Stopped, UserError
 
 log = logging.getLogger(__name__)
+
+GOOD_ORDER = (Stopped, UserError, OSError, KeyboardInterrupt)
+"""What ends a lane in good order: a stop, a mistake in the config, a full disk, a server that refuses. No item and no
+device is to blame for it."""
 
 
 def workflow_pid() -> int | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from editlane.core.errors import UserError
 from editlane.core.locks import open_lock
 from editlane.models.host_memory import read_available_memory
 
@@ -121,15 +122,15 @@ def _take_turn(paths: list[Path]) -> Iterator[bool]:
     """
     inodes = [(found.st_dev, found.st_ino) for found in map(os.stat, paths)]  # paths differ between containers
     name = f"checkpoint-{hashlib.sha256(repr(inodes).encode()).hexdigest()[:16]}.lock"
-    folder = os.environ.get("GPULEASE_DIR") or tempfile.gettempdir()
+    path = f"{os.environ.get('GPULEASE_DIR') or tempfile.gettempdir()}/{name}"
     try:
-        handle = open_lock(f"{folder}/{name}")
-    except OSError as error:
-        log.info("no lock in %s (%s): other processes may read the checkpoint at the same time", folder, error.strerror)
+        handle = open_lock(path)
+    except UserError as error:
+        log.info("other processes may read the checkpoint at the same time: %s", error)
         yield True
         return
     try:
-        is_mine = not (_had_to_wait(handle) and os.pread(handle, len(DONE), 0) == DONE)
+        is_mine = not (_had_to_wait(handle, path) and os.pread(handle, len(DONE), 0) == DONE)
         if is_mine:
             os.ftruncate(handle, 0)
         yield is_mine
@@ -138,12 +139,12 @@ def _take_turn(paths: list[Path]) -> Iterator[bool]:
         os.close(handle)
 
 
-def _had_to_wait(handle: int) -> bool:
+def _had_to_wait(handle: int, path: str) -> bool:
     """Acquire the lock. Returns whether another process held it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.info("another process is reading the checkpoint")
+        log.info("another process is reading the checkpoint, and holds %s", path)
         fcntl.flock(handle, fcntl.LOCK_EX)
         return True
     return False

@@ -79,6 +79,7 @@ def check_start(
         devices=find_devices() if lanes_here else Devices(),
         gpu_limit=gpu_limit,
         conda=with_conda,
+        look_at_images=False,
     )
     checks = EVERYWHERE | ON_THIS_MACHINE if lanes_here else EVERYWHERE
     findings = run_checks(checks, context, broken="warn")

@@ -72,6 +72,8 @@ class RunContext:
     """True if it runs with `--sdm conda`."""
     count_all: bool = False
     """True to read the dataset to its end, however long it takes."""
+    look_at_images: bool = True
+    """False to read the dataset's records alone."""
 
     @property
     def run_dir(self) -> Path:
@@ -96,7 +98,7 @@ class RunContext:
     @cached_property
     def scan(self) -> Scan:
         """Contents of the dataset, read once."""
-        return scan_dataset(self.config["dataset"], whole=self.count_all)
+        return scan_dataset(self.config["dataset"], whole=self.count_all, images=self.look_at_images)
 
     @property
     def parts(self) -> list[Part]:

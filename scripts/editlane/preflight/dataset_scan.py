@@ -63,8 +63,8 @@ def make_selection(dataset: dict[str, Any]) -> Selection:
     )
 
 
-def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
-    """Read the dataset of a checked config for RECORD_SECONDS, or with `whole` to its end."""
+def scan_dataset(dataset: dict[str, Any], *, whole: bool, images: bool = True) -> Scan:
+    """Read the dataset of a checked config for RECORD_SECONDS, or with `whole` to its end; and some of its images."""
     scan = Scan()
     started = time.monotonic()
     try:
@@ -74,7 +74,7 @@ def scan_dataset(dataset: dict[str, Any], *, whole: bool) -> Scan:
             scan.fallback += record.language != dataset["language"]
             if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan
-            if scan.seconds < IMAGE_SECONDS:
+            if images and scan.seconds < IMAGE_SECONDS:
                 _check_image(record, scan)
         scan.gaps = edits.describe_gaps() if edits else []
     except UserError as error:

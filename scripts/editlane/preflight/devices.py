@@ -84,9 +84,9 @@ def _ask_nvidia_smi() -> dict[str, Gpu]:
     answer = subprocess.run(query, capture_output=True, text=True, timeout=_TIMEOUT)
     if answer.returncode == 6:  # "No devices were found"
         return {}
-    if answer.returncode:
+    rows = [[cell.strip() for cell in line.split(",")] for line in answer.stdout.splitlines() if ", GPU-" in line]
+    if answer.returncode and not rows:  # with one lost GPU it fails, too, and lists the others
         raise OSError(f"nvidia-smi fails: {_get_first_line(answer)}")
-    rows = [[cell.strip() for cell in line.split(",")] for line in answer.stdout.splitlines() if "," in line]
     return {
         row[1]: Gpu(label=row[0], model=_get_cell(row, 2), memory=_parse_bytes(row, 3), used=_parse_bytes(row, 4))
         for row in rows

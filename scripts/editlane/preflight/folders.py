@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.core.errors import UserError
+from editlane.core.locks import check_lock_folder
 from editlane.lanes.gpu_lease import lease_folder
 from editlane.preflight.context import RunContext
 from editlane.preflight.findings import Finding
@@ -41,11 +43,24 @@ def check_leases(context: RunContext) -> Iterator[Finding]:
     remedy = "Set GPULEASE_DIR to a folder on a disk of this machine, the same for all users."
     if not os.access(find_existing_folder(folder), os.W_OK | os.X_OK):
         yield Finding("fail", "leases", f"{folder} cannot be written to", remedy)
+    elif problem := _find_danger(folder):
+        yield Finding("fail", "leases", problem, remedy)
     elif kind in NETWORK or kind.startswith("fuse."):
         text = f"{folder} is on {kind}: locks of a network file system may fail, and other machines see them"
         yield Finding("warn", "leases", text, remedy)
     else:
         yield Finding("pass", "leases", f"{folder} is on {kind}")
+
+
+def _find_danger(folder: Path) -> str | None:
+    """Return why lanes would refuse this folder of locks; None if they would not, or if they will make it."""
+    try:
+        check_lock_folder(str(folder))
+    except UserError as error:
+        return str(error)
+    except FileNotFoundError:
+        pass
+    return None
 
 
 def find_existing_folder(folder: Path) -> Path:

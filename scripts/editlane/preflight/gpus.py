@@ -18,7 +18,7 @@ def check_gpus(context: RunContext) -> Iterator[Finding]:
         text = f"{devices.problem}; the GPUs were not checked"
         yield Finding("warn", "GPUs", text, "`nvidia-smi -pm 1` keeps them awake.")
     elif devices.problem:
-        yield Finding("fail", "GPUs", devices.problem, "Fix the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
+        yield Finding("fail", "GPUs", devices.problem, "Fix that, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
     elif not devices.gpus:
         yield _report_no_gpu(context)
     else:

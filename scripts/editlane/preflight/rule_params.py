@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.checkout import find_file
+from editlane.core.paths import RunPaths
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import fingerprint_file
 from editlane.models.registry import find_adapter
@@ -82,9 +83,10 @@ class RuleParams:
         return 0 if self.get_adapter("judge", judge).RUNS_ON == RunsOn.SERVER else 1
 
     def find_built_model(self, kind: str, name: str) -> str | list[str]:
-        """Return the tiny model that the workflow builds for this editor or judge; an empty list if it is another."""
+        """Return the mark of the tiny model that the workflow builds for this editor or judge; [] if it is another."""
         model = self.get_settings(kind, name)["model"] or ""
-        return model if model.startswith(BUILT_MODELS) else []
+        built = RunPaths.of_run(self._config["run"]).built(Path(model).name)
+        return str(built) if model.startswith(BUILT_MODELS) else []
 
     def find_protocol(self, judge: str) -> str:
         """Return the protocol file of a judge.

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -26,6 +27,9 @@ from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
 
 LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE, "score_edited": SCORE}
+
+SHARED_FOLDERS = {"photos": Path("resources/demo/photos"), "canary": Path("resources/canary/pictures")}
+"""What the workflow builds beside the tiny models in resources/models, by the name of a run's mark."""
 
 
 def find_config() -> str:
@@ -104,6 +108,13 @@ class WorkflowRun:
         )
         self._terminal = Terminal(self.paths, record, workflow.output_settings)
         logging.raiseExceptions = False  # else a full disk prints a traceback for every log line
+
+    def forget_lost_folders(self) -> None:
+        """Remove the marks of shared folders that somebody has deleted, so that they are built again."""
+        for mark in self.paths.built("").glob("*"):
+            if not SHARED_FOLDERS.get(mark.name, Path(f"resources/models/{mark.name}")).exists():
+                with suppress(OSError):  # a disk that cannot be written is told of at the start
+                    mark.unlink()
 
     def count_lane_threads(self) -> int:
         """Return the CPU cores of one lane: an equal share of the run's cores, from 1 to 8."""

@@ -14,6 +14,7 @@ from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.core.printable import escape
 from editlane.watching.plain_text import describe_run, summarize_run
+from editlane.watching.starting import is_workflow_starting
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable
 
@@ -34,8 +35,10 @@ def check_run_folder(folder: Path) -> None:
 def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None:
     """Watch until the run is over, then print one line a model; `every` is the seconds between two plain lines."""
     watcher = Watcher(RunPaths(run_dir))
-    state = watcher.look()
+    if not run_dir.is_dir():
+        _print(console, f"{run_dir} is not there yet{_list_runs(run_dir.parent)}; waiting for its run to begin")
     try:
+        state = _wait_for_start(run_dir, watcher, console)
         if not state.ended:
             state = _draw(run_dir, watcher, console) if table else _print_lines(watcher, console, every)
     except KeyboardInterrupt:
@@ -43,6 +46,22 @@ def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None
         raise
     for line in summarize_run(state):
         _print(console, line)
+
+
+def _list_runs(results: Path) -> str:
+    runs = sorted(path.name for path in results.iterdir() if RunPaths(path).has_begun())
+    return f" (runs in {results}: {', '.join(runs)})" if runs else ""
+
+
+def _wait_for_start(run_dir: Path, watcher: Watcher, console: Console) -> RunState:
+    """Return the state of the run; while a workflow starts, not the one in which an earlier workflow left it."""
+    state = watcher.look()
+    if state.ended and is_workflow_starting(run_dir):
+        _print(console, f"{state.workflow}; another one is starting here")
+        while state.ended and is_workflow_starting(run_dir):
+            time.sleep(READ_EVERY)
+            state = watcher.look()
+    return state
 
 
 def _draw(run_dir: Path, watcher: Watcher, console: Console) -> RunState:

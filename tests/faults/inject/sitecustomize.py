@@ -58,8 +58,8 @@ def device_fails():
     raise RuntimeError("CUDA error: uncorrectable ECC error encountered (simulated)")
 
 
-def full():
-    raise OSError(errno.ENOSPC, "No space left on device")
+def fails(number):
+    raise OSError(number, os.strerror(number))
 
 
 def speak(fault):
@@ -83,7 +83,8 @@ ACTIONS = {
     "wait": lambda fault, *args: wait(fault),
     "oom": lambda fault, *args: out_of_memory(),
     "device": lambda fault, *args: device_fails(),
-    "full": lambda fault, *args: full(),
+    "full": lambda fault, *args: fails(errno.ENOSPC),
+    "eio": lambda fault, *args: fails(errno.EIO),
 }
 
 

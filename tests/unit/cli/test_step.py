@@ -56,7 +56,7 @@ def test_one_paragraph_and_an_exit_code(
 MENDED = ["ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "EACCES", "EPERM", "ENAMETOOLONG", "ELOOP", "EROFS"]
 
 
-@pytest.mark.parametrize("name", [*MENDED, "ENOSPC", "EDQUOT"])
+@pytest.mark.parametrize("name", [*MENDED, "ENOSPC", "EDQUOT", "EIO", "ESTALE"])
 def test_what_a_user_can_mend_names_the_file_and_the_remedy(name: str) -> None:
     number = getattr(errno, name)
     said = explain_os_error(OSError(number, os.strerror(number), "results/试验/items.parquet"))
@@ -66,8 +66,8 @@ def test_what_a_user_can_mend_names_the_file_and_the_remedy(name: str) -> None:
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS"])
-def test_a_full_or_read_only_disk_is_explained_without_a_file(name: str) -> None:
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS", "EIO"])
+def test_a_full_read_only_or_broken_disk_is_explained_without_a_file(name: str) -> None:
     said = explain_os_error(OSError(getattr(errno, name), "x"))
     assert said is not None
     assert said.startswith("cannot read or write a file: x.")

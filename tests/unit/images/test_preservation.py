@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -167,7 +167,13 @@ def lane_table(path: Path, numbers: np.ndarray, editor: str) -> Path:
 def test_a_lost_row_is_refused(tmp_path: Path) -> None:
     path = lane_table(tmp_path / "0.parquet", np.array([0, 2]), "甲")
     with pytest.raises(UserError, match="1 rows are lost \\(item 1, editor 甲\\)"):
-        list(merge([Cell(names={"editor": "甲"}, paths=[path])], ["0", "1", "2"], schemas.PRESERVATION))
+        list(merge([Cell(names={"editor": "甲"}, paths=[path])], items_of(["0", "1", "2"]), schemas.PRESERVATION))
+
+
+def items_of(ids: Sequence[str]) -> pa.Table:
+    """The columns of items.parquet that the lanes' tables above have, too."""
+    row = {"category": "因果", "source_sha256": "s"}
+    return pa.table({"item_id": ids} | {name: [value] * len(ids) for name, value in row.items()})
 
 
 def calls_of(work: Callable[[], Any]) -> tuple[Any, int]:
@@ -205,7 +211,7 @@ def merge_cells(tmp_path: Path, rows: int) -> int:
         for editor in "abc"
     ]
     ids = [str(number) for number in range(rows)]
-    merged = merge(cells, ids, schemas.PRESERVATION)
+    merged = merge(cells, items_of(ids), schemas.PRESERVATION)
     count, calls = calls_of(lambda: tables.write_parts(tmp_path / "out", merged, schemas.PRESERVATION))
     assert count == 3 * rows
     assert tables.read_arrow(tmp_path / "out")["item_id"].to_pylist() == ids * 3

@@ -12,7 +12,7 @@ import pytest
 from project import wait_for
 
 from editlane.core.locks import open_lock
-from editlane.lanes import gpu_lease
+from editlane.lanes.gpu_locks import OpenLocks, try_lock
 from editlane.lanes.gpu_strikes import Lease, write_lease
 
 SCRIPT = Path("scripts/gpulease.py").resolve()
@@ -187,6 +187,102 @@ def test_a_failing_nvidia_smi_is_said_and_not_taken_for_a_cpu_machine(machine, t
     assert "driver/library version mismatch" in err
 
 
+def test_one_lost_gpu_does_not_stop_the_others(machine, tmp_path: Path) -> None:
+    smi = tmp_path / "bin/nvidia-smi"
+    lost = "Unable to determine the device handle for GPU0000:0B:00.0: GPU is lost. Reboot the system."
+    smi.write_text(smi.read_text() + f"echo '3, [GPU is lost]'\necho '{lost}'\nexit 15\n")
+    running = [machine(*HOLD) for _ in range(3)]
+    assert sorted(map(held, running)) == UUIDS
+    for process in running:
+        told = process.communicate(timeout=30)[1]
+        assert "warning: gpulease: nvidia-smi fails: '3, [GPU is lost]'. The run goes on with the 3 GPUs" in told
+    smi.write_text(f"#!/bin/sh\necho '{lost}'\nexit 15\n")
+    process = machine("true")
+    assert "GPU is lost" in process.communicate()[1]
+    assert process.returncode == 2
+
+
+def put_link(place: Path) -> None:
+    (place.parents[1] / "precious").write_text("mine")
+    place.symlink_to(place.parents[1] / "precious")
+
+
+def put_second_name(place: Path) -> None:
+    (place.parents[1] / "precious").write_text("mine")
+    place.hardlink_to(place.parents[1] / "precious")
+
+
+@pytest.mark.parametrize(
+    ("put", "what"),
+    [
+        (put_link, "a link"),
+        (lambda place: place.symlink_to("nowhere"), "a link"),
+        (put_second_name, "a file with a second name"),
+        (os.mkfifo, "a FIFO"),
+        (Path.mkdir, "a folder"),
+    ],
+    ids=["link", "dangling link", "hard link", "fifo", "folder"],
+)
+def test_what_somebody_put_in_the_place_of_a_lock_is_named_and_left_alone(machine, tmp_path: Path, put, what) -> None:
+    leases = tmp_path / "leases"
+    leases.mkdir()
+    put(leases / f"{UUIDS[1]}.lock")
+    for asked in (machine("true"), machine("true"), machine(), machine(forgive=UUIDS[1])):
+        _, told = asked.communicate(timeout=30)
+        assert asked.returncode == 2
+        assert told.startswith(f"error: gpulease: {leases}/{UUIDS[1]}.lock is {what}")
+        assert "Traceback" not in told
+    if (tmp_path / "precious").exists():
+        assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"strikes": 3}', "\udcff\0", '{"holder": "\\ud800", "strikes": []}']
+)
+def test_a_lock_file_with_anything_in_it_is_a_lock_file(machine, tmp_path: Path, content: str) -> None:
+    (tmp_path / "leases").mkdir()
+    (tmp_path / f"leases/{UUIDS[0]}.lock").write_bytes(content.encode(errors="surrogatepass"))
+    assert devices(machine(*SHOW)) == UUIDS[0]
+    assert [line.split()[1] for line in show(machine)] == ["free"] * 3
+
+
+def test_a_folder_of_locks_that_another_user_controls_is_refused_with_what_to_do(machine, tmp_path: Path) -> None:
+    leases, own = tmp_path / "leases", tmp_path / "mine"
+    own.mkdir(mode=0o700)
+    leases.symlink_to(own)
+    assert "is a link. Remove it, or set GPULEASE_DIR" in refusal(machine)
+    assert own.stat().st_mode & 0o777 == 0o700
+    leases.unlink()
+    leases.mkdir()
+    leases.chmod(0o777)
+    assert f"every user may remove the locks of others: `chmod +t {leases}`" in refusal(machine)
+    if os.geteuid() == 0:
+        os.chown(leases, 4242, 4242)
+        assert f"belongs to another user (uid 4242), who could take yours away. {ADVICE}" in refusal(machine)
+
+
+ADVICE = "An administrator makes it safe for everybody with `chown root "
+
+
+def refusal(machine) -> str:
+    """What a lease and `--show` say when they refuse."""
+    told = [asked.communicate(timeout=30)[1] for asked in (machine("true"), machine())]
+    assert told[0] == told[1]
+    return told[0]
+
+
+def test_a_wait_says_what_it_waits_for(machine) -> None:
+    holder = machine("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec cat", "猫\x1b[31m", CUDA_VISIBLE_DEVICES="0,1", n=2)
+    assert held(holder) == "0,1"
+    waiter = machine(*SHOW, n=2, CUDA_VISIBLE_DEVICES="1,2")
+    assert waiter.stderr is not None
+    said = waiter.stderr.readline()
+    assert said.startswith(f"gpulease: waits for 2 of 2 devices: GPU-bbbb2222 is held by '{holder.pid} -n 2 -- sh -c ")
+    assert said.endswith("猫\\x1b[31m'; GPU-cccc3333 is free\n")
+    release(holder)
+    assert devices(waiter) == "1,2"
+
+
 def test_a_command_that_does_not_exist(machine) -> None:
     process = machine("no-such-command")
     assert "cannot start 'no-such-command'" in process.communicate()[1]
@@ -292,20 +388,22 @@ def test_a_job_that_dies_everywhere_takes_no_device_from_the_others(machine) -> 
 
 def test_a_job_goes_back_to_the_device_it_died_on_when_it_has_waited_for_another(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{name}.lock") for name in UUIDS[:2]]
-    for path in paths:
-        os.close(open_lock(path))
-    write_lease(paths[0], Lease(strikes=["run:mine"]))
-    busy = open_lock(paths[1])
-    assert gpu_lease._try_lock(busy)
-    assert gpu_lease._lock_free(paths, 1, "run:mine", patient=True) == {}
-    for job, patient in (("run:other", True), ("run:mine", False)):
-        (taken,) = gpu_lease._lock_free(paths, 1, job, patient=patient).items()
-        assert taken[0] == paths[0]
-        os.close(taken[1])
+    struck, busy = map(open_lock, paths)
+    write_lease(struck, Lease(strikes=["run:mine"]))
+    assert try_lock(paths[1], busy)
+
+    def choose(job: str, *, patient: bool) -> list[str]:
+        locks = OpenLocks(paths)
+        chosen = locks.choose(1, job, patient=patient)
+        locks.close_all_but([])
+        return list(chosen)
+
+    assert choose("run:mine", patient=True) == []
+    assert choose("run:other", patient=True) == paths[:1]
+    assert choose("run:mine", patient=False) == paths[:1]
     os.close(busy)
-    (taken,) = gpu_lease._lock_free(paths, 1, "run:mine", patient=True).items()
-    assert taken[0] == paths[1]
-    os.close(taken[1])
+    assert choose("run:mine", patient=True) == paths[1:]
+    os.close(struck)
 
 
 def test_a_device_that_is_not_here_cannot_be_forgiven(machine) -> None:

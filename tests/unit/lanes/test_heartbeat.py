@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from editlane.core.errors import Stopped, UserError
+from editlane.core.locks import open_lock
 from editlane.core.paths import LaneId, RunPaths
-from editlane.lanes.gpu_strikes import Lease, read_lease, write_lease
+from editlane.lanes.gpu_strikes import Lease, name_handle, read_lease, write_lease
 from editlane.lanes.heartbeat import Heartbeat
 from editlane.lanes.lane_status import LaneStatus
 from editlane.lanes.lane_status import read_heartbeats as read_all
@@ -115,14 +116,14 @@ def test_each_beat_begins_the_wait_anew_and_the_end_ends_it(tmp_path: Path, monk
 
 
 def test_a_strike_is_what_a_process_leaves_that_dies_before_anything_worked(tmp_path: Path, monkeypatch) -> None:
-    lock = tmp_path / "GPU-1.lock"
-    lock.touch()
-    write_lease(str(lock), Lease(strikes=["earlier"]))
-    monkeypatch.setenv("GPULEASE_LOCKS", str(lock))
+    lock = open_lock(str(tmp_path / "GPU-1.lock"))
+    write_lease(lock, Lease(holder="我", strikes=["earlier"]))
+    monkeypatch.setenv("GPULEASE_LOCKS", f"{name_handle(lock)} 4242:1:1 nonsense")
     monkeypatch.setenv("GPULEASE_JOB", "mine")
 
     def left() -> list[str]:
-        return read_lease(str(lock)).settled_strikes()
+        assert read_lease(lock).holder == "我"
+        return read_lease(lock).settled_strikes()
 
     with pytest.raises(RuntimeError), make(tmp_path):
         raise RuntimeError("illegal memory access")

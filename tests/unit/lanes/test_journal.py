@@ -170,6 +170,54 @@ def test_reading_only_what_is_wanted_finds_what_reading_everything_finds(tmp_pat
     assert some.deaths == {key: count for key, count in everything.deaths.items() if key in wanted}
 
 
+@pytest.mark.parametrize("later", ["lane0", "lane9"])
+def test_deaths_in_another_lanes_file_do_not_outlive_what_came_of_the_item(tmp_path: Path, later: str) -> None:
+    """The item moved from one lane to another, whose files are read in the order of their names."""
+    earlier = {"lane0": "lane9", "lane9": "lane0"}[later]
+    for _ in range(3):
+        with Journal(tmp_path, later, {"a"}) as journal:
+            journal.begin(["a"])
+    with Journal(tmp_path, earlier, {"a"}) as journal:
+        assert journal.finished.deaths == {"a": 3}
+        journal.finish({"a": row(1, "crash")})
+    assert read_journal(tmp_path).deaths == {}
+    with Journal(tmp_path, later, {"a"}) as journal:
+        assert journal.finished.deaths == {}
+        journal.begin(["a"])
+    assert read_journal(tmp_path).deaths == {"a": 1}, "a death after that counts again"
+
+
+def test_the_end_in_a_journal_of_an_older_version_still_ends_the_deaths_before_it(tmp_path: Path) -> None:
+    with Journal(tmp_path, "lane0") as journal:
+        journal.begin(["a", "b"])
+        journal._append([{"end": ["a", "b"]}], wait=False)
+        journal.begin(["b"])
+    assert read_journal(tmp_path).deaths == {"b": 1}
+
+
+def test_what_is_taken_back_is_as_if_it_had_not_begun(tmp_path: Path) -> None:
+    with Journal(tmp_path, "lane0") as journal:
+        journal.begin(["猫", "b"])
+        journal.begin(["c"])
+        journal.finish({"c": row(1)})
+        before = (tmp_path / "lane0.jsonl").stat().st_size
+        journal.take_back(["b", "猫", "c", "never begun"])
+        assert (tmp_path / "lane0.jsonl").stat().st_size == before
+        journal.begin(["d"])
+    found = read_journal(tmp_path)
+    assert (found.rows, found.deaths) == ({"c": row(1)}, {"d": 1})
+    assert read_journal(tmp_path, {"b", "d"}).deaths == {"d": 1}
+
+
+def test_a_journal_that_cannot_be_written_any_more_says_what_that_means(tmp_path: Path, caplog) -> None:
+    with Journal(tmp_path, "lane0") as journal:
+        journal.begin(["a"])
+        (tmp_path / "lane0.jsonl").rename(tmp_path / "moved")
+        (tmp_path / "lane0.jsonl").mkdir()
+        journal.take_back(["a"])
+    assert "cannot take back what began (Is a directory); it counts as a death" in caplog.text
+
+
 def test_a_lane_parses_no_record_of_other_lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for lane in range(3):
         with Journal(tmp_path, f"lane{lane}") as journal:

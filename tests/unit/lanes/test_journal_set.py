@@ -66,3 +66,11 @@ def test_a_death_in_one_journal_does_not_outlive_the_row_in_another(tmp_path: Pa
         journals.finish({"both": row(3)})
     with JournalSet(folders(tmp_path), "lane0") as journals:
         assert (journals.finished.rows, journals.finished.deaths) == ({"both": row(3)}, {})
+
+
+def test_what_is_taken_back_is_so_in_every_journal(tmp_path: Path) -> None:
+    with JournalSet(folders(tmp_path), "lane0") as journals:
+        journals.begin(["a", "b", "both"])
+        journals.take_back(["a", "b", "both"])
+    with JournalSet(folders(tmp_path), "lane0") as journals:
+        assert journals.finished.deaths == {}

@@ -207,6 +207,20 @@ def test_a_failing_edit_is_a_row_and_the_rest_of_its_batch_is_scored(tmp_path: P
     assert found["项-02"]["error_kind"] == ("oom" if isinstance(error, OutOfMemory) else "model")
 
 
+def test_a_control_without_a_score_is_no_failed_item(tmp_path: Path) -> None:
+    """The report counts items; so does the terminal."""
+    rows = [make_row(n, tmp_path) for n in range(3)]
+    control = make_row(3, tmp_path) | {"control": "swapped", "repeat": 0, "other_item_id": None}
+    work = JudgeWork(
+        make_spec(tmp_path), 0, [rows, [control]], lambda: Judge({2: OutOfMemory("x"), 3: OutOfMemory("x")})
+    )
+    with JournalSet(work.list_journals(), "lane0") as journals:
+        found = run_lane(work, journals, check=lambda: None)
+    assert [row["state"] for row in found.values()].count("judge_failed") == 2
+    (status,) = read_heartbeats(RunPaths(tmp_path))
+    assert (status.total, status.done, status.failed) == (4, 4, 1)
+
+
 def test_an_edited_image_that_is_gone_or_changed_is_not_judged(tmp_path: Path) -> None:
     rows = [make_row(n, tmp_path) for n in range(3)]
     (tmp_path / "edited0.png").unlink()

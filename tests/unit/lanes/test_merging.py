@@ -6,7 +6,7 @@ import pytest
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
-from editlane.lanes.merging import Cell, merge, provenance_of, read_criteria
+from editlane.lanes.merging import Cell, check_controls, merge, provenance_of, read_criteria, read_lanes
 
 ITEMS = [f"项-{number}" for number in range(4)]
 
@@ -29,10 +29,16 @@ def cell(paths: list[Path], editor: str = "e", judge: str = "j") -> Cell:
     return Cell(names={"editor": editor, "judge": judge}, paths=paths)
 
 
-def merged(cells: list[Cell]) -> list[dict[str, Any]]:
+def items_table(**columns: Any) -> pa.Table:
+    """What items.parquet says of the items."""
+    shared = {"category": "物理", "instruction": "x", "language": "zh", "source_sha256": "s"} | columns
+    return pa.table({"item_id": ITEMS} | {name: [value] * len(ITEMS) for name, value in shared.items()})
+
+
+def merged(cells: list[Cell], items: pa.Table | None = None) -> list[dict[str, Any]]:
     """The rows of the table that the cells make."""
     schema = schemas.scores_schema(read_criteria([path for one in cells for path in one.paths]))
-    return [row for table in merge(cells, ITEMS, schema) for row in table.to_pylist()]
+    return [row for table in merge(cells, items or items_table(), schema) for row in table.to_pylist()]
 
 
 def test_the_rows_of_all_lanes_come_in_the_order_of_the_report(tmp_path: Path) -> None:
@@ -64,6 +70,56 @@ def test_rows_of_another_dataset_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "1.parquet", [*ITEMS, "项-9"])
     with pytest.raises(UserError, match="not of this run"):
         merged([cell([path])])
+
+
+@pytest.mark.parametrize(
+    "column", [("instruction", "turn it red"), ("source_sha256", "t"), ("category", "环境"), ("language", "en")]
+)
+def test_rows_about_an_item_that_has_changed_are_refused_with_the_lane_that_has_them(tmp_path: Path, column) -> None:
+    name, value = column
+    paths = [
+        write(tmp_path / "lane0.parquet", ["项-0", "项-3"]),
+        write(tmp_path / "lane1.parquet", ["项-2", "项-1"], **{name: value}),
+    ]
+    with pytest.raises(
+        UserError,
+        match=rf"2 rows have another `{name}` than the items of this run \(item 项-1, editor e, judge j, in \S*lane1\.",
+    ):
+        merged([cell(paths)])
+    with pytest.raises(UserError, match=rf"another `{name}`"):
+        merged([cell([write(tmp_path / "all.parquet", ITEMS)])], items_table(**{name: value}))
+
+
+def plan_and_controls(folder: Path, **changes: Any) -> tuple[pa.Table, pa.Table, list[Path]]:
+    """A plan of three controls, and what two lanes asked; `changes`: columns of the second lane's."""
+    planned = [("项-0", "swapped", "s"), ("项-1", "swapped", "s"), ("项-2", "source_as_edit", "s")]
+    plan = pa.table(
+        {name: [one[place] for one in planned] for place, name in enumerate(("item_id", "control", "source_sha256"))}
+        | {"editor": ["e"] * 3, "category": ["物理"] * 3, "instruction": ["x"] * 3, "language": ["zh"] * 3}
+    )
+    asked = [
+        score_row("项-0", control="swapped", repeat=0, source_sha256="edit", edited_sha256="s"),
+        score_row("项-1", control="swapped", repeat=0, state="edit_failed", score=None),
+        score_row("项-2", control="source_as_edit", repeat=0, edited_sha256="s", **changes),
+    ]
+    paths = [folder / "lane0.parquet", folder / "lane1.parquet"]
+    schema = schemas.controls_schema(())
+    tables.write_table(paths[0], asked[:2], schema)
+    tables.write_table(paths[1], asked[2:], schema)
+    return read_lanes(paths, schema), plan, paths
+
+
+def test_controls_about_what_was_planned_are_taken_swapped_or_not(tmp_path: Path) -> None:
+    check_controls(*plan_and_controls(tmp_path))
+
+
+@pytest.mark.parametrize("column", ["instruction", "source_sha256"])
+def test_controls_of_another_run_are_refused_with_the_lane_that_has_them(tmp_path: Path, column: str) -> None:
+    asked = plan_and_controls(tmp_path, **{column: "old"})
+    with pytest.raises(
+        UserError, match=rf"1 rows have another `{column}` .*\(control source_as_edit, item_id 项-2, .*lane1\.parquet"
+    ):
+        check_controls(*asked)
 
 
 def test_rows_of_another_editor_are_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from editlane.core.errors import Stopped
+from editlane.core.errors import Stopped, UserError
 from editlane.core.paths import EDIT, LaneId, RunPaths
 from editlane.lanes.journal import Journal, read_journal
 from editlane.lanes.lane_status import read_heartbeats
@@ -34,6 +34,9 @@ class Toy:
 
     def get_editor_key(self, missing: Collection[str]) -> str:
         return "e1"
+
+    def is_item(self, key: str) -> bool:
+        return True
 
     def make_crash_row(self, key: str) -> dict[str, Any]:
         return {"state": "edit_failed", "error_kind": "crash", "doubled": None}
@@ -132,6 +135,76 @@ def test_an_error_of_the_lane_keeps_what_was_finished_and_counts_as_a_death(tmp_
     assert status.phase == "failed"
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), UserError("no server"), Stopped("told to"), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize("place", ["read", "compute", "save"])
+def test_an_end_in_good_order_is_no_death_however_often_it_comes(
+    tmp_path: Path, place: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **named: object) -> None:
+        raise error
+
+    toy = Toy(tmp_path, range(1))
+    with monkeypatch.context() as broken:
+        broken.setattr(toy, place, fail)
+        for _ in range(4):
+            with pytest.raises(type(error)):
+                run(toy)
+    assert read_journal(toy.folder).deaths == {}
+    assert run(toy)["k0"]["doubled"] == 0
+
+
+def test_an_end_in_good_order_leaves_the_deaths_before_it(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(1), errors={0: OSError(28, "No space left on device")})
+    die_on(toy, "k0", "k0")
+    with pytest.raises(OSError, match="No space left"):
+        run(toy)
+    assert read_journal(toy.folder).deaths == {"k0": 2}
+
+
+def test_a_full_disk_has_room_for_the_note_that_nothing_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full to the last byte, so nothing can be appended to the journal, either."""
+    toy = Toy(tmp_path, range(3))
+
+    def fill(*args: object, **named: object) -> None:
+        monkeypatch.setattr("editlane.lanes.journal._write_all", raise_full)
+        raise_full()
+
+    def raise_full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(toy, "save", fill)
+    with pytest.raises(OSError, match="No space left"):
+        run(toy)
+    found = read_journal(toy.folder)
+    assert (found.rows, found.deaths) == ({}, {})
+
+
+def test_what_could_not_be_saved_is_not_blamed_for_the_item_that_broke_the_device(tmp_path: Path) -> None:
+    class Full(Toy):
+        def save(self, unit: list[str], outcome: list[int], seconds: float) -> dict[str, Any]:
+            raise OSError(28, "No space left on device")
+
+    toy = Full(tmp_path, range(2), errors={1: RuntimeError("illegal memory access")})
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        run(toy)
+    assert read_journal(toy.folder).deaths == {"k1": 1}
+
+
+def test_an_item_that_is_killed_after_a_request_to_stop_did_not_die_of_itself(tmp_path: Path) -> None:
+    """A cluster sends SIGTERM, and SIGKILL some seconds later, while the item is still at work."""
+    toy = Toy(tmp_path, range(1), errors={0: SystemExit("as if killed")})
+
+    def check() -> None:
+        if len(toy.events) == 2:  # the item is at work
+            raise Stopped("told to")
+
+    with pytest.raises(SystemExit):
+        run(toy, check)
+    assert read_journal(toy.folder).deaths == {}
+
+
 def test_a_full_disk_in_the_writer_ends_the_lane(tmp_path: Path) -> None:
     class Full(Toy):
         def save(self, unit: list[str], outcome: list[int], seconds: float) -> dict[str, Any]:
@@ -165,3 +238,57 @@ def test_a_lane_without_items_does_nothing(tmp_path: Path) -> None:
     toy = Toy(tmp_path, [])
     assert run(toy) == {}
     assert toy.events == []
+
+
+def failing(kind: str, *words: str) -> type[Toy]:
+    """A lane whose items fail, each with the next of these words and its own number."""
+
+    class Failing(Toy):
+        def save(self, unit: list[str], outcome: list[int], seconds: float) -> dict[str, Any]:
+            error = f"{words[self.wanted[unit[0]] % len(words)]} {unit[0]}" if words else None
+            state = "edit_failed" if error else "edited"
+            return {unit[0]: {"state": state, "error_kind": kind if error else None, "error": error, "doubled": None}}
+
+    return Failing
+
+
+def test_a_cause_that_hits_the_first_eight_items_ends_the_lane_with_the_reason(tmp_path: Path) -> None:
+    toy = failing("model", "RuntimeError: expected all tensors on one device")(tmp_path, range(40))
+    with pytest.raises(UserError, match=r"the first 8 items .* RuntimeError: expected all tensors on one device k7\."):
+        run(toy)
+    assert len(toy.events) < 12
+    found = read_journal(toy.folder)
+    assert (found.rows, found.deaths) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "count"),
+    [
+        ("model", ("one", "another"), 40),
+        ("refused", ("not this one",), 40),
+        ("missing", ("no edit is given",), 40),
+        ("model", ("the same",), 7),
+    ],
+)
+def test_failures_of_the_items_themselves_end_no_lane(
+    tmp_path: Path, kind: str, words: tuple[str, ...], count: int
+) -> None:
+    assert len(run(failing(kind, *words)(tmp_path, range(count)))) == count
+
+
+def test_a_lane_in_which_something_succeeded_goes_on_whatever_fails(tmp_path: Path) -> None:
+    run(Toy(tmp_path, range(1)))
+    assert len(run(failing("oom", "out of memory")(tmp_path, range(20)))) == 20
+
+
+def test_half_written_heartbeats_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(1))
+    mine = toy.paths.heartbeat(toy.lane, 3)
+    others = toy.paths.heartbeat(toy.lane._replace(number=1), 1)
+    mine.parent.mkdir(parents=True)
+    for path in (mine, others):
+        path.with_name(f"{path.name}.partial").write_text("{")
+    for _ in range(2):  # also when there is nothing to do
+        run(toy)
+        assert [path.name for path in mine.parent.glob("*.partial")] == ["lane1.1.json.partial"]
+        mine.with_name(f"{mine.name}.partial").write_text("{")

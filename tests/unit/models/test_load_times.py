@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,7 +123,21 @@ def test_without_a_folder_for_locks_it_is_read_all_the_same(shards: list[Path], 
     monkeypatch.setenv("GPULEASE_DIR", "/proc/no such folder")
     read(shards)
     assert cached(shards) == 2 * SIZE
-    assert "no lock in /proc/no such folder" in caplog.text
+    assert "cannot open the lock file /proc/no such folder/checkpoint-" in caplog.text
+
+
+def test_what_somebody_put_in_the_place_of_the_lock_holds_nobody_up(
+    shards: list[Path], tmp_path: Path, monkeypatch, caplog
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(page_cache.hashlib, "sha256", lambda data: SimpleNamespace(hexdigest=lambda: "f" * 64))
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / f"checkpoint-{'f' * 16}.lock").symlink_to(precious)
+    read(shards)
+    assert cached(shards) == 2 * SIZE
+    assert "is a link, where a lock file has to be" in caplog.text
+    assert precious.read_text() == "mine"
 
 
 def test_what_passes_while_files_are_still_read_is_no_transfer() -> None:
@@ -175,7 +190,7 @@ def test_who_waited_reads_nothing_unless_the_other_has_died(shards: list[Path], 
     first = reader("holds", shards)
     assert first.stdout.readline() == "holds\n"
     second = reader("reads", shards)
-    assert second.stdout.readline() == "another process is reading the checkpoint\n"
+    assert second.stdout.readline().startswith("another process is reading the checkpoint, and holds /")
     assert cached(shards) == 0
     if dies:
         first.kill()

@@ -815,3 +815,13 @@ def test_no_devices_are_known_without_nvidia_smi(project: Path, monkeypatch: pyt
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1,MIG-2")
     assert [one.label for one in find_devices().gpus] == ["MIG-1", "MIG-2"]
     assert not (project / "leases").exists()  # looking makes none
+
+
+def test_a_folder_of_locks_that_lanes_would_refuse_is_told_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    monkeypatch.setenv("GPULEASE_DIR", str(tmp_path / "link"))
+    found = only(check_leases(make_context()))
+    assert (found.level, "is a link" in found.text) == ("fail", True)

@@ -7,8 +7,9 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from editlane.core.paths import RunPaths
 from editlane.core.text_width import measure_width, shorten_name
 from editlane.lanes.lane_status import LaneStatus
 from editlane.models.devices import read_usage
-from editlane.watching.live import check_run_folder
+from editlane.watching import live, starting
+from editlane.watching.live import check_run_folder, watch
 from editlane.watching.plain_text import describe_run, format_duration, format_pace, summarize_run
+from editlane.watching.starting import is_workflow_starting
 from editlane.watching.state import RunState, Watcher
 from editlane.watching.table import RunTable, shorten_device
 from editlane.watching.terminal import JobLines, Terminal, shorten_job_texts
@@ -441,6 +444,51 @@ def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Pat
     for folder in ("results/file", "photos", "none", "none/run"):
         with pytest.raises(UserError, match="Give results/<run>"):
             check_run_folder(tmp_path / folder)
+
+
+@pytest.fixture
+def young_snakemake(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that looks like Snakemake and works in the folder of results/."""
+    (tmp_path / "snakemake").write_text("import time\ntime.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, "snakemake"], cwd=tmp_path)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_workflow_that_starts_here_is_noticed(tmp_path: Path, young_snakemake, monkeypatch) -> None:
+    assert is_workflow_starting(tmp_path / "results/run")
+    assert not is_workflow_starting(tmp_path / "other/results/run")
+    monkeypatch.setattr(starting, "STARTING_SECONDS", 0.0)
+    assert not is_workflow_starting(tmp_path / "results/run")
+
+
+def watched(run_dir: Path) -> str:
+    out = io.StringIO()
+    watch(run_dir, Console(file=out, width=200), table=False, every=1.0)
+    return out.getvalue()
+
+
+def test_just_after_a_restart_the_end_of_the_last_workflow_is_not_taken_for_its_own(
+    tmp_path: Path, young_snakemake, monkeypatch
+) -> None:
+    run_dir = tmp_path / "results/run"
+    write_record(run_dir, phase="failed")
+    monkeypatch.setattr(live, "READ_EVERY", 0.05)
+    ended = threading.Timer(0.5, lambda: (young_snakemake.kill(), young_snakemake.wait()))
+    ended.start()
+    text = watched(run_dir)
+    assert text.startswith("the workflow ended with errors; another one is starting here\n")
+    assert not ended.is_alive()
+    assert watched(run_dir).startswith("the workflow ended with errors\n")
+
+
+def test_a_folder_that_is_not_there_is_told_at_once(tmp_path: Path, monkeypatch) -> None:
+    write_record(tmp_path / "results/other", phase="done")
+    (tmp_path / "results/other/items.parquet").touch()
+    run_dir = tmp_path / "results/tpyo"
+    monkeypatch.setattr(live, "_print_lines", lambda watcher, *_: watcher.look())
+    assert watched(run_dir).startswith(f"{run_dir} is not there yet (runs in {run_dir.parent}: other); waiting")
 
 
 def output(**changes: Any) -> Any:

@@ -33,18 +33,32 @@ def build_tiny_model(kind: str, out: Path, *, seed: int = 0) -> None:
     An earlier tiny model at `out` is replaced. Raises UnknownName for a kind not in `KINDS`, and UserError if `out`
     holds anything else.
     """
-    if kind not in KINDS:
-        raise UnknownName("kind of tiny model", kind, KINDS)
-    if out.exists() and not (is_randomly_initialised(str(out)) or _is_empty_folder(out)):
-        raise UserError(f"{out} exists and is not a tiny model, so it is not overwritten. Choose another --out.")
+    check_place(kind, out)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     _save(kind, partial, seed)
-    marker = {"kind": kind, "seed": seed}
-    (partial / RANDOM_WEIGHTS_FILE).write_text(json.dumps(marker) + "\n", encoding="utf-8")
+    (partial / RANDOM_WEIGHTS_FILE).write_text(_make_marker(kind, seed), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(partial, out)
+
+
+def check_place(kind: str, out: Path) -> None:
+    """Raise like `build_tiny_model`."""
+    if kind not in KINDS:
+        raise UnknownName("kind of tiny model", kind, KINDS)
+    if out.exists() and not (is_randomly_initialised(str(out)) or _is_empty_folder(out)):
+        raise UserError(f"{out} exists and is not a tiny model, so it is not overwritten. Choose another --out.")
+
+
+def is_built(kind: str, out: Path, seed: int) -> bool:
+    """Return whether `out` is this checkpoint; it is whole if it is there."""
+    marker = out / RANDOM_WEIGHTS_FILE
+    return marker.is_file() and marker.read_text(encoding="utf-8", errors="replace") == _make_marker(kind, seed)
+
+
+def _make_marker(kind: str, seed: int) -> str:
+    return json.dumps({"kind": kind, "seed": seed}) + "\n"
 
 
 def _save(kind: str, folder: Path, seed: int) -> None:
