@@ -11,7 +11,6 @@ Exit codes: 0 nothing failed; 1 something failed; 2 the config or a flag is wron
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
@@ -50,8 +49,6 @@ def main() -> None:
     if args.earlier and not args.estimate:
         parser.error("--from needs --estimate")
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # else a name that the terminal cannot show raises
-        sys.stdout.reconfigure(errors="backslashreplace")
     findings: list[Finding] = list(check_locale())
     if findings[0].level != "fail":  # else opening a Chinese path raises
         config = read_config(args.configfile)

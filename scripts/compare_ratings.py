@@ -14,6 +14,7 @@ from pathlib import Path
 from editlane.cli.flags import StepParser, output_file
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError
+from editlane.core.printable import escape_lines
 from editlane.images.files import write_atomically
 from editlane.ratings.comparison import SEED, compare_judge, compare_raters
 from editlane.ratings.summary_text import format_judge, format_raters
@@ -36,11 +37,15 @@ def main() -> None:
     given, scores = read_ratings(args.ratings), read_scores(args.scores)
     ratings, outdated = drop_outdated(given, scores)
     if outdated and not ratings:
-        raise UserError(f"All {len(given)} ratings are of other edits, sources or instructions than {args.scores} has.")
+        raise UserError(
+            f"No rating of the {len(given)} is of an edit, a source and an instruction that {args.scores} has. "
+            "Rate the present edits with collect_ratings.py, or give the scores of the run that was rated."
+        )
     compared = {judge: align(ratings, scores, judge) for judge in list_judges(scores, args.judge)}
     raters = compare_raters(ratings, outdated, scores) | {"files": [str(path) for path in args.ratings]}
     judges = {judge: compare_judge(aligned) for judge, aligned in compared.items()}
-    print("\n\n".join([format_raters(raters), *(format_judge(judge, about) for judge, about in judges.items())]))
+    blocks = [format_raters(raters), *(format_judge(judge, about) for judge, about in judges.items())]
+    print(escape_lines("\n\n".join(blocks)))
     if args.out:
         settings = {"resamples": RESAMPLES, "seed": SEED, "level": 0.95}
         found = {"scores": str(args.scores), "raters": raters, "judges": judges, "settings": settings}

@@ -21,6 +21,7 @@ import os
 import sys
 import time
 
+from editlane.core import last_words
 from editlane.core.errors import UserError
 from editlane.lanes.gpu_lease import acquire, forgive, lease_folder, list_devices, make_lease_folder
 from editlane.lanes.gpu_strikes import name_handle
@@ -65,6 +66,7 @@ def main() -> None:
     if args.n < 0 or [bool(command), args.show, args.forgive is not None].count(True) != 1:
         parser.error("give a command after --, and -n of 0 or more; or --show alone; or --forgive NAME alone")
     folder = lease_folder()
+    last_words.begin()
     try:
         if args.show:
             show(folder)
@@ -73,7 +75,7 @@ def main() -> None:
         else:
             run_command(command, args.n, folder)
     except UserError as error:
-        print(f"error: gpulease: {error}", file=sys.stderr)
+        last_words.say("error", f"gpulease: {error}")
         sys.exit(2)
 
 

@@ -76,6 +76,8 @@ class Double(ThreadingHTTPServer):
         self.takes_constraint = True
         self.shows = 20
         self.seconds: Callable[[dict[str, Any]], float] = lambda body: 0.0
+        self.excuse = "told to fail"
+        """Comes with a status of `trouble`: as the message, the reason and a header."""
         self.trouble: Callable[[dict[str, Any], int], Any] = lambda body, attempt: None
         """(body, attempt from 1) -> a status, `cut`, `hang`, `trickle`, `close`, bytes to answer instead, or None."""
 
@@ -122,6 +124,7 @@ class Double(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Double
     protocol_version = "HTTP/1.1"
+    reason: str | None = None
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -157,7 +160,8 @@ class Handler(BaseHTTPRequestHandler):
         if "structured_outputs" in body and not self.server.takes_constraint:
             return self.error(400, "Unrecognized request argument supplied: structured_outputs")
         if isinstance(trouble, int):
-            return self.error(trouble, "told to fail")
+            self.reason = self.server.excuse
+            return self.error(trouble, self.server.excuse)
         if trouble == "hang":
             self.server.over.wait(60)
             return None
@@ -184,7 +188,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send(status, json.dumps(content).encode())
 
     def send(self, status: int, content: bytes) -> None:
-        self.send_response(status)
+        self.send_response(status, self.reason)
+        self.send_header("X-Reason", self.reason or "none")
+        self.reason = None
         if status == 429:
             self.send_header("Retry-After", "0")
         if status in (302, 307):

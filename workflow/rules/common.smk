@@ -20,36 +20,24 @@ if not isinstance(workflow.current_basedir, os.PathLike):
     sys.exit(2)
 sys.path.insert(0, str(Path(workflow.current_basedir).parents[1] / "scripts"))
 
-from editlane.core.checkout import CHECKOUT, find_file
+from editlane.core.checkout import CHECKOUT
 from editlane.preflight.rule_params import RuleParams
-from editlane.preflight.workflow_run import WorkflowRun, check_places, load_config
+from editlane.preflight.workflow_run import (
+    WorkflowRun,
+    check_places,
+    find_config,
+    load_config,
+)
 
 
 class shell(shell):
     """Snakemake's shell for the rules of this workflow, and not for those of a workflow that uses it as a module."""
 
 
-# `python scripts/...` runs the checkout's program, wherever the working directory is. The rules do not name the
-# checkout, because Snakemake would run finished jobs again if their commands changed. Where no conda environment or
-# container brings a Python, it is the one that runs Snakemake, although its environment may not be activated.
-PYTHON_FOLDER = Path(sys.executable).parent
-shell.prefix(
-    "set -euo pipefail; "
-    + (
-        ""
-        if workflow.deployment_settings.deployment_method
-        else 'export PATH={PYTHON_FOLDER:q}:"$PATH"; '
-    )
-    + "python() {{ "
-    'for word; do case "$word" in scripts/*.py) word={CHECKOUT:q}/"$word";; esac; set -- "$@" "$word"; shift; done; '
-    'command python "$@"; }}; '
-)
-
-
 # One config, never a mixture: that of `--configfile`, or else the working directory's, or else the demo's.
 if not workflow.configfiles:
 
-    configfile: str(find_file("config/config.yaml"))
+    configfile: find_config()
 
 
 config = load_config(config, workflow)
@@ -67,6 +55,24 @@ LISTS_TO_COPY = [
     for name in ("demo", "canary")
     if not Path(f"resources/{name}/items.jsonl").exists()
 ]
+
+
+# `python scripts/...` runs the checkout's program, wherever the working directory is. The rules do not name the
+# checkout, because Snakemake would run finished jobs again if their commands changed. Where no conda environment or
+# container brings a Python, it is the one that runs Snakemake, although its environment may not be activated. In
+# EDITLANE_RUN_DIR a command leaves its errors and warnings for the end of the workflow.
+PYTHON_FOLDER = Path(sys.executable).parent
+shell.prefix(
+    "set -euo pipefail; export EDITLANE_RUN_DIR={RESULTS:q}; "
+    + (
+        ""
+        if workflow.deployment_settings.deployment_method
+        else 'export PATH={PYTHON_FOLDER:q}:"$PATH"; '
+    )
+    + "python() {{ "
+    'for word; do case "$word" in scripts/*.py) word={CHECKOUT:q}/"$word";; esac; set -- "$@" "$word"; shift; done; '
+    'command python "$@"; }}; '
+)
 
 
 pathvars:

@@ -54,7 +54,7 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
         except ValueError:
             value = low - 1
         if value < low or (high is not None and value > high):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {wanted}")
+            raise argparse.ArgumentTypeError(f"{format_value(text)} is not a whole number {wanted}")
         return value
 
     return parse
@@ -66,7 +66,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = _float(text)
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+            raise argparse.ArgumentTypeError(f"{format_value(text)} is not a number from {low:g} to {high:g}")
         return value
 
     return parse
@@ -76,7 +76,7 @@ def seconds(text: str) -> float:
     """Parse a number above 0; a timer takes at most 1e9."""
     value = _float(text)
     if not 0 < value <= 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 1e9")
+        raise argparse.ArgumentTypeError(f"{format_value(text)} is not a number of seconds above 0 and up to 1e9")
     return value
 
 

@@ -15,6 +15,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from editlane.core.printable import escape
+from editlane.core.secrets import hide_keys
+
 
 class UserError(Exception):
     """An error that the user can fix. The message says what is wrong, where, and what to do."""
@@ -27,7 +30,8 @@ class UnknownName(UserError):
         names = sorted(known)
         near = get_close_matches(name, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"Unknown {kind} {name!r}.{hint} Available: {', '.join(names)}.")
+        listed = escape(", ".join(names))
+        super().__init__(f"Unknown {kind} {format_value(name)}.{hint} Available: {listed}.")
 
 
 CRASHED = "one process after another died while this item was at work"
@@ -77,11 +81,11 @@ class Stopped(Exception):
 
 
 def one_line(error: Exception) -> str:
-    """Return the message without line breaks, at most 300 characters, as the tables hold it."""
-    return " ".join(str(error).split())[:300]
+    """Return the message in one printable line, at most 300 characters, as the tables hold it."""
+    return escape(" ".join(str(error).split()))[:300]
 
 
 def format_value(value: Any) -> str:
-    """Format a value for messages, in at most 80 characters."""
-    text = repr(value)
+    """Format a value for messages, in at most 80 characters, without what looks like a key."""
+    text = hide_keys(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."

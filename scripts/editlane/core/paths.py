@@ -126,6 +126,11 @@ class RunPaths:
         return self / RunEntry.LOGS
 
     @property
+    def last_words(self) -> Path:
+        """The folder of what the commands of a run have to say when it ends."""
+        return self.logs / "last_words"
+
+    @property
     def heartbeats(self) -> Path:
         return self / RunEntry.HEARTBEATS
 

@@ -92,7 +92,7 @@ def _explain(error: dict[str, Any], schema: JsonSchema, noun: str) -> UserError:
             entry = deref(known[name], schema)
             return UserError(f"{join_path(path, name)} is missing; use {describe_values(entry)}.{_make_hint(entry)}")
         if not known:
-            return UserError(f"{name!r} is no {noun}: there is none. Remove it.")
+            return UserError(f"{format_value(name)} is no {noun}: there is none. Remove it.")
         return UnknownName(f"{noun} in {path}:" if path else noun, name, known)
     path, node = find_node(error["loc"], schema)
     match kind:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from editlane.core import last_words
 from editlane.core.errors import UserError, format_value
 from editlane.core.locks import check_lock_folder, open_existing_lock
 from editlane.lanes.gpu_locks import OpenLocks, try_lock
@@ -79,11 +80,10 @@ def nvidia_uuids(timeout: float | None = None) -> list[tuple[str, str]]:
     detail = format_value(odd[0]) if odd else f"exit code {answer.returncode}"
     if not rows:
         raise UserError(f"nvidia-smi fails: {detail}. Fix the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
-    print(
-        f"warning: gpulease: nvidia-smi fails: {detail}. The run goes on with the {len(rows)} GPUs that it lists. Look "
+    last_words.say(
+        "warning",
+        f"gpulease: nvidia-smi fails: {detail}. The run goes on with the {len(rows)} GPUs that it lists. Look "
         "at the others (nvidia-smi -q, dmesg); a GPU that is lost comes back with a restart of the machine.",
-        file=sys.stderr,
-        flush=True,
     )
     return rows
 
@@ -161,11 +161,10 @@ def acquire(folder: str, wanted: int, job: str, workflow: int | None) -> dict[in
 
 def _warn_of_quarantine(names: Iterable[str]) -> None:
     for name in names:
-        print(
-            f"warning: gpulease: {name} is quarantined: commands died on it before anything worked there. Look "
-            f"at it (nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {name}",
-            file=sys.stderr,
-            flush=True,
+        last_words.say(
+            "warning",
+            f"gpulease: {name} is quarantined: commands died on it before anything worked there. Look at it "
+            f"(nvidia-smi -q, dmesg), then: python scripts/gpulease.py --forgive {name}",
         )
 
 

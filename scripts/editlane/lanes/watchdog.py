@@ -28,7 +28,15 @@ class Watchdog:
         faulthandler.cancel_dump_traceback_later()
 
 
-def watchdog_timeout(line: str) -> float | None:
-    """Return the timeout in seconds if this log line is the watchdog's, else None."""
-    found = re.match(r"Timeout \((\d+):(\d\d):(\d\d(?:\.\d+)?)\)!$", line.rstrip())  # above faulthandler's stacks
+_DUMP = re.compile(
+    r"^Timeout \((\d+):(\d\d):(\d\d(?:\.\d+)?)\)!\n"
+    r"(?:(?:Current thread|Thread) 0x.*(?:\n|\Z)|  .*(?:\n|\Z)|\n)*\Z",
+    re.MULTILINE,
+)
+"""The stacks that faulthandler writes last of all, before it ends the process."""
+
+
+def find_timeout(log: str) -> float | None:
+    """Return the timeout in seconds if this log ends with the watchdog's stacks, else None."""
+    found = _DUMP.search(log)
     return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3]) if found else None

@@ -1,7 +1,6 @@
 """Check a run's config against its data models and the files on this machine, before anything runs."""
 
 import copy
-import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,12 +11,14 @@ from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import RESERVED_EDITOR_NAMES
 from editlane.core.strict_model import read_model
 from editlane.core.types import RunsOn
+from editlane.core.yaml_files import read_yaml
 from editlane.datasets.prepare import check_categories
 from editlane.datasets.public_formats import may_be_folder
 from editlane.models.checkpoints import check_checkpoint
 from editlane.models.registry import check_params, find_adapter, judge_on_engine
 from editlane.models.tiny import KINDS
 from editlane.models.weight_formats import check_formats
+from editlane.preflight.config_values import check_path, check_paths, check_values
 from editlane.preflight.dataset_scan import find_edits_folders
 from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
@@ -35,9 +36,9 @@ BUILT_MODELS = "resources/models/tiny-"
 def read_config(path: Path) -> Config:
     """Read and check a config file. Raises UserError."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
+    except UserError as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings; config/README.md describes them.")
     check_keys_once(path)
@@ -47,6 +48,7 @@ def read_config(path: Path) -> Config:
 def check_config(config: Config) -> Config:
     """Return the config with defaults filled in and names in NFC. Raises UserError for the first mistake."""
     filled = _fill_defaults(config)
+    check_paths(filled)
     if filled["dataset"]["limit"] is None:
         del filled["dataset"]["limit"]  # rules that recorded their params before there was a limit would run again
     filled["dataset"]["categories"] = _normalize_categories(filled["dataset"]["categories"])
@@ -71,7 +73,7 @@ def check_keys_once(file: Path) -> None:
     """Raise UserError if a config file has the same key twice in one mapping: YAML would silently keep the last."""
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):
         return  # Snakemake also accepts JSON, which need not be valid YAML
     seen: dict[int, yaml.Node] = {}  # an alias may point to its own parent, which would loop forever
     waiting = [root]
@@ -105,7 +107,7 @@ def _fill_defaults(config: Config) -> Config:
 
     Values stay as written: Snakemake would take 1800.0 instead of 1800 for a changed parameter and rerun the rule.
     """
-    _check_values(config)
+    check_values(config)
     try:
         checked = read_model(RunConfig, config, noun="key").model_dump()
     except UserError as error:
@@ -118,17 +120,6 @@ def _merge(given: Any, checked: Any) -> Any:
         missing = {name: value for name, value in checked.items() if name not in given}
         return {name: _merge(value, checked.get(name)) for name, value in given.items()} | missing
     return copy.deepcopy(given)
-
-
-def _check_values(value: Any, where: str = "") -> None:
-    """Raise UserError for .nan and .inf, and for YAML types that JSON lacks, such as dates and sets."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"config: at {where}: {value} is not a finite number. {_HELP}")
-    if not isinstance(value, dict | list | str | int | float | None):
-        raise UserError(f"config: at {where}: YAML reads {value} as a {type(value).__name__}; put it in quotes.")
-    named = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, entry in named:
-        _check_values(entry, f"{where}.{name}" if where else str(name))
 
 
 def _normalize_categories(names: list[str]) -> list[str]:
@@ -223,6 +214,7 @@ def _check_names(config: Config) -> None:
         )
     folders = find_edits_folders(config)
     for name, folder in folders.items():
+        check_path(f"editors.{name}.params.dir", str(folder))
         if not folder.is_dir():
             raise UserError(f"config: editors.{name}.params.dir is {folder}, which is not a folder. {_PATHS}")
     given = [name for name, one in config["editors"].items() if one["adapter"] == "given" and name not in folders]

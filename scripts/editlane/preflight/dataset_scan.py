@@ -30,6 +30,8 @@ class Scan:
 
     items: Counter[str] = field(default_factory=Counter)
     """Number of items by category."""
+    instructions: dict[str, set[str]] = field(default_factory=dict)
+    """Up to two different instructions of each category."""
     skipped: Skipped = field(default_factory=Skipped)
     fallback: int = 0
     """Items without an instruction in the requested language."""
@@ -51,6 +53,11 @@ class Scan:
     """Reason why the dataset cannot be prepared."""
     complete: bool = False
     """True if the dataset was read to its end."""
+
+    @property
+    def uniform(self) -> set[str]:
+        """Categories whose items all have the same instruction."""
+        return {category for category, different in self.instructions.items() if len(different) < 2}
 
 
 def make_selection(dataset: dict[str, Any]) -> Selection:
@@ -84,6 +91,8 @@ def scan_dataset(config: dict[str, Any], *, whole: bool, images: bool = True) ->
         folders = open_folders(of_dataset, find_edits_folders(config))
         for record in check_records(make_selection(dataset), scan.skipped, folders):
             scan.items[record.category] += 1
+            if len(different := scan.instructions.setdefault(record.category, set())) < 2:
+                different.add(record.instruction)
             scan.fallback += record.language != dataset["language"]
             if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan

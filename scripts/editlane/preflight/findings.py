@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editlane.core.errors import UserError
+from editlane.core.printable import escape
 from editlane.core.text_width import measure_width
 from editlane.core.text_width import pluralize as pluralize
 
@@ -56,7 +57,7 @@ def format_findings(findings: Iterable[Finding], width: int | None) -> list[str]
     printed = []
     for one in findings:
         head = f"{one.level:<{_LEVEL_WIDTH}}{one.what:<{what_width}}"
-        text = " ".join([one.text.rstrip(".") + ".", one.remedy]).rstrip() if one.remedy else one.text
+        text = escape(" ".join([one.text.rstrip(".") + ".", one.remedy]).rstrip() if one.remedy else one.text)
         wrapped = [text] if width is None else list(_wrap(text, max(30, width - len(margin))))
         printed += [head + wrapped[0], *(margin + rest for rest in wrapped[1:])]
     return printed

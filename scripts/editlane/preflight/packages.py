@@ -8,10 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
-
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
+from editlane.core.yaml_files import read_yaml
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.estimate.remaining_work import find_remaining_work
 from editlane.preflight.findings import Finding, join_names, pluralize
@@ -137,7 +136,10 @@ def _group_by_env(context: RunContext) -> dict[str, list[Part]]:
 
 def read_pip_pins(env: Path) -> dict[str, str]:
     """Read the lines `name==version` of an environment file's pip section, as package -> version."""
-    content = yaml.safe_load(env.read_text(encoding="utf-8"))
+    try:
+        content = read_yaml(env)
+    except UserError as error:
+        raise UserError(f"{env} cannot be read as YAML: {error}.") from error
     listed_ones = content.get("dependencies") or [] if isinstance(content, dict) else []
     requirements = [line for entry in listed_ones if isinstance(entry, dict) for line in entry.get("pip") or []]
     found = (re.fullmatch(r"\s*([\w.-]+)(?:\[.*\])?\s*==\s*([\w.+!]+)\s*", line) for line in requirements)

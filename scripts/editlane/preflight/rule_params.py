@@ -12,7 +12,7 @@ from editlane.models.checkpoints import fingerprint_file
 from editlane.models.registry import find_adapter
 from editlane.preflight.config import BUILT_MODELS, Config
 from editlane.preflight.dataset_scan import find_edits_folders
-from editlane.preflight.input_contents import FileDigests, find_annotations, find_images
+from editlane.preflight.input_contents import FileDigests, find_annotations, find_images, hash_image
 
 
 class RuleParams:
@@ -71,7 +71,7 @@ class RuleParams:
         if kind == "judge":
             digests.append(self._digests.hash_files([find_file(settings["protocol"])]))
         if settings["model"] and model.is_dir() and not self.find_built_model(kind, name):
-            digests.append(self._digests.hash_folder(model))
+            digests.append(self._digests.hash_folder(model, fingerprint_file))
         if files := self.get_adapter(kind, name).PARAMS.list_files(settings["params"]):
             digests.append(self._digests.hash_files(files, fingerprint_file))
         return digests
@@ -79,13 +79,12 @@ class RuleParams:
     def hash_dataset(self) -> str:
         """Return a digest of the dataset: its annotations, its images, and the folders of edits made elsewhere."""
         dataset = self._config["dataset"]
-        annotations = find_annotations(dataset)
-        digests = [self._digests.hash_files(annotations)]
+        digests = [self._digests.hash_files(find_annotations(dataset))]
         if not dataset["path"].startswith("resources/demo/"):  # whose photos the workflow itself extracts
-            digests.append(self._digests.hash_files(find_images(dataset, annotations), fingerprint_file))
+            digests.append(self._digests.hash_files(find_images(dataset), hash_image))
         if dataset["edited_dir"]:
-            digests.append(self._digests.hash_folder(Path(dataset["edited_dir"])))
-        digests += map(self._digests.hash_folder, self._edits_folders.values())
+            digests.append(self._digests.hash_folder(Path(dataset["edited_dir"]), hash_image))
+        digests += [self._digests.hash_folder(folder, hash_image) for folder in self._edits_folders.values()]
         return " ".join(digests)
 
     def count_gpus(self, judge: str) -> int:

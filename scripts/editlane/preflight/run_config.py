@@ -123,7 +123,7 @@ class RunConfig(StrictModel):
     """Name of the run; everything it writes goes to `results/<run>/`."""
     dataset: DatasetConfig
     """Images and instructions to edit and judge."""
-    lanes: Annotated[int, Field(ge=1)] = 1
+    lanes: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Number of lanes that the items are split into; each lane is one process on one GPU. Use the number of GPUs or
     more. Changing it recomputes nothing."""
     lane_timeout: Annotated[float, Field(gt=0, le=1_000_000_000)] = 1800

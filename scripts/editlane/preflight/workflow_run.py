@@ -15,10 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from editlane.core.checkout import find_file
+from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import UserError
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
+from editlane.core.printable import escape
+from editlane.core.yaml_files import read_yaml
 from editlane.preflight.config import Config, check_config, check_keys_once
-from editlane.watching import log_errors
+from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
 
@@ -28,9 +32,21 @@ SHARED_FOLDERS = {"photos": Path("resources/demo/photos"), "canary": Path("resou
 """What the workflow builds beside the tiny models in resources/models, by the name of a run's mark."""
 
 
+def find_config() -> str:
+    """Return the config of the working directory, or else the demo's. Ends the process like `load_config`."""
+    path = find_file("config/config.yaml")
+    try:
+        read_yaml(path)  # before Snakemake, which prints a traceback for some mistakes
+    except UserError as error:
+        _end_with_error(f"{path} cannot be read as YAML: {error}.")
+    return str(path)
+
+
 def load_config(config: Config, workflow: Any) -> Config:
     """Return the config with all defaults. Ends the process with one paragraph and exit code 2 if it is wrong."""
+    escape_unencodable()
     try:
+        check_names_of_files()
         for file in workflow.configfiles:
             check_keys_once(Path(file))
         checked = check_config(_move_limit(config))
@@ -41,8 +57,7 @@ def load_config(config: Config, workflow: Any) -> Config:
                 "that its disk is mounted for writing, or name another working directory with -d."
             )
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end_with_error(str(error))
     return checked
 
 
@@ -55,6 +70,11 @@ def _move_limit(config: Config) -> Config:
     return rest | {"dataset": dataset | {"limit": config["limit"]}}
 
 
+def _end_with_error(paragraph: str) -> NoReturn:
+    print(f"error: {escape(paragraph)}", file=sys.stderr)
+    sys.exit(2)
+
+
 def check_places(workflow: Any, results: str) -> None:
     """End the process like `load_config` if a module statement moves the files of a run.
 
@@ -62,13 +82,11 @@ def check_places(workflow: Any, results: str) -> None:
     """
     place = workflow.modifier.path_modifier.replace_prefix(workflow.pathvars.get("results"))
     if place != results:
-        print(
-            f"error: the `module` statement moves the results to {place}, but a run keeps them in {results}. Remove "
+        _end_with_error(
+            f"the `module` statement moves the results to {place}, but a run keeps them in {results}. Remove "
             "`prefix`, `replace_prefix` and `pathvars` from it; name the run with `run:`, or give snakemake another "
-            "working directory (-d).",
-            file=sys.stderr,
+            "working directory (-d)."
         )
-        sys.exit(2)
 
 
 class WorkflowRun:
@@ -142,7 +160,7 @@ class WorkflowRun:
         """Print the warnings of this run and where its report is."""
         atexit.unregister(self.fail)
         self._terminal.end("done")
-        for line in log_errors.find_warnings(self.paths, self._started):
+        for line in run_errors.find_warnings(self.paths, self._started):
             print(line, file=sys.stderr)
         for page in self.paths.report_pages():
             if page.exists() and page.stat().st_mtime >= self._started:
@@ -156,7 +174,7 @@ class WorkflowRun:
         atexit.unregister(self.fail)
         self._terminal.end("failed")
         run = self.paths, self._started
-        for line in log_errors.find_warnings(*run) + log_errors.find_errors(*run) + self._describe_held_back():
+        for line in run_errors.find_warnings(*run) + run_errors.find_errors(*run) + self._describe_held_back():
             print(line, file=sys.stderr)
 
     def _describe_held_back(self) -> list[str]:
@@ -227,5 +245,5 @@ class WorkflowRun:
 
 
 def _exit_with_error(reason: str) -> NoReturn:
-    print(f"error: {reason}", file=sys.stderr, flush=True)
+    print(f"error: {escape(reason)}", file=sys.stderr, flush=True)
     os._exit(2)  # because Snakemake would print a traceback for an exception

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from editlane.core.checkout import CHECKOUT
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.strict_model import read_model
+from editlane.core.yaml_files import parse_yaml
 from editlane.protocols.file import (
     CombinationFile,
     CriterionFile,
@@ -38,10 +37,10 @@ def load_protocol(path: Path) -> ScoringProtocol:
     """Read and check a protocol file. Raises UserError with the file, the key, the problem and the fix."""
     try:
         content = path.read_bytes()
-        data = yaml.safe_load(content.decode("utf-8"))
+        data = parse_yaml(content)
     except FileNotFoundError as error:
         raise UserError(f"There is no protocol file {path}. Check `protocol:` of the judge in the config.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UserError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"The protocol file {path} cannot be read as YAML: {reason}") from error
     try:
@@ -58,7 +57,10 @@ def list_fitting(categories: Sequence[str]) -> list[str]:
 
 def find_generally_judged(text: str, categories: Sequence[str]) -> list[str]:
     """List the categories that a protocol, given by its text, judges by its general rubric."""
-    data = yaml.safe_load(text)
+    try:
+        data = parse_yaml(text.encode())
+    except UserError:  # a table that another program wrote may say anything
+        return []
     if not isinstance(data, dict) or not data.get("general_rubric"):
         return []
     own = {unicodedata.normalize("NFC", str(name)) for name in data.get("rubrics") or ()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from editlane.core.printable import escape
 from editlane.report.cells import Table
 from editlane.report.load import Report
 from editlane.report.notices import Notice
@@ -62,7 +63,8 @@ def _table(table: Table) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape data as one line of Markdown, so that it neither ends a cell nor starts markup."""
+    """Escape data as one printable line of Markdown, so that it neither ends a cell nor starts markup."""
+    text = escape(" ".join(text.split()))
     for mark in ("\\", "|", "<", "*", "_", "`", "["):
         text = text.replace(mark, "\\" + mark)
-    return " ".join(text.split())
+    return text

@@ -12,6 +12,7 @@ from rich.live import Live
 
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
+from editlane.core.printable import escape
 from editlane.watching.plain_text import describe_run, summarize_run
 from editlane.watching.starting import is_workflow_starting
 from editlane.watching.state import RunState, Watcher
@@ -113,7 +114,7 @@ def _watch_until_over(watcher: Watcher, show: Callable[[RunState], None]) -> Run
 
 def _print(console: Console, line: str) -> None:
     """Print verbatim: names may look like markup, and a pipe must get no extra line breaks."""
-    console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console.print(escape(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _format_now() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
+from editlane.core.printable import escape
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
 from editlane.watching.stages import AT_WORK, Group, Lane
 from editlane.watching.workflow_record import WorkflowRecord, read_last_written, read_workflow_record
@@ -69,7 +70,7 @@ class Watcher:
             ids = [_make_id(stage, name, number) for number in numbers]
             per_item = 1.0 if stage == EDIT else questions
             lanes = [self._make_lane(record, lane, newest.get(lane), per_item) for lane in ids]
-            stages.setdefault(stage, []).append(Group(stage=stage, name=make_printable(name), lanes=lanes))
+            stages.setdefault(stage, []).append(Group(stage=stage, name=escape(name), lanes=lanes))
         text, ended = self._judge_workflow(record, stages)
         return RunState(stages=stages, workflow=text, ended=ended)
 
@@ -150,7 +151,7 @@ class Watcher:
         lanes = [lane for groups in stages.values() for group in groups for lane in group.lanes]
         if record is None:
             return "", bool(lanes) and all(lane.state == "done" for lane in lanes)
-        where = f"on {make_printable(record.host)}"
+        where = f"on {escape(record.host)}"
         silent = self._measure_silence("workflow", (record.pid, record.time))
         if record.phase != "running":
             return ("the workflow is done" if record.phase == "done" else "the workflow ended with errors"), True
@@ -187,11 +188,6 @@ class Watcher:
 def _make_id(stage: str, name: str, number: int) -> LaneId:
     """Return the id of a lane of this editor or judge."""
     return LaneId(stage, name, None, number) if stage == EDIT else LaneId(stage, None, name, number)
-
-
-def make_printable(text: str) -> str:
-    """Replace everything in a name from a file that a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _read_key(path: Path, lane: LaneId) -> object:

@@ -9,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from editlane.core.device_names import shorten_device_ids
+from editlane.core.printable import escape
 from editlane.core.text_width import measure_width, shorten_name
 from editlane.watching.plain_text import describe_lane, describe_progress, format_pace, is_silent
 from editlane.watching.stages import AT_WORK, IN_TROUBLE, Lane
-from editlane.watching.state import RunState, make_printable
+from editlane.watching.state import RunState
 
 GIB = 2**30
 
@@ -42,7 +43,7 @@ def draw_bar(share: float, width: int) -> Text:
 def shorten_device(name: str) -> str:
     """Return the leased id in a device's name: `GPU-3a4f12` for `NVIDIA H200 (GPU-3a4f12c0-...)`."""
     leased = re.search(r"\(([^()]*)\)$", name)
-    return shorten_device_ids(make_printable(leased.group(1) if leased else name), 6)
+    return shorten_device_ids(escape(leased.group(1) if leased else name), 6)
 
 
 def _format_items(lane: Lane) -> str:
@@ -70,7 +71,7 @@ def _format_last(lane: Lane) -> str:
     if lane.status is None:
         return ""
     score = lane.status.last_score
-    return f"{score:.2f}" if score is not None else make_printable(lane.status.last_state or "").split("_")[-1]
+    return f"{score:.2f}" if score is not None else escape(lane.status.last_state or "").split("_")[-1]
 
 
 def _format_retries(lane: Lane) -> str:
@@ -106,10 +107,10 @@ def list_columns(hosts: int) -> list[Column]:
     def device(lane: Lane) -> str:
         if lane.status is None:
             return ""
-        return (f"{make_printable(lane.status.host)}:" if hosts > 1 else "") + shorten_device(lane.status.device)
+        return (f"{escape(lane.status.host)}:" if hosts > 1 else "") + shorten_device(lane.status.device)
 
     def category(lane: Lane) -> str:
-        return make_printable(lane.status.category or "") if lane.status and lane.state in AT_WORK else ""
+        return escape(lane.status.category or "") if lane.status and lane.state in AT_WORK else ""
 
     return [
         Column(title="lane", cell=lambda lane: str(lane.number), right=True),
@@ -145,7 +146,7 @@ class RunTable:
     """State of a run as a rich renderable, at most `height` lines."""
 
     def __init__(self, title: str, state: RunState, *, clock: str = "", height: int | None = None) -> None:
-        self._title, self._state, self._clock, self._height = title, state, clock, height
+        self._title, self._state, self._clock, self._height = escape(title), state, clock, height
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width

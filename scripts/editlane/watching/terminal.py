@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from editlane.core.paths import LaneId, RunPaths
-from editlane.lanes.watchdog import watchdog_timeout
+from editlane.core.printable import escape, escape_lines
+from editlane.lanes.watchdog import find_timeout
 from editlane.watching.plain_text import describe_run
+from editlane.watching.run_errors import read_end
 from editlane.watching.state import Watcher
 from editlane.watching.workflow_record import WorkflowRecord
 
@@ -48,8 +50,11 @@ class Terminal:
 
         `up_to_date` are the lanes with nothing to do.
         """
+        logger = logging.getLogger("snakemake.logging")
+        for handler in logger.handlers:
+            handler.setFormatter(Printable(handler.formatter or logging.Formatter()))
         if self._jobs:
-            shorten_job_texts(logging.getLogger("snakemake.logging"), sys.stderr)
+            shorten_job_texts(logger, sys.stderr)
         try:
             self._paths.heartbeats.mkdir(parents=True, exist_ok=True)
         except OSError:  # the lanes report what is wrong with the folder
@@ -97,9 +102,20 @@ class Terminal:
 def print_line(text: str, stream: TextIO | None = None) -> None:
     """Print one line with the time of day. Ignore a closed terminal."""
     try:
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=stream or sys.stderr, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {escape_lines(text)}", file=stream or sys.stderr, flush=True)
     except (OSError, ValueError):
         return
+
+
+class Printable(logging.Formatter):
+    """Escapes what a terminal would obey in Snakemake's own texts, which quote the logs of failed jobs."""
+
+    def __init__(self, own: logging.Formatter) -> None:
+        super().__init__()
+        self._own = own
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_lines(self._own.format(record) or "")
 
 
 def shorten_job_texts(logger: logging.Logger, stream: TextIO) -> None:
@@ -135,7 +151,7 @@ class JobLines(logging.Handler):
             self._names[job] = " ".join([fields["rule_name"], *_format_wildcards(fields["wildcards"])])
             self._attempts[job] += 1
             again = f", attempt {self._attempts[job]}" if self._attempts[job] > 1 else ""
-            print_line(self._names[job] + again, self._stream)
+            print_line(escape(self._names[job] + again), self._stream)
         elif _get_event(record) == "job_error":
             name = self._names.get(fields["jobid"], fields["rule_name"])
             for line in _describe_failure(name, fields["rule_msg"], fields["log"]):
@@ -147,18 +163,16 @@ def _format_wildcards(wildcards: dict[str, str]) -> Iterable[str]:
 
 
 def _describe_failure(name: str, message: str | None, logs: Iterable[str]) -> Iterable[str]:
-    yield f"failed: {name}" + (f" ({message})" if message else "")
+    yield escape(f"failed: {name}" + (f" ({message})" if message else ""))
     for path in logs:
         try:
-            with Path(path).open(encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()
+            log = read_end(Path(path))
         except OSError:
             continue
-        tail = lines[-LOG_LINES:]
         # Stack traces follow the watchdog's line; printing them would fill the terminal.
-        if timeouts := list(filter(None, map(watchdog_timeout, lines))):
-            yield f"it made no progress for {timeouts[-1]:g} s and was ended; its stacks are in {path}"
-        elif tail:
-            yield f"the end of {path}:\n" + "\n".join(f"    {line}" for line in tail)
+        if seconds := find_timeout(log):
+            yield f"it made no progress for {seconds:g} s and was ended; its stacks are in {path}"
+        elif tail := log.splitlines()[-LOG_LINES:]:
+            yield f"the end of {path}:\n" + "\n".join(f"    {escape(line)}" for line in tail)
         else:
             yield f"its log {path} is empty"

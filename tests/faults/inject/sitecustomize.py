@@ -62,7 +62,20 @@ def fails(number):
     raise OSError(number, os.strerror(number))
 
 
+def speak(fault):
+    """As a library or a model may: past Editlane, in its words, and to the terminal."""
+    os.write(2, fault["words"].encode())
+
+
+def fail(fault):
+    from editlane.core.errors import UserError
+
+    raise UserError(fault["words"])
+
+
 ACTIONS = {
+    "speak": lambda fault, *args: speak(fault),
+    "fail": lambda fault, *args: fail(fault),
     "kill": lambda fault, *args: send(getattr(signal, fault["signal"]), fault.get("target", "lane")),
     "half": lambda fault, *args: half(fault, getattr(signal, fault["signal"]), *args),
     "hang": lambda fault, *args: time.sleep(3600),

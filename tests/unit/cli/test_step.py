@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,42 @@ def test_the_exit_code_stays_where_the_log_is_on_the_full_disk(fail: str, code: 
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", STEP.format(fail=fail)], stderr=full, check=False)
     assert done.returncode == code
+
+
+@pytest.mark.parametrize(
+    ("fail", "said"),
+    [
+        ('raise UserError("a\\n\\x1b[2J\\u202e雨")', r"error: a\n\x1b[2J\u202e雨"),
+        ('raise Stopped("a\\nerror: b")', r"stopped: a\nerror: b"),
+        ('logging.warning("%s", "a\\nerror: b\\r\\ud800")', r"about to fail .* a\\nerror: b\\r\\ud800"),
+        ('raise RuntimeError("\\x1b]0;x\\x07")', r"RuntimeError: \x1b]0;x\x07"),
+        (
+            "import threading; t = threading.Thread(target=lambda: 1 / len(chr(27) * 0)); t.start(); t.join()",
+            "ZeroDivisionError: division by zero",
+        ),
+        ('try: raise ValueError("\\x1b[2J")\n    except ValueError: logging.exception("x")', r"ValueError: \x1b[2J"),
+    ],
+)
+def test_nothing_that_a_step_says_moves_the_cursor_or_begins_a_line(fail: str, said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", STEP.format(fail=fail)], capture_output=True, check=False)
+    lines = done.stderr.decode()
+    assert all(letter.isprintable() or letter == "\n" for letter in lines)
+    assert not any(line.startswith("error: b") for line in lines.splitlines())
+    if ".*" in said:
+        assert re.search(said, lines.replace("\n", " "))
+    else:
+        assert said in lines
+
+
+@pytest.mark.parametrize("what", ["print('雨')", "open('雨')", "logging.info('雨')"])
+def test_a_locale_without_chinese_is_said_in_one_paragraph_or_does_not_matter(what: str) -> None:
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code = STEP.format(fail=what.encode("unicode-escape").decode())
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=env)
+    assert done.returncode == (2 if "open" in what else 0), done.stderr
+    assert b"Traceback" not in done.stderr
+    assert ("open" in what) == (b"error: this Python names files in ascii" in done.stderr)
+    assert b"\\u96e8" in done.stdout + done.stderr or "open" in what
 
 
 @pytest.mark.parametrize("kind", ["table", "file"])

@@ -1,22 +1,30 @@
 """The client of endpoints: where it connects, how long it waits, when it asks again, and what its messages say."""
 
+import html
+import json
+import re
 import socket
 import socketserver
 import threading
 import time
 import traceback
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote, unquote
 
 import pytest
 import urllib3.util.retry
 from endpoint_double import Double, serving
 
-from editlane.core.errors import JudgeFailed
+from editlane.core.errors import JudgeFailed, UserError
 from editlane.judges.endpoint import http as endpoints
+from editlane.judges.endpoint.completions import Completions
 from editlane.judges.endpoint.http import Endpoint, Refused
+from editlane.judges.endpoint.key_mask import KeyMask
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 NOWHERE = "http://gpu-server.invalid:8000/v1"
@@ -194,6 +202,74 @@ def test_a_reply_that_drips_is_cut_off_at_the_deadline(what: str) -> None:
     assert 0.4 < took < 5
 
 
+def test_a_handshake_that_drips_is_cut_off_at_the_deadline() -> None:
+    over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")  # the begin of a long ServerHello
+            while not over.wait(0.05):
+                connection.sendall(b"\x03")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(JudgeFailed, match=r"asked once: no answer within 0\.5 s"):
+            Endpoint(base_url=f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.5, attempts=1).ask("/models")
+        took = time.monotonic() - began
+        over.set()
+    assert 0.4 < took < 5
+
+
+def test_a_name_that_nobody_looks_up_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: over.wait(60))
+    with pytest.raises(JudgeFailed, match=r"asked once: no answer within 0\.2 s"):
+        Endpoint(base_url=NOWHERE, timeout=0.2, attempts=1).ask("/models")
+    over.set()
+
+
+def test_a_server_that_takes_the_request_slowly_is_given_up_at_the_deadline() -> None:
+    over = threading.Event()
+
+    def sip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            while not over.wait(0.05):
+                connection.recv(2000)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=sip, args=(server,), daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(JudgeFailed, match=r"asked once: no answer within 0\.5 s"):
+            url = f"http://127.0.0.1:{server.getsockname()[1]}"
+            Endpoint(base_url=url, timeout=0.5, attempts=1).ask("/chat/completions", bytes(30_000_000))
+        took = time.monotonic() - began
+        over.set()
+    assert 0.4 < took < 5
+
+
+def test_each_address_of_a_name_gets_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with peer(OK) as server, socket.create_server(("127.0.0.1", 0), backlog=0) as full, suppress_connections(full):
+        ports = (full.getsockname()[1], server.server_address[1])
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+        assert Endpoint(base_url=NOWHERE, timeout=1, attempts=1).ask("/models") == {}
+
+
+@contextmanager
+def suppress_connections(server: socket.socket) -> Iterator[None]:
+    """Fill the queue of a server that accepts nobody, so that nobody else can connect."""
+    waiting = [socket.socket() for _ in range(4)]
+    for one in waiting:
+        one.setblocking(False)
+        one.connect_ex(server.getsockname())
+    yield
+    for one in waiting:
+        one.close()
+
+
 def test_a_deadline_that_has_passed_does_not_shorten_the_next() -> None:
     with peer(lambda _: time.sleep(0.4), OK, OK) as server:
         with pytest.raises(JudgeFailed):
@@ -269,6 +345,112 @@ def test_no_message_holds_the_key(attempts: int, slept: list[float]) -> None:
         endpoint.ask("/models")
     assert key not in "".join(traceback.format_exception(error.value))
     assert key not in repr(Endpoint(base_url=server.url, key=key))
+
+
+KEY = "sk-proj-gehe/im+0123456789ABCDEF"
+ECHOES = {
+    "as it is": KEY,
+    "in capitals": KEY.upper(),
+    "its begin": KEY[:12],
+    "its end": KEY[-12:],
+    "with percent signs": quote(KEY, safe=""),
+    "with percent signs only": "".join(f"%{ord(letter):02x}" for letter in KEY),
+    "with percent signs twice": quote(quote(KEY, safe=""), safe=""),
+    "as JSON": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+    "as HTML": "".join(f"&#{ord(letter)};" for letter in KEY),
+    "as bytes": "".join(f"\\x{ord(letter):02x}" for letter in KEY),
+    "in base64": b64encode(KEY.encode()).decode(),
+    "in base64 with a name": b64encode(f"user:{KEY}".encode()).decode(),
+    "in base64 with another name": b64encode(f"me:{KEY}".encode()).decode(),
+    "with spaces": " ".join(KEY),
+    "in short lines": "".join(f"{KEY[place : place + 5]}\u200b\t" for place in range(0, len(KEY), 5)),
+    "in hexadecimal digits": KEY.encode().hex(),
+}
+PLACES = {
+    "error as JSON": 'HTTP/1.1 400 Bad\r\n\r\n{"error": {"message": "ECHO"}}',
+    "error as text, in lines": "HTTP/1.1 401 No\r\n\r\nno\n\n ECHO",
+    "error, cut": f"HTTP/1.1 500 No\r\n\r\n{'-' * 285}ECHO",
+    "error in chunks": "HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n40\r\nECHO",
+    "reason": "HTTP/1.1 500 ECHO\r\nContent-Length: 0\r\n\r\n",
+    "reason of a refusal": "HTTP/1.1 403 ECHO\r\nContent-Length: 0\r\n\r\n",
+    "status line": "HTTP/ECHO 200 OK\r\n\r\n",
+    "status": "HTTP/1.1 ECHO\r\n\r\n",
+    "no HTTP": "ECHO\r\n\r\n",
+    "header": "HTTP/1.1 500 No\r\nECHO\r\nX-Key: ECHO\r\n ECHO\r\nContent-Length: 0\r\n\r\n",
+    "redirect": "HTTP/1.1 307 Elsewhere\r\nLocation: http://ECHO@ECHO/ECHO\r\nContent-Length: 0\r\n\r\n",
+    "time": "HTTP/1.1 503 Busy\r\nRetry-After: ECHO\r\nContent-Length: 0\r\n\r\n",
+    "length": "HTTP/1.1 200 OK\r\nContent-Length: ECHO\r\n\r\n{",
+    "length of a chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nECHO\r\n",
+    "encoding": "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nECHO",
+    "no JSON": "HTTP/1.1 200 OK\r\n\r\n{ECHO",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_server_that_echoes_the_key_finds_it_in_no_message_and_no_log(
+    place: str, caplog: pytest.LogCaptureFixture, slept: list[float]
+) -> None:
+    caplog.set_level(0)
+    for how, echo in ECHOES.items():
+
+        def close_after(connection: socket.socket, reply: bytes = PLACES[place].replace("ECHO", echo).encode()) -> None:
+            connection.sendall(reply)
+            connection.shutdown(socket.SHUT_RDWR)
+
+        with peer(close_after) as server:
+            completions = Completions(endpoint=Endpoint(base_url=server.url, key=KEY, attempts=2), model="m")
+            with pytest.raises((JudgeFailed, UserError)) as error:
+                completions.ask([], {})
+        said = "".join(traceback.format_exception(error.value)) + caplog.text
+        assert not find_parts(said), how
+    assert f"Bearer {KEY}" in server.heads[0]
+
+
+@pytest.mark.parametrize("how", ECHOES)
+def test_a_reply_that_echoes_the_key_is_read_without_it(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    body = json.dumps({"data": [{"id": f"m-{ECHOES[how]}"}], ECHOES[how]: [ECHOES[how]]}).encode()
+    reply = b"HTTP/1.1 200 OK\r\nX-Key: %s\r\nContent-Length: %d\r\n\r\n%s" % (KEY.encode(), len(body), body)
+    with peer(reply) as server:
+        endpoint = Endpoint(base_url=server.url, key=KEY)
+        assert not find_parts(json.dumps(endpoint.ask("/models")))
+        with pytest.raises(UserError, match=r"Unknown model 'm'.*Available: m-") as error:
+            Completions(endpoint=replace(endpoint), model="m").check_served()
+    assert not find_parts(str(error.value) + caplog.text)
+
+
+def find_parts(text: str) -> list[str]:
+    """Return what of the key can be read in a text, however it is spelled."""
+    spelled = [text, unquote(text), unquote(unquote(text)), html.unescape(text), text.encode().decode("unicode-escape")]
+    spelled += [re.sub(r"[^0-9a-f]", "", text), re.sub(r"\s|\\t|\u200b|\\u200b", "", text)]
+    forms = [KEY, KEY.encode().hex(), *(b64encode(bytes(n) + KEY.encode()).decode()[4:-4] for n in range(3))]
+    parts = {form.lower()[place : place + 9] for form in forms for place in range(len(form) - 8)}
+    return [part for part in parts for one in spelled if part in one.lower()]
+
+
+def test_text_that_is_no_key_is_left_alone() -> None:
+    mask = KeyMask(KEY)
+    for text in ("", "下雨 sk-proj", "%41%zz \\u12 &amp; &nonsense; \\", KEY[:7], "a" * 10_000):
+        assert mask.hide(text) == text
+    assert KeyMask("x").hide("x") == "x"
+    assert KeyMask(None).clean({"a": [1, None, "b", True]}) == {"a": [1, None, "b", True]}
+    assert KeyMask("abcd").hide("xabcdx") == "x***x"
+
+
+def test_half_a_character_of_a_reply_is_replaced() -> None:
+    body = b'{"a": "\\ud800", "\\udc80": "\\ud83d\\ude00"}'
+    with peer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as server:
+        assert Endpoint(base_url=server.url).ask("/models") == {"a": "\ufffd", "\ufffd": "😀"}
+
+
+def test_what_a_server_says_moves_no_cursor() -> None:
+    with (
+        peer(
+            b"HTTP/1.1 400 No\r\nContent-Length: 22\r\n\r\n\x1b[2J\nerror: \xe4\xb8\x8b\xe9\x9b\xa8 \xe2\x80\xae"
+        ) as server,
+        pytest.raises(Refused) as error,
+    ):
+        Endpoint(base_url=server.url).ask("/models")
+    assert str(error.value) == r"HTTP 400: \x1b[2J error: 下雨 \u202e"
 
 
 def test_a_failure_while_another_is_handled_has_its_own_reason() -> None:

@@ -198,7 +198,7 @@ def test_the_mass_comes_from_the_whole_distribution() -> None:
         combine(raw, raw)
 
 
-@pytest.mark.parametrize("logprob", ["NaN", 2.5, "none"])
+@pytest.mark.parametrize("logprob", ["NaN", 2.5, "none", 10**400, [], {}])
 def test_numbers_that_are_no_log_probabilities_are_no_score(logprob: Any) -> None:
     entries = [{"token": "1", "logprob": logprob}, {"token": "2", "logprob": -0.5}]
     with pytest.raises(JudgeFailed):
@@ -448,6 +448,63 @@ def test_the_key_comes_from_the_environment_and_stays_out_of_messages(
     monkeypatch.delenv("JUDGE_KEY")
     with pytest.raises(UserError, match="environment variable JUDGE_KEY, which is not set"):
         make_judge(double, api_key_env="JUDGE_KEY")
+
+
+def test_a_reply_that_holds_the_key_becomes_a_text_without_it(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk-geheim-1")
+    judge = make_judge(double, api_key_env="JUDGE_KEY")
+    echo = "error: all is well\n sk-geheim-1 \ud800 sk%2Dgeheim%2D1 c2stZ2VoZWltLTE="
+    double.trouble = lambda body, attempt: json.dumps(double.completion(body, echo, None)).encode()
+    ((text,),) = judge.generate(judge.prepare([[about(1)]]), 20, [[1]])
+    assert text.startswith("error: all is well\n *** \ufffd")
+    assert not any(part in text for part in ("geheim", "%2D", "2VoZWlt"))
+
+
+@pytest.mark.parametrize("content", [["Score: 5"], {"text": "5"}, 5, True])
+def test_a_reply_whose_content_is_no_text_is_a_failure(double: Double, content: Any) -> None:
+    judge = make_judge(double)
+    double.trouble = lambda body, attempt: json.dumps(double.completion(body, content, None)).encode()
+    with pytest.raises(JudgeFailed, match="is no text"):
+        judge.generate(judge.prepare([[about(1)]]), 20, [[1]])
+
+
+@pytest.mark.parametrize(
+    "name", ["sk_abcdefghij", "hf_abcdefghij", "AKIAIOSFODNN7EXAMPLE", "a3f8c0d1e2b3a4f5a6b7", "sk-1"]
+)
+def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown(name: str) -> None:
+    with pytest.raises(UserError, match="use the name of an environment variable") as error:
+        checked(EndpointJudge, {"base_url": "http://host/v1", "api_key_env": name})
+    assert name not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host/v1?api_key=secret-1",
+        "http://host/v1#secret-1",
+        "http://host/sk-secret-1/v1",
+        "http://host/sk%2Dsecret-1/v1",
+        "http://sk-secret-1.host/v1",
+        "http://secret-1@host/v1",
+        "http://me:secret-1/2@host/v1",
+        "http://host:sk-secret-1/v1",
+        "sk-secret-1@host/v1",
+        "http://host\\@secret-1/v1",
+        "http://host/Ab1Cd2Ef3Gh4Ij5Kl6Mn7Op8secret-1/v1",
+    ],
+)
+def test_an_address_that_holds_a_key_is_refused_and_not_shown(url: str) -> None:
+    for name in ("base_url", "proxy"):
+        with pytest.raises(UserError, match="Put a server's key into an environment variable") as error:
+            checked(EndpointJudge, {"base_url": "http://host/v1"} | {name: url})
+        assert "secret-1" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host/v1/0123456789abcdef0123456789abcdef/gateway", "http://[::1]:8000/v1", "http://主机/v1/@cf/x"]
+)
+def test_other_addresses_are_taken(url: str) -> None:
+    assert checked(EndpointJudge, {"base_url": url}).base_url == url
 
 
 def test_a_redirect_is_not_followed_with_the_key(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,10 @@ import yaml
 
 from editlane.core.errors import UserError
 from editlane.core.json_schema import iterate_keys
-from editlane.preflight.config import RESERVED_EDITOR_NAMES, check_config, check_keys_once
+from editlane.preflight.config import RESERVED_EDITOR_NAMES, check_config, check_keys_once, read_config
+from editlane.preflight.packages import read_pip_pins
 from editlane.preflight.run_config import RunConfig
+from editlane.protocols.load import load_protocol
 
 DEMO = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
 NAMES = {"editors": "tiny-qwen", "judges": "tiny-qwen3-vl"}
@@ -94,6 +96,9 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "lanes": [
         (0, r"lanes is 0; use a .*number .*Number of lanes"),
         (1.5, r"lanes is 1.5; use a whole number"),
+        (2.0, r"lanes is 2.0; use a whole number"),
+        (10**9, r"lanes is 1000000000; use a whole number from 1 to 10000"),
+        (1 << 80, r"at lanes: a number of 81 bits is too large"),
         ("two", r"lanes is 'two'; use a whole number"),
         (True, r"lanes is True; use a whole number"),
         (None, r"lanes is None; use a whole number"),
@@ -130,6 +135,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ({"adapter": "given"}, r"'given', which needs `dataset: {format: pairs}`.* or .*`params: {dir: ...}`"),
         (given(dir="no/such"), rf"{EDITOR}.params.dir is no/such, which is not a folder. Paths are relative"),
         (given(dir="config/config.yaml"), rf"{EDITOR}.params.dir is config/config.yaml, which is not a folder"),
+        (given(dir="a{x}"), rf"{EDITOR}.params.dir is 'a\{{x\}}', and Snakemake would replace"),
         (given(dir=""), rf"{EDITOR}: .*dir is ''; use a text that is not empty"),
         (given(dir=["a"]), rf"{EDITOR}: .*dir is \['a'\]; use a text in quotes that is not empty"),
         (given(folder="resources"), rf"{EDITOR}: Unknown parameter of the editor given 'folder'. Available: dir"),
@@ -319,6 +325,89 @@ def test_a_revision_of_no_model_is_refused(kind: str) -> None:
 def test_a_model_of_an_adapter_without_one_is_refused(kind: str) -> None:
     with pytest.raises(UserError, match=rf"^config: {kind}\.f: adapter 'fake' has no model"):
         check_config(changed(kind, {"f": FAKE | {"model": "x/y"}}))
+
+
+PATHS = [
+    "dataset.path",
+    "dataset.edited_dir",
+    *(f"editors.{{name}}.{key}" for key in ("model", "revision", "env")),
+    *(f"judges.{{name}}.{key}" for key in ("model", "revision", "env", "protocol")),
+]
+
+
+@pytest.mark.parametrize("key", PATHS)
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("data {x}/a", r"is 'data \{x\}/a', and Snakemake would replace what is in \{\} or <>"),
+        ("<results>/a", r"is '<results>/a', and Snakemake would replace"),
+        ("{", r"and Snakemake would replace"),
+        ("--params={}", r"is '--params=\{\}', which would be taken for a flag"),
+        ("-x/y", r"which would be taken for a flag. A path can begin with \./"),
+        ("a\x1b[2J", r"is 'a\\x1b\[2J', with characters that cannot be printed"),
+        ("a\nb", r"with characters that cannot be printed"),
+    ],
+)
+def test_a_path_that_would_be_rewritten_or_read_as_a_flag_is_refused(key: str, value: str, message: str) -> None:
+    where = re.escape(key.replace("{name}", NAMES.get(key.split(".")[0], "")))
+    with pytest.raises(UserError, match=f"^config: {where} .*{message}") as error:
+        check_config(changed(key, value))
+    assert error.value.args[0].isprintable()
+
+
+def make_loop() -> list[Any]:
+    loop: list[Any] = []
+    loop.append(loop)
+    return loop
+
+
+def make_bomb() -> list[Any]:
+    bomb: list[Any] = ["lol"]
+    for _ in range(30):
+        bomb = [bomb, bomb]
+    return bomb
+
+
+@pytest.mark.parametrize("key", ["run", "dataset", "editors.{name}.params", "report"])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (make_loop, "it holds itself, or is nested more than"),
+        (lambda: {"a": make_loop()}, "it holds itself, or is nested more than"),
+        (make_bomb, "it holds more than 100000 values"),
+    ],
+)
+def test_a_config_that_holds_itself_or_multiplies_is_refused(key: str, make: Any, message: str) -> None:
+    with pytest.raises(UserError, match=f"^config: {message}"):
+        check_config(changed(key, make()))
+
+
+ENDLESS = [
+    ("a: &a [*a]\n", "it holds itself"),
+    ("a: &a {b: *a}\n", "it holds itself"),
+    ("a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(30)), "more than 100000 values"),
+    ("a: " + "[" * 5000 + "]" * 5000, "it is nested too deeply"),
+    ("a: " + "[" * 60 + "]" * 60, "nested more than 40 levels"),
+    ("a: " + "9" * 5000, "Exceeds the limit"),
+    ("a: 2026-99-99", "month must be in"),
+    ("a: !!timestamp x", "cannot be read as YAML"),
+    ("a: !!int ''", "cannot be read as YAML"),
+    ("a: !!bool x", "cannot be read as YAML"),
+    ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+    ("? [a]\n: b", "cannot be read as YAML"),
+    ("a: \x07", "cannot be read as YAML"),
+    ("a: " + "x" * 4 * 2**20, "it has more than"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), ENDLESS, ids=[text[:30] for text, _ in ENDLESS])
+@pytest.mark.parametrize("read", [read_config, load_protocol, read_pip_pins])
+def test_yaml_without_an_end_is_refused(tmp_path: Path, read: Any, text: str, message: str) -> None:
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message) as error:
+        read(tmp_path / "c.yaml")
+    assert "c.yaml" in str(error.value)
+    assert len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -363,6 +363,47 @@ def test_a_foreign_host_name_is_refused(serving: Serving, host: str) -> None:
     assert serving.client.ask("POST", "rating", {"task": 0, "score": 5}, Host=host).status == 421
     assert serving.client.ask("GET", "tasks", Host="localhost:8000").status == 200  # an ssh tunnel
     assert not serving.out.exists()
+
+
+REQUESTS = [
+    "POST /{secret}/rating HTTP/1.1\r\nHost: localhost\r\nContent-Length: {digits}\r\n\r\n",
+    "POST /{secret}/rating HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+    "POST /{secret}/rating HTTP/1.1\r\nHost: localhost\r\nContent-Length: ٣\r\n\r\n",
+    "POST /{secret}/rating HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "POST /{secret}/rating HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST /{secret}/rating HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{brackets}",
+    "POST /{secret}/rating HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{",
+    "GET /{secret}/ HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    "GET /{secret}/ HTTP/1.1\r\nHost: [v1.x]:99999999\r\n\r\n",
+    "GET /{secret}/ HTTP/1.1\r\nHost: \xff\r\n\r\n",
+    "GET /{secret}/ HTTP/1.1\r\n\r\n",
+    "GET /{secret}/%zz%00%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /%FF/\xe9/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET http://[::1/{secret}/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /{long} ",
+    "GET / HTTP/1.1\r\nX: {long}\r\n\r\n",
+    "GET / HTTP/{digits}.{digits}\r\n\r\n",
+    "GET / HTTP/9.9\r\n\r\n",
+    "GET /{secret}/\r\n\r\n",
+    "GET\r\n\r\n",
+    "\x16\x03\x01\x02\r\n\r\n",
+    "\x1b[2J / HTTP/1.1\r\n\r\n",
+    "",
+]
+
+
+def test_a_malformed_request_is_refused_or_dropped_without_a_word(serving: Serving, capfd) -> None:
+    place = urlsplit(serving.server.url)
+    words = {"secret": serving.server.secret, "digits": "9" * 5000, "long": "9" * 70_000, "brackets": "[" * 900}
+    for request in REQUESTS:
+        with socket.create_connection((place.hostname, place.port)) as connection, suppress(OSError):
+            connection.sendall(request.format(**words).encode("utf-8" if "٣" in request else "latin-1"))
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(10)
+            reply = b"".join(iter(lambda: connection.recv(65536), b""))
+            assert not re.match(rb"HTTP/1.1 [25]00|.*Traceback", reply) or "/%zz" in request, request[:200]
+    assert serving.client.ask("GET", "tasks").status == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_trouble_with_the_file_or_an_image_is_told(serving: Serving) -> None:

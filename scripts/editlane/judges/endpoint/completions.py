@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal
 
-from editlane.core.errors import JudgeFailed, UnknownName, UserError
+from editlane.core.errors import JudgeFailed, UnknownName, UserError, format_value
 from editlane.judges.endpoint.http import Endpoint, Refused
 from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, read_top_logprobs
 
@@ -76,7 +76,8 @@ class Completions:
     def _list_models(self) -> list[str]:
         """List the models that the endpoint serves; empty if it has no such list."""
         try:
-            return [str(entry["id"]) for entry in self.endpoint.ask("/models")["data"]]
+            listed = self.endpoint.ask("/models")["data"][:_MOST_NAMES]
+            return [name for entry in listed if len(name := str(entry["id"])) <= _LONGEST_NAME]
         except Refused as error:
             if error.status in (401, 403):
                 raise
@@ -113,20 +114,23 @@ class Completions:
         for answer, text in zip(answers, texts, strict=True):
             if text != answer and text and answer.startswith(text) and len(set(texts)) > 1:
                 raise UserError(
-                    f"The answer {answer!r} of the protocol is more than one token for {self.model} ({text!r} is the "
-                    "first); an answer that is read from probabilities must be one token. "
-                    "Use single digits, single letters or common short words."
+                    f"The answer {answer!r} of the protocol is more than one token for {self.model} "
+                    f"({format_value(text)} is the first); an answer that is read from probabilities must be one "
+                    "token. Use single digits, single letters or common short words."
                 )
         wrong = [pair for pair in zip(answers, texts, strict=True) if pair[0] != pair[1]]
         if wrong:
             asked, text = wrong[0]
-            told = f"limited to {asked!r}, the model replied {text!r}"
+            told = f"limited to {asked!r}, the model replied {format_value(text)}"
             raise UserError(f"{self} ignores the answer constraint `{constraint}`: {told}. {_WITHOUT}")
 
     def __str__(self) -> str:
         return f"The judge's endpoint {self.endpoint.base_url}{self.endpoint.via} (model {self.model})"
 
 
+_MOST_NAMES = 2000
+_LONGEST_NAME = 200
+"""Models that are read from a server's list, and characters of a name: looking for the nearest name takes time."""
 _FIX = (
     "Start the server, or fix `model`, or `base_url`, `proxy` and `api_key_env` in `params`; finished items are kept."
 )
@@ -144,6 +148,9 @@ def allow_only(constraint: str, answers: Sequence[str]) -> dict[str, Any]:
 def read_text(reply: Any) -> str:
     """Return the reply text, or "" if the model refused. Raises JudgeFailed if the reply is not a chat completion."""
     try:
-        return str(reply["choices"][0]["message"]["content"] or "")
+        text = reply["choices"][0]["message"]["content"] or ""
     except (KeyError, IndexError, TypeError) as error:
         raise JudgeFailed("the endpoint's reply is not a chat completion") from error
+    if not isinstance(text, str):
+        raise JudgeFailed("the content of the endpoint's reply is no text")
+    return text

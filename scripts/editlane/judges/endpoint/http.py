@@ -1,7 +1,7 @@
 """Send requests to servers with OpenAI's HTTP interface. Transient failures are retried; errors have kinds.
 
 The key is sent only to the address in the config, through the proxy in the config if there is one. It appears in no
-message.
+message and in no reply: key_mask.py takes it out of all that a server sends, before anything else is done with it.
 """
 
 import json
@@ -15,6 +15,9 @@ from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util.retry import RequestHistory, Retry
 
 from editlane.core.errors import JudgeFailed, UserError
+from editlane.core.printable import escape
+from editlane.core.secrets import is_variable_name
+from editlane.judges.endpoint.key_mask import KeyMask
 from editlane.judges.endpoint.session import send
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -23,8 +26,10 @@ TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30
 """Seconds between two attempts, unless the server asks for another pause. The pause doubles each time, with jitter."""
-LONGEST_REPLY = 32 * 2**20
+LONGEST_REPLY = 4 * 2**20
 """Maximum bytes of a reply."""
+LONGEST_MESSAGE = 300
+"""Maximum characters of what a server says about an error."""
 
 
 _NO_ERROR = RequestHistory(None, None, None, None, None)
@@ -49,6 +54,11 @@ class Endpoint:
     timeout: float = 120.0
     """Seconds that one attempt may take."""
     attempts: int = 5
+
+    _mask: KeyMask = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_mask", KeyMask(self.key))
 
     @property
     def via(self) -> str:
@@ -76,8 +86,8 @@ class Endpoint:
             except _Transient as error:
                 if not retries.total:
                     times = f"{self.attempts} times" if self.attempts > 1 else "once"
-                    where = f"{self.base_url}{path}{self.via}"
-                    raise JudgeFailed(self._hide_key(f"{where}, asked {times}: {error}"), kind=error.kind) from error
+                    where = self._mask.hide(f"{self.base_url}{path}{self.via}")
+                    raise JudgeFailed(f"{where}, asked {times}: {error}", kind=error.kind) from error
                 retries = retries.increment(error=error)
                 _pause(retries, error)
 
@@ -87,8 +97,8 @@ class Endpoint:
             with send(f"{self.base_url}{path}", body, headers, timeout=self.timeout, proxy=self.proxy) as response:
                 status = response.status_code
                 if 200 <= status < 300:
-                    return json.loads(_read(response))
-                message = self._hide_key(_read_message(_read_some(response)) or response.reason)
+                    return self._mask.clean(json.loads(_read(response)))
+                message = self._shorten(_read_message(_read_some(response)) or response.reason or "")
         except (RequestException, HTTPError) as error:  # `from None`, because their texts hold what was sent
             raise self._explain(error) from None
         except (ValueError, RecursionError) as error:
@@ -106,10 +116,11 @@ class Endpoint:
             error = inner
         if isinstance(error, TimeoutError):
             return _Transient(f"no answer within {self.timeout:g} s", kind="timeout")
-        return _Transient(self._hide_key(f"{type(error).__name__}: {error}"))
+        return _Transient(self._shorten(f"{type(error).__name__}: {error}"))
 
-    def _hide_key(self, message: str) -> str:
-        return message.replace(self.key, "***") if self.key else message
+    def _shorten(self, message: str) -> str:
+        """Return one printable line. The key goes first, because a cut would leave a part of it."""
+        return escape(" ".join(self._mask.hide(message).split()))[:LONGEST_MESSAGE]
 
 
 class _Transient(Exception):
@@ -145,7 +156,7 @@ def _read_some(response: Any) -> bytes:
 
 
 def _read_message(content: bytes) -> str:
-    """Return the message of an error reply in one line: OpenAI's JSON field, or the beginning of any other text."""
+    """Return the message of an error reply: OpenAI's JSON field, or the whole text."""
     text = content.decode("utf-8", errors="replace")
     try:
         found = json.loads(text)
@@ -154,7 +165,7 @@ def _read_message(content: bytes) -> str:
     for name in ("error", "message", "detail"):
         if isinstance(found, Mapping) and name in found:
             found = found[name]
-    return " ".join(str(found).split())[:300]
+    return found if isinstance(found, str) else json.dumps(found)
 
 
 def read_key(variable: str | None) -> str | None:
@@ -162,13 +173,14 @@ def read_key(variable: str | None) -> str | None:
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()
+    name = variable if is_variable_name(variable) else "..."  # which may be the key itself
     if not key:
         raise UserError(
-            f"params: api_key_env names the environment variable {variable}, which is not set. "
-            f"Set it where snakemake is started: export {variable}=..."
+            f"params: api_key_env names the environment variable {name}, which is not set. "
+            f"Set it where snakemake is started: export {name}=KEY"
         )
     if not (key.isascii() and key.isprintable()):
         raise UserError(
-            f"The key in the environment variable {variable} contains characters that an HTTP header cannot carry."
+            f"The key in the environment variable {name} contains characters that an HTTP header cannot carry."
         )
     return key

@@ -1,16 +1,19 @@
 """Send one request with requests, and end it at a deadline.
 
-The timeout of requests restarts with every byte that arrives, so a server that sends a byte now and then would never be
-cut off. Here the sockets themselves know the deadline. Nothing is read from the environment but the certificates.
+The timeout of requests restarts with every byte that moves and with every address of a name, and it does not cover the
+look-up of the name. Here every step has the time that is left: looking up, connecting, the TLS handshake, sending and
+receiving. Nothing is read from the environment but the certificates.
 """
 
 import http.client
 import io
+import logging
 import math
 import socket
 import ssl
 import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import requests
@@ -38,6 +41,34 @@ def send(url: str, body: bytes | None, headers: dict[str, str], *, timeout: floa
     )
 
 
+def _time_left() -> float:
+    """Return the seconds until the deadline of this thread's request. Raises TimeoutError if there are none."""
+    left = _OWN.until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return min(left, threading.TIMEOUT_MAX)
+
+
+def _look_up(host: str, port: int) -> list[Any]:
+    """Return the addresses of a name. The system's call cannot be ended, so at the deadline it is left behind."""
+    answer: SimpleQueue[list[Any] | OSError] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answer.put(error if isinstance(error, OSError) else OSError(f"{host!r} cannot be the name of a server"))
+
+    threading.Thread(target=ask, daemon=True, name="look-up").start()
+    try:
+        found = answer.get(timeout=_time_left())
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(found, OSError):
+        raise found
+    return found
+
+
 class _UntilDeadline(io.RawIOBase):
     """Bytes of a socket until the deadline of this thread's request."""
 
@@ -49,10 +80,7 @@ class _UntilDeadline(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = _OWN.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
+        self._sock.settimeout(_time_left())
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -66,11 +94,49 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_UntilDeadline(sock, self.fp.detach()))
 
 
-class _Connection(HTTPConnection):
+class _Deadline:
+    """What both kinds of connections do until the deadline of this thread's request."""
+
+    sock: Any
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address that answers. Each gets its share of the time left."""
+        addresses = _look_up(self._dns_host, self.port)  # type: ignore[attr-defined]
+        failed: OSError = OSError("the name has no address")
+        for number, (family, kind, protocol, _, address) in enumerate(addresses):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():  # type: ignore[attr-defined]
+                    sock.setsockopt(*option)
+                sock.settimeout(_time_left() / (len(addresses) - number))
+                sock.connect(address)
+                sock.settimeout(_time_left())  # for the handshake
+                return sock
+            except OSError as error:
+                sock.close()
+                failed = error
+        raise failed
+
+    def send(self, data: Any) -> None:
+        """Send in pieces, because TLS restarts the timeout with each piece that a slow reader takes."""
+        if not isinstance(data, bytes):
+            super().send(data)  # type: ignore[misc]
+            return
+        for start in range(0, max(1, len(data)), _PIECE):
+            if self.sock is not None:
+                self.sock.settimeout(_time_left())
+            super().send(data[start : start + _PIECE])  # type: ignore[misc]
+
+
+_PIECE = 16 * 1024
+"""Bytes of a record of TLS."""
+
+
+class _Connection(_Deadline, HTTPConnection):
     response_class = _Response
 
 
-class _SecureConnection(HTTPSConnection):
+class _SecureConnection(_Deadline, HTTPSConnection):
     response_class = _Response
 
 
@@ -108,3 +174,4 @@ class _Own(threading.local):
 
 
 _OWN = _Own()
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings quote a server's headers, which may echo the key

@@ -69,7 +69,7 @@ def read_top_logprobs(reply: Any, answers: Sequence[str]) -> TopLogprobs:
     try:
         entries = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         found = [(str(entry["token"]), _read_probability(entry["logprob"])) for entry in entries]
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise JudgeFailed("the endpoint's reply has no `top_logprobs`") from error
     total = math.fsum(one for _, one in found)
     if not found or not total <= 1.01:  # nan, too

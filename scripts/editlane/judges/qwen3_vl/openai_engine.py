@@ -19,13 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from editlane.core.errors import ItemError, UserError
+from editlane.core.errors import ItemError, UserError, format_value
 from editlane.core.params import SPEED
+from editlane.core.secrets import is_variable_name, looks_like_key
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Completions, Constraint, Messages, allow_only, read_text
@@ -45,18 +46,24 @@ T = TypeVar("T")
 
 
 def _check_url(url: str, example: str = "http://127.0.0.1:8000/v1") -> str:
+    """Check an address. No message shows one that may hold a key."""
     try:
         parts = urlsplit(url)
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number
         is_right = False
-    if not is_right or parts.query or parts.fragment or any(letter.isspace() for letter in url):
-        raise ValueError(f"{url!r} is not an address; use one such as {example}.")
-    if parts.username or parts.password:
+    remedy = "Put a server's key into an environment variable and name it in `api_key_env`"
+    if "@" in url.partition("://")[2].partition("/")[0] or ("@" in url and not is_right):
         raise ValueError(
-            "it contains a user or a password, which must not be in the config. Put a server's key into an environment "
-            "variable and name it in `api_key_env`; use a proxy that asks for none."
+            f"it contains a user or a password, which must not be in the config. {remedy}; use a proxy that asks for "
+            "none."
         )
+    if "?" in url or "#" in url or looks_like_key(unquote(url)):
+        raise ValueError(
+            f"it contains a `?`, a `#` or what looks like a key; use an address such as {example}. {remedy}."
+        )
+    if not is_right or not url.isprintable() or " " in url or "\\" in url:
+        raise ValueError(f"{format_value(url)} is not an address; use one such as {example}.")
     return url
 
 
@@ -64,7 +71,7 @@ _check_proxy = partial(_check_url, example="http://proxy:3128")
 
 
 def _check_variable(name: Any) -> Any:
-    if name is not None and not (isinstance(name, str) and name.isidentifier()):
+    if name is not None and not (isinstance(name, str) and is_variable_name(name)):
         raise ValueError("use the name of an environment variable; the key itself must not be in the config.")
     return name
 

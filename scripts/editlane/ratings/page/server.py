@@ -7,6 +7,7 @@ have random tokens and are re-encoded, so that neither their name nor their meta
 import io
 import json
 import logging
+import re
 import secrets
 import sys
 from collections.abc import Callable, Sequence
@@ -130,8 +131,7 @@ class RatingHandler(BaseHTTPRequestHandler):
 
     def _check_place(self) -> str | None:
         """Return the path after the secret. If the request is not from the page, refuse it and return None."""
-        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        if host not in _HOSTS:  # DNS rebinding: another site's name that resolves to this machine
+        if self._read_host() not in _HOSTS:  # DNS rebinding: another site's name that resolves to this machine
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
             return None
         _, _, rest = self.path.partition("/")
@@ -141,10 +141,16 @@ class RatingHandler(BaseHTTPRequestHandler):
             return None
         return place
 
+    def _read_host(self) -> str | None:
+        try:
+            return urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        except ValueError:  # half an IPv6 address
+            return None
+
     def _read_rating(self) -> tuple[int, int] | None:
         """Parse (task, score) from the body. None if it is not a valid rating."""
         length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit() or int(length) > _MAX_BODY:
+        if not re.fullmatch("[0-9]{1,6}", length) or int(length) > _MAX_BODY:
             return None
         try:
             body = json.loads(self.rfile.read(int(length)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from editlane.core.printable import escape_lines
 from editlane.report.failures import find_failures
 from editlane.report.load import Report
 from editlane.report.notices import Notice
@@ -29,7 +30,12 @@ SCRIPTS = ("script.js", "gallery.js")
 def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Texts, *, min_coverage: float = 0.0) -> str:
     """Render the page with its gallery."""
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: escape_lines(value) if type(value) is str else value,  # not our own Markup
     )
     environment.filters["lang"] = make_language_marker(t.language)
     environment.globals["t"] = t
