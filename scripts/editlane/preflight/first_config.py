@@ -14,7 +14,7 @@ from editlane.core.printable import escape
 from editlane.core.text_width import pluralize
 from editlane.datasets.checking import check_records
 from editlane.datasets.detect import detect_format, read_columns
-from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.given_edits import open_folders
 from editlane.datasets.item_ids import digest
 from editlane.datasets.parsing import ENGLISH_CATEGORIES, Selection, Skipped, parse_records
 from editlane.datasets.records import LANGUAGES
@@ -77,10 +77,11 @@ def _read(
     columns: Sequence[str],
     edited_dir: Path | None,
 ) -> Found:
-    selection = Selection(dataset=dataset, format=format, language=language, categories=categories)
+    apart = edited_dir is not None
+    selection = Selection(dataset=dataset, format=format, language=language, categories=categories, edits_apart=apart)
     instructions: defaultdict[str, set[str]] = defaultdict(set)
     sizes, fallback = Counter[str](), 0
-    for record in check_records(selection, Skipped(), EditedFolder(edited_dir) if edited_dir else None):
+    for record in check_records(selection, Skipped(), open_folders(edited_dir)):
         sizes[record.category] += 1
         fallback += record.language != language
         instructions[record.category].add(digest(record.instruction))

@@ -18,7 +18,7 @@ from typing import Any
 from editlane.core.checkout import find_dataset
 from editlane.core.errors import UserError
 from editlane.core.files import replace_text
-from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.given_edits import find_edits, open_folders
 from editlane.datasets.parsing import Skipped, parse_records
 from editlane.datasets.public_formats import find_annotation_files
 from editlane.images.files import MAX_BYTES, file_sha256
@@ -99,8 +99,9 @@ def find_images(dataset: dict[str, Any]) -> list[Path]:
     """
     images: list[Path] = []
     with suppress(UserError, OSError):
-        edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
-        for number, record in enumerate(parse_records(make_selection(dataset), Skipped(), edits)):
+        folders = open_folders(Path(dataset["edited_dir"]) if dataset["edited_dir"] else None)
+        records = find_edits(parse_records(make_selection(dataset), Skipped()), folders)
+        for number, record in enumerate(records):
             images += (image for image in (record.image, record.edited) if isinstance(image, Path))
             if number >= EMBEDDING and not images:
                 break
