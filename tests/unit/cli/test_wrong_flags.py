@@ -276,6 +276,15 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--sdm": [("apptainer", "invalid choice: 'apptainer'")],
         "--from": IN_FOLDER,
     },
+    "init_config": {
+        "--dataset": [
+            ("none.csv", "There is no dataset file none.csv"),
+            ("garbage", "garbage ends in ''"),
+            ("data", "The folder data has no dataset file"),
+        ],
+        "--edited-dir": IN_FOLDER,
+        "--out": [("data", "data exists"), ("garbage", "garbage exists")],
+    },
     "gpulease": {
         "-n": [
             ("-1", "-n of 0 or more"),
