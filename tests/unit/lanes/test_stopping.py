@@ -44,6 +44,30 @@ def test_a_signal_is_reported_at_the_next_check(number: signal.Signals) -> None:
     assert process.returncode == 0
 
 
+def test_what_has_to_happen_at_once_happens_while_the_lane_is_busy_even_if_it_holds_a_lock() -> None:
+    """A judge's batch has no steps. A signal's handler that waited for the lock here would wait forever."""
+    code = """
+    import threading
+    lock, acted = threading.Lock(), threading.Event()
+
+    def act():
+        with lock:
+            acted.set()
+
+    stop = StopSignal()
+    stop.call_at_once(act)
+    with lock:
+        print("ready", flush=True)
+        time.sleep(1)
+    print(acted.wait(30), flush=True)
+    """
+    process = start(code)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("True\n", 0)
+
+
 def test_a_lane_stops_when_its_workflow_has_been_killed(tmp_path: Path) -> None:
     """The shell between the two, which Snakemake starts for a rule, is not taken for the workflow."""
     lane = tmp_path / "lane.py"
