@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import EDITED, Row, State
-from editlane.lanes.first_failures import FirstFailures
+from editlane.lanes.first_failures import FirstFailures, check_note
 from editlane.lanes.heartbeat import Heartbeat, remove_partials
 from editlane.lanes.journal import DEATHS, Journal
 from editlane.lanes.journal_set import JournalSet
@@ -105,6 +105,7 @@ def run_lane(
     rows |= {key: work.make_crash_row(key) for key in work.wanted if key not in rows and deaths[key] >= DEATHS}
     missing = [key for key in work.wanted if key not in rows]
     if missing:
+        check_note(work.paths.failed_alike(work.lane))
         heartbeat = Heartbeat(
             work.paths,
             work.lane,
@@ -143,7 +144,7 @@ class _Run(Generic[Unit]):
         self._deaths: Counter[str] = journal.finished.deaths
         self._saving: deque[Future[None]] = deque()
         self._begun: set[str] = set()
-        self._first_failures = FirstFailures(rows.values())
+        self._first_failures = FirstFailures(rows.values(), work.paths.failed_alike(work.lane))
 
     def run(self, units: Sequence[Unit], stop: StopRequest) -> None:
         """Compute and save all units.
@@ -192,9 +193,7 @@ class _Run(Generic[Unit]):
             raise
 
     def _take_back(self) -> None:
-        begun = list(self._begun)
-        self._begun.difference_update(begun)
-        self._journal.take_back(begun)
+        self._journal.take_back(list(self._begun))
 
     def _wait_until_saved(self, most: int) -> None:
         """Wait until at most `most` units are unsaved; raises what saving raised."""

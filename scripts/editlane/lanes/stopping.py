@@ -33,8 +33,7 @@ def workflow_pid() -> int | None:
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 arguments = file.read().split(b"\0")
-            with open(f"/proc/{pid}/stat") as file:
-                parent = int(file.read().rsplit(")", 1)[1].split()[1])
+            parent = int(_read_stat(pid)[1])
         except OSError:
             return None
         is_shell = os.path.basename(arguments[0]) in (b"bash", b"sh", b"dash")
@@ -42,6 +41,21 @@ def workflow_pid() -> int | None:
             return pid
         pid = parent
     return None
+
+
+def identify_workflow() -> str | None:
+    """Return what no other process shares with the workflow that started this one; None without one."""
+    pid = workflow_pid()
+    try:
+        return None if pid is None else f"{pid} since {_read_stat(pid)[19]}"
+    except OSError:
+        return None
+
+
+def _read_stat(pid: int) -> list[str]:
+    """Return the fields of a process from its state on. Raises OSError."""
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()
 
 
 def on_workflow_exit(act: Callable[[], None]) -> None:

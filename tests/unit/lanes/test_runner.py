@@ -322,6 +322,29 @@ def test_a_cause_that_hits_the_first_eight_items_ends_the_lane_with_the_reason(t
     assert (found.rows, found.deaths) == ({}, {})
 
 
+def test_the_workflow_that_saw_this_tries_the_lane_no_more_and_the_next_one_does(tmp_path: Path, monkeypatch) -> None:
+    """Each try would load the model for nothing."""
+
+    def start(workflow: str | None, kind: str = "model") -> list[str]:
+        monkeypatch.setattr("editlane.lanes.first_failures.identify_workflow", lambda: workflow)
+        toy = failing(kind, "two devices")(tmp_path, range(8))
+        with pytest.raises(UserError, match=r"the first 8 items that were tried .*: two devices\. Remove the cause"):
+            run(toy)
+        return toy.events
+
+    assert len(start(None)) == 9
+    assert len(start(None)) == 9, "by hand, it is tried whenever it is told to"
+    assert len(start("one", kind="transport")) == 9
+    assert len(start("one")) == 9, "a server may be back"
+    assert start("one") == []
+    assert len(start(None)) == 9
+    assert len(start("another")) == 9
+    note = RunPaths(tmp_path).failed_alike(LaneId(EDIT, "e", None, 0))
+    for broken in ("[" * 10_000, "{", '{"workflow": 3}'):
+        note.write_text(broken)
+        assert len(start("another")) == 9
+
+
 @pytest.mark.parametrize(
     ("kind", "words", "count"),
     [
