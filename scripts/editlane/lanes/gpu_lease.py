@@ -51,7 +51,7 @@ def make_lease_folder(folder: str) -> int:
     Raises UserError, also for one that another user controls.
     """
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+        os.makedirs(os.path.dirname(os.path.abspath(folder)), 0o755, exist_ok=True)  # no group may replace it
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:

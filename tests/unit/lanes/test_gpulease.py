@@ -318,6 +318,19 @@ def test_a_folder_of_locks_above_which_this_user_may_not_look_is_a_mistake(tmp_p
         make_lease_folder(str(tmp_path / "leases"))
 
 
+def test_what_is_made_is_accepted_with_any_umask(machine, tmp_path: Path) -> None:
+    leases = tmp_path / "above/leases"
+    made = machine(
+        "sh",
+        "-c",
+        f"umask 0; exec {shlex.join([sys.executable, str(SCRIPT), '--', 'true'])}",
+        n=0,
+        GPULEASE_DIR=str(leases),
+    )
+    assert made.communicate(timeout=30)[1] == "gpulease: holds cpu-0\n"
+    assert (leases.parent.stat().st_mode & 0o7777, leases.stat().st_mode & 0o7777) == (0o755, 0o1777)
+
+
 def test_a_link_that_takes_the_place_of_a_new_folder_gets_no_rights(tmp_path: Path, monkeypatch) -> None:
     """Whoever may rename the folder between its making and its opening cannot open another folder to everybody."""
     own, leases = tmp_path / "own", tmp_path / "leases"
