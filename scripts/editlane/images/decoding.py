@@ -88,7 +88,7 @@ def explain(error: Exception) -> SourceUnreadable:
         return SourceUnreadable("not enough memory to decode it", kind="oom")
     # Pillow's own have no number. EINVAL: the image's bytes name a place that no file can have.
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-        return SourceUnreadable(error.strerror, kind="missing")
+        return SourceUnreadable(error.strerror or one_line(error), kind="missing")
     return SourceUnreadable(f"cannot be decoded: {one_line(error) or type(error).__name__}")
 
 
