@@ -201,11 +201,41 @@ def test_both_arrow_formats_are_read(folder: Path) -> None:
     assert read_gedit(folder / "stream.arrow") == ["k1", "k2"]
 
 
-@pytest.mark.parametrize("cache", ["cache-0123456789abcdef.arrow", "cache-01_00000_of_00002.arrow", "tmpk3j2.arrow"])
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_text_that_is_no_utf_8_is_named_with_its_place(folder: Path, suffix: str) -> None:
+    rows = gedit_table(*(f"k{number}" for number in range(12)))
+    broken = pa.array([b"x"] * 9 + [b"\xff\xfe"] + [b"x"] * 2).cast(pa.string(), safe=False)
+    table = rows.set_column(rows.schema.get_field_index("instruction"), "instruction", broken.view(pa.string()))
+    path = folder / f"gedit.{suffix}"
+    pq.write_table(table, path) if suffix == "parquet" else write_arrow(path, table)
+    with pytest.raises(UserError, match=rf"gedit\.{suffix}, record 10: instruction cannot be read: not UTF-8"):
+        read_gedit(path)
+
+
+def test_a_date_that_python_cannot_hold_is_named_with_its_place(folder: Path) -> None:
+    table = pa.table(
+        {"image": ["a.png"], "category": ["物理"], "instruction": ["On."], "made": pa.array([2**40], pa.timestamp("s"))}
+    )
+    pq.write_table(table, folder / "items.parquet")
+    with pytest.raises(UserError, match=r"items\.parquet, record 1: made cannot be read"):
+        read(folder / "items.parquet")
+
+
+@pytest.mark.parametrize(
+    "cache", ["cache-0123456789abcdef.arrow", "cache-01_00000_of_00002.arrow", "tmpk3j2_x0a.arrow"]
+)
 def test_copies_in_the_datasets_cache_are_not_read(folder: Path, cache: str) -> None:
     write_arrow(folder / "gedit/gedit-bench-train.arrow", gedit_table("k1", "k2"))
     write_arrow(folder / "gedit" / cache, gedit_table("k1", "k2"))
     assert read_gedit(folder / "gedit") == ["k1", "k2"]
+
+
+@pytest.mark.parametrize("name", ["tmp_gedit.parquet", "cache-of-mine.arrow", "cache-0123.parquet"])
+def test_files_with_nearly_such_names_are_read(folder: Path, name: str) -> None:
+    write = write_arrow if name.endswith(".arrow") else lambda path, table: pq.write_table(table, path)
+    (folder / "gedit").mkdir()
+    write(folder / "gedit" / name, gedit_table("k1"))
+    assert read_gedit(folder / "gedit") == ["k1"]
 
 
 @pytest.mark.parametrize(
