@@ -4,7 +4,6 @@ The dataset is read twice: the first pass checks all records, the second stores 
 therefore leaves nothing behind, although only one record is in memory at a time.
 """
 
-import binascii
 import dataclasses
 import hashlib
 import json
@@ -20,6 +19,7 @@ from typing import Any
 from editlane.core.errors import SourceUnreadable, UnknownName, UserError
 from editlane.core.paths import RunPaths
 from editlane.core.types import Item
+from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.checking import check_records, is_file
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, sanitise_id
@@ -234,30 +234,6 @@ def _read(image: RawImage) -> bytes:
         raise UserError(f"Cannot read {image}: it {error}.") from error
     except OSError as error:
         raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
-
-
-def decode_base64(text: str) -> bytes:
-    """Decode base64 text or a data URI. Returns the text's own bytes if it is neither.
-
-    Line breaks, the URL-safe alphabet and missing padding are accepted. Text that cannot be decoded is kept, so that
-    its item becomes `source_unreadable` and the stored file shows why.
-    """
-    head, comma, payload = text.partition(",") if text.startswith("data:") else ("", "", text)
-    if comma and not head.endswith(";base64"):
-        return text.encode()
-    try:
-        content = binascii.a2b_base64(payload, strict_mode=True)
-    except ValueError:
-        content = _decode_leniently(payload)
-    return content or text.encode()
-
-
-def _decode_leniently(payload: str) -> bytes:
-    payload = "".join(payload.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
-    try:
-        return binascii.a2b_base64(payload + "=" * (-len(payload) % 4), strict_mode=True)
-    except ValueError:
-        return b""
 
 
 def _identify_dataset(dataset: Path, format: str) -> dict[str, str | int]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from editlane.core.checkout import find_dataset
 from editlane.core.errors import SourceUnreadable, UserError
+from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.parsing import ParsedRecord, Selection, Skipped
-from editlane.datasets.prepare import decode_base64
 from editlane.images.files import open_image, read_displayed_size
 
 IMAGE_SECONDS, RECORD_SECONDS = 2.0, 4.0

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from editlane.core import csv_files
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
 from editlane.datasets import files as dataset_files
@@ -156,6 +157,18 @@ def test_a_record_without_end_is_not_read_whole(
     path = put(folder, name, start + "x" * (10 << 20) + end)
     with pytest.raises(UserError, match="record 2 is longer than 1,048,576 bytes"):
         read(path, format=format)
+
+
+@pytest.mark.parametrize("cell", ["{}", '"{}'])
+def test_a_csv_line_or_cell_without_end_is_not_read_whole(folder, monkeypatch, cell: str) -> None:
+    monkeypatch.setattr(csv_files, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(dataset_files, "LONGEST_LINE", 1000)
+    limit = csv.field_size_limit()
+    text = ("x" * 500 + "\n" if '"' in cell else "x" * 500) * 10
+    path = put(folder, "items.csv", "image,category,instruction\na.png,物理," + cell.format(text))
+    with pytest.raises(UserError, match=r"items\.csv.*(line 2 is longer than 1,000|larger than field limit)"):
+        read(path)
+    csv.field_size_limit(limit)
 
 
 @pytest.mark.parametrize("tags", [["ok", "\ud800"], "a;\udfff", '["\\ud800"]'])
