@@ -37,7 +37,10 @@ def main() -> None:
     given, scores = read_ratings(args.ratings), read_scores(args.scores)
     ratings, outdated = drop_outdated(given, scores)
     if outdated and not ratings:
-        raise UserError(f"All {len(given)} ratings are of other edits, sources or instructions than {args.scores} has.")
+        raise UserError(
+            f"No rating of the {len(given)} is of an edit, a source and an instruction that {args.scores} has. "
+            "Rate the present edits with collect_ratings.py, or give the scores of the run that was rated."
+        )
     compared = {judge: align(ratings, scores, judge) for judge in list_judges(scores, args.judge)}
     raters = compare_raters(ratings, outdated, scores) | {"files": [str(path) for path in args.ratings]}
     judges = {judge: compare_judge(aligned) for judge, aligned in compared.items()}

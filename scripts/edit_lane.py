@@ -40,7 +40,7 @@ def main() -> None:
     stop = StopSignal()
     options = read_model_flags(args)
     spec = EditorSpec.of(args.run_dir, args.editor, args.seed, options)
-    shards = [tables.read_items(path) for path in args.shards]
+    shards = [spec.give_edits(tables.read_items(path)) for path in args.shards]
     items = [item for shard in shards for item in shard]
     work = EditWork(spec, args.lane, items, lambda: registry.build("editor", **options))
     with Journal(work.paths.journal(args.editor), work.lane.writer, work.wanted.keys(), stop.check) as journal:

@@ -137,6 +137,7 @@ GOOD: dict[str, Flags] = {
         "--seed": ["1"],
     },
     "document_config": {"--schema": ["schema.json"], "--keys": ["data/keys.md"], "--params": ["data/params.md"]},
+    "init_config": {"--dataset": ["data/items.jsonl"], "--out": ["first.yaml"]},
     "extract_demo_photos": {"--out": ["demo"]},
     "build_tiny_model": {"--kind": ["qwen3-vl"], "--out": ["model"]},
     "watch_lanes": {"run_dir": ["run"], "--every": ["60"]},

@@ -1,6 +1,7 @@
 """From shards to edits: one process and one GPU per lane, the model loaded once.
 
-REQUIRED INPUTS: results/<run>/shards/{category}/lane{lane}.parquet
+REQUIRED INPUTS: results/<run>/shards/{category}/lane{lane}.parquet, results/<run>/given.parquet of an editor with a
+folder of edits
 OUTPUTS: results/<run>/{editor}/edits/{category}/lane{lane}.parquet, results/<run>/{editor}/images/
 """
 
@@ -12,6 +13,7 @@ rule edit_lane:
             "<results>/shards/{category}/lane{{lane}}.parquet", category=CATEGORIES
         ),
         model=lambda wildcards: PARAMS.find_built_model("editor", wildcards.editor),
+        given=lambda wildcards: PARAMS.find_given(wildcards.editor),
     output:
         edits=expand(
             "<results>/{{editor}}/edits/{category}/lane{{lane}}.parquet",

@@ -2,7 +2,8 @@
 
 REQUIRED INPUTS: the dataset file of the config
 Photos and tiny models lie in resources/, where runs share them; their rules leave a mark in results/<run>/built/.
-OUTPUTS: results/<run>/items.parquet, results/<run>/sources/, results/<run>/shards/{category}/lane{lane}.parquet
+OUTPUTS: results/<run>/items.parquet, results/<run>/given.parquet if an editor has a folder of edits,
+results/<run>/sources/, results/<run>/shards/{category}/lane{lane}.parquet
 """
 
 if LISTS_TO_COPY:  # not in the checkout itself, where they lie
@@ -64,6 +65,7 @@ rule prepare_items:
         ),
     output:
         item_table="<results>/items.parquet",
+        given=PARAMS.find_given(),
     log:
         "<results>/logs/prepare_items.log",
     benchmark:

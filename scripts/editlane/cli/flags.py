@@ -36,6 +36,14 @@ class Distinct(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+class ByName(Distinct):
+    """For a flag with several pairs of a name and a value: a dict. No name may come twice."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        super().__call__(parser, namespace, [name for name, _ in values], option_string)
+        setattr(namespace, self.dest, dict(values))
+
+
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
     """Parse an integer of at least `low` and at most `high`."""
     wanted = f"of {low} or more" if high is None else f"from {low} to {high}"
@@ -100,6 +108,14 @@ def input_folder(text: str) -> Path:
     if not text or not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
     return Path(text)
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """Parse EDITOR=FOLDER."""
+    name, equals, folder = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not EDITOR=FOLDER, a name and an existing folder")
+    return folder_name(name), input_folder(folder)
 
 
 def output_folder(text: str) -> Path:

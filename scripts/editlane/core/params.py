@@ -26,9 +26,19 @@ SPEED = _Speed()
 """Marks a param that changes only how fast a result is computed. The journal key leaves it out."""
 
 
+@dataclass(frozen=True, slots=True)
+class _EditsFolder:
+    """Type of EDITS_FOLDER."""
+
+
+EDITS_FOLDER = _EditsFolder()
+"""Marks a param that names a folder with an edit for each item. An item's journal key holds the content of its edit, so
+the folder may be moved."""
+
+
 class Params(StrictModel):
-    """Settings of an adapter. Each is part of the journal key, unless its type is annotated with `SPEED` or
-    `KeyedBy`."""
+    """Settings of an adapter. Each is part of the journal key, unless its type is annotated with `SPEED`,
+    `EDITS_FOLDER` or `KeyedBy`."""
 
     RETIRED: ClassVar[frozenset[str]] = frozenset()
     """Names of `SPEED` params of older versions. They are ignored, so that an old config resumes its run."""
@@ -43,7 +53,7 @@ class Params(StrictModel):
         parts = {}
         for name, value in cls.drop_retired(given).items():
             marks = cls.model_fields[name].metadata if name in cls.model_fields else []
-            if SPEED not in marks:
+            if SPEED not in marks and EDITS_FOLDER not in marks:
                 prints = [mark.fingerprint(value) for mark in marks if isinstance(mark, KeyedBy) and value]
                 parts[name] = prints[0] if prints else value
         return parts
@@ -57,6 +67,12 @@ class Params(StrictModel):
             if any(isinstance(mark, KeyedBy) for mark in field.metadata) and isinstance(given.get(name), str)
         ]
         return [path for name in keyed if (path := Path(given[name])).is_file()]
+
+    @classmethod
+    def find_edits_folder(cls, given: Mapping[str, Any]) -> Path | None:
+        """Return the folder of edits that params name."""
+        named = (given.get(name) for name, field in cls.model_fields.items() if EDITS_FOLDER in field.metadata)
+        return next((Path(folder) for folder in named if folder), None)
 
     @classmethod
     def drop_retired(cls, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ class RunEntry(StrEnum):
     """The names in a run's folder beside its editors' folders."""
 
     ITEMS = "items.parquet"
+    GIVEN = "given.parquet"
     PLAN = "plan.parquet"
     SCORES = "scores.parquet"
     CONTROLS = "controls.parquet"
@@ -98,6 +99,11 @@ class RunPaths:
     @property
     def items(self) -> Path:
         return self / RunEntry.ITEMS
+
+    @property
+    def given(self) -> Path:
+        """The edits of the editors that have a folder of them for themselves."""
+        return self / RunEntry.GIVEN
 
     @property
     def plan(self) -> Path:

@@ -34,6 +34,15 @@ class ItemRow(TypedDict):
     given_sha256: str | None
 
 
+class GivenRow(TypedDict):
+    """The edit of an item in the folder of an editor that has one for itself; null if there is none."""
+
+    editor: str
+    item_id: str
+    given_path: str | None
+    given_sha256: str | None
+
+
 class EditColumns(TypedDict):
     """The columns that an editor adds to an item."""
 
@@ -185,6 +194,7 @@ def _field(name: str, hint: Any) -> pa.Field:
 
 
 ITEMS = pa.schema(_fields(ItemRow))
+GIVEN = pa.schema(_fields(GivenRow))
 EDIT_COLUMNS = tuple(get_type_hints(EditColumns))
 EDITS = pa.schema(_fields(ItemRow) + _fields(EditColumns))
 PLAN = pa.schema(_fields(PlanRow))

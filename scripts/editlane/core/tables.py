@@ -17,10 +17,12 @@ from editlane.core.schemas import (
     COSTS,
     COSTS_ADDED,
     EDITS,
+    GIVEN,
     ITEMS,
     PLAN,
     REPEATING,
     CostRow,
+    GivenRow,
     ItemRow,
     PlanRow,
     QuestionRow,
@@ -147,6 +149,12 @@ def read_provenance(path: Path) -> dict[str, Any]:
 def read_items(path: Path) -> list[Item]:
     """Read the items of `items.parquet`, of a shard, or of the item columns of an edits table."""
     return [to_item(cast(ItemRow, row)) for row in read_rows(path, ITEMS.names)]
+
+
+def read_given(path: Path, editor: str) -> dict[str, GivenRow]:
+    """Read the edits that one editor has for itself, by item. Raises UserError like `read_arrow`."""
+    rows: list[GivenRow] = read_arrow(path, GIVEN.names, pc.field("editor") == editor).to_pylist()
+    return {row["item_id"]: row for row in rows}
 
 
 def read_edits(path: Path, editor: str) -> list[QuestionRow]:

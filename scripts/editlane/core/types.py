@@ -79,7 +79,8 @@ class Item:
     tags: tuple[str, ...] = ()
     difficulty: str | None = None
     given_path: str | None = None
-    """The edit that came with the dataset (`format: pairs` or `edited_dir`); None if its file is missing."""
+    """The edit that came with the dataset (`format: pairs` or `edited_dir`); in a lane of an editor with a folder of
+    its own, the one from there. None if its file is missing."""
     given_sha256: str | None = None
 
 
@@ -91,7 +92,7 @@ class EditRequest:
     source: Image
     """RGB, upright."""
     given: Path | None
-    """The file of the edit that came with the dataset; None if there is none."""
+    """The file of the edit that was made elsewhere; None if there is none."""
     seed: int
     on_step: Callable[[int, int], None]
     """Call as on_step(step, steps) after each denoising step, counted from 1."""

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.core.errors import UserError
-from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.given_edits import EditedFolders, find_edits
 from editlane.datasets.parsing import ParsedRecord, Selection, Skipped, parse_records
 
 _LISTED = 5
 
 
-def check_records(selection: Selection, skipped: Skipped, edits: EditedFolder | None = None) -> Iterator[ParsedRecord]:
-    """Yield the records of `parse_records` that become items, and check them against each other.
+def check_records(selection: Selection, skipped: Skipped, folders: EditedFolders) -> Iterator[ParsedRecord]:
+    """Yield the records of `parse_records` that become items with their edits, and check them against each other.
 
     Raises UserError for every error that would stop `prepare_items` half way; some of them only after the last record.
     """
@@ -20,7 +20,7 @@ def check_records(selection: Selection, skipped: Skipped, edits: EditedFolder | 
     places: dict[str, str] = {}
     missing: list[str] = []
     empty = True
-    for record in parse_records(selection, skipped, edits, others=edits is not None):
+    for record in find_edits(parse_records(selection, skipped, others=bool(folders)), folders):
         if not record.wanted:
             continue
         empty = False
@@ -41,8 +41,8 @@ def check_records(selection: Selection, skipped: Skipped, edits: EditedFolder | 
         others = ", ".join(sorted(skipped.categories))
         found = f"{dataset} has only: {others}" if others else f"{dataset} has no records"
         raise UserError(f"No items are left. The requested categories are {', '.join(selection.categories)}; {found}.")
-    if edits:
-        edits.check_used()
+    for folder in folders.values():
+        folder.check_used()
 
 
 def is_file(path: Path) -> bool:

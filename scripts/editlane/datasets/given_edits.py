@@ -1,12 +1,14 @@
-"""Find existing edits in a folder by their names (`dataset: edited_dir:`)."""
+"""Find existing edits in a folder by their names: those of the dataset (`edited_dir`), or of one editor (`dir`)."""
 
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from editlane.core.errors import UserError
+from editlane.datasets.parsing import ParsedRecord
 from editlane.images.decoding import SUFFIXES
 
 _LISTED = 3
@@ -16,36 +18,41 @@ _DEEPEST = 8
 class EditedFolder:
     """The images below a folder, by their path without suffix. Other files are ignored."""
 
-    def __init__(self, folder: Path) -> None:
-        """Index the folder. Raises UserError if it does not exist."""
+    def __init__(self, folder: Path, setting: str = "dataset.edited_dir") -> None:
+        """Index the folder, which `setting` of the config names. Raises UserError if it does not exist."""
         if not folder.is_dir():
-            raise UserError(f"dataset.edited_dir is {folder}, which is not a folder.")
-        self._folder = folder
+            raise UserError(f"{setting} is {folder}, which is not a folder.")
+        self._folder, self.setting = folder, setting
         self._files: defaultdict[str, list[Path]] = defaultdict(list)
         self._owners: dict[Path, str] = {}
         self._lacking: dict[str, str] = {}
         self._of_others: set[Path] = set()
-        for path in sorted(_walk(folder, ())):
+        for path in sorted(self._walk(folder, ())):
             if path.suffix.lower() in SUFFIXES and path.is_file():
                 self._files[_normalise(path.relative_to(folder).with_suffix("").as_posix())].append(path)
 
     def find(self, names: Iterable[str], where: str) -> Path | None:
         """Find the file with one of the names, for the item at `where`. An item may call this again.
 
-        Raises UserError if two files match, or if the file already belongs to another item.
+        Raises UserError without a name, if two files match, or if the file already belongs to another item.
         """
         wanted = list(dict.fromkeys(map(_normalise, names)))
+        if not wanted:
+            raise UserError(
+                f"{self.setting}: {where} has neither an item_id nor a file name, so its edit cannot be found. Give it "
+                "an item_id."
+            )
         found = self._match(wanted)
         if not found:
             self._lacking[where] = wanted[0]
             return None
         if len(found) > 1:
             shown = " and ".join(str(path.relative_to(self._folder)) for path in found[:2])
-            raise UserError(f"dataset.edited_dir: {shown} are both edits of {where}. Remove one of them.")
+            raise UserError(f"{self.setting}: {shown} are both edits of {where}. Remove one of them.")
         owner = self._owners.setdefault(found[0], where)
         if owner != where:
             raise UserError(
-                f"dataset.edited_dir: {found[0].relative_to(self._folder)} would be the edit of two items: {owner}, "
+                f"{self.setting}: {found[0].relative_to(self._folder)} would be the edit of two items: {owner}, "
                 f"and {where}. Put the edits into a folder for each category, or give each record its own item_id."
             )
         return found[0]
@@ -71,7 +78,7 @@ class EditedFolder:
         if not self._owners:
             there = ", ".join(sorted(self._files)[:_LISTED]) or "no image"
             raise UserError(
-                f"dataset.edited_dir: {self._folder} has no edit of any item. Looked for: "
+                f"{self.setting}: {self._folder} has no edit of any item. Looked for: "
                 f"{_list_some(self._lacking.values())}; the folder has: {there} (names without suffix)."
             )
 
@@ -87,22 +94,51 @@ class EditedFolder:
             gaps.append(f"{len(loose):,} of {len(files):,} files belong to no item: {_list_some(loose)}")
         return gaps
 
+    def _walk(self, folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+        """Yield all files below, also through links to folders (results may lie on several disks), but in no circle."""
+        status = folder.stat()
+        here = (status.st_dev, status.st_ino)
+        if here in parents or len(parents) > _DEEPEST:
+            return
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir():
+                        yield from self._walk(folder / entry.name, (*parents, here))
+                    else:
+                        yield folder / entry.name
+        except OSError as error:
+            raise UserError(f"{self.setting}: cannot read {error.filename}: {error.strerror}.") from error
 
-def _walk(folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-    """Yield all files below, also through links to folders, for results may lie on several disks; but in no circle."""
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in parents or len(parents) > _DEEPEST:
-        return
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    yield from _walk(folder / entry.name, (*parents, here))
-                else:
-                    yield folder / entry.name
-    except OSError as error:
-        raise UserError(f"dataset.edited_dir: cannot read {error.filename}: {error.strerror}.") from error
+
+EditedFolders = Mapping[str | None, EditedFolder]
+"""The folders of edits by the editor that has one for itself. None: the dataset's, for all other editors."""
+
+
+def open_folders(of_dataset: Path | None, of_editors: Mapping[str, Path] | None = None) -> EditedFolders:
+    """Index the folders. Raises UserError if one does not exist."""
+    folders: dict[str | None, EditedFolder] = {None: EditedFolder(of_dataset)} if of_dataset else {}
+    named = (of_editors or {}).items()
+    return folders | {name: EditedFolder(folder, f"editors.{name}.params.dir") for name, folder in named}
+
+
+def find_edits(records: Iterable[ParsedRecord], folders: EditedFolders) -> Iterator[ParsedRecord]:
+    """Yield the records with their edits. An edit that the dataset itself names goes before one of its folder.
+
+    Raises UserError like `EditedFolder.find`.
+    """
+    of_editors = {name: folder for name, folder in folders.items() if name is not None}
+    for record in records:
+        edited = record.edited
+        if edited is None and None in folders:
+            edited = _find_edit(record, folders[None])
+        edits_of = {name: _find_edit(record, folder) for name, folder in of_editors.items()}
+        yield replace(record, edited=edited, edits_of=edits_of)
+
+
+def _find_edit(record: ParsedRecord, folder: EditedFolder) -> Path | None:
+    names = record.edit_names
+    return folder.find(names, record.where) if record.wanted else folder.find_for_other(names)
 
 
 def _list_some(names: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from editlane.core.errors import UserError, format_value
 from editlane.datasets.files import read_records
-from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.item_ids import sanitise_id
 from editlane.datasets.public_formats import PUBLIC_FORMATS, RawRecord
 from editlane.datasets.records import Record
@@ -57,6 +56,8 @@ class Selection:
     categories: tuple[str, ...]
     limit: int | None = None
     """Number of items of each category, the first ones of the dataset; None for all."""
+    edits_apart: bool = False
+    """True if the dataset's edits lie in a folder, so that `pairs` need no column of them."""
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -84,11 +85,15 @@ class ParsedRecord:
     language: str
     image: RawImage
     edited: RawImage | None
+    edit_names: tuple[str, ...]
+    """Names that its edit may have in a folder of edits."""
     description: str | None
     rationale: str | None
     tags: tuple[str, ...]
     difficulty: str | None
     reference_image: bool
+    edits_of: Mapping[str, Path | None] = field(default_factory=dict)
+    """Editor -> the edit in the folder that this editor has for itself."""
 
 
 @dataclass(slots=True)
@@ -107,16 +112,14 @@ class Skipped:
         return self.categories.total() + self.other_language + self.over_limit
 
 
-def parse_records(
-    selection: Selection, skipped: Skipped, edits: EditedFolder | None = None, *, others: bool = False
-) -> Iterator[ParsedRecord]:
-    """Parse the records that become items and find their edits in the folder of edits.
+def parse_records(selection: Selection, skipped: Skipped, *, others: bool = False) -> Iterator[ParsedRecord]:
+    """Parse the records that become items.
 
     The rest is counted in `skipped`. With `others`, those are yielded, too, that would be items with other categories
     or without the limit. Raises UserError at the first invalid record that becomes an item.
     """
     taken = Counter[str]()
-    for raw in _read_raw(selection, edits):
+    for raw in _read_raw(selection):
         own_id = raw.fields.get(selection.names.get("item_id", "item_id"))
         known = not own_id or format_value(own_id) in raw.where
         where = raw.where if known else f"{raw.where}, item_id {format_value(own_id)}"
@@ -131,46 +134,33 @@ def parse_records(
             skipped.over_limit += 1
         else:
             taken[category] += 1
-            yield _parse(record, raw, where, (category, native), selection, edits)
+            yield _parse(record, raw, where, (category, native), selection)
             continue
         if others and not raw.other_language:
-            yield from _parse_other(record, raw, where, (category, native), selection, edits)
+            yield from _parse_other(record, raw, where, (category, native), selection)
 
 
-def _read_raw(selection: Selection, edits: EditedFolder | None) -> Iterator[RawRecord]:
+def _read_raw(selection: Selection) -> Iterator[RawRecord]:
     if selection.is_public:
         yield from PUBLIC_FORMATS[selection.format].read(selection.dataset, selection.language)
     else:
-        for where, fields in read_records(selection.dataset, selection.format, edited=edits is None):
+        for where, fields in read_records(selection.dataset, selection.format, edited=not selection.edits_apart):
             yield RawRecord(file=selection.dataset, where=where, fields=fields)
 
 
 def _parse_other(
-    record: Record,
-    raw: RawRecord,
-    where: str,
-    categories: tuple[str, str],
-    selection: Selection,
-    edits: EditedFolder | None,
+    record: Record, raw: RawRecord, where: str, categories: tuple[str, str], selection: Selection
 ) -> Iterator[ParsedRecord]:
     """Yield a record that becomes no item, or nothing if it never could: its mistakes concern nobody in this run."""
     try:
-        parsed = _parse(record, raw, where, categories, selection, None)
-        edited = parsed.edited
-        if edits and edited is None:
-            edited = edits.find_for_other(_list_edit_names(record, raw, parsed, categories, selection.format))
+        parsed = _parse(record, raw, where, categories, selection)
     except UserError:
         return
-    yield replace(parsed, wanted=False, edited=edited)
+    yield replace(parsed, wanted=False)
 
 
 def _parse(
-    record: Record,
-    raw: RawRecord,
-    where: str,
-    categories: tuple[str, str],
-    selection: Selection,
-    edits: EditedFolder | None,
+    record: Record, raw: RawRecord, where: str, categories: tuple[str, str], selection: Selection
 ) -> ParsedRecord:
     _check_one_source(record, raw, categories[0])
     format, language = selection.format, selection.language
@@ -182,25 +172,25 @@ def _parse(
         raise UserError(f"{record.where} has no {record.own_name('image')}.")
     source = _locate(image, folder, record, format)
     given = record.get_image("edited") if format == "pairs" else None
-    parsed = ParsedRecord(
+    given_id = record.get_label("item_id")
+    name = record.get_label("name") if is_base64 else str(image) if isinstance(source, Path) else None
+    return ParsedRecord(
         where=where,
         wanted=True,
-        given_id=record.get_label("item_id"),
-        name=record.get_label("name") if is_base64 else str(image) if isinstance(source, Path) else None,
+        given_id=given_id,
+        name=name,
         category=categories[0],
         instruction=instruction,
         language=language_found,
         image=source,
         edited=None if given is None else _locate(given, folder, record, format),
+        edit_names=_list_edit_names(given_id or _stem(name), raw.edit_names, categories, format),
         description=(record.choose_language("description", language) or (None,))[0],
         rationale=(record.choose_language("rationale", language) or (None,))[0],
         tags=record.get_tags(),
         difficulty=record.get_label("difficulty"),
         reference_image=raw.reference_image,
     )
-    if edits and parsed.edited is None:
-        return replace(parsed, edited=edits.find(_list_edit_names(record, raw, parsed, categories, format), where))
-    return parsed
 
 
 def _check_one_source(record: Record, raw: RawRecord, category: str) -> None:
@@ -226,23 +216,17 @@ def _locate(image: str | bytes, folder: Path, record: Record, format: str) -> Ra
 
 
 def _list_edit_names(
-    record: Record, raw: RawRecord, parsed: ParsedRecord, categories: tuple[str, str], format: str
-) -> list[str]:
-    """List the names that an edit in the folder of edits may have.
-
-    They are the item's id, or else its image's stem, alone or in a folder of its category.
-    """
-    name = parsed.given_id or _stem(parsed.name)
+    name: str | None, own: tuple[str, ...], categories: tuple[str, str], format: str
+) -> tuple[str, ...]:
+    """List the names that an edit may have: the item's id, or else its image's stem, alone or in a folder of its
+    category, and the benchmark's own. There are none for a record without id and name."""
     if name is None:
-        raise UserError(
-            f"{record.where} has neither an item_id nor a file name, so its edit cannot be found in "
-            "`dataset: edited_dir:`. Give it an item_id."
-        )
+        return ()
     names = dict.fromkeys((name, sanitise_id(name)))
     if format == "base64-json":
         names |= dict.fromkeys(name + _RE_EDIT_SUFFIX for name in tuple(names))
-    inside = [f"{category}/{name}" for category in dict.fromkeys(categories) for name in (*names, *raw.edit_names)]
-    return [*names, *inside, *raw.edit_names]
+    inside = [f"{category}/{name}" for category in dict.fromkeys(categories) for name in (*names, *own)]
+    return (*names, *inside, *own)
 
 
 def _stem(name: str | None) -> str | None:

@@ -10,24 +10,26 @@ import json
 import logging
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from editlane.core.errors import SourceUnreadable, UnknownName, UserError
+from editlane.core import schemas, tables
+from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import RunPaths
+from editlane.core.schemas import GivenRow
 from editlane.core.types import Item
-from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.checking import check_records, is_file
-from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.given_edits import EditedFolders, find_edits, open_folders
 from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, sanitise_id
 from editlane.datasets.parsing import ParsedRecord, RawImage, Selection, Skipped, canonicalise, parse_records
 from editlane.datasets.provenance import describe_items, log_items
 from editlane.datasets.public_formats import FORMATS, find_annotation_files
 from editlane.datasets.records import LANGUAGES
-from editlane.images.files import MAX_BYTES, file_sha256, make_note, open_regular, sniff, write_atomically
+from editlane.datasets.storing import Stored, inspect, read_image, store
+from editlane.images.files import file_sha256
 
 HASHED_BYTES = 100_000_000
 """The provenance holds the SHA-256 of dataset files up to this size, and only the size of larger ones."""
@@ -43,73 +45,103 @@ def prepare_items(
     categories: Sequence[str],
     run_dir: Path,
     edited_dir: Path | None = None,
+    given: Mapping[str, Path] | None = None,
     limit: int | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
     """Prepare a dataset's items and store their original images in `run_dir`/sources.
 
-    With `edited_dir`, each item gets the edit found there under its id; with `limit`, only the first items of each
-    category are prepared. Returns the items, sorted by category and id, and their provenance. Raises UserError before
-    anything is written if the dataset or the settings are invalid.
+    With `edited_dir`, each item gets the edit found there under its id. `given` names the folders of editors that have
+    one for themselves; their edits become the table given.parquet in `run_dir`. With `limit`, only the first items of
+    each category are prepared. Returns the items, sorted by category and id, and their provenance. Raises UserError
+    before anything is written if the dataset or the settings are invalid.
     """
     if language not in LANGUAGES:
         raise UnknownName("language", language, LANGUAGES)
     if format not in FORMATS:
         raise UnknownName("dataset format", format, FORMATS)
-    requested = check_categories(categories)
-    selection = Selection(dataset=dataset, format=format, language=language, categories=requested, limit=limit)
-    edits = EditedFolder(edited_dir) if edited_dir else None
-    for _ in check_records(selection, Skipped(), edits):
+    names, apart = check_categories(categories), edited_dir is not None
+    selection = Selection(
+        dataset=dataset, format=format, language=language, categories=names, limit=limit, edits_apart=apart
+    )
+    folders = open_folders(edited_dir, given)
+    for _ in check_records(selection, Skipped(), folders):
         pass
 
     skipped = Skipped()
-    items, references = _make_items(selection, edits, skipped, run_dir)
-    items.sort(key=lambda item: (requested.index(item.category), item.item_id))  # independent of the dataset's order
-    provenance = describe_items(selection, _identify_dataset(dataset, format), items, skipped)
-    if references:
-        provenance["unused_reference_images"] = references
-    if format == "pairs" or edits:
-        provenance["without_edit"] = sum(item.given_path is None for item in items)
+    made, references = _make_items(selection, folders, skipped, run_dir)
+    made.sort(key=lambda one: (names.index(one.item.category), one.item.item_id))  # independent of the dataset's order
+    items = [one.item for one in made]
+    provenance = _describe(selection, items, skipped, references)
     log_items(provenance)
-    _warn_of_missing_edits(edits, provenance)
+    _warn_of_missing_edits(folders, provenance)
+    if given:
+        tables.write_table(RunPaths(run_dir).given, _list_given(made, given), schemas.GIVEN)
     return items, provenance
 
 
-def _warn_of_missing_edits(edits: EditedFolder | None, provenance: dict[str, Any]) -> None:
-    if edits:
-        for gap in edits.describe_gaps():
-            log.warning("dataset.edited_dir: %s", gap)
-    elif provenance.get("without_edit"):
+def _describe(selection: Selection, items: Sequence[Item], skipped: Skipped, references: int) -> dict[str, Any]:
+    """Return where the items are from. `references`: the records with a reference image."""
+    provenance = describe_items(selection, _identify_dataset(selection.dataset, selection.format), items, skipped)
+    if references:
+        provenance["unused_reference_images"] = references
+    if selection.format == "pairs" or selection.edits_apart:
+        provenance["without_edit"] = sum(item.given_path is None for item in items)
+    return provenance
+
+
+def _warn_of_missing_edits(folders: EditedFolders, provenance: dict[str, Any]) -> None:
+    for folder in folders.values():
+        for gap in folder.describe_gaps():
+            log.warning("%s: %s", folder.setting, gap)
+    if None not in folders and provenance.get("without_edit"):
         log.warning("%d items have no edit in the dataset", provenance["without_edit"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An item, and what is stored of the edits that editors have for themselves."""
+
+    item: Item
+    edits_of: Mapping[str, Stored | None]
+
+
+def _list_given(made: Sequence[_Made], editors: Iterable[str]) -> Iterator[GivenRow]:
+    for editor in editors:
+        for one in made:
+            edit = one.edits_of[editor]
+            path, sha256 = (edit.path, edit.sha256) if edit else (None, None)
+            yield {"editor": editor, "item_id": one.item.item_id, "given_path": path, "given_sha256": sha256}
+
+
 def _make_items(
-    selection: Selection, edits: EditedFolder | None, skipped: Skipped, run_dir: Path
-) -> tuple[list[Item], int]:
+    selection: Selection, folders: EditedFolders, skipped: Skipped, run_dir: Path
+) -> tuple[list[_Made], int]:
     """Make the items with unique ids. Also returns how many records have a reference image.
 
     Ids are unique among all records that could be items, so that they depend neither on the requested categories nor
     on the limit.
     """
-    items, identities = list[Item](), list[str]()
+    made, identities = list[_Made](), list[str]()
     references = 0
     others = Counter[str]()
-    for record in parse_records(selection, skipped, edits, others=True):
+    keep = partial(store, run_dir=run_dir)
+    for record in find_edits(parse_records(selection, skipped, others=True), folders):
         if record.wanted:
-            item = _make_item(record, partial(_store, run_dir=run_dir))
-            items.append(item)
+            item = _make_item(record, keep)
+            made.append(_Made(item, {name: _look_at_edit(edit, keep) for name, edit in record.edits_of.items()}))
             identities.append(_hash_item(record, item))
             references += record.reference_image
         elif (base := _get_other_id(record, selection)) is not None:
             others[base] += 1
-    ids = [item.item_id for item in items]
-    other_ids, other_identities = _identify_others(selection, edits, Counter(ids), others)
+    ids = [one.item.item_id for one in made]
+    other_ids, other_identities = _identify_others(selection, folders, Counter(ids), others)
     unique = make_unique(ids + other_ids, identities + other_identities)[: len(ids)]
-    items = [dataclasses.replace(item, item_id=item_id) for item, item_id in zip(items, unique, strict=True)]
-    return items, references
+    named = zip(made, unique, strict=True)
+    return [_Made(dataclasses.replace(one.item, item_id=item_id), one.edits_of) for one, item_id in named], references
 
 
 def _identify_others(
-    selection: Selection, edits: EditedFolder | None, ids: Counter[str], others: Counter[str]
+    selection: Selection, folders: EditedFolders, ids: Counter[str], others: Counter[str]
 ) -> tuple[list[str], list[str]]:
     """Return ids and identities of the records that become no items.
 
@@ -118,10 +150,10 @@ def _identify_others(
     shared = {base for base, times in others.items() if times + ids[base] > 1}
     other_ids = [base for base in others if base not in shared]
     identities = [digest(base) for base in other_ids]
-    for record in parse_records(selection, Skipped(), edits, others=True) if shared else ():
+    for record in find_edits(parse_records(selection, Skipped(), others=True), folders) if shared else ():
         if not record.wanted and _get_other_id(record, selection) in shared:
             try:
-                item = _make_item(record, _inspect)
+                item = _make_item(record, inspect)
             except UserError:  # its image cannot be read, so it never is an item
                 continue
             other_ids.append(item.item_id)
@@ -133,7 +165,7 @@ def _get_other_id(record: ParsedRecord, selection: Selection) -> str | None:
     """Return the id of a record that becomes no item. None if the dataset's author answers for its being unique."""
     if record.given_id:
         return sanitise_id(record.given_id) if selection.is_public else None
-    sha256 = "" if record.name else hashlib.sha256(_read(record.image)).hexdigest()
+    sha256 = "" if record.name else hashlib.sha256(read_image(record.image)).hexdigest()
     return derive_id(record.name, sha256, record.instruction, canonicalise(record.category))
 
 
@@ -154,19 +186,10 @@ def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    path: str
-    sha256: str
-    size: tuple[int, int] | None
-
-
-def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], _Stored]) -> Item:
+def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], Stored]) -> Item:
     """Make the item of a record, whose images `look_at` reads. The id is not unique yet."""
     source = look_at(record.image)
-    given = None
-    if record.edited and (not isinstance(record.edited, Path) or is_file(record.edited)):
-        given = look_at(record.edited)
+    given = _look_at_edit(record.edited, look_at)
     width, height = source.size or (None, None)
     derived = derive_id(record.name, source.sha256, record.instruction, canonicalise(record.category))
     return Item(
@@ -188,6 +211,10 @@ def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], _Stored]) -> 
     )
 
 
+def _look_at_edit(edit: RawImage | None, look_at: Callable[[RawImage], Stored]) -> Stored | None:
+    return look_at(edit) if edit and (not isinstance(edit, Path) or is_file(edit)) else None
+
+
 def estimate_cost(size: tuple[int, int] | None) -> float:
     """Estimate the relative work for an image of this size (width, height): 0.5 to 1.0, or 1.0 if unknown.
 
@@ -197,43 +224,6 @@ def estimate_cost(size: tuple[int, int] | None) -> float:
     if size is None:
         return 1.0
     return round(0.5 + 0.5 * min(size[0] * size[1] / 1e6, 1.0), 4)
-
-
-def _store(image: RawImage, run_dir: Path) -> _Stored:
-    """Store an image's bytes unchanged, under the name of their hash. An intact existing file is not rewritten."""
-    content = _read(image)
-    stored = _describe(content)
-    target = run_dir / stored.path
-    if not (target.exists() and file_sha256(target) == stored.sha256):
-        write_atomically(target, content)
-    return stored
-
-
-def _inspect(image: RawImage) -> _Stored:
-    """Return what `_store` returns, but store nothing."""
-    return _describe(_read(image))
-
-
-def _describe(content: bytes) -> _Stored:
-    sha256 = hashlib.sha256(content).hexdigest()
-    suffix, size = sniff(content)
-    return _Stored(path=RunPaths(Path()).source(sha256, suffix), sha256=sha256, size=size)
-
-
-def _read(image: RawImage) -> bytes:
-    """Return the bytes of an image, or a note in place of more than an image may have."""
-    if not isinstance(image, Path):
-        content = decode_base64(image) if isinstance(image, str) else image
-        return content if len(content) <= MAX_BYTES else make_note(len(content))
-    try:
-        with open_regular(image) as file:
-            return file.read()
-    except SourceUnreadable as error:
-        if error.kind == "too_large":
-            return make_note(image.stat().st_size)
-        raise UserError(f"Cannot read {image}: it {error}.") from error
-    except OSError as error:
-        raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
 
 
 def _identify_dataset(dataset: Path, format: str) -> dict[str, str | int]:

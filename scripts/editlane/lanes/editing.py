@@ -3,13 +3,14 @@
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from PIL.Image import Image
 
-from editlane.core.errors import CRASHED, EditFailed, ItemError, OutOfMemory, one_line
+from editlane.core import tables
+from editlane.core.errors import CRASHED, EditFailed, ItemError, OutOfMemory, UserError, one_line
 from editlane.core.paths import EDIT, LaneId, RunPaths
 from editlane.core.schemas import EDIT_COLUMNS
 from editlane.core.types import EDITED, Edit, Editor, EditRequest, Item, Row
@@ -19,6 +20,7 @@ from editlane.images.unchanged import is_unchanged
 from editlane.lanes.identity import describe, identify, shorten_key
 from editlane.lanes.journal import content_key
 from editlane.models.devices import device_label
+from editlane.models.registry import find_adapter
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +34,44 @@ class EditorSpec:
     editor_key: str
     run_dir: Path
     seed: int
+    own_edits: bool = False
+    """True if its params name a folder of edits, which prepare_items has searched."""
 
     @classmethod
     def of(cls, run_dir: Path, editor: str, seed: int, options: dict[str, Any]) -> Self:
         """Return the spec of an editor from its adapter, model, revision and params. Raises UserError."""
         parts = identify("editor", **options)
-        return cls(editor=editor, identity=parts, editor_key=shorten_key(parts), run_dir=run_dir, seed=seed)
+        own_edits = find_adapter("editor", options["adapter"]).PARAMS.find_edits_folder(options["params"]) is not None
+        key = shorten_key(parts)
+        return cls(editor=editor, identity=parts, editor_key=key, run_dir=run_dir, seed=seed, own_edits=own_edits)
 
     def describe(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the provenance of its edits, by the editor's name."""
         return {self.editor: describe(self.identity, **options) | {"key": self.editor_key, "seed": self.seed}}
+
+    def give_edits(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the items with the edits in this editor's own folder, or as they are if it has none.
+
+        Raises UserError if the run's table of such edits lacks an item.
+        """
+        if not self.own_edits:
+            return items
+        path = RunPaths(self.run_dir).given
+        rows = tables.read_given(path, self.editor)
+        if lacking := [item.item_id for item in items if item.item_id not in rows]:
+            raise UserError(
+                f"{path} does not know the item {lacking[0]} of the editor {self.editor}, so it is not of this run's "
+                "items. Delete it and run the same command again."
+            )
+        own = ((item, rows[item.item_id]) for item in items)
+        return [replace(item, given_path=row["given_path"], given_sha256=row["given_sha256"]) for item, row in own]
+
+    def give_edits_if_prepared(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the same, but no items if they were prepared before this editor got its folder."""
+        try:
+            return self.give_edits(items)
+        except UserError:
+            return []
 
     def item_seed(self, item: Item) -> int:
         """Return the seed of an item, 0 .. 2**32 - 1: from its id and the run's seed, never from its position."""

@@ -82,7 +82,7 @@ class FinishedRun:
 
     def _edits(self, editor: EditorSpec) -> list[QuestionRow]:
         finished = read_journal(self.paths.journal(editor.editor)).rows
-        kept = ((item, editor.find_kept(item, finished)) for item in self._items)
+        kept = ((item, editor.find_kept(item, finished)) for item in editor.give_edits_if_prepared(self._items))
         return [cast(QuestionRow, {**tables.item_row(item), **row}) for item, row in kept if row is not None]
 
     def _scores(self, judge: JudgeSpec, editor: str, edits: list[QuestionRow]) -> Iterator[Row]:

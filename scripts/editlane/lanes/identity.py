@@ -1,5 +1,6 @@
 """Build the part of the journal key that names an editor or a judge, and its provenance."""
 
+import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def describe(
         for name, part in parts["params"].items()
         if part != params[name]
     }
+    unkeyed = {name: value for name, value in params.items() if name not in parts["params"] and isinstance(value, str)}
+    folders = {name: Path(value).absolute().name for name, value in unkeyed.items() if _is_folder(value)}
     return {
         "adapter": adapter,
         "adapter_version": parts["version"],
@@ -76,11 +79,15 @@ def describe(
         "revision": revision,
         "pinned": model is None or revision is not None or Path(model).exists(),
         "fingerprint": shorten_key({"model": parts["model"]}),
-        "params": params | files,
+        "params": params | files | folders,
         "random_weights": model is not None and is_randomly_initialised(model),
         "packages": _packages(),
         "editlane": __version__,
     }
+
+
+def _is_folder(text: str) -> bool:
+    return os.path.isdir(text)  # noqa: PTH112  because Path raises an error for a long text
 
 
 def _named(file: str) -> str:

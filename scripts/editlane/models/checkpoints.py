@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -185,7 +186,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _hash_folder(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(_walk(folder)):
+    for path in sorted(path for path in walk_files(folder) if path.suffix != ".md"):
         name = path.relative_to(folder).as_posix()
         digest.update(json.dumps([name, path.stat().st_size]).encode())
         _add_content(digest, path)
@@ -203,7 +204,17 @@ def _add_content(digest: "hashlib._Hash", path: Path) -> None:
             digest.update(file.read(BLOCK_SIZE))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith(".") and not name.endswith(".md"))
+def walk_files(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Yield the files below a folder, through links but in no circle, without hidden ones and unreadable folders."""
+    place = os.path.realpath(folder)
+    if place in above:
+        return
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = Path(entry.path)
+            if entry.is_dir():
+                yield from walk_files(path, (*above, place))
+            else:
+                yield path

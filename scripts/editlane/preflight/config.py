@@ -18,7 +18,8 @@ from editlane.models.checkpoints import check_checkpoint
 from editlane.models.registry import check_params, find_adapter, judge_on_engine
 from editlane.models.tiny import KINDS
 from editlane.models.weight_formats import check_formats
-from editlane.preflight.config_values import check_paths, check_values
+from editlane.preflight.config_values import check_path, check_paths, check_values
+from editlane.preflight.dataset_scan import find_edits_folders
 from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
@@ -211,15 +212,20 @@ def _check_names(config: Config) -> None:
         raise UserError(
             f"config: an editor cannot be called {min(taken)!r}: the run uses this name for its own files. Rename it."
         )
-    given = [name for name, editor in config["editors"].items() if editor["adapter"] == "given"]
+    folders = find_edits_folders(config)
+    for name, folder in folders.items():
+        check_path(f"editors.{name}.params.dir", str(folder))
+        if not folder.is_dir():
+            raise UserError(f"config: editors.{name}.params.dir is {folder}, which is not a folder. {_PATHS}")
+    given = [name for name, one in config["editors"].items() if one["adapter"] == "given" and name not in folders]
     if given and not _has_edits(config):
         raise UserError(
-            f"config: editor {given[0]!r} has the adapter 'given', which needs `dataset: {{format: pairs}}` or "
-            "`dataset: {edited_dir: ...}`."
+            f"config: editor {given[0]!r} has the adapter 'given', which needs `dataset: {{format: pairs}}`, "
+            "`dataset: {edited_dir: ...}` or a folder of its own, `params: {dir: ...}`."
         )
     if config["dataset"]["edited_dir"] is not None and not given:
         raise UserError(
-            "config: dataset.edited_dir is set, but no editor has the adapter 'given', which reads the edits from it. "
+            "config: dataset.edited_dir is set, but no editor has the adapter 'given' without `dir`, which reads them. "
             "Add one, remove `editors`, or remove edited_dir."
         )
     baseline = config["report"]["baseline"]

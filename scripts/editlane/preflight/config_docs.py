@@ -8,7 +8,7 @@ from typing import Any
 
 from editlane.core.errors import UserError
 from editlane.core.json_schema import describe_values, iterate_keys
-from editlane.core.params import SPEED, KeyedBy
+from editlane.core.params import EDITS_FOLDER, SPEED, KeyedBy
 from editlane.models.registry import ADAPTERS, DEFAULT_ENGINE, find_adapter
 from editlane.preflight.run_config import RunConfig
 
@@ -76,6 +76,8 @@ def make_params_tables() -> Iterator[str]:
 def _make_note(marks: list[Any]) -> str:
     if SPEED in marks:
         return "Not part of the journal key."
+    if EDITS_FOLDER in marks:
+        return "The journal key of an item holds its edit's content."
     return "The journal key holds the file's content." * any(isinstance(mark, KeyedBy) for mark in marks)
 
 

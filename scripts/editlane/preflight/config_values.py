@@ -43,17 +43,22 @@ def _check_value(value: Any, where: str) -> None:
 def check_paths(config: dict[str, Any]) -> None:
     """Raise UserError for a path or a name that Snakemake would rewrite, or that a step would take for a flag."""
     for where, text in _list_paths(config):
-        if text.startswith("-"):
-            raise UserError(
-                f"config: {where} is {format_value(text)}, which would be taken for a flag. A path can begin with ./"
-            )
-        if _REWRITTEN.search(text):
-            raise UserError(
-                f"config: {where} is {format_value(text)}, and Snakemake would replace what is in {{}} or <>. Rename "
-                "the file or the folder."
-            )
-        if escape(text) != text:
-            raise UserError(f"config: {where} is {format_value(text)}, with characters that cannot be printed.")
+        check_path(where, text)
+
+
+def check_path(where: str, text: str) -> None:
+    """Raise UserError for the path at `where` like `check_paths`."""
+    if text.startswith("-"):
+        raise UserError(
+            f"config: {where} is {format_value(text)}, which would be taken for a flag. A path can begin with ./"
+        )
+    if _REWRITTEN.search(text):
+        raise UserError(
+            f"config: {where} is {format_value(text)}, and Snakemake would replace what is in {{}} or <>. Rename "
+            "the file or the folder."
+        )
+    if escape(text) != text:
+        raise UserError(f"config: {where} is {format_value(text)}, with characters that cannot be printed.")
 
 
 def _list_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:

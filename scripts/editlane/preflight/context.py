@@ -98,7 +98,7 @@ class RunContext:
     @cached_property
     def scan(self) -> Scan:
         """Contents of the dataset, read once."""
-        return scan_dataset(self.config["dataset"], whole=self.count_all, images=self.look_at_images)
+        return scan_dataset(self.config, whole=self.count_all, images=self.look_at_images)
 
     @property
     def parts(self) -> list[Part]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from editlane.core.checkout import find_file
 from editlane.preflight.context import RunContext
-from editlane.preflight.dataset_scan import Scan
+from editlane.preflight.dataset_scan import Scan, find_edits_folders
 from editlane.preflight.findings import Finding, join_names, pluralize
 from editlane.protocols.load import load_protocol
 from editlane.protocols.protocol import ScoringProtocol
@@ -34,18 +34,21 @@ def check_dataset(context: RunContext) -> Iterator[Finding]:
 
 
 def check_edits(context: RunContext) -> Iterator[Finding]:
-    """Check that the items and the files of `edited_dir` belong to each other."""
-    if not context.config["dataset"]["edited_dir"] or context.scan.error:
+    """Check that the items and the files of each folder of edits belong to each other."""
+    of_dataset = context.config["dataset"]["edited_dir"]
+    folders: dict[str | None, str] = {None: of_dataset} if of_dataset else {}
+    folders |= {name: f"{folder} of {name}" for name, folder in find_edits_folders(context.config).items()}
+    if not folders or context.scan.error:
         return
-    folder = context.config["dataset"]["edited_dir"]
-    if not context.scan.complete:
-        text = "not checked, because the dataset was not read to its end"
-        yield Finding("pass", "edits", f"{folder}: {text}; the log of prepare_items will tell")
-    elif context.scan.gaps:
-        remedy = "Items without an edit end as `edit_failed` (missing). Compare the names with config/datasets.md."
-        yield Finding("warn", "edits", f"{folder}: {'; '.join(context.scan.gaps)}", remedy)
-    else:
-        yield Finding("pass", "edits", f"{folder}: every item has its edit, every file its item")
+    for editor, folder in folders.items():
+        if not context.scan.complete:
+            text = "not checked, because the dataset was not read to its end"
+            yield Finding("pass", "edits", f"{folder}: {text}; the log of prepare_items will tell")
+        elif gaps := context.scan.gaps[editor]:
+            remedy = "Items without an edit end as `edit_failed` (missing). Compare the names with config/datasets.md."
+            yield Finding("warn", "edits", f"{folder}: {'; '.join(gaps)}", remedy)
+        else:
+            yield Finding("pass", "edits", f"{folder}: every item has its edit, every file its item")
 
 
 def _report_records(path: Path, scan: Scan, categories: list[str]) -> Finding:

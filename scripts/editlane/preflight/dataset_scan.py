@@ -13,9 +13,10 @@ from editlane.core.checkout import find_dataset
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.checking import check_records
-from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.given_edits import open_folders
 from editlane.datasets.parsing import ParsedRecord, Selection, Skipped
 from editlane.images.files import open_image, read_displayed_size
+from editlane.models.registry import find_adapter
 
 IMAGE_SECONDS, RECORD_SECONDS = 2.0, 4.0
 """Time limits for reading images and for reading records, in seconds."""
@@ -29,6 +30,8 @@ class Scan:
 
     items: Counter[str] = field(default_factory=Counter)
     """Number of items by category."""
+    instructions: dict[str, set[str]] = field(default_factory=dict)
+    """Up to two different instructions of each category."""
     skipped: Skipped = field(default_factory=Skipped)
     fallback: int = 0
     """Items without an instruction in the requested language."""
@@ -44,12 +47,17 @@ class Scan:
     decode_seconds: float = 0.0
     """Part of this time that was spent on decoding."""
     unreadable: list[str] = field(default_factory=list)
-    gaps: list[str] = field(default_factory=list)
-    """Items without an edit in `edited_dir`, and its files without an item."""
+    gaps: dict[str | None, list[str]] = field(default_factory=dict)
+    """Items without an edit and files without an item, by the editor whose folder it is. None: `edited_dir`."""
     error: str | None = None
     """Reason why the dataset cannot be prepared."""
     complete: bool = False
     """True if the dataset was read to its end."""
+
+    @property
+    def uniform(self) -> set[str]:
+        """Categories whose items all have the same instruction."""
+        return {category for category, different in self.instructions.items() if len(different) < 2}
 
 
 def make_selection(dataset: dict[str, Any]) -> Selection:
@@ -60,23 +68,37 @@ def make_selection(dataset: dict[str, Any]) -> Selection:
         language=dataset["language"],
         categories=tuple(dataset["categories"]),
         limit=dataset.get("limit"),
+        edits_apart=dataset["edited_dir"] is not None,
     )
 
 
-def scan_dataset(dataset: dict[str, Any], *, whole: bool, images: bool = True) -> Scan:
+def find_edits_folders(config: dict[str, Any]) -> dict[str, Path]:
+    """Return the folders of edits by the editor that has one for itself."""
+    found = {
+        name: find_adapter("editor", editor["adapter"]).PARAMS.find_edits_folder(editor["params"])
+        for name, editor in config["editors"].items()
+    }
+    return {name: folder for name, folder in found.items() if folder}
+
+
+def scan_dataset(config: dict[str, Any], *, whole: bool, images: bool = True) -> Scan:
     """Read the dataset of a checked config for RECORD_SECONDS, or with `whole` to its end; and some of its images."""
+    dataset = config["dataset"]
     scan = Scan()
     started = time.monotonic()
     try:
-        edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
-        for record in check_records(make_selection(dataset), scan.skipped, edits):
+        of_dataset = Path(dataset["edited_dir"]) if dataset["edited_dir"] else None
+        folders = open_folders(of_dataset, find_edits_folders(config))
+        for record in check_records(make_selection(dataset), scan.skipped, folders):
             scan.items[record.category] += 1
+            if len(different := scan.instructions.setdefault(record.category, set())) < 2:
+                different.add(record.instruction)
             scan.fallback += record.language != dataset["language"]
             if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan
             if images and scan.seconds < IMAGE_SECONDS:
                 _check_image(record, scan)
-        scan.gaps = edits.describe_gaps() if edits else []
+        scan.gaps = {editor: folder.describe_gaps() for editor, folder in folders.items()}
     except UserError as error:
         scan.error = str(error)
     scan.complete = True

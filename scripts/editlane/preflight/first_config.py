@@ -1,7 +1,7 @@
 """Write the first config of a dataset: a commented YAML file with what was found in it."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,16 @@ import yaml
 
 from editlane.core.checkout import CHECKOUT
 from editlane.core.errors import UserError
+from editlane.core.printable import escape
 from editlane.core.text_width import pluralize
 from editlane.datasets.checking import check_records
 from editlane.datasets.detect import detect_format, read_columns
-from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.given_edits import open_folders
+from editlane.datasets.item_ids import digest
 from editlane.datasets.parsing import ENGLISH_CATEGORIES, Selection, Skipped, parse_records
 from editlane.datasets.records import LANGUAGES
-from editlane.preflight.control_counts import ENOUGH, find_share
+from editlane.preflight.control_counts import ENOUGH, ControlCounts
 from editlane.preflight.devices import Devices
-from editlane.protocols.controls import count_controls
 from editlane.protocols.load import load_protocol
 
 PROTOCOL = "resources/protocols/rubric.yaml"
@@ -47,6 +48,8 @@ class Found:
     columns: Sequence[str]
     sizes: Mapping[str, int]
     """Category -> number of items, the largest first."""
+    uniform: Collection[str]
+    """Categories whose items all have the same instruction."""
     fallback: int
     """Items without an instruction in the chosen language."""
     edited_dir: Path | None
@@ -62,20 +65,34 @@ def look_at(dataset: Path, edited_dir: Path | None) -> Found:
     sizes = dict(skipped.categories.most_common())
     if not sizes:
         raise UserError(f"{dataset} has no records.")
-    best: Found | None = None
-    for language in LANGUAGES:
-        selection = Selection(dataset=dataset, format=format, language=language, categories=tuple(sizes))
-        edits = EditedFolder(edited_dir) if edited_dir else None
-        found = Counter[str]()
-        fallback = 0
-        for record in check_records(selection, Skipped(), edits):
-            found[record.category] += 1
-            fallback += record.language != language
-        if best is None or fallback < best.fallback:
-            in_order = {name: found[name] for name in sizes if found[name]}
-            best = Found(selection=selection, columns=columns, sizes=in_order, fallback=fallback, edited_dir=edited_dir)
-    assert best is not None
-    return best
+    found = [_read(dataset, format, language, tuple(sizes), columns, edited_dir) for language in LANGUAGES]
+    return min(found, key=lambda one: one.fallback)
+
+
+def _read(
+    dataset: Path,
+    format: str,
+    language: str,
+    categories: tuple[str, ...],
+    columns: Sequence[str],
+    edited_dir: Path | None,
+) -> Found:
+    apart = edited_dir is not None
+    selection = Selection(dataset=dataset, format=format, language=language, categories=categories, edits_apart=apart)
+    instructions: defaultdict[str, set[str]] = defaultdict(set)
+    sizes, fallback = Counter[str](), 0
+    for record in check_records(selection, Skipped(), open_folders(edited_dir)):
+        sizes[record.category] += 1
+        fallback += record.language != language
+        instructions[record.category].add(digest(record.instruction))
+    return Found(
+        selection=selection,
+        columns=columns,
+        sizes={name: sizes[name] for name in categories if sizes[name]},
+        uniform={name for name, different in instructions.items() if len(different) < 2},
+        fallback=fallback,
+        edited_dir=edited_dir,
+    )
 
 
 def write_config(found: Found, *, run: str, devices: Devices, command: str, schema: str) -> str:
@@ -83,11 +100,14 @@ def write_config(found: Found, *, run: str, devices: Devices, command: str, sche
     is_given = found.selection.format == "pairs" or found.edited_dir is not None
     models = choose_models(devices)
     shipped = yaml.safe_load((CHECKOUT / models).read_text(encoding="utf-8"))
+    told = [
+        f"yaml-language-server: $schema={schema}",
+        f"Written by {command}",
+        f"It has {pluralize(sum(found.sizes.values()), 'item')}. What its columns were taken for:",
+        *(f"  {line}" for line in describe_columns(found)),
+    ]
     lines = [
-        f"# yaml-language-server: $schema={schema}",
-        f"# Written by {command}",
-        f"# It has {pluralize(sum(found.sizes.values()), 'item')}. What its columns were taken for:",
-        *(f"#   {line}" for line in describe_columns(found)),
+        *(f"# {escape(line)}" for line in told),  # a name with a line break would write keys
         "# Every key is described in config/README.md.",
         f"run: {quote(run)}    # results go to results/{run}/",
         *_write_dataset(found),
@@ -142,7 +162,7 @@ def _write_dataset(found: Found) -> list[str]:
 def _write_lanes(found: Found, devices: Devices) -> list[str]:
     gpus = len(devices.gpus)
     lanes = max(1, min(gpus, sum(found.sizes.values())))
-    why = f"one for each of the {gpus} GPUs of this machine" if gpus > 1 else "one for each GPU"
+    why = f"one for each of the {gpus} GPUs of this machine" if gpus > 1 else "raise it to the number of GPUs"
     return [f"lanes: {lanes}    # {why}; changing it recomputes nothing"]
 
 
@@ -157,9 +177,9 @@ def _set_protocol(judge: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_controls(found: Found, editors: int) -> list[str]:
-    share = find_share(found.sizes, editors)
-    least = min(count_controls(found.sizes, share or 4).values()) * editors
-    why = f"{least} or more of each kind; a judge needs about {ENOUGH} to be accepted"
+    counts = ControlCounts(sizes=found.sizes, uniform=found.uniform, editors=editors)
+    share = counts.find_share()
+    why = f"{counts.count_rarest(share or 4)} or more of each kind; a judge needs about {ENOUGH} to be accepted"
     if share is None:
         why += ", so add items, or nothing is ranked"
     return [f"controls: {{share: {share or 4:g}}}    # {why}"]

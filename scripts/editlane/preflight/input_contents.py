@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any
 from editlane.core.checkout import find_dataset
 from editlane.core.errors import UserError
 from editlane.core.files import replace_text
-from editlane.datasets.given_edits import EditedFolder
+from editlane.datasets.given_edits import find_edits, open_folders
 from editlane.datasets.parsing import Skipped, parse_records
 from editlane.datasets.public_formats import find_annotation_files
-from editlane.images.files import file_sha256
-from editlane.models.checkpoints import fingerprint_file
+from editlane.images.files import MAX_BYTES, file_sha256
+from editlane.models.checkpoints import fingerprint_file, walk_files
 from editlane.preflight.dataset_scan import make_selection
 
 MEMORY = Path(".snakemake/editlane_inputs.json")
@@ -34,8 +34,8 @@ THREADS = 8
 SETTLED_SECONDS = 2.0
 """A file that changed so shortly before it was read may change again without a new time; it is read again next time."""
 
-EMBEDDING_BYTES = 100_000_000
-"""Larger datasets hold their images themselves. They are not searched for paths, which would take minutes."""
+EMBEDDING = 100
+"""A dataset whose first records, this many, hold their images themselves is not searched for paths: it may be large."""
 
 
 class FileDigests:
@@ -45,16 +45,17 @@ class FileDigests:
         self._memory = memory
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError, TypeError):  # a damaged memory costs time alone
-            self._known = dict(json.loads(memory.read_bytes()))
+            known = dict(json.loads(memory.read_bytes()))
+            self._known = {name: one for name, one in known.items() if isinstance(one, list) and len(one) == 2}
 
     def hash_files(self, paths: Iterable[Path], hash_file: Callable[[Path], str] = file_sha256) -> str:
         """Return a digest of the contents of these files, in their order, with a place for each missing one."""
         return self._combine([("", path) for path in paths], hash_file)
 
-    def hash_folder(self, folder: Path) -> str:
-        """Return a digest of the names and contents of the files below a folder; large files are sampled."""
-        named = [(os.path.relpath(path, folder), path) for path in _walk(folder)]
-        return self._combine(named, fingerprint_file)
+    def hash_folder(self, folder: Path, hash_file: Callable[[Path], str]) -> str:
+        """Return a digest of the names and contents of the files below a folder."""
+        named = [(os.path.relpath(path, folder), path) for path in sorted(walk_files(folder))]
+        return self._combine(named, hash_file)
 
     def _combine(self, named: list[tuple[str, Path]], hash_file: Callable[[Path], str]) -> str:
         before = dict(self._known)
@@ -63,7 +64,7 @@ class FileDigests:
         if self._known != before:
             with suppress(OSError):
                 self._memory.parent.mkdir(exist_ok=True)
-                replace_text(self._memory, json.dumps(self._known, ensure_ascii=False))
+                replace_text(self._memory, json.dumps(self._known))  # in ASCII: names need not be UTF-8
         listed = [(name, digest) for (name, _), digest in zip(named, digests, strict=True)]
         return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
@@ -86,18 +87,24 @@ class FileDigests:
         return digest
 
 
-def find_images(dataset: dict[str, Any], annotations: list[Path]) -> list[Path]:
+def hash_image(path: Path) -> str:
+    """Return the SHA-256 of an image file. Of one that is too large to be read, size and samples count."""
+    return file_sha256(path) if path.stat().st_size <= MAX_BYTES else fingerprint_file(path)
+
+
+def find_images(dataset: dict[str, Any]) -> list[Path]:
     """List the images that the records of a checked config's dataset name: photos, and edits made elsewhere.
 
     The list ends early where the dataset is wrong; the checks of the start say so.
     """
     images: list[Path] = []
     with suppress(UserError, OSError):
-        if sum(file.stat().st_size for file in annotations) > EMBEDDING_BYTES:
-            return images
-        edits = EditedFolder(Path(dataset["edited_dir"])) if dataset["edited_dir"] else None
-        for record in parse_records(make_selection(dataset), Skipped(), edits):
+        folders = open_folders(Path(dataset["edited_dir"]) if dataset["edited_dir"] else None)
+        records = find_edits(parse_records(make_selection(dataset), Skipped()), folders)
+        for number, record in enumerate(records):
             images += (image for image in (record.image, record.edited) if isinstance(image, Path))
+            if number >= EMBEDDING and not images:
+                break
     return list(dict.fromkeys(images))
 
 
@@ -106,15 +113,3 @@ def find_annotations(dataset: dict[str, Any]) -> list[Path]:
     with suppress(UserError, OSError):
         return find_annotation_files(find_dataset(dataset["path"]), dataset["format"])
     return []
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, through links, in the order of their paths, without hidden ones."""
-    seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if (place := os.path.realpath(parent)) in seen:  # a link to a folder around it
-            folders.clear()
-            continue
-        seen.add(place)
-        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))

@@ -11,7 +11,8 @@ from editlane.core.types import RunsOn
 from editlane.models.checkpoints import fingerprint_file
 from editlane.models.registry import find_adapter
 from editlane.preflight.config import BUILT_MODELS, Config
-from editlane.preflight.input_contents import FileDigests, find_annotations, find_images
+from editlane.preflight.dataset_scan import find_edits_folders
+from editlane.preflight.input_contents import FileDigests, find_annotations, find_images, hash_image
 
 
 class RuleParams:
@@ -21,6 +22,7 @@ class RuleParams:
         """Take Snakemake's function that flags a path, so that another one is recorded for it."""
         self._config, self._record_as = config, record_as
         self._digests = FileDigests()
+        self._edits_folders = find_edits_folders(config)
 
     def get_settings(self, kind: str, name: str) -> dict[str, Any]:
         """Return the settings of an editor or a judge."""
@@ -40,7 +42,14 @@ class RuleParams:
         """Return the flags for the settings of the dataset that may be left out."""
         dataset = self._config["dataset"]
         flags = ["--edited-dir", dataset["edited_dir"]] if dataset["edited_dir"] else []
+        if self._edits_folders:
+            flags += ["--given", *(f"{name}={folder}" for name, folder in self._edits_folders.items())]
         return flags + (["--limit", str(dataset["limit"])] if "limit" in dataset else [])
+
+    def find_given(self, editor: str | None = None) -> str | list[str]:
+        """Return the table of given edits if this editor, or without a name any editor, has a folder of them."""
+        needed = editor in self._edits_folders if editor else self._edits_folders
+        return str(RunPaths.of_run(self._config["run"]).given) if needed else []
 
     def get_adapter(self, kind: str, name: str) -> Any:
         """Return the adapter's class."""
@@ -62,20 +71,20 @@ class RuleParams:
         if kind == "judge":
             digests.append(self._digests.hash_files([find_file(settings["protocol"])]))
         if settings["model"] and model.is_dir() and not self.find_built_model(kind, name):
-            digests.append(self._digests.hash_folder(model))
+            digests.append(self._digests.hash_folder(model, fingerprint_file))
         if files := self.get_adapter(kind, name).PARAMS.list_files(settings["params"]):
             digests.append(self._digests.hash_files(files, fingerprint_file))
         return digests
 
     def hash_dataset(self) -> str:
-        """Return a digest of the dataset: its annotations, its images, and the folder of edits made elsewhere."""
+        """Return a digest of the dataset: its annotations, its images, and the folders of edits made elsewhere."""
         dataset = self._config["dataset"]
-        annotations = find_annotations(dataset)
-        digests = [self._digests.hash_files(annotations)]
+        digests = [self._digests.hash_files(find_annotations(dataset))]
         if not dataset["path"].startswith("resources/demo/"):  # whose photos the workflow itself extracts
-            digests.append(self._digests.hash_files(find_images(dataset, annotations), fingerprint_file))
+            digests.append(self._digests.hash_files(find_images(dataset), hash_image))
         if dataset["edited_dir"]:
-            digests.append(self._digests.hash_folder(Path(dataset["edited_dir"])))
+            digests.append(self._digests.hash_folder(Path(dataset["edited_dir"]), hash_image))
+        digests += [self._digests.hash_folder(folder, hash_image) for folder in self._edits_folders.values()]
         return " ".join(digests)
 
     def count_gpus(self, judge: str) -> int:

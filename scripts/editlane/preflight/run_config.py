@@ -38,7 +38,7 @@ class DatasetConfig(StrictModel):
     edited_dir: Text | None = None
     """Score edits that were made elsewhere, with any format. The folder has an image for each item: `<item_id>.*`,
     `<category>/<item_id>.*`, or the layout of the benchmark's own scorer. An item without an image counts as a failed
-    edit."""
+    edit. To compare several systems' edits, give each an editor with a `params.dir` of its own."""
     language: Literal["en", "zh"] = "en"
     """Language of the instructions. An item without one in this language uses the other; the report counts them."""
     categories: Annotated[list[Text], Field(min_length=1)]
@@ -53,7 +53,7 @@ class EditorConfig(StrictModel):
 
     adapter: str
     """Code for the model family: `qwen-image-edit` (every Qwen-Image-Edit checkpoint), `diffusers` (any diffusers
-    pipeline that takes an image and a prompt), `given` (`format: pairs` or `edited_dir`), `fake` (no model)."""
+    pipeline that takes an image and a prompt), `given` (edits made elsewhere), `fake` (no model)."""
     model: str | None = None
     """A checkpoint folder, or a hub id such as `Qwen/Qwen-Image-Edit-2511`. `resources/models/tiny-*` are built by
     the workflow."""

@@ -6,7 +6,7 @@ the controls of the others unchanged.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import cast
@@ -83,12 +83,14 @@ def _plan_acceptance(
         yield _Planned(place=place, other=other, editor=editor, control=control)
 
 
-def count_controls(sizes: Mapping[str, int], share: float) -> dict[Control, int]:
+def count_controls(sizes: Mapping[str, int], share: float, uniform: Collection[str] = ()) -> dict[Control, int]:
     """Count the acceptance controls of each kind that one editor gets, from the number of items in each category.
 
-    A category whose items all have the same instruction gets none of OTHER_INSTRUCTION, which is not known here.
+    `uniform`: the categories whose items all have the same instruction, which get none of OTHER_INSTRUCTION.
     """
-    counts = Counter(control for _, _, control in _deal_controls(sizes, share))
+    dealt = _deal_controls(dict(sorted(sizes.items())), share)  # as in the plan, whose items are sorted
+    lost = {(category, Control.OTHER_INSTRUCTION) for category in uniform}
+    counts = Counter(control for category, _, control in dealt if (category, control) not in lost)
     return {control: counts[control] for control in ACCEPTANCE}
 
 

@@ -57,7 +57,10 @@ def list_fitting(categories: Sequence[str]) -> list[str]:
 
 def find_generally_judged(text: str, categories: Sequence[str]) -> list[str]:
     """List the categories that a protocol, given by its text, judges by its general rubric."""
-    data = parse_yaml(text.encode())
+    try:
+        data = parse_yaml(text.encode())
+    except UserError:  # a table that another program wrote may say anything
+        return []
     if not isinstance(data, dict) or not data.get("general_rubric"):
         return []
     own = {unicodedata.normalize("NFC", str(name)) for name in data.get("rubrics") or ()}

@@ -158,16 +158,27 @@ def read_scores(path: Path) -> list[Score]:
 def drop_outdated(ratings: Sequence[Rating], scores: Iterable[Score]) -> tuple[list[Rating], list[Rating]]:
     """Split ratings into (usable ones, those of another edit, source or instruction than was scored under that name).
 
-    Where ratings or scores do not tell their subject, the names alone count.
+    Where ratings or scores do not tell their subject, the names alone count. Of several ratings by one person under a
+    name without scores, the last one counts. Raises UserError if it cannot be told which of several was scored.
     """
     subjects = {row[:2]: row.subject for row in scores}
-    outdated = [
-        rating
-        for rating in ratings
-        if rating.subject and (scored := subjects.get(rating[:2])) and scored != rating.subject
-    ]
-    dropped = set(outdated)
-    return [rating for rating in ratings if rating not in dropped], outdated
+    last = {rating[:3]: rating for rating in ratings}
+    usable, outdated = [], []
+    for rating in ratings:
+        scored = subjects.get(rating[:2])
+        if scored is None and last[rating[:3]] is not rating:
+            if rating[:2] in subjects:
+                raise UserError(
+                    f"Rater {rating.rater!r} has rated two edits under the name of item {rating.item!r}, system "
+                    f"{rating.system!r}, and the scores do not tell which of them they are of. Give the run's "
+                    "scores.parquet, or remove one of the ratings."
+                )
+            outdated.append(rating)
+        elif rating.subject and scored and scored != rating.subject:
+            outdated.append(rating)
+        else:
+            usable.append(rating)
+    return usable, outdated
 
 
 def list_judges(scores: Iterable[Score], chosen: str | None = None) -> list[str]:

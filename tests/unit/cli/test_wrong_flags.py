@@ -64,6 +64,15 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--language": [("de", "Unknown language 'de'"), ("", "Unknown language")],
         "--categories": [*CATEGORY_NAMES, ("天气", "No items are left"), ("a:b", "cannot name a folder")],
         "--edited-dir": [*IN_FOLDER, ("empty", "empty")],
+        "--given": [
+            ("empty", "'empty' is not EDITOR=FOLDER"),
+            ("甲=none", "there is no folder 'none'"),
+            ("甲=", "there is no folder ''"),
+            ("=empty", "'' cannot name a folder"),
+            ("../甲=empty", "'../甲' cannot name a folder"),
+            ("甲=empty", "editors.甲.params.dir: empty has no edit of any item"),
+            (["甲=empty", "甲=data"], "甲 is named twice"),
+        ],
         "--limit": LANES,
         "--run-dir": OUT_FOLDER,
         "--out": OUT_FILE,
@@ -266,6 +275,15 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--gpus": LANES,
         "--sdm": [("apptainer", "invalid choice: 'apptainer'")],
         "--from": IN_FOLDER,
+    },
+    "init_config": {
+        "--dataset": [
+            ("none.csv", "There is no dataset file none.csv"),
+            ("garbage", "garbage ends in ''"),
+            ("data", "The folder data has no dataset file"),
+        ],
+        "--edited-dir": IN_FOLDER,
+        "--out": [("data", "data exists"), ("garbage", "garbage exists")],
     },
     "gpulease": {
         "-n": [

@@ -19,7 +19,7 @@ from editlane.core import csv_files
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
 from editlane.datasets import files as dataset_files
-from editlane.datasets import prepare
+from editlane.datasets import storing
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.prepare import prepare_items
 from editlane.images import files as image_files
@@ -365,6 +365,100 @@ def test_a_full_match_is_quiet(folder: Path, caplog: pytest.LogCaptureFixture) -
     assert caplog.messages == []
 
 
+# --- edits of several systems -----------------------------------------------------------------------------------------
+
+CHINESE = FOUR.replace("1,", "灯,").replace("2,", "b/雨.jpg,")
+
+
+@pytest.fixture
+def systems(folder: Path) -> dict[str, Path]:
+    """The folders of two systems: one lacks item 4 and has a file too many, the other has two items."""
+    names = ("a/灯.png", "a/物理/b/雨.jpg.png", "a/3.webp", "a/loose.png", "乙/4.png", "乙/灯.png")
+    for place, name in enumerate(names):
+        put(folder, f"edits/{name}", photo(f"#0{place}0000"))
+    (folder / "elsewhere").symlink_to("edits/乙")
+    return {"系统-a": folder / "edits/a", "b": folder / "elsewhere"}
+
+
+def given(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = pq.read_table(folder / "run/given.parquet").to_pylist()
+    return {(row["editor"], row["item_id"]): row for row in rows}
+
+
+def test_each_system_has_its_own_edits(folder: Path, systems: dict[str, Path]) -> None:
+    path = put(folder, "items.csv", CHINESE)
+    items = read(path)
+    assert not (folder / "run/given.parquet").exists(), "no other run gets a new table"
+    assert read(path, given=systems) == items, "the items themselves know nothing of it"
+    rows = given(folder)
+    assert list(rows) == [(editor, item.item_id) for editor in systems for item in items]
+    rain = next(item.item_id for item in items if item.instruction == "On 2.")
+    there = {key for key, row in rows.items() if row["given_path"]}
+    assert there == {("系统-a", "灯"), ("系统-a", rain), ("系统-a", "3"), ("b", "灯"), ("b", "4")}
+    for key, name in (
+        (("系统-a", "灯"), "a/灯.png"),
+        (("系统-a", rain), "a/物理/b/雨.jpg.png"),
+        (("b", "灯"), "乙/灯.png"),
+    ):
+        row = rows[key]
+        assert (folder / "run" / row["given_path"]).read_bytes() == (folder / "edits" / name).read_bytes()
+        assert row["given_sha256"] == image_files.file_sha256(folder / "edits" / name)
+    assert rows["系统-a", "4"]["given_sha256"] is None
+
+
+def test_the_edits_of_the_dataset_stay_beside_those_of_a_system(folder: Path, systems: dict[str, Path]) -> None:
+    put(folder, "mine/4.png", photo("blue"))
+    path = put(folder, "items.csv", CHINESE)
+    alone = read(path, edited_dir=folder / "mine")
+    assert read(path, edited_dir=folder / "mine", given=systems) == alone
+    own = next(item for item in alone if item.given_path)
+    assert (own.item_id, given(folder)["系统-a", "4"]["given_path"]) == ("4", None)
+    assert given(folder)["b", "4"]["given_sha256"] not in {None, own.given_sha256}
+
+
+def test_ids_do_not_depend_on_the_edits_of_a_system(folder: Path) -> None:
+    """Two keys of a benchmark that differ in their category alone get a suffix each."""
+    rows = [{"key": "k", "task_type": group, "instruction_language": "en", "instruction": "On."} for group in "ab"]
+    table = [row | {"input_image": {"bytes": photo(), "path": None}} for row in rows]
+    pq.write_table(pa.Table.from_pylist(table), folder / "gedit.parquet")
+    put(folder, "edits/a/en/k.png", photo("blue"))
+    options = {"format": "gedit", "categories": ("a", "b")}
+    items = read(folder / "gedit.parquet", **options)
+    assert read(folder / "gedit.parquet", given={"x": folder / "edits"}, **options) == items
+    assert [row["given_path"] is not None for row in given(folder).values()] == [True, False]
+
+
+def test_the_gaps_of_each_system_are_told(
+    folder: Path, systems: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        read(put(folder, "items.csv", CHINESE), given=systems, limit=3)
+    assert caplog.messages == [
+        "editors.系统-a.params.dir: 1 of 4 files belong to no item: loose.png",
+        "editors.b.params.dir: 2 of 3 items have no edit: b/雨.jpg, 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("4.webp", r"editors.b.params.dir: 4.png and 4.webp are both edits of record 4"),
+        (None, r"editors.b.params.dir: .*/elsewhere has no edit of any item. Looked for: "),
+    ],
+)
+def test_a_wrong_folder_of_a_system_is_named(
+    folder: Path, systems: dict[str, Path], name: str | None, words: str
+) -> None:
+    if name:
+        put(folder, f"edits/乙/{name}", photo())
+    else:
+        (folder / "edits/乙/4.png").unlink()
+        (folder / "edits/乙/灯.png").unlink()
+    with pytest.raises(UserError, match=words):
+        read(put(folder, "items.csv", CHINESE), given=systems)
+    assert not (folder / "run").exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
     put(folder, "edits/closed/1.png", photo()).parent.chmod(0)
@@ -407,7 +501,7 @@ def test_a_vast_photo_or_edit_is_a_row_and_is_not_copied(folder: Path) -> None:
 
 
 def test_a_vast_photo_inside_the_dataset_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "MAX_BYTES", 1000)
+    monkeypatch.setattr(storing, "MAX_BYTES", 1000)
     monkeypatch.setattr(image_files, "MAX_BYTES", 1000)
     record = {"subset": "物理", "edit_instruction": "On.", "src_img_b64": base64.b64encode(bytes(2000)).decode()}
     [item] = read(put(folder, "list.json", json.dumps([record])), format="base64-json")

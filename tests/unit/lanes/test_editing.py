@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from editlane.core.errors import EditFailed, EditRefused, OutOfMemory, Stopped
+from editlane.core import schemas, tables
+from editlane.core.errors import EditFailed, EditRefused, OutOfMemory, Stopped, UserError
 from editlane.core.types import Edit, EditRequest, Item, RunsOn
+from editlane.editors.given import GivenEditor, GivenParams
 from editlane.images.files import file_sha256
 from editlane.lanes.editing import EditorSpec, EditWork
 from editlane.lanes.journal import Journal, read_journal
@@ -241,3 +243,64 @@ def test_what_the_journal_gives_back_is_checked_against_the_image(tmp_path: Path
     assert spec.find_kept(item, done) is None
     failed = row | {"state": "edit_failed", "edited_sha256": None, "edited_path": None}
     assert spec.find_kept(item, {spec.key(item): failed}) == failed
+
+
+def given_spec(run_dir: Path, **params: str) -> EditorSpec:
+    return EditorSpec.of(run_dir, "e", 42, {"adapter": "given", "model": None, "revision": None, "params": params})
+
+
+def give(run_dir: Path, items: list[Item], colours: dict[str, str | None]) -> None:
+    """Write the table of given edits: editor -> the colour of its edits; None: it lacks those of all but one item."""
+    rows = []
+    for editor, colour in colours.items():
+        for place, item in enumerate(items):
+            path = f"sources/{editor}-{place}.png"
+            Image.new("RGB", (20, 10), colour or "lime").save(run_dir / path)
+            there = (path, file_sha256(run_dir / path)) if colour or place == 0 else (None, None)
+            rows.append({"editor": editor, "item_id": item.item_id, "given_path": there[0], "given_sha256": there[1]})
+    tables.write_table(run_dir / "given.parquet", rows, schemas.GIVEN)
+
+
+def test_an_editor_with_a_folder_takes_its_own_edits(tmp_path: Path) -> None:
+    items = [make_item(number, tmp_path) for number in range(3)]
+    spec = given_spec(tmp_path, dir="edits/甲")
+    give(tmp_path, items, {"other": "red", "e": None})
+    assert given_spec(tmp_path).give_edits(items) == items
+    own = list(spec.give_edits(items))
+    rows = run(spec, GivenEditor(model=None, revision=None, params=GivenParams(dir="edits/甲")), own)
+    assert [rows[item.item_id]["state"] for item in items] == ["edited", "edit_failed", "edit_failed"]
+    assert {rows[item.item_id]["error_kind"] for item in items[1:]} == {"missing"}
+    assert Image.open(tmp_path / rows["项-0"]["edited_path"]).getpixel((0, 0)) == (0, 255, 0)
+    assert [item.given_path for item in own] == ["sources/e-0.png", None, None]
+
+
+def test_the_key_of_a_given_edit_holds_its_content_and_no_folder(tmp_path: Path) -> None:
+    items = [make_item(0, tmp_path)]
+    keys = []
+    for folder, colour in (("edits/甲", "red"), ("/moved/edits", "red"), ("edits/甲", "blue")):
+        give(tmp_path, items, {"e": colour})
+        spec = given_spec(tmp_path, dir=folder)
+        keys.append(spec.key(*spec.give_edits(items)))
+    assert keys[0] == keys[1] != keys[2]
+    assert given_spec(tmp_path, dir="x").identity == given_spec(tmp_path).identity, "as with dataset.edited_dir"
+
+
+def test_the_provenance_names_the_folder_and_not_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "甲").mkdir()
+    options = {"adapter": "given", "model": None, "revision": None, "params": {"dir": str(tmp_path / "甲")}}
+    spec = EditorSpec.of(tmp_path, "e", 42, options)
+    assert spec.describe(options)["e"]["params"] == {"dir": "甲"}
+
+
+@pytest.mark.parametrize("editor", ["other", "e"])
+def test_a_table_of_given_edits_of_other_items_is_refused(tmp_path: Path, editor: str) -> None:
+    items = [make_item(number, tmp_path) for number in range(2)]
+    give(tmp_path, items[:1], {editor: "red"})
+    with pytest.raises(UserError, match=r"does not know the item 项-1 of the editor e, .*Delete it and run"):
+        given_spec(tmp_path, dir="edits").give_edits(items[1:])
+    assert given_spec(tmp_path, dir="edits").give_edits_if_prepared(items) == []
+    (tmp_path / "given.parquet").unlink()
+    with pytest.raises(UserError, match="There is no table"):
+        given_spec(tmp_path, dir="edits").give_edits(items)
+    assert given_spec(tmp_path, dir="edits").give_edits_if_prepared(items) == []
+    assert given_spec(tmp_path).give_edits_if_prepared(items) == items

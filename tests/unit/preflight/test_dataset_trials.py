@@ -1,20 +1,23 @@
 """A trial on the first items of a dataset, and edits that only partly match: both are told before the run."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
-from preflight_project import CATEGORIES, fake_config, levels, make_context, write_project
+from preflight_project import CATEGORIES, fake_config, levels, make_context, prepare, write_project
 from step_runs import run_step_program
 
 from editlane.core import tables
+from editlane.core.errors import UserError
 from editlane.preflight import checks
 from editlane.preflight import dataset_scan as scan
 from editlane.preflight.config import check_config
 from editlane.preflight.dataset import check_dataset, check_edits
 from editlane.preflight.estimate.estimate import estimate_run
+from editlane.preflight.estimate.remaining_work import find_remaining_work
 from editlane.preflight.rule_params import RuleParams
 from editlane.preflight.workflow_run import load_config
 
@@ -66,6 +69,71 @@ def test_the_start_of_a_workflow_tells_it_too(project: Path, capsys: pytest.Capt
     config = check_config(edited(project, "i0"))
     assert checks.check_start(config, [], gpu_limit=None, with_conda=False, lanes_here=False)
     assert "5 of 6 items have no edit: i1, i2, i3 and 2 more" in capsys.readouterr().err
+
+
+# edits of several systems
+
+
+def two_systems(folder: Path) -> dict[str, Any]:
+    """A config with two systems: one has all edits, the other two and a file too many."""
+    for name in (*(f"甲/i{number}" for number in range(6)), "b/i0", "b/i1", "b/x"):
+        path = folder / f"systems/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    editors = {name: {"adapter": "given", "params": {"dir": f"systems/{name}"}} for name in ("甲", "b")}
+    return fake_config(editors=editors)
+
+
+def test_each_system_is_compared_with_the_items(project: Path) -> None:
+    whole, part = check_edits(make_context(two_systems(project)))
+    assert (whole.level, whole.text) == ("pass", "systems/甲 of 甲: every item has its edit, every file its item")
+    assert part.level == "warn"
+    assert part.text == (
+        "systems/b of b: 4 of 6 items have no edit: i2, i3, i4 and 1 more; 1 of 3 files belong to no item: x.png"
+    )
+
+
+def test_a_system_without_any_edit_of_the_items_fails_the_check(project: Path) -> None:
+    config = two_systems(project)
+    (project / "systems/b/i0.png").unlink()
+    (project / "systems/b/i1.png").unlink()
+    (found,) = check_dataset(make_context(config))
+    assert found.level == "fail"
+    assert found.text.startswith("editors.b.params.dir: systems/b has no edit of any item")
+
+
+def test_systems_and_edited_dir_may_stand_beside_each_other(project: Path) -> None:
+    config = two_systems(project)
+    assert list(check_config(config)["editors"]) == ["甲", "b"]
+    (project / "edits").mkdir()
+    config["dataset"] = dataset(edited_dir="edits")
+    with pytest.raises(UserError, match="no editor has the adapter 'given' without `dir`, which reads them"):
+        check_config(config)
+    config["editors"]["mine"] = {"adapter": "given", "params": {"dir": None}}
+    assert len(check_config(config)["editors"]) == 3
+
+
+def test_only_runs_with_systems_have_the_table_of_given_edits(project: Path) -> None:
+    others = RuleParams(check_config(fake_config()), str)
+    assert (others.find_given(), others.find_given("a"), others.make_dataset_flags()) == ([], [], [])
+    config = two_systems(project)
+    config["editors"]["fake"] = {"adapter": "fake"}
+    params = RuleParams(check_config(config), str)
+    table = "results/试验/given.parquet"
+    assert [params.find_given(name) for name in (None, "甲", "b", "fake")] == [table, table, table, []]
+    assert params.make_dataset_flags() == ["--given", "甲=systems/甲", "b=systems/b"]
+    before = params.hash_dataset()
+    path = project / "systems/b/i1.png"
+    times = path.stat()
+    path.write_bytes(path.read_bytes() + b" ")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns - 10**15))
+    assert RuleParams(check_config(config), str).hash_dataset() != before
+
+
+def test_an_estimate_of_items_that_were_prepared_before_a_system_came(project: Path) -> None:
+    context = make_context(two_systems(project))
+    prepare(project, context.run_dir)
+    assert find_remaining_work(context).left["b", None] == [3, 3]
 
 
 # the limit

@@ -41,7 +41,8 @@ def init(monkeypatch: pytest.MonkeyPatch, *flags: str) -> tuple[str, dict[str, A
 
 def write_records(name: str, count: int = 1, **fields: Any) -> str:
     record = {"image": "照片/图 0.png", "category": "physical", "instruction": "Make it rain."} | fields
-    lines = [json.dumps({name: value for name, value in record.items() if value is not None})] * count
+    given = {name: value for name, value in record.items() if value is not None}
+    lines = [json.dumps(given | ({"instruction": f"Make it {number}."} if number else {})) for number in range(count)]
     Path(f"资料/{name}").write_text("\n".join(lines), encoding="utf-8")
     return f"资料/{name}"
 
@@ -148,6 +149,13 @@ def test_a_public_benchmark_is_recognized(monkeypatch, format: str) -> None:
         Image.new("RGB", (8, 6)).save("KRIS/biology/a.png")
     _, config = init(monkeypatch, "--dataset", make())
     assert (config["dataset"]["format"], config["dataset"]["categories"]) == (format, categories)
+
+
+@pytest.mark.parametrize("name", ["note\nseed: 7\nrun", "a\x07b", "a\n- [b", "x\u2028y: 1"])
+def test_no_name_of_a_column_becomes_a_key(monkeypatch, name: str) -> None:
+    text, config = init(monkeypatch, "--dataset", write_records("items.jsonl", **{name: "x"}))
+    assert config["seed"] == 42 and config["run"] == "资料"
+    assert f"#   {ascii(name)[1:-1]}: not used" in text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Files that are replaced without a newer time."""
 
 import copy
+import json
 import os
 import shutil
 import time
@@ -11,7 +12,7 @@ from PIL import Image
 
 from editlane.preflight import input_contents
 from editlane.preflight.config import check_config
-from editlane.preflight.input_contents import FileDigests, find_annotations, find_images
+from editlane.preflight.input_contents import FileDigests, find_annotations, find_images, hash_image
 from editlane.preflight.rule_params import RuleParams
 
 LONG_AGO = time.time() - 10**6
@@ -83,7 +84,7 @@ def test_pipes_and_missing_files_are_not_waited_for(tmp_path: Path, digest) -> N
 def test_a_damaged_memory_or_none_at_all_costs_time_alone(tmp_path: Path, digest) -> None:
     path = write(tmp_path / "a", "one")
     before = digest(path)
-    for damage in ("", "[1]", "7", '{"a": 1'):
+    for damage in ("", "[1]", "7", '{"a": 1', json.dumps({f"file_sha256 {path}": 5}), "null"):
         write(tmp_path / "state/memory.json", damage)
         assert digest(path) == before
     shutil.rmtree(tmp_path / "state")
@@ -91,9 +92,32 @@ def test_a_damaged_memory_or_none_at_all_costs_time_alone(tmp_path: Path, digest
     assert digest(path) == before
 
 
+def test_names_that_are_no_text_are_remembered_like_others(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(input_contents, "SETTLED_SECONDS", -60.0)
+    folder = tmp_path / "edits"
+    folder.mkdir()
+    name = os.fsdecode(os.fsencode(folder) + b"/\xff.png")
+    write(Path(name), "one")
+    os.utime(folder, (LONG_AGO, LONG_AGO))
+    first, again = (FileDigests(tmp_path / "memory.json").hash_folder(folder, hash_image) for _ in range(2))
+    assert first == again and len(json.loads((tmp_path / "memory.json").read_bytes())) == 1
+
+
+def test_a_large_table_of_paths_is_searched_and_one_of_images_is_not(config, monkeypatch) -> None:
+    monkeypatch.setattr(input_contents, "EMBEDDING", 2)
+    record = {"item_id": "1", "category": "物理", "instruction": "x", "image": "data:image/png;base64,aGFsbG8="}
+    lines = [json.dumps(record | {"item_id": str(number)}) for number in range(5)]
+    dataset = config["dataset"] | {"edited_dir": None}
+    write(Path("items.jsonl"), "\n".join(lines))
+    assert find_images(dataset) == []
+    paths = [json.dumps(record | {"item_id": f"p{number}", "image": "工.png"}) for number in range(5)]
+    write(Path("items.jsonl"), "\n".join(paths))
+    assert find_images(dataset) == [Path("工.png").resolve()]
+
+
 def test_a_folder_counts_names_contents_and_linked_folders(tmp_path: Path) -> None:
     def digest() -> str:
-        return FileDigests(tmp_path / "memory.json").hash_folder(tmp_path / "edits")
+        return FileDigests(tmp_path / "memory.json").hash_folder(tmp_path / "edits", hash_image)
 
     write(tmp_path / "edits/物理/1.png", "one")
     seen = [digest()]
@@ -164,9 +188,9 @@ def tiny_checkpoint(tmp_path: Path) -> Path:
 
 def test_a_wrong_dataset_is_left_to_the_checks_of_the_start(config) -> None:
     dataset = config["dataset"]
-    assert find_images(dataset, find_annotations(dataset)) == [Path("工.png").resolve(), Path("edits/1.png")]
+    assert find_images(dataset) == [Path("工.png").resolve(), Path("edits/1.png")]
     write(Path("items.jsonl"), "{")
-    assert find_images(dataset, find_annotations(dataset)) == []
+    assert find_images(dataset) == []
     Path("items.jsonl").unlink()
     assert find_annotations(dataset) == []
     RuleParams(config, lambda path, name: name).hash_dataset()

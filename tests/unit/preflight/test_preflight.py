@@ -22,6 +22,7 @@ from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
 from editlane.core.text_width import measure_width
+from editlane.core.types import Control
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import Journal
 from editlane.lanes.lane_status import LaneStatus
@@ -665,7 +666,7 @@ def test_the_number_of_controls_and_whether_they_can_suffice(share, records, edi
 
 
 def test_the_counted_controls_are_those_of_the_plan() -> None:
-    for sizes, share in (({"a": 7, "b": 30, "c": 1}, 0.3), ({"a": 5}, 4), ({"a": 3, "b": 9}, 1.7)):
+    for sizes, share in (({"c": 7, "b": 30, "a": 1}, 0.3), ({"a": 5}, 4), ({"b": 3, "a": 9}, 1.7)):
         items = pa.Table.from_pylist(
             [
                 dict.fromkeys(schemas.ITEMS.names)
@@ -679,6 +680,11 @@ def test_the_counted_controls_are_those_of_the_plan() -> None:
         plan = plan_controls(items, ["e"], share=share, repeats=0.5, seed=1)
         planned = Counter(name for name in plan["control"].to_pylist() if name != "repeat")
         assert count_controls({name: size + 1 for name, size in sizes.items()}, share) == planned
+
+
+def test_a_category_with_one_instruction_gives_no_controls_with_another() -> None:
+    counts = count_controls({"a": 8, "b": 8}, 1, uniform={"a"})
+    assert counts[Control.OTHER_INSTRUCTION] == 2 and sum(counts.values()) == 14
 
 
 def test_fewer_than_the_least_number_of_controls_cannot_accept_a_perfect_judge() -> None:

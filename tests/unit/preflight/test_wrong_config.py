@@ -24,6 +24,12 @@ MISSING: Any = ...
 NAN, INFINITE = float("nan"), float("inf")
 
 FAKE = {"adapter": "fake"}
+
+
+def given(**params: Any) -> dict[str, Any]:
+    return {"adapter": "given", "params": params}
+
+
 EDITOR, JUDGE = r"editors\.tiny-qwen", r"judges\.tiny-qwen3-vl"
 
 WRONG: dict[str, list[tuple[Any, str]]] = {
@@ -126,7 +132,13 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (None, rf"{EDITOR} is None; use a mapping"),
         ("fake", rf"{EDITOR} is 'fake'; use a mapping"),
         (FAKE | {"modell": "x"}, rf"Unknown key in {EDITOR}: 'modell'. Did you mean 'model'\?"),
-        ({"adapter": "given"}, r"'given', which needs `dataset: {format: pairs}`"),
+        ({"adapter": "given"}, r"'given', which needs `dataset: {format: pairs}`.* or .*`params: {dir: ...}`"),
+        (given(dir="no/such"), rf"{EDITOR}.params.dir is no/such, which is not a folder. Paths are relative"),
+        (given(dir="config/config.yaml"), rf"{EDITOR}.params.dir is config/config.yaml, which is not a folder"),
+        (given(dir="a{x}"), rf"{EDITOR}.params.dir is 'a\{{x\}}', and Snakemake would replace"),
+        (given(dir=""), rf"{EDITOR}: .*dir is ''; use a text that is not empty"),
+        (given(dir=["a"]), rf"{EDITOR}: .*dir is \['a'\]; use a text in quotes that is not empty"),
+        (given(folder="resources"), rf"{EDITOR}: Unknown parameter of the editor given 'folder'. Available: dir"),
     ],
     "editors.{name}.adapter": [
         (MISSING, rf"{EDITOR}.adapter is missing"),

@@ -18,6 +18,7 @@ from editlane.ratings.tables import (
     Score,
     Subject,
     align,
+    drop_outdated,
     hash_instruction,
     list_judges,
     read_ratings,
@@ -265,7 +266,7 @@ def test_ratings_of_another_edit_source_or_instruction_are_left_out_and_named(
 
 def test_ratings_of_other_edits_alone_are_an_error(scored_run: Path, tmp_path: Path, monkeypatch) -> None:
     write_ratings(tmp_path / "r.csv", [Rating("图3", "e", "anna", 0, subject_of("图3", edit="f" * 64))])
-    with pytest.raises(UserError, match="All 1 ratings are of other edits, sources or instructions"):
+    with pytest.raises(UserError, match="No rating of the 1 is of an edit"):
         compare(monkeypatch, "--ratings", tmp_path / "r.csv", "--scores", scored_run)
 
 
@@ -277,6 +278,15 @@ def test_a_rater_may_rate_an_edit_and_its_successor_but_neither_twice(tmp_path: 
         write_ratings(tmp_path / "2.csv", [again])
         with pytest.raises(UserError, match=r"a second rating of item '图1'.*also in .*1\.csv"):
             read_ratings([tmp_path / "1.csv", tmp_path / "2.csv"])
+
+
+def test_of_two_ratings_of_one_name_the_one_that_was_scored_counts_or_neither(tmp_path: Path) -> None:
+    one, two = (Rating("图1", "e", "anna", n, subject_of("图1", edit=str(n) * 64)) for n in (1, 2))
+    score = Score("图1", "e", "j", 5.0, "s", one.subject)
+    assert drop_outdated([one, two], [score]) == ([one], [two])
+    assert drop_outdated([one, two], [score._replace(item="图2")]) == ([two], [one])
+    with pytest.raises(UserError, match=r"two edits under the name of item '图1'.*Give the run's scores\.parquet"):
+        drop_outdated([one, two], [score._replace(subject=None)])
 
 
 def test_a_hash_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The benchmarks of models run through on tiny ones, and count the work that there is."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from editlane.editors.optimizations.offloading import offload_blocks
 from editlane.judges.qwen3_vl import attention as causal
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """The programs say that there is no hub; the tests after these must not hear it."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+
 
 BENCH = Path(__file__).parents[2] / "bench"
 pytestmark = [

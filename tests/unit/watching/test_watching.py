@@ -449,11 +449,15 @@ def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Pat
 @pytest.fixture
 def young_snakemake(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that looks like Snakemake and works in the folder of results/."""
-    (tmp_path / "snakemake").write_text("import time\ntime.sleep(60)\n")
-    process = subprocess.Popen([sys.executable, "snakemake"], cwd=tmp_path)
+    process = start_snakemake(tmp_path)
     yield process
     process.kill()
     process.wait()
+
+
+def start_snakemake(folder: Path, *flags: str) -> subprocess.Popen[bytes]:
+    (folder / "snakemake").write_text("import time\ntime.sleep(60)\n")
+    return subprocess.Popen([sys.executable, "snakemake", *flags], cwd=folder)
 
 
 def test_a_workflow_that_starts_here_is_noticed(tmp_path: Path, young_snakemake, monkeypatch) -> None:
@@ -461,6 +465,30 @@ def test_a_workflow_that_starts_here_is_noticed(tmp_path: Path, young_snakemake,
     assert not is_workflow_starting(tmp_path / "other/results/run")
     monkeypatch.setattr(starting, "STARTING_SECONDS", 0.0)
     assert not is_workflow_starting(tmp_path / "results/run")
+
+
+@pytest.mark.parametrize(
+    ("flags", "starts"),
+    [
+        (["--cores", "all", "--configfile", "甲.yaml"], True),
+        (["--cores", "all", "--configfile=甲.yaml"], True),
+        (["--configfile", "乙.yaml"], False),
+        (["--configfile", "乙.yaml", "--config", "run=运行"], True),
+        (["--configfile", "甲.yaml", "-n"], False),
+        (["--configfile", "missing.yaml"], True),
+        ([], False),
+    ],
+)
+def test_only_a_workflow_of_the_same_run_is_waited_for(tmp_path: Path, flags: list[str], starts: bool) -> None:
+    (tmp_path / "config").mkdir()
+    for name, run in (("甲.yaml", '"运行"'), ("乙.yaml", "other  # run: 运行"), ("config/config.yaml", "demo")):
+        (tmp_path / name).write_text(f"# a config\nrun: {run}\n", encoding="utf-8")
+    process = start_snakemake(tmp_path, *flags)
+    try:
+        assert is_workflow_starting(tmp_path / "results/运行") is starts
+    finally:
+        process.kill()
+        process.wait()
 
 
 def watched(run_dir: Path) -> str:

@@ -146,7 +146,7 @@ def _make_judge_spec(context: RunContext, judge: Part) -> JudgeSpec | None:
 
 def _read_edits(context: RunContext, spec: EditorSpec, items: list[Item]) -> list[QuestionRow]:
     """Read the finished edits from the journal, as rows of an edits table."""
-    keys = {spec.key(item): item for item in items}
+    keys = {spec.key(item): item for item in spec.give_edits_if_prepared(items)}
     found = read_journal(context.paths.journal(spec.editor), keys.keys()).rows
     return [cast(QuestionRow, {**tables.item_row(item), **found[key]}) for key, item in keys.items() if key in found]
 
