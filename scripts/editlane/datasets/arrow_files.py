@@ -52,7 +52,7 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Records:
 def _to_records(path: Path, batch: pa.RecordBatch, before: int) -> list[dict[str, Any]]:
     """Return the rows of a batch with `before` rows in front of it. Arrow checks neither its texts nor its dates."""
     try:
-        return batch.to_pylist()
+        records: list[dict[str, Any]] = batch.to_pylist()
     except (ValueError, OverflowError):
         for row in range(batch.num_rows):
             for name in batch.schema.names:
@@ -62,6 +62,7 @@ def _to_records(path: Path, batch: pa.RecordBatch, before: int) -> list[dict[str
                     reason = f"not UTF-8 ({error.reason})" if isinstance(error, UnicodeDecodeError) else one_line(error)
                     raise UserError(f"{path}, record {before + row + 1}: {name} cannot be read: {reason}.") from error
         raise
+    return records
 
 
 def _read_parquet_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:

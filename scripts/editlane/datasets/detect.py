@@ -71,9 +71,8 @@ def find_first_file(dataset: Path) -> Path:
             return find_annotation_files(dataset, format)[0]
         except UserError as error:
             errors.append(error)
-    for error in errors:
-        if not isinstance(error, NothingFound):
-            raise error
+    if telling := [error for error in errors if not isinstance(error, NothingFound)]:
+        raise telling[0]
     raise UserError(f"The folder {dataset} has no dataset file. {_FOLDERS}")
 
 

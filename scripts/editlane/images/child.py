@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,7 +78,7 @@ def _ask(file: IO[bytes], task: dict[str, Any], handles: tuple[int, ...]) -> dic
 def _run(content: IO[bytes], task_json: str, handles: tuple[int, ...]) -> tuple[int, bytes]:
     """Run the child. Returns its exit code and what it printed.
 
-    A child that a disk holds cannot be killed. It is left alone, because waiting for it would hold the lane, too.
+    A child that a disk holds cannot be killed. It is left behind, because waiting for it would hold the lane, too.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", _CODE, str(_SCRIPTS), task_json],
@@ -96,6 +97,8 @@ def _run(content: IO[bytes], task_json: str, handles: tuple[int, ...]) -> tuple[
         if process.returncode is None and process.stdout:
             process.kill()
             process.stdout.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
     return process.returncode, printed
 
 
@@ -138,8 +141,8 @@ def answer(task_json: str) -> None:
     except MemoryError:  # of the limit
         reply = {"error": f"takes more than {task['memory'] // 1_000_000:,} MB to decode", "kind": "too_large"}
     except Exception as error:  # noqa: BLE001
-        found = explain(error)
-        reply = {"error": str(found), "kind": found.kind}
+        reason, kind = explain(error)
+        reply = {"error": reason, "kind": kind}
     print(json.dumps(reply))
 
 

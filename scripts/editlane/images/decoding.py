@@ -74,22 +74,22 @@ def read_header(file: IO[bytes]) -> tuple[str, tuple[int, int]]:
     return suffix, (height, width) if sideways else (width, height)
 
 
-def explain(error: Exception) -> SourceUnreadable:
-    """Return why an image cannot be read, from whatever was raised while reading or decoding it.
+def explain(error: Exception) -> tuple[str, str]:
+    """Return (message, kind) of the SourceUnreadable for whatever was raised while reading or decoding an image.
 
-    Its kind is `missing` for an error of the disk or the system, `oom`, `too_large`, or `decode`: damaged bytes, for
+    The kind is `missing` for an error of the disk or the system, `oom`, `too_large`, or `decode`: damaged bytes, for
     which Pillow raises a dozen types.
     """
     if isinstance(error, SourceUnreadable):
-        return error
+        return str(error), error.kind
     if isinstance(error, Image.DecompressionBombError):
-        return SourceUnreadable("too many pixels by its header", kind="too_large")
+        return "too many pixels by its header", "too_large"
     if isinstance(error, MemoryError):
-        return SourceUnreadable("not enough memory to decode it", kind="oom")
+        return "not enough memory to decode it", "oom"
     # Pillow's own have no number. EINVAL: the image's bytes name a place that no file can have.
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-        return SourceUnreadable(error.strerror or one_line(error), kind="missing")
-    return SourceUnreadable(f"cannot be decoded: {one_line(error) or type(error).__name__}")
+        return error.strerror or one_line(error), "missing"
+    return f"cannot be decoded: {one_line(error) or type(error).__name__}", "decode"
 
 
 @contextmanager

@@ -66,8 +66,8 @@ def _name_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        found = explain(error)
-        raise SourceUnreadable(f"{path.name}: {found}", kind=found.kind) from error
+        reason, kind = explain(error)
+        raise SourceUnreadable(f"{path.name}: {reason}", kind=kind) from error
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -122,11 +122,11 @@ def sniff(content: bytes) -> tuple[str, tuple[int, int] | None]:
 def _read_header(file: IO[bytes]) -> tuple[str, tuple[int, int] | None]:
     try:
         return read_header(file) if has_modest_header(file) else read_header_in_child(file)
-    except Exception as error:  # noqa: BLE001  as in open_image
-        found = explain(error)
-    if found.kind in ("decode", "too_large") or isinstance(found, TooMuchWork):  # it will be so every time
-        return "bin", None
-    raise found
+    except Exception as error:
+        reason, kind = explain(error)
+        if kind in ("decode", "too_large") or isinstance(error, TooMuchWork):  # it will be so every time
+            return "bin", None
+        raise SourceUnreadable(reason, kind=kind) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

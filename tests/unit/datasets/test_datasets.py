@@ -25,7 +25,6 @@ from editlane.datasets.files import read_records
 from editlane.datasets.item_ids import MAX_BYTES, derive_id, digest, make_safe_name, make_unique, sanitise_id
 from editlane.datasets.prepare import check_categories, estimate_cost, prepare_items
 from editlane.datasets.records import detect_language
-from editlane.datasets.storing import decode_base64
 from editlane.images.files import file_sha256, open_image
 
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")

@@ -304,13 +304,19 @@ def test_a_header_that_takes_too_long_is_an_unknown_image(monkeypatch):
     assert sniff(b"GIF89a" + b"\0" * encoded.SMALL) == ("bin", None)
 
 
-def test_a_child_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
-    """Nothing can end a process that a disk holds, so that waiting for its end would hold the lane."""
+def test_a_child_that_cannot_be_killed_is_left_behind(tmp_path, monkeypatch):
+    """Nothing ends a process that a disk holds, so that waiting for its end would hold the lane, too."""
     path = tmp_path / "slow.ppm"
     path.write_bytes(SLOW)
-    monkeypatch.setattr(child, "WALL_SECONDS", 0.2)
-    monkeypatch.setattr(subprocess.Popen, "wait", lambda *args, **options: pytest.fail("waited"))
+    left = []
+    kill = subprocess.Popen.kill
+    monkeypatch.setattr(child, "WALL_SECONDS", 0.1)
+    monkeypatch.setattr(subprocess.Popen, "kill", left.append)
     assert refused(path).kind == "timeout"
+    (process,) = left
+    assert process.poll() is None
+    kill(process)
+    process.wait()
 
 
 def test_the_child_ends_with_a_lane_that_is_killed(tmp_path):
