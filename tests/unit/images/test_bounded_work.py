@@ -311,7 +311,7 @@ def test_a_child_that_cannot_be_killed_is_left_behind(tmp_path, monkeypatch):
     left = []
     kill = subprocess.Popen.kill
     monkeypatch.setattr(child, "WALL_SECONDS", 0.1)
-    monkeypatch.setattr(subprocess.Popen, "kill", left.append)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: left.append(process))  # bound, unlike append
     assert refused(path).kind == "timeout"
     (process,) = left
     assert process.poll() is None
