@@ -23,7 +23,7 @@ class Stored:
 def store(image: RawImage, run_dir: Path) -> Stored:
     """Store an image's bytes unchanged, under the name of their hash. An intact existing file is not rewritten."""
     content = read_image(image)
-    stored = _describe(content)
+    stored = _describe(image, content)
     target = run_dir / stored.path
     if not (target.exists() and file_sha256(target) == stored.sha256):
         write_atomically(target, content)
@@ -32,12 +32,16 @@ def store(image: RawImage, run_dir: Path) -> Stored:
 
 def inspect(image: RawImage) -> Stored:
     """Return what `store` returns, but store nothing."""
-    return _describe(read_image(image))
+    return _describe(image, read_image(image))
 
 
-def _describe(content: bytes) -> Stored:
+def _describe(image: RawImage, content: bytes) -> Stored:
     sha256 = hashlib.sha256(content).hexdigest()
-    suffix, size = sniff(content)
+    try:
+        suffix, size = sniff(content)
+    except SourceUnreadable as error:  # nothing that its bytes are to blame for, so no row may say so
+        what = image if isinstance(image, Path) else f"the image in the dataset file with the SHA-256 {sha256}"
+        raise UserError(f"Cannot look at {what} now: {error}. Start the run again; what is done is kept.") from error
     return Stored(path=RunPaths(Path()).source(sha256, suffix), sha256=sha256, size=size)
 
 

@@ -2,10 +2,12 @@
 
 import base64
 import csv
+import errno
 import io
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -459,11 +461,125 @@ def test_a_wrong_folder_of_a_system_is_named(
     assert not (folder / "run").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
-    put(folder, "edits/closed/1.png", photo()).parent.chmod(0)
-    with pytest.raises(UserError, match=r"cannot read .*closed: Permission denied"):
+def write_rows(folder: Path, *ids: str) -> Path:
+    rows = [{"item_id": name, "category": "物理", "image": "a.png", "instruction": "On."} for name in ids]
+    return put(folder, "items.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_gedit(folder: Path, *rows: tuple[str, str]) -> Path:
+    """Records of one key in these categories and languages."""
+    same = {"key": "k", "instruction": "On.", "input_image": {"bytes": photo(), "path": None}}
+    table = [same | {"task_type": group, "instruction_language": language} for group, language in rows]
+    pq.write_table(pa.Table.from_pylist(table), folder / "gedit.parquet")
+    return folder / "gedit.parquet"
+
+
+@pytest.fixture
+def close(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
+    """Make a folder fail with this number; not by its mode, because root may read everything."""
+    closed: dict[Path, int] = {}
+    scan = os.scandir
+
+    def fail(path: Path) -> Any:
+        if number := closed.get(Path(path)):
+            raise OSError(number, os.strerror(number), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    return closed.__setitem__
+
+
+def test_a_folder_below_that_may_not_be_read_is_left_out_and_told(folder: Path, close, caplog) -> None:
+    put(folder, "edits/1.png", photo("blue"))
+    put(folder, "edits/lost+found/2.png", photo("blue"))
+    (folder / "edits/loop").symlink_to("loop")
+    close(folder / "edits/lost+found", errno.EACCES)
+    with caplog.at_level(logging.WARNING):
+        items = read(write_rows(folder, "1", "2"), edited_dir=folder / "edits")
+    assert [item.given_path is not None for item in items] == [True, False]
+    assert caplog.messages == [
+        "dataset.edited_dir: 1 of 2 items have no edit: 2",
+        "dataset.edited_dir: 1 folder(s) may not be read: lost+found",
+    ]
+
+
+@pytest.mark.parametrize(("name", "number"), [("", errno.EACCES), ("b", errno.EIO)])
+def test_a_folder_of_edits_that_cannot_be_read_stops_the_run(folder: Path, close, name: str, number: int) -> None:
+    (folder / "edits/b").mkdir(parents=True)
+    close(folder / "edits" / name, number)
+    with pytest.raises(UserError, match=rf"cannot read .*edits/?{name}: {os.strerror(number)}"):
         EditedFolder(folder / "edits")
+
+
+def test_edits_of_the_other_language_are_no_loose_files(folder: Path, caplog) -> None:
+    path = write_gedit(folder, ("a", "en"), ("a", "cn"))
+    put(folder, "edits/a/en/k.png", photo("blue"))
+    put(folder, "edits/a/cn/k.png", photo("green"))
+    with caplog.at_level(logging.WARNING):
+        [item] = read(path, format="gedit", categories=("a",), edited_dir=folder / "edits")
+    assert (caplog.messages, item.item_id) == ([], "k")
+    assert item.given_sha256 == image_files.file_sha256(folder / "edits/a/en/k.png")
+
+
+@pytest.mark.parametrize("names", [("001.png", "001.jpg"), ("001.jpg", "001.png"), ("物.JPEG", "物.webp")])
+def test_an_id_that_is_the_whole_name_of_a_file_has_that_file(folder: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        put(folder, f"edits/{name}", name)
+    items = read(write_rows(folder, *names), edited_dir=folder / "edits")
+    found = {item.item_id: (folder / "run" / str(item.given_path)).read_text() for item in items}
+    assert found == {name: name for name in names}
+
+
+def test_a_trial_on_items_without_an_edit_goes_on(folder: Path, caplog) -> None:
+    path = write_rows(folder, *"1234")
+    put(folder, "edits/3.png", photo("blue"))
+    with caplog.at_level(logging.WARNING):
+        assert len(read(path, edited_dir=folder / "edits", limit=2)) == 2
+    assert caplog.messages == [
+        "dataset.edited_dir: 2 of 2 items have no edit: 1, 2",
+        "dataset.edited_dir: of the items that `dataset.limit` leaves out, 1 have an edit; raise it",
+    ]
+    (folder / "edits/3.png").rename(folder / "edits/x.png")
+    with pytest.raises(UserError, match="has no edit of any item"):
+        read(path, edited_dir=folder / "edits", limit=2)
+
+
+def test_ids_do_not_depend_on_the_folder_of_edits(folder: Path) -> None:
+    """Two keys of a benchmark that differ in their category alone get a suffix each."""
+    path = write_gedit(folder, ("a", "en"), ("b", "en"))
+    put(folder, "edits/a/en/k.png", photo("blue"))
+    for categories in (("a", "b"), ("a",)):
+        items = read(path, format="gedit", categories=categories)
+        edited = read(path, format="gedit", categories=categories, edited_dir=folder / "edits")
+        assert [item.item_id for item in edited] == [item.item_id for item in items]
+        assert edited[0].given_sha256
+
+
+def test_an_image_that_nobody_can_look_at_now_stops_the_step(folder: Path, monkeypatch) -> None:
+    def fail(content: bytes) -> Any:
+        raise SourceUnreadable("Resource temporarily unavailable", kind="missing")
+
+    monkeypatch.setattr(storing, "sniff", fail)
+    with pytest.raises(UserError, match=r"Cannot look at .*a\.png now: Resource temporarily"):
+        read(write_rows(folder, "1"))
+    record = {"subset": "物理", "edit_instruction": "On.", "src_img_b64": base64.b64encode(photo()).decode()}
+    with pytest.raises(UserError, match=r"Cannot look at the image in the dataset file with the SHA-256"):
+        read(put(folder, "list.json", json.dumps([record])), format="base64-json")
+
+
+def test_an_other_record_that_nobody_can_look_at_now_does_not_change_ids(folder: Path, monkeypatch) -> None:
+    path = write_gedit(folder, ("a", "en"), ("b", "en"))
+    real, seen = storing.sniff, list[bytes]()
+
+    def fail(content: bytes) -> Any:
+        seen.append(content)
+        if len(seen) > 1:
+            raise SourceUnreadable("killed", kind="crash")
+        return real(content)
+
+    monkeypatch.setattr(storing, "sniff", fail)
+    with pytest.raises(UserError, match="Cannot look at"):
+        read(path, format="gedit", categories=("a",))
 
 
 # --- images that are too large or empty ------------------------------------------------------------------------------
