@@ -19,6 +19,8 @@ def main() -> None:
     args = parser.parse_args()
     gc.disable()  # a model library's objects all stay; looking for garbage among them takes a fifth of the time
     check_place(args.kind, args.out)  # before it writes even a lock
+    if is_built(args.kind, args.out, args.seed):
+        return  # also where this user may not write
     with hold_build_lock(args.out):
         if not is_built(args.kind, args.out, args.seed):
             build_tiny_model(args.kind, args.out, seed=args.seed)

@@ -44,7 +44,7 @@ def main() -> None:
     items = [item for shard in shards for item in shard]
     work = EditWork(spec, args.lane, items, lambda: registry.build("editor", **options))
     with Journal(work.paths.journal(args.editor), work.lane.writer, work.wanted.keys(), stop.check) as journal:
-        rows = run_lane(work, journal, stop.check, args.timeout)
+        rows = run_lane(work, journal, stop, args.timeout)
         source = {"editor": spec.describe(options)}
         for path, shard in zip(args.edits, shards, strict=True):
             table = [tables.item_row(item) | rows[spec.key(item)] for item in shard]

@@ -23,7 +23,7 @@ import time
 
 from editlane.core import last_words
 from editlane.core.errors import UserError
-from editlane.lanes.gpu_lease import acquire, forgive, lease_folder, list_devices, make_lease_folder
+from editlane.lanes.gpu_lease import acquire, forgive, lease_folder, list_devices
 from editlane.lanes.gpu_strikes import name_handle
 from editlane.lanes.stopping import workflow_pid
 
@@ -37,7 +37,6 @@ def show(folder: str) -> None:
 
 def run_command(command: list[str], devices: int, folder: str) -> None:
     """Lease the devices, then replace this process by the command."""
-    make_lease_folder(folder)
     workflow = workflow_pid()
     digest = hashlib.sha256("\0".join([os.getcwd(), *command]).encode()).hexdigest()
     job = f"{workflow or 'by hand'}:{digest[:16]}"

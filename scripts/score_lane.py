@@ -47,7 +47,7 @@ def main() -> None:
     controls = [row for one in editors for row in one.controls]
     work = JudgeWork(spec, args.lane, [group_by_item(edits), controls], lambda: registry.build("judge", **options))
     with JournalSet(work.list_journals(), work.lane.writer, stop.check) as journal:
-        scored = run_lane(work, journal, stop.check, args.timeout)
+        scored = run_lane(work, journal, stop, args.timeout)
         for one in editors if not args.journal_only else ():
             one.write(scored | journal.kept.get(one.journal, {}), spec.describe(options))
         record_crashes(journal, scored)

@@ -22,6 +22,7 @@ from editlane.lanes.journal import Journal
 from editlane.lanes.judging import JudgeSpec, JudgeWork, group_by_item
 from editlane.lanes.prefetch import prefetched
 from editlane.lanes.runner import run_lane
+from editlane.lanes.stopping import StopRequest
 
 DECODING = 0.05
 """Seconds that a step of decoding is taken to need on a GPU, for the forecast of a way's time."""
@@ -254,7 +255,7 @@ class JudgeWays:
         rows = [row for place in range(editors) for row in self._rows(place)]
         work = JudgeWork(spec, 0, [group_by_item(rows)], lambda: judge)
         with TemporaryDirectory(dir=self.folder) as folder, Journal(Path(folder), "lane0") as journal:
-            found = run_lane(work, journal, check=lambda: None)
+            found = run_lane(work, journal, StopRequest())
         states = [row["state"] for row in found.values()]
         assert len(states) == len(work.wanted) and State.JUDGE_FAILED not in states, states
 

@@ -54,14 +54,31 @@ def test_two_runs_that_start_at_once_in_a_fresh_checkout_build_what_they_share_o
 
 @pytest.mark.faults
 def test_more_lanes_than_items(trial) -> None:
-    """Some lanes have no item at all, and most have one category of five."""
-    trial.project.config["lanes"] = 24
+    """Most lanes have no item at all, and the others one. A lane dies among them."""
+    trial.project.config["lanes"] = 64
     trial.unprepare()
-    trial.strikes_now()
+    trial.plan("kill", EDITOR, "kill", signal="SIGKILL", match="第 7 次")
     trial.start()
+    trial.gone(trial.fires())
+    trial.goes_on()
+    trial.run.wait(900)  # 128 processes
+    trial.ends(0)
+    trial.verdict("64 lanes for 20 items, and one of them dies")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("numbers", [[3], [0, 1, 2, 3, 4]], ids=["one item, four categories without any", "one each"])
+def test_hardly_any_items(trial, numbers: list[int]) -> None:
+    trial.unprepare()
+    trial.project.write_items(numbers)
+    names = {f"项目-{number:02}" for number in numbers}
+    trial.expected = [row for row in trial.expected if row["item_id"] in names]
+    trial.plan("kill", EDITOR, "kill", signal="SIGKILL", match="第 3 次")
+    trial.start()
+    trial.gone(trial.fires())
     trial.goes_on()
     trial.ends(0)
-    trial.verdict("24 lanes for 20 items")
+    trial.verdict(f"{len(numbers)} of 5 categories with an item, of one each, and its lane dies")
 
 
 def stat_shared(project):

@@ -18,7 +18,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     make_folder(path.parent)
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
+        with _open_new(partial) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -47,12 +47,19 @@ def replace_text(path: Path, text: str) -> None:
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        with _open_new(partial) as file:
+            file.write(text.encode())
         os.replace(partial, path)
     except OSError:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def _open_new(path: Path) -> IO[bytes]:
+    """Open a new file for writing. What lies there is removed: a leftover, or a link that leads to somebody's file."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), "wb")
 
 
 def make_folder(folder: Path) -> None:

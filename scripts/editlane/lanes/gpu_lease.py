@@ -12,13 +12,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from editlane.core import last_words
 from editlane.core.errors import UserError, format_value
-from editlane.core.locks import check_lock_folder, open_existing_lock
+from editlane.core.locks import explain_lock_folder, open_existing_lock, open_lock_folder
 from editlane.lanes.gpu_locks import OpenLocks, try_lock
 from editlane.lanes.gpu_strikes import Lease, quarantined, read_lease, write_lease
 
@@ -45,18 +45,23 @@ def lease_folder() -> str:
     return os.environ.get("GPULEASE_DIR") or f"{default}/gpulease"
 
 
-def make_lease_folder(folder: str) -> None:
-    """Make a folder in which every user may lock. Raises UserError, also for one that another user controls."""
+def make_lease_folder(folder: str) -> int:
+    """Make a folder in which every user may lock, and return a handle on it.
+
+    Raises UserError, also for one that another user controls.
+    """
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
-        with suppress(FileExistsError):
+        os.makedirs(os.path.dirname(os.path.abspath(folder)), 0o755, exist_ok=True)  # no group may replace it
+        try:
             os.mkdir(folder, 0o700)
-            os.chmod(folder, 0o1777)  # only one that is new: this may be a folder that its owner wants for himself
-        check_lock_folder(folder)
+        except FileExistsError:
+            return open_lock_folder(folder)
+        handle = open_lock_folder(folder)
+        if os.fstat(handle).st_uid == os.getuid():
+            os.fchmod(handle, 0o1777)  # only one that is new: this may be a folder that its owner wants for himself
+        return handle
     except OSError as error:
-        raise UserError(
-            f"cannot make the lease folder {folder}: {error.strerror}. Set GPULEASE_DIR to a folder of this machine."
-        ) from error
+        raise explain_lock_folder(folder, error) from error
 
 
 def nvidia_uuids(timeout: float | None = None) -> list[tuple[str, str]]:
@@ -75,7 +80,9 @@ def nvidia_uuids(timeout: float | None = None) -> list[tuple[str, str]]:
     found = {line: re.fullmatch(r"(\d+) *, *(GPU-[\w-]+)", line) for line in lines}
     rows = [(row[1], row[2]) for row in found.values() if row]
     odd = [line for line, row in found.items() if not row]
-    if answer.returncode == 0 and not odd:
+    if not finds_gpu_lost(answer.returncode, odd) and (rows or not odd):
+        if odd:  # such as a notice of a newer driver
+            print(f"gpulease: note: nvidia-smi says {format_value(odd[0])}", file=sys.stderr, flush=True)
         return rows
     detail = format_value(odd[0]) if odd else f"exit code {answer.returncode}"
     if not rows:
@@ -86,6 +93,11 @@ def nvidia_uuids(timeout: float | None = None) -> list[tuple[str, str]]:
         "at the others (nvidia-smi -q, dmesg); a GPU that is lost comes back with a restart of the machine.",
     )
     return rows
+
+
+def finds_gpu_lost(code: int, odd: Iterable[str]) -> bool:
+    """Return whether nvidia-smi failed, or lists a GPU without its uuid; `odd` are its lines without one."""
+    return code != 0 or any(re.match(r"\d+ *,", line) for line in odd)
 
 
 def device_pool(timeout: float | None = None) -> dict[str, str]:
@@ -139,9 +151,10 @@ def acquire(folder: str, wanted: int, job: str, workflow: int | None) -> dict[in
     if wanted > len(pool):
         raise UserError(f"{wanted} devices were asked for, but this machine offers {len(pool)}: {', '.join(pool)}.")
     paths = {lock_path(folder, name): name for name in pool}
+    place = make_lease_folder(folder)
     patient_until, told = time.monotonic() + PATIENCE, False
     while True:
-        locks = OpenLocks(paths)
+        locks = OpenLocks(paths, place)
         held = locks.choose(wanted, job, patient=time.monotonic() < patient_until)
         locks.close_all_but(held)
         if held:
@@ -151,6 +164,7 @@ def acquire(folder: str, wanted: int, job: str, workflow: int | None) -> dict[in
             print(f"gpulease: waits for {wanted} of {len(pool)} devices: {found}", file=sys.stderr, flush=True)
             told = True
         _pause(workflow)
+    os.close(place)
     for path, handle in held.items():
         os.set_inheritable(handle, True)
         locks.save_holder(path, f"{os.getpid()} {' '.join(sys.argv[1:])[:200]}")
@@ -178,22 +192,33 @@ def _pause(workflow: int | None) -> None:
 
 def list_devices(folder: str, timeout: float | None = None) -> list[PooledDevice]:
     """Return every device of the pool. Creates no file. Raises like `device_pool`, and UserError for a wrong lock."""
-    _check_existing(folder)
-    found = {name: _look(lock_path(folder, name)) for name in device_pool(timeout)}
+    with _existing(folder) as place:
+        found = {name: _look(lock_path(folder, name), place) for name in device_pool(timeout)}
     strikes = {name: lease.strikes if in_use else lease.settled_strikes() for name, (in_use, lease) in found.items()}
     out = quarantined(strikes)
     return [PooledDevice(name, in_use=in_use, quarantined=name in out) for name, (in_use, _) in found.items()]
 
 
-def _check_existing(folder: str) -> None:
-    with suppress(FileNotFoundError):
-        check_lock_folder(folder)
-
-
-def _look(path: str) -> tuple[bool, Lease]:
-    """Return whether a device is in use, and its lease."""
+@contextmanager
+def _existing(folder: str) -> Iterator[int | None]:
+    """Give the block a handle on the folder of leases, or None if there is none yet. Raises UserError."""
     try:
-        handle = open_existing_lock(path)
+        place = open_lock_folder(folder)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield place
+    finally:
+        os.close(place)
+
+
+def _look(path: str, place: int | None) -> tuple[bool, Lease]:
+    """Return whether a device is in use, and its lease. `place`: the handle on the folder; None if there is none."""
+    if place is None:
+        return False, Lease()
+    try:
+        handle = open_existing_lock(path, folder=place)
     except FileNotFoundError:
         return False, Lease()
     try:
@@ -206,8 +231,8 @@ def forgive(folder: str, name: str) -> None:
     """Clear the strikes against a device. Raises UserError for a name that is not in the pool."""
     if name not in device_pool():
         raise UserError(f"there is no device {name!r} here; --show lists them.")
-    _check_existing(folder)
-    with suppress(FileNotFoundError):
-        handle = open_existing_lock(lock_path(folder, name))
-        write_lease(handle, Lease(holder=read_lease(handle).holder))
-        os.close(handle)
+    with _existing(folder) as place, suppress(FileNotFoundError):
+        if place is not None:
+            handle = open_existing_lock(lock_path(folder, name), folder=place)
+            write_lease(handle, Lease(holder=read_lease(handle).holder))
+            os.close(handle)

@@ -16,9 +16,9 @@ from editlane.lanes.gpu_strikes import Lease, quarantined, read_lease, write_lea
 class OpenLocks:
     """The lock files of the pool, by path. Those that were free are locked until `close_all_but`."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        """Open and lock. Raises UserError."""
-        self._handles = {path: open_lock(path) for path in paths}
+    def __init__(self, paths: Iterable[str], folder: int) -> None:
+        """Open and lock. `folder`: the handle on the folder that they are in. Raises UserError."""
+        self._handles = {path: open_lock(path, folder=folder) for path in paths}
         self._free = {path for path, handle in self._handles.items() if try_lock(path, handle)}
         self._leases = {
             path: _settle(handle) if path in self._free else read_lease(handle)

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -16,7 +16,7 @@ from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import EDITED, State
 from editlane.lanes.gpu_strikes import HeldDevices
 from editlane.lanes.lane_status import LaneStatus
-from editlane.lanes.stopping import GOOD_ORDER
+from editlane.lanes.stopping import is_in_good_order
 from editlane.lanes.watchdog import Watchdog
 from editlane.models import load_times
 from editlane.models.devices import read_usage
@@ -38,8 +38,9 @@ WORKED = (EDITED, State.SCORED, State.JUDGE_UNREADABLE)
 
 def remove_partials(paths: RunPaths, lane: LaneId) -> None:
     """Remove what processes of this lane left that were killed while they wrote a heartbeat."""
-    for path in paths.partial_heartbeats(lane):
-        path.unlink(missing_ok=True)
+    with suppress(OSError):  # on a disk that cannot be written a finished lane can still be read
+        for path in paths.partial_heartbeats(lane):
+            path.unlink(missing_ok=True)
 
 
 class Heartbeat:
@@ -83,7 +84,7 @@ class Heartbeat:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._watchdog.stop()
-        if error is None or isinstance(error, GOOD_ORDER):
+        if error is None or is_in_good_order(error):
             self._lease.mark_blameless()
         self._status.phase = "done" if error is None else "stopped" if isinstance(error, Stopped) else "failed"
         self._measured = 0.0

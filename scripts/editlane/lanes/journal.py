@@ -145,20 +145,23 @@ class Journal:
 
     def begin(self, keys: Sequence[str]) -> None:
         """Record that work on these items begins. Does not wait for the disk: only this process's death matters."""
-        offset = self._append([{"begin": list(keys)}], wait=False)
-        self._at_work |= dict.fromkeys(keys, offset)
-        self.finished.begun.update(keys)
+        with self._threads:
+            offset = self._append([{"begin": list(keys)}], wait=False)
+            self._at_work |= dict.fromkeys(keys, offset)
+            self.finished.begun.update(keys)
 
     def finish(self, rows: Mapping[str, Row]) -> None:
         """Record finished items in one piece. Rows of a transient failure are not kept."""
         records: list[dict[str, Any]] = [
             {"key": key, "row": row} for key, row in rows.items() if row["error_kind"] not in TRANSIENT_KINDS
         ]
-        if given_up := [key for key, row in rows.items() if row["error_kind"] in TRANSIENT_KINDS]:
-            records.append({"end": given_up, "begun": [self.finished.begun[key] for key in given_up]})
-        self._append(records, wait=True)
-        for key in rows:
-            self._at_work.pop(key, None)
+        given_up = [key for key, row in rows.items() if row["error_kind"] in TRANSIENT_KINDS]
+        with self._threads:
+            if given_up:
+                records.append({"end": given_up, "begun": [self.finished.begun[key] for key in given_up]})
+            self._append(records, wait=True)
+            for key in rows:
+                self._at_work.pop(key, None)
 
     def take_back(self, keys: Iterable[str]) -> None:
         """Take back that work on these items began, because the process ends in good order: only a death is a death.
@@ -166,30 +169,30 @@ class Journal:
         The records are overwritten where they lie, because on a full disk there is no room for others. A disk that
         cannot be written at all keeps them.
         """
-        offsets = {self._at_work.pop(key) for key in keys if key in self._at_work}
-        if not offsets:
-            return
-        try:
-            with self._threads, Path(self._file.name).open("r+b") as file:
-                for offset in sorted(offsets):
-                    self.finished.begun.subtract(_overwrite_begin(file, offset))
-        except OSError as error:
-            log.warning("journal: cannot take back what began (%s); it counts as a death", error.strerror)
+        with self._threads:
+            offsets = {offset for key in keys if (offset := self._at_work.pop(key, None)) is not None}
+            if not offsets:
+                return
+            try:
+                with Path(self._file.name).open("r+b") as file:
+                    for offset in sorted(offsets):
+                        self.finished.begun.subtract(_overwrite_begin(file, offset))
+            except OSError as error:
+                log.warning("journal: cannot take back what began (%s); it counts as a death", error.strerror)
 
     def _append(self, records: Sequence[Mapping[str, Any]], *, wait: bool) -> int:
-        """Append records in one piece, and return where they begin."""
+        """Append records in one piece, and return where they begin. The caller holds the lock of the threads."""
         data = b"".join(map(_line, records))
-        with self._threads:
-            end = os.fstat(self._file.fileno()).st_size
-            try:
-                _write_all(self._file.fileno(), data)
-                if wait:
-                    os.fsync(self._file.fileno())
-            except OSError as error:  # a full disk takes half a line: leave none
-                self._file.truncate(end)
-                error.filename = error.filename or self._file.name
-                raise
-            return end
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            _write_all(self._file.fileno(), data)
+            if wait:
+                os.fsync(self._file.fileno())
+        except OSError as error:  # a full disk takes half a line: leave none
+            self._file.truncate(end)
+            error.filename = error.filename or self._file.name
+            raise
+        return end
 
     def __enter__(self) -> Self:
         return self

@@ -13,15 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
-from editlane.core.errors import Stopped
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import EDITED, Row, State
-from editlane.lanes.first_failures import FirstFailures
+from editlane.lanes.first_failures import FirstFailures, check_note
 from editlane.lanes.heartbeat import Heartbeat, remove_partials
 from editlane.lanes.journal import DEATHS, Journal
 from editlane.lanes.journal_set import JournalSet
 from editlane.lanes.prefetch import prefetched
-from editlane.lanes.stopping import GOOD_ORDER
+from editlane.lanes.stopping import StopRequest, is_in_good_order
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +91,12 @@ class Work(Protocol[Unit]):
 
 
 def run_lane(
-    work: Work[Unit], journal: Journal | JournalSet, check: Callable[[], None], timeout: float | None = None
+    work: Work[Unit], journal: Journal | JournalSet, stop: StopRequest, timeout: float | None = None
 ) -> dict[str, Row]:
     """Return the row of every wanted key, computing those that the journal lacks. Loads no model if there are none.
 
-    An item on which DEATHS processes died gets the row of a crash; see `record_crashes`. `check` is called before each
-    unit and may raise Stopped. `timeout`: seconds without progress after which the process is ended.
+    An item on which DEATHS processes died gets the row of a crash; see `record_crashes`. Raises Stopped before the next
+    unit once a stop is requested. `timeout`: seconds without progress after which the process is ended.
     """
     remove_partials(work.paths, work.lane)
     deaths = journal.finished.deaths
@@ -106,6 +105,7 @@ def run_lane(
     rows |= {key: work.make_crash_row(key) for key in work.wanted if key not in rows and deaths[key] >= DEATHS}
     missing = [key for key in work.wanted if key not in rows]
     if missing:
+        check_note(work.paths.failed_alike(work.lane))
         heartbeat = Heartbeat(
             work.paths,
             work.lane,
@@ -118,7 +118,7 @@ def run_lane(
         )
         with heartbeat:
             heartbeat.loaded(work.load_model())
-            _Run(work, journal, heartbeat, rows).run(work.cut_units(missing, deaths), check)
+            _Run(work, journal, heartbeat, rows).run(work.cut_units(missing, deaths), stop)
     return rows
 
 
@@ -144,20 +144,21 @@ class _Run(Generic[Unit]):
         self._deaths: Counter[str] = journal.finished.deaths
         self._saving: deque[Future[None]] = deque()
         self._begun: set[str] = set()
-        self._first_failures = FirstFailures(rows.values())
+        self._first_failures = FirstFailures(rows.values(), work.paths.failed_alike(work.lane))
 
-    def run(self, units: Sequence[Unit], check: Callable[[], None]) -> None:
+    def run(self, units: Sequence[Unit], stop: StopRequest) -> None:
         """Compute and save all units.
 
         Units on which a process died come last, after all others are saved, so that another death is their own.
         """
+        stop.call_at_once(self._take_back)  # who asked for a stop may not wait for the unit's end before it kills
         ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, self._work.get_keys(unit))))
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
                 for unit, reading in prefetched(self._work.read, ordered, depth=self._work.ahead):
-                    check()
                     self._begin(unit)
-                    outcome, seconds = self._compute(unit, reading, check)
+                    stop.check()  # now: a stop before it has not taken this unit back
+                    outcome, seconds = self._compute(unit, reading)
                     self._saving.append(writer.submit(self._save, unit, outcome, seconds))
                     self._wait_until_saved(self._work.ahead)
                 self._wait_until_saved(0)
@@ -173,37 +174,26 @@ class _Run(Generic[Unit]):
         self._journal.begin(keys)
         self._heartbeat.begin(*self._work.get_name(unit), suspect=suspect)
 
-    def _compute(self, unit: Unit, reading: Future[Any], check: Callable[[], None]) -> tuple[Any, float]:
+    def _compute(self, unit: Unit, reading: Future[Any]) -> tuple[Any, float]:
         """Return the outcome of a unit and the seconds that it took."""
-
-        def on_step(step: int, steps: int) -> None:
-            self._heartbeat.step(step, steps)
-            try:
-                check()
-            except Stopped:  # who asked for a stop may not wait for the item's end before it kills
-                self._take_back()
-
         with self._to_blame(unit):
             with self._heartbeat.waiting("input"):
                 inputs = reading.result()
             started = time.monotonic()
-            return self._work.compute(unit, inputs, on_step), time.monotonic() - started
+            return self._work.compute(unit, inputs, self._heartbeat.step), time.monotonic() - started
 
     @contextmanager
     def _to_blame(self, unit: Unit) -> Iterator[None]:
         """Leave it on record that these items were at work if the block fails otherwise than in good order."""
         try:
             yield
-        except GOOD_ORDER:
-            raise
-        except BaseException:
-            self._begun.difference_update(self._work.get_keys(unit))
+        except BaseException as error:
+            if not is_in_good_order(error):
+                self._begun.difference_update(self._work.get_keys(unit))
             raise
 
     def _take_back(self) -> None:
-        begun = list(self._begun)
-        self._begun.difference_update(begun)
-        self._journal.take_back(begun)
+        self._journal.take_back(list(self._begun))
 
     def _wait_until_saved(self, most: int) -> None:
         """Wait until at most `most` units are unsaved; raises what saving raised."""

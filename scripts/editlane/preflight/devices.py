@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from editlane.core.errors import UserError
-from editlane.lanes.gpu_lease import PooledDevice, lease_folder, list_devices
+from editlane.core.errors import UserError, format_value
+from editlane.lanes.gpu_lease import PooledDevice, finds_gpu_lost, lease_folder, list_devices
 
 _MIB = 2**20
 _TIMEOUT = 5
@@ -40,6 +40,8 @@ class Devices:
     gpus: tuple[Gpu, ...] = ()
     hidden: int = 0
     """GPUs of this machine that CUDA_VISIBLE_DEVICES hides."""
+    lost: str | None = None
+    """What nvidia-smi says of a GPU that it cannot reach, while it lists others."""
     problem: str | None = None
     """Reason why the GPUs cannot be queried."""
     is_slow: bool = False
@@ -52,14 +54,14 @@ def find_devices() -> Devices:
     if shutil.which("nvidia-smi") is None and not visible:
         return Devices()
     try:
-        known = _ask_nvidia_smi()
+        known, lost = _ask_nvidia_smi()
         pool = list_devices(lease_folder(), timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:
         return Devices(problem=f"nvidia-smi does not answer within {_TIMEOUT} seconds", is_slow=True)
     except (OSError, UserError) as error:
         return Devices(problem=str(error))
     gpus = tuple(_make_gpu(device, known) for device in pool if not device.name.startswith("cpu-"))
-    return Devices(gpus=gpus, hidden=max(0, len(known) - len(gpus)))
+    return Devices(gpus=gpus, hidden=max(0, len(known) - len(gpus)), lost=lost)
 
 
 def _make_gpu(device: PooledDevice, known: dict[str, Gpu]) -> Gpu:
@@ -76,21 +78,28 @@ def _make_gpu(device: PooledDevice, known: dict[str, Gpu]) -> Gpu:
     )
 
 
-def _ask_nvidia_smi() -> dict[str, Gpu]:
-    """Return uuid -> GPU. Raises OSError if nvidia-smi fails, TimeoutExpired if it does not answer."""
+def _ask_nvidia_smi() -> tuple[dict[str, Gpu], str | None]:
+    """Return uuid -> GPU, and what nvidia-smi says of one that is lost.
+
+    Raises OSError if nvidia-smi fails, TimeoutExpired if it does not answer.
+    """
     if shutil.which("nvidia-smi") is None:
-        return {}
+        return {}, None
     query = ["nvidia-smi", "--query-gpu=index,uuid,name,memory.total,memory.used", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=_TIMEOUT)
+    answer = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT)
     if answer.returncode == 6:  # "No devices were found"
-        return {}
-    rows = [[cell.strip() for cell in line.split(",")] for line in answer.stdout.splitlines() if ", GPU-" in line]
+        return {}, None
+    lines = [line.strip() for line in (answer.stdout + answer.stderr).splitlines() if line.strip()]
+    rows = [[cell.strip() for cell in line.split(",")] for line in lines if ", GPU-" in line]
+    odd = [line for line in lines if ", GPU-" not in line]
     if answer.returncode and not rows:  # with one lost GPU it fails, too, and lists the others
         raise OSError(f"nvidia-smi fails: {_get_first_line(answer)}")
-    return {
+    lost = format_value(odd[0]) if odd else f"exit code {answer.returncode}"
+    known = {
         row[1]: Gpu(label=row[0], model=_get_cell(row, 2), memory=_parse_bytes(row, 3), used=_parse_bytes(row, 4))
         for row in rows
     }
+    return known, lost if finds_gpu_lost(answer.returncode, odd) else None
 
 
 def _get_first_line(answer: subprocess.CompletedProcess[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.core.errors import UserError
-from editlane.core.locks import check_lock_folder
+from editlane.core.locks import open_lock_folder
 from editlane.lanes.gpu_lease import lease_folder
 from editlane.preflight.context import RunContext
 from editlane.preflight.findings import Finding
@@ -41,10 +41,10 @@ def check_leases(context: RunContext) -> Iterator[Finding]:
     folder = Path(lease_folder())
     kind = find_file_system(find_existing_folder(folder))
     remedy = "Set GPULEASE_DIR to a folder on a disk of this machine, the same for all users."
-    if not os.access(find_existing_folder(folder), os.W_OK | os.X_OK):
-        yield Finding("fail", "leases", f"{folder} cannot be written to", remedy)
-    elif problem := _find_danger(folder):
+    if problem := _find_danger(folder):
         yield Finding("fail", "leases", problem, remedy)
+    elif not os.access(find_existing_folder(folder), os.W_OK | os.X_OK):
+        yield Finding("fail", "leases", f"{folder} cannot be written to", remedy)
     elif kind in NETWORK or kind.startswith("fuse."):
         text = f"{folder} is on {kind}: locks of a network file system may fail, and other machines see them"
         yield Finding("warn", "leases", text, remedy)
@@ -55,7 +55,7 @@ def check_leases(context: RunContext) -> Iterator[Finding]:
 def _find_danger(folder: Path) -> str | None:
     """Return why lanes would refuse this folder of locks; None if they would not, or if they will make it."""
     try:
-        check_lock_folder(str(folder))
+        os.close(open_lock_folder(str(folder)))
     except UserError as error:
         return str(error)
     except FileNotFoundError:
@@ -65,7 +65,8 @@ def _find_danger(folder: Path) -> str | None:
 
 def find_existing_folder(folder: Path) -> Path:
     """Return the folder itself, or the nearest parent that exists."""
-    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    places = (folder.absolute(), *folder.absolute().parents)
+    return next(place for place in places if os.path.isdir(place))  # noqa: PTH112  Path.is_dir raises without rights
 
 
 def find_file_system(folder: Path) -> str:

@@ -24,6 +24,10 @@ def check_gpus(context: RunContext) -> Iterator[Finding]:
     else:
         hidden = f" (CUDA_VISIBLE_DEVICES hides {devices.hidden} more)" if devices.hidden else ""
         yield Finding("pass", "GPUs", f"{len(devices.gpus)} visible: {_describe_models(devices.gpus)}{hidden}")
+        if devices.lost:
+            text = f"nvidia-smi cannot reach a GPU: {devices.lost}; lanes use the others"
+            remedy = "Look at it (nvidia-smi -q, dmesg); one that is lost comes back with a restart of the machine."
+            yield Finding("warn", "GPUs", text, remedy)
         yield from _find_occupied(devices.gpus)
         if context.gpu_limit and context.gpu_limit > len(devices.gpus):
             text = (

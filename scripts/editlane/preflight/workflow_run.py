@@ -21,6 +21,7 @@ from editlane.core.errors import UserError
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
+from editlane.models.tiny import is_damaged
 from editlane.preflight.config import Config, check_config, check_keys_once
 from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
@@ -110,10 +111,16 @@ class WorkflowRun:
         logging.raiseExceptions = False  # else a full disk prints a traceback for every log line
 
     def forget_lost_folders(self) -> None:
-        """Remove the marks of shared folders that somebody has deleted, so that they are built again."""
-        for mark in self.paths.built("").glob("*"):
-            if not SHARED_FOLDERS.get(mark.name, Path(f"resources/models/{mark.name}")).exists():
-                with suppress(OSError):  # a disk that cannot be written is told of at the start
+        """Remove the marks of shared folders that are gone, or tiny models that lack files. They are built again.
+
+        Dry runs and the jobs of a cluster, which read the Snakefile, too, change nothing.
+        """
+        if self._workflow.output_settings.dryrun or not self._workflow.is_main_process:
+            return
+        with suppress(OSError):  # a disk that cannot be read or written is told of at the start
+            for mark in self.paths.built("").glob("*"):
+                folder = SHARED_FOLDERS.get(mark.name, Path(f"resources/models/{mark.name}"))
+                if not folder.exists() or is_damaged(folder):
                     mark.unlink()
 
     def count_lane_threads(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from editlane.core import tables
-from editlane.core.files import atomic_write, make_folder
+from editlane.core.files import atomic_write, make_folder, replace_text
 from editlane.images.files import save_png, write_atomically
 from editlane.lanes.journal import Journal
 
@@ -25,6 +25,22 @@ def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) ->
         raise RuntimeError
     assert path.read_bytes() == b"before"
     assert [entry.name for entry in path.parent.iterdir()] == ["表.bin"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda path: write_atomically(path, b"new"), lambda path: replace_text(path, "new")],
+    ids=["atomic_write", "replace_text"],
+)
+def test_a_link_in_the_place_of_a_half_written_file_is_not_followed(tmp_path: Path, write) -> None:
+    """In a folder of several users, another one may put it there."""
+    victim, path = tmp_path / "victim", tmp_path / "a.png"
+    victim.write_bytes(b"mine")
+    for put in (lambda partial: partial.symlink_to(victim), lambda partial: partial.hardlink_to(victim)):
+        put(path.with_name("a.png.partial"))
+        write(path)
+        assert (victim.read_bytes(), path.read_bytes(), path.is_symlink()) == (b"mine", b"new", False)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.png", "victim"]
 
 
 def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Folders that runs share: whole or not there, built once, and never taken from somebody who reads them."""
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,3 +69,75 @@ def test_the_lock_is_not_written_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\.pictures\.lock is a link, where a lock file has to be"):
         put_files(tmp_path / "pictures", FILES)
     assert [path.name for path in tmp_path.iterdir()] == [".pictures.lock"]
+
+
+def test_a_link_that_somebody_put_where_the_folder_is_built_is_not_followed(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "a.ppm").write_bytes(b"mine")
+    folder = tmp_path / "shared/pictures"
+    folder.parent.mkdir()
+    for name in ("pictures.partial", ".pictures.x.partial"):
+        (folder.parent / name).symlink_to(own)
+    put_files(folder, FILES)
+    assert not folder.is_symlink()
+    assert (read(folder), read(own)) == (FILES, {"a.ppm": b"mine"})
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    folder, own = tmp_path / "pictures", tmp_path / "own"
+    own.write_bytes(b"mine")
+    folder.mkdir()
+    (folder / "a.ppm").symlink_to(own)
+    (folder / "猫.ppm.partial").symlink_to(own)
+    put_files(folder, FILES)
+    assert (read(folder), own.read_bytes()) == (FILES, b"mine")
+
+
+def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".pictures.1234.partial/new").mkdir(parents=True)
+    put_files(tmp_path / "pictures", FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".pictures.lock", "pictures"]
+
+
+def test_a_folder_of_ones_own_behind_a_link_is_used_and_one_behind_somebody_elses_is_not(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder.symlink_to(elsewhere)
+    put_files(folder, FILES)
+    assert read(elsewhere) == FILES
+    (elsewhere / "a.ppm").write_bytes(b"mine")
+    if os.geteuid() == 0:
+        os.chown(folder, 4242, 4242, follow_symlinks=False)
+        with pytest.raises(UserError, match=r"pictures is a link that another user made \(uid 4242\)"):
+            put_files(folder, FILES)
+        assert (elsewhere / "a.ppm").read_bytes() == b"mine"
+    folder.unlink()
+    folder.symlink_to("nowhere")
+    with pytest.raises(UserError, match="is a link to something that is no folder"):
+        put_files(folder, FILES)
+
+
+def test_a_file_in_the_place_of_the_folder_is_not_thrown_away(tmp_path: Path) -> None:
+    (tmp_path / "pictures").write_text("mine")
+    with pytest.raises(FileExistsError):
+        put_files(tmp_path / "pictures", FILES)
+    assert (tmp_path / "pictures").read_text() == "mine"
+
+
+def test_a_folder_that_is_whole_needs_no_lock_and_no_disk_that_can_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
+    (tmp_path / ".pictures.lock").mkdir()  # nobody could lock this
+    put_files(folder, FILES)
+    (folder / "a.ppm").unlink()
+    with pytest.raises(UserError, match=r"or work in a folder of your own \(snakemake -d\)\.$"):
+        put_files(folder, FILES)
+
+
+def test_everybody_may_read_what_was_built(tmp_path: Path) -> None:
+    put_files(tmp_path / "pictures", FILES)
+    (tmp_path / "as-usual").mkdir()
+    assert (tmp_path / "pictures").stat().st_mode == (tmp_path / "as-usual").stat().st_mode

@@ -14,6 +14,7 @@ from editlane.judges.qwen3_vl.vision import Vision
 from editlane.lanes.journal_set import JournalSet
 from editlane.lanes.judging import JudgeSpec, JudgeWork, group_by_item
 from editlane.lanes.runner import run_lane
+from editlane.lanes.stopping import StopRequest
 from editlane.protocols.load import load_protocol
 
 EDITORS = ("甲", "乙", "丙")
@@ -51,6 +52,6 @@ def test_each_photo_is_encoded_once_for_all_editors(tiny_model, tmp_path: Path, 
     rows = [make_row(tmp_path, number, editor) for editor in EDITORS for number in range(ITEMS)]
     work = JudgeWork(spec, 0, [group_by_item(rows)], lambda: judge)
     with JournalSet(work.list_journals(), "lane0") as journal:
-        scored = run_lane(work, journal, check=lambda: None)
+        scored = run_lane(work, journal, StopRequest())
     assert len(scored) == ITEMS * len(EDITORS)
     assert len(encoded) == len(set(encoded)) == ITEMS * (1 + len(EDITORS))

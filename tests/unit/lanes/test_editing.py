@@ -14,6 +14,7 @@ from editlane.images.files import file_sha256
 from editlane.lanes.editing import EditorSpec, EditWork
 from editlane.lanes.journal import Journal, read_journal
 from editlane.lanes.runner import run_lane
+from editlane.lanes.stopping import StopRequest
 
 
 def make_item(number: int, run_dir: Path, *, readable: bool = True) -> Item:
@@ -61,11 +62,11 @@ class Editor:
         )
 
 
-def run(spec: EditorSpec, editor: Editor, items: list[Item], check=lambda: None) -> dict[str, dict]:
+def run(spec: EditorSpec, editor: Editor, items: list[Item], stop: StopRequest | None = None) -> dict[str, dict]:
     """The rows of a lane by item, run as edit_lane.py does."""
     work = EditWork(spec, 0, items, lambda: editor)
-    with Journal(work.paths.journal("e"), work.lane.writer, work.wanted.keys(), check) as journal:
-        rows = run_lane(work, journal, check)
+    with Journal(work.paths.journal("e"), work.lane.writer, work.wanted.keys()) as journal:
+        rows = run_lane(work, journal, stop or StopRequest())
     return {item.item_id: rows[spec.key(item)] for item in items}
 
 
@@ -129,12 +130,14 @@ def test_a_lane_that_is_told_to_stop_finishes_its_item_first(tmp_path: Path) -> 
     items = [make_item(n, tmp_path) for n in range(6)]
     editor = Editor()
 
-    def check() -> None:
-        if len(editor.requests) == 2:
-            raise Stopped("told to")
+    class AfterTwo(StopRequest):
+        def check(self) -> None:
+            if len(editor.requests) == 2:
+                self.ask("told to")
+            super().check()
 
     with pytest.raises(Stopped):
-        run(make_spec(tmp_path), editor, items, check)
+        run(make_spec(tmp_path), editor, items, AfterTwo())
     assert sorted(path.name for path in (tmp_path / "e/images/物理").iterdir()) == ["项-0.png", "项-1.png"]
 
 

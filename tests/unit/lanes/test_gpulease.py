@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from project import wait_for
 
-from editlane.core.locks import open_lock
+from editlane.core.errors import UserError
+from editlane.core.locks import open_lock, open_lock_folder
+from editlane.lanes.gpu_lease import make_lease_folder
 from editlane.lanes.gpu_locks import OpenLocks, try_lock
 from editlane.lanes.gpu_strikes import Lease, write_lease
 
@@ -202,6 +204,19 @@ def test_one_lost_gpu_does_not_stop_the_others(machine, tmp_path: Path) -> None:
     assert process.returncode == 2
 
 
+def test_one_more_line_of_a_sound_nvidia_smi_is_passed_on_and_no_failure(machine, tmp_path: Path) -> None:
+    smi = tmp_path / "bin/nvidia-smi"
+    smi.write_text(smi.read_text() + "echo 'A newer driver is available' >&2\n")
+    out, told = machine(*SHOW).communicate(timeout=30)
+    assert out.strip() == UUIDS[0]
+    assert told.splitlines() == [
+        "gpulease: note: nvidia-smi says 'A newer driver is available'",
+        f"gpulease: holds {UUIDS[0]}",
+    ]
+    smi.write_text(smi.read_text() + "echo '3, [GPU is lost]'\n")
+    assert "warning: gpulease: nvidia-smi fails: " in machine(*SHOW).communicate(timeout=30)[1]
+
+
 def put_link(place: Path) -> None:
     (place.parents[1] / "precious").write_text("mine")
     place.symlink_to(place.parents[1] / "precious")
@@ -255,13 +270,105 @@ def test_a_folder_of_locks_that_another_user_controls_is_refused_with_what_to_do
     leases.unlink()
     leases.mkdir()
     leases.chmod(0o777)
-    assert f"every user may remove the locks of others: `chmod +t {leases}`" in refusal(machine)
+    assert f"other users may remove the locks: `chmod +t {leases}`" in refusal(machine)
     if os.geteuid() == 0:
+        leases.chmod(0o775)
+        assert f"other users may remove the locks: `chmod +t {leases}`" in refusal(machine)
         os.chown(leases, 4242, 4242)
-        assert f"belongs to another user (uid 4242), who could take yours away. {ADVICE}" in refusal(machine)
+        advice = f"with `sudo chown root {leases} && sudo chmod 1777 {leases}`"
+        said = refusal(machine)
+        assert "belongs to another user (uid 4242), who could take yours away" in said
+        assert advice in said
+        os.chown(leases, 65534, 65534)
+        assert "belongs to the user nobody (uid 65534)" in refusal(machine)
 
 
-ADVICE = "An administrator makes it safe for everybody with `chown root "
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose group is nobody's own")
+def test_a_folder_of_locks_that_others_could_replace_is_refused(machine, tmp_path: Path) -> None:
+    leases = tmp_path / "shared folder/leases"
+    leases.mkdir(parents=True)
+    leases.parent.chmod(0o775)
+    env = {"GPULEASE_DIR": str(leases)}
+    for asked in (machine("true", **env), machine(**env)):
+        said = asked.communicate(timeout=30)[1]
+        assert f"in {leases.parent} other users may replace {leases}" in said
+        assert f"`chmod +t '{leases.parent}'`" in said
+    leases.parent.chmod(0o1777)
+    assert devices(machine(*SHOW, **env)) == UUIDS[0]
+
+
+def test_a_folder_of_locks_that_cannot_be_there_is_a_mistake_and_no_crash(machine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    env = {"GPULEASE_DIR": str(tmp_path / "file/leases")}
+    for asked in (machine("true", **env), machine(**env), machine(forgive=UUIDS[0], **env)):
+        said = asked.communicate(timeout=30)[1]
+        assert asked.returncode == 2
+        assert said.startswith(f"error: gpulease: cannot use {tmp_path}/file/leases for the locks of this machine: ")
+        assert said.count("\n") == 1
+
+
+def test_a_folder_of_locks_above_which_this_user_may_not_look_is_a_mistake(tmp_path: Path, monkeypatch) -> None:
+    def refuse(path: object, *args: object, **named: object) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UserError, match=r"leases: Permission denied\. Check its rights"):
+        open_lock_folder(str(tmp_path / "leases"))
+    with pytest.raises(UserError, match=r"leases: Permission denied\. Check its rights"):
+        make_lease_folder(str(tmp_path / "leases"))
+
+
+def test_what_is_made_is_accepted_with_any_umask(machine, tmp_path: Path) -> None:
+    leases = tmp_path / "above/leases"
+    made = machine(
+        "sh",
+        "-c",
+        f"umask 0; exec {shlex.join([sys.executable, str(SCRIPT), '--', 'true'])}",
+        n=0,
+        GPULEASE_DIR=str(leases),
+    )
+    assert made.communicate(timeout=30)[1] == "gpulease: holds cpu-0\n"
+    assert (leases.parent.stat().st_mode & 0o7777, leases.stat().st_mode & 0o7777) == (0o755, 0o1777)
+
+
+def test_a_link_that_takes_the_place_of_a_new_folder_gets_no_rights(tmp_path: Path, monkeypatch) -> None:
+    """Whoever may rename the folder between its making and its opening cannot open another folder to everybody."""
+    own, leases = tmp_path / "own", tmp_path / "leases"
+    own.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "mkdir", lambda path, mode: Path(path).symlink_to(own))
+    with pytest.raises(UserError, match="is a link"):
+        make_lease_folder(str(leases))
+    assert own.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_locks_are_those_of_the_folder_that_was_checked(tmp_path: Path) -> None:
+    leases = tmp_path / "leases"
+    place = make_lease_folder(str(leases))
+    leases.rename(tmp_path / "moved")
+    leases.mkdir()
+    os.close(open_lock(str(leases / "GPU-1.lock"), folder=place))
+    assert [path.name for path in (tmp_path / "moved").iterdir()] == ["GPU-1.lock"]
+    assert not any(leases.iterdir())
+    os.close(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize(("uid_map", "accepted"), [("0 1000 1\n1 100000 65536\n", True), ("0 0 4294967295\n", False)])
+def test_in_a_rootless_container_roots_folder_is_that_of_nobody(
+    tmp_path: Path, monkeypatch, uid_map: str, accepted: bool
+) -> None:
+    leases = tmp_path / "leases"
+    leases.mkdir()
+    leases.chmod(0o1777)
+    overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
+    os.chown(leases, overflow, overflow)
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path: uid_map if path.name == "uid_map" else read(path))
+    if accepted:
+        os.close(open_lock_folder(str(leases)))
+        leases.chmod(0o777)
+    with pytest.raises(UserError):
+        open_lock_folder(str(leases))
 
 
 def refusal(machine) -> str:
@@ -388,12 +495,13 @@ def test_a_job_that_dies_everywhere_takes_no_device_from_the_others(machine) -> 
 
 def test_a_job_goes_back_to_the_device_it_died_on_when_it_has_waited_for_another(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{name}.lock") for name in UUIDS[:2]]
+    place = os.open(tmp_path, os.O_RDONLY)
     struck, busy = map(open_lock, paths)
     write_lease(struck, Lease(strikes=["run:mine"]))
     assert try_lock(paths[1], busy)
 
     def choose(job: str, *, patient: bool) -> list[str]:
-        locks = OpenLocks(paths)
+        locks = OpenLocks(paths, place)
         chosen = locks.choose(1, job, patient=patient)
         locks.close_all_but([])
         return list(chosen)

@@ -133,8 +133,12 @@ def test_a_strike_is_what_a_process_leaves_that_dies_before_anything_worked(tmp_
         raise UserError("no such model")
     assert left() == ["earlier"]
     with pytest.raises(OSError, match="full"), make(tmp_path):
-        raise OSError("the disk is full")
+        raise OSError(28, "the disk is full")
     assert left() == ["earlier"]
+    with pytest.raises(BrokenPipeError), make(tmp_path):
+        raise BrokenPipeError("the worker on this device died")
+    assert left() == ["earlier", "mine"]
+    write_lease(lock, Lease(holder="我", strikes=["earlier"]))
     with pytest.raises(RuntimeError), make(tmp_path) as heartbeat:
         heartbeat.begin("i", "物理", suspect=True)
         raise RuntimeError("the item's, not the device's")

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,24 @@ def test_what_is_taken_back_is_as_if_it_had_not_begun(tmp_path: Path) -> None:
     found = read_journal(tmp_path)
     assert (found.rows, found.deaths) == ({"c": row(1)}, {"d": 1})
     assert read_journal(tmp_path, {"b", "d"}).deaths == {"d": 1}
+
+
+def test_an_item_that_is_recorded_at_this_moment_is_not_taken_back(tmp_path: Path, monkeypatch) -> None:
+    """The writer's thread records it while the thread of the stop takes back what is at work."""
+    with Journal(tmp_path, "lane0") as journal:
+        journal.begin(["a"])
+        stopping = threading.Thread(target=journal.take_back, args=(["a"],))
+
+        def fsync(handle: int) -> None:
+            stopping.start()
+            stopping.join(0.2)
+
+        with monkeypatch.context() as slow:
+            slow.setattr(os, "fsync", fsync)
+            journal.finish({"a": row(1, "oom")})
+        stopping.join()
+        journal.begin(["a"])
+    assert read_journal(tmp_path).deaths == {"a": 1}
 
 
 def test_a_journal_that_cannot_be_written_any_more_says_what_that_means(tmp_path: Path, caplog) -> None:

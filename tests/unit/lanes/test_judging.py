@@ -20,6 +20,7 @@ from editlane.lanes.journal_set import JournalSet
 from editlane.lanes.judging import JudgeSpec, JudgeWork, group_by_item
 from editlane.lanes.lane_status import read_heartbeats
 from editlane.lanes.runner import run_lane
+from editlane.lanes.stopping import StopRequest
 from editlane.protocols.load import load_protocol
 
 RUBRIC = Path("resources/protocols/rubric.yaml")
@@ -99,7 +100,7 @@ def run(spec: JudgeSpec, judge: Judge, rows: list[dict]) -> dict[str, dict]:
     """The score columns by item, run as score_lane.py does."""
     work = JudgeWork(spec, 0, [group_by_item(rows)], lambda: judge)
     with JournalSet(work.list_journals(), work.lane.writer) as journal:
-        scored = run_lane(work, journal, check=lambda: None)
+        scored = run_lane(work, journal, StopRequest())
     return {row["item_id"]: scored[spec.key(row)] for row in rows}
 
 
@@ -215,7 +216,7 @@ def test_a_control_without_a_score_is_no_failed_item(tmp_path: Path) -> None:
         make_spec(tmp_path), 0, [rows, [control]], lambda: Judge({2: OutOfMemory("x"), 3: OutOfMemory("x")})
     )
     with JournalSet(work.list_journals(), "lane0") as journals:
-        found = run_lane(work, journals, check=lambda: None)
+        found = run_lane(work, journals, StopRequest())
     assert [row["state"] for row in found.values()].count("judge_failed") == 2
     (status,) = read_heartbeats(RunPaths(tmp_path))
     assert (status.total, status.done, status.failed) == (4, 4, 1)

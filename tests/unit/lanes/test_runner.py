@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from editlane.core.paths import EDIT, LaneId, RunPaths
 from editlane.lanes.journal import Journal, read_journal
 from editlane.lanes.lane_status import read_heartbeats
 from editlane.lanes.runner import record_crashes, run_lane
+from editlane.lanes.stopping import StopRequest
 
 
 class Toy:
@@ -73,9 +75,22 @@ class Toy:
         }
 
 
-def run(toy: Toy, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def run(toy: Toy, stop: StopRequest | None = None) -> dict[str, Any]:
     with Journal(toy.folder, "lane0", toy.wanted.keys()) as journal:
-        return run_lane(toy, journal, check)
+        return run_lane(toy, journal, stop or StopRequest())
+
+
+class StopAfter(StopRequest):
+    """Asked for at the check after so many events of the lane."""
+
+    def __init__(self, toy: Toy, events: int) -> None:
+        super().__init__()
+        self._toy, self._events = toy, events
+
+    def check(self) -> None:
+        if len(self._toy.events) == self._events:
+            self.ask("told to")
+        super().check()
 
 
 def die_on(toy: Toy, *keys: str) -> None:
@@ -115,7 +130,7 @@ def test_after_three_deaths_an_item_is_a_row_that_the_next_run_tries_again(tmp_p
     toy = Toy(tmp_path, range(2))
     die_on(toy, "k1", "k1", "k1")
     with Journal(toy.folder, "lane0", toy.wanted.keys()) as journal:
-        rows = run_lane(toy, journal, lambda: None)
+        rows = run_lane(toy, journal, StopRequest())
         assert rows["k1"]["error_kind"] == "crash"
         assert read_journal(toy.folder).deaths["k1"] == 3, "until the tables are written it is not tried again"
         record_crashes(journal, rows)
@@ -136,7 +151,14 @@ def test_an_error_of_the_lane_keeps_what_was_finished_and_counts_as_a_death(tmp_
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), UserError("no server"), Stopped("told to"), KeyboardInterrupt()]
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        PermissionError(13, "Permission denied", "an image"),
+        UserError("no server"),
+        Stopped("told to"),
+        KeyboardInterrupt(),
+    ],
 )
 @pytest.mark.parametrize("place", ["read", "compute", "save"])
 def test_an_end_in_good_order_is_no_death_however_often_it_comes(
@@ -153,6 +175,30 @@ def test_an_end_in_good_order_is_no_death_however_often_it_comes(
                 run(toy)
     assert read_journal(toy.folder).deaths == {}
     assert run(toy)["k0"]["doubled"] == 0
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("encoder error -2"), BrokenPipeError(32, "Broken pipe"), ConnectionResetError()]
+)
+@pytest.mark.parametrize("place", ["read", "compute", "save"])
+def test_an_os_error_that_no_user_can_fix_is_a_death_so_that_its_item_is_given_up(
+    tmp_path: Path, place: str, error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an image that no encoder takes, or a worker that always dies, would end the lane at every start."""
+    toy = Toy(tmp_path, range(3))
+    work = getattr(toy, place)
+    monkeypatch.setattr(
+        toy, place, lambda unit, *rest, **named: raise_it(error) if unit == ["k1"] else work(unit, *rest, **named)
+    )
+    for _ in range(3):
+        with pytest.raises(type(error)):
+            run(toy)
+    rows = run(toy)
+    assert [rows[key]["error_kind"] for key in ("k0", "k1", "k2")] == [None, "crash", None]
+
+
+def raise_it(error: BaseException) -> None:
+    raise error
 
 
 def test_an_end_in_good_order_leaves_the_deaths_before_it(tmp_path: Path) -> None:
@@ -193,15 +239,34 @@ def test_what_could_not_be_saved_is_not_blamed_for_the_item_that_broke_the_devic
 
 
 def test_an_item_that_is_killed_after_a_request_to_stop_did_not_die_of_itself(tmp_path: Path) -> None:
-    """A cluster sends SIGTERM, and SIGKILL some seconds later, while the item is still at work."""
-    toy = Toy(tmp_path, range(1), errors={0: SystemExit("as if killed")})
+    """A cluster sends SIGTERM, and SIGKILL some seconds later, while the item is still at work and reports no step."""
+    stop = StopRequest()
 
-    def check() -> None:
-        if len(toy.events) == 2:  # the item is at work
-            raise Stopped("told to")
+    class Slow(Toy):
+        def compute(self, unit: list[str], inputs: list[int], on_step: Callable[[int, int], None]) -> list[int]:
+            asking = Thread(target=stop.ask, args=("told to",))
+            asking.start()
+            asking.join()
+            raise SystemExit("as if killed")
 
     with pytest.raises(SystemExit):
-        run(toy, check)
+        run(Slow(tmp_path, range(1)), stop)
+    assert read_journal(RunPaths(tmp_path).journal("e")).deaths == {}
+
+
+def test_a_stop_just_before_an_item_begins_takes_that_one_back_too(tmp_path: Path) -> None:
+    """Between the check and the beginning of the item there is no moment at which a stop is missed."""
+    stop = StopRequest()
+
+    class Late(Journal):
+        def begin(self, keys: Any) -> None:
+            stop.ask("told to")
+            super().begin(keys)
+
+    toy = Toy(tmp_path, range(1))
+    with Late(toy.folder, "lane0", toy.wanted.keys()) as journal, pytest.raises(Stopped):
+        run_lane(toy, journal, stop)
+    assert toy.events == ["load"]
     assert read_journal(toy.folder).deaths == {}
 
 
@@ -221,13 +286,8 @@ def test_a_full_disk_in_the_writer_ends_the_lane(tmp_path: Path) -> None:
 
 def test_a_lane_stops_between_two_units_and_records_the_one_at_work(tmp_path: Path) -> None:
     toy = Toy(tmp_path, range(6))
-
-    def check() -> None:
-        if len(toy.events) == 3:  # loaded, and two units computed
-            raise Stopped("told to")
-
     with pytest.raises(Stopped):
-        run(toy, check)
+        run(toy, StopAfter(toy, events=3))  # loaded, and two units computed
     assert sorted(read_journal(toy.folder).rows) == ["k0", "k1"]
     assert read_journal(toy.folder).deaths == {}
     (status,) = read_heartbeats(toy.paths)
@@ -241,11 +301,12 @@ def test_a_lane_without_items_does_nothing(tmp_path: Path) -> None:
 
 
 def failing(kind: str, *words: str) -> type[Toy]:
-    """A lane whose items fail, each with the next of these words and its own number."""
+    """A lane whose items fail, each with the next of these words; `{}` in them is its number."""
 
     class Failing(Toy):
         def save(self, unit: list[str], outcome: list[int], seconds: float) -> dict[str, Any]:
-            error = f"{words[self.wanted[unit[0]] % len(words)]} {unit[0]}" if words else None
+            number = self.wanted[unit[0]]
+            error = words[number % len(words)].format(number) if words else None
             state = "edit_failed" if error else "edited"
             return {unit[0]: {"state": state, "error_kind": kind if error else None, "error": error, "doubled": None}}
 
@@ -253,12 +314,35 @@ def failing(kind: str, *words: str) -> type[Toy]:
 
 
 def test_a_cause_that_hits_the_first_eight_items_ends_the_lane_with_the_reason(tmp_path: Path) -> None:
-    toy = failing("model", "RuntimeError: expected all tensors on one device")(tmp_path, range(40))
-    with pytest.raises(UserError, match=r"the first 8 items .* RuntimeError: expected all tensors on one device k7\."):
+    toy = failing("model", "RuntimeError: two devices, at 0x7f{}a")(tmp_path, range(40))
+    with pytest.raises(UserError, match=r"the first 8 items that were tried .* RuntimeError: two devices, at 0x7f7a\."):
         run(toy)
     assert len(toy.events) < 12
     found = read_journal(toy.folder)
     assert (found.rows, found.deaths) == ({}, {})
+
+
+def test_the_workflow_that_saw_this_tries_the_lane_no_more_and_the_next_one_does(tmp_path: Path, monkeypatch) -> None:
+    """Each try would load the model for nothing."""
+
+    def start(workflow: str | None, kind: str = "model") -> list[str]:
+        monkeypatch.setattr("editlane.lanes.first_failures.identify_workflow", lambda: workflow)
+        toy = failing(kind, "two devices")(tmp_path, range(8))
+        with pytest.raises(UserError, match=r"the first 8 items that were tried .*: two devices\. Remove the cause"):
+            run(toy)
+        return toy.events
+
+    assert len(start(None)) == 9
+    assert len(start(None)) == 9, "by hand, it is tried whenever it is told to"
+    assert len(start("one", kind="transport")) == 9
+    assert len(start("one")) == 9, "a server may be back"
+    assert start("one") == []
+    assert len(start(None)) == 9
+    assert len(start("another")) == 9
+    note = RunPaths(tmp_path).failed_alike(LaneId(EDIT, "e", None, 0))
+    for broken in ("[" * 10_000, "{", '{"workflow": 3}'):
+        note.write_text(broken)
+        assert len(start("another")) == 9
 
 
 @pytest.mark.parametrize(
@@ -268,6 +352,9 @@ def test_a_cause_that_hits_the_first_eight_items_ends_the_lane_with_the_reason(t
         ("refused", ("not this one",), 40),
         ("missing", ("no edit is given",), 40),
         ("model", ("the same",), 7),
+        ("oom", ("CUDA out of memory",), 40),
+        ("timeout", ("no answer within 60 s",), 40),
+        ("model", ("the photo of 9{:03}x7000 is too large",), 40),
     ],
 )
 def test_failures_of_the_items_themselves_end_no_lane(
@@ -278,7 +365,15 @@ def test_failures_of_the_items_themselves_end_no_lane(
 
 def test_a_lane_in_which_something_succeeded_goes_on_whatever_fails(tmp_path: Path) -> None:
     run(Toy(tmp_path, range(1)))
-    assert len(run(failing("oom", "out of memory")(tmp_path, range(20)))) == 20
+    assert len(run(failing("model", "the same")(tmp_path, range(20)))) == 20
+
+
+def test_a_lane_with_nothing_to_do_needs_no_disk_that_can_be_written(tmp_path: Path) -> None:
+    toy = Toy(tmp_path, range(1))
+    expected = run(toy)
+    heartbeat = toy.paths.heartbeat(toy.lane, 3)
+    heartbeat.with_name(f"{heartbeat.name}.partial").mkdir()  # not removed, as everything on a read-only disk
+    assert run(toy) == expected
 
 
 def test_half_written_heartbeats_of_killed_processes_are_removed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The tiny checkpoints: whole, equal bytes, the released classes and layout, and answers that depend on the input."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,6 +101,41 @@ def test_a_failed_build_leaves_nothing_that_looks_finished(tmp_path: Path, monke
     build_tiny_model("qwen3-vl", tmp_path / "model")
     checkpoints.check_checkpoint(str(tmp_path / "model"))
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_tiny_model_that_lacks_a_file_is_built_again_and_readers_of_it_read_on(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model("qwen3-vl"), model)
+    before = contents(model)
+    assert tiny_models.is_built("qwen3-vl", model, 0)
+    assert not tiny_models.is_built("qwen3-vl", model, 1)
+    with (model / "model.safetensors").open("rb") as reader:
+        (model / "tokenizer.json").unlink()
+        assert tiny_models.is_damaged(model)
+        assert not tiny_models.is_built("qwen3-vl", model, 0)
+        build_tiny_model("qwen3-vl", model)
+        assert reader.read() == before["model.safetensors"]
+    assert contents(model) == before
+    assert not tiny_models.is_damaged(tmp_path)
+
+
+def test_what_is_built_is_used_where_this_user_may_not_write(tiny_model: TinyModel, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model("qwen3-vl"), tmp_path / "model")
+    (tmp_path / ".model.lock").mkdir()  # nobody could lock this
+    command = [sys.executable, str(BUILD), "--kind", "qwen3-vl", "--out", str(tmp_path / "model")]
+    subprocess.run(command, check=True)
+
+
+def test_nothing_is_built_through_a_link(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "precious").write_text("mine")
+    (tmp_path / "model.partial").symlink_to(own)
+    build_tiny_model("qwen3-vl", tmp_path / "model")
+    assert tiny_models.is_built("qwen3-vl", tmp_path / "model", 0)
+    assert contents(own) == {"precious": b"mine"}
 
 
 def test_an_earlier_tiny_model_is_replaced_and_anything_else_is_left_alone(tmp_path: Path) -> None:

@@ -108,6 +108,19 @@ def test_gpus_are_listed_and_one_that_is_busy_without_a_lease_is_named(two_gpus:
     assert "GPU 1 has 43.0 GB in use" in busy.text
 
 
+@pytest.mark.parametrize("end", ["echo '2, [GPU is lost]'", "echo 'Unable to determine the device handle'; exit 15"])
+def test_a_gpu_that_is_lost_is_warned_of(two_gpus: Path, end: str) -> None:
+    write_program(two_gpus / "bin/nvidia-smi", f"{NVIDIA_SMI}\n{end}\n")
+    listed, lost, _ = check_gpus(make_context(devices=find_devices()))
+    assert (listed.level, listed.text[:9]) == ("pass", "2 visible")
+    assert (lost.level, end.split("'")[1] in lost.text) == ("warn", True)
+
+
+def test_one_more_line_of_nvidia_smi_is_no_lost_gpu(two_gpus: Path) -> None:
+    write_program(two_gpus / "bin/nvidia-smi", f"{NVIDIA_SMI}\necho 'A newer driver is available'\n")
+    assert [found.text[:9] for found in check_gpus(make_context(devices=find_devices()))] == ["2 visible", "GPU 1 has"]
+
+
 def test_a_leased_and_a_struck_gpu_are_warned_of(two_gpus: Path) -> None:
     (two_gpus / "leases").mkdir()
     with (two_gpus / "leases/GPU-aaaa1111.lock").open("w") as held:
@@ -831,3 +844,30 @@ def test_a_folder_of_locks_that_lanes_would_refuse_is_told_before_the_run(
     monkeypatch.setenv("GPULEASE_DIR", str(tmp_path / "link"))
     found = only(check_leases(make_context()))
     assert (found.level, "is a link" in found.text) == ("fail", True)
+
+
+def test_a_folder_of_locks_that_cannot_be_there_is_told_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GPULEASE_DIR", str(tmp_path / "file/leases"))
+    found = only(check_leases(make_context()))
+    assert (found.level, "file/leases: Not a directory" in found.text) == ("fail", True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "file/leases: Not a directory" in str(find_devices().problem)
+
+
+def test_a_folder_of_locks_above_which_this_user_may_not_look_is_told_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, opened, looked = tmp_path / "secret/leases", os.open, Path.stat
+
+    def deny(path: object) -> None:
+        if str(path).startswith(f"{tmp_path}/secret/"):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setenv("GPULEASE_DIR", str(place))
+    monkeypatch.setattr(os, "open", lambda path, *rest, **named: deny(path) or opened(path, *rest, **named))
+    monkeypatch.setattr(Path, "stat", lambda path, **named: deny(path) or looked(path, **named))
+    found = only(check_leases(make_context()))
+    assert (found.level, "Permission denied" in found.text) == ("fail", True)

@@ -6,11 +6,11 @@ folder has a marker (`checkpoints.RANDOM_WEIGHTS_FILE`), by which reports recogn
 
 import importlib
 import json
-import os
-import shutil
 from pathlib import Path
 
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.files import make_folder
+from editlane.core.shared_folders import build_folder
 from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE, is_randomly_initialised
 from editlane.models.library_logs import quiet_model_libraries
 
@@ -27,20 +27,22 @@ KINDS = {
 """Kind -> function that saves such a checkpoint into an empty folder."""
 
 
-def build_tiny_model(kind: str, out: Path, *, seed: int = 0) -> None:
-    """Build the checkpoint folder `out` atomically. The same kind and seed give the same bytes.
+FILE_LIST = ".editlane_files.json"
+"""The sizes of a checkpoint's files, by name, so that a deleted one is noticed. Hidden, so it is no part of keys."""
 
-    An earlier tiny model at `out` is replaced. Raises UnknownName for a kind not in `KINDS`, and UserError if `out`
-    holds anything else.
+
+def build_tiny_model(kind: str, out: Path, *, seed: int = 0) -> None:
+    """Build the checkpoint folder `out`, which appears whole. The same kind and seed give the same bytes.
+
+    An earlier tiny model at `out` is replaced; who has its files open can read on. Raises UnknownName for a kind not in
+    `KINDS`, and UserError if `out` holds anything else.
     """
     check_place(kind, out)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _save(kind, partial, seed)
-    (partial / RANDOM_WEIGHTS_FILE).write_text(_make_marker(kind, seed), encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
+    make_folder(out.parent)
+    with build_folder(out) as new:
+        _save(kind, new, seed)
+        (new / RANDOM_WEIGHTS_FILE).write_text(_make_marker(kind, seed), encoding="utf-8")
+        (new / FILE_LIST).write_text(json.dumps(_list_sizes(new), sort_keys=True), encoding="utf-8")
 
 
 def check_place(kind: str, out: Path) -> None:
@@ -52,9 +54,26 @@ def check_place(kind: str, out: Path) -> None:
 
 
 def is_built(kind: str, out: Path, seed: int) -> bool:
-    """Return whether `out` is this checkpoint; it is whole if it is there."""
+    """Return whether `out` is this checkpoint, with all of its files."""
     marker = out / RANDOM_WEIGHTS_FILE
-    return marker.is_file() and marker.read_text(encoding="utf-8", errors="replace") == _make_marker(kind, seed)
+    is_this = marker.is_file() and marker.read_text(encoding="utf-8", errors="replace") == _make_marker(kind, seed)
+    return is_this and (out / FILE_LIST).is_file() and not is_damaged(out)
+
+
+def is_damaged(folder: Path) -> bool:
+    """Return whether a tiny model lacks some of its files; False if it is none, or one of an older version."""
+    try:
+        return bool(json.loads((folder / FILE_LIST).read_text(encoding="utf-8")) != _list_sizes(folder))
+    except FileNotFoundError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+
+
+def _list_sizes(folder: Path) -> dict[str, int]:
+    """Return the size of each file, by its path in the folder."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != FILE_LIST)
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _make_marker(kind: str, seed: int) -> str:

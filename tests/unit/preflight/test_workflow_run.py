@@ -1,0 +1,63 @@
+"""What a workflow does before its first job."""
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from preflight_project import fake_config
+
+from editlane.core.paths import RunPaths
+from editlane.models.tiny import FILE_LIST
+from editlane.preflight.workflow_run import WorkflowRun
+
+
+@pytest.fixture
+def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The marks of a run that used photos and two tiny models, of which one is there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging, "raiseExceptions", True)  # a run switches it off
+    marks = RunPaths.of_run("r").built("")
+    marks.mkdir(parents=True)
+    for name in ("photos", "tiny-gone", "tiny-there", "tiny-damaged"):
+        (marks / name).touch()
+    for name in ("tiny-there", "tiny-damaged"):
+        folder = tmp_path / "resources/models" / name
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text("1")
+        (folder / FILE_LIST).write_text('{"weights": 1}')
+    (tmp_path / "resources/models/tiny-damaged/weights").unlink()
+    return marks
+
+
+def forget(*, dryrun: bool = False, is_main_process: bool = True) -> None:
+    settings = SimpleNamespace(dryrun=dryrun, quiet=None, verbose=False, printshellcmds=False)
+    modifier = SimpleNamespace(modify_rulename=lambda name: name)
+    workflow = SimpleNamespace(modifier=modifier, output_settings=settings, is_main_process=is_main_process)
+    WorkflowRun(fake_config(run="r"), workflow).forget_lost_folders()
+
+
+def left(marks: Path) -> list[str]:
+    return sorted(path.name for path in marks.iterdir())
+
+
+def test_what_is_gone_or_damaged_is_built_again(marks: Path) -> None:
+    forget()
+    assert left(marks) == ["tiny-there"]
+
+
+def test_dry_runs_and_the_jobs_of_a_cluster_change_nothing(marks: Path) -> None:
+    before = left(marks)
+    forget(dryrun=True)
+    forget(is_main_process=False)
+    assert left(marks) == before
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_crash(marks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(path: Path, **named: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as denied:
+        denied.setattr(Path, "stat", deny)
+        forget()
+    assert len(left(marks)) == 4
