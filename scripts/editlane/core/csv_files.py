@@ -2,9 +2,14 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from editlane.core.errors import UserError
+
+LONGEST_LINE = 150_000_000
+"""Characters of a line. The parser needs up to seven bytes for each."""
 
 
 class CsvFile:
@@ -43,7 +48,7 @@ class CsvFile:
 
     def _read_lines(self) -> Iterator[tuple[int, Sequence[str]]]:
         with self._path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=self._delimiter, strict=True)
+            reader = csv.reader(self._bound(file), delimiter=self._delimiter, strict=True)
             try:
                 for cells in reader:
                     if cells:
@@ -54,6 +59,16 @@ class CsvFile:
                 raise UserError(
                     f"{self._path} is not UTF-8 ({error.reason}). Save it as UTF-8 and try again."
                 ) from error
+
+    def _bound(self, file: TextIO) -> Iterator[str]:
+        """Yield the lines of a file. Raises UserError for one that is longer than LONGEST_LINE."""
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), ""), 1):
+            if len(line) > LONGEST_LINE:
+                raise UserError(
+                    f"{self._path}, line {number} is longer than {LONGEST_LINE:,} characters. Is a line break missing? "
+                    "An image of that size belongs into a file."
+                )
+            yield line
 
 
 def check_columns_once(path: Path, columns: Sequence[str]) -> None:

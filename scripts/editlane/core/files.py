@@ -32,6 +32,14 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def is_file(path: Path) -> bool:
+    """Return whether the path is a file, and no pipe or device, which wait or act if they are opened."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a folder that may not be read, a name that is too long, a NUL
+        return False
+
+
 def replace_text(path: Path, text: str) -> None:
     """Replace a small file in one step. Readers see the old text or the new one; a power cut may lose both.
 

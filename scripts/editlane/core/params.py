@@ -4,7 +4,9 @@ judge."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field
 
 from editlane.core.errors import UserError
 from editlane.core.strict_model import StrictModel, read_model
@@ -82,6 +84,15 @@ class Params(StrictModel):
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 """Number formats of weights and activations."""
+
+AllowPickle = Annotated[
+    bool,
+    Field(
+        description="Also load weights that are no safetensors (`.bin`). Such files are pickles, which can run any "
+        "code when they are loaded: only for checkpoints whose maker you trust."
+    ),
+    SPEED,
+]
 
 
 class JudgeParams(Params):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from editlane.core.csv_files import check_columns_once
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, one_line
 
 Records = Iterator[tuple[str, dict[str, Any]]]
 """(place in the file, fields)"""
@@ -26,7 +26,7 @@ def read_column_names(path: Path) -> list[str]:
         else:
             with _open_arrow(path) as reader:
                 names = list(reader.schema.names)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _make_unreadable_error(path, error) from error
     check_columns_once(path, names)
     return names
@@ -35,17 +35,34 @@ def read_column_names(path: Path) -> list[str]:
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Records:
     """Read the rows of a Parquet file, or of an Arrow file saved by the `datasets` library. Only `columns` are read.
 
-    Only a few rows are in memory at once. Raises UserError if the file is malformed.
+    Only a few rows are in memory at once. Raises UserError if the file is malformed, or has a value that Python cannot
+    hold.
     """
     number = 0
     try:
         read_batches = _read_parquet_batches if path.suffix.lower() == ".parquet" else _read_arrow_batches
         for batch in read_batches(path, columns):
-            for record in batch.to_pylist():
+            for record in _to_records(path, batch, number):
                 number += 1
                 yield f"record {number}", record
     except (pa.ArrowException, OSError) as error:
         raise _make_unreadable_error(path, error) from error
+
+
+def _to_records(path: Path, batch: pa.RecordBatch, before: int) -> list[dict[str, Any]]:
+    """Return the rows of a batch with `before` rows in front of it. Arrow checks neither its texts nor its dates."""
+    try:
+        records: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError):
+        for row in range(batch.num_rows):
+            for name in batch.schema.names:
+                try:
+                    batch.column(name)[row].as_py()
+                except (ValueError, OverflowError) as error:
+                    reason = f"not UTF-8 ({error.reason})" if isinstance(error, UnicodeDecodeError) else one_line(error)
+                    raise UserError(f"{path}, record {before + row + 1}: {name} cannot be read: {reason}.") from error
+        raise
+    return records
 
 
 def _read_parquet_batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.core.errors import UserError
+from editlane.core.files import is_file
 from editlane.datasets.given_edits import EditedFolders, find_edits
 from editlane.datasets.parsing import ParsedRecord, Selection, Skipped, parse_records
 
@@ -21,7 +22,7 @@ def check_records(selection: Selection, skipped: Skipped, folders: EditedFolders
     missing: list[str] = []
     empty = True
     for record in find_edits(parse_records(selection, skipped, others=bool(folders)), folders):
-        if not record.wanted:
+        if record.left_out:
             continue
         empty = False
         if record.given_id and not selection.is_public:  # users cannot fix a duplicate key of a published dataset
@@ -43,11 +44,3 @@ def check_records(selection: Selection, skipped: Skipped, folders: EditedFolders
         raise UserError(f"No items are left. The requested categories are {', '.join(selection.categories)}; {found}.")
     for folder in folders.values():
         folder.check_used()
-
-
-def is_file(path: Path) -> bool:
-    """Return whether the path is a file, and no pipe or device, which wait or act if they are opened."""
-    try:
-        return path.is_file()
-    except OSError:  # e.g. a name that is too long for the file system
-        return False

@@ -1,7 +1,6 @@
 """Tell the format of a dataset from its columns or its first record."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from editlane.core.csv_files import CsvFile
 from editlane.core.errors import UserError
 from editlane.datasets.arrow_files import read_column_names
 from editlane.datasets.files import check_file, read_json, read_records
-from editlane.datasets.public_formats import PUBLIC_FORMATS, find_annotation_files, may_be_folder
+from editlane.datasets.public_formats import PUBLIC_FORMATS, NothingFound, find_annotation_files, may_be_folder
 
 _TABLES = {"pairs": {"image", "category", "edited"}, "items": {"image", "category"}}
 _LISTS = {
@@ -28,6 +27,8 @@ MARKS = {
     ".json": _LISTS,
 }
 """Suffix -> formats of such files -> columns that only their records have; the first that fits is taken."""
+
+_FOLDERS = "Name the file with the records, or the folder of GEdit-Bench or KRIS-Bench."
 
 OTHER_NAMES = {
     "image": ("path", "file", "file_name", "filename", "photo", "picture", "source", "src", "input", "img"),
@@ -64,20 +65,27 @@ def find_first_file(dataset: Path) -> Path:
         if dataset.suffix.lower() not in MARKS:
             raise UserError(f"{dataset} ends in {dataset.suffix!r}; datasets end in {', '.join(MARKS)}.")
         return dataset
-    for format in PUBLIC_FORMATS:
-        if may_be_folder(format):
-            with suppress(UserError):
-                return find_annotation_files(dataset, format)[0]
-    raise UserError(
-        f"The folder {dataset} has no dataset file. Name the file, or the folder of GEdit-Bench or KRIS-Bench."
-    )
+    errors = list[UserError]()
+    for format in filter(may_be_folder, PUBLIC_FORMATS):
+        try:
+            return find_annotation_files(dataset, format)[0]
+        except UserError as error:
+            errors.append(error)
+    if telling := [error for error in errors if not isinstance(error, NothingFound)]:
+        raise telling[0]
+    raise UserError(f"The folder {dataset} has no dataset file. {_FOLDERS}")
 
 
 def detect_format(dataset: Path, columns: Collection[str]) -> str:
     """Return the format whose columns these are. Raises UserError, with advice, if they are of none."""
-    for format, marks in MARKS[find_first_file(dataset).suffix.lower()].items():
-        if marks <= set(columns):
+    file = find_first_file(dataset)
+    for format, marks in MARKS[file.suffix.lower()].items():
+        if marks <= set(columns) and (file == dataset or may_be_folder(format)):
             return format
+    if file != dataset:
+        raise UserError(
+            f"The folder {dataset} is of no format: {file} has the columns {', '.join(columns)}. {_FOLDERS}"
+        )
     lower = {name.lower(): name for name in columns}
     missing = [name for name in OTHER_NAMES if not {name, f"{name}_en", f"{name}_zh"} & set(columns)]
     renames = {name: lower[other] for name in missing for other in OTHER_NAMES[name] if other in lower}

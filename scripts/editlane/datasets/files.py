@@ -7,13 +7,14 @@ import csv
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import ijson
 
-from editlane.core.csv_files import CsvFile
+from editlane.core.csv_files import LONGEST_LINE, CsvFile
 from editlane.core.errors import UserError
 from editlane.datasets.arrow_files import Records, read_column_names, read_rows
 
@@ -22,8 +23,8 @@ OWN_FORMATS = ("base64-json", "items", "pairs")
 _CHUNK = 1 << 20
 """Bytes read at once. With ijson's default of 64 KiB, strings of several megabytes take ten times as long."""
 
-LONGEST_RECORD = 600_000_000
-"""Bytes of a record in a JSON file: an image of the largest size that is read, as base64, and some text."""
+LONGEST_RECORD = 300_000_000
+"""Bytes of a record in a JSON file. Its text is there four times while it is parsed: up to 1.3 GB."""
 
 _DEPTH = 50
 _NOT_JSON = re.compile(rb"NaN|-?Infinity")
@@ -108,7 +109,7 @@ def _load_line(path: Path, line: bytes, start: int, where: str) -> dict[str, Any
 
 
 def _read_csv(path: Path, required: Iterable[str]) -> Records:
-    csv.field_size_limit(2**31 - 1)  # a cell may hold an image; the default limit is 128 KiB
+    csv.field_size_limit(LONGEST_LINE)  # a cell may hold an image; the default limit is 128 KiB
     table = CsvFile(path)
     _check_columns(path, table.columns, required)
     yield from table.read_rows("record {number} (line {line})")
@@ -117,44 +118,64 @@ def _read_csv(path: Path, required: Iterable[str]) -> Records:
 def read_json(path: Path, format: str, *, keyed: bool = False) -> Records:
     """Read the objects of one JSON list, one at a time.
 
-    With `keyed`, read one JSON object of objects; each record gets its key as the field `key`. `ijson.items` builds a
-    path for every nesting level, so that 100 kB of "[" take 25 GB. This function uses events and a depth limit instead.
+    With `keyed`, read one JSON object of objects; each record gets its key as the field `key`.
     """
-    number = depth = 0
-    key = None
-    record = ijson.ObjectBuilder()
     with path.open("rb") as file:
         start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
         file.seek(start)
-        bounded = _BoundedReader(file)
+        place = _Place()
         try:
-            for event, value in ijson.basic_parse(bounded, buf_size=_CHUNK):
-                depth -= event.startswith("end_")
-                if depth == 0 and event != ("start_map" if keyed else "start_array") and not event.startswith("end_"):
-                    kind = "object" if keyed else "list"
-                    raise UserError(f"{path} is not a JSON {kind} of records; format {format!r} needs one.")
-                if depth == 1 and event == "map_key":
-                    key = value
-                    continue
-                if depth == 1 and event == "start_map":
-                    number, record = number + 1, ijson.ObjectBuilder()
-                elif depth == 1 and event != "end_map":
-                    raise UserError(f"{path}, {_format_place(number + 1, key)} is not an object with fields.")
-                if depth > 0:
-                    record.event(event, value)
-                if depth == 1 and event == "end_map":
-                    bounded.since = 0
-                    yield _format_place(number, key), record.value | ({"key": key} if keyed else {})
-                depth += event.startswith("start_")
-                if depth > _DEPTH:
-                    raise UserError(f"{path}, {_format_place(number, key)}: nested too deeply.")
+            yield from _build_records(_BoundedReader(file), path, "object" if keyed else "list", format, place)
         except _BROKEN_JSON as error:
-            where = f"after record {number}" if depth == 1 else f"record {number}"
+            where = f"after record {place.number}" if place.depth == 1 else f"record {place.number}"
             raise UserError(_describe_broken(path, _find_broken_byte(path, start), where)) from error
         except _TooLongError as error:
-            raise _make_length_error(path, number + (depth < 2)) from error
+            raise _make_length_error(path, place.number + (place.depth < 2)) from error
         except (ValueError, SystemError) as error:  # ijson may leave the ValueError for the next call to stumble over
-            raise _make_number_error(path, f"a record after record {number}") from error
+            raise _make_number_error(path, f"a record after record {place.number}") from error
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a JSON file is read."""
+
+    number: int = 0
+    """Number of records whose beginning was read."""
+    depth: int = 0
+    """Lists and objects that are open."""
+    key: str | None = None
+    """Key of the record, in an object of records."""
+
+    def __str__(self) -> str:
+        return _format_place(self.number, self.key)
+
+
+def _build_records(file: "_BoundedReader", path: Path, kind: str, format: str, place: _Place) -> Records:
+    """Build the records of one list or object (`kind`) from the parser's events. Keeps `place` up to date.
+
+    `ijson.items` builds a path for every nesting level, so that 100 kB of "[" take 25 GB; this has a limit.
+    """
+    record = ijson.ObjectBuilder()
+    first = "start_map" if kind == "object" else "start_array"
+    for event, value in ijson.basic_parse(file, buf_size=_CHUNK):
+        place.depth -= event.startswith("end_")
+        if place.depth == 0 and event != first and not event.startswith("end_"):
+            raise UserError(f"{path} is not a JSON {kind} of records; format {format!r} needs one.")
+        if place.depth == 1 and event == "map_key":
+            place.key = value
+            continue
+        if place.depth == 1 and event == "start_map":
+            place.number, record = place.number + 1, ijson.ObjectBuilder()
+        elif place.depth == 1 and event != "end_map":
+            raise UserError(f"{path}, {_format_place(place.number + 1, place.key)} is not an object with fields.")
+        if place.depth > 0:
+            record.event(event, value)
+        if place.depth == 1 and event == "end_map":
+            file.since = 0
+            yield str(place), record.value | ({"key": place.key} if kind == "object" else {})
+        place.depth += event.startswith("start_")
+        if place.depth > _DEPTH:
+            raise UserError(f"{path}, {place}: nested too deeply.")
 
 
 class _TooLongError(Exception):

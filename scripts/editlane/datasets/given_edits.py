@@ -5,10 +5,11 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from editlane.core.errors import UserError
-from editlane.datasets.parsing import ParsedRecord
+from editlane.core.files import is_file
+from editlane.datasets.parsing import LeftOut, ParsedRecord
 from editlane.images.decoding import SUFFIXES
 
 _LISTED = 3
@@ -27,8 +28,10 @@ class EditedFolder:
         self._owners: dict[Path, str] = {}
         self._lacking: dict[str, str] = {}
         self._of_others: set[Path] = set()
+        self._over_limit: set[Path] = set()
+        self._closed: list[str] = []
         for path in sorted(self._walk(folder, ())):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
+            if _is_image(path) and is_file(path):
                 self._files[_normalise(path.relative_to(folder).with_suffix("").as_posix())].append(path)
 
     def find(self, names: Iterable[str], where: str) -> Path | None:
@@ -57,25 +60,27 @@ class EditedFolder:
             )
         return found[0]
 
-    def find_for_other(self, names: Iterable[str]) -> Path | None:
+    def find_for_other(self, names: Iterable[str], left_out: LeftOut) -> Path | None:
         """Find the file of a record that becomes no item, so that it does not count as a file of nobody."""
         found = self._match(list(dict.fromkeys(map(_normalise, names))))
-        self._of_others.update(found)
+        (self._over_limit if left_out is LeftOut.LIMIT else self._of_others).update(found)
         return found[0] if len(found) == 1 else None
 
     def _match(self, wanted: list[str]) -> list[Path]:
-        """List the files of these names; if there are none, the names may hold a suffix themselves."""
+        """List the files of these names. If there are none, the names may hold a suffix: the file's own, or another."""
         paths = [PurePosixPath(name) for name in wanted]
-        bare = dict.fromkeys(str(path.with_suffix("")) for path in paths if path.suffix.lower() in SUFFIXES)
-        for names in (wanted, bare):
-            found = [path for name in names for path in self._files.get(name, ())]
+        bare = {name: str(path.with_suffix("")) for name, path in zip(wanted, paths, strict=True) if _is_image(path)}
+        plain = [path for name in wanted for path in self._files.get(name, ())]
+        others = [(path, name) for name, stem in bare.items() for path in self._files.get(stem, ())]
+        exact = [path for path, name in others if _normalise(path.relative_to(self._folder).as_posix()) == name]
+        for found in (plain, exact, [path for path, _ in others]):
             if found:  # through links a file may be there twice
                 return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
         return []
 
     def check_used(self) -> None:
-        """Raise UserError if no item has an edit in the folder."""
-        if not self._owners:
+        """Raise UserError if no item has an edit in the folder. A trial may be of the only items that have none."""
+        if not self._owners and not self._over_limit:
             there = ", ".join(sorted(self._files)[:_LISTED]) or "no image"
             raise UserError(
                 f"{self.setting}: {self._folder} has no edit of any item. Looked for: "
@@ -88,27 +93,40 @@ class EditedFolder:
         if lacking := list(self._lacking.values()):
             total = len(lacking) + len(self._owners)
             gaps.append(f"{len(lacking):,} of {total:,} items have no edit: {_list_some(lacking)}")
-        known = {path.resolve() for path in (*self._owners, *self._of_others)}
+        if self._over_limit and not self._owners:
+            gaps.append(
+                f"of the items that `dataset.limit` leaves out, {len(self._over_limit):,} have an edit; raise it"
+            )
+        known = {path.resolve() for path in (*self._owners, *self._of_others, *self._over_limit)}
         files = [path for paths in self._files.values() for path in paths]
         if loose := [str(path.relative_to(self._folder)) for path in files if path.resolve() not in known]:
             gaps.append(f"{len(loose):,} of {len(files):,} files belong to no item: {_list_some(loose)}")
+        if self._closed:
+            gaps.append(f"{len(self._closed):,} folder(s) may not be read: {_list_some(self._closed)}")
         return gaps
 
     def _walk(self, folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-        """Yield all files below, also through links to folders (results may lie on several disks), but in no circle."""
-        status = folder.stat()
-        here = (status.st_dev, status.st_ino)
-        if here in parents or len(parents) > _DEEPEST:
-            return
+        """Yield all files below, also through links to folders (results may lie on several disks), but in no circle.
+
+        A folder below that may not be read, such as lost+found, is noted and left out.
+        """
         try:
+            status = folder.stat()
+            here = (status.st_dev, status.st_ino)
+            if here in parents or len(parents) > _DEEPEST:
+                return
             with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir():
-                        yield from self._walk(folder / entry.name, (*parents, here))
-                    else:
-                        yield folder / entry.name
+                found = sorted((entry.name, _is_folder(entry)) for entry in entries)
         except OSError as error:
-            raise UserError(f"{self.setting}: cannot read {error.filename}: {error.strerror}.") from error
+            if parents and isinstance(error, PermissionError):
+                self._closed.append(str(folder.relative_to(self._folder)))
+                return
+            raise UserError(f"{self.setting}: cannot read {folder}: {error.strerror}.") from error
+        for name, is_folder in found:
+            if is_folder:
+                yield from self._walk(folder / name, (*parents, here))
+            else:
+                yield folder / name
 
 
 EditedFolders = Mapping[str | None, EditedFolder]
@@ -129,16 +147,26 @@ def find_edits(records: Iterable[ParsedRecord], folders: EditedFolders) -> Itera
     """
     of_editors = {name: folder for name, folder in folders.items() if name is not None}
     for record in records:
-        edited = record.edited
-        if edited is None and None in folders:
-            edited = _find_edit(record, folders[None])
-        edits_of = {name: _find_edit(record, folder) for name, folder in of_editors.items()}
-        yield replace(record, edited=edited, edits_of=edits_of)
+        if record.edited is None and None in folders:
+            record = replace(record, edited=_find_edit(record, folders[None]), edit_is_found=True)
+        yield replace(record, edits_of={name: _find_edit(record, folder) for name, folder in of_editors.items()})
 
 
 def _find_edit(record: ParsedRecord, folder: EditedFolder) -> Path | None:
-    names = record.edit_names
-    return folder.find(names, record.where) if record.wanted else folder.find_for_other(names)
+    if record.left_out:
+        return folder.find_for_other(record.edit_names, record.left_out)
+    return folder.find(record.edit_names, record.where)
+
+
+def _is_image(path: PurePath) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that may not be read
+        return False
 
 
 def _list_some(names: Iterable[str]) -> str:

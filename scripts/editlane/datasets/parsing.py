@@ -3,10 +3,13 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from editlane.core.errors import UserError, format_value
+from editlane.core.files import is_file
 from editlane.datasets.files import read_records
 from editlane.datasets.item_ids import sanitise_id
 from editlane.datasets.public_formats import PUBLIC_FORMATS, RawRecord
@@ -70,13 +73,21 @@ class Selection:
         return self.format in PUBLIC_FORMATS
 
 
+class LeftOut(Enum):
+    """Why a record becomes no item of this run."""
+
+    CATEGORY = "its category was not requested"
+    LANGUAGE = "its item has another record, in the requested language"
+    LIMIT = "it is behind the last one that `limit` allows"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedRecord:
     """One checked record."""
 
     where: str
-    wanted: bool
-    """False if it becomes no item."""
+    left_out: LeftOut | None
+    """None if it becomes an item."""
     given_id: str | None
     name: str | None
     """The image's path as written in the dataset; None if the image has no path."""
@@ -92,6 +103,8 @@ class ParsedRecord:
     tags: tuple[str, ...]
     difficulty: str | None
     reference_image: bool
+    edit_is_found: bool = False
+    """True if the edit is from a folder of edits and not from the dataset."""
     edits_of: Mapping[str, Path | None] = field(default_factory=dict)
     """Editor -> the edit in the folder that this editor has for itself."""
 
@@ -115,8 +128,8 @@ class Skipped:
 def parse_records(selection: Selection, skipped: Skipped, *, others: bool = False) -> Iterator[ParsedRecord]:
     """Parse the records that become items.
 
-    The rest is counted in `skipped`. With `others`, those are yielded, too, that would be items with other categories
-    or without the limit. Raises UserError at the first invalid record that becomes an item.
+    The rest is counted in `skipped`. With `others`, those are yielded, too, that would be items with other categories,
+    in the other language or without the limit. Raises UserError at the first invalid record that becomes an item.
     """
     taken = Counter[str]()
     for raw in _read_raw(selection):
@@ -128,16 +141,21 @@ def parse_records(selection: Selection, skipped: Skipped, *, others: bool = Fals
         category = _normalise(native) if selection.is_public else _match_category(native, selection.categories)
         if category not in selection.categories:
             skipped.categories[category] += 1
+            left_out = LeftOut.LANGUAGE if raw.other_language else LeftOut.CATEGORY
         elif raw.other_language:
             skipped.other_language += 1
+            left_out = LeftOut.LANGUAGE
         elif taken[category] == selection.limit:
             skipped.over_limit += 1
+            left_out = LeftOut.LIMIT
         else:
             taken[category] += 1
             yield _parse(record, raw, where, (category, native), selection)
             continue
-        if others and not raw.other_language:
-            yield from _parse_other(record, raw, where, (category, native), selection)
+        if others:
+            with suppress(UserError):  # then it never could be an item; its mistakes concern nobody in this run
+                parsed = _parse(record, raw, where, (category, native), selection)
+                yield replace(parsed, left_out=left_out)
 
 
 def _read_raw(selection: Selection) -> Iterator[RawRecord]:
@@ -146,17 +164,6 @@ def _read_raw(selection: Selection) -> Iterator[RawRecord]:
     else:
         for where, fields in read_records(selection.dataset, selection.format, edited=not selection.edits_apart):
             yield RawRecord(file=selection.dataset, where=where, fields=fields)
-
-
-def _parse_other(
-    record: Record, raw: RawRecord, where: str, categories: tuple[str, str], selection: Selection
-) -> Iterator[ParsedRecord]:
-    """Yield a record that becomes no item, or nothing if it never could: its mistakes concern nobody in this run."""
-    try:
-        parsed = _parse(record, raw, where, categories, selection)
-    except UserError:
-        return
-    yield replace(parsed, wanted=False)
 
 
 def _parse(
@@ -176,7 +183,7 @@ def _parse(
     name = record.get_label("name") if is_base64 else str(image) if isinstance(source, Path) else None
     return ParsedRecord(
         where=where,
-        wanted=True,
+        left_out=None,
         given_id=given_id,
         name=name,
         category=categories[0],
@@ -252,14 +259,7 @@ def _is_base64(text: str, folder: Path) -> bool:
     """Return whether an image field holds the image itself. A path contains a dot, is short, or names a file."""
     if text.startswith("data:") or len(text) > _PATH_LENGTH:
         return True
-    return len(text) >= _BASE64_LENGTH and "." not in text and not _is_file(folder, text)
-
-
-def _is_file(folder: Path, text: str) -> bool:
-    try:
-        return (folder / text).is_file()
-    except (OSError, ValueError):  # too long, or not a valid path
-        return False
+    return len(text) >= _BASE64_LENGTH and "." not in text and not is_file(folder / text)
 
 
 def _resolve_inside(folder: Path, text: str, record: Record) -> Path:

@@ -1,13 +1,15 @@
 """Prepare the items of a dataset: check every record, store every image unchanged, give every item an id.
 
-The dataset is read twice: the first pass checks all records, the second stores the images. An error in the last record
-therefore leaves nothing behind, although only one record is in memory at a time.
+The dataset is read several times: first to check all records, then to store the images. An error in the last record
+therefore leaves nothing behind, although only one record is in memory at a time. It is read once more where records
+that become no items share an id.
 """
 
 import dataclasses
 import hashlib
 import json
 import logging
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,13 +20,14 @@ from typing import Any
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.files import is_file
 from editlane.core.paths import RunPaths
 from editlane.core.schemas import GivenRow
 from editlane.core.types import Item
-from editlane.datasets.checking import check_records, is_file
+from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import EditedFolders, find_edits, open_folders
 from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, sanitise_id
-from editlane.datasets.parsing import ParsedRecord, RawImage, Selection, Skipped, canonicalise, parse_records
+from editlane.datasets.parsing import LeftOut, ParsedRecord, RawImage, Selection, Skipped, canonicalise, parse_records
 from editlane.datasets.provenance import describe_items, log_items
 from editlane.datasets.public_formats import FORMATS, find_annotation_files
 from editlane.datasets.records import LANGUAGES
@@ -126,36 +129,34 @@ def _make_items(
     others = Counter[str]()
     keep = partial(store, run_dir=run_dir)
     for record in find_edits(parse_records(selection, skipped, others=True), folders):
-        if record.wanted:
+        if record.left_out is None:
             item = _make_item(record, keep)
             made.append(_Made(item, {name: _look_at_edit(edit, keep) for name, edit in record.edits_of.items()}))
             identities.append(_hash_item(record, item))
             references += record.reference_image
-        elif (base := _get_other_id(record, selection)) is not None:
+        elif record.left_out is not LeftOut.LANGUAGE and (base := _get_other_id(record, selection)) is not None:
             others[base] += 1
     ids = [one.item.item_id for one in made]
-    other_ids, other_identities = _identify_others(selection, folders, Counter(ids), others)
+    other_ids, other_identities = _identify_others(selection, Counter(ids), others)
     unique = make_unique(ids + other_ids, identities + other_identities)[: len(ids)]
     named = zip(made, unique, strict=True)
     return [_Made(dataclasses.replace(one.item, item_id=item_id), one.edits_of) for one, item_id in named], references
 
 
-def _identify_others(
-    selection: Selection, folders: EditedFolders, ids: Counter[str], others: Counter[str]
-) -> tuple[list[str], list[str]]:
+def _identify_others(selection: Selection, ids: Counter[str], others: Counter[str]) -> tuple[list[str], list[str]]:
     """Return ids and identities of the records that become no items.
 
-    Their images are read only where an id is there twice, which is rare.
+    Their images are read only where an id is there twice, which is rare. A record whose image no run can read never is
+    an item, so it takes no id.
     """
     shared = {base for base, times in others.items() if times + ids[base] > 1}
     other_ids = [base for base in others if base not in shared]
     identities = [digest(base) for base in other_ids]
-    for record in find_edits(parse_records(selection, Skipped(), others=True), folders) if shared else ():
-        if not record.wanted and _get_other_id(record, selection) in shared:
-            try:
-                item = _make_item(record, inspect)
-            except UserError:  # its image cannot be read, so it never is an item
-                continue
+    for record in parse_records(selection, Skipped(), others=True) if shared else ():
+        if record.left_out in (None, LeftOut.LANGUAGE) or _get_other_id(record, selection) not in shared:
+            continue
+        if not isinstance(record.image, Path) or (is_file(record.image) and os.access(record.image, os.R_OK)):
+            item = _make_item(record, inspect)
             other_ids.append(item.item_id)
             identities.append(_hash_item(record, item))
     return other_ids, identities
@@ -170,8 +171,11 @@ def _get_other_id(record: ParsedRecord, selection: Selection) -> str | None:
 
 
 def _hash_item(record: ParsedRecord, item: Item) -> str:
-    """Return a hash of everything that is known about an item."""
-    return digest(record.given_id, record.name, json.dumps(dataclasses.asdict(item), sort_keys=True))
+    """Return a hash of everything that the dataset says about an item; a folder of edits is no part of it."""
+    known = dataclasses.asdict(item)
+    if record.edit_is_found:
+        known |= {"given_path": None, "given_sha256": None}
+    return digest(record.given_id, record.name, json.dumps(known, sort_keys=True))
 
 
 def check_categories(categories: Sequence[str]) -> tuple[str, ...]:

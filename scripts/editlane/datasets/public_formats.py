@@ -3,6 +3,7 @@
 Each reader yields the records under the benchmark's own field names. `names` maps our names to them.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ _GEDIT_LANGUAGES = {"en": "en", "cn": "zh", "zh": "zh"}
 _GEDIT_COLUMNS = ["task_type", "key", "instruction_language", "instruction"]
 _GEDIT_IMAGES = ["input_image", "input_image_raw"]
 
-_CACHES = ("cache-", "tmp", ".")
-"""Beginnings of the names of files that hold records again, or a part of them."""
+_CACHE = re.compile(r"\..*|(cache-[0-9a-f]+(_\d+_of_\d+)?|tmp[a-z0-9_]{8})\.arrow")
+"""Hidden files, and those that the `datasets` library writes beside a dataset: its records again, or a part of them."""
 
 _DEEPEST = 3
 """Folders between the one that is named and the files: a download has data/, the cache NAME/VERSION/HASH/."""
@@ -58,6 +59,10 @@ class PublicFormat:
     """Patterns of the files to read if the path is a folder; the first match is used. If empty, it must be a file."""
 
 
+class NothingFound(UserError):
+    """A folder without a file of the format that was looked for."""
+
+
 def may_be_folder(format: str) -> bool:
     """Return whether a dataset in this format may be a folder of files."""
     return format in PUBLIC_FORMATS and bool(PUBLIC_FORMATS[format].folder)
@@ -66,7 +71,7 @@ def may_be_folder(format: str) -> bool:
 def find_annotation_files(path: Path, format: str) -> list[Path]:
     """Find the files with the records, in the folder or in one below it.
 
-    Raises UserError if there are none, if several folders have some, or if a file is empty.
+    Raises NothingFound if there are none, and UserError if several folders have some, or if a file is empty.
     """
     files = [path]
     if path.is_dir() and may_be_folder(format):
@@ -88,7 +93,7 @@ def _find_in_folder(path: Path, patterns: tuple[str, ...], format: str) -> list[
             )
         for files in found.values():
             return files
-    raise UserError(f"The folder {path} has no {' and no '.join(patterns)}; format {format!r} reads those.")
+    raise NothingFound(f"The folder {path} has no {' and no '.join(patterns)}; format {format!r} reads those.")
 
 
 def _is_shown(folder: Path, root: Path) -> bool:
@@ -98,7 +103,7 @@ def _is_shown(folder: Path, root: Path) -> bool:
 def _match(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     """List the files of the first pattern that has some, without the copies that the `datasets` library caches."""
     for pattern in patterns:
-        found = [path for path in sorted(folder.glob(pattern)) if not path.name.startswith(_CACHES)]
+        found = [path for path in sorted(folder.glob(pattern)) if not _CACHE.fullmatch(path.name)]
         if found:
             return found
     return []

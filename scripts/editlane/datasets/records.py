@@ -44,7 +44,7 @@ class Record:
     def _check_unicode(self, field: str, text: str) -> None:
         """Raise UserError for half a surrogate pair, which no table can hold."""
         try:
-            text.encode()
+            text.isascii() or text.encode()  # an image as base64 is not copied
         except UnicodeEncodeError as error:
             raise UserError(
                 f"{self.where}: {self.own_name(field)} has a character that is not valid Unicode ({error.reason})."

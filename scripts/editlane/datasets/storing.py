@@ -1,12 +1,12 @@
 """Store the images of a dataset unchanged, under the names of their hashes."""
 
-import binascii
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.paths import RunPaths
+from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.parsing import RawImage
 from editlane.images.files import MAX_BYTES, file_sha256, make_note, open_regular, sniff, write_atomically
 
@@ -23,7 +23,7 @@ class Stored:
 def store(image: RawImage, run_dir: Path) -> Stored:
     """Store an image's bytes unchanged, under the name of their hash. An intact existing file is not rewritten."""
     content = read_image(image)
-    stored = _describe(content)
+    stored = _describe(image, content)
     target = run_dir / stored.path
     if not (target.exists() and file_sha256(target) == stored.sha256):
         write_atomically(target, content)
@@ -32,12 +32,16 @@ def store(image: RawImage, run_dir: Path) -> Stored:
 
 def inspect(image: RawImage) -> Stored:
     """Return what `store` returns, but store nothing."""
-    return _describe(read_image(image))
+    return _describe(image, read_image(image))
 
 
-def _describe(content: bytes) -> Stored:
+def _describe(image: RawImage, content: bytes) -> Stored:
     sha256 = hashlib.sha256(content).hexdigest()
-    suffix, size = sniff(content)
+    try:
+        suffix, size = sniff(content)
+    except SourceUnreadable as error:  # nothing that its bytes are to blame for, so no row may say so
+        what = image if isinstance(image, Path) else f"the image in the dataset file with the SHA-256 {sha256}"
+        raise UserError(f"Cannot look at {what} now: {error}. Start the run again; what is done is kept.") from error
     return Stored(path=RunPaths(Path()).source(sha256, suffix), sha256=sha256, size=size)
 
 
@@ -55,27 +59,3 @@ def read_image(image: RawImage) -> bytes:
         raise UserError(f"Cannot read {image}: it {error}.") from error
     except OSError as error:
         raise UserError(f"Cannot read {error.filename}: {error.strerror}.") from error
-
-
-def decode_base64(text: str) -> bytes:
-    """Decode base64 text or a data URI. Returns the text's own bytes if it is neither.
-
-    Line breaks, the URL-safe alphabet and missing padding are accepted. Text that cannot be decoded is kept, so that
-    its item becomes `source_unreadable` and the stored file shows why.
-    """
-    head, comma, payload = text.partition(",") if text.startswith("data:") else ("", "", text)
-    if comma and not head.endswith(";base64"):
-        return text.encode()
-    try:
-        content = binascii.a2b_base64(payload, strict_mode=True)
-    except ValueError:
-        content = _decode_leniently(payload)
-    return content or text.encode()
-
-
-def _decode_leniently(payload: str) -> bytes:
-    payload = "".join(payload.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
-    try:
-        return binascii.a2b_base64(payload + "=" * (-len(payload) % 4), strict_mode=True)
-    except ValueError:
-        return b""

@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from editlane.core.errors import EditFailed, EditRefused, UserError, one_line
-from editlane.core.params import SPEED, Dtype
+from editlane.core.params import AllowPickle, Dtype
 from editlane.core.types import EditRequest, Item
 from editlane.editors.optimizations.apply import OptimizationParams, apply_optimizations, starts_on_cpu
 from editlane.editors.optimizations.step_cache import StepCache, check_cache
@@ -38,9 +38,7 @@ class PipelineParams(OptimizationParams):
     """Pixels; null leaves the size to the model. Give both or none."""
     width: Side | None = None
     """Like `height`."""
-    allow_pickle: Annotated[bool, SPEED] = False
-    """Also load weights that are no safetensors (`.bin`). Such files are pickles, which can run any code when they are
-    loaded: only for checkpoints whose maker you trust."""
+    allow_pickle: AllowPickle = False
 
     @model_validator(mode="after")
     def _check_together(self) -> "PipelineParams":

@@ -3,6 +3,7 @@
 Only images that may be slow or large by their kind come here, because starting the process takes a quarter of a second.
 """
 
+import ctypes
 import io
 import json
 import mmap
@@ -12,13 +13,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from PIL import Image
 
-from editlane.core.errors import SourceUnreadable, one_line
-from editlane.images.decoding import decode, read_header
+from editlane.core.errors import SourceUnreadable
+from editlane.images.decoding import decode, explain, read_header
 
 CPU_SECONDS = 60
 """Computing time for one image: twice what the slowest format needs for its most pixels. Other load does not matter."""
@@ -33,6 +35,13 @@ _DAMAGE = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.S
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from editlane.images.child import answer; answer(sys.argv[2])"
 _SCRIPTS = Path(__file__).parents[2]
 _BAND_ROWS = 256
+_PR_SET_PDEATHSIG = 1
+
+
+class TooMuchWork(SourceUnreadable):
+    """The image takes more than CPU_SECONDS, however busy the machine is."""
+
+    kind = "timeout"
 
 
 def decode_in_child(file: IO[bytes], at_least: int | None, most_pixels: int) -> Image.Image:
@@ -55,33 +64,42 @@ def read_header_in_child(file: IO[bytes]) -> tuple[str, tuple[int, int]]:
 
 
 def _ask(file: IO[bytes], task: dict[str, Any], handles: tuple[int, ...]) -> dict[str, Any]:
+    task |= {"cpu": CPU_SECONDS, "memory": MEMORY, "parent": os.getpid()}
     with _as_real_file(file) as content:
-        try:
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    _CODE,
-                    str(_SCRIPTS),
-                    json.dumps(task | {"cpu": CPU_SECONDS, "memory": MEMORY}),
-                ],
-                stdin=content,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=WALL_SECONDS,
-                pass_fds=handles,
-                start_new_session=True,  # else Ctrl-C ends it, and its image seems to be damaged
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # their stacks count as memory
-            )
-        except subprocess.TimeoutExpired as error:
-            raise SourceUnreadable(f"not decoded within {WALL_SECONDS} s", kind="timeout") from error
-    if done.returncode != 0:
-        raise _explain_death(done.returncode)
-    reply: dict[str, Any] = json.loads(done.stdout)
+        code, printed = _run(content, json.dumps(task), handles)
+    if code != 0:
+        raise _explain_death(code)
+    reply: dict[str, Any] = json.loads(printed)
     if "error" in reply:
         raise SourceUnreadable(reply["error"], kind=reply["kind"])
     return reply
+
+
+def _run(content: IO[bytes], task_json: str, handles: tuple[int, ...]) -> tuple[int, bytes]:
+    """Run the child. Returns its exit code and what it printed.
+
+    A child that a disk holds cannot be killed. It is left behind, because waiting for it would hold the lane, too.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _CODE, str(_SCRIPTS), task_json],
+        stdin=content,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=handles,
+        start_new_session=True,  # else Ctrl-C ends it, and its image seems to be damaged
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},  # their stacks count as memory
+    )
+    try:
+        printed, _ = process.communicate(timeout=WALL_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise SourceUnreadable(f"not decoded within {WALL_SECONDS} s", kind="timeout") from error
+    finally:
+        if process.returncode is None and process.stdout:
+            process.kill()
+            process.stdout.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+    return process.returncode, printed
 
 
 def _as_real_file(file: IO[bytes]) -> IO[bytes]:
@@ -99,7 +117,7 @@ def _as_real_file(file: IO[bytes]) -> IO[bytes]:
 
 def _explain_death(code: int) -> SourceUnreadable:
     if code == -signal.SIGXCPU:
-        return SourceUnreadable(f"not decoded within {CPU_SECONDS} s of computing", kind="timeout")
+        return TooMuchWork(f"not decoded within {CPU_SECONDS} s of computing")
     if -code in _DAMAGE:
         return SourceUnreadable(f"its decoder died of {signal.Signals(-code).name}")
     return SourceUnreadable(f"the process that decoded it ended with code {code}", kind="crash")
@@ -108,6 +126,7 @@ def _explain_death(code: int) -> SourceUnreadable:
 def answer(task_json: str) -> None:
     """Do one task, as the child: read the image from stdin, print the result."""
     task = json.loads(task_json)
+    _end_with(task["parent"])
     _limit_resources(task["cpu"], task["memory"])
     reply: dict[str, Any]
     try:
@@ -119,13 +138,19 @@ def answer(task_json: str) -> None:
             else:
                 suffix, size = read_header(file)
                 reply = {"suffix": suffix, "size": size}
-    except SourceUnreadable as error:
-        reply = {"error": str(error), "kind": error.kind}
-    except MemoryError:
+    except MemoryError:  # of the limit
         reply = {"error": f"takes more than {task['memory'] // 1_000_000:,} MB to decode", "kind": "too_large"}
-    except Exception as error:  # noqa: BLE001  Pillow raises a dozen types for damaged bytes
-        reply = {"error": f"cannot be decoded: {one_line(error) or type(error).__name__}", "kind": "decode"}
+    except Exception as error:  # noqa: BLE001
+        reason, kind = explain(error)
+        reply = {"error": reason, "kind": kind}
     print(json.dumps(reply))
+
+
+def _end_with(parent: int) -> None:
+    """End this process as soon as the one that asks has ended, however that was killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
 
 
 def _limit_resources(cpu: int, memory: int) -> None:

@@ -1,5 +1,6 @@
 """Decode images in this process. Which may be, and how else, is decided in `files`."""
 
+import errno
 import threading
 import warnings
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import IO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from editlane.core.errors import SourceUnreadable
+from editlane.core.errors import SourceUnreadable, one_line
 from editlane.images.encoded import strip_metadata
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -71,6 +72,24 @@ def read_header(file: IO[bytes]) -> tuple[str, tuple[int, int]]:
         sideways = image.format != "TIFF" and _read_orientation(image) in _SIDEWAYS  # a TIFF's is rotated already
     suffix = _SUFFIXES.get(image.format or "bin", (image.format or "bin").lower())
     return suffix, (height, width) if sideways else (width, height)
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Return (message, kind) of the SourceUnreadable for whatever was raised while reading or decoding an image.
+
+    The kind is `missing` for an error of the disk or the system, `oom`, `too_large`, or `decode`: damaged bytes, for
+    which Pillow raises a dozen types.
+    """
+    if isinstance(error, SourceUnreadable):
+        return str(error), error.kind
+    if isinstance(error, Image.DecompressionBombError):
+        return "too many pixels by its header", "too_large"
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it", "oom"
+    # Pillow's own have no number. EINVAL: the image's bytes name a place that no file can have.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return error.strerror or one_line(error), "missing"
+    return f"cannot be decoded: {one_line(error) or type(error).__name__}", "decode"
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 import errno
 import hashlib
 import io
+import logging
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +17,8 @@ from PIL import Image
 
 from editlane.core.errors import SourceUnreadable
 from editlane.core.files import atomic_write
-from editlane.images.child import decode_in_child, read_header_in_child
-from editlane.images.decoding import decode, read_header
+from editlane.images.child import TooMuchWork, decode_in_child, read_header_in_child
+from editlane.images.decoding import decode, explain, read_header
 from editlane.images.encoded import has_modest_header, may_take_long
 
 MAX_PIXELS = 100_000_000
@@ -30,8 +32,14 @@ _NOTE = re.compile(rb"An image of (\d{1,20}) bytes is not kept here\.\n")
 PREPARING_THREADS = min(8, len(os.sched_getaffinity(0)))
 """Threads that decode and resize the images of one batch. Pillow releases the GIL."""
 
+RETRY_AFTER = 2.0
+"""Seconds after which `sniff` tries again what may pass."""
+
 PREPROCESSING = "1"
 """Part of every key. Bump it if `open_image` or `fit_within` returns other pixels for the same file."""
+
+
+log = logging.getLogger(__name__)
 
 
 def open_image(path: Path, *, at_least: int | None = None) -> Image.Image:
@@ -57,17 +65,9 @@ def _name_errors(path: Path) -> Iterator[None]:
     """Turn every error into a SourceUnreadable that names the file: none of them may end a lane."""
     try:
         yield
-    except SourceUnreadable as error:
-        raise SourceUnreadable(f"{path.name}: {error}", kind=error.kind) from error
-    except Image.DecompressionBombError as error:
-        raise SourceUnreadable(f"{path.name}: too many pixels by its header", kind="too_large") from error
-    except MemoryError as error:
-        raise SourceUnreadable(f"{path.name}: not enough memory to decode it", kind="oom") from error
-    except Exception as error:  # Pillow raises a dozen types for damaged bytes
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk or the system; Pillow's have none
-            raise SourceUnreadable(f"{path.name}: {error.strerror}", kind="missing") from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SourceUnreadable(f"{path.name}: cannot be decoded: {reason}") from error
+    except Exception as error:
+        reason, kind = explain(error)
+        raise SourceUnreadable(f"{path.name}: {reason}", kind=kind) from error
 
 
 def open_regular(path: Path) -> IO[bytes]:
@@ -106,15 +106,27 @@ def read_displayed_size(path: Path) -> tuple[int, int] | None:
 
 
 def sniff(content: bytes) -> tuple[str, tuple[int, int] | None]:
-    """Detect (file suffix, displayed size) of encoded image bytes from the header alone; ("bin", None) if unknown."""
-    return _read_header(io.BytesIO(content))
+    """Detect (file suffix, displayed size) of encoded image bytes from the header alone; ("bin", None) if unknown.
+
+    Raises SourceUnreadable for what may pass, such as a lack of processes or memory, after a second attempt. Otherwise
+    a busy machine would write other tables than an idle one.
+    """
+    try:
+        return _read_header(io.BytesIO(content))
+    except SourceUnreadable as error:
+        log.info("cannot look at an image (%s); trying once more", error)
+        time.sleep(RETRY_AFTER)
+        return _read_header(io.BytesIO(content))
 
 
 def _read_header(file: IO[bytes]) -> tuple[str, tuple[int, int] | None]:
     try:
         return read_header(file) if has_modest_header(file) else read_header_in_child(file)
-    except Exception:  # noqa: BLE001  as in open_image
-        return "bin", None
+    except Exception as error:
+        reason, kind = explain(error)
+        if kind in ("decode", "too_large") or isinstance(error, TooMuchWork):  # it will be so every time
+            return "bin", None
+        raise SourceUnreadable(reason, kind=kind) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

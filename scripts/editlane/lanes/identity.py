@@ -10,12 +10,11 @@ from editlane.core.types import RunsOn
 from editlane.images.files import PREPROCESSING
 from editlane.lanes.journal import content_key
 from editlane.models.checkpoints import fingerprint_model, is_randomly_initialised
+from editlane.models.devices import find_loaded_cudnn
 from editlane.models.registry import check_params, find_adapter
 
 PACKAGES = (
     "torch",
-    "nvidia-cudnn-cu12",
-    "nvidia-cudnn-cu13",
     "transformers",
     "vllm",
     "torchvision",
@@ -82,6 +81,7 @@ def describe(
         "params": params | files | folders,
         "random_weights": model is not None and is_randomly_initialised(model),
         "packages": _packages(),
+        "cudnn": find_loaded_cudnn(),
         "editlane": __version__,
     }
 

@@ -151,8 +151,10 @@ def provenance_of(paths: Sequence[Path]) -> dict[str, Any]:
     together: dict[str, Any] = {"editors": {}, "judges": {}}
     for path in paths:
         source = tables.read_provenance(path)
-        together["editors"] |= source.get("editor", {})
-        together["judges"] |= source.get("judge", {})
+        for made, kind in ((source.get("editor", {}), "editors"), (source.get("judge", {}), "judges")):
+            for name, record in made.items():
+                known = together[kind].get(name, {}).get("cudnn")  # a lane without work does not know it
+                together[kind][name] = record | ({"cudnn": known} if known and not record.get("cudnn") else {})
     return together
 
 

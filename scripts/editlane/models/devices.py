@@ -27,11 +27,16 @@ def set_allocator() -> None:
     torch would round each pinned block of weights up to a power of two, and keep GPU memory in pieces of the sizes of
     earlier batches. Older versions of torch do not know the settings, and refuse to start.
     """
-    if _find_torch_version() < ALLOCATOR_SINCE or "PYTORCH_CUDA_ALLOC_CONF" in os.environ:  # its older name
+    if rounds_pinned_blocks():
         return
     given = os.environ.get("PYTORCH_ALLOC_CONF", "")
     added = [f"{name}:{value}" for name, value in ALLOCATOR.items() if name not in given]
     os.environ["PYTORCH_ALLOC_CONF"] = ",".join([given, *added] if given else added)
+
+
+def rounds_pinned_blocks() -> bool:
+    """Return whether torch rounds each pinned block up to a power of two, because `set_allocator` cannot forbid it."""
+    return _find_torch_version() < ALLOCATOR_SINCE or "PYTORCH_CUDA_ALLOC_CONF" in os.environ  # its older name
 
 
 def _find_torch_version() -> tuple[int, ...]:
@@ -66,6 +71,16 @@ def describe_device() -> str:
     log.info("torch %s, CUDA %s, cuDNN %s", torch.__version__, torch.version.cuda, cudnn.version())
     leased = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     return f"{torch.cuda.get_device_name()} ({leased})"
+
+
+def find_loaded_cudnn() -> int | None:
+    """Return the version of the cuDNN that torch uses in this process, e.g. 91002, whichever package it came from.
+
+    It is None if torch has none, and in a lane that found everything in its journal, because that never imports torch.
+    """
+    torch = sys.modules.get("torch")
+    found: int | None = torch.backends.cudnn.version() if torch else None
+    return found
 
 
 def device_label(loaded: Editor | Judge) -> str:

@@ -11,7 +11,7 @@ from textwrap import shorten
 from typing import Any, NamedTuple
 
 from editlane.core.errors import UserError, one_line
-from editlane.models.checkpoints import PICKLES, find_safetensors_problem, fingerprint_file, read_safetensors_header
+from editlane.models.checkpoints import find_safetensors_problem, fingerprint_file, read_safetensors_header
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +38,10 @@ def check_lora(lora: Any) -> None:
         raise UserError(f"lora is {lora!r}; use a .safetensors file, or hf://org/name@revision/file.safetensors.")
     if parse_hub_file(lora):
         return
-    if Path(lora).suffix in PICKLES:
+    if Path(lora).suffix != ".safetensors":  # diffusers unpickles a file with any other suffix, also .SAFETENSORS
         raise UserError(
-            f"lora is {lora}. Only .safetensors files are accepted, because a {Path(lora).suffix} file is a pickle, "
-            "which can run code when loaded. Take a release with safetensors, or convert it."
+            f"lora is {lora}. Only .safetensors files are accepted, because others are read as pickles, which can run "
+            "code when loaded. Take a release with safetensors, or convert it."
         )
     if not Path(lora).is_file():
         raise UserError(

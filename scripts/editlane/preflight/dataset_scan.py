@@ -11,10 +11,10 @@ from typing import Any
 
 from editlane.core.checkout import find_dataset
 from editlane.core.errors import SourceUnreadable, UserError
+from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import open_folders
 from editlane.datasets.parsing import ParsedRecord, Selection, Skipped
-from editlane.datasets.storing import decode_base64
 from editlane.images.files import open_image, read_displayed_size
 from editlane.models.registry import find_adapter
 

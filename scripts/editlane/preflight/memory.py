@@ -6,6 +6,7 @@ from pathlib import Path
 from editlane.editors.optimizations.apply import starts_on_cpu
 from editlane.judges.qwen3_vl.vllm_engine import VllmParams
 from editlane.lanes.lane_status import read_heartbeats
+from editlane.models.devices import rounds_pinned_blocks
 from editlane.models.host_memory import read_available_memory, read_container_memory
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.findings import Finding, format_bytes, join_names, pluralize
@@ -105,21 +106,30 @@ def _compare_lanes_with_host(context: RunContext) -> Finding:
     pinned = any(part.settings["params"].get("offload") == "blocks" for part in context.parts)
     available = read_available_memory() if pinned else read_host_memory()[1]  # pinned memory is never swapped out
     lanes = context.lanes_at_once
-    kept = max(map(_count_host_bytes, context.parts))
+    kept = max(_count_host_bytes(part, context) for part in context.parts)
     each = LANE_BYTES + kept
     text = f"host: {format_bytes(available)} available for {pluralize(lanes, 'lane')} at once"
     text += f", about {format_bytes(each)} each"
     text += ", including weights that pass through host memory" if kept else ""
-    text += ", where `offload: blocks` pins them" if pinned else ""
+    if pinned:
+        text += ", where `offload: blocks` pins them"
+        text += "; this torch rounds each block up, to twice its size at most" if _rounds_up(context) else ""
     if lanes * each > available:
         return Finding("warn", "memory", text, "Free some memory, or run fewer lanes at once with --resources gpu=N.")
     return Finding("pass", "memory", text)
 
 
-def _count_host_bytes(part: Part) -> int:
+def _count_host_bytes(part: Part, context: RunContext) -> int:
     """Return the bytes of weights that a lane holds in host memory, if only while it loads."""
     params, folder = part.settings["params"], part.find_folder()
-    return count_loaded_bytes(folder, choose_dtype(params, on_gpu=True)) if folder and starts_on_cpu(params) else 0
+    if not folder or not starts_on_cpu(params):
+        return 0
+    rounded = params.get("offload") == "blocks" and _rounds_up(context)
+    return count_loaded_bytes(folder, choose_dtype(params, on_gpu=True)) * (2 if rounded else 1)
+
+
+def _rounds_up(context: RunContext) -> bool:
+    return not context.conda and rounds_pinned_blocks()
 
 
 def _compare_with_host(weights: int, part: Part, context: RunContext) -> Finding:

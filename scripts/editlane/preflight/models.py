@@ -7,7 +7,7 @@ from editlane.core.types import RunsOn
 from editlane.models.checkpoints import find_problem, is_hub_id, is_randomly_initialised
 from editlane.models.lora import parse_hub_file
 from editlane.models.weight_files import find_cached_snapshot
-from editlane.models.weight_formats import REMEDY, TRUST, describe_pickle, find_pickle
+from editlane.models.weight_formats import find_format_problem
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.findings import Finding, format_bytes
 from editlane.preflight.weights import count_stored_bytes, is_offline
@@ -67,9 +67,9 @@ def _check_hub_model(part: Part, context: RunContext) -> Finding:
     revision = part.settings["revision"]
     folder = part.find_folder()
     problem = find_problem(folder) if folder else None
-    pickle = find_pickle(folder, allow_pickle=part.settings["params"].get("allow_pickle") is True) if folder else None
-    if pickle:
-        return Finding("fail", "models", f"{part}: {part.model} {describe_pickle(pickle)}", f"{REMEDY} {TRUST}")
+    allowed = part.settings["params"].get("allow_pickle") is True
+    if folder and (found := find_format_problem(folder, allow_pickle=allowed)):
+        return Finding("fail", "models", f"{part}: {part.model} {found[0]}", found[1])
     if folder and not problem:
         pinned = "" if revision else "; its `revision:` is not pinned"
         return Finding(

@@ -1,8 +1,10 @@
 import base64
+import binascii
 import hashlib
 import io
 import json
 import random
+import tracemalloc
 import unicodedata
 from decimal import Decimal
 from pathlib import Path
@@ -16,12 +18,13 @@ from PIL import Image
 
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
+from editlane.datasets import base64_text
 from editlane.datasets import files as dataset_files
+from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.files import read_records
 from editlane.datasets.item_ids import MAX_BYTES, derive_id, digest, make_safe_name, make_unique, sanitise_id
 from editlane.datasets.prepare import check_categories, estimate_cost, prepare_items
 from editlane.datasets.records import detect_language
-from editlane.datasets.storing import decode_base64
 from editlane.images.files import file_sha256, open_image
 
 CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
@@ -303,6 +306,32 @@ def test_base64_in_its_usual_shapes(content):
     safe = base64.urlsafe_b64encode(content).decode()
     for shape in (text, lines, safe, text.rstrip("="), "data:image/png;base64," + text):
         assert decode_base64(shape) == content
+
+
+def decode_whole(text: str) -> bytes:
+    """What `decode_base64` does piece by piece, with several copies of the whole text."""
+    payload = "".join(text.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        content = binascii.a2b_base64(payload + "=" * (-len(payload) % 4), strict_mode=True)
+    except ValueError:
+        return text.encode()
+    return content or text.encode()
+
+
+@given(text=st.text("AQz9-_+/= \n§:", max_size=40), piece=st.integers(1, 9))
+def test_base64_is_the_same_in_pieces(text, piece):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base64_text, "_PIECE", piece)
+        assert decode_base64(text) == decode_whole(text)
+
+
+def test_base64_is_decoded_without_copies_of_the_text():
+    text = "data:image/png;base64," + "QUJD" * 8_000_000
+    tracemalloc.start()
+    content = decode_base64(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (content[:3], peak < 1.3 * len(content)) == (b"ABC", True)
 
 
 def test_a_missing_image_file_is_named(place):

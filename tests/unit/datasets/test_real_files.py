@@ -2,10 +2,12 @@
 
 import base64
 import csv
+import errno
 import io
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from editlane.core import csv_files
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
 from editlane.datasets import files as dataset_files
@@ -158,6 +161,18 @@ def test_a_record_without_end_is_not_read_whole(
         read(path, format=format)
 
 
+@pytest.mark.parametrize("cell", ["{}", '"{}'])
+def test_a_csv_line_or_cell_without_end_is_not_read_whole(folder, monkeypatch, cell: str) -> None:
+    monkeypatch.setattr(csv_files, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(dataset_files, "LONGEST_LINE", 1000)
+    limit = csv.field_size_limit()
+    text = ("x" * 500 + "\n" if '"' in cell else "x" * 500) * 10
+    path = put(folder, "items.csv", "image,category,instruction\na.png,物理," + cell.format(text))
+    with pytest.raises(UserError, match=r"items\.csv.*(line 2 is longer than 1,000|larger than field limit)"):
+        read(path)
+    csv.field_size_limit(limit)
+
+
 @pytest.mark.parametrize("tags", [["ok", "\ud800"], "a;\udfff", '["\\ud800"]'])
 def test_half_a_surrogate_pair_in_tags_is_one_paragraph(folder: Path, tags: Any) -> None:
     record = {"category": "物理", "image": "a.png", "instruction": "On.", "tags": tags}
@@ -201,11 +216,41 @@ def test_both_arrow_formats_are_read(folder: Path) -> None:
     assert read_gedit(folder / "stream.arrow") == ["k1", "k2"]
 
 
-@pytest.mark.parametrize("cache", ["cache-0123456789abcdef.arrow", "cache-01_00000_of_00002.arrow", "tmpk3j2.arrow"])
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_text_that_is_no_utf_8_is_named_with_its_place(folder: Path, suffix: str) -> None:
+    rows = gedit_table(*(f"k{number}" for number in range(12)))
+    broken = pa.array([b"x"] * 9 + [b"\xff\xfe"] + [b"x"] * 2).cast(pa.string(), safe=False)
+    table = rows.set_column(rows.schema.get_field_index("instruction"), "instruction", broken.view(pa.string()))
+    path = folder / f"gedit.{suffix}"
+    pq.write_table(table, path) if suffix == "parquet" else write_arrow(path, table)
+    with pytest.raises(UserError, match=rf"gedit\.{suffix}, record 10: instruction cannot be read: not UTF-8"):
+        read_gedit(path)
+
+
+def test_a_date_that_python_cannot_hold_is_named_with_its_place(folder: Path) -> None:
+    table = pa.table(
+        {"image": ["a.png"], "category": ["物理"], "instruction": ["On."], "made": pa.array([2**40], pa.timestamp("s"))}
+    )
+    pq.write_table(table, folder / "items.parquet")
+    with pytest.raises(UserError, match=r"items\.parquet, record 1: made cannot be read"):
+        read(folder / "items.parquet")
+
+
+@pytest.mark.parametrize(
+    "cache", ["cache-0123456789abcdef.arrow", "cache-01_00000_of_00002.arrow", "tmpk3j2_x0a.arrow"]
+)
 def test_copies_in_the_datasets_cache_are_not_read(folder: Path, cache: str) -> None:
     write_arrow(folder / "gedit/gedit-bench-train.arrow", gedit_table("k1", "k2"))
     write_arrow(folder / "gedit" / cache, gedit_table("k1", "k2"))
     assert read_gedit(folder / "gedit") == ["k1", "k2"]
+
+
+@pytest.mark.parametrize("name", ["tmp_gedit.parquet", "cache-of-mine.arrow", "cache-0123.parquet"])
+def test_files_with_nearly_such_names_are_read(folder: Path, name: str) -> None:
+    write = write_arrow if name.endswith(".arrow") else lambda path, table: pq.write_table(table, path)
+    (folder / "gedit").mkdir()
+    write(folder / "gedit" / name, gedit_table("k1"))
+    assert read_gedit(folder / "gedit") == ["k1"]
 
 
 @pytest.mark.parametrize(
@@ -416,11 +461,125 @@ def test_a_wrong_folder_of_a_system_is_named(
     assert not (folder / "run").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
-    put(folder, "edits/closed/1.png", photo()).parent.chmod(0)
-    with pytest.raises(UserError, match=r"cannot read .*closed: Permission denied"):
+def write_rows(folder: Path, *ids: str) -> Path:
+    rows = [{"item_id": name, "category": "物理", "image": "a.png", "instruction": "On."} for name in ids]
+    return put(folder, "items.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_gedit(folder: Path, *rows: tuple[str, str]) -> Path:
+    """Records of one key in these categories and languages."""
+    same = {"key": "k", "instruction": "On.", "input_image": {"bytes": photo(), "path": None}}
+    table = [same | {"task_type": group, "instruction_language": language} for group, language in rows]
+    pq.write_table(pa.Table.from_pylist(table), folder / "gedit.parquet")
+    return folder / "gedit.parquet"
+
+
+@pytest.fixture
+def close(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
+    """Make a folder fail with this number; not by its mode, because root may read everything."""
+    closed: dict[Path, int] = {}
+    scan = os.scandir
+
+    def fail(path: Path) -> Any:
+        if number := closed.get(Path(path)):
+            raise OSError(number, os.strerror(number), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    return closed.__setitem__
+
+
+def test_a_folder_below_that_may_not_be_read_is_left_out_and_told(folder: Path, close, caplog) -> None:
+    put(folder, "edits/1.png", photo("blue"))
+    put(folder, "edits/lost+found/2.png", photo("blue"))
+    (folder / "edits/loop").symlink_to("loop")
+    close(folder / "edits/lost+found", errno.EACCES)
+    with caplog.at_level(logging.WARNING):
+        items = read(write_rows(folder, "1", "2"), edited_dir=folder / "edits")
+    assert [item.given_path is not None for item in items] == [True, False]
+    assert caplog.messages == [
+        "dataset.edited_dir: 1 of 2 items have no edit: 2",
+        "dataset.edited_dir: 1 folder(s) may not be read: lost+found",
+    ]
+
+
+@pytest.mark.parametrize(("name", "number"), [("", errno.EACCES), ("b", errno.EIO)])
+def test_a_folder_of_edits_that_cannot_be_read_stops_the_run(folder: Path, close, name: str, number: int) -> None:
+    (folder / "edits/b").mkdir(parents=True)
+    close(folder / "edits" / name, number)
+    with pytest.raises(UserError, match=rf"cannot read .*edits/?{name}: {os.strerror(number)}"):
         EditedFolder(folder / "edits")
+
+
+def test_edits_of_the_other_language_are_no_loose_files(folder: Path, caplog) -> None:
+    path = write_gedit(folder, ("a", "en"), ("a", "cn"))
+    put(folder, "edits/a/en/k.png", photo("blue"))
+    put(folder, "edits/a/cn/k.png", photo("green"))
+    with caplog.at_level(logging.WARNING):
+        [item] = read(path, format="gedit", categories=("a",), edited_dir=folder / "edits")
+    assert (caplog.messages, item.item_id) == ([], "k")
+    assert item.given_sha256 == image_files.file_sha256(folder / "edits/a/en/k.png")
+
+
+@pytest.mark.parametrize("names", [("001.png", "001.jpg"), ("001.jpg", "001.png"), ("物.JPEG", "物.webp")])
+def test_an_id_that_is_the_whole_name_of_a_file_has_that_file(folder: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        put(folder, f"edits/{name}", name)
+    items = read(write_rows(folder, *names), edited_dir=folder / "edits")
+    found = {item.item_id: (folder / "run" / str(item.given_path)).read_text() for item in items}
+    assert found == {name: name for name in names}
+
+
+def test_a_trial_on_items_without_an_edit_goes_on(folder: Path, caplog) -> None:
+    path = write_rows(folder, *"1234")
+    put(folder, "edits/3.png", photo("blue"))
+    with caplog.at_level(logging.WARNING):
+        assert len(read(path, edited_dir=folder / "edits", limit=2)) == 2
+    assert caplog.messages == [
+        "dataset.edited_dir: 2 of 2 items have no edit: 1, 2",
+        "dataset.edited_dir: of the items that `dataset.limit` leaves out, 1 have an edit; raise it",
+    ]
+    (folder / "edits/3.png").rename(folder / "edits/x.png")
+    with pytest.raises(UserError, match="has no edit of any item"):
+        read(path, edited_dir=folder / "edits", limit=2)
+
+
+def test_ids_do_not_depend_on_the_folder_of_edits(folder: Path) -> None:
+    """Two keys of a benchmark that differ in their category alone get a suffix each."""
+    path = write_gedit(folder, ("a", "en"), ("b", "en"))
+    put(folder, "edits/a/en/k.png", photo("blue"))
+    for categories in (("a", "b"), ("a",)):
+        items = read(path, format="gedit", categories=categories)
+        edited = read(path, format="gedit", categories=categories, edited_dir=folder / "edits")
+        assert [item.item_id for item in edited] == [item.item_id for item in items]
+        assert edited[0].given_sha256
+
+
+def test_an_image_that_nobody_can_look_at_now_stops_the_step(folder: Path, monkeypatch) -> None:
+    def fail(content: bytes) -> Any:
+        raise SourceUnreadable("Resource temporarily unavailable", kind="missing")
+
+    monkeypatch.setattr(storing, "sniff", fail)
+    with pytest.raises(UserError, match=r"Cannot look at .*a\.png now: Resource temporarily"):
+        read(write_rows(folder, "1"))
+    record = {"subset": "物理", "edit_instruction": "On.", "src_img_b64": base64.b64encode(photo()).decode()}
+    with pytest.raises(UserError, match=r"Cannot look at the image in the dataset file with the SHA-256"):
+        read(put(folder, "list.json", json.dumps([record])), format="base64-json")
+
+
+def test_an_other_record_that_nobody_can_look_at_now_does_not_change_ids(folder: Path, monkeypatch) -> None:
+    path = write_gedit(folder, ("a", "en"), ("b", "en"))
+    real, seen = storing.sniff, list[bytes]()
+
+    def fail(content: bytes) -> Any:
+        seen.append(content)
+        if len(seen) > 1:
+            raise SourceUnreadable("killed", kind="crash")
+        return real(content)
+
+    monkeypatch.setattr(storing, "sniff", fail)
+    with pytest.raises(UserError, match="Cannot look at"):
+        read(path, format="gedit", categories=("a",))
 
 
 # --- images that are too large or empty ------------------------------------------------------------------------------

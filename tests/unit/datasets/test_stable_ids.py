@@ -79,10 +79,47 @@ def write_uniredit(folder: Path, rows: list[Row]) -> Path:
     return folder / "data.json"
 
 
+def write_pairs(folder: Path, rows: list[Row]) -> Path:
+    records = [
+        {"category": group, "instruction": text, "image": f"{colour}.png"}
+        | {"edited": "red.png" if key == "k" else "blue.png"}
+        for key, group, text, colour in rows
+    ]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    return folder / "pairs.jsonl"
+
+
+def write_object(path: Path, records: list[tuple[str, dict[str, str]]]) -> Path:
+    """Write one JSON object, in which a key may stand twice."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{" + ", ".join(f"{json.dumps(key)}: {json.dumps(record)}" for key, record in records) + "}")
+    return path
+
+
+def write_imgedit(folder: Path, rows: list[Row]) -> Path:
+    records = [(key, {"id": f"{colour}.png", "prompt": text, "edit_type": group}) for key, group, text, colour in rows]
+    return write_object(folder / "basic_edit.json", records)
+
+
+def write_kris(folder: Path, rows: list[Row]) -> Path:
+    for group in {row[1] for row in rows}:
+        records = [
+            (key, {"ori_img": f"{colour}.png", "ins_en": text}) for key, its, text, colour in rows if its == group
+        ]
+        (folder / "kris").mkdir(exist_ok=True)
+        write_object(folder / "kris" / group / "annotation.json", records)
+        for colour in COLOURS:
+            (folder / "kris" / group / f"{colour}.png").write_bytes(PHOTOS[colour])
+    return folder / "kris"
+
+
 WRITERS = {
     "items": write_items,
+    "pairs": write_pairs,
     "base64-json": write_base64,
     "gedit": write_gedit,
+    "imgedit": write_imgedit,
+    "kris": write_kris,
     "rise": write_rise,
     "uniredit": write_uniredit,
 }

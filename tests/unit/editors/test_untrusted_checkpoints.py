@@ -126,7 +126,7 @@ def test_allowing_pickles_changes_no_key() -> None:
     assert DiffusersEditor.PARAMS.key_parts(params) == DiffusersEditor.PARAMS.key_parts(TWO_STEPS)
 
 
-@pytest.mark.parametrize("name", ["lora.bin", "lora.pt", "lora.ckpt"])
+@pytest.mark.parametrize("name", ["lora.bin", "lora.pt", "lora.ckpt", "lora.SAFETENSORS", "lora.bin2", "lora"])
 def test_a_lora_that_is_a_pickle_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"a pickle")
     with pytest.raises(UserError, match=r"Only \.safetensors files are accepted"):

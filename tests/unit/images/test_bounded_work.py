@@ -1,11 +1,14 @@
 """What an image may cost: files made to be slow or large end as SourceUnreadable, and ordinary ones do not notice."""
 
+import errno
 import io
+import json
 import os
 import signal
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -41,7 +44,7 @@ def refused(path: Path) -> SourceUnreadable:
 
 @pytest.fixture
 def no_child(monkeypatch):
-    monkeypatch.setattr(subprocess, "run", lambda *args, **options: pytest.fail("a process was started"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: pytest.fail("a process was started"))
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------
@@ -184,6 +187,9 @@ def test_one_large_image_stays_below_a_gigabyte_and_a_half(tmp_path):
 
 # --- the child -------------------------------------------------------------------------------------------------------
 
+SLOW = b"P3 2000 2000 255\n" + b"1 " * 12_000_000
+"""Numbers as text are read by Python: ten seconds for these four megapixels."""
+
 
 def test_the_child_returns_the_same_pixels(tmp_path):
     exif = Image.Exif()
@@ -210,9 +216,8 @@ def test_the_child_says_what_is_wrong(tmp_path, content, most_pixels, kind, word
 
 
 def test_the_child_ends_after_its_time(tmp_path, monkeypatch):
-    """Numbers as text are read by Python: ten seconds for these four megapixels."""
     path = tmp_path / "slow.ppm"
-    path.write_bytes(b"P3 2000 2000 255\n" + b"1 " * 12_000_000)
+    path.write_bytes(SLOW)
     monkeypatch.setattr(child, "CPU_SECONDS", 1)
     error = refused(path)
     assert (error.kind, "1 s of computing" in str(error)) == ("timeout", True)
@@ -231,11 +236,112 @@ def test_the_child_ends_above_its_memory(tmp_path, monkeypatch):
     [(signal.SIGSEGV, "decode"), (signal.SIGABRT, "decode"), (signal.SIGKILL, "crash"), (signal.SIGTERM, "crash")],
 )
 def test_only_a_child_that_died_of_its_image_blames_the_image(number, kind, monkeypatch):
-    ended = subprocess.CompletedProcess([], -number, b"", b"")
-    monkeypatch.setattr(subprocess, "run", lambda *args, **options: ended)
+    monkeypatch.setattr(child, "_run", lambda *args: (-number, b""))
     with pytest.raises(SourceUnreadable) as caught:
         child.decode_in_child(io.BytesIO(b""), None, 1)
     assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "words"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "missing", "Input/output error"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "missing", "Cannot allocate memory"),
+        (OSError("broken data stream"), "decode", "broken data stream"),
+        (OSError(errno.EINVAL, "Invalid argument"), "decode", "Invalid argument"),  # a place that no file can have
+        (Image.DecompressionBombError("bomb"), "too_large", "too many pixels"),
+        (MemoryError(), "too_large", "more than 1 MB"),
+    ],
+)
+def test_an_error_means_the_same_in_the_child(raised, kind, words, monkeypatch, capsys):
+    def fail(*args):
+        raise raised
+
+    monkeypatch.setattr(child, "_limit_resources", lambda *args: None)
+    monkeypatch.setattr(child, "read_header", fail)
+    monkeypatch.setattr(os, "dup", lambda handle: os.memfd_create("image"))
+    child.answer(json.dumps({"parent": os.getppid(), "cpu": 1, "memory": 1_000_000}))
+    reply = json.loads(capsys.readouterr().out)
+    assert (reply["kind"], words in reply["error"]) == (kind, True)
+
+
+def test_a_large_tiff_that_points_behind_every_file_is_damaged(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 1 << 62) + b"\0" * 64)
+    assert refused(path).kind == "decode"
+
+
+BUSY = {
+    "no process": lambda: OSError(errno.EAGAIN, "Resource temporarily unavailable"),
+    "killed": lambda: SourceUnreadable("ended with code -9", kind="crash"),
+    "a disk that hangs": lambda: SourceUnreadable("not decoded within 300 s", kind="timeout"),
+    "an error of the disk": lambda: SourceUnreadable("Input/output error", kind="missing"),
+}
+
+
+@pytest.mark.parametrize("what", BUSY)
+def test_what_may_pass_is_no_unknown_image(what, monkeypatch):
+    """Else the tables of a busy machine would name another file and another size."""
+    content, failures = io.BytesIO(), [BUSY[what]()]
+    photo().save(content, "TIFF", big_tiff=True)
+    real = child._run
+    monkeypatch.setattr("editlane.images.files.RETRY_AFTER", 0)
+
+    def fail(*args):
+        if failures:
+            raise failures.pop()
+        return real(*args)
+
+    monkeypatch.setattr(child, "_run", fail)
+    assert sniff(content.getvalue()) == ("tif", SIZE)
+    failures += [BUSY[what](), BUSY[what]()]
+    with pytest.raises(SourceUnreadable):
+        sniff(content.getvalue())
+
+
+def test_a_header_that_takes_too_long_is_an_unknown_image(monkeypatch):
+    monkeypatch.setattr(child, "_run", lambda *args: (-signal.SIGXCPU, b""))
+    assert sniff(b"GIF89a" + b"\0" * encoded.SMALL) == ("bin", None)
+
+
+def test_a_child_that_cannot_be_killed_is_left_behind(tmp_path, monkeypatch):
+    """Nothing ends a process that a disk holds, so that waiting for its end would hold the lane, too."""
+    path = tmp_path / "slow.ppm"
+    path.write_bytes(SLOW)
+    left = []
+    kill = subprocess.Popen.kill
+    monkeypatch.setattr(child, "WALL_SECONDS", 0.1)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: left.append(process))  # bound, unlike append
+    assert refused(path).kind == "timeout"
+    (process,) = left
+    assert process.poll() is None
+    kill(process)
+    process.wait()
+
+
+def test_the_child_ends_with_a_lane_that_is_killed(tmp_path):
+    (tmp_path / "slow.ppm").write_bytes(SLOW)
+    code = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
+        "from editlane.images.files import open_image\n"
+        "open_image(pathlib.Path(sys.argv[2]))"
+    )
+    command = [sys.executable, "-c", code, str(Path(editlane.__file__).parents[1]), str(tmp_path / "slow.ppm")]
+    with subprocess.Popen(command) as lane:
+        children = Path(f"/proc/{lane.pid}/task/{lane.pid}/children")
+        wait_until(lambda: children.read_text().strip())
+        its_child = Path("/proc", children.read_text().strip())
+        wait_until(lambda: b"parent" in (its_child / "cmdline").read_bytes())
+        lane.kill()
+    wait_until(lambda: not its_child.exists() or ") Z " in (its_child / "stat").read_text())
+
+
+def wait_until(is_so) -> None:
+    for _ in range(500):
+        if is_so():
+            return
+        time.sleep(0.01)
+    pytest.fail("not within 5 s")
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "PPM", "TIFF"])

@@ -4,7 +4,9 @@ The judge qwen3-vl on transformers has a newer version, because its scores have 
 """
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +33,22 @@ def test_editors_keep_their_keys(entry: dict[str, Any]) -> None:
     spec = EditorSpec.of(Path(), "e", 42, entry["options"])
     assert json.dumps(spec.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
     assert spec.editor_key == entry["key"]
+
+
+@pytest.mark.parametrize(
+    ("torch", "found"),
+    [
+        (None, None),
+        (SimpleNamespace(backends=SimpleNamespace(cudnn=SimpleNamespace(version=lambda: 91002))), 91002),
+    ],
+)
+def test_the_provenance_names_the_cudnn_that_torch_uses(torch: Any, found: int | None, monkeypatch) -> None:
+    """Which need not be that of a wheel: a conda environment or a container has its own."""
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    options = {"adapter": "fake", "model": None, "revision": None, "params": {}}
+    made = EditorSpec.of(Path(), "e", 42, options).describe(options)["e"]
+    assert made["cudnn"] == found
+    assert not any("cudnn" in name for name in made["packages"])
 
 
 @pytest.mark.parametrize("entry", [entry for entry in GOLDEN if entry["kind"] == "judge"])

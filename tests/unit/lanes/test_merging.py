@@ -54,6 +54,16 @@ def test_the_rows_of_all_lanes_come_in_the_order_of_the_report(tmp_path: Path) -
     assert provenance_of(paths)["editors"] == {"a": {"model": "m"}, "b": {"model": "m"}}
 
 
+@pytest.mark.parametrize("order", [(91002, None), (None, 91002)])
+def test_a_lane_without_work_does_not_hide_the_cudnn_of_another(tmp_path: Path, order: tuple[int | None, ...]) -> None:
+    schema = schemas.scores_schema(["x"])
+    for number, cudnn in enumerate(order):
+        made = {"editor": {"e": {"cudnn": cudnn}}, "judge": {"j": {"model": "m"}}}
+        tables.write_table(tmp_path / f"{number}.parquet", [], schema, provenance=made)
+    found = provenance_of(sorted(tmp_path.glob("*.parquet")))
+    assert found == {"editors": {"e": {"cudnn": 91002}}, "judges": {"j": {"model": "m"}}}
+
+
 def test_lost_rows_are_refused_and_named(tmp_path: Path) -> None:
     path = write(tmp_path / "1.parquet", ["项-0", "项-2", "项-3"])
     with pytest.raises(UserError, match=r"1 rows are lost \(item 项-1, editor e, judge j\)"):

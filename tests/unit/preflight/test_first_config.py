@@ -183,6 +183,33 @@ def test_what_is_no_dataset_is_refused(monkeypatch, dataset: str) -> None:
         init(monkeypatch, "--dataset", dataset)
 
 
+def write_folder(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"image": ["a.png"], "category": ["x"], "instruction": ["y"]}), name)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["D/a/train.parquet", "D/b/train.parquet"], "D has several folders with a dataset: D/a, D/b"),
+        (["D/items.parquet"], "D is of no format: D/items.parquet has the columns image, category, instruction"),
+        (["D/notes.txt"], "The folder D has no dataset file. Name the file"),
+    ],
+)
+def test_a_folder_that_is_no_benchmark_says_why(monkeypatch, names: list[str], message: str) -> None:
+    write_folder(*names)
+    with pytest.raises(UserError, match=message):
+        init(monkeypatch, "--dataset", "D")
+
+
+def test_an_empty_file_in_a_folder_is_named(monkeypatch) -> None:
+    Path("D").mkdir()
+    Path("D/train.parquet").touch()
+    with pytest.raises(UserError, match=r"D/train\.parquet is empty"):
+        init(monkeypatch, "--dataset", "D")
+
+
 def test_an_existing_config_is_left_as_it_is(monkeypatch) -> None:
     name = write_records("items.jsonl")
     Path("mine.yaml").write_text("run: mine", encoding="utf-8")

@@ -355,6 +355,11 @@ def test_with_blocks_two_units_of_each_part_are_on_the_gpu_and_pinned_memory_is_
     # the whole transformer would be 22.2 GB, of which the first block has 12; the text encoder's largest layer has 2
     assert "weights 26.4 GB" in found[0].text
     assert (found[1].level, "`offload: blocks` pins them" in found[1].text) == ("warn", True)
+    monkeypatch.setattr(memory, "rounds_pinned_blocks", lambda: True)
+    rounded = list(check_memory(make_context(with_model("model", offload="blocks"), gpus=[gpu(size=80 * GB)])))
+    assert "rounds each block up" in rounded[1].text and "rounds each block up" not in found[1].text
+    sizes = [float(one[1].text.partition(", about ")[2].partition(" GB each")[0]) - 4 for one in (found, rounded)]
+    assert sizes[1] == pytest.approx(2 * sizes[0], abs=0.2)
 
 
 def test_a_lora_is_fused_in_the_hosts_memory(project: Path) -> None:
@@ -421,6 +426,11 @@ def test_pickled_weights_are_refused_in_a_folder_and_in_the_hubs_cache(
         config["editors"]["big"]["revision"] = "c1"
         (found, *_) = check_models(make_context(config))
         assert (found.level, "but the pickle" in found.text) == (level, level == "fail")
+        assert ("allow_pickle: true" in found.remedy) == (level == "fail")
+    pickle = snapshot / "unet/diffusion_pytorch_model.bin"
+    pickle.rename(pickle.with_suffix(".ckpt"))
+    (found, *_) = check_models(make_context(config))
+    assert (found.level, "convert it" in found.remedy, "allow_pickle" in found.remedy) == ("fail", True, False)
 
 
 def test_a_half_built_tiny_model_is_warned_of(project: Path) -> None:

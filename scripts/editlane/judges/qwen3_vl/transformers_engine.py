@@ -15,7 +15,7 @@ from PIL.Image import Image
 from pydantic import Field
 
 from editlane.core.errors import JudgeFailed
-from editlane.core.params import SPEED, Dtype
+from editlane.core.params import SPEED, AllowPickle, Dtype
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.qwen3_vl.attention import no_cudnn_attention
@@ -49,9 +49,7 @@ class Qwen3VLParams(QwenJudgeParams):
     is judged alone. Keys and values take memory for all of them, once more for each criterion."""
     dtype: Dtype | None = None
     """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
-    allow_pickle: Annotated[bool, SPEED] = False
-    """Also load weights that are no safetensors (`.bin`). Such files are pickles, which can run any code when they are
-    loaded: only for checkpoints whose maker you trust."""
+    allow_pickle: AllowPickle = False
     attn_implementation: Literal["eager", "flash_attention_2", "flash_attention_3", "sdpa"] = "sdpa"
     """Attention kernel, by its name in transformers."""
     temperature: Annotated[float, Field(ge=0, le=100)] = 0.0

@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import Field
 
 from editlane.core.errors import JudgeFailed
-from editlane.core.params import SPEED, Dtype
+from editlane.core.params import SPEED, AllowPickle, Dtype
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.qwen3_vl.chat import (
@@ -63,9 +63,7 @@ class VllmParams(QwenJudgeParams):
     """Skip compilation and graph capture at the start."""
     dtype: Dtype | None = None
     """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
-    allow_pickle: Annotated[bool, SPEED] = False
-    """Also load weights that are no safetensors (`.bin`). Such files are pickles, which can run any code when they are
-    loaded: only for checkpoints whose maker you trust."""
+    allow_pickle: AllowPickle = False
 
 
 class VllmJudge:
