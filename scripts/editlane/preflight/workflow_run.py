@@ -113,9 +113,10 @@ class WorkflowRun:
     def forget_lost_folders(self) -> None:
         """Remove the marks of shared folders that are gone, or tiny models that lack files. They are built again.
 
-        Dry runs and the jobs of a cluster, which read the Snakefile, too, change nothing.
+        A dry run does so, too, because it could not tell otherwise that they will be built. The jobs of a cluster,
+        which read the Snakefile as well and may not see the folders, do not.
         """
-        if self._workflow.output_settings.dryrun or not self._workflow.is_main_process:
+        if not self._workflow.is_main_process:
             return
         with suppress(OSError):  # a disk that cannot be read or written is told of at the start
             for mark in self.paths.built("").glob("*"):

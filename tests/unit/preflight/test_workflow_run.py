@@ -30,8 +30,8 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return marks
 
 
-def forget(*, dryrun: bool = False, is_main_process: bool = True) -> None:
-    settings = SimpleNamespace(dryrun=dryrun, quiet=None, verbose=False, printshellcmds=False)
+def forget(*, is_main_process: bool = True) -> None:
+    settings = SimpleNamespace(quiet=None, verbose=False, printshellcmds=False)
     modifier = SimpleNamespace(modify_rulename=lambda name: name)
     workflow = SimpleNamespace(modifier=modifier, output_settings=settings, is_main_process=is_main_process)
     WorkflowRun(fake_config(run="r"), workflow).forget_lost_folders()
@@ -46,9 +46,8 @@ def test_what_is_gone_or_damaged_is_built_again(marks: Path) -> None:
     assert left(marks) == ["tiny-there"]
 
 
-def test_dry_runs_and_the_jobs_of_a_cluster_change_nothing(marks: Path) -> None:
+def test_the_jobs_of_a_cluster_change_nothing(marks: Path) -> None:
     before = left(marks)
-    forget(dryrun=True)
     forget(is_main_process=False)
     assert left(marks) == before
 
