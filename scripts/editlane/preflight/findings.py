@@ -9,7 +9,6 @@ from typing import Any
 from editlane.core.errors import UserError
 from editlane.core.printable import escape
 from editlane.core.text_width import measure_width
-from editlane.core.text_width import pluralize as pluralize
 
 LEVELS = ("pass", "warn", "fail")
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
+from editlane.core.text_width import pluralize
 from editlane.core.yaml_files import read_yaml
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.estimate.remaining_work import find_remaining_work
-from editlane.preflight.findings import Finding, join_names, pluralize
+from editlane.preflight.findings import Finding, join_names
 
 CONDA = (24, 7, 1)
 """Oldest conda that Snakemake 9 accepts."""

@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from editlane.cli.step import run_step
-from editlane.core import schemas, tables
+from editlane.core import files, schemas, tables
 from editlane.core.errors import Stopped, UserError
 from editlane.core.os_errors import explain_os_error
 from editlane.images.files import write_atomically
@@ -162,10 +163,17 @@ def test_a_locale_without_chinese_is_said_in_one_paragraph_or_does_not_matter(wh
 
 
 @pytest.mark.parametrize("kind", ["table", "file"])
-def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(kind: str, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "表.parquet"
     path.write_bytes(b"old")
-    (tmp_path / "表.parquet.partial").symlink_to("/dev/full")
+
+    def open_full(partial: Path) -> IO[bytes]:
+        partial.touch()
+        return Path("/dev/full").open("wb")
+
+    monkeypatch.setattr(files, "_open_new", open_full)
     rows = [
         {"item_id": str(number), "category": "物理", "editor": "a", "source_sha256": "0", "state": "failed"}
         for number in range(2000)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -457,7 +458,10 @@ def young_snakemake(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def start_snakemake(folder: Path, *flags: str) -> subprocess.Popen[bytes]:
     (folder / "snakemake").write_text("import time\ntime.sleep(60)\n")
-    return subprocess.Popen([sys.executable, "snakemake", *flags], cwd=folder)
+    process = subprocess.Popen([sys.executable, "snakemake", *flags], cwd=folder)
+    while b"snakemake" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it is still a copy of this process
+        time.sleep(0.01)
+    return process
 
 
 def test_a_workflow_that_starts_here_is_noticed(tmp_path: Path, young_snakemake, monkeypatch) -> None:

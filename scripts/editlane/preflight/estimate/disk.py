@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from editlane.core.text_width import pluralize
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.dataset_scan import Scan
-from editlane.preflight.findings import Finding, format_bytes, pluralize
+from editlane.preflight.findings import Finding, format_bytes
 from editlane.preflight.folders import find_existing_folder
 
 PNG_BYTES = 2.0
