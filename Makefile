@@ -58,6 +58,7 @@ bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_lanes.py
 	$(RUN) python tests/bench/bench_loads.py
 	$(RUN) python tests/bench/bench_prepare_items.py
+	$(RUN) python tests/bench/bench_images.py
 	$(RUN) python tests/bench/bench_judge.py
 	$(RUN) python tests/bench/bench_statistics.py
 	$(RUN) python tests/bench/bench_scale.py

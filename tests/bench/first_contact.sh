@@ -1,8 +1,9 @@
 #!/bin/bash
 # First contact with one GPU of 80 GB or more, in at most ten minutes: bash tests/bench/first_contact.sh
 # Each step has a limit of its own, so that none takes another's time. Logs go to the folder $OUT.
-# The Python of $PYTHON (default: python3) has torch for the GPU. Without a network, bring the other packages along as
-# wheels in the folder .whl, here for Python 3.12, and they are used beside it:
+# The Python of $PYTHON (default: python3) has torch for the GPU, and all that gpu_first.py, gpu_edit.py and tests/gpu
+# import ($packages below). Without a network, bring what it lacks along as wheels in the folder .whl, and they are used
+# beside it; here for Python 3.12, where only these are missing:
 #   python3 -m pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
 #     --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d .whl \
 #     transformers==5.23.0 diffusers==0.42.1 regex importlib_metadata zipp
@@ -27,6 +28,13 @@ if compgen -G ".whl/*.whl" >/dev/null; then
   "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site" .whl/*.whl || exit 1
   export PYTHONPATH="$site"
 fi
+packages="accelerate diffusers huggingface_hub numpy peft PIL pyarrow pydantic pytest safetensors tokenizers torch"
+packages+=" transformers yaml"
+"$PYTHON" -c "
+import sys; from importlib.util import find_spec
+missing = [name for name in sys.argv[1:] if find_spec(name) is None]
+if missing: sys.exit('$PYTHON lacks ' + ', '.join(missing) + '. Install them, or put their wheels into .whl.')" \
+  $packages || exit 1
 nvidia-smi --query-gpu=index,uuid,name,memory.total,driver_version --format=csv,noheader
 
 step 25 3 lease "$PYTHON" scripts/gpulease.py -- "$PYTHON" -c "

@@ -54,11 +54,11 @@ def test_one_paragraph_and_an_exit_code(
     assert ended(error, capsys) == (code, said)
 
 
-MENDED = ["ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "EACCES", "EPERM", "ENAMETOOLONG", "ELOOP", "EROFS"]
+FIXED = ["ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "EACCES", "EPERM", "ENAMETOOLONG", "ELOOP", "EROFS"]
 
 
-@pytest.mark.parametrize("name", [*MENDED, "ENOSPC", "EDQUOT", "EIO", "ESTALE"])
-def test_what_a_user_can_mend_names_the_file_and_the_remedy(name: str) -> None:
+@pytest.mark.parametrize("name", [*FIXED, "ENOSPC", "EDQUOT", "EIO", "ESTALE"])
+def test_what_a_user_can_fix_names_the_file_and_the_remedy(name: str) -> None:
     number = getattr(errno, name)
     said = explain_os_error(OSError(number, os.strerror(number), "results/试验/items.parquet"))
     assert said is not None

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 import editlane
 from editlane.core.errors import SourceUnreadable
 from editlane.images import child, decoding, encoded
-from editlane.images.files import MAX_BYTES, open_image, read_displayed_size, sniff
+from editlane.images.files import MAX_BYTES, MAX_PIXELS, open_image, read_displayed_size, sniff
 
 SIZE = (48, 32)
 
@@ -183,6 +183,24 @@ def test_one_large_image_stays_below_a_gigabyte_and_a_half(tmp_path):
     command = [sys.executable, "-c", code, str(Path(editlane.__file__).parents[1]), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1_500_000 / 4
+
+
+@pytest.mark.parametrize(("format", "options"), [("AVIF", {"speed": 10}), ("WEBP", {"method": 0}), ("JPEG2000", {})])
+def test_a_decoder_that_copies_stays_within_its_share_of_the_memory(tmp_path, format, options):
+    """2 megapixels; tests/bench/bench_images.py measures the largest images of all formats."""
+    path = save(tmp_path / "photo", format, Image.new("RGB", (2000, 1000), (1, 2, 3)), **options)
+    small = save(tmp_path / "small", format, **options)
+    code = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
+        "from editlane.images.decoding import decode\n"
+        "for path in sys.argv[2:]:\n"
+        "    with open(path, 'rb') as file: decode(file, None, 10**8)\n"
+        "    print(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    )
+    command = [sys.executable, "-c", code, str(Path(editlane.__file__).parents[1]), str(small), str(path)]
+    before, after = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    room = 1_350_000 / (decoding.SHARES[format] * MAX_PIXELS)  # kB for a pixel, without the libraries
+    assert int(after) - int(before) < room * 2_000_000
 
 
 # --- the child -------------------------------------------------------------------------------------------------------

@@ -499,7 +499,7 @@ def test_a_damaged_config_is_refused(tmp_path, tiny_model):
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-VL-8B-Instruct", "/models/qwen"])
-def test_attention_code_that_is_not_installed_is_the_users_to_mend(model):
+def test_attention_code_that_is_not_installed_is_the_users_to_fix(model):
     with pytest.raises(UserError, match=f"{model} cannot be loaded: FlashAttention2 .* not installed"):  # noqa: SIM117
         with convert_load_errors(model, None):
             raise ImportError("FlashAttention2 has been toggled on, but flash_attn is\nnot installed")
@@ -514,7 +514,7 @@ def test_flash_attention_without_its_package_is_refused(tiny_model):
         built(Qwen3VLJudge, model=str(tiny_model("qwen3-vl")), params={"attn_implementation": "flash_attention_2"})
 
 
-def test_a_hub_that_is_not_reached_is_the_users_to_mend(monkeypatch):
+def test_a_hub_that_is_not_reached_is_the_users_to_fix(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="hf download Qwen/Qwen3-VL-Nowhere"):
         built(Qwen3VLJudge, model="Qwen/Qwen3-VL-Nowhere", params={})

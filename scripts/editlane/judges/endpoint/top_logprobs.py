@@ -63,7 +63,7 @@ class TopLogprobs:
 def read_top_logprobs(reply: Any, answers: Sequence[str]) -> TopLogprobs:
     """Read the first token of a chat completion. Raises JudgeFailed if it has no valid log-probabilities.
 
-    Tokens of one text add up: some tokenizers decode several to the same text, as "8" and " 8". A log-probability of
+    Tokens of one text add up: some tokenizers have two that both read "8", of which one begins a word. A log-probability of
     null, which is how JSON has to write minus infinity, is a probability of 0.
     """
     try:
