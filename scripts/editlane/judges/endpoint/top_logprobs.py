@@ -63,8 +63,8 @@ class TopLogprobs:
 def read_top_logprobs(reply: Any, answers: Sequence[str]) -> TopLogprobs:
     """Read the first token of a chat completion. Raises JudgeFailed if it has no valid log-probabilities.
 
-    Tokens of one text add up: some tokenizers have two that both read "8", of which one begins a word. A log-probability of
-    null, which is how JSON has to write minus infinity, is a probability of 0.
+    Tokens of one text add up: some tokenizers have two that both read "8", as one of them begins a word. A
+    log-probability of null, which is how JSON has to write minus infinity, is a probability of 0.
     """
     try:
         entries = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
