@@ -94,10 +94,11 @@ def _name_user(uid: int) -> str:
     return f"another user (uid {uid})"
 
 
-def open_lock(path: str, *, folder: int | None = None, otherwise: str = OTHER_LEASES) -> int:
+def open_lock(path: str, *, folder: int | None = None, otherwise: str = OTHER_LEASES, mode: int | None = 0o666) -> int:
     """Return a handle on the lock file, creating it if it is missing. Raises UserError.
 
     `folder`: the handle on its folder, if that was checked. `otherwise`: the way out, if the file cannot be put right.
+    `mode`: its rights, whatever the umask; None for those of any file.
     """
     while True:
         try:  # the kernel refuses O_CREAT on another user's file in a shared folder
@@ -110,7 +111,8 @@ def open_lock(path: str, *, folder: int | None = None, otherwise: str = OTHER_LE
             continue
         except OSError as error:
             raise _refusal(path, error, otherwise) from error
-        os.fchmod(handle, 0o666)
+        if mode is not None:
+            os.fchmod(handle, mode)
         return handle
 
 
@@ -150,3 +152,21 @@ def _foreign(path: str, what: str, otherwise: str) -> UserError:
         f"{path} is {what}, where a lock file has to be. See who put it there (`ls -l {path}`) and remove it, or "
         f"{otherwise}."
     )
+
+
+def check_links(folder: Path) -> None:
+    """Raise UserError if a file in the folder, or a folder at any depth, is a link that another user made.
+
+    What a run writes there would go where that user wants it. Links of one's own, for results on several disks, are
+    followed.
+    """
+    entries = list(folder.iterdir())
+    for parent, folders, _ in os.walk(folder):
+        entries += (Path(parent, name) for name in folders)
+    for path in entries:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode) and status.st_uid not in (0, os.getuid()):
+            raise UserError(
+                f"{path} is a link that belongs to {_name_user(status.st_uid)}; what a run writes there would go to "
+                f"{path.readlink()}. Remove it (`rm {shlex.quote(str(path))}`), or choose another `run:`."
+            )

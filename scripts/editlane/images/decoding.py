@@ -24,6 +24,9 @@ SUFFIXES = frozenset({
 # fmt: on
 """Suffixes of files in these formats."""
 
+MAX_SIDE = 65_535
+"""Longest side in pixels, as of a JPEG. Resizing takes some 50 bytes for each pixel of a side."""
+
 SHARES = {"AVIF": 0.64, "JPEG2000": 0.5, "WEBP": 0.64}
 """Formats whose decoders hold several copies of the image: they may have this share of the pixels that others may."""
 
@@ -49,6 +52,9 @@ def decode(file: IO[bytes], at_least: int | None, most_pixels: int) -> Image.Ima
     """
     with _ignore_warnings():
         image: Image.Image = _open_header(file)
+        if max(image.size) > MAX_SIDE:
+            text = f"{image.width} x {image.height} pixels: a side may have {MAX_SIDE:,}"
+            raise SourceUnreadable(text, kind="too_large")
         most = int(most_pixels * SHARES.get(image.format or "", 1.0))
         if image.width * image.height > most:
             text = f"{image.width} x {image.height} pixels is too large; {image.format} may have {most:,}"

@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from editlane.core.checkout import find_file
 from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import UserError
+from editlane.core.locks import check_links, open_lock
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
@@ -100,7 +101,7 @@ class WorkflowRun:
         self._partial_report, self._partial_scores = rename("partial_report"), rename("partial_scores")
         self.paths = RunPaths.of_run(config["run"])
         self._started = time.time()
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None  # kept open, because closing it would release the lock
         record = WorkflowRecord(
             editors=list(config["editors"]),
             judges=list(config["judges"]),
@@ -148,7 +149,8 @@ class WorkflowRun:
             return  # it only reads, so it may run beside a workflow
         try:
             self.paths.run_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = self.paths.lock.open("w")  # kept open, because closing it would release the lock
+            check_links(self.paths.run_dir)
+            self._lock = open_lock(str(self.paths.lock), otherwise="choose another `run:`", mode=None)
             self._take_lock(self._lock)
             if not self._check():
                 os._exit(2)
@@ -160,6 +162,8 @@ class WorkflowRun:
             _exit_with_error(
                 f"another workflow is running on {results}. Wait for it, stop it, or choose another `run:`."
             )
+        except UserError as error:
+            _exit_with_error(str(error))
         except OSError as error:
             results = self.paths.run_dir
             _exit_with_error(f"cannot write to {results}: {error.strerror}. Check the folder's rights and its disk.")
@@ -208,7 +212,7 @@ class WorkflowRun:
         """Return whether this rule is all that the command asks for."""
         return set(self._workflow.dag_settings.targets) == {rule}
 
-    def _take_lock(self, file: IO[str]) -> None:
+    def _take_lock(self, file: int) -> None:
         """Raise BlockingIOError if another workflow holds the lock. Without file locks, print a warning."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -461,3 +461,55 @@ def test_a_failure_while_another_is_handled_has_its_own_reason() -> None:
     except ValueError:
         with pytest.raises(JudgeFailed, match="asked once: ConnectionRefusedError"):
             Endpoint(base_url=server.url, attempts=1).ask("/models")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"HTTP/1.1 102 Processing\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 199 Wait\r\n\r\n",
+    ],
+)
+def test_what_a_server_says_before_its_answer_is_no_answer(before: bytes) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(before)
+        time.sleep(0.05)
+        connection.sendall(OK)
+
+    second = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"own": 2}'
+    with peer(answer, second) as server:
+        endpoint = Endpoint(base_url=server.url, attempts=1)
+        assert [endpoint.ask("/models"), endpoint.ask("/models")] == [{}, {"own": 2}]
+
+
+def test_a_server_that_never_gets_to_its_answer_is_cut_off() -> None:
+    def hint_for_ever(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            time.sleep(0.01)
+
+    with peer(hint_for_ever) as server, pytest.raises(JudgeFailed, match=r"no answer within 0\.3 s"):
+        Endpoint(base_url=server.url, attempts=1, timeout=0.3).ask("/models")
+
+
+@pytest.mark.parametrize(
+    "first", [b"HTTP/1.1 500 Bad\r\nContent-Length: 2\r\n\r\n{}", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{x}"]
+)
+def test_what_comes_after_a_failure_is_not_the_next_requests_answer(first: bytes) -> None:
+    def answer_late(connection: socket.socket) -> None:
+        connection.sendall(first)
+        time.sleep(0.05)
+        connection.sendall(OK)
+
+    right = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"own": 2}'
+
+    def answer_later(connection: socket.socket) -> None:
+        time.sleep(0.1)
+        connection.sendall(right)
+
+    with peer(answer_late, answer_later) as server:
+        endpoint = Endpoint(base_url=server.url, attempts=1)
+        with pytest.raises((Refused, JudgeFailed)):
+            endpoint.ask("/models")
+        assert endpoint.ask("/models") == {"own": 2}

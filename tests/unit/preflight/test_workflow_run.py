@@ -1,12 +1,15 @@
 """What a workflow does before its first job."""
 
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from preflight_project import fake_config
 
+from editlane.core.errors import UserError
+from editlane.core.locks import check_links
 from editlane.core.paths import RunPaths
 from editlane.models.tiny import FILE_LIST
 from editlane.preflight.workflow_run import WorkflowRun
@@ -60,3 +63,15 @@ def test_a_folder_that_may_not_be_looked_into_is_no_crash(marks: Path, monkeypat
         denied.setattr(Path, "stat", deny)
         forget()
     assert len(left(marks)) == 4
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a link of another user")
+@pytest.mark.parametrize("place", ["logs", "甲/images", "scores.parquet"])
+def test_a_link_of_another_user_in_the_results_is_refused(tmp_path: Path, place: str) -> None:
+    link = tmp_path / "results/r" / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path)
+    check_links(tmp_path / "results/r")  # one's own: results may lie on several disks
+    os.lchown(link, 4321, 4321)
+    with pytest.raises(UserError, match=f"{link} is a link that belongs to .*4321.* choose another `run:`"):
+        check_links(tmp_path / "results/r")

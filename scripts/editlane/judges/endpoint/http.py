@@ -7,6 +7,7 @@ message and in no reply: key_mask.py takes it out of all that a server sends, be
 import json
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,11 +95,20 @@ class Endpoint:
     def _ask_once(self, path: str, body: bytes | None) -> Any:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         try:
-            with send(f"{self.base_url}{path}", body, headers, timeout=self.timeout, proxy=self.proxy) as response:
+            with (
+                send(f"{self.base_url}{path}", body, headers, timeout=self.timeout, proxy=self.proxy) as response,
+                ExitStack() as at_end,
+            ):
+                # After what is no whole answer more may come, and the next request would take that for its own.
+                at_end.callback(_close, response.raw.connection)
                 status = response.status_code
                 if 200 <= status < 300:
-                    return self._mask.clean(json.loads(_read(response)))
+                    answer = self._mask.clean(json.loads(_read(response)))
+                    at_end.pop_all()
+                    return answer
                 message = self._shorten(_read_message(_read_some(response)) or response.reason or "")
+                if 400 <= status < 500 and response.raw.length_remaining == 0:
+                    at_end.pop_all()
         except (RequestException, HTTPError) as error:  # `from None`, because their texts hold what was sent
             raise self._explain(error) from None
         except (ValueError, RecursionError) as error:
@@ -130,6 +140,11 @@ class _Transient(Exception):
         super().__init__(message)
         self.kind = kind
         self.response = response
+
+
+def _close(connection: Any) -> None:
+    if connection is not None:
+        connection.close()
 
 
 def _pause(retries: Retry, error: _Transient) -> None:

@@ -93,6 +93,17 @@ class _Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_UntilDeadline(sock, self.fp.detach()))
 
+    def begin(self) -> None:
+        """Read the head of the answer, and skip what a server may say before it (1xx, RFC 9110, section 15.2).
+
+        http.client skips 100 alone. It would take `102 Processing` for the answer, and the real one for that of the
+        next request.
+        """
+        super().begin()
+        while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+
 
 class _Deadline:
     """What both kinds of connections do until the deadline of this thread's request."""

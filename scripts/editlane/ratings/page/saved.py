@@ -3,6 +3,7 @@
 import csv
 import errno
 import fcntl
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from editlane.core.errors import UserError
+from editlane.core.locks import open_lock
 from editlane.ratings.page.tasks import Task
 from editlane.ratings.tables import COLUMNS, SUBJECT_COLUMNS, Rating, read_ratings, write_ratings
 
@@ -76,7 +78,8 @@ class SavedRatings:
     def _lock(self) -> Iterator[None]:
         """Keep other processes from writing to the file, if the file system supports locks."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f".{self.path.name}.lock").open("w") as file:
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with os.fdopen(open_lock(str(lock), otherwise="give another --out", mode=None), "r+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
             except OSError as error:
