@@ -31,9 +31,23 @@ MARKS = {
 _FOLDERS = "Name the file with the records, or the folder of GEdit-Bench or KRIS-Bench."
 
 OTHER_NAMES = {
-    "image": ("path", "file", "file_name", "filename", "photo", "picture", "source", "src", "input", "img"),
-    "category": ("type", "task", "task_type", "subset", "class", "label", "kind", "类别"),
-    "instruction": ("prompt", "text", "edit", "edit_instruction", "caption", "指令"),
+    "image": (
+        "path",
+        "file",
+        "file_name",
+        "filename",
+        "photo",
+        "picture",
+        "source",
+        "src",
+        "input",
+        "img",
+        "图片",
+        "照片",
+        "图像",
+    ),
+    "category": ("type", "task", "task_type", "subset", "class", "label", "kind", "类别", "分类"),
+    "instruction": ("prompt", "text", "edit", "edit_instruction", "caption", "指令", "编辑指令"),
 }
 """Common names of the columns that `items` needs, for advice."""
 
@@ -87,8 +101,12 @@ def detect_format(dataset: Path, columns: Collection[str]) -> str:
             f"The folder {dataset} is of no format: {file} has the columns {', '.join(columns)}. {_FOLDERS}"
         )
     lower = {name.lower(): name for name in columns}
+    if file.suffix.lower() == ".json" and _TABLES["items"] <= set(columns):
+        raise UserError(f"{dataset} is a JSON list of items. Save it as .jsonl, with one object per line.")
     missing = [name for name in OTHER_NAMES if not {name, f"{name}_en", f"{name}_zh"} & set(columns)]
-    renames = {name: lower[other] for name in missing for other in OTHER_NAMES[name] if other in lower}
+    renames = {
+        name: lower[other] for name in missing for other in (*reversed(OTHER_NAMES[name]), name) if other in lower
+    }
     advice = "".join(f" Rename {found} to {name}." for name, found in renames.items())
     raise UserError(
         f"{dataset} has the columns {', '.join(columns)}, which are those of no format. A table of your own (.csv, "

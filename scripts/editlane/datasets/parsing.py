@@ -269,7 +269,12 @@ def _resolve_inside(folder: Path, text: str, record: Record) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{record.where}: {format_value(text)} is not a usable path ({error}).") from error
     absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
-    if absolute or not path.is_relative_to(folder):
+    if absolute:
+        raise UserError(
+            f"{record.where}: the path {format_value(text)} is absolute, so it leads out of the folder of the dataset "
+            "file when that is moved. Put the image into that folder and give its path relative to it."
+        )
+    if not path.is_relative_to(folder):
         raise UserError(
             f"{record.where}: the path {format_value(text)} leads out of the folder of the dataset file. Put the image "
             "into that folder and give its path relative to it."

@@ -176,6 +176,29 @@ def test_a_dataset_that_no_run_could_read_is_told_and_nothing_is_written(monkeyp
     assert "\n" not in str(error.value) and not list(Path().rglob("*.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "a.csv",
+            "image;category;instruction\n图.png;物理;x\n",
+            r"a\.csv separates its cells by ';', and a \.csv file by ','",
+        ),
+        ("a.csv", "image\tcategory\n", r"separates its cells by '\\t'"),
+        (
+            "a.csv",
+            "Image,类别,编辑指令\n",
+            "Rename Image to image. Rename 类别 to category. Rename 编辑指令 to instruction.",
+        ),
+        ("a.json", '[{"image": "x", "category": "y", "instruction": "z"}]', "a JSON list of items. Save it as .jsonl"),
+    ],
+)
+def test_nearly_a_dataset_is_told_what_to_change(monkeypatch, name: str, text: str, message: str) -> None:
+    Path(name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        init(monkeypatch, "--dataset", name)
+
+
 @pytest.mark.parametrize("dataset", ["missing.csv", "资料", "资料/照片/图 0.png", "empty.csv"])
 def test_what_is_no_dataset_is_refused(monkeypatch, dataset: str) -> None:
     Path("empty.csv").touch()

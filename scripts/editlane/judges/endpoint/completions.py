@@ -70,7 +70,7 @@ class Completions:
         except Refused as error:
             raise UserError(f"{self} refuses to answer ({error}). {_FIX}") from error
         if names and self.model not in names:
-            unknown = UnknownName("model", self.model, get_close_matches(self.model, names, n=10, cutoff=0))
+            unknown = UnknownName("model", self.model, get_close_matches(self.model, names[:_COMPARED], n=10, cutoff=0))
             raise UserError(f"The judge's endpoint {self.endpoint.base_url} does not serve this model. {unknown}")
 
     def _list_models(self) -> list[str]:
@@ -130,6 +130,8 @@ class Completions:
 
 _MOST_NAMES = 2000
 _LONGEST_NAME = 200
+_COMPARED = 200
+"""Names that are compared with the model's, which takes a millisecond each."""
 """Models that are read from a server's list, and characters of a name: looking for the nearest name takes time."""
 _FIX = (
     "Start the server, or fix `model`, or `base_url`, `proxy` and `api_key_env` in `params`; finished items are kept."

@@ -106,7 +106,7 @@ class Endpoint:
                     answer = self._mask.clean(json.loads(_read(response)))
                     at_end.pop_all()
                     return answer
-                message = self._shorten(_read_message(_read_some(response)) or response.reason or "")
+                message = self._shorten(_read_message(_read_some(response)) or response.reason or "no message")
                 if 400 <= status < 500 and response.raw.length_remaining == 0:
                     at_end.pop_all()
         except (RequestException, HTTPError) as error:  # `from None`, because their texts hold what was sent
