@@ -128,7 +128,7 @@ def test_a_partial_report_counts_nothing_of_another_config(finished) -> None:
 
 
 def test_beside_a_running_workflow_another_is_refused_and_a_partial_report_is_made(project) -> None:
-    project.config["editors"]["fake-a"]["params"] = {"seconds": 1.0}
+    project.config["editors"]["fake-a"]["params"] = {"seconds": 2.0}
     run = project.start("merge_scores")
     wait_for(lambda: project.computed("edit") >= 2)
     assert "another workflow is running on results/试验" in project.run(code=2)

@@ -35,12 +35,10 @@ def check_run_folder(folder: Path) -> None:
 def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None:
     """Watch until the run is over, then print one line a model; `every` is the seconds between two plain lines."""
     watcher = Watcher(RunPaths(run_dir))
-    if not run_dir.is_dir():
-        _print(console, f"{run_dir} is not there yet{_list_runs(run_dir.parent)}; waiting for its run to begin")
     try:
         state = _wait_for_start(run_dir, watcher, console)
         if not state.ended:
-            state = _draw(run_dir, watcher, console) if table else _print_lines(watcher, console, every)
+            state = _draw(run_dir, watcher, console) if table else _print_lines(run_dir, watcher, console, every)
     except KeyboardInterrupt:
         _print(console, f"{_format_now()} {describe_run(watcher.look())}")
         raise
@@ -93,14 +91,15 @@ def _defer_signals() -> Iterator[None]:
             signal.raise_signal(one)
 
 
-def _print_lines(watcher: Watcher, console: Console, every: float) -> RunState:
+def _print_lines(run_dir: Path, watcher: Watcher, console: Console, every: float) -> RunState:
     printed = -math.inf
 
     def show(state: RunState) -> None:
         nonlocal printed
         if time.monotonic() - printed >= every:
             printed = time.monotonic()
-            _print(console, f"{_format_now()} {describe_run(state)}")
+            missing = "" if run_dir.is_dir() else f"{run_dir} is not there yet{_list_runs(run_dir.parent)}: "
+            _print(console, f"{_format_now()} {missing}{describe_run(state)}")
 
     return _watch_until_over(watcher, show)
 

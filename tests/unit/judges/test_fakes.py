@@ -352,7 +352,7 @@ def test_unknown_names_are_refused_with_a_hint(adapter):
         (FakeJudge, {"unreadable_rate": float("nan")}, "unreadable_rate is nan"),
         (FakeJudge, {"optional_criteria": "preservation"}, "use a list"),
         (FakeJudge, {"noise": -0.1}, "noise is -0.1; use a number of 0 or more"),
-        (GivenEditor, {"steps": 3}, "'steps' is no parameter of the adapter GivenEditor: there is none"),
+        (GivenEditor, {"steps": 3}, "Unknown parameter of the adapter GivenEditor 'steps'. Available: dir"),
     ],
 )
 def test_bad_values_are_refused(adapter, params, message):
