@@ -22,12 +22,6 @@ class CsvFile:
         """Read the header. Raises UserError for a column that is there twice, and like `read_rows`."""
         self._path, self._delimiter = path, delimiter
         header = next(self._read_lines(), (0, []))[1]
-        other = next((mark for mark in ",;\t" if mark != delimiter and len(header) == 1 and mark in header[0]), None)
-        if other:
-            raise UserError(
-                f"{path} separates its cells by {other!r}, and a {path.suffix} file by {delimiter!r}. Save it with "
-                f"{delimiter!r}; spreadsheets ask for it when they export."
-            )
         self.columns = [name for name in header if name.strip()]
         """Names of the columns, in order."""
         check_columns_once(path, self.columns)

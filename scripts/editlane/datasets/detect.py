@@ -101,6 +101,12 @@ def detect_format(dataset: Path, columns: Collection[str]) -> str:
             f"The folder {dataset} is of no format: {file} has the columns {', '.join(columns)}. {_FOLDERS}"
         )
     lower = {name.lower(): name for name in columns}
+    other = next((mark for mark in ";\t" if len(columns) == 1 and mark in next(iter(columns))), None)
+    if file.suffix.lower() == ".csv" and other:
+        raise UserError(
+            f"{dataset} separates its cells by {other!r}, and a .csv file by ','. Save it with commas; "
+            "spreadsheets ask for it when they export."
+        )
     if file.suffix.lower() == ".json" and _TABLES["items"] <= set(columns):
         raise UserError(f"{dataset} is a JSON list of items. Save it as .jsonl, with one object per line.")
     missing = [name for name in OTHER_NAMES if not {name, f"{name}_en", f"{name}_zh"} & set(columns)]
