@@ -1,7 +1,7 @@
 # make demo    run the whole workflow on photos and tiny models, on the CPU
 # make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
 # make test    run everything CI runs: the same, tests of models, in a browser and on real runs; 8 to 9 minutes on 2 cores
-# make faults  inject every fault into real runs, in sequence, and print the table; 11 minutes; some faults need root
+# make faults  inject every fault into real runs, in sequence, and print the table; more than 11 minutes; some faults need root
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
 # make test-vllm  test the judge's engines against vLLM on the CPU, in its own venv (4 GB); some minutes

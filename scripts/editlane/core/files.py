@@ -45,10 +45,10 @@ def replace_text(path: Path, text: str) -> None:
 
     Raises OSError, also if the folder does not exist.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial, content = path.with_name(path.name + ".partial"), text.encode()
     try:
         with _open_new(partial) as file:
-            file.write(text.encode())
+            file.write(content)
         os.replace(partial, path)
     except OSError:
         with suppress(OSError):
