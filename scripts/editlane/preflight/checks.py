@@ -19,6 +19,7 @@ from editlane.preflight.machine import check_clock, check_limits, check_software
 from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
+from editlane.preflight.pictures import check_pictures
 
 Checks = dict[str, Callable[[RunContext], Iterable[Finding]]]
 
@@ -38,6 +39,7 @@ ALL: Checks = {
     "edits": check_edits,
     "prompts": check_prompts,
     "controls": check_controls,
+    "pictures": check_pictures,
     "results": check_results,
     "disk": lambda context: check_disk(context, context.scan),
 }
@@ -48,6 +50,7 @@ EVERYWHERE: Checks = {
     "edits": check_edits,
     "disk": lambda context: check_disk(context, None),
     "controls": check_controls,
+    "pictures": check_pictures,
 }
 """Checks at the start of every workflow, wherever its jobs run.
 

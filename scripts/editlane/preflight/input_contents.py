@@ -57,14 +57,19 @@ class FileDigests:
         named = [(os.path.relpath(path, folder), path) for path in sorted(walk_files(folder))]
         return self._combine(named, hash_file)
 
-    def _combine(self, named: list[tuple[str, Path]], hash_file: Callable[[Path], str]) -> str:
+    def hash_each(self, paths: Iterable[Path], hash_file: Callable[[Path], str] = file_sha256) -> list[str | None]:
+        """Return the digest of each file, in order; None for one that is missing or no file."""
         before = dict(self._known)
         with ThreadPoolExecutor(THREADS) as pool:
-            digests = list(pool.map(lambda entry: self._hash(entry[1], hash_file), named))
+            digests = list(pool.map(lambda path: self._hash(path, hash_file), paths))
         if self._known != before:
             with suppress(OSError):
                 self._memory.parent.mkdir(exist_ok=True)
                 replace_text(self._memory, json.dumps(self._known))  # in ASCII: names need not be UTF-8
+        return digests
+
+    def _combine(self, named: list[tuple[str, Path]], hash_file: Callable[[Path], str]) -> str:
+        digests = self.hash_each((path for _, path in named), hash_file)
         listed = [(name, digest) for (name, _), digest in zip(named, digests, strict=True)]
         return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 

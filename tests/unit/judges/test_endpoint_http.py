@@ -1,5 +1,6 @@
 """The client of endpoints: where it connects, how long it waits, when it asks again, and what its messages say."""
 
+import codecs
 import html
 import json
 import re
@@ -8,7 +9,8 @@ import socketserver
 import threading
 import time
 import traceback
-from base64 import b64encode
+import unicodedata
+from base64 import b32encode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -365,7 +367,35 @@ ECHOES = {
     "with spaces": " ".join(KEY),
     "in short lines": "".join(f"{KEY[place : place + 5]}\u200b\t" for place in range(0, len(KEY), 5)),
     "in hexadecimal digits": KEY.encode().hex(),
+    "in hexadecimal digits with colons": KEY.encode().hex(":"),
+    "in hexadecimal numbers": ", ".join(f"0x{ord(letter):02X}" for letter in KEY),
+    "in code points": " ".join(f"U+{ord(letter):04X}" for letter in KEY),
+    "in numbers": json.dumps(list(KEY.encode())),
+    "in octal numbers": "".join(f"\\{ord(letter):03o}" for letter in KEY),
+    "in bits": " ".join(f"{ord(letter):08b}" for letter in KEY),
+    "quoted printable": "".join(f"={ord(letter):02X}" for letter in KEY),
+    "in base32": b32encode(KEY.encode()).decode(),
+    "in base32 with a name": b32encode(f"me:{KEY}".encode()).decode(),
+    "backwards": KEY[::-1],
+    "rotated": codecs.encode(KEY, "rot13"),
+    "with dashes": "-".join(KEY),
+    "with quotes and commas": json.dumps(list(KEY)),
+    "with soft hyphens": "\u00ad".join(KEY),
+    "with fillers": "\u3164".join(KEY),
+    "with variation selectors": "\ufe0f".join(KEY),
+    "with joiners": "\u034f\u200d".join(KEY),
+    "in wide letters": "".join(chr(ord(letter) + 0xFEE0) for letter in KEY),
 }
+COMMON = (
+    "as it is",
+    "its end",
+    "with percent signs twice",
+    "as JSON",
+    "in base64 with a name",
+    "in short lines",
+    "in numbers",
+)
+"""Echoes that are tried in every place; a reply tries them all."""
 PLACES = {
     "error as JSON": 'HTTP/1.1 400 Bad\r\n\r\n{"error": {"message": "ECHO"}}',
     "error as text, in lines": "HTTP/1.1 401 No\r\n\r\nno\n\n ECHO",
@@ -391,7 +421,7 @@ def test_a_server_that_echoes_the_key_finds_it_in_no_message_and_no_log(
     place: str, caplog: pytest.LogCaptureFixture, slept: list[float]
 ) -> None:
     caplog.set_level(0)
-    for how, echo in ECHOES.items():
+    for how, echo in ((name, ECHOES[name]) for name in COMMON):
 
         def close_after(connection: socket.socket, reply: bytes = PLACES[place].replace("ECHO", echo).encode()) -> None:
             connection.sendall(reply)
@@ -421,9 +451,14 @@ def test_a_reply_that_echoes_the_key_is_read_without_it(how: str, caplog: pytest
 def find_parts(text: str) -> list[str]:
     """Return what of the key can be read in a text, however it is spelled."""
     spelled = [text, unquote(text), unquote(unquote(text)), html.unescape(text), text.encode().decode("unicode-escape")]
-    spelled += [re.sub(r"[^0-9a-f]", "", text), re.sub(r"\s|\\t|\u200b|\\u200b", "", text)]
-    forms = [KEY, KEY.encode().hex(), *(b64encode(bytes(n) + KEY.encode()).decode()[4:-4] for n in range(3))]
-    parts = {form.lower()[place : place + 9] for form in forms for place in range(len(form) - 8)}
+    spelled += [re.sub("[^0-9a-z]", "", unicodedata.normalize("NFKC", one).lower()) for one in spelled]
+    forms = [KEY, KEY[::-1], codecs.encode(KEY, "rot13"), re.sub("[^0-9A-Za-z]", "", KEY), KEY.encode().hex()]
+    forms += [
+        "".join(form.format(byte) for byte in KEY.encode()) for form in ("{}", "0x{:x}", "u{:04x}", "{:03o}", "{:08b}")
+    ]
+    forms += [b64encode(bytes(n) + KEY.encode()).decode()[4:-4] for n in range(3)]
+    forms += [b32encode(bytes(n) + KEY.encode()).decode()[8:-8] for n in range(5)]
+    parts = {form.lower()[place : place + 13] for form in forms for place in range(len(form) - 12)}
     return [part for part in parts for one in spelled if part in one.lower()]
 
 

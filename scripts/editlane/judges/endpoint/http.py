@@ -111,8 +111,8 @@ class Endpoint:
                     at_end.pop_all()
         except (RequestException, HTTPError) as error:  # `from None`, because their texts hold what was sent
             raise self._explain(error) from None
-        except (ValueError, RecursionError) as error:
-            raise _Transient("the answer is not JSON") from error
+        except (ValueError, RecursionError):
+            raise _Transient("the answer is not JSON") from None
         if status in TRANSIENT_STATUSES:
             raise _Transient(f"HTTP {status}: {message}", response=response.raw)
         raise Refused(status, message)

@@ -1,12 +1,16 @@
 """Hide a server's key in what the server sends back: whole or in parts, plain or encoded.
 
-A server may echo its request anywhere, and a proxy may wrap the echo in percent signs, JSON, HTML or base64.
+A server may echo its request anywhere, and a proxy may wrap the echo in percent signs, JSON, HTML or base64. A server
+that is set on it can spell the key in a way that is not known here.
 """
 
 import base64
+import codecs
 import html
 import re
+import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,16 +18,22 @@ SHORTEST_KEY = 4
 """Characters of a key that is hidden. A shorter one, such as `x` for a server that asks for any, is in every text."""
 _PART = 8
 """Characters of the key in a row that give it away."""
+_BYTES = 5
+"""The same where each is spelled as a number."""
 _LONGEST_TEXT = 100_000
 """Characters that are kept of a text in a reply, because undoing escapes takes memory."""
 _MASK = "***"
 
-_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[^ux]|&#?\w{1,8};")
-_SPACE = re.compile("[\\s\\x00-\\x1f\\u200b-\\u200f\\u2060\\ufeff]+")
-"""What may stand between the letters of the key."""
+_ESCAPE = re.compile(r"(?:%[0-9A-Fa-f]{2})+|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\[0-7]{1,3}|\\[^ux]|&#?\w{1,8};")
 _LAYERS = 3
 """Encodings on top of each other that are undone."""
 
+_CONTROLS = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
+
+_NUMBERS = ("{:02x}", "0x{:02x}", "u{:04x}", "{}", "{:03}", "{:o}", "{:03o}", "{:08b}")
+"""Spellings of a byte. What stands between them does not matter."""
+
+_SEPARATORS = re.compile("[^0-9a-z]+")
 _HALF = re.compile("[\ud800-\udfff]")
 
 Letters = list[tuple[str, int, int]]
@@ -34,28 +44,31 @@ class KeyMask:
     """Hides one key; None hides nothing."""
 
     def __init__(self, key: str | None) -> None:
-        needles = list(_spell(key)) if key and len(key) >= SHORTEST_KEY else []
-        parts = {_lower(part) for needle in needles for part in _cut(needle)}
+        parts = {part for part in _spell(key) if part} if key and len(key) >= SHORTEST_KEY else set()
         self._parts = re.compile("|".join(map(re.escape, sorted(parts, key=len, reverse=True)))) if parts else None
         self._shortest = min(map(len, parts), default=0)
 
     def hide(self, text: str) -> str:
         """Return the text with every part of the key replaced by `***`."""
-        if self._parts is None or len(text) < self._shortest:
+        if self._parts is None or len(text) < self._shortest or not self._is_in(text):
             return text
-        if not any(map(self._parts.search, (_lower(text), _lower(_SPACE.sub("", text))))) and not _ESCAPE.search(text):
-            return text  # as nearly always
         letters = [(letter, place, place + 1) for place, letter in enumerate(text)]
         found = set(self._find(letters))
-        letters = [letter for letter in letters if not _SPACE.match(letter[0])]
-        found.update(self._find(letters))
         for _ in range(_LAYERS):
-            decoded = _decode(letters)
-            if len(decoded) == len(letters):
-                break
-            letters = decoded
+            letters = _decode(letters)
             found.update(self._find(letters))
-        return _replace(text, found) if found else text
+        return _replace(text, found)
+
+    def _is_in(self, text: str) -> bool:
+        """Return whether `_find` will find a part: fast, because nearly no text has one."""
+        assert self._parts is not None
+        for _ in range(_LAYERS + 1):
+            if any(map(self._parts.search, (text.lower(), _fold(text)))):
+                return True
+            text, before = _ESCAPE.sub(lambda found: _unescape(found[0]), text), text
+            if text == before:
+                break
+        return False
 
     def clean(self, value: Any) -> Any:
         """Return parsed JSON with the key hidden in all of its texts, which are cut to a length that nobody needs, and
@@ -70,37 +83,53 @@ class KeyMask:
         return value
 
     def _find(self, letters: Letters) -> Iterator[tuple[int, int]]:
-        """Yield the places in the text that hold a part of the key."""
+        """Yield the places in the text that hold a part of the key, as it stands or between other characters."""
         assert self._parts is not None
-        text = _lower("".join(letter for letter, _, _ in letters))
-        place = 0
-        while found := self._parts.search(text, place):
-            yield letters[found.start()][1], letters[found.end() - 1][2]
-            place = found.start() + 1  # parts overlap
+        folded = [(one, begin, end) for letter, begin, end in letters for one in _fold_letter(letter)]
+        for spelled in ([(letter.lower()[:1], begin, end) for letter, begin, end in letters], folded):
+            text = "".join(letter for letter, _, _ in spelled)
+            place = 0
+            while found := self._parts.search(text, place):
+                yield spelled[found.start()][1], spelled[found.end() - 1][2]
+                place = found.start() + 1  # parts overlap
+
+
+def _fold(text: str) -> str:
+    """Return the ASCII letters and digits of a text in lower case: invisible and separating characters go."""
+    if not text.isascii():  # one by one, because a letter and an accent would become a letter that is not ASCII
+        text = "".join(unicodedata.normalize("NFKC", letter) for letter in text)
+    return _SEPARATORS.sub("", text.lower())
+
+
+_fold_letter = lru_cache(maxsize=1000)(_fold)
 
 
 def _spell(key: str) -> Iterator[str]:
-    """Yield the key, in hexadecimal digits, and in base64 at each of the three places where a group may begin."""
+    """Yield the parts of the key, as they are and in encodings, as `_fold` leaves them."""
     data = key.encode()
-    yield key
-    yield data.hex()
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + data).decode().rstrip("=")
-        own = encoded[(0, 2, 3)[before] : len(encoded) - (len(encoded) % 4 > 0)]  # the ends depend on the neighbours
-        if len(own) >= SHORTEST_KEY:
-            yield from {own, own.replace("+", "-").replace("/", "_")}
+    for number in _NUMBERS:
+        for part in _cut(key, _BYTES):
+            yield "".join(number.format(byte) for byte in part.encode())
+    yield from _cut(key.lower())
+    whole = [key, key[::-1], codecs.encode(key, "rot13"), *_encode(data, base64.b64encode, 6)]
+    whole += _encode(data, base64.urlsafe_b64encode, 6) + _encode(data, base64.b32encode, 5)
+    for needle in map(_fold, whole):
+        if len(needle) >= SHORTEST_KEY:
+            yield from _cut(needle)
 
 
-def _cut(needle: str) -> list[str]:
-    return [needle[place : place + _PART] for place in range(max(1, len(needle) - _PART + 1))]
+def _encode(data: bytes, encode: Any, bits: int) -> list[str]:
+    """Encode in characters of so many bits, at each place where a group may begin, without what neighbours decide."""
+    group = 3 if bits == 6 else 5
+    spelled = []
+    for before in range(group):
+        begin, end = -(-8 * before // bits), 8 * (before + len(data)) // bits
+        spelled.append(encode(bytes(before) + data).decode()[begin:end])
+    return spelled
 
 
-def _lower(text: str) -> str:
-    """Lower the ASCII letters only, so that every letter keeps its place."""
-    return text.translate(_SMALL)
-
-
-_SMALL = {ord(letter): ord(letter.lower()) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+def _cut(needle: str, length: int = _PART) -> list[str]:
+    return [needle[place : place + length] for place in range(max(1, len(needle) - length + 1))]
 
 
 def _decode(letters: Letters) -> Letters:
@@ -119,7 +148,9 @@ def _unescape(escape: str) -> str:
         return unquote(escape, errors="replace")
     if escape[0] == "&":
         return html.unescape(escape)
-    return chr(int(escape[2:], 16)) if escape[1] in "ux" else escape[1:]
+    if escape[1] in "ux":
+        return chr(int(escape[2:], 16))
+    return chr(int(escape[1:], 8)) if escape[1] in "01234567" else _CONTROLS.get(escape[1], escape[1])
 
 
 def _replace(text: str, found: set[tuple[int, int]]) -> str:
