@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from editlane.core.schemas import criterion_columns
-from editlane.core.types import ACCEPTANCE, Control, State
+from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
@@ -66,6 +66,9 @@ def compute_numbers(
         "missing": len(items) * len(editors) * len(judges) - len(scores),
         "editors": _compute_cells(editors, by_judge, sizes, criteria, controls, protocols),
         "comparisons": {judge: compare_all(of, clustered, editors, list(sizes)) for judge, of in by_judge.items()},
+        "failures_as_zero": {
+            judge: _count_failures_as_zero(of, clustered, editors, sizes) for judge, of in by_judge.items()
+        },
         "acceptance": {judge: _accept(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
@@ -76,8 +79,14 @@ def compute_numbers(
 
 
 def _add_clusters(items: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Add the column `cluster`, the source image, to both tables. Scores of rows that are not scored become NaN."""
-    clustered = items.assign(cluster=pd.factorize(items["source_sha256"])[0])
+    """Add the column `cluster`, the source image, to both tables, and `readable` to the items.
+
+    Scores of rows that are not scored become NaN.
+    """
+    unreadable = scores.loc[scores["state"] == State.SOURCE_UNREADABLE, "item_id"]
+    clustered = items.assign(
+        cluster=pd.factorize(items["source_sha256"])[0], readable=~items["item_id"].isin(unreadable.astype(str))
+    )
     rows = scores.assign(
         cluster=scores["item_id"].map(clustered.set_index("item_id")["cluster"]).astype("int64"),
         score=scores["score"].where(scores["state"] == State.SCORED),
@@ -141,9 +150,26 @@ def _compute_macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, 
     """Compute the mean of the categories' means. Categories without a score are ignored, but counted in `of`."""
     means = scored.groupby(scored["category"].astype(str))["score"].mean()
     values, clusters = scored["score"].to_numpy(dtype=np.float64), scored["cluster"].to_numpy()
-    interval = macro_interval(values, clusters, pd.factorize(scored["category"])[0])
-    found = float(means.mean()) if len(means) else None
-    return {"mean": found, "interval": interval, "categories": len(means), "of": len(sizes)}
+    return {
+        "mean": float(means.mean()) if len(means) else None,
+        "interval": macro_interval(values, clusters, pd.factorize(scored["category"])[0], SCALE),
+        "categories": len(means),
+        "of": len(sizes),
+    }
+
+
+def _count_failures_as_zero(
+    rows: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], sizes: Mapping[str, int]
+) -> dict[str, Any]:
+    """Compute macro means and comparisons as if edits that failed or were refused had got the lowest score."""
+    failed = rows["state"].isin([State.EDIT_FAILED, State.EDIT_REFUSED])
+    counted = rows.assign(score=rows["score"].where(~failed, SCALE[0]))
+    there = counted[counted["score"].notna()]
+    return {
+        "editors": {editor: _compute_macro(there[there["editor"] == editor], sizes) for editor in editors},
+        "failed": {editor: int((failed & (rows["editor"] == editor)).sum()) for editor in editors},
+        "comparisons": compare_all(counted, items, editors, []),
+    }
 
 
 def _get_protocol_name(provenance: Mapping[str, Any], judge: str) -> str | None:

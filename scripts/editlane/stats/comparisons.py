@@ -1,8 +1,9 @@
 """Compare two editors on the items that were scored for both."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -11,22 +12,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from editlane.stats.intervals import (
-    ALPHA,
-    FEWEST_CLUSTERS,
-    MANY_CLUSTERS,
-    Interval,
-    cluster_contributions,
-    mean_interval,
-)
+from editlane.core.types import SCALE
+from editlane.stats.intervals import ALPHA, Inference, Interval, infer_mean
 
 Verdict = Literal["a_better", "b_better", "not_separable", "no_common_items", "too_few"]
 
 POWER = 0.8
-FLIPS = 9999
-"""Random sign patterns drawn for one test."""
 
-_BATCH_CELLS = 1_000_000
+REACH = SCALE[1] - SCALE[0]
+"""Largest difference of two scores."""
 
 
 class PairedComparison(TypedDict):
@@ -39,15 +33,18 @@ class PairedComparison(TypedDict):
     clusters: int
     """Source images among the n items."""
     difference: float | None
-    """Mean of a - b."""
+    """Mean of a - b over the groups' means (macro)."""
     interval: Interval | None
-    """95 % bootstrap interval of the difference, resampled by source image."""
+    """95 % interval of the difference; see intervals.infer_mean."""
     p: float | None
-    """Two-sided paired sign-flip permutation test; the differences of one source image flip together."""
+    """Two-sided, of no difference, from the same distribution as the interval. Null if `too_few`."""
+    bounds: Interval | None
+    """The difference over all items if those without a score had got the scores that favour b most, and a most."""
     detectable: float | None
-    """Smallest true difference detectable with 80 % power at alpha 0.05, given the spread of these differences."""
+    """Smallest true difference that is found with 80 % power by the p that decides, given the spread of these."""
     verdict: Verdict
-    """Decided by p < 0.05; "too_few" below FEWEST_CLUSTERS source images, because p cannot fall below 0.05 there."""
+    """Decided by p < 0.05; "too_few" without an interval, and where a few images that are not in the sample could
+    reverse the difference."""
 
 
 class Comparison(PairedComparison):
@@ -56,122 +53,144 @@ class Comparison(PairedComparison):
     a: str
     b: str
     category: str | None
-    """None: over all categories."""
+    """None: the macro mean over all categories."""
     p_holm: float | None
-    """p with Holm's correction over the categories of this pair. It decides their verdicts. None overall."""
+    """p with Holm's correction, which decides: over all pairs of editors, or over all pairs and categories."""
 
 
-def compare(a: npt.ArrayLike, b: npt.ArrayLike, clusters: npt.ArrayLike, seed: int = 0) -> PairedComparison:
+def compare(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+    *,
+    scale: Interval | None = (-REACH, REACH),
+    seed: int = 0,
+) -> PairedComparison:
     """Compare two editors item by item.
 
     a, b: float64 (n,), the scores of the same n items, NaN = not scored. clusters: (n,), equal if two items share a
-    source image. Raises ValueError for arrays of unequal lengths.
+    source image. groups: (n,), the items' categories, which weigh the same; without them all items do. scale: the
+    smallest and the largest difference; None if scores of this kind have no rare outliers. Raises ValueError for arrays
+    of unequal lengths.
     """
+    return _compare(a, b, clusters, groups, scale, seed)[0]
+
+
+def _compare(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    groups: npt.ArrayLike | None,
+    scale: Interval | None,
+    seed: int = 0,
+) -> tuple[PairedComparison, Inference | None]:
     first, second, codes = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), np.asarray(clusters)
     if not len(first) == len(second) == len(codes):
         raise ValueError(f"{len(first)} and {len(second)} scores with {len(codes)} clusters; one of each per item.")
+    _, group = np.unique(np.zeros(len(first)) if groups is None else np.asarray(groups), return_inverse=True)
     both = ~np.isnan(first - second)
-    differences, codes = (first - second)[both], codes[both]
-    count = len(np.unique(codes))
+    differences, kept = (first - second)[both], np.unique(group[both])
+    inferred = None
+    if len(kept) and len(kept) == group.max(initial=-1) + 1:  # else the mean would be of fewer groups
+        inferred = infer_mean(differences, codes[both], group[both], scale=scale, seed=seed)
     result: PairedComparison = {
         "n": len(differences),
         "left_out": int((~both).sum()),
-        "clusters": count,
-        "difference": float(differences.mean()) if count else None,
-        "interval": mean_interval(differences, codes, seed),
+        "clusters": len(np.unique(codes[both])),
+        "difference": _macro_mean(differences, group[both]) if len(kept) else None,
+        "interval": inferred.interval if inferred else None,
         "p": None,
-        "detectable": _detectable(differences, codes),
-        "verdict": "too_few" if count else "no_common_items",
+        "bounds": _bound(first, second, group),
+        "detectable": None,
+        "verdict": "too_few" if len(kept) else "no_common_items",
     }
-    if count >= FEWEST_CLUSTERS:
-        p = sign_flip_p(differences, codes, seed)
-        result |= {"p": p, "verdict": _verdict(differences.mean(), p)}
-    return result
+    _decide(result, inferred, inferred.p if inferred else None, tests=1)
+    return result, inferred
 
 
 def compare_all(
     scores: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], categories: Sequence[str]
 ) -> list[Comparison]:
-    """Compare every pair of editors, in the given order, over all categories and then within each category.
+    """Compare every pair of editors, in the given order, by the macro mean and then within each category.
 
-    There is no correction for testing several pairs. scores: columns item_id, editor, score (NaN = not scored), at most
-    one row per item and editor. A missing row counts as not scored. items: all items, columns item_id, category,
-    cluster. Raises ValueError for a duplicate row.
+    scores: columns item_id, editor, score (NaN = not scored), at most one row per item and editor. A missing row counts
+    as not scored. items: all items, columns item_id, category, cluster and optionally `readable`: an item whose source
+    cannot be read counts in no bound, because no editor can edit it. Raises ValueError for a duplicate row.
     """
-    items = items.set_index("item_id")[["category", "cluster"]].sort_index()
+    items = items.assign(readable=items.get("readable", True)).set_index("item_id").sort_index()
     table = scores.pivot(index="item_id", columns="editor", values="score").reindex(items.index)
     table = table.reindex(columns=list(editors)).astype(np.float64)
-    found: list[Comparison] = []
+    named = items["category"].astype(str).to_numpy()
+    found: list[tuple[Comparison, Inference | None]] = []
     for a, b in combinations(editors, 2):
-        found.append({"a": a, "b": b, "category": None, "p_holm": None, **_compare(table, items, a, b)})
-        rows: list[Comparison] = []
-        for category in categories:
-            there = (items["category"] == category).to_numpy()
-            part = _compare(table[there], items[there], a, b)
-            rows.append({"a": a, "b": b, "category": category, "p_holm": None, **part})
-        _correct(rows)
-        found += rows
-    return found
+        for category in (None, *categories):
+            there = np.full(len(items), True) if category is None else named == category
+            first, second = (table[name].to_numpy()[there] for name in (a, b))
+            clusters = items["cluster"].to_numpy()[there]
+            part, inferred = _compare(first, second, clusters, named[there], (-REACH, REACH))
+            readable = there & items["readable"].to_numpy(dtype=bool)
+            first, second = (table[name].to_numpy()[readable] for name in (a, b))
+            part["bounds"] = _bound(first, second, named[readable])
+            found.append(({"a": a, "b": b, "category": category, "p_holm": None, **part}, inferred))
+    _correct([one for one in found if one[0]["category"] is None])
+    _correct([one for one in found if one[0]["category"] is not None])
+    return [comparison for comparison, _ in found]
 
 
-def sign_flip_p(differences: npt.NDArray[np.float64], clusters: npt.ArrayLike, seed: int = 0) -> float:
-    """Return the two-sided p of a paired sign-flip permutation test of a zero mean.
-
-    The signs of one cluster flip together. The test is exact if there are at most FLIPS sign patterns; otherwise it
-    draws FLIPS random ones, and p is never below 2 / (FLIPS + 1). Above MANY_CLUSTERS clusters it uses the limit, a
-    normal distribution with the sum of squares as its variance.
-    """
-    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.bincount(codes, differences)
-    if not sums.any():
-        return 1.0
-    if len(sums) > MANY_CLUSTERS:
-        return float(2 * stats.norm.sf(abs(sums.sum()) / np.sqrt(np.square(sums).sum())))
-    batch = max(1, _BATCH_CELLS // len(sums))
-    rng = np.random.default_rng(seed)
-    if 2 ** len(sums) <= FLIPS:
-        exact = stats.permutation_test(
-            (sums,), np.sum, permutation_type="samples", vectorized=True, n_resamples=FLIPS, batch=batch, rng=rng
-        )
-        return float(exact.pvalue)
-    flipped = stats.monte_carlo_test(
-        sums,
-        lambda size: sums * rng.choice(np.array([-1.0, 1.0]), size),
-        np.sum,
-        vectorized=True,
-        n_resamples=FLIPS,
-        batch=batch,
-    )
-    return float(flipped.pvalue)
-
-
-def _compare(table: pd.DataFrame, items: pd.DataFrame, a: str, b: str) -> PairedComparison:
-    return compare(table[a].to_numpy(), table[b].to_numpy(), items["cluster"].to_numpy())
-
-
-def _correct(rows: list[Comparison]) -> None:
-    """Apply Holm's correction to the categories that have a p, and decide their verdicts by the corrected p."""
-    tested = [row for row in rows if row["p"] is not None]
+def _correct(family: Sequence[tuple[Comparison, Inference | None]]) -> None:
+    """Apply Holm's correction to the comparisons of one family, and decide their verdicts by the corrected p."""
+    tested = [(comparison, inferred) for comparison, inferred in family if inferred]
     if tested:
-        corrected = multipletests([row["p"] for row in tested], method="holm")[1]
-        for row, p in zip(tested, corrected, strict=True):
-            row |= {"p_holm": float(p), "verdict": _verdict(row["difference"] or 0.0, float(p))}
+        corrected = multipletests([inferred.p for _, inferred in tested], method="holm")[1]
+        for (comparison, inferred), p in zip(tested, map(float, corrected), strict=True):
+            _decide(comparison, inferred, p, tests=len(tested))
+            comparison["p_holm"] = None if comparison["p"] is None else p
 
 
-def _verdict(difference: float, p: float) -> Verdict:
-    if p >= ALPHA:
-        return "not_separable"
-    return "a_better" if difference > 0 else "b_better"
+def _decide(row: PairedComparison, inferred: Inference | None, p: float | None, *, tests: int) -> None:
+    """Fill in the verdict at this p, and what could have been detected as the smallest of so many tests."""
+    if inferred is None or p is None:
+        return
+    row["detectable"] = _detect(inferred, row["clusters"], tests)
+    if inferred.p < ALPHA and inferred.reversible:
+        row["verdict"], row["p"] = "too_few", None
+        return
+    row["p"] = inferred.p
+    row["verdict"] = "not_separable" if p >= ALPHA else "a_better" if inferred.mean > 0 else "b_better"
 
 
-def _detectable(differences: npt.NDArray[np.float64], clusters: npt.ArrayLike) -> float | None:
-    """Return the smallest true difference that a paired t test on the clusters' contributions detects.
+def _macro_mean(values: npt.NDArray[np.float64], group: npt.NDArray[np.intp]) -> float:
+    counts = np.bincount(group)
+    return float((np.bincount(group, values)[counts > 0] / counts[counts > 0]).mean())
 
-    Their spread gives the cluster-robust standard error. Returns None if there are too few clusters.
-    """
-    contributions = cluster_contributions(differences, clusters, np.zeros(len(differences)))
-    if contributions is None:
+
+def _bound(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], groups: npt.NDArray[Any]) -> Interval | None:
+    if not len(a):
         return None
-    values, _ = contributions  # scaled by sqrt(m / (m - 1)) already, so std() needs no ddof=1
-    effect = TTestPower().solve_power(nobs=len(values), alpha=ALPHA, power=POWER)
-    return float(effect) * float(values.std())
+    _, group = np.unique(groups, return_inverse=True)
+    low, high = (np.where(np.isnan(a), of_a, a) - np.where(np.isnan(b), of_b, b) for of_a, of_b in (SCALE, SCALE[::-1]))
+    return _macro_mean(low, group), _macro_mean(high, group)
+
+
+def _detect(inferred: Inference, clusters: int, tests: int) -> float | None:
+    """Return the difference that is detected at the level of the smallest of `tests` p values.
+
+    It is that of a paired t test, or a larger one that exceeds the bootstrap's critical values (their mean over both
+    sides), or that the unseen images cannot reverse, with the same power. Null if all differences agree.
+    """
+    if not inferred.error:
+        return None
+    level, power = ALPHA / tests, float(stats.norm.ppf(POWER))
+    effect = _solve_power(clusters, level)
+    if len(inferred.pivots):
+        critical = float(np.abs(np.quantile(inferred.pivots, (level / 2, 1 - level / 2), method="nearest")).mean())
+        effect = max(effect, critical + power if np.isfinite(critical) else 0.0)
+    return float(max(effect * inferred.error, inferred.unseen + power * inferred.error))
+
+
+@lru_cache(maxsize=1000)
+def _solve_power(clusters: int, level: float) -> float:
+    """Return the smallest mean that a t test detects, in standard errors."""
+    effect = TTestPower().solve_power(nobs=clusters, alpha=level, power=POWER)
+    return float(np.ravel(effect)[0] * np.sqrt(clusters))  # an array where its first solver does not converge

@@ -1,4 +1,7 @@
-"""95 % intervals: a bootstrap over source images for means, Wilson's interval for rates."""
+"""95 % intervals and tests: a studentised bootstrap over source images for means, Wilson's interval for rates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -8,47 +11,120 @@ from statsmodels.stats.proportion import proportion_confint
 Interval = tuple[float, float]
 """Lower and upper end."""
 
+Floats = npt.NDArray[np.float64]
+
 ALPHA = 0.05
 """Share of intervals that may miss the true value, and the level of every test."""
 
 FEWEST_CLUSTERS = 6
-"""No interval and no test below this. Five independent values all lie on one side of their median in 6 % of cases.
-Resampling them cannot cover 95 %, and a sign-flip test cannot reach p < 0.05."""
+"""No interval and no test below this effective number of source images. Five independent values all lie on one side of
+their median in 6 % of cases."""
 
 MANY_CLUSTERS = 2000
-"""Above this, use the t interval, the limit of the bootstrap. On skewed scores of this many clusters the ends of both
-intervals differ by less than 2 % of the width, which is less than the effect of another seed."""
+"""Above this, use the normal limit of the bootstrap."""
 
-RESAMPLES = 4000
+RESAMPLES = 9999
 """Bootstrap samples of one interval."""
 
-_BATCH_CELLS = 1_000_000
+UNSEEN = 3
+"""Source images that may lie at an end of the scale, unseen. What happens at a rate of 3 / n is missing in 5 % of
+samples of n: the rule of three (Hanley and Lippman-Hand, JAMA 1983)."""
+
+SMALLEST_ERROR = 0.1
+"""Standard errors of bootstrap samples are not taken for smaller than this share of the data's."""
+
+_BATCH_CELLS = 2_000_000
 
 
-def mean_interval(values: npt.ArrayLike, clusters: npt.ArrayLike, seed: int = 0) -> Interval | None:
-    """Return the 95 % interval of the mean of `values`, resampled by cluster.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """What a sample says about a mean. The interval leaves out zero if p < ALPHA and the mean is not `reversible`."""
 
-    values: float64 (n,), no NaN. clusters: (n,), equal if two values share a source image. Returns None below
-    FEWEST_CLUSTERS clusters. Also returns None if all clusters have the same mean, because a width of zero would claim
-    that every further item gets the same value. Raises ValueError for NaN and for arrays of unequal lengths.
+    mean: float
+    interval: Interval | None
+    """Null if all source images agree, and the values have no scale."""
+    p: float
+    """Two-sided, of a zero mean."""
+    reversible: bool
+    """UNSEEN further images at an end of the scale could reverse the sign of the mean."""
+    error: float
+    """Standard error, robust to clusters."""
+    pivots: Floats
+    """Bootstrap distribution of (mean of a sample - mean) / its error, sorted; empty above MANY_CLUSTERS images."""
+    unseen: float
+    """Smallest mean that UNSEEN further images cannot reverse, if all groups have it. 0 without a scale."""
+
+
+def infer_mean(
+    values: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+    *,
+    scale: Interval | None = None,
+    seed: int = 0,
+) -> Inference | None:
+    """Infer the mean of the groups' means (macro mean), or without groups the mean of all values.
+
+    values: float64 (n,), no NaN. clusters: (n,), equal if two values share a source image. groups: (n,), usually the
+    category. scale: the ends of the values' scale. Each value of a group weighs the same.
+
+    Interval and p come from one bootstrap-t distribution (Efron 1982; Hall 1988). Source images are drawn with
+    replacement, among those that occur in the same groups; each sample is studentised by its own cluster-robust
+    standard error. It holds its level on skewed values, where a t test, a percentile interval and a sign-flip test do
+    not. With `scale`, the interval also spans the means that UNSEEN further images at an end of the scale would give:
+    no sample tells of what is too rare to be in it.
+
+    Return None below FEWEST_CLUSTERS effective clusters in any group (Kish: (sum n)^2 / sum n^2 over the clusters'
+    sizes n). Raises ValueError for NaN and arrays of unequal lengths.
     """
-    return macro_interval(values, clusters, np.zeros(np.shape(values)), seed)
+    sample = _Sample.of(np.asarray(values, dtype=np.float64), clusters, groups)
+    if sample is None or sample.effective.min() < FEWEST_CLUSTERS:
+        return None
+    means, errors = sample.compute(np.ones((1, len(sample.strata))))
+    mean, error = float(means[0]), float(errors[0])
+    pivots, interval, p = np.empty(0), None, 0.0 if mean else 1.0
+    if error > 1e-9 * float(np.abs(values).max(initial=1)):
+        if len(sample.strata) <= MANY_CLUSTERS:
+            pivots = np.sort(np.concatenate(list(_studentise(sample, mean, error, seed))))
+        interval, p = _invert(pivots, mean, error)
+    span = sample.span_unseen(mean, scale) if scale else None
+    if span and scale:
+        low, high = interval or (mean, mean)
+        interval = max(scale[0], min(low, span[0])), min(scale[1], max(high, span[1]))
+    return Inference(
+        mean=mean,
+        interval=interval,
+        p=max(p, 2.0 ** (1 - len(sample.strata))),  # no sign test of so few images can say more
+        reversible=bool(span and span[0] <= 0 <= span[1]),
+        error=error,
+        pivots=pivots,
+        unseen=sample.find_reversible(scale) if scale else 0.0,
+    )
+
+
+def mean_interval(
+    values: npt.ArrayLike, clusters: npt.ArrayLike, scale: Interval | None = None, seed: int = 0
+) -> Interval | None:
+    """Return the 95 % interval of the mean of all values, as `infer_mean` does."""
+    return macro_interval(values, clusters, np.zeros(np.shape(values)), scale, seed)
 
 
 def macro_interval(
-    values: npt.ArrayLike, clusters: npt.ArrayLike, groups: npt.ArrayLike, seed: int = 0
+    values: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    scale: Interval | None = None,
+    seed: int = 0,
 ) -> Interval | None:
-    """Return the 95 % interval of the mean of the groups' means (macro mean), resampled by cluster.
+    """Return the 95 % interval of the mean of the groups' means, as `infer_mean` does.
 
-    groups: (n,), equal if two values belong to one group, usually a category. Each group needs FEWEST_CLUSTERS
-    clusters. Everything else is as in `mean_interval`.
+    Without a scale it stays within the values seen.
     """
-    values = np.asarray(values, dtype=np.float64)
-    contributions = cluster_contributions(values, clusters, groups)
-    if contributions is None:
+    found = infer_mean(values, clusters, groups, scale=scale, seed=seed)
+    if found is None or found.interval is None:
         return None
-    low, high = _interval(*contributions, seed)
-    return max(low, float(values.min())), min(high, float(values.max()))
+    low, high = scale or (float(np.min(values)), float(np.max(values)))
+    return max(low, found.interval[0]), min(high, found.interval[1])
 
 
 def rate_interval(count: int, n: int) -> Interval | None:
@@ -59,55 +135,112 @@ def rate_interval(count: int, n: int) -> Interval | None:
     return float(low), float(high)
 
 
-def cluster_contributions(
-    values: npt.NDArray[np.float64], clusters: npt.ArrayLike, groups: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], int] | None:
-    """Return one number per cluster, and the degrees of freedom; None if a group has too few clusters.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """Values added up by cluster (K) and group (C)."""
 
-    The mean of the numbers is the macro mean, and their spread is its uncertainty. This is the linearised bootstrap of
-    a ratio: each number is the mean plus the cluster's influence on it. Clusters of different sizes and photos that
-    occur in several groups need no special case. The influences are scaled by sqrt(m / (m - 1)), with m the number of
-    clusters in the group, because a sample spreads less than its population.
-    """
-    if np.isnan(values).any():
-        raise ValueError("A value is NaN; drop the rows without a score before computing an interval.")
-    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    names, group = np.unique(np.asarray(groups), return_inverse=True)
-    if not len(values) == len(cluster) == len(group):
-        raise ValueError(f"{len(values)} values, {len(cluster)} clusters and {len(group)} groups; one of each per row.")
-    count = int(cluster.max(initial=-1)) + 1
-    members = np.bincount(np.unique(group * count + cluster) // max(count, 1))
-    if members.min(initial=count) < FEWEST_CLUSTERS:
-        return None
-    sizes = np.bincount(group)
-    means = np.bincount(group, values) / sizes
-    scale = np.sqrt(members / (members - 1)) / (len(names) * sizes)
-    influence = np.bincount(cluster, ((values - means[group]) * scale[group]))
-    if np.allclose(influence, 0, rtol=0, atol=1e-12):
-        return None
-    # equals count - groups if no photo is in two groups
-    freedom = min(count - 1, int((members - 1).sum()))
-    return means.mean() + count * influence, freedom
+    sums: Floats
+    """(K, C)"""
+    counts: Floats
+    """(K, C)"""
+    strata: npt.NDArray[np.intp]
+    """(K,), equal for clusters that are drawn from each other."""
+    effective: Floats
+    """(C,), effective number of clusters."""
+
+    @classmethod
+    def of(cls, values: Floats, clusters: npt.ArrayLike, groups: npt.ArrayLike | None) -> "_Sample | None":
+        """Add the values up; None if there are none."""
+        if np.isnan(values).any():
+            raise ValueError("A value is NaN; drop the rows without a score before computing an interval.")
+        _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+        named = np.zeros(len(values)) if groups is None else np.asarray(groups)
+        _, group = np.unique(named, return_inverse=True)
+        if not len(values) == len(cluster) == len(group):
+            lengths = f"{len(values)} values, {len(cluster)} clusters and {len(group)} groups"
+            raise ValueError(f"{lengths}; one of each per row.")
+        if not len(values):
+            return None
+        shape = cluster.max() + 1, group.max() + 1
+        place = np.ravel_multi_index((cluster, group), shape)
+        sums, counts = (
+            np.bincount(place, weights, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+            for weights in (values, None)
+        )
+        return cls(
+            sums=sums,
+            counts=counts,
+            strata=_find_strata(counts > 0),
+            effective=counts.sum(axis=0) ** 2 / np.square(counts).sum(axis=0),
+        )
+
+    @property
+    def group_means(self) -> Floats:
+        means: Floats = self.sums.sum(axis=0) / self.counts.sum(axis=0)
+        return means
+
+    def span_unseen(self, mean: float, scale: Interval) -> Interval:
+        """Return the lowest and highest macro mean with UNSEEN more images at an end of the scale, in any one group."""
+        share = UNSEEN / (self.effective + UNSEEN) / len(self.effective)
+        low, high = (share * (end - self.group_means) for end in scale)
+        return mean + float(low.min()), mean + float(high.max())
+
+    def find_reversible(self, scale: Interval) -> float:
+        share = float((UNSEEN / (self.effective + UNSEEN)).max()) / len(self.effective)
+        return share / (1 - share) * max(map(abs, scale))
+
+    def compute(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Return the macro means and their standard errors if cluster k occurs weights[b, k] times, each (B,).
+
+        The error is that of the linearised mean: the root of the sum of the clusters' squared influences. They are
+        scaled by m / (m - 1), with m the group's clusters, because a sample spreads less than its population.
+        """
+        members = (self.counts > 0).sum(axis=0)
+        totals = weights @ self.counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = weights @ self.sums / totals
+            share = np.sqrt(members / (members - 1)) / (totals * totals.shape[1])
+            influence = share @ self.sums.T - (share * means) @ self.counts.T
+        return means.mean(axis=1), np.sqrt((weights * influence**2).sum(axis=1))
+
+    def draw(self, count: int, rng: np.random.Generator) -> Floats:
+        """Draw the weights of `count` bootstrap samples, (count, K)."""
+        weights = np.empty((count, len(self.strata)))
+        for stratum in range(self.strata.max() + 1):
+            members = np.flatnonzero(self.strata == stratum)
+            size = len(members)
+            drawn = rng.integers(size, size=(count, size)) + size * np.arange(count)[:, None]
+            weights[:, members] = np.bincount(drawn.ravel(), minlength=count * size).reshape(count, size)
+        return weights
 
 
-def _interval(contributions: npt.NDArray[np.float64], freedom: int, seed: int) -> Interval:
-    """Return the BCa interval (Efron 1987), with the t quantile in place of the normal one.
+def _find_strata(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Give each set of groups in which clusters occur a number. Rare sets share one: few images tell little alone."""
+    _, stratum, count = np.unique(present, axis=0, return_inverse=True, return_counts=True)
+    merged = np.where(count[stratum] < FEWEST_CLUSTERS, -1, stratum)
+    return np.unique(merged, return_inverse=True)[1].astype(np.intp)
 
-    Percentile intervals are too narrow for small samples. The scaling above and the t quantile follow Hesterberg,
-    "What Teachers Should Know About the Bootstrap", The American Statistician 69 (2015).
-    """
-    count = len(contributions)
-    if count > MANY_CLUSTERS:
-        low, high = stats.ttest_1samp(contributions, 0).confidence_interval(1 - ALPHA)
-        return float(low), float(high)
-    found = stats.bootstrap(
-        (contributions,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=max(1, _BATCH_CELLS // count),
-        vectorized=True,
-        confidence_level=1 - 2 * float(stats.norm.cdf(-stats.t.ppf(1 - ALPHA / 2, freedom))),
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+def _invert(pivots: Floats, mean: float, error: float) -> tuple[Interval, float]:
+    """Return the bootstrap-t interval, and the two-sided p of a zero mean from the same distribution."""
+    observed = mean / error
+    beyond_all = 2 * float(stats.norm.sf(abs(observed)))
+    if not len(pivots):
+        half = -float(stats.norm.ppf(ALPHA / 2)) * error
+        return (mean - half, mean + half), beyond_all
+    cut = int(np.ceil(ALPHA / 2 * (len(pivots) + 1))) - 1  # then p < ALPHA outside of the interval, and only there
+    ends = mean - float(pivots[-cut]) * error, mean - float(pivots[cut - 1]) * error
+    beyond = int(min((pivots <= observed).sum(), (pivots >= observed).sum()))
+    p = 2 * (beyond + 1) / (len(pivots) + 1)
+    return ends, min(1.0, p if beyond else min(p, beyond_all))  # else many tests could not be corrected for each other
+
+
+def _studentise(sample: _Sample, mean: float, error: float, seed: int) -> Iterator[Floats]:
+    rng, left = np.random.default_rng(seed), RESAMPLES
+    batch = max(1, _BATCH_CELLS // len(sample.strata))
+    while left > 0:
+        means, errors = sample.compute(sample.draw(min(batch, left), rng))
+        left -= batch
+        # A sample of like values would be infinitely sure of itself; one that lacks a group counts for either side.
+        found = (means - mean) / np.maximum(errors, SMALLEST_ERROR * error)
+        yield np.where(np.isnan(found), np.inf * rng.choice([-1, 1], len(found)), found)

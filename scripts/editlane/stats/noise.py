@@ -75,7 +75,7 @@ def compare_canaries(this: pd.DataFrame, reference: pd.DataFrame, reference_run:
     keys = ["item_id", "judge_key", "edited_sha256"]
     scored = this["score"].dropna()
     both = this.merge(reference, on=keys, suffixes=("", "_reference"), validate="one_to_one").sort_values(keys)
-    change = compare(both["score"], both["score_reference"], both["item_id"].to_numpy(dtype=str))
+    change = compare(both["score"], both["score_reference"], both["item_id"].to_numpy(dtype=str), scale=None)
     difference, p = change["difference"], change["p"]
     return {
         "n": len(scored),

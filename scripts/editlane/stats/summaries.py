@@ -64,7 +64,7 @@ def summarise_scores(scores: pd.Series, clusters: pd.Series, expected: int) -> S
         "scored": count,
         "clusters": len(np.unique(sources)),
         "mean": float(values.mean()) if count else None,
-        "interval": mean_interval(values, sources),
+        "interval": mean_interval(values, sources, SCALE),
         "std": float(values.std(ddof=1)) if count > 1 else None,
         "median": float(np.median(values)) if count else None,
         "min": float(values.min()) if count else None,
