@@ -139,6 +139,8 @@ def output_file(text: str) -> Path:
     """Parse a file to write. Its folder is created later."""
     if not text or Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file; give the name of a file")
+    if Path(text).exists() and not Path(text).is_file():  # a pipe or a device would be replaced
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular file; give the name of a file")
     output_folder(str(Path(text).parent))
     return Path(text)
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from editlane.core.errors import UserError
-from editlane.core.files import atomic_write
+from editlane.core.files import atomic_write, check_regular
 from editlane.core.schemas import (
     ADDED,
     COSTS,
@@ -90,6 +90,7 @@ def _schema(path: Path) -> pa.Schema:
 def _checked(path: Path, read: Callable[[], Any]) -> Any:
     if path.is_dir():  # Arrow would read all tables in there
         raise UserError(f"{path} is a folder, not a table. Give the path of a Parquet file.")
+    check_regular(path)
     try:
         return read()
     except FileNotFoundError as error:

@@ -16,6 +16,7 @@ import ijson
 
 from editlane.core.csv_files import LONGEST_LINE, CsvFile
 from editlane.core.errors import UserError
+from editlane.core.files import check_regular
 from editlane.datasets.arrow_files import Records, read_column_names, read_rows
 
 OWN_FORMATS = ("base64-json", "items", "pairs")
@@ -56,11 +57,12 @@ def read_records(path: Path, format: str, *, edited: bool = True) -> Records:
 
 
 def check_file(path: Path) -> None:
-    """Raise UserError if the path is missing, a folder, or an empty file."""
+    """Raise UserError if the path is missing, a folder, no regular file, or empty."""
     if path.is_dir():
-        raise UserError(f"{path} is a folder. Name the dataset file in `dataset: path:` of the config.")
+        raise UserError(f"{path} is a folder. Name the dataset file in it.")
+    check_regular(path)
     if not path.is_file():
-        raise UserError(f"There is no dataset file {path}. Set `dataset: path:` in the config.")
+        raise UserError(f"There is no dataset file {path}. Check its path, which begins at the working directory.")
     if path.stat().st_size == 0:
         raise UserError(f"The dataset file {path} is empty.")
 

@@ -88,9 +88,7 @@ def _find_in_folder(path: Path, patterns: tuple[str, ...], format: str) -> list[
         found = {folder: files for folder in folders if folder.is_dir() and (files := _match(folder, patterns))}
         if len(found) > 1:
             names = ", ".join(str(folder) for folder in list(found)[:5])
-            raise UserError(
-                f"{path} has several folders with a dataset: {names}. Name one of them in `dataset: path:`."
-            )
+            raise UserError(f"{path} has several folders with a dataset: {names}. Name one of them.")
         for files in found.values():
             return files
     raise NothingFound(f"The folder {path} has no {' and no '.join(patterns)}; format {format!r} reads those.")

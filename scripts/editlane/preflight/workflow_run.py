@@ -23,7 +23,7 @@ from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
 from editlane.models.tiny import is_damaged
-from editlane.preflight.config import Config, check_config, check_keys_once
+from editlane.preflight.config import Config, check_config, check_config_file
 from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
@@ -40,7 +40,7 @@ def find_config() -> str:
     try:
         read_yaml(path)  # before Snakemake, which prints a traceback for some mistakes
     except UserError as error:
-        _end_with_error(f"{path} cannot be read as YAML: {error}.")
+        _end_with_error(str(error))
     return str(path)
 
 
@@ -50,7 +50,7 @@ def load_config(config: Config, workflow: Any) -> Config:
     try:
         check_names_of_files()
         for file in workflow.configfiles:
-            check_keys_once(Path(file))
+            check_config_file(Path(file))
         checked = check_config(_move_limit(config))
         state = Path(".snakemake") if Path(".snakemake").exists() else Path()
         if not os.access(state, os.W_OK):  # Snakemake would fail with a traceback before `onstart`
