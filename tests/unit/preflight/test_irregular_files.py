@@ -86,7 +86,7 @@ def test_a_config_names_the_part_that_has_one(kind: str) -> None:
 def test_an_index_of_a_checkpoint_is_not_waited_for() -> None:
     Path("model").mkdir()
     os.mkfifo("model/model_index.json")
-    with pytest.raises(UserError, match="model/model_index.json is a pipe"):
+    with pytest.raises(UserError, match=r"model/model_index\.json is a pipe"):
         list(read_components(Path("model")))
 
 

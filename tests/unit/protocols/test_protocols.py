@@ -43,7 +43,7 @@ def load(tmp_path, data):
 
 def test_a_rubric_that_is_there_twice_is_refused(tmp_path):
     text = yaml.safe_dump(valid(), allow_unicode=True).replace("rubrics:\n", "rubrics:\n  物理: Light.\n")
-    with pytest.raises(UserError, match="it has the key '物理' twice, in lines [0-9]+ and [0-9]+; keep one"):
+    with pytest.raises(UserError, match=r"it has the key '物理' twice, in lines [0-9]+ and [0-9]+; keep one"):
         load(tmp_path, text)
 
 

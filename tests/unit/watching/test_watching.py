@@ -433,7 +433,7 @@ def test_numbers_and_names_are_short(tmp_path: Path) -> None:
     assert [shorten_device(name) for name in devices] == ["cpu", "0", "3", "GPU-3a4f12", "MIG-0a1b2c"]
 
 
-def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Path, monkeypatch) -> None:
     results = tmp_path / "results"
     (results / "empty").mkdir(parents=True)
     (results / "file").touch()
@@ -442,9 +442,19 @@ def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Pat
     (tmp_path / "photos/a.png").touch()
     for folder in ("results/empty", "results/begun", "results/to-come"):
         check_run_folder(tmp_path / folder)
-    for folder in ("results/file", "photos", "none", "none/run"):
-        with pytest.raises(UserError, match="Give results/<run>"):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("results/file", "results", "photos", "photos/a.png", "none", "none/run", "begun"):
+        with pytest.raises(UserError, match=r"Give results/<run>, .* \(runs in .*results: begun\)\.$"):
             check_run_folder(tmp_path / folder)
+    with pytest.raises(UserError, match="results/file is not a folder"):
+        check_run_folder(Path("results/file"))
+
+
+@pytest.mark.parametrize("name", ["results", "empty"])
+def test_an_empty_folder_that_becomes_no_run_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"{name} is not the folder of a run"):
+        check_run_folder(tmp_path / name)
 
 
 @pytest.fixture
