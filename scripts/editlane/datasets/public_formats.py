@@ -13,7 +13,8 @@ from typing import Any
 
 from editlane.core.errors import UserError
 from editlane.datasets.arrow_files import Records, read_column_names, read_rows
-from editlane.datasets.files import OWN_FORMATS, check_file, read_json
+from editlane.datasets.files import OWN_FORMATS, check_file
+from editlane.datasets.json_files import read_json
 
 _GEDIT_LANGUAGES = {"en": "en", "cn": "zh", "zh": "zh"}
 """The dataset uses `cn`, its scorer `zh`."""

@@ -144,7 +144,7 @@ def test_the_limit_on_the_command_line_is_the_datasets(capsys: pytest.CaptureFix
     assert load_config(fake_config(limit=2), workflow)["dataset"]["limit"] == 2
     with pytest.raises(SystemExit):
         load_config(fake_config(limit=0), workflow)
-    assert "dataset.limit is 0; use a whole number of 1 or more" in capsys.readouterr().err
+    assert "`--config limit=` is 0; it takes a whole number of 1 or more" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         load_config({"limit": 2}, workflow)
 
