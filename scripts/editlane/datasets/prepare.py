@@ -23,6 +23,7 @@ from editlane.core.errors import UnknownName, UserError
 from editlane.core.files import is_file
 from editlane.core.paths import RunPaths
 from editlane.core.schemas import GivenRow
+from editlane.core.text_width import pluralize
 from editlane.core.types import Item
 from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import EditedFolders, find_edits, open_folders
@@ -97,7 +98,7 @@ def _warn_of_missing_edits(folders: EditedFolders, provenance: dict[str, Any]) -
         for gap in folder.describe_gaps():
             log.warning("%s: %s", folder.setting, gap)
     if None not in folders and provenance.get("without_edit"):
-        log.warning("%d items have no edit in the dataset", provenance["without_edit"])
+        log.warning("%s without an edit in the dataset", pluralize(provenance["without_edit"], "item"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from editlane.core.errors import UserError
 from editlane.core.files import check_regular
+from editlane.core.text_width import pluralize
 
 RANDOM_WEIGHTS_FILE = "editlane_random_weights.json"
 """Marker in the root of a checkpoint with untrained weights: {"kind", "seed"}."""
@@ -139,7 +140,7 @@ def find_safetensors_problem(path: Path) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{path.parent.name}/{path.name} is not a safetensors file (is it a Git LFS pointer, or truncated?)"
     missing = 8 + header_size + max(tensors, default=0) - size
-    return f"{path.parent.name}/{path.name} is truncated by {missing} bytes" if missing > 0 else None
+    return f"{path.parent.name}/{path.name} is truncated by {pluralize(missing, 'byte')}" if missing > 0 else None
 
 
 def _find_component_problem(folder: Path, class_name: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 from editlane.core.checkout import CHECKOUT
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.strict_model import read_model
+from editlane.core.text_width import pluralize
 from editlane.core.yaml_files import parse_yaml, read_content
 from editlane.protocols.file import (
     CombinationFile,
@@ -126,7 +127,7 @@ def _check_replies(criteria: Sequence[Criterion], answer: ReadoutAnswer | Genera
     for one in criteria:
         numbers = 1 + followers[one.name]
         if not one.reply_of and groups != numbers:
-            found = f"{groups} group{'s' * (groups != 1)}"
+            found = pluralize(groups, "group")
             wanted = "one, (...), around the number" if numbers == 1 else f"{numbers}, one (...) around each number"
             raise UserError(
                 f"answer.pattern has {found}; use {wanted} of the reply to {one.name}, and (?:...) elsewhere."

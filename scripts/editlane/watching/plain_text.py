@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from editlane.core.paths import SCORE
-from editlane.core.text_width import measure_width, shorten_name
+from editlane.core.text_width import measure_width, pluralize, shorten_name
 from editlane.watching.stages import (
     AT_WORK,
     IN_TROUBLE,
@@ -84,7 +84,7 @@ def _list_progress(groups: Sequence[Group]) -> list[str]:
         parts.append(f"about {format_duration(left.seconds)} left{_name_untimed(left.without)}")
     parts += _describe_failures(lanes)
     if working := count_lanes(lanes, *AT_WORK):
-        parts.append(f"{working} lane{'s' * (working > 1)} at work")
+        parts.append(f"{pluralize(working, 'lane')} at work")
     if (waiting := count_lanes(lanes, "waiting")) and waiting < len(lanes):
         parts.append(f"{waiting} waiting")
     return parts
@@ -138,10 +138,10 @@ def _summarize_group(group: Group) -> str:
     for state in ("waiting", "loading", "working", "gone", "stopped", "failed"):
         if number := count_lanes(lanes, state):
             word = "not begun" if state == "waiting" else state
-            parts.append(f"{number} lane{'s' * (number > 1)} {word}")
+            parts.append(f"{pluralize(number, 'lane')} {word}")
     parts += _describe_failures(lanes)
     if (each := average_seconds(lanes)) is not None:
         parts.append(f"{format_pace(each)} s/item")
     if again := count_retries(lanes):
-        parts.append(f"{again} retr{'y' if again == 1 else 'ies'}")
+        parts.append(f"{again} {'retry' if again == 1 else 'retries'}")
     return ", ".join(parts)

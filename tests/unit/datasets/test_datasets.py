@@ -336,7 +336,7 @@ def test_base64_is_decoded_without_copies_of_the_text():
 def test_a_missing_image_file_is_named(place):
     records = [record(), *(record(image=f"photos/{n}.png", item_id=f"n{n}") for n in range(7))]
     message = place.refused(records)
-    assert message.startswith("7 image file(s)")
+    assert message.startswith("7 image files of")
     assert "photos/0.png (record 2 (line 2), item_id 'n0')" in message
     assert "photos/5.png" not in message
     assert ", ..." in message

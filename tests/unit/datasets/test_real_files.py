@@ -488,7 +488,7 @@ def test_the_gaps_of_each_system_are_told(
     with caplog.at_level(logging.WARNING):
         read(put(folder, "items.csv", CHINESE), given=systems, limit=3)
     assert caplog.messages == [
-        "editors.系统-a.params.dir: 1 of 4 files belong to no item: loose.png",
+        "editors.系统-a.params.dir: 1 of 4 files belongs to no item: loose.png",
         "editors.b.params.dir: 2 of 3 items have no edit: b/雨.jpg, 3",
     ]
 
@@ -550,8 +550,8 @@ def test_a_folder_below_that_may_not_be_read_is_left_out_and_told(folder: Path, 
         items = read(write_rows(folder, "1", "2"), edited_dir=folder / "edits")
     assert [item.given_path is not None for item in items] == [True, False]
     assert caplog.messages == [
-        "dataset.edited_dir: 1 of 2 items have no edit: 2",
-        "dataset.edited_dir: 1 folder(s) may not be read: lost+found",
+        "dataset.edited_dir: 1 of 2 items has no edit: 2",
+        "dataset.edited_dir: 1 folder may not be read: lost+found",
     ]
 
 
@@ -589,7 +589,7 @@ def test_a_trial_on_items_without_an_edit_goes_on(folder: Path, caplog) -> None:
         assert len(read(path, edited_dir=folder / "edits", limit=2)) == 2
     assert caplog.messages == [
         "dataset.edited_dir: 2 of 2 items have no edit: 1, 2",
-        "dataset.edited_dir: of the items that `dataset.limit` leaves out, 1 have an edit; raise it",
+        "dataset.edited_dir: of the items that `dataset.limit` leaves out, 1 has an edit; raise it",
     ]
     (folder / "edits/3.png").rename(folder / "edits/x.png")
     with pytest.raises(UserError, match="has no edit of any item"):

@@ -166,7 +166,7 @@ def test_no_name_of_a_column_becomes_a_key(monkeypatch, name: str) -> None:
             {"category": None, "Type": "x", "instruction": None, "prompt": "x"},
             "missing: category, instruction. Rename Type",
         ),
-        ({"image": "照片/9.png"}, r"1 image file\(s\) of .* are missing"),
+        ({"image": "照片/9.png"}, r"1 image file of .* is missing"),
     ],
 )
 def test_a_dataset_that_no_run_could_read_is_told_and_nothing_is_written(monkeypatch, fields, message: str) -> None:
