@@ -17,6 +17,7 @@ from editlane.datasets.detect import detect_format, read_columns
 from editlane.datasets.given_edits import open_folders
 from editlane.datasets.item_ids import digest
 from editlane.datasets.parsing import ENGLISH_CATEGORIES, Selection, Skipped, parse_records
+from editlane.datasets.prepare import check_categories
 from editlane.datasets.records import LANGUAGES
 from editlane.preflight.control_counts import ENOUGH, ControlCounts
 from editlane.preflight.devices import Devices
@@ -70,6 +71,10 @@ def look_at(dataset: Path, edited_dir: Path | None) -> Found:
     names = tuple(name for name, _ in skipped.categories.most_common() if name not in left_out)
     if not names:
         raise UserError(f"Every category of {dataset} has records with several source images; an item has one.")
+    try:
+        check_categories(names)
+    except UserError as error:
+        raise UserError(f"{dataset}: {error} Rename it there.") from error
     found = [_read(dataset, format, language, names, columns, edited_dir) for language in LANGUAGES]
     return replace(min(found, key=lambda one: one.fallback), left_out=left_out)
 

@@ -79,6 +79,13 @@ def test_any_name_of_a_category_survives(monkeypatch, name: str) -> None:
         assert config["dataset"]["categories"] == [name.strip()]
 
 
+@pytest.mark.parametrize("name", ["物理\u202e", "a\u200bb", "a/b"])
+def test_a_category_that_no_run_can_have_is_named_with_its_dataset(monkeypatch, name: str) -> None:
+    shown = re.escape(f"资料/items.jsonl: The category {name!r} cannot name a folder.")
+    with pytest.raises(UserError, match=rf"^{shown} .* Rename it there\.$"):
+        init(monkeypatch, "--dataset", write_records("items.jsonl", category=name))
+
+
 def test_given_edits_need_no_editor(monkeypatch) -> None:
     text, config = init(monkeypatch, "--dataset", write_records("pairs.jsonl", edited="照片/图 0.png"))
     assert config["dataset"]["format"] == "pairs" and list(config["editors"]) == ["given"]

@@ -92,6 +92,9 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (["café", "cafe\u0301"], r"dataset.categories names a category twice"),
         (["-x"], r"'-x' cannot name a folder"),
         (["a/b"], r"'a/b' cannot name a folder"),
+        (["物理\u202e"], r"'物理\\u202e' cannot name a folder\. Avoid .*, characters that cannot be seen"),
+        (["物\u200d理"], r"'物\\u200d理' cannot name a folder"),
+        (["a\x07"], r"'a\\x07' cannot name a folder"),
     ],
     "lanes": [
         (0, r"lanes is 0; use a .*number .*Number of lanes"),
