@@ -135,6 +135,12 @@ def read_columns(path: Path) -> list[str]:
     return list(_schema(path).names)
 
 
+def read_column(path: Path, name: str) -> list[Any]:
+    """Read one column of a table. Raises UserError like `read_arrow`."""
+    values: list[Any] = _checked(path, lambda: pq.read_table(path, columns=[name], partitioning=None))[name].to_pylist()
+    return values
+
+
 def count_rows(path: Path) -> int:
     """Return the number of rows of a table. Raises UserError like `read_arrow`."""
     rows: int = _checked(path, lambda: pq.read_metadata(path)).num_rows

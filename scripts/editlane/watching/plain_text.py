@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from editlane.core.paths import SCORE
 from editlane.core.text_width import measure_width, pluralize, shorten_name
 from editlane.watching.stages import (
     AT_WORK,
@@ -72,10 +71,7 @@ def describe_progress(groups: Sequence[Group], *, width: int | None = None) -> s
 
 def _list_progress(groups: Sequence[Group]) -> list[str]:
     lanes = [lane for group in groups for lane in group.lanes]
-    guess = (
-        "~" if any(group.stage == SCORE and any(not lane.status for lane in group.lanes) for group in groups) else ""
-    )
-    parts = [f"{sum(lane.done for lane in lanes)}/{guess}{sum(lane.total for lane in lanes)}"]
+    parts = [f"{sum(lane.done for lane in lanes)}/{_format_total(lanes)}"]
     if count_lanes(lanes, "done") == len(lanes):
         parts[0] += " done"
     if (each := average_seconds(lanes)) is not None:
@@ -88,6 +84,11 @@ def _list_progress(groups: Sequence[Group]) -> list[str]:
     if (waiting := count_lanes(lanes, "waiting")) and waiting < len(lanes):
         parts.append(f"{waiting} waiting")
     return parts
+
+
+def _format_total(lanes: Sequence[Lane]) -> str:
+    guess = "~" if any(lane.is_estimated for lane in lanes) else ""
+    return f"{guess}{sum(lane.total for lane in lanes)}"
 
 
 def _name_untimed(names: Sequence[str]) -> str:
@@ -134,7 +135,7 @@ def _summarize_group(group: Group) -> str:
     if not group.begun:
         return "not begun"
     lanes = group.lanes
-    parts = [f"{sum(lane.done for lane in lanes)} of {sum(lane.total for lane in lanes)}"]
+    parts = [f"{sum(lane.done for lane in lanes)} of {_format_total(lanes)}"]
     for state in ("waiting", "loading", "working", "gone", "stopped", "failed"):
         if number := count_lanes(lanes, state):
             word = "not begun" if state == "waiting" else state
