@@ -36,7 +36,7 @@ def check_run_folder(folder: Path) -> None:
 
 
 def _advise(folder: Path) -> str:
-    near = (folder, folder.absolute().parent, Path("results"))
+    near = (folder, folder.absolute().parent, RunPaths.of_run("").run_dir)
     runs = next((runs for place in near if (runs := _list_runs(place))), "")
     return f"Give results/<run>, where <run> is the config's `run`{runs}."
 

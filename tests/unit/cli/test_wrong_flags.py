@@ -93,7 +93,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--lane": LANE,
         "--seed": SEED,
         "--timeout": SECONDS,
-        "--shards": lists(TABLE, "run/shards/因果/lane0.parquet", "--shards names 1 files and --edits 2"),
+        "--shards": lists(TABLE, "run/shards/因果/lane0.parquet", "--shards names 1 file and --edits 2"),
         "--edits": lists(OUT_FILE, "run/a/edits/因果/lane0.parquet", "--shards names 2 files and --edits 1"),
     },
     "draw_canary": {
