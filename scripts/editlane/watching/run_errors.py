@@ -33,8 +33,9 @@ def find_errors(paths: RunPaths, since: float) -> list[str]:
     files: dict[str, list[str]] = {}
     for name, reason in sorted(word for word in words if isinstance(word, Explained)):
         files.setdefault(reason, []).append(name)
-    if (disk := _check_disk(paths.run_dir)) and disk.reason not in files:
-        files[disk.reason] = [disk.files]
+    if disk := _check_disk(paths.run_dir):
+        elsewhere = [name for name in files.get(disk.reason, ()) if not name.startswith(f"{disk.files}/")]
+        files[disk.reason] = [disk.files, *elsewhere]
     merged = (f"error: {Explained(_join(names), reason)}" for reason, names in files.items())
     ended = (f"error: {escape(text)}" for text in _find_timeouts(paths, since))
     return sorted({*(word for word in words if isinstance(word, str)), *merged, *ended})

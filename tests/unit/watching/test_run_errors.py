@@ -46,7 +46,8 @@ def test_errors_and_warnings_of_this_run_come_once_and_nothing_of_an_earlier_one
 
 
 def test_a_full_disk_is_said_once_whatever_could_not_be_written(tmp_path: Path, monkeypatch) -> None:
-    full = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"results/r/{name}") for name in ("a", "b", "c", "d")]
+    names = ["/tmp/a", "/tmp/b", *(str(tmp_path / name) for name in ("c", "d"))]
+    full = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name) for name in names]
     for place, error in enumerate(full):
         say(tmp_path, "error", explain_os_error(error), argv=f"step{place % 3}.py")
     say(tmp_path, "error", explain_os_error(OSError(errno.ENOENT, os.strerror(errno.ENOENT), "none")))
@@ -56,11 +57,12 @@ def test_a_full_disk_is_said_once_whatever_could_not_be_written(tmp_path: Path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(run_errors, "TemporaryFile", refuse)
-        missing, disk = find_errors(RunPaths(tmp_path), 0.0)
+        disk, missing = find_errors(RunPaths(tmp_path), 0.0)
     assert missing == "error: cannot read or write none: No such file or directory. Check the path."
     assert disk.startswith(
-        "error: cannot read or write results/r/a, results/r/b and 2 more: No space left on device. Free some space"
+        f"error: cannot read or write {tmp_path}, /tmp/a and 1 more: No space left on device. Free some space"
     )
+    assert any("/tmp/a, /tmp/b and 2 more: No space left" in line for line in find_errors(RunPaths(tmp_path), 0.0))
     monkeypatch.setattr(run_errors, "TemporaryFile", refuse)
     (alone,) = find_errors(RunPaths(tmp_path), 2000.0)
     assert alone.startswith(f"error: cannot read or write {tmp_path}: No space left on device. Free some space")
