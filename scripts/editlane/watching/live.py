@@ -25,11 +25,20 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 def check_run_folder(folder: Path) -> None:
     """Raise UserError unless the folder is, or may become, that of a run."""
+    may_become = folder.absolute().parent.name == "results" and folder.parent.is_dir()
     if folder.is_dir():
-        if any(folder.iterdir()) and not RunPaths(folder).has_begun():
-            raise UserError(f"{folder} is not the folder of a run: it has no items.parquet. Give results/<run>.")
-    elif folder.exists() or not (folder.absolute().parent.name == "results" and folder.parent.is_dir()):
-        raise UserError(f"There is no folder {folder}. Give results/<run>, where <run> is the config's `run`.")
+        if not RunPaths(folder).has_begun() and (not may_become or any(folder.iterdir())):
+            raise UserError(f"{folder} is not the folder of a run: it has no items.parquet. {_advise(folder)}")
+    elif folder.exists():
+        raise UserError(f"{folder} is not a folder. {_advise(folder)}")
+    elif not may_become:
+        raise UserError(f"There is no folder {folder}. {_advise(folder)}")
+
+
+def _advise(folder: Path) -> str:
+    near = (folder, folder.absolute().parent, RunPaths.of_run("").run_dir)
+    runs = next((runs for place in near if (runs := _list_runs(place))), "")
+    return f"Give results/<run>, where <run> is the config's `run`{runs}."
 
 
 def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None:
@@ -47,7 +56,10 @@ def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None
 
 
 def _list_runs(results: Path) -> str:
-    runs = sorted(path.name for path in results.iterdir() if RunPaths(path).has_begun())
+    try:
+        runs = sorted(path.name for path in results.iterdir() if RunPaths(path).has_begun())
+    except OSError:
+        return ""
     return f" (runs in {results}: {', '.join(runs)})" if runs else ""
 
 
