@@ -50,8 +50,8 @@ def cell(mean: float | None = 6.0, *, categories: Sequence[str] = CATEGORIES, **
 
 
 def comparison(a: str, b: str, category: str | None = None, **more: Any) -> dict[str, Any]:
-    """Make a comparison: not separable by default."""
-    return {
+    """Make a comparison: not separable by default. Without items left out, its bounds are the difference itself."""
+    found = {
         "a": a,
         "b": b,
         "category": category,
@@ -61,16 +61,17 @@ def comparison(a: str, b: str, category: str | None = None, **more: Any) -> dict
         "difference": 0.1,
         "interval": [-0.5, 0.7],
         "p": 0.4,
-        "p_holm": None if category is None else 0.8,
+        "p_holm": 0.8,
         "detectable": 1.2,
         "verdict": "not_separable",
     } | more
+    return {"bounds": [found["difference"]] * 2} | found
 
 
 def better(a: str, b: str, category: str | None = None, **more: Any) -> dict[str, Any]:
     """Make a comparison in which a is better than b by 0.8."""
     found = {"difference": 0.8, "interval": [0.3, 1.3], "p": 0.004, "verdict": "a_better"}
-    return comparison(a, b, category, **found, p_holm=None if category is None else 0.02) | more
+    return comparison(a, b, category, **found | {"p_holm": 0.02} | more)
 
 
 def acceptance(verdict: str = "accepted", **more: Any) -> dict[str, Any]:
@@ -129,6 +130,13 @@ def made_report(
         "missing": 0,
         "editors": {editor: {"j": of_editor} for editor, of_editor in cells.items()},
         "comparisons": {"j": list(comparisons)},
+        "failures_as_zero": {
+            "j": {
+                "editors": {editor: of_editor["macro"] for editor, of_editor in cells.items()},
+                "failed": dict.fromkeys(cells, 0),
+                "comparisons": [one for one in comparisons if one["category"] is None],
+            }
+        },
         "acceptance": {"j": accepted or acceptance()},
         "noise": {"j": None},
         "canary": {"j": None},

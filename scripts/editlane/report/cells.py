@@ -118,9 +118,9 @@ def make_editor_lines(report: Report, cells: Mapping[str, Sequence[str]], t: Tex
     )
 
 
-def name_categories(report: Report, t: Texts) -> list[tuple[str | None, str]]:
-    """Return (None, name of all categories together), then (category, name) of each category."""
-    return [(None, t("page.overall")), *((category, category) for category in report.categories)]
+def name_categories(report: Report, t: Texts, together: str = "page.micro") -> list[tuple[str | None, str]]:
+    """Return (None, the text of all categories `together`), then (category, name) of each category."""
+    return [(None, t(together)), *((category, category) for category in report.categories)]
 
 
 def get_category(numbers: Mapping[str, Any], category: str | None) -> Any:

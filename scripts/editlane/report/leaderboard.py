@@ -1,5 +1,8 @@
 """Rank the editors by their macro mean, but only if the judge is accepted."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from editlane.report.cells import (
     NONE,
     Group,
@@ -15,66 +18,119 @@ from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
 from editlane.report.trust import get_verdict, is_accepted
 
+Ranks = Mapping[str, tuple[int, int]]
+"""Editor -> its best and its worst rank."""
+
 
 def make_leaderboards(report: Report, t: Texts) -> list[Table]:
-    """Make one table for each judge."""
-    return [_leaderboard(report, judge, t) for judge in report.judges]
+    """Make one table for each judge, and, collapsed, one in which failed edits count as 0 if there are any."""
+    found = []
+    for judge in report.judges:
+        found.append(_make_leaderboard(report, judge, t))
+        if is_accepted(report, judge) and any(report.numbers["failures_as_zero"][judge]["failed"].values()):
+            found.append(_make_zero_leaderboard(report, judge, t))
+    return found
 
 
-def _leaderboard(report: Report, judge: str, t: Texts) -> Table:
+def _make_leaderboard(report: Report, judge: str, t: Texts) -> Table:
     accepted = is_accepted(report, judge)
     ranks = find_rank_ranges(report, judge) if accepted else None
-    order = sorted(report.editors, key=lambda editor: -_headline(report, editor, judge)) if accepted else report.editors
     note = "ranked" if accepted else "not_tested" if get_verdict(report, judge) == "not_tested" else "not_ranked"
     rank = ["rank"] if accepted else []
+    lines = (_make_line(report, editor, judge, ranks, t) for editor in _order(report, judge, ranks))
     return Table(
         title=t("leaderboard.ranked" if accepted else "leaderboard.not_ranked", judge=judge),
         heads=(t("head.editor"),),
         columns=title_columns(t, *rank, "macro", "categories", "micro", "scored", "coverage", "unchanged_rate"),
-        groups=(Group(name="", lines=tuple(_line(report, editor, judge, ranks, t) for editor in order)),),
+        groups=(Group(name="", lines=tuple(lines)),),
         note=t(f"leaderboard.note_{note}"),
         strong=len(rank),
     )
 
 
-def _headline(report: Report, editor: str, judge: str) -> float:
-    mean = report.numbers["editors"][editor][judge]["macro"]["mean"]
-    return float("-inf") if mean is None else float(mean)
+def _make_zero_leaderboard(report: Report, judge: str, t: Texts) -> Table:
+    numbers = report.numbers["failures_as_zero"][judge]
+    ranks = _rank(numbers["comparisons"], [e for e in report.editors if numbers["editors"][e]["categories"]])
+    lines = tuple(
+        Line(
+            name=label_editor(report, place := report.editors.index(editor), t),
+            cells=(
+                _format_rank(ranks.get(editor), t),
+                *_format_macro(numbers["editors"][editor], t),
+                f"{numbers['failed'][editor]} / {len(report.items)}",
+            ),
+            editor=place,
+        )
+        for editor in _order(report, judge, ranks)
+    )
+    return Table(
+        title=t("leaderboard.as_zero", judge=judge),
+        heads=(t("head.editor"),),
+        columns=title_columns(t, "rank", "macro", "categories", "failed"),
+        groups=(Group(name="", lines=lines),),
+        note=t("leaderboard.note_as_zero"),
+        strong=1,
+        folded=True,
+    )
 
 
-def _line(report: Report, editor: str, judge: str, ranks: dict[str, tuple[int, int]] | None, t: Texts) -> Line:
+def _order(report: Report, judge: str, ranks: Ranks | None) -> list[str]:
+    """Order by rank. Where ranks are equal, an editor that fails its hard items does not come first for that."""
+    if ranks is None:
+        return list(report.editors)
+    means = {name: macro["mean"] for name, macro in report.numbers["failures_as_zero"][judge]["editors"].items()}
+    last = (len(report.editors) + 1, 0)
+    return sorted(report.editors, key=lambda editor: (*ranks.get(editor, last), -(means[editor] or 0.0)))
+
+
+def _make_line(report: Report, editor: str, judge: str, ranks: Ranks | None, t: Texts) -> Line:
     cell = report.numbers["editors"][editor][judge]
-    overall, macro, place = cell["overall"], cell["macro"], report.editors.index(editor)
+    overall, place = cell["overall"], report.editors.index(editor)
     unchanged, no_data = overall["unchanged"], t("page.no_data")
     cells = (
-        format_mean(macro["mean"], macro["interval"]) if macro["categories"] else no_data,
-        f"{macro['categories']} / {macro['of']}",
+        *_format_macro(cell["macro"], t),
         format_mean(overall["mean"], overall["interval"]) if overall["scored"] else no_data,
         f"{overall['scored']} / {overall['n']}",
         format_percent(overall["coverage"]),
         format_rate(unchanged["count"], unchanged["n"], unchanged["interval"]),
     )
-    rank = [] if ranks is None else [_rank(ranks.get(editor), t)]
+    rank = [] if ranks is None else [_format_rank(ranks.get(editor), t)]
     return Line(name=label_editor(report, place, t), cells=(*rank, *cells), editor=place)
 
 
-def _rank(places: tuple[int, int] | None, t: Texts) -> str:
+def _format_macro(macro: Mapping[str, Any], t: Texts) -> tuple[str, str]:
+    mean = format_mean(macro["mean"], macro["interval"]) if macro["categories"] else t("page.no_data")
+    return mean, f"{macro['categories']} / {macro['of']}"
+
+
+def _format_rank(places: tuple[int, int] | None, t: Texts) -> str:
     if places is None:
         return NONE
     best, worst = places
     return str(best) if best == worst else t("leaderboard.rank_range", best=best, worst=worst)
 
 
-def find_rank_ranges(report: Report, judge: str) -> dict[str, tuple[int, int]]:
-    """Return the best and the worst rank of each editor that the comparisons over all items allow.
+def find_rank_ranges(report: Report, judge: str) -> Ranks:
+    """Return the best and the worst rank by the macro mean of the scored items. Editors without a score have none."""
+    scored = [e for e in report.editors if report.numbers["editors"][e][judge]["overall"]["scored"]]
+    return _rank(report.numbers["comparisons"][judge], scored)
 
-    Editors without a score have no rank.
+
+def _rank(comparisons: Sequence[Mapping[str, Any]], editors: Sequence[str]) -> Ranks:
+    """Return the best and the worst rank of each editor that the comparisons of the macro means allow.
+
+    A comparison counts only if no scores in the place of missing ones could reverse it.
     """
-    ranked = [e for e in report.editors if report.numbers["editors"][e][judge]["overall"]["scored"]]
-    better, worse = dict.fromkeys(ranked, 0), dict.fromkeys(ranked, 0)
-    for one in report.numbers["comparisons"][judge]:
-        if one["category"] is None and one["verdict"] in ("a_better", "b_better"):
+    better, worse = dict.fromkeys(editors, 0), dict.fromkeys(editors, 0)
+    for one in comparisons:
+        if one["category"] is None and one["verdict"] in ("a_better", "b_better") and not is_open(one):
             winner, loser = (one["a"], one["b"]) if one["verdict"] == "a_better" else (one["b"], one["a"])
             better[loser] += 1
             worse[winner] += 1
-    return {editor: (1 + better[editor], len(ranked) - worse[editor]) for editor in ranked}
+    return {editor: (1 + better[editor], len(editors) - worse[editor]) for editor in editors}
+
+
+def is_open(one: Mapping[str, Any]) -> bool:
+    """Return whether missing scores could take the sign of a difference away."""
+    low, high = one["bounds"]
+    return bool(low <= 0 <= high)

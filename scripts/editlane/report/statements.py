@@ -113,15 +113,14 @@ def _rank_weakness(one: Comparison) -> tuple[int, float, float]:
 
 def _get_deciding_p(one: Comparison) -> float | None:
     """Return the p that decides the verdict."""
-    p = one["p"] if one["category"] is None or one["p_holm"] is None else one["p_holm"]
-    return None if p is None else float(p)
+    return None if one["p_holm"] is None else float(one["p_holm"])
 
 
 def _make_statement(report: Report, one: Comparison, t: Texts) -> Statement:
     verdict, category = one["verdict"], one["category"]
     names = {"a": one["a"], "b": one["b"], "category": category}
     where = "" if category is None else "_in"
-    left_out = t("said.left_out", n=one["left_out"]) if one["left_out"] else ""
+    left_out = _format_left_out(one, t)
     if verdict in BETTER:
         winner, loser = (one["a"], one["b"]) if verdict == "a_better" else (one["b"], one["a"])
         return Statement(
@@ -130,23 +129,28 @@ def _make_statement(report: Report, one: Comparison, t: Texts) -> Statement:
             evidence=_format_evidence(one, t) + left_out,
             winner=report.editors.index(winner),
         )
-    evidence = {
-        "not_separable": t("said.not_detectable", n=one["n"]),
-        "too_few": t("said.too_few_evidence", n=one["n"], clusters=one["clusters"]),
-        "no_common_items": t("said.no_common_evidence"),
-    }[verdict]
-    if verdict == "not_separable" and one["detectable"] is not None:
-        evidence = t("said.detectable", n=one["n"], detectable=format_number(one["detectable"]))
+    evidence = t("said.no_common_evidence") if verdict == "no_common_items" else _format_evidence(one, t)
+    if verdict == "too_few":
+        evidence += t("said.too_few_evidence", n=one["clusters"])
+    elif verdict == "not_separable" and one["detectable"] is not None:
+        evidence += t("said.detectable", detectable=format_number(one["detectable"]))
     claim = t(f"said.{verdict}{where}", **names)
     return Statement(claim=claim, space=t("page.space"), evidence=evidence + left_out)
 
 
 def _format_evidence(one: Comparison, t: Texts) -> str:
-    """Format the difference in favour of the winner, its interval, p and n."""
-    sign = 1 if one["verdict"] == "a_better" else -1
+    """Format the difference a - b, or that in favour of the winner, with its interval, p and n."""
+    sign = -1 if one["verdict"] == "b_better" else 1
     bounds = None if one["interval"] is None else sorted(sign * bound for bound in one["interval"])
     p = _get_deciding_p(one)
     small = p is not None and p < SMALL_P
+    if p is None:
+        return t(
+            "said.evidence_without_p",
+            difference=format_signed(sign * one["difference"]),
+            interval=f" {format_interval(bounds)}" if bounds else "",
+            n=one["n"],
+        )
     return t(
         "said.evidence",
         difference=format_signed(sign * one["difference"]),
@@ -156,8 +160,20 @@ def _format_evidence(one: Comparison, t: Texts) -> str:
     )
 
 
+def _format_left_out(one: Comparison, t: Texts) -> str:
+    """Say how many items are left out, and what they could make of the difference in favour of the winner."""
+    if not one["left_out"]:
+        return ""
+    said = t("said.left_out", n=one["left_out"])
+    if one["verdict"] in BETTER:
+        sign = -1 if one["verdict"] == "b_better" else 1
+        low, high = sorted(sign * bound for bound in one["bounds"])
+        said += t("said.bounds", low=format_signed(low), high=format_signed(high))
+    return said
+
+
 def _make_matrix(report: Report, judge: str, t: Texts) -> Table:
-    """Make the table of every editor against every other, over all items."""
+    """Make the table of every editor against every other, by the macro mean."""
     cells: dict[tuple[str, str], str] = {}
     for one in report.numbers["comparisons"][judge]:
         if one["category"] is None:
@@ -192,8 +208,8 @@ def _format_matrix_cell(difference: float | None, verdict: str, better: str) -> 
 
 
 def make_comparison_tables(report: Report, t: Texts) -> list[Table]:
-    """Make one table per judge: every pair of editors, over all items and in each category."""
-    names = ("difference", "interval", "p", "p_holm", "n", "left_out", "detectable", "verdict")
+    """Make one table per judge: every pair of editors, by the macro mean and in each category."""
+    names = ("difference", "interval", "p", "p_holm", "n", "left_out", "bounds", "detectable", "verdict")
     found = []
     for judge in report.judges:
         comparisons = report.numbers["comparisons"][judge]
@@ -204,7 +220,7 @@ def make_comparison_tables(report: Report, t: Texts) -> list[Table]:
                     _make_comparison_line(report, judge, one, t) for one in comparisons if one["category"] == category
                 ),
             )
-            for category, name in name_categories(report, t)
+            for category, name in name_categories(report, t, together="page.macro")
         )
         if comparisons:
             found.append(
@@ -235,6 +251,7 @@ def _make_comparison_line(report: Report, judge: str, one: Comparison, t: Texts)
             format_p(one["p_holm"]),
             str(one["n"]),
             str(one["left_out"]),
+            format_interval(one["bounds"]) if one["left_out"] else NONE,
             format_number(one["detectable"]),
             verdict,
         ),

@@ -83,7 +83,7 @@ def test_json_has_the_numbers_of_the_run_and_no_words_of_the_page(files: dict[st
 def test_markdown_and_page_carry_the_same_score_rows_as_the_json(files: dict[str, str]) -> None:
     overall = json.loads(files[".json"])["editors"]["a"]["j"]["overall"]
     assert overall["interval"] is None, "so few images say nothing"
-    row = ["Overall", "a", "4", "5", "80.0%", "6.00", "–", "4.80 – 6.80", "6.00", "2.94", "3.00", "9.00"]
+    row = ["All items (micro)", "a", "4", "5", "80.0%", "6.00", "–", "4.80 – 6.80", "6.00", "2.94", "3.00", "9.00"]
     shown = [*row, "0 / 4", "0.0% [0.0, 49.0]"]
     assert "| " + " | ".join(shown).replace("[", "\\[") + " |" in files[".md"]
     assert shown in Page(files[".html"]).rows
@@ -270,7 +270,7 @@ def test_a_run_where_everything_failed_has_no_mean_and_no_dots(tmp_path: Path) -
     files = write(load(run), run)
     overall = json.loads(files[".json"])["editors"]["a"]["j"]["overall"]
     assert (overall["mean"], overall["std"], overall["bounds"]) == (None, None, [0.0, 10.0])
-    assert "| Overall | a | 0 | 5 | 0.0% | no data | – | 0.00 – 10.00 | – | – | – | – | 0 / 0 | – |" in files[".md"]
+    assert "| All items (micro) | a | 0 | 5 | 0.0% | no data | – | 0.00 – 10.00 | – | – | – | – | 0 / 0 | – |" in files[".md"]
     assert not re.findall(r'class="dots"[^>]*d="M8', files[".html"])
 
 
@@ -294,7 +294,7 @@ def test_the_baseline_comes_first_and_is_marked(run: Path, tmp_path: Path) -> No
     assert report.editors == ["b", "a"]
     assert list(report.numbers["editors"]) == ["b", "a"]
     write_report(report, [], run_dir=run, out_dir=tmp_path)
-    assert "| Overall | b (baseline) | 2 |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| All items (micro) | b (baseline) | 2 |" in (tmp_path / "report.md").read_text(encoding="utf-8")
     with pytest.raises(UnknownName, match="Available: a, b"):
         load(run, baseline="c")
 

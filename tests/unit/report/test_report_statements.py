@@ -26,24 +26,27 @@ def said(report: Report) -> JudgeStatements:
 def test_the_sentence_of_a_difference_has_effect_interval_p_and_n() -> None:
     one = said(made_report(comparisons=[better("A", "B", "因果")]))
     assert [str(statement) for statement in one.categories] == [
-        "A is better than B in 因果: +0.80 [0.30, 1.30], p = 0.020, n = 50"
-    ], "in a category p is the corrected one"
+        "A scores higher than B in 因果: +0.80 [0.30, 1.30], p = 0.020, n = 50"
+    ], "p is the corrected one"
     assert one.categories[0].winner == 0
 
 
 def test_the_winner_comes_first_and_sees_a_positive_difference() -> None:
     one = said(made_report(comparisons=[better("A", "B", difference=-0.8, interval=[-1.3, -0.3], verdict="b_better")]))
-    assert str(one.overall[0]) == "B is better than A overall: +0.80 [0.30, 1.30], p = 0.004, n = 50"
+    assert str(one.overall[0]) == "B scores higher than A by the macro mean: +0.80 [0.30, 1.30], p = 0.020, n = 50"
     assert one.overall[0].winner == 1
 
 
 def test_what_is_not_separable_says_how_much_could_have_been_seen() -> None:
     rows = [comparison("A", "B", "物理"), comparison("A", "B", detectable=None, n=3, left_out=2)]
     one = said(made_report(comparisons=rows))
-    assert (
-        str(one.categories[0]) == "A and B are not separable in 物理; 50 items can detect differences of 1.20 or more"
+    assert str(one.categories[0]) == (
+        "A and B are not separable in 物理: +0.10 [−0.50, 0.70], p = 0.800, n = 50; "
+        "a difference of 1.20 would be found in 4 of 5 samples like this"
     )
-    assert str(one.overall[0]) == "A and B are not separable overall; n = 3; 2 items left out"
+    assert str(one.overall[0]) == (
+        "A and B are not separable by the macro mean: +0.10 [−0.50, 0.70], p = 0.800, n = 3; 2 items left out"
+    )
     assert one.overall[0].winner is None
 
 
@@ -55,13 +58,13 @@ def test_a_comparison_without_common_items_says_so() -> None:
     ]
     one = said(made_report(comparisons=rows))
     assert list(map(str, one.categories)) == [
-        "Too few items to compare A and B in 因果: n = 2, source images: 1",
+        "Too few items to compare A and B in 因果: +0.40, n = 2, 1 source image",
         "A and B cannot be compared in 物理: no common item has a score for both; 50 items left out",
     ]
 
 
 def test_a_very_small_p_is_not_printed_as_zero() -> None:
-    assert "p < 0.001," in str(said(made_report(comparisons=[better("A", "B", p=0.0001)])).overall[0])
+    assert "p < 0.001," in str(said(made_report(comparisons=[better("A", "B", p_holm=0.0001)])).overall[0])
     assert [format_p(p) for p in (None, 0.0009, 0.001, 0.0504, 1.0)] == ["–", "< 0.001", "0.001", "0.050", "1.000"]
 
 
@@ -137,6 +140,36 @@ def test_a_leaderboard_is_ordered_by_the_macro_mean_and_ranks_are_ranges() -> No
         ("A", ("3", "5.00 [4.60, 5.40]", "2 / 2")),
     ]
     assert [line.editor for line in board.groups[0].lines] == [2, 1, 0], "each keeps its colour"
+
+
+def test_a_rank_is_a_range_where_missing_scores_could_reverse_it() -> None:
+    """A is scored on 71 of 120 items; bounds of the difference that overlap zero leave the order open."""
+    row = better("A", "B", left_out=49, bounds=[-3.2, 3.8])
+    report = made_report({"A": cell(6.8), "B": cell(6.0)}, [row])
+    assert find_rank_ranges(report, "j") == {"A": (1, 2), "B": (1, 2)}
+    assert str(said(report).overall[0]) == (
+        "A scores higher than B by the macro mean: +0.80 [0.30, 1.30], p = 0.020, n = 50; "
+        "49 items left out, whose scores could make it −3.20 to +3.80"
+    )
+    clear = made_report({"A": cell(6.8), "B": cell(6.0)}, [better("A", "B", left_out=1, bounds=[0.6, 1.0])])
+    assert find_rank_ranges(clear, "j") == {"A": (1, 1), "B": (2, 2)}
+
+
+def test_an_editor_that_fails_its_hard_items_is_not_first_and_failures_as_zero_are_a_ranking_of_their_own() -> None:
+    zero = {
+        "editors": {"A": cell(3.5)["macro"], "B": cell(6.0)["macro"]},
+        "failed": {"A": 49, "B": 0},
+        "comparisons": [better("A", "B", difference=-2.5, interval=[-3.0, -2.0], verdict="b_better")],
+    }
+    rows = [better("A", "B", left_out=49, bounds=[-3.2, 3.8])]
+    report = made_report({"A": cell(6.8), "B": cell(6.0)}, rows, failures_as_zero={"j": zero})
+    board, as_zero = make_leaderboards(report, EN)
+    assert [(line.name, line.cells[0]) for line in board.groups[0].lines] == [("B", "1–2"), ("A", "1–2")]
+    assert as_zero.folded and as_zero.title == "If failures count as 0: ranked by the macro mean, judged by j"
+    assert [(line.name, line.cells) for line in as_zero.groups[0].lines] == [
+        ("B", ("1", "6.00 [5.60, 6.40]", "2 / 2", "0 / 100")),
+        ("A", ("2", "3.50 [3.10, 3.90]", "2 / 2", "49 / 100")),
+    ]
 
 
 def test_an_editor_without_scores_stands_last_and_without_a_rank() -> None:
@@ -273,8 +306,8 @@ def test_both_languages_have_the_same_texts_with_the_same_placeholders() -> None
 def test_chinese_says_the_same() -> None:
     report = made_report(comparisons=[better("A", "B"), better("A", "B", "因果"), comparison("A", "B", "物理")])
     (one,) = make_statements(report, ZH)
-    assert str(one.overall[0]) == "总体上，A 优于 B：+0.80 [0.30, 1.30]，p = 0.004，n = 50"
-    assert str(one.categories[1]) == "在“物理”类别上，A 与 B 无法区分；50 个样本可检出 1.20 及以上的差值"
+    assert str(one.overall[0]) == "按宏平均，A 的得分高于 B：+0.80 [0.30, 1.30]，p = 0.020，n = 50"
+    assert str(one.categories[1]) == "在“物理”类别上，A 与 B 无法区分：+0.10 [−0.50, 0.70]，p = 0.800，n = 50；这样的样本有五分之四能检出 1.20 的差值"
     judged = made_report(accepted=acceptance("not_accepted", reasons=["blank_edit", "swapped"]))
     assert "空白图、原图与编辑图对调。" in find_notices(judged, language="zh")[0].lines[0]
 
