@@ -69,13 +69,14 @@ def _format_spearman(found: Spearman) -> list[str]:
     return [
         "Spearman, judge with the mean of the raters, over the items",
         *(_format_line(system, rho) for system, rho in found["systems"].items()),
+        _format_line("within the systems, all together", found["pooled"]),
         _format_line(f"average of {pluralize(len(found['averaged']), 'system')} (arctanh, mean, tanh)", found["mean"]),
     ]
 
 
 def _format_leave_one_out(found: LeaveOneOut) -> list[str]:
     return [
-        f"Spearman with the other raters, one left out; average of {found['averaged']}",
+        f"Spearman with the other raters, one left out; {pluralize(found['pooled'], 'pair')} of system and rater",
         _format_line("the rater left out (ceiling)", found["human"]),
         _format_line("the judge, on the same edits", found["judge"]),
         _format_line("judge - rater", found["difference"]),

@@ -21,11 +21,13 @@ from editlane.stats.resampled import (
     RESAMPLES,
     Estimate,
     Floats,
+    correlate,
     draw_weights,
     estimate,
     fisher_mean,
     has_finite_arctanh,
     ordinal_alphas,
+    rank_moments,
     spearman,
     undefined_estimate,
 )
@@ -41,20 +43,22 @@ class Spearman(TypedDict):
     """The systems in the two averages: defined, and not exactly 1 or -1, because arctanh is infinite there."""
     mean: Estimate
     """tanh of the mean arctanh."""
+    pooled: Estimate
+    """The correlation within the systems, all of them together; see `resampled.correlate`."""
     tanh_of_mean: Estimate
     """tanh of the mean, without arctanh: wrong, and too low. It allows a comparison with the numbers of VIEScore
     (arXiv 2312.14867) and of papers that quote it."""
 
 
 class LeaveOneOut(TypedDict):
-    """Spearman against the mean of the other raters, per system and rater left out; averaged by arctanh.
+    """Spearman against the mean of the other raters, within the systems, over all raters left out.
 
     The human value is the ceiling that a judge can be expected to reach. It is comparable only if both are held against
     the same other raters. The mean of all raters is less noisy and flatters the judge.
     """
 
-    averaged: int
-    """Pairs of a system and a rater in the averages: both correlations have a finite arctanh."""
+    pooled: int
+    """Pairs of a system and a rater in which ratings, scores and the others' ratings all differ between items."""
     human: Estimate
     """The rater who is left out."""
     judge: Estimate
@@ -154,6 +158,7 @@ def _spearman_per_system(people: Floats, scores: Floats, weights: Floats, system
         },
         "averaged": [system for system, used in zip(systems, use, strict=True) if used],
         "mean": estimate(fisher_mean(averaged), why),
+        "pooled": estimate(correlate(_add_moments(people, scores, weights)), "no system has a correlation"),
         "tanh_of_mean": estimate(np.tanh(means), why),
     }
 
@@ -165,23 +170,28 @@ def _explain_missing_rho(people: Floats, scores: Floats) -> str:
     return "all mean ratings are equal" if np.ptp(people[there]) == 0 else "all scores are equal"
 
 
+def _add_moments(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Add the rank moments of x and y (items, systems) up over the systems, (3, B)."""
+    moments = [rank_moments(of_x, of_y, weights) for of_x, of_y in zip(x.T, y.T, strict=True)]
+    return np.sum(moments, axis=0) if moments else np.zeros((3, len(weights)))
+
+
 def _leave_one_out(ratings: Floats, scores: Floats, weights: Floats) -> LeaveOneOut:
-    human, judge = [], []
+    human, judge, pooled = np.zeros((3, len(weights))), np.zeros((3, len(weights))), 0
     for rater in range(ratings.shape[2]):
         own = ratings[:, :, rater]
         others = np.where(np.isnan(own), np.nan, _mean_rating(np.delete(ratings, rater, axis=2)))
-        human += [spearman(x, y, weights) for x, y in zip(own.T, others.T, strict=True)]
-        judge += [spearman(x, y, weights) for x, y in zip(scores.T, others.T, strict=True)]
-    of_human, of_judge = np.stack(human, axis=-1), np.stack(judge, axis=-1)
-    both = has_finite_arctanh(of_human) & has_finite_arctanh(of_judge)
-    both &= both[0]
-    person, model = (fisher_mean(np.where(both, rhos, np.nan)) for rhos in (of_human, of_judge))
-    why = "on no system do two raters and the judge have correlations that can be averaged"
+        for person, model, rest in zip(own.T, scores.T, others.T, strict=True):
+            of_person, of_model = (rank_moments(values, rest, weights) for values in (person, model))
+            human, judge = human + of_person, judge + of_model
+            pooled += bool(of_person[1:, 0].all() and of_model[1:, 0].all())
+    of_human, of_judge = correlate(human), correlate(judge)
+    why = "on no system do the ratings of two raters and the scores all differ between items"
     return {
-        "averaged": int(both[0].sum()),
-        "human": estimate(person, why),
-        "judge": estimate(model, why),
-        "difference": estimate(model - person, why),
+        "pooled": pooled,
+        "human": estimate(of_human, why),
+        "judge": estimate(of_judge, why),
+        "difference": estimate(of_judge - of_human, why),
     }
 
 

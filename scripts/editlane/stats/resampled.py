@@ -95,21 +95,43 @@ def spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
 
     The value is NaN below MIN_ITEMS distinct items, and if x or y is constant.
     """
+    return correlate(rank_moments(x, y, weights))
+
+
+def rank_moments(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Compute the moments of the ranks of x and y (items,): their products, and each one's squares, summed, (3, B).
+
+    Ranks are centred and divided by the number of items. Pairs with NaN are ignored. All are 0 below MIN_ITEMS items.
+    """
     there = np.flatnonzero(~(np.isnan(x) | np.isnan(y)))
     if len(there) < MIN_ITEMS:
-        return np.full(len(weights), np.nan)
-    return _compute_in_parts(lambda part: _spearman(x[there], y[there], part[:, there]), weights, len(there))
+        return np.zeros((3, len(weights)))
+    parts = _compute_in_parts(lambda part: _moments(x[there], y[there], part[:, there]).T, weights, len(there))
+    return parts.T
 
 
-def _spearman(x: Floats, y: Floats, weights: Floats) -> Floats:
+def correlate(moments: Floats) -> Floats:
+    """Return the correlations of these moments (3, B), of one sample or added up over several. NaN if one is constant.
+
+    Added up, they give the correlation within samples. A sample weighs as it spreads, so one without any spread adds
+    nothing, and none has to be dropped. An average of correlations has to drop those that are undefined, and in arctanh
+    those of exactly 1, which moves it the more the fewer items there are.
+    """
+    products, of_x, of_y = moments
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rho: Floats = np.clip(products / np.sqrt(of_x * of_y), -1, 1)
+    return rho
+
+
+def _moments(x: Floats, y: Floats, weights: Floats) -> Floats:
     total = weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         a, b = (
-            ranks - (weights * ranks).sum(axis=1, keepdims=True) / total
+            (ranks - (weights * ranks).sum(axis=1, keepdims=True) / total) / total
             for ranks in (_mid_ranks(x, weights), _mid_ranks(y, weights))
         )
-        rho = (weights * a * b).sum(axis=1) / np.sqrt((weights * a * a).sum(axis=1) * (weights * b * b).sum(axis=1))
-    return np.where((weights > 0).sum(axis=1) < MIN_ITEMS, np.nan, np.clip(rho, -1, 1))
+    sums = np.stack([(weights * one).sum(axis=1) for one in (a * b, a * a, b * b)])
+    return np.where((weights > 0).sum(axis=1) < MIN_ITEMS, 0.0, sums)
 
 
 def has_finite_arctanh(rhos: Floats) -> NDArray[np.bool_]:

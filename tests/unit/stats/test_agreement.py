@@ -64,7 +64,7 @@ def viescore(measure: str, judge: str = "gpt4o", resamples: int = 200) -> JudgeA
 @needs_viescore
 @pytest.mark.parametrize(
     ("measure", "correct", "published", "leave_one_out"),
-    [("SC", 0.4544, 0.4062, 0.542), ("PQ", 0.5437, 0.4864, 0.638), ("O", 0.4186, 0.3821, 0.545)],
+    [("SC", 0.4544, 0.4062, 0.642), ("PQ", 0.5437, 0.4864, 0.6253), ("O", 0.4186, 0.3821, 0.6511)],
 )
 def test_viescore_correlations_are_reproduced(
     measure: str, correct: float, published: float, leave_one_out: float
@@ -73,7 +73,7 @@ def test_viescore_correlations_are_reproduced(
     assert (found["items"], found["cells"], len(found["spearman"]["averaged"])) == (179, 1432, 8)
     assert found["spearman"]["mean"]["value"] == pytest.approx(correct, abs=5e-5)
     assert found["spearman"]["tanh_of_mean"]["value"] == pytest.approx(published, abs=5e-5)
-    assert found["leave_one_out"]["human"]["value"] == pytest.approx(leave_one_out, abs=5e-4)
+    assert found["leave_one_out"]["human"]["value"] == pytest.approx(leave_one_out, abs=5e-4), "within systems"
     for estimate in (found["spearman"]["mean"], *found["spearman"]["systems"].values()):
         assert estimate["interval"] is not None
         assert estimate["interval"][0] < estimate["value"] < estimate["interval"][1]
@@ -213,17 +213,26 @@ def test_averages_and_pairs_by_hand() -> None:
     assert found["spearman"]["mean"]["value"] == pytest.approx(np.tanh(np.mean(np.arctanh(rhos))))
     assert found["spearman"]["tanh_of_mean"]["value"] == pytest.approx(np.tanh(np.mean(rhos)))
 
-    alone = [
-        [
-            stats.spearmanr(values[there[:, s]], np.delete(ratings[there[:, s], s], r, axis=1).mean(axis=1).round(9))
-            for s in range(4)
-            for r in range(3)
-            for values in [ratings[:, s, r] if human else scores[:, s]]
-        ]
+    def pool(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """Correlate the ranks of all pairs, each centred and divided by its number of items, as one sample."""
+        ranks = [[(stats.rankdata(one) - stats.rankdata(one).mean()) / len(one) for one in pair] for pair in pairs]
+        x, y = (np.concatenate([pair[side] for pair in ranks]) for side in (0, 1))
+        return float((x @ y) / np.sqrt((x @ x) * (y @ y)))
+
+    mine = [(people[there[:, s], s], scores[there[:, s], s]) for s in range(4)]
+    assert found["spearman"]["pooled"]["value"] == pytest.approx(pool(mine))
+    human, judge = (
+        pool(
+            [
+                (values[there[:, s]], np.delete(ratings[there[:, s], s], r, axis=1).mean(axis=1).round(9))
+                for s in range(4)
+                for r in range(3)
+                for values in [ratings[:, s, r] if human else scores[:, s]]
+            ]
+        )
         for human in (True, False)
-    ]
-    human, judge = (np.tanh(np.mean([np.arctanh(rho.statistic) for rho in rhos])) for rhos in alone)
-    assert found["leave_one_out"]["averaged"] == 12
+    )
+    assert found["leave_one_out"]["pooled"] == 12
     assert found["leave_one_out"]["human"]["value"] == pytest.approx(human)
     assert found["leave_one_out"]["judge"]["value"] == pytest.approx(judge)
     assert found["leave_one_out"]["difference"]["value"] == pytest.approx(judge - human)
@@ -283,13 +292,37 @@ def test_constant_ratings_give_no_value() -> None:
         "why": "all ratings are equal",
     }
     found = measure_judge_agreement(constant, scores, np.arange(30), NAMES, resamples=20)
-    assert (
-        undefined(found["spearman"])
-        == ["all mean ratings are equal"] * 4 + ["no system has a correlation that can be averaged"] * 2
-    )
+    assert undefined(found["spearman"]) == ["all mean ratings are equal"] * 4 + [
+        "no system has a correlation that can be averaged",
+        "no system has a correlation",
+    ] + ["no system has a correlation that can be averaged"]
     assert undefined(found["system_level"]) == ["all systems have the same mean"] * 2
     assert undefined(found["pairwise"]) == ["every pair is tied by one side"]
     assert found["pairwise"]["always_tied"]["value"] == 1
+
+
+def rate(items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Three raters who give 0, 0.5 or 1 to the edits of six systems, and a judge."""
+    level = 0.7 * rng.normal(size=(items, 1, 1)) + 0.7 * rng.normal(size=(items, 6, 1))
+    level = level + np.linspace(-1.8, 1.8, 6)[:, None]
+    rated = level + rng.normal(size=(items, 6, 3))
+    return np.select([rated < -1, rated < 1], [0.0, 0.5], 1.0), level[..., 0] + rng.normal(size=(items, 6))
+
+
+@pytest.mark.parametrize("items", [30, 60])
+def test_the_ceiling_of_few_items_is_that_of_many(items: int) -> None:
+    """The average by arctanh, which drops perfect and undefined correlations, was .662 of 30 and .545 of 179 items."""
+    rng = np.random.default_rng(items)
+    truth = measure_judge_agreement(*rate(4000, rng), np.arange(4000), list("abcdef"), resamples=2)["leave_one_out"]
+    found, held = [], []
+    for seed in range(60):
+        ratings, scores = rate(items, rng)
+        one = measure_judge_agreement(ratings, scores, np.arange(items), list("abcdef"), resamples=199, seed=seed)
+        found.append([one["leave_one_out"][name]["value"] for name in ("human", "judge")])
+        low, high = one["leave_one_out"]["human"]["interval"]
+        held.append(low <= truth["human"]["value"] <= high)
+    assert np.mean(found, axis=0) == pytest.approx([truth[name]["value"] for name in ("human", "judge")], abs=0.03)
+    assert np.mean(held) >= 0.88
 
 
 def test_one_constant_system_is_left_out_of_the_average_by_name() -> None:
@@ -305,7 +338,7 @@ def test_one_rater_has_no_agreement_but_the_judge_has() -> None:
     assert measure_rater_agreement(ratings, np.arange(30))["why"] == "fewer than two raters"
     found = measure_judge_agreement(ratings, scores, np.arange(30), NAMES, resamples=20)
     assert found["spearman"]["mean"]["value"] is not None
-    assert found["leave_one_out"]["averaged"] == 0
+    assert found["leave_one_out"]["pooled"] == 0
     assert len(undefined(found["leave_one_out"])) == 3
 
 
@@ -313,7 +346,7 @@ def test_two_items_are_too_few_for_anything() -> None:
     ratings, scores = np.array([[[1.0, 2], [3, 3], [4, 2]], [[2, 2], [1, 3], [4, 4]]]), np.ones((2, 3))
     assert measure_rater_agreement(ratings, np.arange(2))["why"] == "fewer than 3 items were rated by two raters"
     found = measure_judge_agreement(ratings, scores, np.arange(2), NAMES[:3])
-    assert len(undefined(found)) == 5 + 3 + 2 + 4
+    assert len(undefined(found)) == 6 + 3 + 2 + 4
     assert found["pairwise"]["pairs"] == 6 and found["pairwise"]["threshold"] is None
 
 
