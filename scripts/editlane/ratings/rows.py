@@ -1,4 +1,7 @@
-"""Read the rows of a table of ratings or scores (.csv, .tsv, .parquet), with the columns under one name each."""
+"""Read the rows of a table of ratings, votes or scores: a .csv, .tsv, .jsonl or .parquet file.
+
+The columns get one name each.
+"""
 
 import math
 import unicodedata
@@ -12,11 +15,20 @@ import pyarrow.parquet as pq
 from editlane.core.csv_files import CsvFile, check_columns_once
 from editlane.core.errors import UserError
 from editlane.core.files import check_regular
+from editlane.datasets.json_files import read_jsonl
 
 LARGEST = 1e9
 """Limit of a score's magnitude: far above any scale, and far below the overflow of a sum of squares."""
 
-_ALIASES = {"item_id": "item", "editor": "system", "source_sha256": "source"}
+_ALIASES = {
+    "item_id": "item",
+    "editor": "system",
+    "source_sha256": "source",
+    "idx": "item",
+    "human_vote": "vote",
+    "model_vote": "judge_vote",
+}
+"""Of Editlane's own tables, and of GenAI-Bench's files."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _NOTHING = ("", "nan", "na", "null", "none")
 
@@ -31,18 +43,24 @@ def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -
         yield from _read_parquet(path, needed, optional)
     elif suffix in _DELIMITERS:
         yield from _read_csv(path, _DELIMITERS[suffix], needed, optional)
+    elif suffix == ".jsonl":
+        for where, record in read_jsonl(path):
+            columns = _map_columns(path, list(record), needed, optional, where=f", {where}:")
+            yield where, {ours: record[name] for name, ours in columns.items()}
     else:
-        raise UserError(f"{path} ends in {path.suffix!r}; give a file that ends in .csv, .tsv or .parquet.")
+        raise UserError(f"{path} ends in {path.suffix!r}; give a file that ends in .csv, .tsv, .jsonl or .parquet.")
 
 
-def _map_columns(path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> dict[str, str]:
+def _map_columns(
+    path: Path, found: Sequence[str], needed: Sequence[str], optional: Sequence[str], where: str = ""
+) -> dict[str, str]:
     """Map the file's column names to ours. A column's own name takes precedence over its alias."""
     check_columns_once(path, found)
     own = {name: _ALIASES.get(name, name) for name in found if _ALIASES.get(name) not in found}
     lacking = [name for name in needed if name not in own.values()]
     if lacking:
         raise UserError(
-            f"{path} has no column {' and no column '.join(lacking)}; it has: {', '.join(found) or 'none'}."
+            f"{path}{where} has no column {' and no column '.join(lacking)}; it has: {', '.join(found) or 'none'}."
         )
     return {name: ours for name, ours in own.items() if ours in (*needed, *optional)}
 

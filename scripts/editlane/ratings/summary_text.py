@@ -31,7 +31,7 @@ def format_raters(about: Mapping[str, Any]) -> str:
         [
             f"Ratings of {what}, by {counts}",
             *left_out,
-            _format_line("Krippendorff's alpha (ordinal), all ratings", about["alpha"]),
+            format_line("Krippendorff's alpha (ordinal), all ratings", about["alpha"]),
         ]
     )
 
@@ -52,7 +52,7 @@ def format_judge(judge: str, about: Mapping[str, Any]) -> str:
             f"Judge {judge}: {pluralize(about['cells'], 'edit')} both rated and scored; "
             f"{pluralize(about['items'], 'item')}, {pluralize(about['clusters'], 'source image')}",
             *left_out,
-            _format_line("Krippendorff's alpha (ordinal), these ratings", about["alpha"]),
+            format_line("Krippendorff's alpha (ordinal), these ratings", about["alpha"]),
             "",
             *_format_spearman(about["spearman"]),
             "",
@@ -68,18 +68,18 @@ def format_judge(judge: str, about: Mapping[str, Any]) -> str:
 def _format_spearman(found: Spearman) -> list[str]:
     return [
         "Spearman, judge with the mean of the raters, over the items",
-        *(_format_line(system, rho) for system, rho in found["systems"].items()),
-        _format_line("within the systems, all together", found["pooled"]),
-        _format_line(f"average of {pluralize(len(found['averaged']), 'system')} (arctanh, mean, tanh)", found["mean"]),
+        *(format_line(system, rho) for system, rho in found["systems"].items()),
+        format_line("within the systems, all together", found["pooled"]),
+        format_line(f"average of {pluralize(len(found['averaged']), 'system')} (arctanh, mean, tanh)", found["mean"]),
     ]
 
 
 def _format_leave_one_out(found: LeaveOneOut) -> list[str]:
     return [
         f"Spearman with the other raters, one left out; {pluralize(found['pooled'], 'pair')} of system and rater",
-        _format_line("the rater left out (ceiling)", found["human"]),
-        _format_line("the judge, on the same edits", found["judge"]),
-        _format_line("judge - rater", found["difference"]),
+        format_line("the rater left out (ceiling)", found["human"]),
+        format_line("the judge, on the same edits", found["judge"]),
+        format_line("judge - rater", found["difference"]),
     ]
 
 
@@ -91,8 +91,8 @@ def _format_systems(found: SystemLevel) -> list[str]:
             _pad(f"  {system}", _WIDTH) + f"{found['scores'][system]:7.3f}  {found['ratings'][system]:7.3f}"
             for system in means
         ),
-        _format_line("Kendall's tau of these means", found["kendall"]),
-        _format_line("Spearman of these means", found["spearman"]),
+        format_line("Kendall's tau of these means", found["kendall"]),
+        format_line("Spearman of these means", found["spearman"]),
     ]
 
 
@@ -102,14 +102,15 @@ def _format_pairwise(found: Pairwise) -> list[str]:
         f"Pairs of systems on the same item: {found['pairs']}",
         f"  {found['concordant']} concordant, {found['discordant']} discordant; tied by the raters only "
         f"{found['tied_by_raters']}, by the judge only {found['tied_by_judge']}, by both {found['tied_by_both']}",
-        _format_line("accuracy, a tie is an answer like any other", found["accuracy"]),
-        _format_line("accuracy, pairs with a tie left out", found["accuracy_untied"]),
-        _format_line(f"accuracy, differences{threshold} tied (chosen on these pairs)", found["calibrated"]),
-        _format_line("for comparison: every pair called tied", found["always_tied"]),
+        format_line("accuracy, a tie is an answer like any other", found["accuracy"]),
+        format_line("accuracy, pairs with a tie left out", found["accuracy_untied"]),
+        format_line(f"accuracy, differences{threshold} tied (chosen on these pairs)", found["calibrated"]),
+        format_line("for comparison: every pair called tied", found["always_tied"]),
     ]
 
 
-def _format_line(label: str, found: Estimate) -> str:
+def format_line(label: str, found: Estimate) -> str:
+    """Format a label, a value and its interval, or why one of them is missing."""
     start = _pad(f"  {label}", _WIDTH)
     if found["value"] is None:
         return f"{start}not defined: {found['why']}"

@@ -1,0 +1,129 @@
+"""Read votes of people and of judges on pairs of edits.
+
+A file of votes (.csv, .tsv, .jsonl, .parquet) has a row per item, pair and voter: `item, system_a, system_b, vote`, and
+optionally `rater`. Files of GenAI-Bench, which name no systems, are read as they come: `idx, human_vote, model_vote`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from editlane.core.errors import UserError, format_value
+from editlane.ratings.rows import read_name, read_rows
+
+A, B, TIE, BAD = VOTES = ("A", "B", "tie", "both_bad")
+"""The first edit is better, the second is, both are good, both are bad."""
+
+CONTRADICTORY = "contradictory"
+"""A reply that holds several different votes: a vote was given, and it is right for nobody."""
+
+_SPELLED = {
+    A: ("a", "left", "leftvote", "a>b", "[[a>b]]"),
+    B: ("b", "right", "rightvote", "b>a", "[[b>a]]"),
+    TIE: ("tie", "tievote", "both good", "both_good", "a=b=good", "[[a=b=good]]"),
+    BAD: ("both bad", "both_bad", "bothbad", "bothbad_vote", "a=b=bad", "[[a=b=bad]]"),
+}
+_VOTE = {text: vote for vote, texts in _SPELLED.items() for text in texts}
+_TAG = re.compile(r"\[\[(?:A>B|B>A|A=B=Good|A=B=Bad)\]\]")
+_SWAPPED = {A: B, B: A}
+
+SYSTEMS = ("system_a", "system_b")
+_NAMELESS = ("first", "second")
+"""Systems of a file that names none."""
+
+
+class Vote(NamedTuple):
+    """One vote on one pair, its systems in the order in which the voter saw them."""
+
+    item: str
+    system_a: str
+    system_b: str
+    rater: str
+    vote: str | None
+    """One of VOTES or CONTRADICTORY; None if there is none that can be read."""
+
+
+def read_people(path: Path) -> list[Vote]:
+    """Read the votes of people. Raises UserError for a vote that is none, and like `read_judge`."""
+    votes = []
+    for where, row in _read(path, "vote"):
+        vote = find_vote(row["vote"])
+        if vote in (None, CONTRADICTORY) and str(row["vote"] or "").strip():
+            said = format_value(str(row["vote"]))
+            raise UserError(f"{path}, {where}: the vote is {said}. Give A, B, tie or both_bad, or leave it empty.")
+        votes.append(_make_vote(path, where, row, vote))
+    return _check_once(path, votes)
+
+
+def read_judge(path: Path, column: str) -> list[Vote]:
+    """Read the votes of a judge from the column `vote` or `judge_vote`, in which whole replies may stand.
+
+    Raises UserError for an invalid row, and for a second vote of a voter on the same pair in the same order.
+    """
+    votes = [_make_vote(path, where, row, find_vote(row[column])) for where, row in _read(path, column)]
+    return _check_once(path, votes)
+
+
+def _read(path: Path, column: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    return read_rows(path, ("item", column), ("system_a", "system_b", "rater"))
+
+
+def _make_vote(path: Path, where: str, row: dict[str, Any], vote: str | None) -> Vote:
+    item = read_name(path, where, row, "item")
+    if ("system_a" in row) != ("system_b" in row):
+        raise UserError(f"{path}, {where}: there is one of system_a and system_b; give both, or neither.")
+    first, second = (read_name(path, where, row, name) for name in SYSTEMS) if "system_a" in row else _NAMELESS
+    if first == second:
+        raise UserError(f"{path}, {where}: system_a and system_b are both {first!r}; a vote is on two systems.")
+    rater = read_name(path, where, row, "rater") if row.get("rater") else path.stem
+    return Vote(item, first, second, rater, vote)
+
+
+def _check_once(path: Path, votes: list[Vote]) -> list[Vote]:
+    seen = set()
+    for vote in votes:
+        if vote[:4] in seen:
+            raise UserError(
+                f"{path}: a second vote of {vote.rater!r} on item {vote.item!r}, {vote.system_a!r} against "
+                f"{vote.system_b!r}. Remove the wrong one, or name the raters in a column `rater`."
+            )
+        seen.add(vote[:4])
+    return votes
+
+
+def find_vote(said: Any) -> str | None:
+    """Return the vote that a cell or a reply holds; None if it holds none."""
+    text = "" if said is None else str(said).strip()
+    if found := _VOTE.get(text.lower()):
+        return found
+    tags = {_VOTE[tag.lower()] for tag in _TAG.findall(text)}
+    return tags.pop() if len(tags) == 1 else CONTRADICTORY if tags else None
+
+
+def join_votes(people: Iterable[Vote], judge: Iterable[Vote]) -> pd.DataFrame:
+    """Put the judge's vote beside each vote of a person on the same pair of the same item, in whichever order.
+
+    Columns item, system_a, system_b, rater, vote, judge. A person's row without a vote is left out, and one on a pair
+    that the judge was not asked about. A vote of the judge that cannot be read is None. Where the judge saw both
+    orders, the one that the person saw counts.
+    """
+    asked = {vote[:3]: vote.vote for vote in judge}
+    rows = []
+    for vote in people:
+        mirrored = (vote.item, vote.system_b, vote.system_a)
+        if vote.vote is not None and (vote[:3] in asked or mirrored in asked):
+            said = asked.get(mirrored)
+            rows.append((*vote, asked.get(vote[:3], _SWAPPED.get(said or "", said))))
+    return pd.DataFrame(rows, columns=["item", "system_a", "system_b", "rater", "vote", "judge"], dtype=object)
+
+
+def find_mirrored(votes: Iterable[Vote]) -> Iterator[tuple[str, str]]:
+    """Yield the votes of one voter on a pair in one order and, as seen from it, in the other, if both can be read."""
+    by_order = {vote[:4]: vote.vote for vote in votes}
+    for (item, first, second, rater), vote in by_order.items():
+        other = by_order.get((item, second, first, rater))
+        if first < second and vote in VOTES and other in VOTES:
+            yield str(vote), _SWAPPED.get(str(other), str(other))
