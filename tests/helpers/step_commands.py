@@ -127,6 +127,7 @@ GOOD: dict[str, Flags] = {
         "--judge": ["j"],
         "--out": ["agreement.json"],
     },
+    "compare_votes": {"--votes": ["data/votes.csv"], "--judge": ["data/votes.csv"], "--out": ["votes.json"]},
     "collect_ratings": {
         "--run-dir": ["run"],
         "--rater": ["陈"],

@@ -34,6 +34,7 @@ def write_inputs(folder: Path) -> None:
             Image.new("RGB", (24 + number, 20), (number * 60, 90, 120)).save(folder / f"data/图 {number}.png")
             record = {"item_id": f"项-{number}", "category": category, "image": f"图 {number}.png"}
             file.write(json.dumps(record | {"instruction_zh": f"第 {number} 次下雨"}, ensure_ascii=False) + "\n")
+    (folder / "data/votes.csv").write_text("item,system_a,system_b,vote\n1,a,b,A\n2,a,b,tie\n", encoding="utf-8")
     (folder / "data/ratings.csv").write_text(
         "item,system,rater,score\n项-0,a,anna,3\n项-1,a,anna,5\n", encoding="utf-8"
     )

@@ -225,6 +225,18 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--judge": [("nobody", "Unknown judge 'nobody'"), ("", "Unknown judge ''")],
         "--out": OUT_FILE,
     },
+    "compare_votes": {
+        flag: [
+            ("none.csv", "There is no file none.csv"),
+            ("garbage.csv", "garbage.csv"),
+            ("garbage.jsonl", "garbage.jsonl"),
+            ("garbage.parquet", "garbage.parquet cannot be read as Parquet"),
+            ("garbage", "garbage ends in ''"),
+            ("other.parquet", "other.parquet has no column item"),
+        ]
+        for flag in ("--votes", "--judge")
+    }
+    | {"--out": OUT_FILE},
     "collect_ratings": {
         "--run-dir": [*IN_FOLDER, ("empty", "There is no table empty/items.parquet")],
         "--rater": [("", "--rater is empty"), (" ", "--rater is empty")],

@@ -101,7 +101,9 @@ def vote_by_strength(path: Path, sign: int, rng: np.random.Generator) -> str:
     for item in range(300):
         first, second = (int(place) for place in rng.permutation(4)[:2])
         better = rng.random() < 1 / (1 + np.exp(-sign * (first - second)))
-        rows.append({"item": str(item), "system_a": f"s{first}", "system_b": f"s{second}"} | {"vote": "BA"[int(better)]})
+        rows.append(
+            {"item": str(item), "system_a": f"s{first}", "system_b": f"s{second}"} | {"vote": "BA"[int(better)]}
+        )
     pq.write_table(pa.Table.from_pylist(rows), path)
     return str(path)
 

@@ -270,7 +270,10 @@ def test_a_run_where_everything_failed_has_no_mean_and_no_dots(tmp_path: Path) -
     files = write(load(run), run)
     overall = json.loads(files[".json"])["editors"]["a"]["j"]["overall"]
     assert (overall["mean"], overall["std"], overall["bounds"]) == (None, None, [0.0, 10.0])
-    assert "| All items (micro) | a | 0 | 5 | 0.0% | no data | – | 0.00 – 10.00 | – | – | – | – | 0 / 0 | – |" in files[".md"]
+    assert (
+        "| All items (micro) | a | 0 | 5 | 0.0% | no data | – | 0.00 – 10.00 | – | – | – | – | 0 / 0 | – |"
+        in files[".md"]
+    )
     assert not re.findall(r'class="dots"[^>]*d="M8', files[".html"])
 
 
