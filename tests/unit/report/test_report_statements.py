@@ -307,9 +307,9 @@ def test_chinese_says_the_same() -> None:
     report = made_report(comparisons=[better("A", "B"), better("A", "B", "因果"), comparison("A", "B", "物理")])
     (one,) = make_statements(report, ZH)
     assert str(one.overall[0]) == "按宏平均，A 的得分高于 B：+0.80 [0.30, 1.30]，p = 0.020，n = 50"
-    assert (
-        str(one.categories[1])
-        == "在“物理”类别上，A 与 B 无法区分：+0.10 [−0.50, 0.70]，p = 0.800，n = 50；这样的样本有五分之四能检出 1.20 的差值"
+    assert str(one.categories[1]) == (
+        "在“物理”类别上，A 与 B 无法区分：+0.10 [−0.50, 0.70]，p = 0.800，n = 50；"
+        "这样的样本有五分之四能检出 1.20 的差值"
     )
     judged = made_report(accepted=acceptance("not_accepted", reasons=["blank_edit", "swapped"]))
     assert "空白图、原图与编辑图对调。" in find_notices(judged, language="zh")[0].lines[0]
