@@ -85,10 +85,14 @@ class JudgeSpec:
         protocol = [self.protocol.name, self.protocol.version, self.criteria]
         return content_key(judge=self.identity, protocol=protocol)[:16]
 
+    def judge_key(self, category: str) -> str:
+        """Return 16 hex digits of the judge's settings and its protocol for one category."""
+        return content_key(judge=self.identity, protocol=self._protocol_parts(category))[:16]
+
     def make_common_columns(self, row: QuestionRow) -> Row:
         """Return the columns that every score of this edit has."""
-        key = content_key(judge=self.identity, protocol=self._protocol_parts(row["category"]))
-        return {"judge": self.judge, "judge_key": key[:16], "protocol_version": self.protocol.version}
+        key = self.judge_key(row["category"])
+        return {"judge": self.judge, "judge_key": key, "protocol_version": self.protocol.version}
 
     def score_row(self, row: QuestionRow, scored: Row | None) -> Row:
         """Return a row of a scores or a controls table.
