@@ -13,7 +13,7 @@ from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, who
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
-from editlane.lanes.merging import check_controls, provenance_of, read_criteria, read_lanes
+from editlane.lanes.merging import Keys, check_controls, provenance_of, read_criteria, read_lanes
 from editlane.protocols.controls import check_complete, sort_controls
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ def main() -> None:
     plan = tables.read_arrow(args.plan, schemas.PLAN.names)
     check_complete(rows, plan, args.judges)
     check_controls(rows, plan, paths)
+    Keys().check(rows, paths)
     rows = sort_controls(rows, args.editors, args.judges)
     tables.write_parts(args.out, [rows], schema, provenance=provenance_of(paths))
     log.info("%d rows", len(rows))

@@ -67,6 +67,9 @@ def restore_records(paths: RunPaths) -> list[Path]:
     unknown = []
     for output, written in _list_outputs(paths):
         found = _read_record(output)
+        if found is not None and found.get("params") == OUTDATED["params"]:  # by a dry run with another config, perhaps
+            _place(output).unlink()
+            found = None
         if found is not None and (kept is None or _is_about(found, written)):
             continue
         known = kept.get(_name(paths, output)) if kept is not None else Kept(written, None)
