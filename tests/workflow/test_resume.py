@@ -49,7 +49,9 @@ def run_step(project: Project, program: str, *flags: str, code: int = 0) -> str:
     return done.stderr
 
 
-def test_lanes_judged_by_two_protocols_are_no_table_and_the_same_command_judges_the_changed_ones_again(finished) -> None:
+def test_lanes_judged_by_two_protocols_are_no_table_and_the_same_command_judges_the_changed_ones_again(
+    finished,
+) -> None:
     """As if the protocol was replaced while lane 1 waited, and then put back: Snakemake's record says all is well."""
     project, before = finished, finished.scores()
     own = yaml.safe_load((project.folder / "resources/protocols/rubric.yaml").read_text(encoding="utf-8"))
@@ -69,8 +71,8 @@ def test_lanes_judged_by_two_protocols_are_no_table_and_the_same_command_judges_
         os.utime(path, ns=(time, time))
     assert project.computed("score") == 22
     said = run_step(
-        project, "merge_scores.py", "--editors", "fake-a", "--judges", "judge", "--categories", *CATEGORIES, "--lanes", "2",
-        "--items", f"{results}/items.parquet", "--out", f"{results}/scores.parquet", code=2,
+        project, "merge_scores.py", "--editors", "fake-a", "--judges", "judge", "--categories", *CATEGORIES,
+        "--lanes", "2", "--items", f"{results}/items.parquet", "--out", f"{results}/scores.parquet", code=2,
     )  # fmt: skip
     assert "those of the judge judge, category 因果 were made with different settings" in said
     assert all(f"因果/lane{number}.parquet" in said for number in (0, 1))

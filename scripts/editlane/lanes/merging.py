@@ -66,9 +66,9 @@ class Keys:
         if key != known:
             raise UserError(
                 f"The lanes' tables do not fit together: those of the {', '.join(what)} were made with different "
-                f"settings (key {known} in {first}, {key} in {path}). A checkpoint, a protocol or the code was replaced "
-                "while the workflow ran. Run the same command again: it makes those again that were not made with "
-                "what there is now; finished items are kept in the journal."
+                f"settings (key {known} in {first}, {key} in {path}). A checkpoint, a protocol or the code was "
+                "replaced while the workflow ran. Run the same command again: it makes those again that were not made "
+                "with what there is now; finished items are kept in the journal."
             )
 
 
@@ -79,8 +79,8 @@ SHARED = ("category", "instruction", "language", "source_sha256")
 def merge(cells: Sequence[Cell], items: pa.Table, schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield one table per cell, its rows in the order of `items`. Columns that a lane's table lacks are null.
 
-    `items`: what the run's items.parquet holds today. Raises UserError for lost, doubled or unknown rows, for rows about
-    another photo or instruction than the item's, and for lanes made with different settings; see `Keys`.
+    `items`: what the run's items.parquet holds today. Raises UserError for lost, doubled or unknown rows, for rows
+    about another photo or instruction than the item's, and for lanes made with different settings; see `Keys`.
     """
     keys = Keys()
     for cell in cells:

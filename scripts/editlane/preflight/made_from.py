@@ -1,8 +1,8 @@
 """What the outputs of a run were made from: Snakemake's records of them, kept in the run's folder as well.
 
-Snakemake keeps its records in `.snakemake/`, by the paths of the outputs, and takes an output without a record for up to
-date. After a run was renamed, moved or copied, or `.snakemake/` deleted, it would never notice that config or inputs have
-changed since. Here the records move with the outputs, and are given back to Snakemake, which compares as ever.
+Snakemake keeps its records in `.snakemake/`, by the paths of the outputs, and takes an output without a record for up
+to date. After a run was renamed, moved or copied, or `.snakemake/` deleted, it would never notice that config or inputs
+have changed since. Here the records move with the outputs, and are given back to Snakemake, which compares as ever.
 """
 
 import base64

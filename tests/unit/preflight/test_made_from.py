@@ -48,7 +48,9 @@ def move() -> None:
     R.run_dir.rename(Z.run_dir)
 
 
-@pytest.mark.parametrize("name", ["scores.parquet", "report/report.md", f"{'很长的名字' * 16}/edits/物理/lane0.parquet"])
+@pytest.mark.parametrize(
+    "name", ["scores.parquet", "report/report.md", f"{'很长的名字' * 16}/edits/物理/lane0.parquet"]
+)
 def test_a_record_follows_a_run_that_is_renamed(name: str) -> None:
     write(R, name, params=["['--preservation', 'results/r/preservation.parquet']"], code="merge", shellcmd="/secret")
     keep_records(R)
@@ -99,7 +101,9 @@ def test_an_output_without_a_record_stays_trusted() -> None:
         keep_records(R)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"records": [{}], "outputs": {"scores.parquet": [1, 0]}}', "[" * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"records": [{}], "outputs": {"scores.parquet": [1, 0]}}', "[" * 9999]
+)
 def test_a_damaged_file_is_like_none(text: str) -> None:
     write(R, "scores.parquet")
     shutil.rmtree(METADATA)
