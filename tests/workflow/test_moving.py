@@ -122,6 +122,7 @@ def forget(project: Project, elsewhere: Path) -> Project:
 
 def copy(project: Project, elsewhere: Path) -> Project:
     """Copy the run into another project with the same dataset; times are kept."""
+    elsewhere.mkdir()
     other = Project(elsewhere)
     other.config = project.config
     shutil.rmtree(other.folder / "data")

@@ -46,7 +46,7 @@ class Keys:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, ...], tuple[str, Path]] = {}
+        self._known: dict[tuple[str, ...], tuple[str, Sequence[Path], int]] = {}
 
     def check(self, rows: pa.Table, paths: Sequence[Path]) -> None:
         """Raise UserError if a key differs from that of an earlier row. `rows`: all rows of these tables, in order."""
@@ -59,16 +59,17 @@ class Keys:
             for one in found.group_by([*names, key]).aggregate([("row", "min")]).sort_by("row_min").to_pylist():
                 if one[key] is not None:
                     what = tuple(f"{name} {one[name]}" for name in names)
-                    self._compare(what, one[key], _find_table(paths, one["row_min"]))
+                    self._compare(what, one[key], paths, one["row_min"])
 
-    def _compare(self, what: tuple[str, ...], key: str, path: Path) -> None:
-        known, first = self._known.setdefault(what, (key, path))
+    def _compare(self, what: tuple[str, ...], key: str, paths: Sequence[Path], row: int) -> None:
+        known, its_paths, its_row = self._known.setdefault(what, (key, paths, row))
         if key != known:
+            first, path = _find_table(its_paths, its_row), _find_table(paths, row)
             raise UserError(
                 f"The lanes' tables do not fit together: those of the {', '.join(what)} were made with different "
-                f"settings (key {known} in {first}, {key} in {path}). A checkpoint, a protocol or the code was "
-                "replaced while the workflow ran. Run the same command again: it makes those again that were not made "
-                "with what there is now; finished items are kept in the journal."
+                f"settings (key {known} in {first}, {key} in {path}). A checkpoint, a "
+                "protocol or the code was replaced while the workflow ran. Run the same command again: it makes those "
+                "again that were not made with what there is now; finished items are kept in the journal."
             )
 
 

@@ -126,7 +126,8 @@ def _name(paths: RunPaths, output: Path) -> str:
 def _list_outputs(paths: RunPaths) -> Iterator[tuple[Path, int]]:
     """Yield the outputs that can be looked at, with their modification times in seconds."""
     for output in paths.all_outputs():
-        with suppress(OSError):
+        with suppress(OSError, UnicodeEncodeError):
+            os.fspath(output).encode()  # a stray file with another encoding in its name is no output
             yield output, int(output.stat().st_mtime)
 
 
