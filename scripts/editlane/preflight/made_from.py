@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from editlane.core.files import replace_text
+from editlane.core.files import is_file, replace_text
 from editlane.core.paths import RunPaths
 
 Record = dict[str, Any]
@@ -90,6 +90,8 @@ def mark_outdated(outputs: Iterable[Path]) -> None:
 
 def _read_kept(paths: RunPaths) -> dict[str, Kept] | None:
     """Return what was kept, by path in the run's folder; None if nothing was, or the file is damaged."""
+    if not is_file(paths.made_from):
+        return None
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         found = json.loads(paths.made_from.read_bytes())
         records = [None if one is None else {name: one[name] for name in COMPARED} for one in found["records"]]

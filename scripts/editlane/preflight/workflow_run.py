@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from editlane.core.checkout import find_file
 from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import UserError
-from editlane.core.locks import check_links, open_lock
+from editlane.core.locks import check_links, open_existing_lock, open_lock
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
@@ -144,12 +144,15 @@ class WorkflowRun:
     def _is_running(self) -> bool:
         """Return whether another workflow is running on the results."""
         try:
-            with self.paths.lock.open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # no lock yet, or no file locks
+            lock = open_existing_lock(str(self.paths.lock))
+        except (OSError, UserError):  # the start says what is wrong with it
             return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)  # else there are no file locks
+        finally:
+            os.close(lock)
         return False
 
     def count_lane_threads(self) -> int:
