@@ -14,7 +14,7 @@ from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
 from editlane.core.text_width import pluralize
-from editlane.lanes.merging import check_controls, provenance_of, read_criteria, read_lanes
+from editlane.lanes.merging import Keys, check_controls, provenance_of, read_criteria, read_lanes
 from editlane.protocols.controls import check_complete, sort_controls
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ def main() -> None:
     plan = tables.read_arrow(args.plan, schemas.PLAN.names)
     check_complete(rows, plan, args.judges)
     check_controls(rows, plan, paths)
+    Keys().check(rows, paths)
     rows = sort_controls(rows, args.editors, args.judges)
     tables.write_parts(args.out, [rows], schema, provenance=provenance_of(paths))
     log.info("%s", pluralize(len(rows), "row"))

@@ -106,6 +106,93 @@ def test_the_processes_of_both_places_are_in_the_costs(moved: Moved) -> None:
     assert costs["total"]["gpu_hours"] is None
 
 
+def rename(project: Project, elsewhere: Path) -> Project:
+    """Give the run another name, where it is."""
+    before = project.results
+    project.config["run"] += "改名"
+    before.rename(project.results)
+    return project
+
+
+def forget(project: Project, elsewhere: Path) -> Project:
+    """Delete what Snakemake knows."""
+    shutil.rmtree(project.folder / ".snakemake")
+    return project
+
+
+def copy(project: Project, elsewhere: Path) -> Project:
+    """Copy the run into another project with the same dataset; times are kept."""
+    elsewhere.mkdir()
+    other = Project(elsewhere)
+    other.config = project.config
+    shutil.rmtree(other.folder / "data")
+    for name in ("data", "results"):
+        shutil.copytree(project.folder / name, other.folder / name)
+    return other
+
+
+def put_in_place(path: Path, content: bytes) -> None:
+    """Put a file in place of another, with an old time, as `cp -p` and `tar` do."""
+    path.write_bytes(content)
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def change_seed(project: Project) -> None:
+    project.config["seed"] = 43
+
+
+def change_params(project: Project) -> None:
+    project.config["editors"]["fake-a"]["params"] = {"noop_rate": 1}
+
+
+def change_protocol(project: Project) -> None:
+    text = (ROOT / "resources/protocols/rubric.yaml").read_text(encoding="utf-8")
+    (project.folder / "resources/protocols").unlink()
+    (project.folder / "resources/protocols").mkdir()
+    path = project.folder / "resources/protocols/rubric.yaml"
+    put_in_place(path, text.replace('version: "1"', 'version: "9"', 1).encode())
+
+
+def change_photo(project: Project) -> None:
+    photo = project.folder / "data/照片/图 1.png"
+    put_in_place(photo, (project.folder / "data/照片/图 2.png").read_bytes())
+
+
+def change_dataset(project: Project) -> None:
+    records = project.folder / "data/items.jsonl"
+    put_in_place(records, records.read_bytes().replace("第 3 次".encode(), "第 9 次".encode()))
+
+
+def planned(project: Project) -> set[str]:
+    """The rules that have jobs to run."""
+    return set(re.findall(r"^(?:local)?rule (\w+):", project.run("--dry-run"), re.MULTILINE)) - {"all"}
+
+
+@pytest.mark.parametrize(
+    ("move", "change", "edits", "scores"),
+    [
+        (rename, change_params, 20, 20),
+        (forget, change_photo, 3, 3),
+        (forget, change_protocol, 0, 20),
+        (copy, change_seed, 20, 20),
+        (copy, change_dataset, 1, 1),
+    ],
+)
+def test_a_start_after_a_move_does_again_what_depends_on_a_change_and_only_that(
+    finished, tmp_path, move, change, edits, scores
+) -> None:
+    project = move(finished, tmp_path / "elsewhere")
+    assert planned(project) == ({"make_report"} if move is rename else set()), "the report names the run"
+    change(project)
+    kept = {path: path.read_bytes() for path in project.results.rglob("*.parquet")}
+    assert {"score_lane", "merge_scores", "make_report"} <= planned(project)
+    assert kept == {path: path.read_bytes() for path in project.results.rglob("*.parquet")}
+    project.run()
+    assert (project.computed("edit"), project.computed("score")) == (20 + edits, 20 + scores)
+    assert project.report()["run"] == project.config["run"]
+    assert planned(project) == set()
+
+
 def drop(project: Project) -> None:
     """The commands of config/running.md, with this run's names in them."""
     page = (ROOT / "config/running.md").read_text(encoding="utf-8")
@@ -142,7 +229,7 @@ def test_an_editor_and_a_judge_are_dropped_and_put_back(moved: Moved) -> None:
     project.run("--delete-all-output")
     assert files_of(project) == kept
     left = {path.relative_to(project.results).parts[0] for path in project.results.rglob("*") if path.is_file()}
-    assert left - {".lock"} == {"benchmarks", "fake-a", "heartbeats", "journal", "logs", "sources"}
+    assert left - {".lock", "made_from.json"} == {"benchmarks", "fake-a", "heartbeats", "journal", "logs", "sources"}
 
     project.config = config
     project.run("merge_scores")

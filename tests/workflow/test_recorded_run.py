@@ -113,6 +113,25 @@ def test_nothing_else_reruns_it_but_that_a_judges_lane_is_one_job_for_all_editor
     assert planned(prepared, *targets) == set()
 
 
+def test_without_a_record_a_run_of_older_code_is_done_again_only_with_other_settings(finished) -> None:
+    """As after a move without `.snakemake`: its tables tell the keys of the editor and the judge, and nothing else."""
+    shutil.rmtree(finished.folder / ".snakemake")
+    protocols = finished.folder / "resources/protocols"  # older than the tables, unlike those of a fresh checkout
+    original = protocols.resolve()
+    protocols.unlink()
+    shutil.copytree(original, protocols)
+    for path in protocols.iterdir():
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    targets = [f"merge_{name}" for name in TABLES]
+    assert planned(finished, *targets) == set()
+    finished.config["seed"] = 43
+    assert planned(finished, *targets) == JUDGING | {"edit_lane", "measure_preservation", "merge_preservation"}
+    del finished.config["seed"]
+    assert planned(finished, *targets) == set(), "the plan above changed nothing"
+    finished.config["judges"]["judge"]["params"]["unreadable_rate"] = 0.5
+    assert planned(finished, *targets) == JUDGING
+
+
 def test_the_test_above_sees_a_changed_rule(prepared) -> None:
     def rename_flag(record):
         return record | {"code": record["code"].replace("--lanes", "--number")}

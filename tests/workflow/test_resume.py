@@ -1,6 +1,12 @@
 """What changes between two runs: only what it concerns is computed again. What breaks a run is in tests/faults."""
 
+import json
+import os
+import subprocess
+import sys
+
 import yaml
+from project import CATEGORIES, ROOT, Project
 
 
 def test_more_lanes_another_order_and_new_items_compute_only_what_is_new(finished, other_project) -> None:
@@ -34,6 +40,48 @@ def test_a_changed_rubric_judges_only_its_category_again(finished) -> None:
     after = {row["item_id"]: row for row in project.scores()}
     changed = {row["category"] for item, row in after.items() if row["score"] != before[item]["score"]}
     assert changed == {"因果"}
+
+
+def run_step(project: Project, program: str, *flags: str, code: int = 0) -> str:
+    command = [sys.executable, str(ROOT / "scripts" / program), "--run-dir", str(project.results), *flags]
+    done = subprocess.run(command, cwd=project.folder, env=project.environment(), text=True, capture_output=True)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+def test_lanes_judged_by_two_protocols_are_no_table_and_the_same_command_judges_the_changed_ones_again(
+    finished,
+) -> None:
+    """As if the protocol was replaced while lane 1 waited, and then put back: Snakemake's record says all is well."""
+    project, before = finished, finished.scores()
+    own = yaml.safe_load((project.folder / "resources/protocols/rubric.yaml").read_text(encoding="utf-8"))
+    own["rubrics"]["因果"] += "\nLook at the effect twice."
+    other = project.folder / "other.yaml"
+    other.write_text(yaml.safe_dump(own, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    tables = {path: path.stat().st_mtime_ns for path in project.results.glob("fake-a/[sc]*/judge/**/lane1.parquet")}
+    assert len(tables) == 5 + 1
+
+    results, params = str(project.results), json.dumps(project.config["judges"]["judge"]["params"])
+    lane = ["--editors", "fake-a", "--judge", "judge", "--adapter", "fake", "--params", params, "--lane", "1"]
+    run_step(
+        project, "score_lane.py", *lane, "--protocol", str(other), "--categories", *CATEGORIES,
+        "--plan", f"{results}/plan.parquet",
+    )  # fmt: skip
+    for path, time in tables.items():
+        os.utime(path, ns=(time, time))
+    assert project.computed("score") == 22
+    said = run_step(
+        project, "merge_scores.py", "--editors", "fake-a", "--judges", "judge", "--categories", *CATEGORIES,
+        "--lanes", "2", "--items", f"{results}/items.parquet", "--out", f"{results}/scores.parquet", code=2,
+    )  # fmt: skip
+    assert "those of the judge judge, category 因果 were made with different settings" in said
+    assert all(f"因果/lane{number}.parquet" in said for number in (0, 1))
+    assert "Run the same command again" in said
+
+    (project.results / "scores.parquet").unlink()  # as Snakemake does when a job fails
+    project.run()
+    assert (project.computed("edit"), project.computed("score")) == (20, 22)
+    assert project.scores() == before
 
 
 def test_a_changed_editor_setting_edits_and_judges_again(finished) -> None:

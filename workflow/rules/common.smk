@@ -44,6 +44,7 @@ config = load_config(config, workflow)
 PARAMS = RuleParams(config, sourcecache_entry)
 RUN = WorkflowRun(config, workflow)
 RUN.forget_lost_folders()
+RUN.compare_with_records()
 EDITORS = list(config["editors"])
 JUDGES = list(config["judges"])
 CATEGORIES = config["dataset"]["categories"]

@@ -47,6 +47,7 @@ rule make_report:
     params:
         run_dir=subpath(input.item_table, parent=True),
         out_dir=subpath(output.html, parent=True),
+        run=config["run"],  # which the report names
         editors=EDITORS,
         judges=JUDGES,
         categories=CATEGORIES,

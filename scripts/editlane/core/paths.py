@@ -29,6 +29,7 @@ class RunEntry(StrEnum):
     LOGS = "logs"
     BENCHMARKS = "benchmarks"
     BUILT = "built"
+    MADE_FROM = "made_from.json"
 
 
 RESERVED_EDITOR_NAMES = frozenset(map(str, RunEntry))
@@ -138,6 +139,11 @@ class RunPaths:
     def workflow_record(self) -> Path:
         return self.heartbeats / "workflow.json"
 
+    @property
+    def made_from(self) -> Path:
+        """What the outputs were made from; see preflight/made_from.py."""
+        return self / RunEntry.MADE_FROM
+
     def built(self, name: str) -> Path:
         """Return the mark that a folder which runs share has been built; each run has its own mark.
 
@@ -221,6 +227,11 @@ class RunPaths:
         of_lanes = ("*/edits/*/*", "*/scores/*/*/*", "*/controls/*/*", "*/preservation/*")
         for pattern in ("*", f"{RunEntry.SHARDS}/*/*", *of_lanes):
             yield from self.run_dir.glob(f"{pattern}.parquet")
+
+    def all_outputs(self) -> Iterator[Path]:
+        """Yield every table of the run that exists, and the files of its report."""
+        yield from self.all_tables()
+        yield from (self / RunEntry.REPORT).glob("report.*")
 
     def journal(self, editor: str, judge: str | None = None) -> Path:
         """Return the folder of an editor's journal, or of a judge's journal about its edits."""

@@ -152,9 +152,9 @@ class EditWork:
         """Return the key of the editor's settings."""
         return self.spec.editor_key
 
-    def is_item(self, key: str) -> bool:
-        """Return True, because edits are made of items alone."""
-        return True
+    def count_items(self, key: str) -> int:
+        """Return 1, because an item's id is part of its key."""
+        return 1
 
     def make_crash_row(self, key: str) -> Row:
         """Return the row of an item on which one process after another died."""

@@ -1,6 +1,7 @@
 """Judge the edits of a lane, and its controls, with one judge, batch by batch."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -85,10 +86,14 @@ class JudgeSpec:
         protocol = [self.protocol.name, self.protocol.version, self.criteria]
         return content_key(judge=self.identity, protocol=protocol)[:16]
 
+    def judge_key(self, category: str) -> str:
+        """Return 16 hex digits of the judge's settings and its protocol for one category."""
+        return content_key(judge=self.identity, protocol=self._protocol_parts(category))[:16]
+
     def make_common_columns(self, row: QuestionRow) -> Row:
         """Return the columns that every score of this edit has."""
-        key = content_key(judge=self.identity, protocol=self._protocol_parts(row["category"]))
-        return {"judge": self.judge, "judge_key": key[:16], "protocol_version": self.protocol.version}
+        key = self.judge_key(row["category"])
+        return {"judge": self.judge, "judge_key": key, "protocol_version": self.protocol.version}
 
     def score_row(self, row: QuestionRow, scored: Row | None) -> Row:
         """Return a row of a scores or a controls table.
@@ -178,6 +183,7 @@ class JudgeWork:
         self.lane = LaneId(SCORE, None, spec.judge, lane)
         self.judge_key: str | None = spec.whole_key
         self.wanted: dict[str, QuestionRow] = {}
+        self._edits = Counter[str]()
         self._lists = [[self._asked(row) for row in rows if is_judgeable(row)] for rows in lists]
         self._build_judge = build_judge
         self._judge: Judge
@@ -185,6 +191,7 @@ class JudgeWork:
 
     def _asked(self, row: QuestionRow) -> Asked:
         key = self.spec.key(row)
+        self._edits[key] += "control" not in row
         return Asked(key, row, is_first=self.wanted.setdefault(key, row) is row)
 
     def list_journals(self) -> dict[Path, set[str]]:
@@ -213,9 +220,9 @@ class JudgeWork:
             found |= read_journal(folder, canaries).rows
         return {key: found[key] for key in self.wanted if key in found}
 
-    def is_item(self, key: str) -> bool:
-        """Return whether this is a question about an edit, and no control."""
-        return "control" not in self.wanted[key]
+    def count_items(self, key: str) -> int:
+        """Return how many edits this question is about: editors may have made equal ones. A control is none."""
+        return self._edits[key]
 
     def make_crash_row(self, key: str) -> Row:
         """Return the score columns of an edit on which one process after another died."""

@@ -40,6 +40,40 @@ class Cell:
         return ", ".join(f"{column} {value}" for column, value in self.names.items())
 
 
+class Keys:
+    """The keys of editors and judges in the tables of all lanes: one for each editor, and for each judge and category.
+
+    A checkpoint or a protocol that is replaced while a workflow runs gives the lanes before and after it other keys.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], tuple[str, Sequence[Path], int]] = {}
+
+    def check(self, rows: pa.Table, paths: Sequence[Path]) -> None:
+        """Raise UserError if a key differs from that of an earlier row. `rows`: all rows of these tables, in order."""
+        # Canaries are edits by no editor.
+        editor = () if "control" in rows.column_names else (("editor", "editor_key"),)
+        for *names, key in (*editor, ("judge", "category", "judge_key")):
+            if key not in rows.column_names:  # preservation has no judge
+                continue
+            found = rows.select([*names, key]).append_column("row", pa.array(np.arange(len(rows))))
+            for one in found.group_by([*names, key]).aggregate([("row", "min")]).sort_by("row_min").to_pylist():
+                if one[key] is not None:
+                    what = tuple(f"{name} {one[name]}" for name in names)
+                    self._compare(what, one[key], paths, one["row_min"])
+
+    def _compare(self, what: tuple[str, ...], key: str, paths: Sequence[Path], row: int) -> None:
+        known, its_paths, its_row = self._known.setdefault(what, (key, paths, row))
+        if key != known:
+            first, path = _find_table(its_paths, its_row), _find_table(paths, row)
+            raise UserError(
+                f"The lanes' tables do not fit together: those of the {', '.join(what)} were made with different "
+                f"settings (key {known} in {first}, {key} in {path}). A checkpoint, a "
+                "protocol or the code was replaced while the workflow ran. Run the same command again: it makes those "
+                "again that were not made with what there is now; finished items are kept in the journal."
+            )
+
+
 SHARED = ("category", "instruction", "language", "source_sha256")
 """Columns of items.parquet that lanes copy, so that a row says which item it is about."""
 
@@ -47,18 +81,20 @@ SHARED = ("category", "instruction", "language", "source_sha256")
 def merge(cells: Sequence[Cell], items: pa.Table, schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield one table per cell, its rows in the order of `items`. Columns that a lane's table lacks are null.
 
-    `items`: what the run's items.parquet holds today. Raises UserError for lost, doubled or unknown rows, and for rows
-    about another photo or instruction than the item's.
+    `items`: what the run's items.parquet holds today. Raises UserError for lost, doubled or unknown rows, for rows
+    about another photo or instruction than the item's, and for lanes made with different settings; see `Keys`.
     """
+    keys = Keys()
     for cell in cells:
-        yield _merge_cell(cell, schema, items)
+        table = read_lanes(cell.paths, schema)
+        keys.check(table, cell.paths)
+        yield _merge_cell(cell, table, items)
 
 
-def _merge_cell(cell: Cell, schema: pa.Schema, items: pa.Table) -> pa.Table:
-    table = read_lanes(cell.paths, schema)
+def _merge_cell(cell: Cell, table: pa.Table, items: pa.Table) -> pa.Table:
     order = _order(cell, table, items["item_id"].combine_chunks())
     merged = table.take(order)
-    for name in (name for name in SHARED if name in schema.names):
+    for name in (name for name in SHARED if name in table.column_names):
         others = find_differences(merged[name], items[name])
         if len(others):
             first = f"item {merged['item_id'][others[0]]}, {cell.label}"

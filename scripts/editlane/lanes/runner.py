@@ -67,8 +67,8 @@ class Work(Protocol[Unit]):
         """Return the journal keys of a unit's items."""
         ...
 
-    def is_item(self, key: str, /) -> bool:
-        """Return whether this key is an item of the report, and not an extra question to a judge."""
+    def count_items(self, key: str, /) -> int:
+        """Return how many rows of the report have this key: none if it is an extra question to a judge."""
         ...
 
     def get_name(self, unit: Unit, /) -> tuple[str, str]:
@@ -216,4 +216,4 @@ class _Run(Generic[Unit]):
 
 def _count_failed(work: Work[Any], rows: Mapping[str, Row]) -> int:
     """Count the items without an edit or a score, as the report does. Controls are no items."""
-    return sum(row["state"] not in (EDITED, State.SCORED) and work.is_item(key) for key, row in rows.items())
+    return sum(work.count_items(key) for key, row in rows.items() if row["state"] not in (EDITED, State.SCORED))

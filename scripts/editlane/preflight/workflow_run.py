@@ -18,12 +18,14 @@ from typing import Any, NoReturn
 from editlane.core.checkout import find_file
 from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import UserError, format_value
-from editlane.core.locks import check_links, open_lock
+from editlane.core.locks import check_links, open_existing_lock, open_lock
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
 from editlane.models.tiny import is_damaged
 from editlane.preflight.config import Config, check_config, check_config_file
+from editlane.preflight.made_from import keep_records, mark_outdated, restore_records
+from editlane.preflight.outdated_lanes import find_outdated_outputs
 from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
@@ -131,6 +133,34 @@ class WorkflowRun:
                 if not folder.exists() or is_damaged(folder):
                     mark.unlink()
 
+    def compare_with_records(self) -> None:
+        """Let Snakemake know what the outputs of this run were made from, wherever they were made.
+
+        Like `forget_lost_folders`, in the main process alone, and for a dry run, too. Tables about which nothing is
+        known, and those that could not be merged, are compared with today's settings by their keys.
+        """
+        if not self._workflow.is_main_process or self._is_running():
+            return
+        with suppress(OSError):
+            doubtful = set(restore_records(self.paths))
+            if not self.paths.scores.exists():
+                doubtful |= set(self.paths.all_tables())
+            mark_outdated(find_outdated_outputs(self._config, self.paths, doubtful))
+
+    def _is_running(self) -> bool:
+        """Return whether another workflow is running on the results."""
+        try:
+            lock = open_existing_lock(str(self.paths.lock))
+        except (OSError, UserError):  # the start says what is wrong with it
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)  # else there are no file locks
+        finally:
+            os.close(lock)
+        return False
+
     def count_lane_threads(self) -> int:
         """Return the CPU cores of one lane: an equal share of the run's cores, from 1 to 8."""
         lanes = self._config["lanes"]
@@ -161,6 +191,7 @@ class WorkflowRun:
             if not self._check():
                 os._exit(2)
             self._redate_tables()
+            self._keep_records()
             self._terminal.start(self._find_up_to_date_lanes())
             atexit.register(self.fail)
         except BlockingIOError:
@@ -177,6 +208,7 @@ class WorkflowRun:
     def succeed(self) -> None:
         """Print the warnings of this run and where its report is."""
         atexit.unregister(self.fail)
+        self._keep_records()
         self._terminal.end("done")
         for line in run_errors.find_warnings(self.paths, self._started):
             print(line, file=sys.stderr)
@@ -190,10 +222,17 @@ class WorkflowRun:
         `atexit` calls it, too, so that they appear even if Snakemake itself fails, as on a full disk.
         """
         atexit.unregister(self.fail)
+        self._keep_records()
         self._terminal.end("failed")
         run = self.paths, self._started
         for line in run_errors.find_warnings(*run) + run_errors.find_errors(*run) + self._describe_held_back():
             print(line, file=sys.stderr)
+
+    def _keep_records(self) -> None:
+        """Write down what the outputs were made from, while this workflow holds the lock."""
+        if self._lock is not None:
+            with suppress(OSError):  # a full disk: the next start makes again what it does not know
+                keep_records(self.paths)
 
     def _describe_held_back(self) -> list[str]:
         """Return a line about the lanes that some editors have finished and that wait for the others to be judged."""

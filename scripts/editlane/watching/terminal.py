@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -163,12 +164,15 @@ def _format_wildcards(wildcards: dict[str, str]) -> Iterable[str]:
 
 
 def _describe_failure(name: str, message: str | None, logs: Iterable[str]) -> Iterable[str]:
-    yield escape(f"failed: {name}" + (f" ({message})" if message else ""))
+    ends = {}
     for path in logs:
-        try:
-            log = read_end(Path(path))
-        except OSError:
-            continue
+        with suppress(OSError):
+            ends[path] = read_end(Path(path))
+    if ends and all(log.rstrip().endswith("\nKeyboardInterrupt") for log in ends.values()):
+        yield escape(f"stopped: {name}")  # by Ctrl-C while Python imported its modules; the traceback tells no more
+        return
+    yield escape(f"failed: {name}" + (f" ({message})" if message else ""))
+    for path, log in ends.items():
         # Stack traces follow the watchdog's line; printing them would fill the terminal.
         if seconds := find_timeout(log):
             yield f"it made no progress for {seconds:g} s and was ended; its stacks are in {path}"

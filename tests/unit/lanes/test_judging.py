@@ -222,6 +222,17 @@ def test_a_control_without_a_score_is_no_failed_item(tmp_path: Path) -> None:
     assert (status.total, status.done, status.failed) == (4, 4, 1)
 
 
+def test_a_failed_question_about_the_same_edit_by_two_editors_is_two_failed_items(tmp_path: Path) -> None:
+    """The report has a row for each; so the terminal counts both."""
+    rows = [edit_by(editor, number, tmp_path) for editor in "甲乙" for number in (1, 2)]
+    for _ in range(2):  # the second time, the failures are in the journal
+        run(make_spec(tmp_path), Judge({2: OutOfMemory("x")}), rows)
+        rows.append(edit_by("甲", 3, tmp_path))
+    first, second = sorted(read_heartbeats(RunPaths(tmp_path)), key=lambda one: one.total)
+    assert (first.total, first.failed) == (2, 2)
+    assert (second.total, second.failed) == (3, 2)
+
+
 def test_an_edited_image_that_is_gone_or_changed_is_not_judged(tmp_path: Path) -> None:
     rows = [make_row(n, tmp_path) for n in range(3)]
     (tmp_path / "edited0.png").unlink()

@@ -6,7 +6,7 @@ import pytest
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
-from editlane.lanes.merging import Cell, check_controls, merge, provenance_of, read_criteria, read_lanes
+from editlane.lanes.merging import Cell, Keys, check_controls, merge, provenance_of, read_criteria, read_lanes
 
 ITEMS = [f"项-{number}" for number in range(4)]
 
@@ -98,6 +98,35 @@ def test_rows_about_an_item_that_has_changed_are_refused_with_the_lane_that_has_
         merged([cell(paths)])
     with pytest.raises(UserError, match=rf"another `{name}`"):
         merged([cell([write(tmp_path / "all.parquet", ITEMS)])], items_table(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("key", "named"), [("editor_key", "editor e"), ("judge_key", "judge j, category 物理")], ids=["editor", "judge"]
+)
+def test_lanes_made_with_different_settings_are_refused_and_named(tmp_path: Path, key: str, named: str) -> None:
+    one, two = (write(tmp_path / f"lane{lane}.parquet", ITEMS[lane::2], **{key: f"k{lane}"}) for lane in (0, 1))
+    with pytest.raises(UserError, match=rf"those of the {named} were .*k0 in \S*lane0\.parquet, k1 in \S*lane1\.parq"):
+        merged([cell([one, two])])
+    assert len(merged([cell([one, write(tmp_path / "as_lane0.parquet", ITEMS[1::2], **{key: "k0"})])])) == len(ITEMS)
+
+
+def test_editors_judged_with_different_settings_are_refused(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{name}.parquet", ITEMS, editor=name, judge_key=f"of {name}") for name in "ab"]
+    with pytest.raises(UserError, match="those of the judge j, category 物理 were"):
+        merged([cell([path], editor=path.stem) for path in paths])
+
+
+def test_a_judge_has_a_key_of_its_own_for_each_category(tmp_path: Path) -> None:
+    rows = [score_row("项-0", judge_key="k"), score_row("项-1", category="环境", judge_key="other")]
+    path = tmp_path / "lane0.parquet"
+    tables.write_table(path, rows, schemas.scores_schema(()))
+    Keys().check(tables.read_arrow(path), [path])
+
+
+def test_controls_judged_with_different_settings_are_refused(tmp_path: Path) -> None:
+    rows, _, paths = plan_and_controls(tmp_path, judge_key="other", editor_key="canary")
+    with pytest.raises(UserError, match=r"those of the judge j, category 物理 were .* other in"):
+        Keys().check(rows, paths)
 
 
 def plan_and_controls(folder: Path, **changes: Any) -> tuple[pa.Table, pa.Table, list[Path]]:

@@ -37,8 +37,8 @@ class Toy:
     def get_editor_key(self, missing: Collection[str]) -> str:
         return "e1"
 
-    def is_item(self, key: str) -> bool:
-        return True
+    def count_items(self, key: str) -> int:
+        return 1
 
     def make_crash_row(self, key: str) -> dict[str, Any]:
         return {"state": "edit_failed", "error_kind": "crash", "doubled": None}

@@ -1,5 +1,6 @@
 """What a workflow does before its first job."""
 
+import fcntl
 import logging
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from editlane.core.errors import UserError
 from editlane.core.locks import check_links
 from editlane.core.paths import RunPaths
 from editlane.models.tiny import FILE_LIST
+from editlane.preflight.made_from import METADATA
 from editlane.preflight.workflow_run import WorkflowRun, load_config
 
 
@@ -33,11 +35,15 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return marks
 
 
-def forget(*, is_main_process: bool = True) -> None:
+def make_run(*, is_main_process: bool = True) -> WorkflowRun:
     settings = SimpleNamespace(quiet=None, verbose=False, printshellcmds=False)
     modifier = SimpleNamespace(modify_rulename=lambda name: name)
     workflow = SimpleNamespace(modifier=modifier, output_settings=settings, is_main_process=is_main_process)
-    WorkflowRun(fake_config(run="r"), workflow).forget_lost_folders()
+    return WorkflowRun(fake_config(run="r"), workflow)
+
+
+def forget(*, is_main_process: bool = True) -> None:
+    make_run(is_main_process=is_main_process).forget_lost_folders()
 
 
 def left(marks: Path) -> list[str]:
@@ -84,3 +90,20 @@ def test_a_link_of_another_user_in_the_results_is_refused(tmp_path: Path, place:
     os.lchown(link, 4321, 4321)
     with pytest.raises(UserError, match=f"{link} is a link that belongs to .*4321.* choose another `run:`"):
         check_links(tmp_path / "results/r")
+
+
+def test_nothing_is_compared_while_another_workflow_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)  # a run switches it off
+    monkeypatch.chdir(tmp_path)
+    paths = RunPaths.of_run("r")
+    paths.run_dir.mkdir(parents=True)
+    paths.items.write_text("of a killed workflow")
+    paths.made_from.write_text('{"records": [], "outputs": {}}')
+    with paths.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make_run().compare_with_records()
+        assert not METADATA.exists()
+    make_run(is_main_process=False).compare_with_records()
+    assert not METADATA.exists()
+    make_run().compare_with_records()
+    assert len(list(METADATA.iterdir())) == 1

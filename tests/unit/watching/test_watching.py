@@ -626,6 +626,17 @@ def test_a_lane_that_stood_still_is_told_in_one_line_and_its_stacks_stay_in_the_
     ]  # fmt: skip
 
 
+def test_a_step_that_ctrl_c_met_among_its_imports_was_stopped_and_shows_no_traceback(tmp_path: Path) -> None:
+    logger, _ = snakemakes_logger()
+    lines = io.StringIO()
+    shorten_job_texts(logger, lines)
+    log = tmp_path / "merge_scores.log"
+    log.write_text('Traceback (most recent call last):\n  File "merge_scores.py", line 12\nKeyboardInterrupt\n')
+    error = {"event": "job_error", "jobid": 3, "rule_name": "merge_scores", "rule_msg": None, "log": [str(log)]}
+    logger.error("Error in rule merge_scores", extra=error)
+    assert [line[9:] for line in lines.getvalue().splitlines()] == ["stopped: merge_scores"]
+
+
 ALL, RULES = (types.SimpleNamespace(name=name) for name in ("ALL", "RULES"))
 
 
