@@ -38,9 +38,7 @@ def main() -> None:
     judge = [vote for path in files for vote in read_judge(path, column)]
     joined = join_votes(people, judge)
     if joined.empty:
-        raise UserError(
-            "No vote of a person is on a pair that the judge was asked about. Compare the names."
-        )
+        raise UserError("No vote of a person is on a pair that the judge was asked about. Compare the names.")
     left_out = sum(vote.vote is not None for vote in people) - len(joined)
     agreement, ranking = measure_votes(joined, find_mirrored(judge)), rank_systems(joined)
     print(escape_lines(format_votes(agreement, ranking, left_out)))
