@@ -65,6 +65,7 @@ bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_planning.py
 	$(RUN) python tests/bench/bench_heartbeat.py
 	$(RUN) python tests/bench/bench_loading.py
+	$(RUN) python tests/bench/bench_unchanged.py
 
 bench-gpu: $(VENV)/installed
 	$(RUN) python tests/bench/gpu_judge.py --model dense

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from editlane.images.unchanged import RULE
+
 HERE = Path(__file__).parent
 TABLES = ("scores", "controls", "preservation", "costs")
 
@@ -28,9 +30,17 @@ def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
 
 
 def keeps(path: Path, recorded: pa.Table) -> bool:
-    """Does the table hold what was recorded? Columns that were added since then are null."""
+    """Does the table hold what was recorded? Columns that were added since then are null.
+
+    But `unchanged_rule` says where an edit was compared anew, which is where the older rule called it unchanged.
+    """
     table = pq.read_table(path)
     added = set(table.column_names) - set(recorded.column_names)
+    if "unchanged_rule" in added:
+        added.remove("unchanged_rule")
+        anew = [RULE if unchanged else None for unchanged in recorded["unchanged"].to_pylist()]
+        if table["unchanged_rule"].to_pylist() != anew:
+            return False
     return table.select(recorded.column_names).equals(recorded) and all(
         table[name].null_count == len(table) for name in added
     )

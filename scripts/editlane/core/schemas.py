@@ -44,7 +44,11 @@ class GivenRow(TypedDict):
 
 
 class EditColumns(TypedDict):
-    """The columns that an editor adds to an item."""
+    """The columns that an editor adds to an item.
+
+    `unchanged` of an edit is null if that is not sure, or if it could not be compared. `unchanged_rule`: see
+    images/unchanged.py.
+    """
 
     editor: str
     editor_key: str
@@ -55,6 +59,7 @@ class EditColumns(TypedDict):
     edited_path: str | None
     edited_sha256: str | None
     unchanged: bool | None
+    unchanged_rule: Int32 | None
     prompt_truncated: bool | None
     tiled_vae: bool | None
     requested_width: Int32 | None
@@ -100,6 +105,7 @@ class ScoreRow(TypedDict):
     mass: float | None
     reply: str | None
     unchanged: bool | None
+    unchanged_rule: Int32 | None
     prompt_truncated: bool | None
     instruction: str
     language: str
@@ -207,7 +213,7 @@ COSTS_ADDED = (
 )
 """Columns that costs tables of older versions do not have."""
 
-ADDED = {"prompt_truncated": pa.bool_()}
+ADDED = {"prompt_truncated": pa.bool_(), "unchanged_rule": pa.int32()}
 """Columns that edits and scores of older versions do not have. They are read as null there."""
 
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")

@@ -53,10 +53,10 @@ class Axis:
         offset = middle + (1 + stretch) * (self.offset - middle) + shift * (high - low)
         return Axis(self.scale * (1 + stretch), offset)
 
-    def strays(self, start: "Axis") -> bool:
-        """Return whether an edge of the edit lies further than STRAY from its position under `start`."""
+    def measure_drift(self, start: "Axis") -> float:
+        """Return how far an edge of the edit lies from its position under `start`, as a share of the source's side."""
         first, last = self.offset - start.offset, self.scale + self.offset - start.scale - start.offset
-        return max(abs(first), abs(last)) > STRAY
+        return max(abs(first), abs(last))
 
 
 Map = tuple[Axis, Axis]
@@ -69,6 +69,26 @@ def align(source: Image, edited: Image, side: int) -> Map:
     tiny = fit_within(first, 2 * COARSE_SIDE), fit_within(second, 2 * COARSE_SIDE)
     found = [_refine(*tiny, start, COARSE_SIDE) for start in _list_resizes(source.size, edited.size)]
     return _refine(first, second, min(found, key=lambda pair: pair[1])[0], side)[0]
+
+
+def measure_drift(source: tuple[int, int], edited: tuple[int, int], where: Map) -> float:
+    """Return how far an edge of the edit lies from where the editor's resize alone may put it, as a share of a side.
+
+    `source`, `edited`: sizes (width, height).
+    """
+    return min(_measure_drift(where, start) for start in _list_resizes(source, edited))
+
+
+def measure_rotation(source: Pixels, edited: Pixels) -> float:
+    """Return the angle, in degrees without sign, by which the edit is turned after `align`. Both (h, w).
+
+    Least squares on the gradients, as in `align`; up to about half a degree, larger angles come out smaller.
+    """
+    height, width = source.shape
+    dy, dx = np.gradient(source)
+    x, y = np.linspace(-0.5, 0.5, width) * width, np.linspace(-0.5, 0.5, height)[:, None] * height
+    solution = _explain(np.stack([dx * x, dx, dy * y, dy, dx * y - dy * x]), edited - source)
+    return abs(float(np.degrees(solution[4])))
 
 
 def cut_common_part(source: Image, edited: Image, where: Map, side: int) -> tuple[Pixels, Pixels]:
@@ -135,9 +155,13 @@ def _refine(source: Image, edited: Image, start: Map, side: int, steps: int = 5)
             break
         best, least = where, error
         where = _step(first, second, where)
-        if any(axis.strays(begun) for axis, begun in zip(where, start, strict=True)):
+        if _measure_drift(where, start) > STRAY:
             break
     return best, least
+
+
+def _measure_drift(where: Map, start: Map) -> float:
+    return max(axis.measure_drift(begun) for axis, begun in zip(where, start, strict=True))
 
 
 def _step(source: Pixels, edited: Pixels, where: Map) -> Map:
@@ -145,8 +169,15 @@ def _step(source: Pixels, edited: Pixels, where: Map) -> Map:
     height, width = source.shape
     dy, dx = np.gradient(source)
     x, y = np.linspace(-0.5, 0.5, width), np.linspace(-0.5, 0.5, height)[:, None]
-    design = np.stack([dx * x * width, dx * width, dy * y * height, dy * height]).reshape(4, -1)
-    normal = np.einsum("in,jn->ij", design, design)  # not BLAS: its sums depend on the number of threads
-    moment = np.einsum("in,n->i", design, (edited - source).ravel())
-    stretch_x, shift_x, stretch_y, shift_y = np.linalg.lstsq(normal, moment, rcond=1e-6)[0].tolist()
+    design = np.stack([dx * x * width, dx * width, dy * y * height, dy * height])
+    stretch_x, shift_x, stretch_y, shift_y = _explain(design, edited - source).tolist()
     return where[0].transform(stretch_x, shift_x), where[1].transform(stretch_y, shift_y)
+
+
+def _explain(design: NDArray[np.floating], difference: Pixels) -> NDArray[np.floating]:
+    """Return the weights with which the columns of `design`, (n, h, w), best explain a difference (h, w)."""
+    columns = design.reshape(len(design), -1)
+    normal = np.einsum("in,jn->ij", columns, columns)  # not BLAS: its sums depend on the number of threads
+    moment = np.einsum("in,n->i", columns, difference.ravel())
+    weights: NDArray[np.floating] = np.linalg.lstsq(normal, moment, rcond=1e-6)[0]
+    return weights

@@ -16,7 +16,7 @@ from editlane.core.schemas import EDIT_COLUMNS
 from editlane.core.types import EDITED, Edit, Editor, EditRequest, Item, Row
 from editlane.images.files import file_sha256, save_png, write_atomically
 from editlane.images.recorded import open_recorded
-from editlane.images.unchanged import is_unchanged
+from editlane.images.unchanged import RULE, is_unchanged
 from editlane.lanes.identity import describe, identify, shorten_key
 from editlane.lanes.journal import content_key
 from editlane.models.devices import device_label
@@ -111,7 +111,22 @@ class EditorSpec:
             if not _has_sha256(recorded, row["edited_sha256"]):
                 return None
             write_atomically(wanted, recorded.read_bytes())
-        return row | {"edited_path": self.image_path(item)}
+        return self._renew_comparison(item, row | {"edited_path": self.image_path(item)})
+
+    def _renew_comparison(self, item: Item, row: Row) -> Row:
+        """Compare an edit anew if an older rule called it unchanged. What that called changed stays so; see RULE.
+
+        The row stays as it is, without the number of today's rule, if an image cannot be read.
+        """
+        if not row["unchanged"] or row.get("unchanged_rule") == RULE:
+            return row
+        try:
+            source = open_recorded(self.run_dir, item.source_path, item.source_sha256)
+            edited = open_recorded(self.run_dir, row["edited_path"], row["edited_sha256"])
+        except ItemError as error:
+            log.warning("%s/%s cannot be compared anew: %s", item.category, item.item_id, one_line(error))
+            return row
+        return row | _compare(item, source, edited)
 
 
 def _has_sha256(path: Path, sha256: str) -> bool:
@@ -232,7 +247,7 @@ class EditWork:
             "error": None,
             "edited_path": path,
             "edited_sha256": save_png(edit.image, self.spec.run_dir / path),
-            "unchanged": _unchanged(item, source, edit.image),
+            **_compare(item, source, edit.image),
             "prompt_truncated": edit.prompt_truncated,
             "requested_width": requested[0],
             "requested_height": requested[1],
@@ -241,12 +256,12 @@ class EditWork:
         }
 
 
-def _unchanged(item: Item, source: Image | None, edited: Image) -> bool | None:
-    """Return None if the two cannot be compared, which is no reason to lose an edit."""
-    if source is None:
-        return None
-    try:
-        return is_unchanged(source, edited)
-    except ValueError as error:
-        log.warning("%s/%s cannot be compared with its source: %s", item.category, item.item_id, one_line(error))
-        return None
+def _compare(item: Item, source: Image | None, edited: Image) -> Row:
+    """Return the columns about the comparison. Two that cannot be compared are no reason to lose an edit."""
+    unchanged = None
+    if source is not None:
+        try:
+            unchanged = is_unchanged(source, edited)
+        except ValueError as error:
+            log.warning("%s/%s cannot be compared with its source: %s", item.category, item.item_id, one_line(error))
+    return {"unchanged": unchanged, "unchanged_rule": RULE}

@@ -178,7 +178,8 @@ def make_question_row(planned: PlanRow, edit: QuestionRow | None, repeat: int = 
         case Control.SOURCE_AS_EDIT | Control.BLANK_EDIT if edit and edit["state"] != "source_unreadable":
             shown = source if control == Control.SOURCE_AS_EDIT else {"path": None, "sha256": None}
             row |= {"state": EDITED, "error_kind": None, "error": None}
-            row |= {f"edited_{name}": value for name, value in shown.items()} | {"unchanged": None}
+            row |= {f"edited_{name}": value for name, value in shown.items()}
+            row |= {"unchanged": None, "unchanged_rule": None}
         case Control.SWAPPED if edit and edit["state"] == EDITED:
             row |= {"source_path": edit["edited_path"], "source_sha256": edit["edited_sha256"]}
             row |= {f"edited_{name}": value for name, value in source.items()}

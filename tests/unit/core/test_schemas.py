@@ -51,6 +51,6 @@ def test_a_column_that_an_older_version_did_not_write_is_null(tmp_path: Path) ->
     old = tmp_path / "edits.parquet"
     pq.write_table(pa.table({name: pa.array(["a"]) for name in schemas.EDITS.names if name not in schemas.ADDED}), old)
     (row,) = tables.read_rows(old, schemas.EDITS.names)
-    assert row["prompt_truncated"] is None and row["editor"] == "a"
+    assert row["prompt_truncated"] is row["unchanged_rule"] is None and row["editor"] == "a"
     with pytest.raises(UserError, match="has no column nothing;"):
         tables.read_rows(old, [*schemas.EDITS.names, "nothing"])

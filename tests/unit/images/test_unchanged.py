@@ -1,4 +1,7 @@
-"""Copies of a photo that were only saved, resized or shifted are unchanged; edits, small ones too, are not."""
+"""Copies of a photo that were only saved, resized or shifted are never changed; edits, small ones too, never unchanged.
+
+`tests/bench/results/unchanged.md` has the answers for many more pairs.
+"""
 
 import io
 import json
@@ -13,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from editlane.images.alignment import align
 from editlane.images.files import open_image
-from editlane.images.unchanged import is_unchanged
+from editlane.images.unchanged import UNCHANGED, is_unchanged, measure_difference
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
 SAMPLES = pytest.mark.skipif(not SHARED.exists(), reason="the sample photos (../shared/data) are not here")
@@ -85,9 +88,9 @@ def decoded(image: Image.Image) -> Image.Image:
 
 COPIES: dict[str, Change] = {
     "the same": lambda image: image.copy(),
-    "JPEG 60": lambda image: encoded(image, "JPEG", 60),
+    "JPEG 50": lambda image: encoded(image, "JPEG", 50),
     "JPEG 95": lambda image: encoded(image, "JPEG", 95),
-    "WebP 60": lambda image: encoded(image, "WEBP", 60),
+    "WebP 50": lambda image: encoded(image, "WEBP", 50),
     "half": lambda image: scaled(image, 0.5),
     "three quarters, bilinear": lambda image: scaled(image, 0.75, Resampling.BILINEAR),
     "one and a half, bicubic": lambda image: scaled(image, 1.5, Resampling.BICUBIC),
@@ -102,6 +105,7 @@ COPIES: dict[str, Change] = {
     "3 pixels up and to the right": lambda image: shifted(image, 3, -3),
     "RGBA": lambda image: image.convert("RGBA"),
     "palette": lambda image: image.quantize(256),
+    "half and back": lambda image: scaled(image, 0.5).resize(image.size, Resampling.LANCZOS),
     "half, JPEG 60, shifted": lambda image: shifted(encoded(scaled(image, 0.5), "JPEG", 60), 1, -2),
     "one megapixel, VAE, WebP 75, shifted": lambda image: shifted(
         encoded(decoded(megapixel(image, 16)), "WEBP", 75), -3, 2
@@ -109,27 +113,31 @@ COPIES: dict[str, Change] = {
 }
 
 
+UNSURE = {"JPEG 50", "WebP 50", "palette", "half and back", "half, JPEG 60, shifted"}
+"""Kinds of copies that may also be not sure, because they lose detail in some spots only."""
+
+
 @pytest.mark.parametrize("kind", COPIES)
 @pytest.mark.parametrize("name", ["astronaut", "rocket"])  # the two that encoders change most
 def test_a_copy_is_unchanged(name: str, kind: str) -> None:
-    source = photo(name)
-    assert is_unchanged(source, COPIES[kind](source))
+    answer = is_unchanged(photo(name), COPIES[kind](photo(name)))
+    assert answer or (answer is None and kind in UNSURE)
 
 
 @SAMPLES
 @pytest.mark.parametrize("kind", COPIES)
-def test_a_copy_of_a_real_source_is_unchanged(kind: str) -> None:
+def test_a_copy_of_a_real_source_is_never_changed(kind: str) -> None:
     half = list(COPIES).index(kind) % 2  # every kind with three of the six sources: seconds instead of half a minute
     for path in sorted({pair["source"] for pair in pairs()})[half::2]:
         source = real(path)
-        assert is_unchanged(source, COPIES[kind](source)), path
+        assert is_unchanged(source, COPIES[kind](source)) is not False, path
 
 
 @SAMPLES
 def test_every_real_edit_is_changed() -> None:
     assert len(pairs()) == 15
     for pair in pairs():
-        assert not is_unchanged(real(pair["source"]), real(pair["edit"])), pair["edit"]
+        assert is_unchanged(real(pair["source"]), real(pair["edit"])) is False, pair["edit"]
 
 
 def spot(image: Image.Image, x: float, y: float, share: float = 0.03) -> tuple[Image.Image, tuple[int, int, int]]:
@@ -154,10 +162,10 @@ def removed(image: Image.Image, x: float, y: float) -> Image.Image:
     return Image.composite(moved, image, spot(image, x, y)[0])
 
 
-def written(image: Image.Image, x: float, y: float) -> Image.Image:
+def written(image: Image.Image, x: float, y: float, size: int | None = None) -> Image.Image:
     out = image.copy()
     draw = ImageDraw.Draw(out)
-    draw.text((x * image.width, y * image.height), "PLANE", fill="red", font_size=image.height // 20)
+    draw.text((x * image.width, y * image.height), "PLANE", fill="red", font_size=size or image.height // 20)
     return out
 
 
@@ -167,7 +175,7 @@ def written(image: Image.Image, x: float, y: float) -> Image.Image:
 def test_a_small_real_edit_is_changed(name: str, edit: Callable[..., Image.Image], save: Change) -> None:
     source = photo(name)
     for x, y in ((0.3, 0.35), (0.6, 0.65)):
-        assert not is_unchanged(source, save(edit(source, x, y)))
+        assert is_unchanged(source, save(edit(source, x, y))) is False
 
 
 def warmer(image: Image.Image) -> Image.Image:
@@ -195,22 +203,109 @@ def film_grain(image: Image.Image) -> Image.Image:
 )
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
 def test_a_change_of_the_whole_picture_is_changed(name: str, edit: Change) -> None:
-    assert not is_unchanged(photo(name), edit(photo(name)))
+    assert is_unchanged(photo(name), edit(photo(name))) is False
 
 
-@pytest.mark.parametrize(("diameter", "levels", "unchanged"), [(24, 80, False), (40, 40, False), (6, 20, True)])
-def test_how_small_an_edit_is_seen_in_a_megapixel(diameter: int, levels: int, unchanged: bool) -> None:
+SAVES: dict[str, Change] = {
+    "PNG": lambda image: image,
+    "JPEG 75": lambda image: encoded(image, "JPEG", 75),
+    "VAE, WebP 75": lambda image: encoded(decoded(image), "WEBP", 75),
+}
+
+
+@pytest.mark.parametrize("save", SAVES)
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_small_text_in_a_megapixel_is_seen(name: str, save: str) -> None:
+    source = photo(name).resize((1024, 1024))
+    for pixels, x, y in ((14, 200, 250), (18, 610, 300), (24, 360, 720), (32, 760, 760)):
+        edited = source.copy()
+        dark = np.asarray(source.convert("L").crop((x, y, x + 3 * pixels, y + pixels))).mean() < 128
+        ImageDraw.Draw(edited).text((x, y), "SALE", fill="white" if dark else "black", font_size=pixels)
+        assert is_unchanged(source, SAVES[save](edited)) is False, pixels
+
+
+@pytest.mark.parametrize("save", ["PNG", "JPEG 75"])
+@pytest.mark.parametrize(("name", "x", "y"), [("astronaut", 590, 820), ("chelsea", 420, 360), ("coffee", 430, 600)])
+def test_a_blurred_patch_is_never_unchanged(name: str, x: int, y: int, save: str) -> None:
+    source = photo(name).resize((1024, 1024))
+    box = (x, y, x + 32, y + 32)
+    edited = source.copy()
+    edited.paste(source.filter(ImageFilter.GaussianBlur(6)).crop(box), box)
+    assert not is_unchanged(source, SAVES[save](edited))
+
+
+def test_a_small_edit_saved_with_a_palette_is_not_sure() -> None:
+    """Because the bands of a palette look like small edits in photos without any."""
+    edited = written(photo("astronaut"), 0.6, 0.65, size=14)
+    assert is_unchanged(photo("astronaut"), edited) is False
+    assert is_unchanged(photo("astronaut"), edited.quantize(256)) is None
+
+
+def test_a_small_edit_of_a_grey_photo_is_changed_though_it_has_few_colours() -> None:
+    source = photo("camera")
+    edited = source.copy()
+    ImageDraw.Draw(edited).text((300, 60), "SALE", fill=(0, 0, 0), font_size=10)
+    assert is_unchanged(source, edited) is False
+
+
+def cut(image: Image.Image, share: float) -> Image.Image:
+    """Without `share` / 2 of each side, and as large as before."""
+    x, y = image.width * share / 2, image.height * share / 2
+    return image.resize(image.size, Resampling.BICUBIC, box=(x, y, image.width - x, image.height - y))
+
+
+GLOBAL: dict[str, tuple[Change, set[bool | None]]] = {
+    "gamma 1.05": (lambda image: image.point(lambda level: round(255 * (level / 255) ** 1.05)), {False}),
+    "brightness +2 %": (lambda image: image.point(lambda level: min(255, round(level * 1.02))), {False, None}),
+    "turned by 0.5 degrees": (lambda image: image.rotate(0.5, Resampling.BICUBIC), {False}),
+    "turned by 0.5 degrees, cropped": (lambda image: cut(image.rotate(0.5, Resampling.BICUBIC), 0.02), {False}),
+    "turned by 0.2 degrees": (lambda image: image.rotate(0.2, Resampling.BICUBIC), {None}),
+    "crop of 5 %": (lambda image: cut(image, 0.05), {False, None}),
+    "crop of 5 %, smaller": (
+        lambda image: image.crop((30, 30, image.width - 31, image.height - 31)).resize((480, 480)),
+        {False, None},
+    ),
+    "crop of 2 %": (lambda image: cut(image, 0.02), {True, None}),
+}
+
+
+@pytest.mark.parametrize("kind", GLOBAL)
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "rocket"])
+def test_a_small_change_of_the_whole_picture_follows_a_rule(name: str, kind: str) -> None:
+    change, allowed = GLOBAL[kind]
+    assert is_unchanged(photo(name), change(photo(name))) in allowed
+
+
+@pytest.mark.parametrize("save", ["JPEG 75", "VAE, WebP 75"])
+@pytest.mark.parametrize("name", PHOTOS)
+def test_the_angle_is_measured_to_a_tenth_of_the_smallest_that_counts(name: str, save: str) -> None:
+    def angle(edited: Image.Image) -> float:
+        edited = edited.convert("RGB")
+        return measure_difference(photo(name), edited, align(photo(name), edited, 256)).rotation
+
+    assert angle(SAVES[save](photo(name))) < UNCHANGED.rotation / 2
+    turned = photo(name).rotate(-0.4, Resampling.BICUBIC)
+    assert angle(SAVES[save](turned)) == pytest.approx(0.4, abs=0.07)
+
+
+@pytest.mark.parametrize(
+    ("diameter", "levels", "save", "unchanged"),
+    [(8, 80, "VAE, WebP 75", False), (6, 20, "JPEG 75", False), (4, 5, "JPEG 75", None), (4, 5, "VAE, WebP 75", True)],
+)
+def test_how_small_an_edit_is_seen_in_a_megapixel(
+    diameter: int, levels: int, save: str, unchanged: bool | None
+) -> None:
     source = photo("chelsea").resize((1024, 1024))
     edited = source.copy()
     colour = tuple(level + levels if level < 128 else level - levels for level in source.getpixel((440, 340)))
     ImageDraw.Draw(edited).circle((440, 340), diameter / 2, fill=colour)
-    assert is_unchanged(source, edited) is unchanged
+    assert is_unchanged(source, SAVES[save](edited)) is unchanged
 
 
 def test_a_picture_that_was_continued_beyond_its_edges_is_changed_and_one_with_bars_is_not() -> None:
     whole = photo("coffee")
     source = whole.crop((100, 0, 500, 400))
-    assert not is_unchanged(source, whole)
+    assert is_unchanged(source, whole) is False
     assert is_unchanged(source, ImageOps.pad(source, (600, 400), color=(12, 34, 56)))
 
 
@@ -218,20 +313,20 @@ def test_transparent_parts_count_as_white() -> None:
     source = photo("chelsea").convert("RGBA")
     source.putalpha(spot(photo("chelsea"), 0.5, 0.5, share=0.3)[0])
     assert is_unchanged(source, Image.alpha_composite(Image.new("RGBA", source.size, "white"), source).convert("RGB"))
-    assert not is_unchanged(source, photo("chelsea"))
+    assert is_unchanged(source, photo("chelsea")) is False
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (16, 16), (2000, 5)])
 def test_tiny_and_narrow_pictures(size: tuple[int, int]) -> None:
     source = photo("coffee").resize(size)
     assert is_unchanged(source, source.resize((size[0] * 2, size[1] * 2)))
-    assert not is_unchanged(source, Image.new("RGB", size, "blue"))
+    assert is_unchanged(source, Image.new("RGB", size, "blue")) is False
 
 
 def test_plain_pictures_are_compared_too() -> None:
     grey = Image.new("RGB", (300, 200), (128, 128, 128))
     assert is_unchanged(grey, Image.new("RGB", (200, 300), (129, 128, 127)))
-    assert not is_unchanged(grey, Image.new("RGB", (300, 200), (128, 128, 140)))
+    assert is_unchanged(grey, Image.new("RGB", (300, 200), (128, 128, 140))) is False
 
 
 @pytest.mark.parametrize(
@@ -258,4 +353,4 @@ SIZES = [(1, 1), (1, 300), (300, 1), (3000, 20), (20, 3000), (512, 512), (37, 64
 @pytest.mark.parametrize("edited", SIZES)
 def test_any_two_sizes_can_be_compared(source: tuple[int, int], edited: tuple[int, int]) -> None:
     noisy = Image.effect_noise((64, 64), 90).convert("RGB")
-    assert is_unchanged(noisy.resize(source), noisy.resize(edited)) in (True, False)
+    assert is_unchanged(noisy.resize(source), noisy.resize(edited)) in (True, False, None)

@@ -11,6 +11,8 @@ from editlane.core.errors import EditFailed, EditRefused, OutOfMemory, Stopped, 
 from editlane.core.types import Edit, EditRequest, Item, RunsOn
 from editlane.editors.given import GivenEditor, GivenParams
 from editlane.images.files import file_sha256
+from editlane.images.unchanged import RULE
+from editlane.lanes import editing
 from editlane.lanes.editing import EditorSpec, EditWork
 from editlane.lanes.journal import Journal, read_journal
 from editlane.lanes.runner import run_lane
@@ -85,7 +87,7 @@ def test_an_edit_becomes_an_image_and_a_row(tmp_path: Path) -> None:
     assert Image.open(tmp_path / row["edited_path"]).getpixel((0, 0)) == (248, 255, 255)
     assert row["edited_sha256"] == file_sha256(tmp_path / row["edited_path"])
     assert (row["requested_width"], row["edited_width"], row["edited_height"]) == (20, 20, 10)
-    assert row["unchanged"] is False
+    assert (row["unchanged"], row["unchanged_rule"]) == (False, RULE)
     assert row["tiled_vae"] is False
 
 
@@ -246,6 +248,29 @@ def test_what_the_journal_gives_back_is_checked_against_the_image(tmp_path: Path
     assert spec.find_kept(item, done) is None
     failed = row | {"state": "edit_failed", "edited_sha256": None, "edited_path": None}
     assert spec.find_kept(item, {spec.key(item): failed}) == failed
+
+
+@pytest.mark.parametrize("answer", [True, False, None])
+def test_what_an_older_rule_called_unchanged_is_compared_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bool | None
+) -> None:
+    spec, item = make_spec(tmp_path), make_item(0, tmp_path)
+    row = run(spec, Editor(), [item])[item.item_id]
+    compared: list[tuple[Image.Image, Image.Image]] = []
+    monkeypatch.setattr(editing, "is_unchanged", lambda *images: compared.append(images) or answer)
+
+    def keep(row: dict[str, object]) -> dict[str, object] | None:
+        return spec.find_kept(item, {spec.key(item): row})
+
+    old = {name: value for name, value in row.items() if name != "unchanged_rule"}
+    assert keep(old | {"unchanged": True}) == row | {"unchanged": answer}
+    assert [image.getpixel((0, 0)) for image in compared[0]] == [(0, 0, 0), (255, 255, 255)], "source and edit"
+    for other in (False, None):
+        assert keep(old | {"unchanged": other}) == old | {"unchanged": other}
+    assert keep(row | {"unchanged": True}) == row | {"unchanged": True}
+    assert len(compared) == 1
+    (tmp_path / item.source_path).unlink()
+    assert keep(old | {"unchanged": True}) == old | {"unchanged": True}, "still without the number of today's rule"
 
 
 def given_spec(run_dir: Path, **params: str) -> EditorSpec:

@@ -227,3 +227,18 @@ def test_the_floors_of_full_size_are_those_of_the_released_models(monkeypatch):
     moe, dense = Qwen3VLMoeConfig(**JUDGES["full", "moe"]), Qwen3VLConfig(**JUDGES["full", "dense"])
     assert token_weights(moe.text_config) == pytest.approx(2.73e9, rel=0.005)
     assert token_weights(dense.text_config) == pytest.approx(6.95e9, rel=0.005)
+
+
+def test_every_answer_about_unchanged_edits_is_counted(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import bench_unchanged
+
+    monkeypatch.setattr(bench_unchanged, "PHOTOS", ("coffee",))
+    monkeypatch.setattr(bench_unchanged, "SHARED", Path("nowhere"))
+    monkeypatch.setattr(bench_unchanged, "print_speed", lambda compare: None)
+    monkeypatch.setattr(sys, "argv", ["bench_unchanged.py", "--only", "brightness"])
+    bench_unchanged.main()
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| whole picture | brightness +2 % | 2 | 0 | 0 | 2 |",
+        "| whole picture | brightness +5 % | 2 | 0 | 0 | 2 |",
+    ]

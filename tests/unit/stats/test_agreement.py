@@ -1,7 +1,6 @@
 """Agreement of a judge with people: the published VIEScore figures, published alphas, scipy on small data, bad data."""
 
 import csv
-import gzip
 import json
 import math
 from collections.abc import Callable
@@ -18,34 +17,36 @@ from editlane.ratings.tables import Rating, Score, align, make_rating_array
 from editlane.stats.agreement import JudgeAgreement, measure_judge_agreement, measure_rater_agreement
 from editlane.stats.resampled import draw_weights, fisher_mean, ordinal_alphas, spearman
 
-VIESCORE = Path(__file__).parents[3] / "../shared/data/viescore"
-needs_viescore = pytest.mark.skipif(not VIESCORE.is_dir(), reason="needs the sample data in ../shared/data/viescore")
+VIESCORE = Path(__file__).parent / "viescore"
 
 NAN = math.nan
 
 
+def read_viescore(name: str) -> list[tuple[str, str, Any, Any]]:
+    """The item, system, SC and PQ of each cell of a wide table: a row per image, a column per system."""
+    with (VIESCORE / f"{name}.tsv").open(newline="") as file:
+        records = list(csv.DictReader(file, delimiter="\t"))
+    return [
+        (record["uid"], system, *json.loads(cell))
+        for record in records
+        for system, cell in record.items()
+        if system != "uid"
+    ]
+
+
 def viescore_ratings(combine: Callable[[float, float], float]) -> list[Rating]:
-    """The wide tables of VIEScore in the long form: a row per image, a column per system, `[SC, PQ]` in each cell."""
-    rows = []
-    for number in (1, 2, 3):
-        with (VIESCORE / f"rater{number}.tsv").open(newline="") as file:
-            for record in csv.DictReader(file, delimiter="\t"):
-                item = record.pop("uid")
-                rows += [
-                    Rating(item, system, f"rater{number}", combine(*json.loads(cell)))
-                    for system, cell in record.items()
-                ]
-    return rows
+    raters = [f"rater{number}" for number in (1, 2, 3)]
+    return [
+        Rating(item, system, rater, combine(sc, pq))
+        for rater in raters
+        for item, system, sc, pq in read_viescore(rater)
+    ]
 
 
 def viescore_scores(judge: str, combine: Callable[[float, float], float]) -> list[Score]:
     """A released judge's answers; SC and PQ are the minimum of their parts."""
-    with gzip.open(VIESCORE / f"judge_{judge}_0shot.jsonl.gz", "rt") as file:
-        answers = [json.loads(line) for line in file]
     return [
-        Score(a["uid"], a["model"], judge, combine(min(a["sc"]), min(a["pq"])), a["uid"])
-        for a in answers
-        if a["sc"] and a["pq"]
+        Score(item, system, judge, combine(min(sc), min(pq)), item) for item, system, sc, pq in read_viescore(judge)
     ]
 
 
@@ -61,7 +62,6 @@ def viescore(measure: str, judge: str = "gpt4o", resamples: int = 200) -> JudgeA
     return measure_judge_agreement(found.ratings, found.scores, found.sources, found.systems, resamples=resamples)
 
 
-@needs_viescore
 @pytest.mark.parametrize(
     ("measure", "correct", "published", "leave_one_out"),
     [("SC", 0.4544, 0.4062, 0.642), ("PQ", 0.5437, 0.4864, 0.6253), ("O", 0.4186, 0.3821, 0.6511)],
@@ -79,7 +79,6 @@ def test_viescore_correlations_are_reproduced(
         assert estimate["interval"][0] < estimate["value"] < estimate["interval"][1]
 
 
-@needs_viescore
 @pytest.mark.parametrize(("measure", "alpha"), [("SC", 0.716), ("PQ", 0.657), ("O", 0.701)])
 def test_viescore_alphas_are_reproduced(measure: str, alpha: float) -> None:
     rows = viescore_ratings(COMBINE[measure])
@@ -90,7 +89,6 @@ def test_viescore_alphas_are_reproduced(measure: str, alpha: float) -> None:
     assert alpha - 0.06 < found["interval"][0] < alpha < found["interval"][1] < alpha + 0.06
 
 
-@needs_viescore
 def test_viescore_systems_and_pairs_are_reproduced() -> None:
     found = viescore("O")
     assert found["system_level"]["spearman"]["value"] == pytest.approx(0.929, abs=5e-4)
@@ -104,7 +102,6 @@ def test_viescore_systems_and_pairs_are_reproduced() -> None:
     assert pairs["calibrated"]["value"] > pairs["accuracy"]["value"]
 
 
-@needs_viescore
 def test_a_judge_that_left_edits_out_is_compared_on_the_rest() -> None:
     assert viescore("O", "gemini", resamples=20)["cells"] == len(viescore_scores("gemini", COMBINE["O"]))
 
