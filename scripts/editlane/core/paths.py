@@ -1,5 +1,6 @@
 """Names and places of everything that a run keeps under results/<run>. No other module spells them."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -256,8 +257,12 @@ class RunPaths:
         return self.heartbeats.joinpath(*lane.folders)
 
     def runs_beside(self) -> "list[RunPaths]":
-        """Return the runs in the same folder of results, this one included."""
-        return [RunPaths(folder) for folder in sorted(self.run_dir.parent.glob("*/"))]
+        """Return the runs in the same folder of results, this one included.
+
+        Those of other users may be private: everything inside of them raises PermissionError.
+        """
+        folders = sorted(self.run_dir.parent.glob("*"))
+        return [RunPaths(one) for one in folders if os.path.isdir(one)]  # noqa: PTH112  Path's raises for a link there
 
 
 def locate_shard(shards: Path, category: str, lane: int) -> Path:

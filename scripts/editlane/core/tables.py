@@ -88,12 +88,14 @@ def _schema(path: Path) -> pa.Schema:
 
 
 def _checked(path: Path, read: Callable[[], Any]) -> Any:
-    if path.is_dir():  # Arrow would read all tables in there
-        raise UserError(f"{path} is a folder, not a table. Give the path of a Parquet file.")
     try:
+        if path.is_dir():  # Arrow would read all tables in there
+            raise UserError(f"{path} is a folder, not a table. Give the path of a Parquet file.")
         return read()
     except FileNotFoundError as error:
         raise UserError(f"There is no table {path}. Run the step that writes it first.") from error
+    except PermissionError as error:
+        raise UserError(f"Cannot read the table {path}: {error.strerror}. Check its rights.") from error
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

@@ -48,9 +48,18 @@ class Report:
 
 
 def find_earlier_controls(run_dir: Path) -> list[Path]:
-    """List the older controls tables of sibling runs, oldest first, to notice a judge that changed since."""
+    """List the older controls tables of sibling runs, oldest first, to notice a judge that changed since.
+
+    Those of runs that this user may not look into are skipped, with a warning.
+    """
     run = RunPaths(run_dir)
-    written = {path: path.stat().st_mtime for one in run.runs_beside() if (path := one.controls).is_file()}
+    written: dict[Path, float] = {}
+    for one in run.runs_beside():
+        try:
+            if one.controls.is_file():
+                written[one.controls] = one.controls.stat().st_mtime
+        except OSError as error:
+            log.warning("the canary set is not compared with the run %s: %s", one.run_dir.name, error.strerror)
     since = written.get(run.controls, time.time())
     return sorted((path for path, at in written.items() if at < since), key=lambda path: (written[path], path))
 

@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -46,9 +46,13 @@ def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None
         _print(console, line)
 
 
-def _list_runs(results: Path) -> str:
-    runs = sorted(path.name for path in results.iterdir() if RunPaths(path).has_begun())
-    return f" (runs in {results}: {', '.join(runs)})" if runs else ""
+def _list_runs_beside(run_dir: Path) -> str:
+    runs = []
+    for one in RunPaths(run_dir).runs_beside():
+        with suppress(PermissionError):  # of another user
+            if one.has_begun():
+                runs.append(one.run_dir.name)
+    return f" (runs in {run_dir.parent}: {', '.join(runs)})" if runs else ""
 
 
 def _wait_for_start(run_dir: Path, watcher: Watcher, console: Console) -> RunState:
@@ -98,7 +102,7 @@ def _print_lines(run_dir: Path, watcher: Watcher, console: Console, every: float
         nonlocal printed
         if time.monotonic() - printed >= every:
             printed = time.monotonic()
-            missing = "" if run_dir.is_dir() else f"{run_dir} is not there yet{_list_runs(run_dir.parent)}: "
+            missing = "" if run_dir.is_dir() else f"{run_dir} is not there yet{_list_runs_beside(run_dir)}: "
             _print(console, f"{_format_now()} {missing}{describe_run(state)}")
 
     return _watch_until_over(watcher, show)

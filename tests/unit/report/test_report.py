@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_report import cell, made_report
+from private_folder import make_private
 from report_run import PROVENANCE, load, write, write_run
 
 from editlane.core import schemas, tables
@@ -418,6 +419,19 @@ def test_only_older_runs_are_earlier_and_a_damaged_one_is_left_out(
     assert earlier == [tmp_path / "old/controls.parquet"]
     assert load(run, earlier=earlier).numbers["canary"] == {"j": None, "k": None}
     assert "not compared with that run" in caplog.text
+
+
+def test_a_private_run_of_another_user_does_not_end_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = write_run(tmp_path / "demo")
+    for name in ("open", "private", "third"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "controls.parquet").write_bytes(b"PAR1 half")
+        os.utime(tmp_path / name / "controls.parquet", (1, 1))
+    make_private(monkeypatch, tmp_path / "private")
+    assert find_earlier_controls(run) == [tmp_path / "open/controls.parquet", tmp_path / "third/controls.parquet"]
+    assert "not compared with the run private: Permission denied" in caplog.text
 
 
 def test_a_judge_that_answers_yes_or_no_has_a_yes_rate(tmp_path: Path) -> None:
