@@ -84,12 +84,12 @@ def load_report(
     other runs, the oldest first. Raises UserError if a table is damaged, if the tables are not of one run, or if the
     baseline is unknown.
     """
-    rows = tables.read_frame(scores, schemas.scores_schema(()).names, others=True)
+    criteria = criteria_among(tables.read_columns(scores))
+    rows = tables.read_frame(scores, schemas.scores_schema(criteria).names)
     item_rows = _read_items(items)
     editors, judges = _choose_names(rows, editors, judges, scores)
     editors = _put_first(baseline, editors)
     categories = list(dict.fromkeys([*categories, *item_rows["category"]]))
-    criteria = criteria_among(tables.read_columns(scores))
     inputs = Inputs(
         scores=rows,
         items=item_rows,
