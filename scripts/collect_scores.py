@@ -16,6 +16,7 @@ import pyarrow as pa
 from editlane.cli.flags import StepParser, input_folder, json_object, output_file
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
+from editlane.core.text_width import pluralize
 from editlane.lanes.finished import FinishedRun
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def main() -> None:
 
     count = tables.write_parts(args.out, score_parts(), scores, provenance=made_by)
     tables.write_parts(args.controls, asked, controls, provenance=made_by)
-    log.info("%d rows", count)
+    log.info("%s", pluralize(count, "row"))
 
 
 if __name__ == "__main__":

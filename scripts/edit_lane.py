@@ -14,6 +14,7 @@ from editlane.cli.flags import EACH_ONCE, StepParser, folder_name, output_file, 
 from editlane.cli.model_flags import add_lane_flags, read_model_flags
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
+from editlane.core.text_width import pluralize
 from editlane.lanes.editing import EditorSpec, EditWork
 from editlane.lanes.journal import Journal
 from editlane.lanes.runner import record_crashes, run_lane
@@ -31,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if len(args.shards) != len(args.edits):
         given, wanted = len(args.shards), len(args.edits)
-        parser.error(f"--shards names {given} files and --edits {wanted}; give one output per input")
+        parser.error(f"--shards names {pluralize(given, 'file')} and --edits {wanted}; give one output per input")
     return args
 
 

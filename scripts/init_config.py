@@ -44,7 +44,8 @@ def main() -> None:
     text = write_config(found, run=run, devices=find_devices(), command=command, schema=schema)
     check_config(yaml.safe_load(text))
     write_atomically(out, text.encode())
-    print(f"wrote {out}. Read it, then run:")
+    print(f"wrote {out}. The run is called {run}, after the dataset; its results go to results/{run}/.")
+    print("Read the file and change what you like. Then check it, and run it:")
     print(f"  python scripts/check_setup.py --configfile {shlex.quote(str(out))}")
     print(f"  snakemake --configfile {shlex.quote(str(out))} --cores all")
 

@@ -13,6 +13,7 @@ from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, who
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
+from editlane.core.text_width import pluralize
 from editlane.lanes.merging import check_controls, provenance_of, read_criteria, read_lanes
 from editlane.protocols.controls import check_complete, sort_controls
 
@@ -43,7 +44,7 @@ def main() -> None:
     check_controls(rows, plan, paths)
     rows = sort_controls(rows, args.editors, args.judges)
     tables.write_parts(args.out, [rows], schema, provenance=provenance_of(paths))
-    log.info("%d rows", len(rows))
+    log.info("%s", pluralize(len(rows), "row"))
 
 
 if __name__ == "__main__":

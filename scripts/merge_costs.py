@@ -14,6 +14,7 @@ from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
+from editlane.core.text_width import pluralize
 from editlane.lanes.costs import lane_costs
 from editlane.lanes.lane_status import read_heartbeats
 
@@ -33,7 +34,7 @@ def main() -> None:
         raise UserError(f"{args.scores} names no editors and judges; it is not the table this step reads.")
     rows = lane_costs(read_heartbeats(RunPaths(args.run_dir)), provenance, args.lanes)
     tables.write_table(args.out, rows, schemas.COSTS)
-    log.info("%d lanes, %d of them have worked", len(rows), sum(row["attempts"] > 0 for row in rows))
+    log.info("%s, %d with work", pluralize(len(rows), "lane"), sum(row["attempts"] > 0 for row in rows))
 
 
 if __name__ == "__main__":

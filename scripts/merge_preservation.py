@@ -13,6 +13,7 @@ from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, who
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
+from editlane.core.text_width import pluralize
 from editlane.lanes.merging import SHARED, Cell, merge
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def main() -> None:
     items = tables.read_arrow(args.items, ["item_id", *SHARED])
     parts = merge(cells, items, schemas.PRESERVATION)
     count = tables.write_parts(args.out, parts, schemas.PRESERVATION)
-    log.info("%d rows", count)
+    log.info("%s", pluralize(count, "row"))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from editlane.cli.flags import NAMES, StepParser, input_folder, output_file, whole_number
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
+from editlane.core.text_width import pluralize
 from editlane.lanes.merging import SHARED, merge, provenance_of, read_criteria, score_cells
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def main() -> None:
     items = tables.read_arrow(args.items, ["item_id", *SHARED])
     provenance = provenance_of(paths) | {"dataset": tables.read_provenance(args.items)}
     count = tables.write_parts(args.out, merge(cells, items, schema), schema, provenance=provenance)
-    log.info("%d rows", count)
+    log.info("%s", pluralize(count, "row"))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from PIL import ExifTags, Image
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from editlane.core.csv_files import LONGEST_LINE
-from editlane.datasets.files import LONGEST_RECORD
+from editlane.datasets.json_files import LONGEST_RECORD
 from editlane.images.decoding import FORMATS, SHARES
 from editlane.images.files import MAX_PIXELS
 

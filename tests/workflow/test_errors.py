@@ -29,7 +29,7 @@ def test_a_key_that_a_config_file_has_twice_is_refused(project) -> None:
     twice = project.folder / "config/两次.yaml"
     twice.write_text("run: 一\neditors: {a: {adapter: fake}}\neditors: {b: {adapter: fake}}\n", encoding="utf-8")
     out = config_error(project.run("--quiet", "all", "--configfile", str(twice), code=2))
-    assert out.endswith("两次.yaml has the key 'editors' twice, in lines 2 and 3. Keep one.")
+    assert out.endswith("两次.yaml cannot be read as YAML: it has the key 'editors' twice, in lines 2 and 3; keep one.")
 
 
 RECORD = '{"category": "物理", "instruction": "下雨", "image": "照片/图 0.png"}\n'

@@ -38,7 +38,7 @@ def test_systems_are_judged_beside_a_model_and_a_replaced_edit_alone_again(proje
         "fake": {"adapter": "fake"},
     }
     said = project.run("merge_scores")
-    assert "edits/b of model-b: 1 of 10 items have no edit: 项目-03" in said
+    assert "edits/b of model-b: 1 of 10 items has no edit: 项目-03" in said
     assert judged(project) == {
         "系统-甲": {"scored": 10},
         "model-b": {"scored": 9, "missing": 1},

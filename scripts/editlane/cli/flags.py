@@ -7,12 +7,12 @@ import argparse
 import json
 import math
 import os
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from editlane.core.errors import UserError, format_value
+from editlane.core.printable import has_hidden_letters
 
 
 class StepParser(argparse.ArgumentParser):
@@ -90,8 +90,7 @@ def _float(text: str) -> float:
 
 def folder_name(text: str) -> str:
     """Parse the name of an editor, a judge or a category, which names a folder."""
-    control = any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in text)
-    if control or "/" in text or text.startswith(".") or not text.strip() or len(text.encode()) > 255:
+    if has_hidden_letters(text) or "/" in text or text.startswith(".") or not text.strip() or len(text.encode()) > 255:
         raise argparse.ArgumentTypeError(f"{text!r} cannot name a folder; give a name without / and no dot in front")
     return text
 
@@ -139,6 +138,8 @@ def output_file(text: str) -> Path:
     """Parse a file to write. Its folder is created later."""
     if not text or Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file; give the name of a file")
+    if Path(text).exists() and not Path(text).is_file():  # a pipe or a device would be replaced
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular file; give the name of a file")
     output_folder(str(Path(text).parent))
     return Path(text)
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 from editlane.core import last_words
 from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import Stopped, UserError
-from editlane.core.os_errors import explain_os_error
+from editlane.core.os_errors import Explained, explain_os_error
 from editlane.core.printable import escape, escape_lines
 from editlane.lanes.stopping import on_workflow_exit
 from editlane.models import load_times
@@ -57,7 +57,7 @@ def _run_in_locale(main: Callable[[], None]) -> None:
         raise
 
 
-def _end_with_error(paragraph: str) -> NoReturn:
+def _end_with_error(paragraph: str | Explained) -> NoReturn:
     last_words.say("error", paragraph)
     sys.exit(2)
 

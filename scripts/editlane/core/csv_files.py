@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from editlane.core.errors import UserError
+from editlane.core.files import check_regular
 
 LONGEST_LINE = 150_000_000
 """Characters of a line. The parser needs up to seven bytes for each."""
@@ -21,6 +22,7 @@ class CsvFile:
     def __init__(self, path: Path, delimiter: str = ",") -> None:
         """Read the header. Raises UserError for a column that is there twice, and like `read_rows`."""
         self._path, self._delimiter = path, delimiter
+        check_regular(path)
         header = next(self._read_lines(), (0, []))[1]
         self.columns = [name for name in header if name.strip()]
         """Names of the columns, in order."""

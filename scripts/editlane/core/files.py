@@ -2,10 +2,15 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from editlane.core.errors import UserError
+
+_KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 @contextmanager
@@ -38,6 +43,21 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a folder that may not be read, a name that is too long, a NUL
         return False
+
+
+def check_regular(path: Path) -> None:
+    """Raise UserError for a pipe, a socket or a device: it may wait for ever, act, or give its content only once.
+
+    What is not there, and a folder, is left to whoever opens it.
+    """
+    try:
+        kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+    except (OSError, ValueError):
+        return
+    if kind:
+        raise UserError(
+            f"{path} is {kind}, and only regular files are read. Write its content to a file and name that."
+        )
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from editlane.core.os_errors import Explained
 from editlane.core.paths import RunPaths
 from editlane.core.printable import escape
 
@@ -29,25 +30,26 @@ def begin() -> None:
             path.unlink()
 
 
-def say(level: str, text: str) -> None:
+def say(level: str, text: str | Explained) -> None:
     """Print `error: TEXT` or `warning: TEXT` to stderr, and keep it for the end of the workflow, if there is one."""
-    line = f"{level}: {escape(text)}"
+    line = f"{level}: {escape(str(text))}"
     with suppress(OSError):  # the log may be on the full disk, too: then the exit code has to say it
         print(line, file=sys.stderr, flush=True)
     if path := _find_own_file():
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"level": level, "line": line}, ensure_ascii=False) + "\n")
+                word = text._asdict() if isinstance(text, Explained) else {"line": line}
+                file.write(json.dumps({"level": level} | word, ensure_ascii=False) + "\n")
 
 
-def read_last_words(paths: RunPaths, level: str, since: float) -> set[str]:
-    """Return the distinct lines of this level in the files written at or after the Unix time `since`."""
+def read_last_words(paths: RunPaths, level: str, since: float) -> set[str | Explained]:
+    """Return the distinct lines and explanations of this level in the files written since the Unix time `since`."""
     files = paths.last_words.glob("*.jsonl")
-    return {line for path in files for found, line in _read(path, since) if found == level}
+    return {word for path in files for found, word in _read(path, since) if found == level}
 
 
-def _read(path: Path, since: float) -> Iterator[tuple[str, str]]:
+def _read(path: Path, since: float) -> Iterator[tuple[str, str | Explained]]:
     try:
         if path.stat().st_mtime < since:
             return
@@ -60,6 +62,8 @@ def _read(path: Path, since: float) -> Iterator[tuple[str, str]]:
             match json.loads(line):
                 case {"level": str(level), "line": str(said)}:
                     yield level, escape(said)
+                case {"level": str(level), "files": str(files), "reason": str(reason)}:
+                    yield level, Explained(escape(files), escape(reason))
         except (ValueError, RecursionError):  # cut off by a full disk
             continue
 

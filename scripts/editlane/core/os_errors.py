@@ -1,6 +1,7 @@
 """What a user can do about an operating-system error: one paragraph for each kind."""
 
 import errno
+from typing import NamedTuple
 
 _NO_SPACE = (
     "Free some space (`df -h` shows where there is none) and run the same command again; finished items are kept."
@@ -31,9 +32,20 @@ _NEEDS_NO_NAME = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTA
 """Errors that are explained even without a file name; the others need one to be a mistake in a path."""
 
 
-def explain_os_error(error: OSError) -> str | None:
-    """Return one paragraph about the error and its remedy; None if a user cannot fix it."""
+class Explained(NamedTuple):
+    """A paragraph about an error, in two parts: several files may have the same."""
+
+    files: str
+    reason: str
+    """What is wrong, and what to do."""
+
+    def __str__(self) -> str:
+        return f"cannot read or write {self.files}: {self.reason}"
+
+
+def explain_os_error(error: OSError) -> Explained | None:
+    """Explain the error and its remedy; None if a user cannot fix it."""
     if error.errno not in _REMEDIES or (error.filename is None and error.errno not in _NEEDS_NO_NAME):
         return None
     files = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-    return f"cannot read or write {files or 'a file'}: {error.strerror}. {_REMEDIES[error.errno]}"
+    return Explained(files or "a file", f"{error.strerror}. {_REMEDIES[error.errno]}")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from editlane.core.errors import UserError
-from editlane.core.files import atomic_write
+from editlane.core.files import atomic_write, check_regular
 from editlane.core.schemas import (
     ADDED,
     COSTS,
@@ -130,6 +130,7 @@ def _checked(path: Path, read: Callable[[], Any]) -> Any:
     try:
         if path.is_dir():  # Arrow would read all tables in there
             raise UserError(f"{path} is a folder, not a table. Give the path of a Parquet file.")
+        check_regular(path)
         return read()
     except FileNotFoundError as error:
         raise UserError(f"There is no table {path}. Run the step that writes it first.") from error
@@ -171,6 +172,12 @@ def read_frame(path: Path, needed: Sequence[str]) -> "pd.DataFrame":
 def read_columns(path: Path) -> list[str]:
     """Return the column names of a table, in order."""
     return list(_schema(path).names)
+
+
+def read_column(path: Path, name: str) -> list[Any]:
+    """Read one column of a table. Raises UserError like `read_arrow`."""
+    values: list[Any] = _checked(path, lambda: pq.read_table(path, columns=[name], partitioning=None))[name].to_pylist()
+    return values
 
 
 def count_rows(path: Path) -> int:

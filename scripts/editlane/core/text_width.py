@@ -22,6 +22,14 @@ def shorten_name(name: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
-def pluralize(count: int, noun: str) -> str:
-    """Format a count with its noun: `1 lane`, `2 lanes`, `1,200 items`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+_PLURAL_VERBS = {"has": "have", "is": "are"}
+
+
+def pluralize(count: int, noun: str, verb: str = "") -> str:
+    """Format a count with its noun, and a verb that follows: `1 lane`, `1,200 lanes`, `1 item has`, `2 items have`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}" + (f" {agree(count, verb)}" if verb else "")
+
+
+def agree(count: int, verb: str) -> str:
+    """Return the form of a verb such as `has` or `stays` that goes with a count."""
+    return verb if count == 1 else _PLURAL_VERBS.get(verb, verb.removesuffix("s"))

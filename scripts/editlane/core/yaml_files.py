@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from editlane.core.errors import UserError
+from editlane.core.files import check_regular
 
 _DEEPEST = 40
 _MOST_VALUES = 100_000
@@ -14,9 +15,19 @@ _MOST_BYTES = 4 * 2**20
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file. Raises OSError, and UserError with the reason alone."""
+    """Return the content of a YAML file. Raises OSError and UserError."""
+    content = read_content(path)
+    try:
+        return parse_yaml(content)
+    except UserError as error:
+        raise UserError(f"{path} cannot be read as YAML: {error}.") from error
+
+
+def read_content(path: Path) -> bytes:
+    """Return the bytes of a YAML file, of one that is too large only the beginning. Raises OSError and UserError."""
+    check_regular(path)
     with path.open("rb") as file:
-        return parse_yaml(file.read(_MOST_BYTES + 1))
+        return file.read(_MOST_BYTES + 1)
 
 
 def parse_yaml(content: bytes) -> Any:
@@ -24,7 +35,10 @@ def parse_yaml(content: bytes) -> Any:
     if len(content) > _MOST_BYTES:
         raise UserError(f"it has more than {_MOST_BYTES} bytes")
     try:
-        found = yaml.safe_load(content.decode("utf-8"))
+        loader = yaml.SafeLoader(content.decode("utf-8"))
+        root = loader.get_single_node()
+        check_keys_once(root)
+        found = loader.construct_document(root) if root else None
     except RecursionError as error:
         raise UserError("it is nested too deeply") from error
     # All but YAMLError come from PyYAML's readers of dates and numbers, such as one of 5000 digits.
@@ -32,6 +46,28 @@ def parse_yaml(content: bytes) -> Any:
         raise UserError(" ".join(str(error).split()) or type(error).__name__) from error
     check_size(found)
     return found
+
+
+def check_keys_once(root: yaml.Node | None) -> None:
+    """Raise UserError, with the reason alone, if a mapping has a key twice: PyYAML silently keeps the last."""
+    seen: set[int] = set()  # an alias may point to its own parent, which would loop forever
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        found: dict[str, int] = {}
+        for key, _ in pairs:
+            line = key.start_mark.line + 1
+            if str(key.value) in found:
+                raise UserError(
+                    f"it has the key {key.value!r} twice, in lines {found[str(key.value)]} and {line}; keep one"
+                )
+            found[str(key.value)] = line
+        waiting += [value for _, value in pairs]
+        waiting += node.value if isinstance(node, yaml.SequenceNode) else []
 
 
 def check_size(value: Any) -> None:

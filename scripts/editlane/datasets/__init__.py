@@ -5,7 +5,8 @@ checking         check all records against each other
 provenance       say where the items are from
 parsing          parse one record: its fields, language and image
 public_formats   read GEdit, ImgEdit, KRIS, RISE and UniREdit
-files            read records from JSONL, CSV or one JSON list
+files            read records from files of our own formats
+json_files       read records from JSONL, or one JSON list or object
 arrow_files      read records from Parquet and Arrow
 records          read and check single fields of a record
 given_edits      find existing edits in a folder

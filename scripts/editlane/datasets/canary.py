@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageColor, ImageDraw
 
 from editlane.core.errors import ItemError, UserError
-from editlane.images.files import fit_within, open_image
+from editlane.images.files import open_image
 
 SIDE = 384
 """Pixels of the longer side: enough for the drawings, cheap to judge."""
@@ -24,7 +24,7 @@ def draw_canary(list_file: Path, photos: Path) -> Iterator[tuple[str, bytes]]:
         raise UserError(f"Cannot read the canary set {list_file}: {error}. Take the repository's file.") from error
     for item_id, photo, drawing, source, edited in drawings:
         try:
-            image = fit_within(open_image(photos / photo), SIDE)
+            image = open_image(photos / photo, within=SIDE)
         except ItemError as error:
             raise UserError(f"Cannot draw {item_id}: {error}. Delete {photos} to extract it again.") from error
         yield Path(source).name, _encode(image)

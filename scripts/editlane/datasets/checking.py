@@ -6,6 +6,7 @@ from pathlib import Path
 
 from editlane.core.errors import UserError
 from editlane.core.files import is_file
+from editlane.core.text_width import agree, pluralize
 from editlane.datasets.given_edits import EditedFolders, find_edits
 from editlane.datasets.parsing import ParsedRecord, Selection, Skipped, parse_records
 
@@ -35,7 +36,8 @@ def check_records(selection: Selection, skipped: Skipped, folders: EditedFolders
     if missing:
         listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
         raise UserError(
-            f"{len(missing)} image file(s) of {dataset} are missing: {listed}. Paths are relative to the folder of the "
+            f"{pluralize(len(missing), 'image file')} of {dataset} {agree(len(missing), 'is')} missing: {listed}. "
+            "Paths are relative to the folder of the "
             "dataset file."
         )
     if empty:

@@ -7,7 +7,8 @@ from pathlib import Path
 from editlane.core.csv_files import CsvFile
 from editlane.core.errors import UserError
 from editlane.datasets.arrow_files import read_column_names
-from editlane.datasets.files import check_file, read_json, read_records
+from editlane.datasets.files import check_file, read_records
+from editlane.datasets.json_files import read_json
 from editlane.datasets.public_formats import PUBLIC_FORMATS, NothingFound, find_annotation_files, may_be_folder
 
 _TABLES = {"pairs": {"image", "category", "edited"}, "items": {"image", "category"}}

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from editlane.core.errors import UserError
 from editlane.core.files import is_file
+from editlane.core.text_width import agree, pluralize
 from editlane.datasets.parsing import LeftOut, ParsedRecord
 from editlane.images.decoding import SUFFIXES
 
@@ -92,17 +93,18 @@ class EditedFolder:
         gaps = []
         if lacking := list(self._lacking.values()):
             total = len(lacking) + len(self._owners)
-            gaps.append(f"{len(lacking):,} of {total:,} items have no edit: {_list_some(lacking)}")
+            have = agree(len(lacking), "has")
+            gaps.append(f"{len(lacking):,} of {pluralize(total, 'item')} {have} no edit: {_list_some(lacking)}")
         if self._over_limit and not self._owners:
-            gaps.append(
-                f"of the items that `dataset.limit` leaves out, {len(self._over_limit):,} have an edit; raise it"
-            )
+            have = f"{len(self._over_limit):,} {agree(len(self._over_limit), 'has')} an edit"
+            gaps.append(f"of the items that `dataset.limit` leaves out, {have}; raise it")
         known = {path.resolve() for path in (*self._owners, *self._of_others, *self._over_limit)}
         files = [path for paths in self._files.values() for path in paths]
         if loose := [str(path.relative_to(self._folder)) for path in files if path.resolve() not in known]:
-            gaps.append(f"{len(loose):,} of {len(files):,} files belong to no item: {_list_some(loose)}")
+            belong = agree(len(loose), "belongs")
+            gaps.append(f"{len(loose):,} of {pluralize(len(files), 'file')} {belong} to no item: {_list_some(loose)}")
         if self._closed:
-            gaps.append(f"{len(self._closed):,} folder(s) may not be read: {_list_some(self._closed)}")
+            gaps.append(f"{pluralize(len(self._closed), 'folder')} may not be read: {_list_some(self._closed)}")
         return gaps
 
     def _walk(self, folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[Path]:

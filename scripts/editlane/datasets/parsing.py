@@ -117,6 +117,8 @@ class Skipped:
     """Records of each category that was not requested."""
     other_language: int = 0
     """Records of items that have another record in the requested language."""
+    several_sources: set[str] = field(default_factory=set)
+    """Categories that were not requested and have records with several source images, which cannot become items."""
     over_limit: int = 0
     """Records of requested categories behind the last one that `limit` allows."""
 
@@ -141,6 +143,8 @@ def parse_records(selection: Selection, skipped: Skipped, *, others: bool = Fals
         category = _normalise(native) if selection.is_public else _match_category(native, selection.categories)
         if category not in selection.categories:
             skipped.categories[category] += 1
+            if raw.sources != 1:
+                skipped.several_sources.add(category)
             left_out = LeftOut.LANGUAGE if raw.other_language else LeftOut.CATEGORY
         elif raw.other_language:
             skipped.other_language += 1

@@ -22,7 +22,9 @@ from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.files import is_file
 from editlane.core.paths import RunPaths
+from editlane.core.printable import has_hidden_letters
 from editlane.core.schemas import GivenRow
+from editlane.core.text_width import pluralize
 from editlane.core.types import Item
 from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import EditedFolders, find_edits, open_folders
@@ -97,7 +99,7 @@ def _warn_of_missing_edits(folders: EditedFolders, provenance: dict[str, Any]) -
         for gap in folder.describe_gaps():
             log.warning("%s: %s", folder.setting, gap)
     if None not in folders and provenance.get("without_edit"):
-        log.warning("%d items have no edit in the dataset", provenance["without_edit"])
+        log.warning("%s without an edit in the dataset", pluralize(provenance["without_edit"], "item"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +184,10 @@ def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
     """Return the requested categories in NFC, without duplicates. Raises UserError if one cannot name a folder."""
     names = [unicodedata.normalize("NFC", name) for name in categories]
     for name in names:
-        if make_safe_name(name) != name or set(name) & set("{}") or name.startswith("-"):
+        if make_safe_name(name) != name or set(name) & set("{}") or name.startswith("-") or has_hidden_letters(name):
             raise UserError(
-                f'The category {name!r} cannot name a folder. Avoid / \\ : * ? " < > | {{ }}, control characters, '
-                "a dash at the start, a dot or a space at either end, and more than 120 bytes."
+                f'The category {name!r} cannot name a folder. Avoid / \\ : * ? " < > | {{ }}, characters that cannot '
+                "be seen, a dash at the start, a dot or a space at either end, and more than 120 bytes."
             )
     return tuple(dict.fromkeys(names))
 

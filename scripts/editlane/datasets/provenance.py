@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from editlane.core.text_width import pluralize
 from editlane.core.types import Item
 from editlane.datasets.parsing import Selection, Skipped
 
@@ -32,20 +33,23 @@ def describe_items(
 
 def log_items(provenance: dict[str, Any]) -> None:
     """Log the counts of a provenance."""
-    log.info("%d records; items: %s", provenance["records"], _format_counts(provenance["items"]))
+    log.info("%s; items: %s", pluralize(provenance["records"], "record"), _format_counts(provenance["items"]))
     if provenance["skipped"]:
         log.info("skipped, because their category was not requested: %s", _format_counts(provenance["skipped"]))
     if provenance.get("over_limit"):
         limit, count = provenance["limit"], provenance["over_limit"]
-        log.info("dataset.limit: the first %d items of each category are used, %d more are left out", limit, count)
+        log.info("dataset.limit is %d for each category; it leaves out %s", limit, pluralize(count, "record"))
     if provenance.get("other_language"):
-        log.info("skipped %d records in the language that was not requested", provenance["other_language"])
+        count = pluralize(provenance["other_language"], "record")
+        log.info("skipped %s in the language that was not requested", count)
     if provenance.get("unused_reference_images"):
         count = provenance["unused_reference_images"]
-        log.info("%d items have a reference image; it is not used, judges see the source and the edit", count)
+        have = pluralize(count, "item", "has")
+        log.info("%s a reference image; it is not used, judges see the source and the edit", have)
     if provenance["fallback_language"]:
         count, language = provenance["fallback_language"], provenance["language"]
-        log.info("%d items have no instruction in %r; the one in the other language is used", count, language)
+        have = pluralize(count, "item", "has")
+        log.info("%s no instruction in %r; the one in the other language is used", have, language)
 
 
 def _format_counts(counts: dict[str, int]) -> str:

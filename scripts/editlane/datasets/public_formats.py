@@ -13,7 +13,8 @@ from typing import Any
 
 from editlane.core.errors import UserError
 from editlane.datasets.arrow_files import Records, read_column_names, read_rows
-from editlane.datasets.files import OWN_FORMATS, check_file, read_json
+from editlane.datasets.files import OWN_FORMATS, check_file
+from editlane.datasets.json_files import read_json
 
 _GEDIT_LANGUAGES = {"en": "en", "cn": "zh", "zh": "zh"}
 """The dataset uses `cn`, its scorer `zh`."""
@@ -88,9 +89,7 @@ def _find_in_folder(path: Path, patterns: tuple[str, ...], format: str) -> list[
         found = {folder: files for folder in folders if folder.is_dir() and (files := _match(folder, patterns))}
         if len(found) > 1:
             names = ", ".join(str(folder) for folder in list(found)[:5])
-            raise UserError(
-                f"{path} has several folders with a dataset: {names}. Name one of them in `dataset: path:`."
-            )
+            raise UserError(f"{path} has several folders with a dataset: {names}. Name one of them.")
         for files in found.values():
             return files
     raise NothingFound(f"The folder {path} has no {' and no '.join(patterns)}; format {format!r} reads those.")

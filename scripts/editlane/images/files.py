@@ -42,12 +42,13 @@ PREPROCESSING = "1"
 log = logging.getLogger(__name__)
 
 
-def open_image(path: Path, *, at_least: int | None = None) -> Image.Image:
+def open_image(path: Path, *, at_least: int | None = None, within: int | None = None) -> Image.Image:
     """Open and decode an image as a viewer shows it: RGB, upright, the first frame of an animation.
 
     With `at_least`, a larger JPEG may be decoded at a smaller size, which is much faster. Both sides keep at least that
-    many pixels. Transparent parts become white. 16-bit values are scaled to 8 bit, not clipped. Colour profiles are not
-    applied. The work is bounded: decoders that may take long run in a process of their own.
+    many pixels. With `within`, the image is shrunk until its longer side has at most that many. Transparent parts
+    become white. 16-bit values are scaled to 8 bit, not clipped. Colour profiles are not applied. The work is bounded:
+    decoders that may take long run in a process of their own.
 
     Raises SourceUnreadable with kind `missing` (no such file, no permission, an error of the disk), `too_large` (more
     than MAX_BYTES, MAX_PIXELS or `encoded.MAX_SCANS`), `decode` (not in FORMATS, truncated, damaged), `oom`, or a kind
@@ -57,7 +58,8 @@ def open_image(path: Path, *, at_least: int | None = None) -> Image.Image:
         if note := _NOTE.fullmatch(file.read(80)):
             raise _make_size_error(int(note[1]))
         here = not may_take_long(file)
-        return (decode if here else decode_in_child)(file, at_least, MAX_PIXELS)
+        image = (decode if here else decode_in_child)(file, at_least, MAX_PIXELS)
+        return fit_within(image, within) if within else image
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from editlane.core import last_words
 from editlane.core.errors import UserError, format_value
 from editlane.core.locks import explain_lock_folder, open_existing_lock, open_lock_folder
+from editlane.core.text_width import pluralize
 from editlane.lanes.gpu_locks import OpenLocks, try_lock
 from editlane.lanes.gpu_strikes import Lease, quarantined, read_lease, write_lease
 
@@ -89,8 +90,8 @@ def nvidia_uuids(timeout: float | None = None) -> list[tuple[str, str]]:
         raise UserError(f"nvidia-smi fails: {detail}. Fix the driver, or set CUDA_VISIBLE_DEVICES= to use the CPU.")
     last_words.say(
         "warning",
-        f"gpulease: nvidia-smi fails: {detail}. The run goes on with the {len(rows)} GPUs that it lists. Look "
-        "at the others (nvidia-smi -q, dmesg); a GPU that is lost comes back with a restart of the machine.",
+        f"gpulease: nvidia-smi fails: {detail}. The run goes on with the {pluralize(len(rows), 'GPU')} that it lists. "
+        "Look at the others (nvidia-smi -q, dmesg); a GPU that is lost comes back with a restart of the machine.",
     )
     return rows
 

@@ -22,6 +22,7 @@ from zlib import crc32
 
 from editlane.core.errors import TRANSIENT_KINDS
 from editlane.core.files import make_folder, sync_folder
+from editlane.core.text_width import pluralize
 from editlane.core.types import Row
 
 log = logging.getLogger(__name__)
@@ -260,6 +261,6 @@ def _cut_torn_tail(path: Path, file: IO[bytes]) -> None:
                 break
             end = start
     if end < size:
-        log.warning("journal: cut %d bytes of an unfinished record off %s", size - end, path)
+        log.warning("journal: cut %s of an unfinished record off %s", pluralize(size - end, "byte"), path)
         file.truncate(end)
         os.fsync(file.fileno())

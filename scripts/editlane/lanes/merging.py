@@ -16,6 +16,7 @@ from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.core.schemas import criteria_among
+from editlane.core.text_width import pluralize
 from editlane.core.types import Control
 
 _MIXED = (
@@ -72,8 +73,8 @@ def find_differences(found: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndar
 
 def _disagreement(count: int, column: str, first: str, paths: Sequence[Path], row: int) -> str:
     return (
-        f"The lanes' tables do not fit the items: {count} rows have another `{column}` than the items of this run "
-        f"({first}, in {_find_table(paths, row)}, for example). {_MIXED}"
+        f"The lanes' tables do not fit the items: {pluralize(count, 'row', 'has')} another `{column}` than the items "
+        f"of this run ({first}, in {_find_table(paths, row)}, for example). {_MIXED}"
     )
 
 
@@ -116,7 +117,7 @@ def _order(cell: Cell, table: pa.Table, ids: pa.Array) -> np.ndarray:
 
 def _refusal(what: str, cell: Cell, items: Sequence[str]) -> str:
     first = "; ".join(f"item {item}, {cell.label}" for item in sorted(items)[:3])
-    return f"The lanes' tables do not fit the items: {len(items)} rows are {what} ({first}). {_MIXED}"
+    return f"The lanes' tables do not fit the items: {pluralize(len(items), 'row', 'is')} {what} ({first}). {_MIXED}"
 
 
 def score_cells(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 from editlane.core.paths import LaneId, RunPaths
+from editlane.core.text_width import pluralize
 from editlane.core.types import EDITED, Row, State
 from editlane.lanes.first_failures import FirstFailures, check_note
 from editlane.lanes.heartbeat import Heartbeat, remove_partials
@@ -101,7 +102,7 @@ def run_lane(
     remove_partials(work.paths, work.lane)
     deaths = journal.finished.deaths
     rows = work.find_kept(journal.finished.rows)
-    log.info("%s: %d items, %d of them in the journal", work.lane, len(work.wanted), len(rows))
+    log.info("%s: %s, %d of them in the journal", work.lane, pluralize(len(work.wanted), "item"), len(rows))
     rows |= {key: work.make_crash_row(key) for key in work.wanted if key not in rows and deaths[key] >= DEATHS}
     missing = [key for key in work.wanted if key not in rows]
     if missing:

@@ -11,6 +11,8 @@ from textwrap import shorten
 from typing import Any
 
 from editlane.core.errors import UserError
+from editlane.core.files import check_regular
+from editlane.core.text_width import pluralize
 
 RANDOM_WEIGHTS_FILE = "editlane_random_weights.json"
 """Marker in the root of a checkpoint with untrained weights: {"kind", "seed"}."""
@@ -138,7 +140,7 @@ def find_safetensors_problem(path: Path) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{path.parent.name}/{path.name} is not a safetensors file (is it a Git LFS pointer, or truncated?)"
     missing = 8 + header_size + max(tensors, default=0) - size
-    return f"{path.parent.name}/{path.name} is truncated by {missing} bytes" if missing > 0 else None
+    return f"{path.parent.name}/{path.name} is truncated by {pluralize(missing, 'byte')}" if missing > 0 else None
 
 
 def _find_component_problem(folder: Path, class_name: str) -> str | None:
@@ -168,6 +170,7 @@ def read_safetensors_header(path: Path) -> tuple[int, dict[str, Any]]:
     The file holds 8 bytes n, n bytes of JSON with the offsets of every tensor, and the tensors, without gaps. Raises
     OSError, ValueError if the JSON is invalid, or AttributeError if it is not an object.
     """
+    check_regular(path)
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(min(size, path.stat().st_size)))
@@ -175,6 +178,7 @@ def read_safetensors_header(path: Path) -> tuple[int, dict[str, Any]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    check_regular(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -194,6 +198,7 @@ def _hash_folder(folder: Path) -> str:
 
 
 def _add_content(digest: "hashlib._Hash", path: Path) -> None:
+    check_regular(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= SAMPLED_FROM:

@@ -11,6 +11,7 @@ from textwrap import shorten
 from typing import Any, NamedTuple
 
 from editlane.core.errors import UserError, one_line
+from editlane.core.text_width import agree, pluralize
 from editlane.models.checkpoints import find_safetensors_problem, fingerprint_file, read_safetensors_header
 
 log = logging.getLogger(__name__)
@@ -96,12 +97,13 @@ def fuse_lora(pipe: Any, lora: str) -> None:
         ) from error
     if not changed or changed < wanted:
         raise UserError(
-            f"lora: {lora} is not for this checkpoint: it has weights for {wanted} layers, but only {changed} of them "
-            "exist in the model. Use the LoRA that was made for this release of the model."
+            f"lora: {lora} is not for this checkpoint: it has weights for {pluralize(wanted, 'layer')}, but only "
+            f"{changed} of them {agree(changed, 'exists')} in the model. Use the LoRA that was made for this "
+            "release of the model."
         )
     pipe.fuse_lora()
     pipe.unload_lora_weights()
-    log.info("fused the LoRA %s into %d layers", path.name, changed)
+    log.info("fused the LoRA %s into %s", path.name, pluralize(changed, "layer"))
 
 
 def _count_target_layers(path: Path) -> int:

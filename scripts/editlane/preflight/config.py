@@ -8,10 +8,11 @@ import yaml
 
 from editlane.core.checkout import find_dataset, find_file
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.files import check_regular
 from editlane.core.paths import RESERVED_EDITOR_NAMES
 from editlane.core.strict_model import read_model
 from editlane.core.types import RunsOn
-from editlane.core.yaml_files import read_yaml
+from editlane.core.yaml_files import check_keys_once, read_content, read_yaml
 from editlane.datasets.prepare import check_categories
 from editlane.datasets.public_formats import may_be_folder
 from editlane.models.checkpoints import check_checkpoint
@@ -35,13 +36,9 @@ BUILT_MODELS = "resources/models/tiny-"
 
 def read_config(path: Path) -> Config:
     """Read and check a config file. Raises UserError."""
-    try:
-        content = read_yaml(path)
-    except UserError as error:
-        raise UserError(f"{path} cannot be read as YAML: {error}.") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings; config/README.md describes them.")
-    check_keys_once(path)
     return check_config(content)
 
 
@@ -69,29 +66,16 @@ def check_config(config: Config) -> Config:
     return filled
 
 
-def check_keys_once(file: Path) -> None:
-    """Raise UserError if a config file has the same key twice in one mapping: YAML would silently keep the last."""
+def check_config_file(file: Path) -> None:
+    """Check a file that Snakemake has read: that it is a regular one, and has no key twice. Raises UserError."""
     try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = yaml.compose(read_content(file), Loader=yaml.SafeLoader)
     except (ValueError, RecursionError, yaml.YAMLError):
         return  # Snakemake also accepts JSON, which need not be valid YAML
-    seen: dict[int, yaml.Node] = {}  # an alias may point to its own parent, which would loop forever
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen[id(node)] = node
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        found: dict[str, int] = {}
-        for key, _ in pairs:
-            line = key.start_mark.line + 1
-            if str(key.value) in found:
-                where = f"in lines {found[str(key.value)]} and {line}"
-                raise UserError(f"config: {file} has the key {key.value!r} twice, {where}. Keep one.")
-            found[str(key.value)] = line
-        waiting += [value for _, value in pairs]
-        waiting += node.value if isinstance(node, yaml.SequenceNode) else []
+    try:
+        check_keys_once(root)
+    except UserError as error:
+        raise UserError(f"{file} cannot be read as YAML: {error}.") from error
 
 
 def _has_edits(config: Config) -> bool:
@@ -134,6 +118,10 @@ def _normalize_categories(names: list[str]) -> list[str]:
 
 def _check_files(config: Config) -> None:
     dataset = find_dataset(config["dataset"]["path"])
+    try:
+        check_regular(dataset)
+    except UserError as error:
+        raise UserError(f"config: dataset.path: {error}") from error
     if not dataset.is_file() and not (dataset.is_dir() and may_be_folder(config["dataset"]["format"])):
         raise UserError(f"config: dataset.path is {dataset}, which is not a file. {_PATHS}")
     edited_dir = config["dataset"]["edited_dir"]

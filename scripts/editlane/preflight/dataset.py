@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.core.checkout import find_file
-from editlane.core.text_width import pluralize
+from editlane.core.text_width import agree, pluralize
 from editlane.preflight.context import RunContext
 from editlane.preflight.dataset_scan import Scan, find_edits_folders
 from editlane.preflight.findings import Finding, join_names
@@ -29,7 +29,10 @@ def check_dataset(context: RunContext) -> Iterator[Finding]:
     yield _report_records(path, scan, dataset["categories"])
     if scan.fallback:
         total, language = scan.items.total(), dataset["language"]
-        text = f"{scan.fallback:,} of {pluralize(total, 'item')} have no instruction in {language!r}, only in the other"
+        have = agree(scan.fallback, "has")
+        text = (
+            f"{scan.fallback:,} of {pluralize(total, 'item')} {have} no instruction in {language!r}, only in the other"
+        )
         yield Finding("warn", "dataset", text, f"Add `instruction_{language}`, or set `dataset: language:`.")
     yield _report_images(scan)
 

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from editlane.datasets.detect import detect_format, read_columns
 from editlane.datasets.given_edits import open_folders
 from editlane.datasets.item_ids import digest
 from editlane.datasets.parsing import ENGLISH_CATEGORIES, Selection, Skipped, parse_records
+from editlane.datasets.prepare import check_categories
 from editlane.datasets.records import LANGUAGES
 from editlane.preflight.control_counts import ENOUGH, ControlCounts
 from editlane.preflight.devices import Devices
@@ -50,6 +51,8 @@ class Found:
     """Category -> number of items, the largest first."""
     uniform: Collection[str]
     """Categories whose items all have the same instruction."""
+    left_out: Sequence[str]
+    """Categories that no run can have, because a record of theirs has several source images."""
     fallback: int
     """Items without an instruction in the chosen language."""
     edited_dir: Path | None
@@ -62,11 +65,18 @@ def look_at(dataset: Path, edited_dir: Path | None) -> Found:
     skipped = Skipped()
     for _ in parse_records(Selection(dataset=dataset, format=format, language="en", categories=()), skipped):
         pass
-    sizes = dict(skipped.categories.most_common())
-    if not sizes:
+    if not skipped.categories:
         raise UserError(f"{dataset} has no records.")
-    found = [_read(dataset, format, language, tuple(sizes), columns, edited_dir) for language in LANGUAGES]
-    return min(found, key=lambda one: one.fallback)
+    left_out = sorted(skipped.several_sources)
+    names = tuple(name for name, _ in skipped.categories.most_common() if name not in left_out)
+    if not names:
+        raise UserError(f"Every category of {dataset} has records with several source images; an item has one.")
+    try:
+        check_categories(names)
+    except UserError as error:
+        raise UserError(f"{dataset}: {error} Rename it there.") from error
+    found = [_read(dataset, format, language, names, columns, edited_dir) for language in LANGUAGES]
+    return replace(min(found, key=lambda one: one.fallback), left_out=left_out)
 
 
 def _read(
@@ -89,6 +99,7 @@ def _read(
         selection=selection,
         columns=columns,
         sizes={name: sizes[name] for name in categories if sizes[name]},
+        left_out=(),
         uniform={name for name, different in instructions.items() if len(different) < 2},
         fallback=fallback,
         edited_dir=edited_dir,
@@ -156,6 +167,7 @@ def _write_dataset(found: Found) -> list[str]:
         rubric = "judged by the general rubric" if name in general else "has a rubric of its own"
         also = f"{english[name]}; " if name in english else ""
         lines.append(f"    - {quote(name)}    # {also}{pluralize(size, 'item')}; {rubric}")
+    lines += [f"  # left out, because an item has one source image: {escape(name)}" for name in found.left_out]
     return [*lines, "  # limit: 5    # a trial: the first 5 items of each category"]
 
 

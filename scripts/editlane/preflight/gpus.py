@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from editlane.core.text_width import pluralize
+from editlane.core.text_width import agree, pluralize
 from editlane.preflight.context import RunContext
 from editlane.preflight.devices import Gpu
 from editlane.preflight.findings import Finding, format_bytes, join_names
@@ -95,5 +95,5 @@ def check_lanes(context: RunContext) -> Iterator[Finding]:
     elif jobs >= gpus:
         yield Finding("pass", "lanes", what + (f" on {pluralize(gpus, 'GPU')}" if gpus else " on the CPU"))
     else:
-        text = f"{what} on {gpus} GPUs: {gpus - jobs} stay{'s' * (gpus - jobs == 1)} idle"
+        text = f"{what} on {gpus} GPUs: {gpus - jobs} {agree(gpus - jobs, 'stays')} idle"
         yield Finding("warn", "lanes", text, f"Set lanes: {-(-gpus // editors)}; changing it recomputes nothing.")

@@ -137,10 +137,7 @@ def _group_by_env(context: RunContext) -> dict[str, list[Part]]:
 
 def read_pip_pins(env: Path) -> dict[str, str]:
     """Read the lines `name==version` of an environment file's pip section, as package -> version."""
-    try:
-        content = read_yaml(env)
-    except UserError as error:
-        raise UserError(f"{env} cannot be read as YAML: {error}.") from error
+    content = read_yaml(env)
     listed_ones = content.get("dependencies") or [] if isinstance(content, dict) else []
     requirements = [line for entry in listed_ones if isinstance(entry, dict) for line in entry.get("pip") or []]
     found = (re.fullmatch(r"\s*([\w.-]+)(?:\[.*\])?\s*==\s*([\w.+!]+)\s*", line) for line in requirements)

@@ -17,13 +17,13 @@ from typing import Any, NoReturn
 
 from editlane.core.checkout import find_file
 from editlane.core.encodings import check_names_of_files, escape_unencodable
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, format_value
 from editlane.core.locks import check_links, open_lock
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
 from editlane.models.tiny import is_damaged
-from editlane.preflight.config import Config, check_config, check_keys_once
+from editlane.preflight.config import Config, check_config, check_config_file
 from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
@@ -40,7 +40,7 @@ def find_config() -> str:
     try:
         read_yaml(path)  # before Snakemake, which prints a traceback for some mistakes
     except UserError as error:
-        _end_with_error(f"{path} cannot be read as YAML: {error}.")
+        _end_with_error(str(error))
     return str(path)
 
 
@@ -50,7 +50,7 @@ def load_config(config: Config, workflow: Any) -> Config:
     try:
         check_names_of_files()
         for file in workflow.configfiles:
-            check_keys_once(Path(file))
+            check_config_file(Path(file))
         checked = check_config(_move_limit(config))
         state = Path(".snakemake") if Path(".snakemake").exists() else Path()
         if not os.access(state, os.W_OK):  # Snakemake would fail with a traceback before `onstart`
@@ -64,12 +64,18 @@ def load_config(config: Config, workflow: Any) -> Config:
 
 
 def _move_limit(config: Config) -> Config:
-    """Make `limit`, as `--config limit=5` gives it, the dataset's."""
+    """Make `limit`, as `--config limit=5` gives it, the dataset's. Raises UserError if it is no number of items."""
     dataset = config.get("dataset")
     if "limit" not in config or not isinstance(dataset, dict):
         return config
+    limit = config["limit"]
+    if type(limit) is not int or limit < 1:  # true is an int, too
+        raise UserError(
+            f"`--config limit=` is {format_value(limit)}; it takes a whole number of 1 or more, the items of each "
+            "category that a trial is to have. Leave it out for all of them."
+        )
     rest = {name: value for name, value in config.items() if name != "limit"}
-    return rest | {"dataset": dataset | {"limit": config["limit"]}}
+    return rest | {"dataset": dataset | {"limit": limit}}
 
 
 def _end_with_error(paragraph: str) -> NoReturn:

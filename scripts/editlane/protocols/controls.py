@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from editlane.core.errors import UserError
 from editlane.core.schemas import ITEMS, PLAN, PlanRow, QuestionRow
 from editlane.core.tables import item_row
+from editlane.core.text_width import pluralize
 from editlane.core.types import ACCEPTANCE, EDITED, Control, Item, Row
 
 CANARY_CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
@@ -231,10 +232,11 @@ def check_complete(asked: pa.Table, plan: pa.Table, judges: Sequence[str]) -> No
     }
     for what, cells in problems.items():
         if len(cells):
+            count = pluralize(len(cells.unique()), "control", "is")
             judge, editor, control, item = min(cells.to_pylist()).split("\x1f")[:4]
             raise UserError(
-                f"The lanes' controls do not fit the plan: {len(cells.unique())} are {what} (control {control} of item "
-                f"{item}, editor {editor}, judge {judge}, among others). The files are not all of one run: delete the "
+                f"The lanes' controls do not fit the plan: {count} {what} (control {control} of item {item}, editor "
+                f"{editor}, judge {judge}, among others). The files are not all of one run: delete the "
                 "run's controls and scores tables and run the same command again; answers are kept in the journal."
             )
 

@@ -11,7 +11,8 @@ from typing import Any
 from editlane.core.checkout import CHECKOUT
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.strict_model import read_model
-from editlane.core.yaml_files import parse_yaml
+from editlane.core.text_width import pluralize
+from editlane.core.yaml_files import parse_yaml, read_content
 from editlane.protocols.file import (
     CombinationFile,
     CriterionFile,
@@ -36,13 +37,15 @@ from editlane.protocols.protocol import (
 def load_protocol(path: Path) -> ScoringProtocol:
     """Read and check a protocol file. Raises UserError with the file, the key, the problem and the fix."""
     try:
-        content = path.read_bytes()
-        data = parse_yaml(content)
+        content = read_content(path)
     except FileNotFoundError as error:
         raise UserError(f"There is no protocol file {path}. Check `protocol:` of the judge in the config.") from error
-    except (OSError, UserError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"The protocol file {path} cannot be read as YAML: {reason}") from error
+    except OSError as error:
+        raise UserError(f"The protocol file {path} cannot be read: {error.strerror}.") from error
+    try:
+        data = parse_yaml(content)
+    except UserError as error:
+        raise UserError(f"The protocol file {path} cannot be read as YAML: {error}.") from error
     try:
         return _make_protocol(data, content)
     except UserError as error:
@@ -124,7 +127,7 @@ def _check_replies(criteria: Sequence[Criterion], answer: ReadoutAnswer | Genera
     for one in criteria:
         numbers = 1 + followers[one.name]
         if not one.reply_of and groups != numbers:
-            found = f"{groups} group{'s' * (groups != 1)}"
+            found = pluralize(groups, "group")
             wanted = "one, (...), around the number" if numbers == 1 else f"{numbers}, one (...) around each number"
             raise UserError(
                 f"answer.pattern has {found}; use {wanted} of the reply to {one.name}, and (?:...) elsewhere."

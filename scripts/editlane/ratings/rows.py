@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from editlane.core.csv_files import CsvFile, check_columns_once
 from editlane.core.errors import UserError
+from editlane.core.files import check_regular
 
 LARGEST = 1e9
 """Limit of a score's magnitude: far above any scale, and far below the overflow of a sum of squares."""
@@ -22,6 +23,7 @@ _NOTHING = ("", "nan", "na", "null", "none")
 
 def read_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place in the file, row), with the columns under our names."""
+    check_regular(path)
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
     suffix = path.suffix.lower()

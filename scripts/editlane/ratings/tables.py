@@ -250,7 +250,7 @@ def _explain_no_overlap(judge: str, rows: int, given: int, unknown: dict[str, Co
     if known:
         parts.append(f"{pluralize(known, 'rating')} of edits that it did not score")
     return (
-        f"No rating can be compared with judge {judge!r}. There are {' and '.join(parts)}. "
+        f"No rating can be compared with judge {judge!r}. The ratings have {' and '.join(parts)}. "
         "Items and systems must be named as in the scores table."
     )
 

@@ -60,11 +60,11 @@ def _partial(report: Report, t: Texts) -> Notice | None:
         cell, who = report.numbers["editors"][editor][judge], {"editor": editor, "judge": judge}
         count, expected = cell["overall"]["missing"], cell["overall"]["n"]
         if count == expected:
-            lines.append(t("notice.partial_all", expected=expected, **who))
+            lines.append(t("notice.partial_all", n=expected, **who))
         elif count:
             parts = t.join(f"{name} {s['missing']}" for name, s in cell["categories"].items() if s["missing"])
             lines.append(t("notice.partial_some", count=count, expected=expected, parts=parts, **who))
-    return Notice(title=t("notice.partial", missing=missing, expected=rows + missing), lines=tuple(lines))
+    return Notice(title=t("notice.partial", n=missing, expected=rows + missing), lines=tuple(lines))
 
 
 def _not_ranked(report: Report, judge: str, t: Texts) -> Notice | None:
@@ -162,7 +162,7 @@ def _language(report: Report, t: Texts) -> Notice | None:
     count = dataset.get("fallback_language")
     if not count:
         return None
-    title = t("notice.language", count=count, n=len(report.items), language=dataset["language"])
+    title = t("notice.language", n=count, all=len(report.items), language=dataset["language"])
     return Notice(title=title, lines=(t("notice.language_line"),), severe=False)
 
 

@@ -25,11 +25,20 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 def check_run_folder(folder: Path) -> None:
     """Raise UserError unless the folder is, or may become, that of a run."""
+    may_become = folder.absolute().parent.name == "results" and folder.parent.is_dir()
     if folder.is_dir():
-        if any(folder.iterdir()) and not RunPaths(folder).has_begun():
-            raise UserError(f"{folder} is not the folder of a run: it has no items.parquet. Give results/<run>.")
-    elif folder.exists() or not (folder.absolute().parent.name == "results" and folder.parent.is_dir()):
-        raise UserError(f"There is no folder {folder}. Give results/<run>, where <run> is the config's `run`.")
+        if not RunPaths(folder).has_begun() and (not may_become or any(folder.iterdir())):
+            raise UserError(f"{folder} is not the folder of a run: it has no items.parquet. {_advise(folder)}")
+    elif folder.exists():
+        raise UserError(f"{folder} is not a folder. {_advise(folder)}")
+    elif not may_become:
+        raise UserError(f"There is no folder {folder}. {_advise(folder)}")
+
+
+def _advise(folder: Path) -> str:
+    near = (folder, folder.absolute().parent, RunPaths.of_run("").run_dir)
+    runs = next((runs for place in near if (runs := _list_runs(place))), "")
+    return f"Give results/<run>, where <run> is the config's `run`{runs}."
 
 
 def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None:
@@ -46,13 +55,13 @@ def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None
         _print(console, line)
 
 
-def _list_runs_beside(run_dir: Path) -> str:
+def _list_runs(results: Path) -> str:
     runs = []
-    for one in RunPaths(run_dir).runs_beside():
-        with suppress(PermissionError):  # of another user
-            if one.has_begun():
-                runs.append(one.run_dir.name)
-    return f" (runs in {run_dir.parent}: {', '.join(runs)})" if runs else ""
+    for path in sorted(results.glob("*")):
+        with suppress(OSError):  # a private run of another user
+            if RunPaths(path).has_begun():
+                runs.append(path.name)
+    return f" (runs in {results}: {', '.join(runs)})" if runs else ""
 
 
 def _wait_for_start(run_dir: Path, watcher: Watcher, console: Console) -> RunState:
@@ -102,7 +111,7 @@ def _print_lines(run_dir: Path, watcher: Watcher, console: Console, every: float
         nonlocal printed
         if time.monotonic() - printed >= every:
             printed = time.monotonic()
-            missing = "" if run_dir.is_dir() else f"{run_dir} is not there yet{_list_runs_beside(run_dir)}: "
+            missing = "" if run_dir.is_dir() else f"{run_dir} is not there yet{_list_runs(run_dir.parent)}: "
             _print(console, f"{_format_now()} {missing}{describe_run(state)}")
 
     return _watch_until_over(watcher, show)

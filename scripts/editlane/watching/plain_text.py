@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from editlane.core.paths import SCORE
-from editlane.core.text_width import measure_width, shorten_name
+from editlane.core.text_width import measure_width, pluralize, shorten_name
 from editlane.watching.stages import (
     AT_WORK,
     IN_TROUBLE,
@@ -72,10 +71,7 @@ def describe_progress(groups: Sequence[Group], *, width: int | None = None) -> s
 
 def _list_progress(groups: Sequence[Group]) -> list[str]:
     lanes = [lane for group in groups for lane in group.lanes]
-    guess = (
-        "~" if any(group.stage == SCORE and any(not lane.status for lane in group.lanes) for group in groups) else ""
-    )
-    parts = [f"{sum(lane.done for lane in lanes)}/{guess}{sum(lane.total for lane in lanes)}"]
+    parts = [f"{sum(lane.done for lane in lanes)}/{_format_total(lanes)}"]
     if count_lanes(lanes, "done") == len(lanes):
         parts[0] += " done"
     if (each := average_seconds(lanes)) is not None:
@@ -84,10 +80,15 @@ def _list_progress(groups: Sequence[Group]) -> list[str]:
         parts.append(f"about {format_duration(left.seconds)} left{_name_untimed(left.without)}")
     parts += _describe_failures(lanes)
     if working := count_lanes(lanes, *AT_WORK):
-        parts.append(f"{working} lane{'s' * (working > 1)} at work")
+        parts.append(f"{pluralize(working, 'lane')} at work")
     if (waiting := count_lanes(lanes, "waiting")) and waiting < len(lanes):
         parts.append(f"{waiting} waiting")
     return parts
+
+
+def _format_total(lanes: Sequence[Lane]) -> str:
+    guess = "~" if any(lane.is_estimated for lane in lanes) else ""
+    return f"{guess}{sum(lane.total for lane in lanes)}"
 
 
 def _name_untimed(names: Sequence[str]) -> str:
@@ -134,14 +135,14 @@ def _summarize_group(group: Group) -> str:
     if not group.begun:
         return "not begun"
     lanes = group.lanes
-    parts = [f"{sum(lane.done for lane in lanes)} of {sum(lane.total for lane in lanes)}"]
+    parts = [f"{sum(lane.done for lane in lanes)} of {_format_total(lanes)}"]
     for state in ("waiting", "loading", "working", "gone", "stopped", "failed"):
         if number := count_lanes(lanes, state):
             word = "not begun" if state == "waiting" else state
-            parts.append(f"{number} lane{'s' * (number > 1)} {word}")
+            parts.append(f"{pluralize(number, 'lane')} {word}")
     parts += _describe_failures(lanes)
     if (each := average_seconds(lanes)) is not None:
         parts.append(f"{format_pace(each)} s/item")
     if again := count_retries(lanes):
-        parts.append(f"{again} retr{'y' if again == 1 else 'ies'}")
+        parts.append(f"{again} {'retry' if again == 1 else 'retries'}")
     return ", ".join(parts)

@@ -18,7 +18,9 @@ class Lane:
     state: str
     """waiting (no process yet), loading, working, gone (its process is no more), stopped, failed or done."""
     total: int
-    """Items; of a score lane, questions. Estimated while `state` is waiting."""
+    """Items; of a score lane, questions."""
+    is_estimated: bool = False
+    """True while the total is not known, because no process has counted the questions."""
     done: int
     """Number of these in the journal."""
     silent: float = 0.0

@@ -14,6 +14,7 @@ from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
+from editlane.core.types import State
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
 from editlane.watching.stages import AT_WORK, Group, Lane
 from editlane.watching.workflow_record import WorkflowRecord, read_last_written, read_workflow_record
@@ -21,6 +22,8 @@ from editlane.watching.workflow_record import WorkflowRecord, read_last_written,
 WORKFLOW_TIMEOUT = 120.0
 """Seconds without a change after which a workflow on another machine counts as dead."""
 SHARDS_READ_EVERY = 30.0
+_ASKED = (State.SCORED, State.JUDGE_UNREADABLE, State.JUDGE_FAILED)
+"""States of the rows that a judge was asked about; the others have no edit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,9 @@ class Watcher:
         self._host = socket.gethostname()
         self._seen: dict[Hashable, tuple[object, float]] = {}
         self._keys_of_tables: dict[tuple[Path, int], object] = {}
+        self._questions: dict[tuple[LaneId, int], int | None] = {}
         self._shards: dict[int, int] = {}
+        self._begun: frozenset[tuple[LaneId, int]] = frozenset()
         self._categories: list[str] = []
         self._editors: list[str] = []
         self._shards_read = -SHARDS_READ_EVERY
@@ -60,7 +65,7 @@ class Watcher:
         """Return what the run is doing now; an empty state if there is nothing yet."""
         record = read_workflow_record(self._paths)
         newest = {one.lane_id: one for one in read_heartbeats(self._paths)}
-        self._read_shards(record)
+        self._read_shards(record, frozenset((one.lane_id, one.attempt) for one in newest.values()))
         if record:
             newest = {key: one for key, one in newest.items() if self._belongs_to(record, one)}
         numbers = range(record.lanes) if record else sorted(self._shards.keys() | {one.lane for one in newest.values()})
@@ -114,7 +119,9 @@ class Watcher:
     ) -> Lane:
         key = str(lane)
         before, old_tables = record.before.get(key, (0, None)) if record else (0, None)
-        total = status.total if status else round(self._shards.get(lane.number, 0) * per_item)
+        items = self._shards.get(lane.number, 0)
+        total = status.total if status else max(int(items > 0), round(items * per_item))
+        estimated = status is None and lane.stage == SCORE
         state, silent = self._judge_lane(lane, status)
         failed = status.failed if status else 0 if state == "waiting" else None
         if state not in (*AT_WORK, "done"):
@@ -123,12 +130,15 @@ class Watcher:
             # journal writes tables without a heartbeat. Only the tables hold its number of failures.
             if at is not None and (at != old_tables or (record and key in record.up_to_date)):
                 state, silent, failed = "done", 0.0, None
+                if estimated and (questions := self._count_questions(lane, at)) is not None:
+                    total, estimated = questions, False
         done = total if state == "done" else min(total, status.kept + status.done) if status else 0
         retries = max(0, status.attempt - before - 1) if status else 0
         return Lane(
             number=lane.number,
             state=state,
             total=total,
+            is_estimated=estimated,
             done=done,
             silent=silent,
             status=status,
@@ -170,19 +180,35 @@ class Watcher:
             self._seen[key] = (value, now)
         return max(0.0, now - self._seen[key][1])
 
-    def _read_shards(self, record: WorkflowRecord | None) -> None:
-        """Count the items of each lane, again from time to time because they may be split anew."""
+    def _count_questions(self, lane: LaneId, at: int) -> int | None:
+        """Return the questions of a score lane, by its tables, which were written at `at`; None if that fails."""
+        if (lane, at) not in self._questions:
+            paths = self._paths.lane_tables(lane, self._editors, self._categories)
+            paths += [self._paths.lane_controls(editor, str(lane.judge), lane.number) for editor in self._editors]
+            try:
+                states = [state for path in paths for state in tables.read_column(path, "state")]
+                self._questions[lane, at] = sum(state in _ASKED for state in states)
+            except UserError:
+                self._questions[lane, at] = None
+        return self._questions[lane, at]
+
+    def _read_shards(self, record: WorkflowRecord | None, begun: frozenset[tuple[LaneId, int]]) -> None:
+        """Count the items of each lane, again when a process begins and from time to time: they may be split anew.
+
+        While they are being split, nothing is known of any lane.
+        """
         now = self._clock()
-        if self._shards and now - self._shards_read < SHARDS_READ_EVERY:
+        if self._shards and begun == self._begun and now - self._shards_read < SHARDS_READ_EVERY:
             return
-        self._shards_read = now
+        self._shards_read, self._begun = now, begun
         self._categories = record.categories if record else self._paths.shard_categories()
         self._editors = record.editors if record else self._paths.editors_with_edits()
-        found: dict[int, int] = {}
+        found: dict[int, list[int]] = {}
         for category in self._categories:
             for lane, path in self._paths.shards_of(category):
-                found[lane] = found.get(lane, 0) + _count_rows(path)
-        self._shards = found
+                found.setdefault(lane, []).append(_count_rows(path))
+        whole = not record or all(len(found.get(lane, ())) == len(self._categories) for lane in range(record.lanes))
+        self._shards = {lane: sum(counts) for lane, counts in found.items()} if whole else {}
 
 
 def _make_id(stage: str, name: str, number: int) -> LaneId:

@@ -47,7 +47,7 @@ def shorten_device(name: str) -> str:
 
 
 def _format_items(lane: Lane) -> str:
-    return f"{lane.done}/{lane.total}"
+    return f"{lane.done}/{'~' * lane.is_estimated}{lane.total}"
 
 
 def _get_steps(lane: Lane) -> tuple[int, int] | None:

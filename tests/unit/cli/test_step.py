@@ -60,7 +60,7 @@ FIXED = ["ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "EACCES", "EPERM"
 @pytest.mark.parametrize("name", [*FIXED, "ENOSPC", "EDQUOT", "EIO", "ESTALE"])
 def test_what_a_user_can_fix_names_the_file_and_the_remedy(name: str) -> None:
     number = getattr(errno, name)
-    said = explain_os_error(OSError(number, os.strerror(number), "results/试验/items.parquet"))
+    said = str(explain_os_error(OSError(number, os.strerror(number), "results/试验/items.parquet")))
     assert said is not None
     assert said.startswith(f"cannot read or write results/试验/items.parquet: {os.strerror(number)}. ")
     assert len(said) > len(f"cannot read or write results/试验/items.parquet: {os.strerror(number)}. ") + 10
@@ -69,13 +69,13 @@ def test_what_a_user_can_fix_names_the_file_and_the_remedy(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS", "EIO"])
 def test_a_full_read_only_or_broken_disk_is_explained_without_a_file(name: str) -> None:
-    said = explain_os_error(OSError(getattr(errno, name), "x"))
+    said = str(explain_os_error(OSError(getattr(errno, name), "x")))
     assert said is not None
     assert said.startswith("cannot read or write a file: x.")
 
 
 def test_a_full_disk_tells_that_nothing_is_lost() -> None:
-    said = explain_os_error(OSError(errno.ENOSPC, "No space left on device", "a"))
+    said = str(explain_os_error(OSError(errno.ENOSPC, "No space left on device", "a")))
     assert said is not None
     assert "run the same command again; finished items are kept" in said
 
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(
             tables.write_table(path, rows, schemas.PRESERVATION)
         else:
             write_atomically(path, b"new" * 100_000)
-    said = explain_os_error(raised.value)
+    said = str(explain_os_error(raised.value))
     assert said is not None
     assert said.startswith(f"cannot read or write {path}: No space left on device.")
     assert path.read_bytes() == b"old"

@@ -93,7 +93,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--lane": LANE,
         "--seed": SEED,
         "--timeout": SECONDS,
-        "--shards": lists(TABLE, "run/shards/因果/lane0.parquet", "--shards names 1 files and --edits 2"),
+        "--shards": lists(TABLE, "run/shards/因果/lane0.parquet", "--shards names 1 file and --edits 2"),
         "--edits": lists(OUT_FILE, "run/a/edits/因果/lane0.parquet", "--shards names 2 files and --edits 1"),
     },
     "draw_canary": {
@@ -259,7 +259,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
     "watch_lanes": {
         "run_dir": [
             ("none", "There is no folder none"),
-            ("file", "There is no folder file"),
+            ("file", "file is not a folder"),
             ("data", "data is not the folder of a run"),
         ],
         "--every": SECONDS,
@@ -269,7 +269,10 @@ WRONG: dict[str, dict[str, Wrong]] = {
             ("none.yaml", "cannot read or write none.yaml: No such file or directory. Check the path."),
             ("garbage", "garbage cannot be read as YAML"),
             ("file", "file holds no settings"),
-            ("twice.yaml", "twice.yaml has the key 'run' twice, in lines 1 and 2. Keep one."),
+            (
+                "twice.yaml",
+                "twice.yaml cannot be read as YAML: it has the key 'run' twice, in lines 1 and 2; keep one.",
+            ),
             ("other.yaml", "config: Unknown key 'lanse'. Did you mean 'lanes'?"),
         ],
         "--gpus": LANES,

@@ -3,7 +3,7 @@
 import pytest
 
 from editlane.core.errors import UnknownName, format_value, one_line
-from editlane.core.printable import escape, escape_lines
+from editlane.core.printable import escape, escape_lines, has_hidden_letters
 
 
 @pytest.mark.parametrize("text", ["下雨，把猫变成狗。", "👩‍👩‍👧 🏴󠁧󠁢󠁥󠁮󠁧󠁿 ❤️", "cafe\u0301 हिन्दी می‌خواهم", "a b-c/d.png", ""])
@@ -29,6 +29,21 @@ def test_what_a_terminal_would_obey_or_hide_is_escaped(text: str, shown: str) ->
 
 def test_a_text_of_several_lines_keeps_its_lines_only() -> None:
     assert escape_lines("a\n\tb\r\x1b\n") == "a\n\tb\\r\\x1b\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["物理", "social/cultural", "👩\u200d👩\u200d👧", "❤️\u200d🔥", "می\u200cشود", "cafe\u0301"]
+)
+def test_a_name_that_shows_all_its_letters(name: str) -> None:
+    assert not has_hidden_letters(name)
+
+
+@pytest.mark.parametrize(
+    "hidden", ["\u202e", "\u2066", "\u200f", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\xad", "\x07"]
+)
+@pytest.mark.parametrize("name", ["{}物理", "物{}理", "physical{}", "می{}"])
+def test_a_name_that_looks_like_another_one(name: str, hidden: str) -> None:
+    assert has_hidden_letters(name.format(hidden))
 
 
 def test_an_error_of_a_library_is_one_printable_line_in_the_tables() -> None:

@@ -18,8 +18,7 @@ from PIL import Image
 
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
-from editlane.datasets import base64_text
-from editlane.datasets import files as dataset_files
+from editlane.datasets import base64_text, json_files
 from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.files import read_records
 from editlane.datasets.item_ids import MAX_BYTES, derive_id, digest, make_safe_name, make_unique, sanitise_id
@@ -337,7 +336,7 @@ def test_base64_is_decoded_without_copies_of_the_text():
 def test_a_missing_image_file_is_named(place):
     records = [record(), *(record(image=f"photos/{n}.png", item_id=f"n{n}") for n in range(7))]
     message = place.refused(records)
-    assert message.startswith("7 image file(s)")
+    assert message.startswith("7 image files of")
     assert "photos/0.png (record 2 (line 2), item_id 'n0')" in message
     assert "photos/5.png" not in message
     assert ", ..." in message
@@ -628,7 +627,7 @@ def test_broken_json_names_the_byte(place, text, at, bom):
 
 
 def test_the_place_of_a_mistake_deep_in_a_file_larger_than_the_chunk(place, monkeypatch):
-    monkeypatch.setattr(dataset_files, "_CHUNK", 1000)
+    monkeypatch.setattr(json_files, "_CHUNK", 1000)
     text = json.dumps([{"image": "A" * 700, "n": n} for n in range(50)])
     at = text.index('"n": 37') + 3
     path = place.write(text[:at] + "\x01" + text[at + 1 :], "data.json")
@@ -653,7 +652,7 @@ def test_streaming_gives_what_json_load_gives(tmp_path, records, ascii, indent, 
     text = json.dumps(records, ensure_ascii=ascii, indent=indent)
     path.write_text(text, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset_files, "_CHUNK", chunk)
+        patch.setattr(json_files, "_CHUNK", chunk)
         assert [record for _, record in read_records(path, "base64-json")] == json.loads(text, parse_float=Decimal)
 
 

@@ -119,7 +119,7 @@ def test_a_mistake_is_one_paragraph_and_writes_nothing(tmp_path):
     )
     done = prepare(tmp_path / "a.jsonl", tmp_path / "run")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: 1 image file(s)")
+    assert done.stderr.startswith("error: 1 image file of")
     assert "无.png (record 1 (line 1))" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from editlane.core import csv_files
 from editlane.core.errors import SourceUnreadable, UserError
 from editlane.core.types import Item
 from editlane.datasets import files as dataset_files
-from editlane.datasets import storing
+from editlane.datasets import json_files, storing
 from editlane.datasets.given_edits import EditedFolder
 from editlane.datasets.prepare import prepare_items
 from editlane.images import files as image_files
@@ -155,10 +156,61 @@ def test_a_number_of_thousands_of_digits_is_one_paragraph(folder: Path, name: st
 def test_a_record_without_end_is_not_read_whole(
     folder: Path, name: str, format: str, start: str, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_files, "LONGEST_RECORD", 1 << 20)
+    monkeypatch.setattr(json_files, "LONGEST_RECORD", 1 << 20)
     path = put(folder, name, start + "x" * (10 << 20) + end)
     with pytest.raises(UserError, match="record 2 is longer than 1,048,576 bytes"):
         read(path, format=format)
+
+
+GOOD_LINE = '{"category": "物理", "instruction": "On.", "image": "a.png"}\n'
+GOOD_RECORD = '{"subset": "物理", "edit_instruction": "On.", "src_img_b64": "a"}'
+TWICE = {
+    "a.jsonl": (
+        "items",
+        GOOD_LINE + '\n{"category": "物理", "instruction": "a", "instruction": "b", "image": "a.png"}\n',
+        "record 2 (line 3) has the key 'instruction' twice",
+    ),
+    "nested.jsonl": (
+        "items",
+        GOOD_LINE + GOOD_LINE.replace('"a.png"', '{"bytes": null, "path": "a.png", "path": "b.png"}'),
+        "record 2 (line 2) has the key 'path' twice",
+    ),
+    "a.json": (
+        "base64-json",
+        f'[{GOOD_RECORD},\n\n{{"subset": "物理",\n"src_img_b64": "", "edit_instruction": "a", "subset": "b"}}]',
+        "record 2 (line 4) has the key 'subset' twice",
+    ),
+    "one_line.json": (
+        "base64-json",
+        "[" + f"{GOOD_RECORD}, " * 3000 + GOOD_RECORD.replace("}", ', "subset": "b"}') + "]",
+        "record 3001 (line 1) has the key 'subset' twice",
+    ),
+    "long.json": (
+        "base64-json",
+        "[\n" + f"{GOOD_RECORD},\n" * 3000 + GOOD_RECORD.replace("}", ', "x": {"y": 1, "y": 1}}') + "\n]",
+        "record 3001 (line 3002) has the key 'y' twice",
+    ),
+    "basic_edit.json": (
+        "imgedit",
+        '\ufeff{"1": {"id": "a.png", "prompt": "a",\n"edit_type": "物理", "prompt": "b"}}',
+        "record 1 ('1') (line 2) has the key 'prompt' twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_a_record_with_a_key_twice_is_refused_with_its_line(folder: Path, monkeypatch, name: str) -> None:
+    format, text, message = TWICE[name]
+    monkeypatch.setattr(json_files, "_CHUNK", 1000)
+    with pytest.raises(UserError, match=rf"{re.escape(f'{name}, {message}')}\. Keep one\.$"):
+        read(put(folder, name, text), format=format)
+
+
+def test_a_key_that_stands_in_several_objects_is_fine(folder: Path) -> None:
+    record = (
+        '{"subset": "物理", "edit_instruction": "On.", "src_img_b64": "a", "x": [{"y": 1}, {"y": {"y": 1}}], "y": 1}'
+    )
+    assert len(read(put(folder, "a.json", f"[{record}, {record}]"), format="base64-json")) == 2
 
 
 @pytest.mark.parametrize("cell", ["{}", '"{}'])
@@ -436,7 +488,7 @@ def test_the_gaps_of_each_system_are_told(
     with caplog.at_level(logging.WARNING):
         read(put(folder, "items.csv", CHINESE), given=systems, limit=3)
     assert caplog.messages == [
-        "editors.系统-a.params.dir: 1 of 4 files belong to no item: loose.png",
+        "editors.系统-a.params.dir: 1 of 4 files belongs to no item: loose.png",
         "editors.b.params.dir: 2 of 3 items have no edit: b/雨.jpg, 3",
     ]
 
@@ -498,8 +550,8 @@ def test_a_folder_below_that_may_not_be_read_is_left_out_and_told(folder: Path, 
         items = read(write_rows(folder, "1", "2"), edited_dir=folder / "edits")
     assert [item.given_path is not None for item in items] == [True, False]
     assert caplog.messages == [
-        "dataset.edited_dir: 1 of 2 items have no edit: 2",
-        "dataset.edited_dir: 1 folder(s) may not be read: lost+found",
+        "dataset.edited_dir: 1 of 2 items has no edit: 2",
+        "dataset.edited_dir: 1 folder may not be read: lost+found",
     ]
 
 
@@ -537,7 +589,7 @@ def test_a_trial_on_items_without_an_edit_goes_on(folder: Path, caplog) -> None:
         assert len(read(path, edited_dir=folder / "edits", limit=2)) == 2
     assert caplog.messages == [
         "dataset.edited_dir: 2 of 2 items have no edit: 1, 2",
-        "dataset.edited_dir: of the items that `dataset.limit` leaves out, 1 have an edit; raise it",
+        "dataset.edited_dir: of the items that `dataset.limit` leaves out, 1 has an edit; raise it",
     ]
     (folder / "edits/3.png").rename(folder / "edits/x.png")
     with pytest.raises(UserError, match="has no edit of any item"):

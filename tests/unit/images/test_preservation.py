@@ -166,7 +166,7 @@ def lane_table(path: Path, numbers: np.ndarray, editor: str) -> Path:
 
 def test_a_lost_row_is_refused(tmp_path: Path) -> None:
     path = lane_table(tmp_path / "0.parquet", np.array([0, 2]), "甲")
-    with pytest.raises(UserError, match="1 rows are lost \\(item 1, editor 甲\\)"):
+    with pytest.raises(UserError, match="1 row is lost \\(item 1, editor 甲\\)"):
         list(merge([Cell(names={"editor": "甲"}, paths=[path])], items_of(["0", "1", "2"]), schemas.PRESERVATION))
 
 

@@ -66,13 +66,13 @@ def test_a_lane_without_work_does_not_hide_the_cudnn_of_another(tmp_path: Path, 
 
 def test_lost_rows_are_refused_and_named(tmp_path: Path) -> None:
     path = write(tmp_path / "1.parquet", ["项-0", "项-2", "项-3"])
-    with pytest.raises(UserError, match=r"1 rows are lost \(item 项-1, editor e, judge j\)"):
+    with pytest.raises(UserError, match=r"1 row is lost \(item 项-1, editor e, judge j\)"):
         merged([cell([path])])
 
 
 def test_doubled_rows_are_refused_and_named(tmp_path: Path) -> None:
     paths = [write(tmp_path / "1.parquet", ["项-0", "项-1"]), write(tmp_path / "2.parquet", ["项-1"])]
-    with pytest.raises(UserError, match=r"1 rows are doubled \(item 项-1"):
+    with pytest.raises(UserError, match=r"1 row is doubled \(item 项-1"):
         merged([cell(paths)])
 
 
@@ -127,7 +127,7 @@ def test_controls_about_what_was_planned_are_taken_swapped_or_not(tmp_path: Path
 def test_controls_of_another_run_are_refused_with_the_lane_that_has_them(tmp_path: Path, column: str) -> None:
     asked = plan_and_controls(tmp_path, **{column: "old"})
     with pytest.raises(
-        UserError, match=rf"1 rows have another `{column}` .*\(control source_as_edit, item_id 项-2, .*lane1\.parquet"
+        UserError, match=rf"1 row has another `{column}` .*\(control source_as_edit, item_id 项-2, .*lane1\.parquet"
     ):
         check_controls(*asked)
 

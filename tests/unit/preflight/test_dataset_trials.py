@@ -89,7 +89,7 @@ def test_each_system_is_compared_with_the_items(project: Path) -> None:
     assert (whole.level, whole.text) == ("pass", "systems/甲 of 甲: every item has its edit, every file its item")
     assert part.level == "warn"
     assert part.text == (
-        "systems/b of b: 4 of 6 items have no edit: i2, i3, i4 and 1 more; 1 of 3 files belong to no item: x.png"
+        "systems/b of b: 4 of 6 items have no edit: i2, i3, i4 and 1 more; 1 of 3 files belongs to no item: x.png"
     )
 
 
@@ -144,7 +144,7 @@ def test_the_limit_on_the_command_line_is_the_datasets(capsys: pytest.CaptureFix
     assert load_config(fake_config(limit=2), workflow)["dataset"]["limit"] == 2
     with pytest.raises(SystemExit):
         load_config(fake_config(limit=0), workflow)
-    assert "dataset.limit is 0; use a whole number of 1 or more" in capsys.readouterr().err
+    assert "`--config limit=` is 0; it takes a whole number of 1 or more" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         load_config({"limit": 2}, workflow)
 

@@ -79,6 +79,13 @@ def test_any_name_of_a_category_survives(monkeypatch, name: str) -> None:
         assert config["dataset"]["categories"] == [name.strip()]
 
 
+@pytest.mark.parametrize("name", ["物理\u202e", "a\u200bb", "a/b"])
+def test_a_category_that_no_run_can_have_is_named_with_its_dataset(monkeypatch, name: str) -> None:
+    shown = re.escape(f"资料/items.jsonl: The category {name!r} cannot name a folder.")
+    with pytest.raises(UserError, match=rf"^{shown} .* Rename it there\.$"):
+        init(monkeypatch, "--dataset", write_records("items.jsonl", category=name))
+
+
 def test_given_edits_need_no_editor(monkeypatch) -> None:
     text, config = init(monkeypatch, "--dataset", write_records("pairs.jsonl", edited="照片/图 0.png"))
     assert config["dataset"]["format"] == "pairs" and list(config["editors"]) == ["given"]
@@ -166,7 +173,7 @@ def test_no_name_of_a_column_becomes_a_key(monkeypatch, name: str) -> None:
             {"category": None, "Type": "x", "instruction": None, "prompt": "x"},
             "missing: category, instruction. Rename Type",
         ),
-        ({"image": "照片/9.png"}, r"1 image file\(s\) of .* are missing"),
+        ({"image": "照片/9.png"}, r"1 image file of .* is missing"),
     ],
 )
 def test_a_dataset_that_no_run_could_read_is_told_and_nothing_is_written(monkeypatch, fields, message: str) -> None:
@@ -202,8 +209,9 @@ def test_nearly_a_dataset_is_told_what_to_change(monkeypatch, name: str, text: s
 @pytest.mark.parametrize("dataset", ["missing.csv", "资料", "资料/照片/图 0.png", "empty.csv"])
 def test_what_is_no_dataset_is_refused(monkeypatch, dataset: str) -> None:
     Path("empty.csv").touch()
-    with pytest.raises(UserError, match=re.escape(dataset)):
+    with pytest.raises(UserError, match=re.escape(dataset)) as error:
         init(monkeypatch, "--dataset", dataset)
+    assert "config" not in str(error.value)  # there is none yet
 
 
 def write_folder(*names: str) -> None:
@@ -233,6 +241,17 @@ def test_an_empty_file_in_a_folder_is_named(monkeypatch) -> None:
         init(monkeypatch, "--dataset", "D")
 
 
+def test_categories_that_no_run_can_have_are_left_out(monkeypatch) -> None:
+    image = "照片/图 0.png"
+    one = {"index": "t1", "category": "time", "instruction": "x", "image": image}
+    records = [one, one | {"index": "t2", "category": "多图", "image": [image, image]}]
+    text, config = init(monkeypatch, "--dataset", write_json("资料/data_total.json", records))
+    assert config["dataset"]["categories"] == ["time"]
+    assert "  # left out, because an item has one source image: 多图\n" in text
+    with pytest.raises(UserError, match=r"Every category of .* has records with several source images"):
+        init(monkeypatch, "--dataset", write_json("资料/data_total.json", records[1:]), "--out", "other.yaml")
+
+
 def test_an_existing_config_is_left_as_it_is(monkeypatch) -> None:
     name = write_records("items.jsonl")
     Path("mine.yaml").write_text("run: mine", encoding="utf-8")
@@ -241,10 +260,13 @@ def test_an_existing_config_is_left_as_it_is(monkeypatch) -> None:
     assert Path("mine.yaml").read_text(encoding="utf-8") == "run: mine"
 
 
-def test_a_run_with_results_is_not_taken_again(monkeypatch) -> None:
+def test_a_run_with_results_is_not_taken_again(monkeypatch, capsys) -> None:
     Path("results/许多").mkdir(parents=True)
     _, config = init(monkeypatch, "--dataset", write_records("许多.jsonl"))
     assert config["run"] == "许多-2"
+    said = capsys.readouterr().out
+    assert "The run is called 许多-2, after the dataset; its results go to results/许多-2/.\n" in said
+    assert said.endswith("  snakemake --configfile 'config/许多-2.yaml' --cores all\n")
 
 
 @pytest.mark.parametrize(

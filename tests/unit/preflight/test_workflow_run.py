@@ -12,7 +12,7 @@ from editlane.core.errors import UserError
 from editlane.core.locks import check_links
 from editlane.core.paths import RunPaths
 from editlane.models.tiny import FILE_LIST
-from editlane.preflight.workflow_run import WorkflowRun
+from editlane.preflight.workflow_run import WorkflowRun, load_config
 
 
 @pytest.fixture
@@ -63,6 +63,15 @@ def test_a_folder_that_may_not_be_looked_into_is_no_crash(marks: Path, monkeypat
         denied.setattr(Path, "stat", deny)
         forget()
     assert len(left(marks)) == 4
+
+
+@pytest.mark.parametrize("limit", [None, 0, -1, 1.5, "abc", True, [1]])
+def test_a_limit_of_the_command_that_is_no_number_of_items_is_named_as_it_was_given(limit: object, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        load_config(fake_config(limit=limit), SimpleNamespace(configfiles=[]))
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert said.startswith(f"error: `--config limit=` is {limit!r}; it takes a whole number of 1 or more")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a link of another user")

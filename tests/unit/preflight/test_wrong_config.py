@@ -11,7 +11,7 @@ import yaml
 
 from editlane.core.errors import UserError
 from editlane.core.json_schema import iterate_keys
-from editlane.preflight.config import RESERVED_EDITOR_NAMES, check_config, check_keys_once, read_config
+from editlane.preflight.config import RESERVED_EDITOR_NAMES, check_config, check_config_file, read_config
 from editlane.preflight.packages import read_pip_pins
 from editlane.preflight.run_config import RunConfig
 from editlane.protocols.load import load_protocol
@@ -92,6 +92,9 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (["café", "cafe\u0301"], r"dataset.categories names a category twice"),
         (["-x"], r"'-x' cannot name a folder"),
         (["a/b"], r"'a/b' cannot name a folder"),
+        (["物理\u202e"], r"'物理\\u202e' cannot name a folder\. Avoid .*, characters that cannot be seen"),
+        (["物\u200d理"], r"'物\\u200d理' cannot name a folder"),
+        (["a\x07"], r"'a\\x07' cannot name a folder"),
     ],
     "lanes": [
         (0, r"lanes is 0; use a .*number .*Number of lanes"),
@@ -413,21 +416,21 @@ def test_yaml_without_an_end_is_refused(tmp_path: Path, read: Any, text: str, me
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("run: a\nlanes: 1\nrun: b\n", "has the key 'run' twice, in lines 1 and 3. Keep one."),
-        ("editors:\n  甲: {}\n  甲: {}\n", "has the key '甲' twice, in lines 2 and 3."),
-        ("a: [{b: 1, b: 2}]\n", "has the key 'b' twice, in lines 1 and 1."),
+        ("run: a\nlanes: 1\nrun: b\n", "has the key 'run' twice, in lines 1 and 3; keep one."),
+        ("editors:\n  甲: {}\n  甲: {}\n", "has the key '甲' twice, in lines 2 and 3;"),
+        ("a: [{b: 1, b: 2}]\n", "has the key 'b' twice, in lines 1 and 1;"),
     ],
 )
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(message)):
-        check_keys_once(tmp_path / "c.yaml")
+        check_config_file(tmp_path / "c.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "a: &a {b: [1]}\nc: {<<: *a, b: 2}\n", "a: &a [*a]\n", '{"a": 1,\n\t"b": 2}'])
 def test_other_files_are_left_to_snakemake(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
-    check_keys_once(tmp_path / "c.yaml")
+    check_config_file(tmp_path / "c.yaml")
 
 
 def test_a_category_without_a_rubric_is_told_the_protocols_that_judge_it() -> None:

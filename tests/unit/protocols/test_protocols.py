@@ -41,6 +41,12 @@ def load(tmp_path, data):
     return load_protocol(path)
 
 
+def test_a_rubric_that_is_there_twice_is_refused(tmp_path):
+    text = yaml.safe_dump(valid(), allow_unicode=True).replace("rubrics:\n", "rubrics:\n  物理: Light.\n")
+    with pytest.raises(UserError, match=r"it has the key '物理' twice, in lines [0-9]+ and [0-9]+; keep one"):
+        load(tmp_path, text)
+
+
 @pytest.mark.parametrize("name", ["rubric", "yesno", "legacy"])
 def test_the_shipped_protocols_cover_the_five_categories(name):
     protocol = load_protocol(PROTOCOLS / f"{name}.yaml")

@@ -28,7 +28,7 @@ from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
 from editlane.images.files import file_sha256
 from editlane.ratings.page.saved import SavedRatings
-from editlane.ratings.page.server import RatingServer
+from editlane.ratings.page.server import MAX_SIDE, RatingServer
 from editlane.ratings.page.tasks import Task, choose_items, drop_unreadable, read_tasks, shuffle
 from editlane.ratings.tables import Rating, Subject, read_ratings, write_ratings
 
@@ -406,13 +406,17 @@ def test_a_malformed_request_is_refused_or_dropped_without_a_word(serving: Servi
     assert capfd.readouterr().err == ""
 
 
-def test_trouble_with_the_file_or_an_image_is_told(serving: Serving) -> None:
+def test_trouble_with_the_file_or_an_image_is_told(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     serving.out.write_text("item,system,rater,score\na,b,c,what\n")
     answer = serving.client.ask("POST", "rating", {"task": 0, "score": 5})
     assert (answer.status, "score is 'what'" in answer.body.decode()) == (500, True)
     assert serving.out.read_text().endswith("what\n")
     serving.server.images["gone"] = serving.out.with_name("gone.png")
     assert serving.client.ask("GET", "image/gone").status == 410
+    serving.server.images["large"] = serving.out.with_name("large.png")
+    Image.new("RGB", (2 * MAX_SIDE, 8)).save(serving.out.with_name("large.png"))
+    monkeypatch.setattr(Image.Image, "resize", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+    assert serving.client.ask("GET", "image/large").status == 410
 
 
 @contextmanager

@@ -171,6 +171,7 @@ def test_arrays_hold_every_rating_at_its_place() -> None:
         ([], "The ratings files have no rows."),
         ([Rating("1", "a", "x", NAN)], "None of 1 rating has a score."),
         ([Rating("8", "a", "x", 1), Rating("9", "c", "x", 1)], "2 items that it has no scores of (8, 9) and 1 system"),
+        ([Rating("1", "c", "x", 1)], "The ratings have 1 system that it has no scores of (c)."),
     ],
 )
 def test_nothing_to_compare_is_an_error(ratings: list[Rating], message: str) -> None:

@@ -1,15 +1,19 @@
 """What the report's page gets of the gallery: columns, texts and pictures; in the page, or in files beside it."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from gallery_page import ITEMS, SCORES, make_report, write_page
 from PIL import Image
 
 from editlane.report.load import Report
 from editlane.report.page import gallery as module
+from editlane.report.page import thumbnails
 from editlane.report.page.gallery import CLIPPED, STATES, Gallery, make_gallery
 from editlane.report.page.thumbnails import LEVELS, choose_level, make_thumbnails
 
@@ -176,6 +180,34 @@ def test_the_page_has_a_word_for_every_state_and_works_without_javascript_as_far
     texts = json.loads(html.partition('id="gallery-texts">')[2].partition("</script>")[0])
     assert list(texts["states"]) == sorted(STATES)
     assert "scores.parquet" in html.partition("<noscript>")[2].partition("</noscript>")[0]
+
+
+@pytest.mark.parametrize("step", ["resize", "save"])
+def test_no_picture_ends_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Pillow raises MemoryError for a lack of memory, and for some broken files."""
+    paths = {name: tmp_path / f"{name}.png" for name in ("good", "bad")}
+    for name, path in paths.items():
+        Image.new("RGB", (400, 640 if name == "bad" else 400)).save(path)
+    real = getattr(Image.Image, step)
+
+    def fail(image: Image.Image, *given: Any, **named: Any) -> Any:
+        if image.height > image.width:
+            raise MemoryError
+        return real(image, *given, **named)
+
+    monkeypatch.setattr(Image.Image, step, fail)
+    assert list(make_thumbnails(paths).uris) == ["good"]
+
+
+def test_a_picture_that_cannot_be_hashed_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"on a broken disk")
+
+    def fail(_: Path) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(thumbnails, "file_sha256", fail)
+    paths, hashes = (np.array([[None], [text]], dtype=object) for text in ("a.png", "ab"))
+    assert thumbnails.embed_pictures(paths, hashes, tmp_path).shown.tolist() == [[None], ["unreadable"]]
 
 
 def test_many_pictures_are_made_smaller_than_few(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
+import errno
 import io
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from editlane.core import last_words
+from editlane.core.os_errors import explain_os_error
 from editlane.core.paths import RunPaths
 from editlane.lanes.watchdog import find_timeout
+from editlane.watching import run_errors
 from editlane.watching.run_errors import find_errors, find_warnings
 from editlane.watching.terminal import JobLines, Printable
 
@@ -22,7 +26,7 @@ def write_log(run_dir: Path, name: str, text: str, *, at: float = 1000.0) -> Pat
     return path
 
 
-def say(run_dir: Path, level: str, text: str, *, argv: str = "edit_lane.py", at: float = 1000.0) -> None:
+def say(run_dir: Path, level: str, text: Any, *, argv: str = "edit_lane.py", at: float = 1000.0) -> None:
     """Say something as a command of the run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(last_words.RUN_DIR, str(run_dir))
@@ -39,6 +43,29 @@ def test_errors_and_warnings_of_this_run_come_once_and_nothing_of_an_earlier_one
     say(tmp_path, "error", "of the run before", argv="make_report.py", at=10.0)
     assert find_errors(RunPaths(tmp_path), 1000.0) == ["error: no such model"]
     assert find_warnings(RunPaths(tmp_path), 1000.0) == ["warning: gpulease: gpu1 is left out"]
+
+
+def test_a_full_disk_is_said_once_whatever_could_not_be_written(tmp_path: Path, monkeypatch) -> None:
+    names = ["/tmp/a", "/tmp/b", *(str(tmp_path / name) for name in ("c", "d"))]
+    full = [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name) for name in names]
+    for place, error in enumerate(full):
+        say(tmp_path, "error", explain_os_error(error), argv=f"step{place % 3}.py")
+    say(tmp_path, "error", explain_os_error(OSError(errno.ENOENT, os.strerror(errno.ENOENT), "none")))
+
+    def refuse(dir: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_errors, "TemporaryFile", refuse)
+        disk, missing = find_errors(RunPaths(tmp_path), 0.0)
+    assert missing == "error: cannot read or write none: No such file or directory. Check the path."
+    assert disk.startswith(
+        f"error: cannot read or write {tmp_path}, /tmp/a and 1 more: No space left on device. Free some space"
+    )
+    assert any("/tmp/a, /tmp/b and 2 more: No space left" in line for line in find_errors(RunPaths(tmp_path), 0.0))
+    monkeypatch.setattr(run_errors, "TemporaryFile", refuse)
+    (alone,) = find_errors(RunPaths(tmp_path), 2000.0)
+    assert alone.startswith(f"error: cannot read or write {tmp_path}: No space left on device. Free some space")
 
 
 def test_another_attempt_at_a_job_replaces_what_the_first_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

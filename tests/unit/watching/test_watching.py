@@ -230,6 +230,43 @@ def test_a_lane_that_found_everything_in_the_journal_is_done_without_a_heartbeat
     assert describe_run(state) == "edit 20/40, 1 waiting | score 20/~40, 1 waiting"
 
 
+def test_shards_that_are_being_written_tell_no_total(tmp_path: Path) -> None:
+    write_record(tmp_path, editors=["甲"], judges=["乙"])
+    watcher = Watcher(RunPaths(tmp_path), Clock())
+    shards(tmp_path, 2, each=3)
+    (tmp_path / "shards/环境/lane1.parquet").rename(tmp_path / "later")
+    assert [lane.total for group in watcher.look().groups for lane in group.lanes] == [0, 0, 0, 0]
+    (tmp_path / "later").rename(tmp_path / "shards/环境/lane1.parquet")
+    assert [lane.total for group in watcher.look().groups for lane in group.lanes] == [6, 6, 6, 6]
+
+
+def test_totals_follow_a_new_split_as_soon_as_a_lane_begins(tmp_path: Path) -> None:
+    write_record(tmp_path, editors=["甲"], judges=["乙"])
+    watcher = Watcher(RunPaths(tmp_path), Clock())
+    shards(tmp_path, 2, each=2)
+    watcher.look()
+    for path in (tmp_path / "shards").rglob("*.parquet"):
+        pq.write_table(pa.table({"item_id": ["i"] * 9}), path)
+    beat(tmp_path, editor="甲", total=18, kept=4, done=0)
+    assert describe_run(watcher.look()).startswith("edit 甲 4/36")
+
+
+def test_a_judges_lane_without_a_heartbeat_has_the_questions_of_its_tables(tmp_path: Path) -> None:
+    """An estimate would count no control, and grow when the next lane tells of its own."""
+    shards(tmp_path, 2)
+    write_record(tmp_path, editors=["甲"], judges=["乙"])
+    paths = RunPaths(tmp_path)
+    scores = [paths.lane_scores("甲", "乙", category, 0) for category in CATEGORIES]
+    for path in (*scores, paths.lane_controls("甲", "乙", 0)):
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"state": ["scored"] * 7 + ["judge_unreadable", "edit_failed", "edit_refused"]}), path)
+    watcher = Watcher(paths, Clock())
+    assert describe_run(watcher.look()).endswith("score 24/~44, 1 waiting")
+    score = {"stage": "score", "editor": None, "judge": "乙", "lane": 1, "total": 30, "kept": 0, "done": 1}
+    beat(tmp_path, **score, busy_seconds=1.0, step=None)
+    assert " 25/54, " in describe_run(watcher.look())
+
+
 def write_tables(run_dir: Path, lane: int, editor_key: str, judge_key: str) -> None:
     """The tables of one lane of editor 甲 and judge 乙, as made with these settings."""
     made = {"editor": {"甲": {"key": editor_key}}, "judge": {"乙": {"key": judge_key}}}
@@ -434,7 +471,7 @@ def test_numbers_and_names_are_short(tmp_path: Path) -> None:
     assert [shorten_device(name) for name in devices] == ["cpu", "0", "3", "GPU-3a4f12", "MIG-0a1b2c"]
 
 
-def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Path, monkeypatch) -> None:
     results = tmp_path / "results"
     (results / "empty").mkdir(parents=True)
     (results / "file").touch()
@@ -443,9 +480,19 @@ def test_a_folder_that_is_no_run_is_refused_and_one_to_come_is_not(tmp_path: Pat
     (tmp_path / "photos/a.png").touch()
     for folder in ("results/empty", "results/begun", "results/to-come"):
         check_run_folder(tmp_path / folder)
-    for folder in ("results/file", "photos", "none", "none/run"):
-        with pytest.raises(UserError, match="Give results/<run>"):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("results/file", "results", "photos", "photos/a.png", "none", "none/run", "begun"):
+        with pytest.raises(UserError, match=r"Give results/<run>, .* \(runs in .*results: begun\)\.$"):
             check_run_folder(tmp_path / folder)
+    with pytest.raises(UserError, match="results/file is not a folder"):
+        check_run_folder(Path("results/file"))
+
+
+@pytest.mark.parametrize("name", ["results", "empty"])
+def test_an_empty_folder_that_becomes_no_run_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"{name} is not the folder of a run"):
+        check_run_folder(tmp_path / name)
 
 
 @pytest.fixture

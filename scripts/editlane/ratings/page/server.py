@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from editlane.core.errors import ItemError, UserError
-from editlane.images.files import fit_within, open_image
+from editlane.images.files import open_image
 from editlane.ratings.page.saved import SavedRatings
 from editlane.ratings.page.tasks import Task
 
@@ -173,13 +173,12 @@ class RatingHandler(BaseHTTPRequestHandler):
 
     def _send_image(self, path: Path) -> None:
         try:
-            image = fit_within(open_image(path), MAX_SIDE)
-        except ItemError as error:  # it was readable when the server started
-            log.error("%s", error)
+            encoded = io.BytesIO()
+            open_image(path, within=MAX_SIDE).save(encoded, "PNG", compress_level=1)
+        except (ItemError, MemoryError) as error:  # it was readable when the server started
+            log.error("%s", str(error) or f"{path.name}: not enough memory")
             self._refuse(HTTPStatus.GONE)
             return
-        encoded = io.BytesIO()
-        image.save(encoded, "PNG", compress_level=1)
         self._send(HTTPStatus.OK, encoded.getvalue(), "image/png")
 
     def _refuse(self, status: HTTPStatus) -> None:

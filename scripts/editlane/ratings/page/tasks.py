@@ -11,6 +11,7 @@ from pathlib import Path
 from editlane.core import schemas, tables
 from editlane.core.errors import SourceUnreadable, UnknownName, UserError
 from editlane.core.paths import RunPaths
+from editlane.core.text_width import pluralize
 from editlane.core.types import EDITED
 from editlane.datasets.item_ids import digest
 from editlane.images.files import open_image
@@ -97,7 +98,8 @@ def drop_unreadable(tasks: Sequence[Task]) -> list[Task]:
         log.warning("skipped: %s", problem)
     kept = [task for task in tasks if task.source not in problems and task.edit not in problems]
     if len(kept) < len(tasks):
-        log.warning("skipped %d of %d edits: their images cannot be read", len(tasks) - len(kept), len(tasks))
+        skipped = f"{len(tasks) - len(kept)} of {pluralize(len(tasks), 'edit')}"
+        log.warning("skipped %s, of which an image cannot be read", skipped)
     return kept
 
 

@@ -155,7 +155,8 @@
 
   function showCounts(shown) {
     const [found, all, first] = [order.length, index.ids.length, page * size() + 1];
-    const text = found === 0 ? texts.none : found < all ? texts.fitting : texts.shown;
+    const [kind, number] = found === 0 ? ["none", all] : found < all ? ["fitting", found] : ["shown", all];
+    const text = texts[number === 1 ? `${kind}_one` : kind];
     const counts = Object.entries({ first, last: first + shown - 1, found, all });
     const written = counts.map(([name, count]) => [name, count.toLocaleString(document.documentElement.lang)]);
     say(fill(text, Object.fromEntries(written)));

@@ -77,8 +77,11 @@ def embed_pictures(paths: NDArray[np.object_], hashes: NDArray[np.object_], run_
 
 
 def _has_changed(path: Path, sha256: str | None) -> bool:
-    """Return whether a file exists and differs from its recorded hash. False without a record."""
-    return sha256 is not None and path.is_file() and file_sha256(path) != sha256
+    """Return whether a file differs from its recorded hash. False without a record, and if it cannot be read."""
+    try:
+        return sha256 is not None and path.is_file() and file_sha256(path) != sha256
+    except OSError:
+        return False
 
 
 def make_thumbnails(paths: Mapping[str, Path], budget: int = BUDGET) -> Thumbnails:
@@ -104,7 +107,7 @@ def choose_level(sample: Sequence[Image.Image], count: int, budget: int) -> tupl
 def _open_small(path: Path) -> Image.Image | None:
     """Open a picture at the size of the best level. None if it cannot be read."""
     try:
-        return fit_within(open_image(path, at_least=2 * LEVELS[0][0]), LEVELS[0][0])
+        return open_image(path, at_least=2 * LEVELS[0][0], within=LEVELS[0][0])
     except ItemError:
         return None
 
@@ -115,8 +118,12 @@ def _encode(path: Path, side: int, quality: int) -> bytes | None:
 
 
 def _encode_webp(image: Image.Image, side: int, quality: int) -> bytes:
+    """Encode a picture. Returns no byte if that fails, as for a lack of memory: no picture ends the report."""
     file = io.BytesIO()
-    fit_within(image, side).save(file, "WEBP", quality=quality, method=4)
+    try:
+        fit_within(image, side).save(file, "WEBP", quality=quality, method=4)
+    except (MemoryError, OSError, ValueError):
+        return b""
     return file.getvalue()
 
 
