@@ -69,8 +69,8 @@ def check_places(envs: Iterable[str]) -> None:
     """
     if _REWRITTEN.search(str(CHECKOUT)):
         raise UserError(
-            f"Editlane is in {CHECKOUT}, and Snakemake would replace what is in {{}} or <> there. Rename that folder, or "
-            "move Editlane to another one."
+            f"Editlane is in {CHECKOUT}, and Snakemake would replace what is in {{}} or <> there. Rename that folder, "
+            "or move Editlane to another one."
         )
     for env in envs:
         place = str(find_file(env).resolve())

@@ -8,6 +8,7 @@ import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -264,6 +265,22 @@ def test_what_an_earlier_larger_report_left_beside_the_page_is_removed(
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         *("report.html", "report.json", "report.md")
     ]
+
+
+def test_nothing_on_the_page_turns_the_direction_of_what_is_beside_it(tmp_path: Path) -> None:
+    items = [
+        ("\u202egpj-1", "\u2066物理", "\u202eTurn\u2069 it", "en", "sky"),
+        ("b", "环境", "给猫戴上帽子 👩‍🚀", "zh", "cat"),
+    ]
+    editor = "\u202ea"
+    run = write_run(tmp_path / "demo", {(editor, "\u2067j"): [("edit_failed", "oom"), 5.0]}, items)
+    html = write(load(run), run)[".html"]
+    shown = re.sub(r'"paths":\[\[.*?\]\]', "", html)  # these are addresses
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", shown)
+    assert "👩‍🚀" in shown and "物理" in shown
+    (link,) = re.findall('href="#item-([^"]*)"', html)
+    index = json.loads(re.findall('id="gallery-index">(.*?)</script>', html)[0])
+    assert unquote(link) == index["ids"][0] == r"\u202egpj-1"
 
 
 def test_a_run_where_everything_failed_has_no_mean_and_no_dots(tmp_path: Path) -> None:
