@@ -1,5 +1,6 @@
 """Names and places of everything that a run keeps under results/<run>. No other module spells them."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -184,7 +185,11 @@ class RunPaths:
 
     def edits(self, editor: str, category: str, lane: int) -> Path:
         """Return the edits table of a shard."""
-        return self / editor / "edits" / category / _table(lane)
+        return self.edits_folder(editor) / category / _table(lane)
+
+    def edits_folder(self, editor: str) -> Path:
+        """Return the folder of all edits tables of an editor."""
+        return self / editor / "edits"
 
     def all_edits(self) -> list[Path]:
         """Return the edits tables that exist, of all editors, categories and lanes."""
@@ -267,8 +272,12 @@ class RunPaths:
         return self.heartbeats.joinpath(*lane.folders)
 
     def runs_beside(self) -> "list[RunPaths]":
-        """Return the runs in the same folder of results, this one included."""
-        return [RunPaths(folder) for folder in sorted(self.run_dir.parent.glob("*/"))]
+        """Return the runs in the same folder of results, this one included.
+
+        Those of other users may be private: everything inside of them raises PermissionError.
+        """
+        folders = sorted(self.run_dir.parent.glob("*"))
+        return [RunPaths(one) for one in folders if os.path.isdir(one)]  # noqa: PTH112  Path's raises for a link there
 
 
 def locate_shard(shards: Path, category: str, lane: int) -> Path:

@@ -236,6 +236,9 @@ class CriterionColumns(NamedTuple):
     """Probability of the legal answers, 0..1."""
 
 
+_CRITERION_TYPES = {"score": pa.float64(), "mode": pa.string(), "entropy": pa.float64(), "mass": pa.float64()}
+
+
 def criterion_columns(criterion: str) -> CriterionColumns:
     """Return the names of the columns of a criterion in a scores table."""
     return CriterionColumns(*(f"{part}_{criterion}" for part in CriterionColumns._fields))
@@ -251,11 +254,22 @@ def scores_schema(criteria: Sequence[str]) -> pa.Schema:
     """Return the schema of scores: one row per item x editor x judge, with four columns per criterion."""
     fixed = _fields(ScoreRow)
     after = 1 + [field.name for field in fixed].index("score")
-    types = CriterionColumns(score=pa.float64(), mode=pa.string(), entropy=pa.float64(), mass=pa.float64())
-    own = [field for name in criteria for field in map(pa.field, criterion_columns(name), types)]
+    own = [field for name in criteria for field in map(pa.field, criterion_columns(name), _CRITERION_TYPES.values())]
     return pa.schema([*fixed[:after], *own, *fixed[after:]])
 
 
 def controls_schema(criteria: Sequence[str]) -> pa.Schema:
     """Return the schema of controls: the columns of scores, and which control it is."""
     return pa.schema([*scores_schema(criteria), *_fields(ControlColumns)])
+
+
+_COLUMN_TYPES = {
+    field.name: field.type
+    for schema in (EDITS, GIVEN, PLAN, PRESERVATION, COSTS, controls_schema(()))
+    for field in schema
+}
+
+
+def column_type(name: str) -> pa.DataType:
+    """Return what a column of this name holds, in every table that has it. Raises KeyError for a name of no table."""
+    return _COLUMN_TYPES[name] if name in _COLUMN_TYPES else _CRITERION_TYPES[name.partition("_")[0]]

@@ -26,6 +26,7 @@ from editlane.core.schemas import (
     ItemRow,
     PlanRow,
     QuestionRow,
+    column_type,
 )
 from editlane.core.types import Control, Item
 
@@ -64,16 +65,54 @@ def write_parts(
 def read_arrow(path: Path, needed: Sequence[str] = (), where: pc.Expression | None = None) -> pa.Table:
     """Read a table, or its rows that match `where`. Needed columns that older versions did not write are null.
 
-    Raises UserError if the file is missing or damaged, or lacks a needed column.
+    Raises UserError if the file is missing or damaged, lacks a needed column, or holds something else in one.
     """
-    lacking = set(needed) - set(read_columns(path)) if needed else set()
-    if lacking - ADDED.keys():
-        names = ", ".join(name for name in needed if name in lacking and name not in ADDED)
-        raise UserError(f"The table {path} has no column {names}; it is not the table this step reads.")
+    empty = _check_columns(path, needed) if needed else {}
     table = _checked(path, lambda: pq.read_table(path, partitioning=None) if where is None else _filtered(path, where))
-    for name in sorted(lacking):
-        table = table.append_column(name, pa.nulls(len(table), ADDED[name]))
+    for name, kind in empty.items():
+        place, nulls = table.schema.get_field_index(name), pa.nulls(len(table), kind)
+        table = table.append_column(name, nulls) if place < 0 else table.set_column(place, name, nulls)
     return table
+
+
+def _check_columns(path: Path, needed: Sequence[str]) -> dict[str, pa.DataType]:
+    """Raise UserError if a needed column is missing or holds something else. Return those to be filled with nulls.
+
+    Older versions did not write these, or pandas wrote them, which knows no type of a column without values. It also
+    widens numbers and packs texts.
+    """
+    schema = _schema(path)
+    lacking = [name for name in needed if name not in schema.names]
+    if names := ", ".join(name for name in lacking if name not in ADDED):
+        raise UserError(f"The table {path} has no column {names}; it is not the table this step reads.")
+    empty = {name: ADDED[name] for name in lacking}
+    for name in (name for name in needed if name not in lacking):
+        found, wanted = schema.field(name).type, column_type(name)
+        if pa.types.is_null(found):
+            empty[name] = wanted
+        elif not _holds(found, wanted):
+            raise UserError(
+                f"The column {name} of the table {path} holds {found}, not {wanted}. Something else wrote or changed "
+                "it; give the table as the run wrote it."
+            )
+    return empty
+
+
+def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_list(wanted):
+        is_list = pa.types.is_list(found) or pa.types.is_large_list(found)
+        return is_list and (pa.types.is_null(found.value_type) or _holds(found.value_type, wanted.value_type))
+    return any(any(test(found) for test in kind) and any(test(wanted) for test in kind) for kind in _KINDS)
+
+
+_KINDS: tuple[tuple[Callable[[pa.DataType], bool], ...], ...] = (
+    (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    (pa.types.is_integer, pa.types.is_floating),
+    (pa.types.is_boolean,),
+)
+"""Types that stand for one another."""
 
 
 def _filtered(path: Path, where: pc.Expression) -> pa.Table:
@@ -88,13 +127,15 @@ def _schema(path: Path) -> pa.Schema:
 
 
 def _checked(path: Path, read: Callable[[], Any]) -> Any:
-    if path.is_dir():  # Arrow would read all tables in there
-        raise UserError(f"{path} is a folder, not a table. Give the path of a Parquet file.")
-    check_regular(path)
     try:
+        if path.is_dir():  # Arrow would read all tables in there
+            raise UserError(f"{path} is a folder, not a table. Give the path of a Parquet file.")
+        check_regular(path)
         return read()
     except FileNotFoundError as error:
         raise UserError(f"There is no table {path}. Run the step that writes it first.") from error
+    except PermissionError as error:
+        raise UserError(f"Cannot read the table {path}: {error.strerror}. Check its rights.") from error
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -115,16 +156,14 @@ def read_costs(path: Path) -> list[CostRow]:
     return [cast(CostRow, dict.fromkeys(COSTS_ADDED) | row) for row in rows]
 
 
-def read_frame(path: Path, needed: Sequence[str], *, others: bool = False) -> "pd.DataFrame":
-    """Read the needed columns of a table as a data frame, with `others` all columns. Repeated texts are categories.
+def read_frame(path: Path, needed: Sequence[str]) -> "pd.DataFrame":
+    """Read the needed columns of a table as a data frame. Repeated texts are categories.
 
     Raises UserError like `read_arrow`.
     """
     import pandas as pd
 
-    table = read_arrow(path, needed)
-    if not others:
-        table = table.select(needed)
+    table = read_arrow(path, needed).select(needed)
     repeating = [name for name in REPEATING if name in table.column_names]
     frame: pd.DataFrame = table.to_pandas(categories=repeating, types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
     return frame
@@ -148,8 +187,16 @@ def count_rows(path: Path) -> int:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Return the provenance that a table was written with."""
-    provenance: dict[str, Any] = json.loads((_schema(path).metadata or {}).get(b"editlane", b"{}"))
+    """Return the provenance that a table was written with. Raises UserError like `read_arrow`, and if it is damaged."""
+    try:
+        provenance = json.loads((_schema(path).metadata or {}).get(b"editlane", b"{}"))
+    except (ValueError, RecursionError):
+        provenance = None
+    if not isinstance(provenance, dict):
+        raise UserError(
+            f"The table {path} does not tell what it was made from: its metadata `editlane` is no JSON object. "
+            "Something else wrote or changed it; give the table as the run wrote it."
+        )
     return provenance
 
 

@@ -19,7 +19,7 @@ from editlane.models.checkpoints import check_checkpoint
 from editlane.models.registry import check_params, find_adapter, judge_on_engine
 from editlane.models.tiny import KINDS
 from editlane.models.weight_formats import check_formats
-from editlane.preflight.config_values import check_path, check_paths, check_values
+from editlane.preflight.config_values import check_path, check_paths, check_places, check_values
 from editlane.preflight.dataset_scan import find_edits_folders
 from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
@@ -140,6 +140,7 @@ def _check_files(config: Config) -> None:
     for name, editor in config["editors"].items():
         if not find_file(editor["env"]).is_file():
             raise UserError(f"config: editors.{name}.env is {editor['env']}, which is not a file. {_PATHS}")
+    check_places(settings["env"] for kind in ("editors", "judges") for settings in config[kind].values())
 
 
 def _check_rubrics(protocol: ScoringProtocol, categories: list[str]) -> None:

@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from editlane.core.checkout import CHECKOUT, find_file
 from editlane.core.errors import UserError, format_value
 from editlane.core.json_schema import join_path
 from editlane.core.printable import escape
@@ -59,6 +60,25 @@ def check_path(where: str, text: str) -> None:
         )
     if escape(text) != text:
         raise UserError(f"config: {where} is {format_value(text)}, with characters that cannot be printed.")
+
+
+def check_places(envs: Iterable[str]) -> None:
+    """Raise UserError if Snakemake would rewrite the path of the checkout or of one of these environment files.
+
+    It gets both as absolute paths, so the folders above them matter, too.
+    """
+    if _REWRITTEN.search(str(CHECKOUT)):
+        raise UserError(
+            f"Editlane is in {CHECKOUT}, and Snakemake would replace what is in {{}} or <> there. Rename that folder, "
+            "or move Editlane to another one."
+        )
+    for env in envs:
+        place = str(find_file(env).resolve())
+        if "{" in place or "}" in place:
+            raise UserError(
+                f"the environment {env} is {place}, and Snakemake would replace what is in {{}} there. Rename that "
+                "folder, or move the environment to another one."
+            )
 
 
 def _list_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:

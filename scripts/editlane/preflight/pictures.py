@@ -30,7 +30,7 @@ def check_pictures(context: RunContext) -> Iterator[Finding]:
         if missing := _find_lost(edits, context.run_dir, digests):
             lost = True
             what = f"{pluralize(len(missing), 'edit')} of {editor.name}"
-            yield _report(missing, what, context.run_dir / editor.name / "edits")
+            yield _report(missing, what, context.paths.edits_folder(editor.name))
     if missing := _find_lost(sources, context.run_dir, digests):
         lost = True
         yield _report(missing, pluralize(len(missing), "source"), context.paths.items)

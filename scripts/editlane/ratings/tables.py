@@ -148,7 +148,8 @@ def read_scores(path: Path) -> list[Score]:
         score = read_number(path, where, row) if scored else math.nan
         subject = None
         if row.get("source") and row.get("instruction") and "edited_sha256" in row:
-            subject = Subject(row["source"], row["edited_sha256"] or "", hash_instruction(row["instruction"]))
+            told = str(row["source"]), str(row["edited_sha256"] or ""), hash_instruction(str(row["instruction"]))
+            subject = Subject(*told)
         scores.append(Score(item, system, judge, score, str(row.get("source") or item), subject))
     if not scores:
         raise UserError(f"{path} has no rows.")

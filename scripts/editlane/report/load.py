@@ -48,9 +48,18 @@ class Report:
 
 
 def find_earlier_controls(run_dir: Path) -> list[Path]:
-    """List the older controls tables of sibling runs, oldest first, to notice a judge that changed since."""
+    """List the older controls tables of sibling runs, oldest first, to notice a judge that changed since.
+
+    Those of runs that this user may not look into are skipped, with a warning.
+    """
     run = RunPaths(run_dir)
-    written = {path: path.stat().st_mtime for one in run.runs_beside() if (path := one.controls).is_file()}
+    written: dict[Path, float] = {}
+    for one in run.runs_beside():
+        try:
+            if one.controls.is_file():
+                written[one.controls] = one.controls.stat().st_mtime
+        except OSError as error:
+            log.warning("the canary set is not compared with the run %s: %s", one.run_dir.name, error.strerror)
     since = written.get(run.controls, time.time())
     return sorted((path for path, at in written.items() if at < since), key=lambda path: (written[path], path))
 
@@ -75,12 +84,12 @@ def load_report(
     other runs, the oldest first. Raises UserError if a table is damaged, if the tables are not of one run, or if the
     baseline is unknown.
     """
-    rows = tables.read_frame(scores, schemas.scores_schema(()).names, others=True)
+    criteria = criteria_among(tables.read_columns(scores))
+    rows = tables.read_frame(scores, schemas.scores_schema(criteria).names)
     item_rows = _read_items(items)
     editors, judges = _choose_names(rows, editors, judges, scores)
     editors = _put_first(baseline, editors)
     categories = list(dict.fromkeys([*categories, *item_rows["category"]]))
-    criteria = criteria_among(tables.read_columns(scores))
     inputs = Inputs(
         scores=rows,
         items=item_rows,

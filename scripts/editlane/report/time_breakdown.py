@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from editlane.core.printable import escape_lines
 from editlane.lanes.costs import PARTS
 from editlane.report.cells import Group, Line, Table, format_number, format_percent
 from editlane.report.costs import label_costs, name_stage, name_work, sort_by_editor
@@ -125,7 +126,7 @@ def _sentence(costs: Costs, t: Texts) -> str:
 def _panel(name: str, bars: Sequence[Bar], t: Texts) -> Markup:
     body = Markup("").join(_bar(bar, STRIP * place, t) for place, bar in enumerate(bars))
     return Markup('<svg viewBox="0 0 {w} {h}" role="img" aria-label="{alt}">{body}</svg>').format(
-        w=WIDTH, h=STRIP * len(bars) - 6, alt=t("time.alt", name=name), body=body
+        w=WIDTH, h=STRIP * len(bars) - 6, alt=escape_lines(t("time.alt", name=name)), body=body
     )
 
 

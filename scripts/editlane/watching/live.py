@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -56,10 +56,11 @@ def watch(run_dir: Path, console: Console, *, table: bool, every: float) -> None
 
 
 def _list_runs(results: Path) -> str:
-    try:
-        runs = sorted(path.name for path in results.iterdir() if RunPaths(path).has_begun())
-    except OSError:
-        return ""
+    runs = []
+    for path in sorted(results.glob("*")):
+        with suppress(OSError):  # a private run of another user
+            if RunPaths(path).has_begun():
+                runs.append(path.name)
     return f" (runs in {results}: {', '.join(runs)})" if runs else ""
 
 

@@ -220,7 +220,7 @@ def _read_key(path: Path, lane: LaneId) -> object:
     """Return the key of the settings of the lane's editor or judge that a table was made with."""
     try:
         made = tables.read_provenance(path)
-    except (UserError, ValueError):
+    except UserError:
         return "unreadable"
     kind, name = ("judge", lane.judge) if lane.judge is not None else ("editor", lane.editor)
     return made.get(kind, {}).get(name, {}).get("key")

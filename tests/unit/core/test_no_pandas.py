@@ -24,9 +24,9 @@ from pathlib import Path
 import pyarrow as pa
 from editlane.core import tables
 path = Path({str(tmp_path)!r}) / "t.parquet"
-tables.write_table(path, [{{"a": 1.5}}, {{"a": None}}], pa.schema([("a", pa.float64())]))
-frame = tables.read_frame(path, ["a"])
-print(type(frame).__module__, pa.array(frame["a"]).null_count)
+tables.write_table(path, [{{"score": 1.5}}, {{"score": None}}], pa.schema([("score", pa.float64())]))
+frame = tables.read_frame(path, ["score"])
+print(type(frame).__module__, pa.array(frame["score"]).null_count)
 """
     assert run(code).startswith("pandas")
     assert run(code).endswith(" 1"), "pyarrow knows the values of pandas from then on"

@@ -14,8 +14,10 @@ from base64 import b32encode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
@@ -24,12 +26,18 @@ from endpoint_double import Double, serving
 
 from editlane.core.errors import JudgeFailed, UserError
 from editlane.judges.endpoint import http as endpoints
-from editlane.judges.endpoint.completions import Completions
+from editlane.judges.endpoint.completions import Completions, read_text
 from editlane.judges.endpoint.http import Endpoint, Refused
 from editlane.judges.endpoint.key_mask import KeyMask
+from editlane.judges.endpoint.top_logprobs import read_top_logprobs
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 NOWHERE = "http://gpu-server.invalid:8000/v1"
+
+
+def whole(reply: Any) -> Any:
+    """Read all of a reply."""
+    return reply
 
 
 class Peer(socketserver.ThreadingTCPServer):
@@ -105,10 +113,10 @@ def proxy_of_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
 def test_a_proxy_of_the_environment_gets_neither_the_key_nor_a_connection(
     double: Double, proxy_of_environment: Peer
 ) -> None:
-    Endpoint(base_url=double.url, key="sk-1").ask("/models")
+    Endpoint(base_url=double.url, key="sk-1").ask("/models", whole)
     for url in (NOWHERE, NOWHERE.replace("http:", "https:")):
         with pytest.raises(JudgeFailed, match="asked once: gaierror"):
-            Endpoint(base_url=url, key="sk-1", attempts=1).ask("/models")
+            Endpoint(base_url=url, key="sk-1", attempts=1).ask("/models", whole)
     assert proxy_of_environment.heads == []
 
 
@@ -117,7 +125,7 @@ def test_the_proxy_of_the_config_is_used_whatever_the_environment_says(
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")
     with peer(OK) as proxy:
-        assert Endpoint(base_url=NOWHERE, key="sk-1", proxy=proxy.url).ask("/models") == {}
+        assert Endpoint(base_url=NOWHERE, key="sk-1", proxy=proxy.url).ask("/models", whole) == {}
     (head,) = proxy.heads
     assert head.startswith(f"GET {NOWHERE}/models HTTP/1.1")
     assert "Authorization: Bearer sk-1" in head
@@ -129,7 +137,7 @@ def test_a_server_behind_tls_is_asked_through_a_tunnel_that_does_not_see_the_key
     with peer(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as proxy:
         told = f"through the proxy {proxy.url}, asked once: OSError: Tunnel connection failed: 407"
         with pytest.raises(JudgeFailed, match=told):
-            Endpoint(base_url=endpoint.base_url, key="sk-1", proxy=proxy.url, attempts=1).ask("/models")
+            Endpoint(base_url=endpoint.base_url, key="sk-1", proxy=proxy.url, attempts=1).ask("/models", whole)
     assert proxy.heads[0].startswith("CONNECT gpu-server.invalid:443 ")
     assert "sk-1" not in "".join(proxy.heads)
 
@@ -138,7 +146,7 @@ def test_a_proxy_that_is_gone_is_named() -> None:
     with peer(OK) as proxy:
         pass
     with pytest.raises(JudgeFailed, match=f"through the proxy {proxy.url}, asked once: ConnectionRefusedError"):
-        Endpoint(base_url=NOWHERE, proxy=proxy.url, attempts=1).ask("/models")
+        Endpoint(base_url=NOWHERE, proxy=proxy.url, attempts=1).ask("/models", whole)
 
 
 def test_a_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,8 +155,8 @@ def test_a_netrc_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     with peer(OK) as server:
-        Endpoint(base_url=server.url).ask("/models")
-        Endpoint(base_url=server.url, key="sk-1").ask("/models")
+        Endpoint(base_url=server.url).ask("/models", whole)
+        Endpoint(base_url=server.url, key="sk-1").ask("/models", whole)
     assert "Authorization" not in server.heads[0]
     assert "Authorization: Bearer sk-1\r\n" in server.heads[1]
 
@@ -158,9 +166,9 @@ def test_a_thread_keeps_its_connection(double: Double) -> None:
 
     def ask_often() -> None:
         for _ in range(5):
-            endpoint.ask("/models")
+            endpoint.ask("/models", whole)
             with pytest.raises(Refused):
-                endpoint.ask("/nothing")
+                endpoint.ask("/nothing", whole)
 
     threads = [threading.Thread(target=ask_often) for _ in range(3)]
     for thread in threads:
@@ -197,7 +205,7 @@ def test_a_reply_that_drips_is_cut_off_at_the_deadline(what: str) -> None:
     with peer(drip) as server:
         began = time.monotonic()
         with pytest.raises(JudgeFailed, match=r"asked once: (no answer within 0\.5 s|HTTP 500: Error)") as error:
-            Endpoint(base_url=server.url, timeout=0.5, attempts=1).ask("/models")
+            Endpoint(base_url=server.url, timeout=0.5, attempts=1).ask("/models", whole)
         took = time.monotonic() - began
         over.set()
     assert error.value.kind == ("transport" if what == "error" else "timeout")
@@ -218,7 +226,9 @@ def test_a_handshake_that_drips_is_cut_off_at_the_deadline() -> None:
         threading.Thread(target=drip, args=(server,), daemon=True).start()
         began = time.monotonic()
         with pytest.raises(JudgeFailed, match=r"asked once: no answer within 0\.5 s"):
-            Endpoint(base_url=f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.5, attempts=1).ask("/models")
+            Endpoint(base_url=f"https://127.0.0.1:{server.getsockname()[1]}", timeout=0.5, attempts=1).ask(
+                "/models", whole
+            )
         took = time.monotonic() - began
         over.set()
     assert 0.4 < took < 5
@@ -228,7 +238,7 @@ def test_a_name_that_nobody_looks_up_is_given_up_at_the_deadline(monkeypatch: py
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: over.wait(60))
     with pytest.raises(JudgeFailed, match=r"asked once: no answer within 0\.2 s"):
-        Endpoint(base_url=NOWHERE, timeout=0.2, attempts=1).ask("/models")
+        Endpoint(base_url=NOWHERE, timeout=0.2, attempts=1).ask("/models", whole)
     over.set()
 
 
@@ -246,7 +256,7 @@ def test_a_server_that_takes_the_request_slowly_is_given_up_at_the_deadline() ->
         began = time.monotonic()
         with pytest.raises(JudgeFailed, match=r"asked once: no answer within 0\.5 s"):
             url = f"http://127.0.0.1:{server.getsockname()[1]}"
-            Endpoint(base_url=url, timeout=0.5, attempts=1).ask("/chat/completions", bytes(30_000_000))
+            Endpoint(base_url=url, timeout=0.5, attempts=1).ask("/chat/completions", whole, bytes(30_000_000))
         took = time.monotonic() - began
         over.set()
     assert 0.4 < took < 5
@@ -257,7 +267,7 @@ def test_each_address_of_a_name_gets_its_share_of_the_time(monkeypatch: pytest.M
         ports = (full.getsockname()[1], server.server_address[1])
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
-        assert Endpoint(base_url=NOWHERE, timeout=1, attempts=1).ask("/models") == {}
+        assert Endpoint(base_url=NOWHERE, timeout=1, attempts=1).ask("/models", whole) == {}
 
 
 @contextmanager
@@ -275,10 +285,10 @@ def suppress_connections(server: socket.socket) -> Iterator[None]:
 def test_a_deadline_that_has_passed_does_not_shorten_the_next() -> None:
     with peer(lambda _: time.sleep(0.4), OK, OK) as server:
         with pytest.raises(JudgeFailed):
-            Endpoint(base_url=server.url, timeout=0.1, attempts=1).ask("/models")
+            Endpoint(base_url=server.url, timeout=0.1, attempts=1).ask("/models", whole)
         time.sleep(0.2)
         for _ in range(2):
-            assert Endpoint(base_url=server.url, timeout=30, attempts=1).ask("/models") == {}
+            assert Endpoint(base_url=server.url, timeout=30, attempts=1).ask("/models", whole) == {}
 
 
 def test_a_reply_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +300,7 @@ def test_a_reply_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None
             connection.sendall(b" " * 65536)
 
     with peer(pour) as server, pytest.raises(JudgeFailed, match="the answer has more than 100000 bytes"):
-        Endpoint(base_url=server.url, attempts=1).ask("/models")
+        Endpoint(base_url=server.url, attempts=1).ask("/models", whole)
 
 
 # --- when it asks again
@@ -313,20 +323,20 @@ def test_a_server_says_when_to_ask_again_up_to_a_limit(
     after: str, least: float, most: float, slept: list[float]
 ) -> None:
     with peer(busy(after), busy(after), OK) as server:
-        assert Endpoint(base_url=server.url).ask("/models") == {}
+        assert Endpoint(base_url=server.url).ask("/models", whole) == {}
     assert least <= slept[-1] <= most
 
 
 @pytest.mark.parametrize("after", ["soon", "-1", "9" * 5000, "Mon, 1 Jan 99999999999999 00:00:00 GMT"])
 def test_a_time_that_is_none_is_ignored(after: str, slept: list[float]) -> None:
     with peer(busy(after), busy(after), OK) as server:
-        assert Endpoint(base_url=server.url).ask("/models") == {}
+        assert Endpoint(base_url=server.url).ask("/models", whole) == {}
     assert slept[-1] <= 30
 
 
 def test_pauses_grow_up_to_a_limit(slept: list[float]) -> None:
     with peer(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n") as server, pytest.raises(JudgeFailed) as error:
-        Endpoint(base_url=server.url, attempts=12).ask("/models")
+        Endpoint(base_url=server.url, attempts=12).ask("/models", whole)
     assert "asked 12 times: HTTP 503: Busy" in str(error.value)
     assert len(server.heads) == 12
     assert slept == sorted(slept)
@@ -344,7 +354,7 @@ def test_no_message_holds_the_key(attempts: int, slept: list[float]) -> None:
         pass
     endpoint = Endpoint(base_url=f"{server.url}/{key}", key=key, attempts=attempts)
     with pytest.raises(JudgeFailed, match=r"/\*\*\*/models, asked .*: ConnectionRefusedError: ") as error:
-        endpoint.ask("/models")
+        endpoint.ask("/models", whole)
     assert key not in "".join(traceback.format_exception(error.value))
     assert key not in repr(Endpoint(base_url=server.url, key=key))
 
@@ -430,7 +440,7 @@ def test_a_server_that_echoes_the_key_finds_it_in_no_message_and_no_log(
         with peer(close_after) as server:
             completions = Completions(endpoint=Endpoint(base_url=server.url, key=KEY, attempts=2), model="m")
             with pytest.raises((JudgeFailed, UserError)) as error:
-                completions.ask([], {})
+                completions.ask([], {}, whole)
         said = "".join(traceback.format_exception(error.value)) + caplog.text
         assert not find_parts(said), how
     assert f"Bearer {KEY}" in server.heads[0]
@@ -442,7 +452,7 @@ def test_a_reply_that_echoes_the_key_is_read_without_it(how: str, caplog: pytest
     reply = b"HTTP/1.1 200 OK\r\nX-Key: %s\r\nContent-Length: %d\r\n\r\n%s" % (KEY.encode(), len(body), body)
     with peer(reply) as server:
         endpoint = Endpoint(base_url=server.url, key=KEY)
-        assert not find_parts(json.dumps(endpoint.ask("/models")))
+        assert not find_parts(json.dumps(endpoint.ask("/models", whole)))
         with pytest.raises(UserError, match=r"Unknown model 'm'.*Available: m-") as error:
             Completions(endpoint=replace(endpoint), model="m").check_served()
     assert not find_parts(str(error.value) + caplog.text)
@@ -474,7 +484,47 @@ def test_text_that_is_no_key_is_left_alone() -> None:
 def test_half_a_character_of_a_reply_is_replaced() -> None:
     body = b'{"a": "\\ud800", "\\udc80": "\\ud83d\\ude00"}'
     with peer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as server:
-        assert Endpoint(base_url=server.url).ask("/models") == {"a": "\ufffd", "\ufffd": "😀"}
+        assert Endpoint(base_url=server.url).ask("/models", whole) == {"a": "\ufffd", "\ufffd": "😀"}
+
+
+HOSTILE = {
+    "long texts": {"id": [f"{'%41' * 33_000}"] * 40},
+    "many names": {f"%41{number}": 1 for number in range(100_000)},
+    "many models": {"data": [{"id": "%41" * 50, "x": "%41"}] * 20_000},
+    "long models": {"data": [{"id": "%41" * 500_000}] * 2},
+    "many choices": {"choices": [{"message": {"content": "%41" * 10, "x": "%41" * 1000}}] * 1000},
+    "a long text": {"choices": [{"message": {"content": "%41" * 1_000_000}}]},
+    "many tokens": {
+        "choices": [{"logprobs": {"content": [{"top_logprobs": [{"token": "%41", "logprob": -99}] * 60_000}]}}]
+    },
+}
+"""Replies of some megabytes, with escapes that take long to undo."""
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_the_key_is_looked_for_only_in_what_is_read_of_a_reply(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hiding it takes seconds per megabyte of CPU time, after the deadline and for all threads."""
+    searched: list[int] = []
+    hide = KeyMask.hide
+    monkeypatch.setattr(KeyMask, "hide", lambda mask, text: searched.append(len(text)) or hide(mask, text))
+    body = json.dumps(HOSTILE[what]).encode()
+    with peer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as server:
+        completions = Completions(endpoint=Endpoint(base_url=server.url, key=KEY, attempts=1), model="m")
+        for read in (read_text, partial(read_top_logprobs, answers=["7", "8"])):
+            with suppress(JudgeFailed):
+                completions.ask([], {}, read)
+        with suppress(UserError):
+            completions.check_served()
+    assert sum(searched) <= 600_000
+    assert len(searched) <= 5_000
+
+
+def test_no_cookie_of_a_server_comes_back_to_it() -> None:
+    reply = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=%d; Path=/\r\nSet-Cookie: long=x\r\nContent-Length: 2\r\n\r\n{}"
+    with peer(*(reply % number for number in range(3)), OK) as server:
+        for _ in range(4):
+            Endpoint(base_url=server.url, attempts=1).ask("/models", whole)
+    assert len(server.heads) == 4 and "cookie" not in "".join(server.heads).lower()
 
 
 def test_what_a_server_says_moves_no_cursor() -> None:
@@ -484,7 +534,7 @@ def test_what_a_server_says_moves_no_cursor() -> None:
         ) as server,
         pytest.raises(Refused) as error,
     ):
-        Endpoint(base_url=server.url).ask("/models")
+        Endpoint(base_url=server.url).ask("/models", whole)
     assert str(error.value) == r"HTTP 400: \x1b[2J error: 下雨 \u202e"
 
 
@@ -495,7 +545,7 @@ def test_a_failure_while_another_is_handled_has_its_own_reason() -> None:
         raise ValueError("another")
     except ValueError:
         with pytest.raises(JudgeFailed, match="asked once: ConnectionRefusedError"):
-            Endpoint(base_url=server.url, attempts=1).ask("/models")
+            Endpoint(base_url=server.url, attempts=1).ask("/models", whole)
 
 
 @pytest.mark.parametrize(
@@ -515,7 +565,7 @@ def test_what_a_server_says_before_its_answer_is_no_answer(before: bytes) -> Non
     second = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"own": 2}'
     with peer(answer, second) as server:
         endpoint = Endpoint(base_url=server.url, attempts=1)
-        assert [endpoint.ask("/models"), endpoint.ask("/models")] == [{}, {"own": 2}]
+        assert [endpoint.ask("/models", whole), endpoint.ask("/models", whole)] == [{}, {"own": 2}]
 
 
 def test_a_server_that_never_gets_to_its_answer_is_cut_off() -> None:
@@ -525,7 +575,7 @@ def test_a_server_that_never_gets_to_its_answer_is_cut_off() -> None:
             time.sleep(0.01)
 
     with peer(hint_for_ever) as server, pytest.raises(JudgeFailed, match=r"no answer within 0\.3 s"):
-        Endpoint(base_url=server.url, attempts=1, timeout=0.3).ask("/models")
+        Endpoint(base_url=server.url, attempts=1, timeout=0.3).ask("/models", whole)
 
 
 @pytest.mark.parametrize(
@@ -546,5 +596,5 @@ def test_what_comes_after_a_failure_is_not_the_next_requests_answer(first: bytes
     with peer(answer_late, answer_later) as server:
         endpoint = Endpoint(base_url=server.url, attempts=1)
         with pytest.raises((Refused, JudgeFailed)):
-            endpoint.ask("/models")
-        assert endpoint.ask("/models") == {"own": 2}
+            endpoint.ask("/models", whole)
+        assert endpoint.ask("/models", whole) == {"own": 2}

@@ -21,7 +21,7 @@ from editlane.core.errors import ItemError, JudgeFailed, UserError
 from editlane.core.types import Question, Readout
 from editlane.images.files import fit_within
 from editlane.judges.endpoint import http as endpoints
-from editlane.judges.endpoint.completions import Completions
+from editlane.judges.endpoint.completions import Completions, read_text
 from editlane.judges.endpoint.http import Endpoint
 from editlane.judges.endpoint.top_logprobs import HiddenProbability, TopLogprobs, combine, read_top_logprobs
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, EndpointParams, _resize_to_blocks
@@ -198,9 +198,11 @@ def test_the_mass_comes_from_the_whole_distribution() -> None:
         combine(raw, raw)
 
 
-@pytest.mark.parametrize("logprob", ["NaN", 2.5, "none", 10**400, [], {}])
+@pytest.mark.parametrize(
+    "logprob", ["NaN", 2.5, "none", 10**400, [], {}, False, True, "-0_0", "-\u0660", "-0.1", math.nan]
+)
 def test_numbers_that_are_no_log_probabilities_are_no_score(logprob: Any) -> None:
-    entries = [{"token": "1", "logprob": logprob}, {"token": "2", "logprob": -0.5}]
+    entries = [{"token": "1", "logprob": logprob}, {"token": "2", "logprob": -20.0}]
     with pytest.raises(JudgeFailed):
         read_top_logprobs({"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}, DIGITS)
 
@@ -227,6 +229,17 @@ def test_a_log_probability_of_null_is_a_probability_of_zero() -> None:
     found = read_top_logprobs(entries_of(("8", 0.6), ("7", 0.4), ("6", None), ("x", None)), DIGITS)
     assert found.legal[6:9] == pytest.approx((0.0, 0.4, 0.6))
     assert found.hidden == 0 and found.is_enough
+
+
+def test_what_cannot_be_the_likeliest_tokens_of_a_distribution_bounds_nothing() -> None:
+    """Twenty tokens of which the last ones are impossible hold all of the probability."""
+    fillers = [(f"w{number}", None) for number in range(19)]
+    found = read_top_logprobs(entries_of(("7", 0.6), *fillers), DIGITS)
+    assert found.hidden == pytest.approx(0.4) and not found.is_enough
+    whole = read_top_logprobs(entries_of(("7", 0.98), *fillers), DIGITS)  # rounded
+    assert whole.hidden == 0 and whole.is_enough
+    flat = read_top_logprobs(entries_of(("7", 0.6), *((name, 1e-6) for name, _ in fillers)), DIGITS)
+    assert flat.hidden == pytest.approx(9e-6) and flat.is_enough
 
 
 # --- many at once
@@ -563,7 +576,7 @@ def test_the_way_to_the_server_is_no_part_of_a_score() -> None:
 def test_the_proxy_of_the_config_is_asked_before_the_first_score(double: Double) -> None:
     params = {"base_url": "http://gpu-server.invalid:8000/v1", "proxy": double.url.removesuffix("/v1"), "attempts": 1}
     with pytest.raises(UserError, match=r"endpoint http://gpu.* through the proxy http://127\.0\.0\.1:\d+ \(model"):
-        built(EndpointJudge, model="another", params=params).completions.ask([], {})
+        built(EndpointJudge, model="another", params=params).completions.ask([], {}, read_text)
 
 
 # --- a whole lane

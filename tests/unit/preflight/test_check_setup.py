@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from preflight_project import CATEGORIES, ROOT, fake_config, prepare, write_project
+from private_folder import make_private
 from stand_ins import write_checkpoint
 from step_runs import Ended, run_step_program
 
@@ -111,6 +112,17 @@ def test_the_run_beside_with_the_same_settings_gives_the_costs(check: Check, tmp
     assert "From results/pilot: same settings, 5 items on the CPU" in row_of(ended, "edit")
     assert "without judge j" in row_of(ended, "time")
     assert "no earlier run on a GPU" in row_of(check(fake_config(), "--estimate", "--gpus", "6"), "edit")
+
+
+def test_a_private_run_of_another_user_gives_no_costs(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = EditorSpec.of(Path("x"), "a", 42, FAKE).editor_key
+    for name, done in (("pilot", 5), ("private", 50)):
+        write_heartbeat(tmp_path / "results" / name, stage="edit", key=key, done=done)
+        os.utime(tmp_path / "results" / name, (done, done))
+    make_private(monkeypatch, tmp_path / "results/private")
+    assert "From results/pilot: same settings" in row_of(check(fake_config(), "--estimate"), "edit")
 
 
 def test_gpu_hours_are_of_all_gpus_and_the_time_is_of_the_longest(check: Check, tmp_path: Path) -> None:

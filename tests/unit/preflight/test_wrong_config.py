@@ -11,6 +11,7 @@ import yaml
 
 from editlane.core.errors import UserError
 from editlane.core.json_schema import iterate_keys
+from editlane.preflight import config_values
 from editlane.preflight.config import RESERVED_EDITOR_NAMES, check_config, check_config_file, read_config
 from editlane.preflight.packages import read_pip_pins
 from editlane.preflight.run_config import RunConfig
@@ -356,6 +357,28 @@ def test_a_path_that_would_be_rewritten_or_read_as_a_flag_is_refused(key: str, v
     with pytest.raises(UserError, match=f"^config: {where} .*{message}") as error:
         check_config(changed(key, value))
     assert error.value.args[0].isprintable()
+
+
+@pytest.mark.parametrize("name", ["br{x}ce", "a{b", "a}b", "a<b>c", "a<results>c"])
+def test_a_checkout_whose_path_would_be_rewritten_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_values, "CHECKOUT", tmp_path / name / "editlane")
+    with pytest.raises(
+        UserError, match=f"^Editlane is in .*{re.escape(name)}/editlane, and Snakemake would replace .* Rename"
+    ):
+        check_config(changed("seed", 7))
+
+
+def test_an_environment_in_a_folder_that_would_be_rewritten_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "d{x}/envs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "d{x}")
+    check_config(changed("seed", 7))  # with the checkout's environments
+    Path("envs/own.yaml").touch()
+    with pytest.raises(UserError, match=r"^the environment envs/own.yaml is .*/d\{x\}/envs/own.yaml, and Snakemake"):
+        check_config(changed("editors.{name}.env", "envs/own.yaml"))
 
 
 def make_loop() -> list[Any]:

@@ -284,6 +284,16 @@ def test_no_answer_tells_the_editor_or_the_item(serving: Serving) -> None:
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
 
 
+def test_controls_in_an_instruction_are_shown_escaped(run: Path, tmp_path: Path) -> None:
+    told = ["\u202eTurn\u2066 day\x1b\ninto night", "把天空换成日落 👩‍🚀"]
+    tasks = [dataclasses.replace(task, instruction=text) for task, text in zip(read_tasks(run), told, strict=False)]
+    server = RatingServer(tasks, SavedRatings(tmp_path / "\u202egnp.csv", "anna"), 0)
+    server.server_close()
+    state = server.get_state()
+    assert [task["instruction"] for task in state["tasks"]] == ["\\u202eTurn\\u2066 day\\x1b\ninto night", told[1]]
+    assert state["file"] == "\\u202egnp.csv"
+
+
 def test_the_images_are_those_of_the_task(serving: Serving) -> None:
     for task, shown in zip(serving.server.tasks, serving.client.tasks(), strict=True):
         assert (shown["instruction"], shown["language"]) == (task.instruction, task.language)

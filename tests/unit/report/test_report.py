@@ -8,11 +8,13 @@ import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_report import cell, made_report
+from private_folder import make_private
 from report_run import PROVENANCE, load, write, write_run
 
 from editlane.core import schemas, tables
@@ -265,6 +267,22 @@ def test_what_an_earlier_larger_report_left_beside_the_page_is_removed(
     ]
 
 
+def test_nothing_on_the_page_turns_the_direction_of_what_is_beside_it(tmp_path: Path) -> None:
+    items = [
+        ("\u202egpj-1", "\u2066物理", "\u202eTurn\u2069 it", "en", "sky"),
+        ("b", "环境", "给猫戴上帽子 👩‍🚀", "zh", "cat"),
+    ]
+    editor = "\u202ea"
+    run = write_run(tmp_path / "demo", {(editor, "\u2067j"): [("edit_failed", "oom"), 5.0]}, items)
+    html = write(load(run), run)[".html"]
+    shown = re.sub(r'"paths":\[\[.*?\]\]', "", html)  # these are addresses
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", shown)
+    assert "👩‍🚀" in shown and "物理" in shown
+    (link,) = re.findall('href="#item-([^"]*)"', html)
+    index = json.loads(re.findall('id="gallery-index">(.*?)</script>', html)[0])
+    assert unquote(link) == index["ids"][0] == r"\u202egpj-1"
+
+
 def test_a_run_where_everything_failed_has_no_mean_and_no_dots(tmp_path: Path) -> None:
     run = write_run(tmp_path / "demo", {("a", "j"): [("edit_failed", "oom")] * 5})
     files = write(load(run), run)
@@ -421,6 +439,19 @@ def test_only_older_runs_are_earlier_and_a_damaged_one_is_left_out(
     assert earlier == [tmp_path / "old/controls.parquet"]
     assert load(run, earlier=earlier).numbers["canary"] == {"j": None, "k": None}
     assert "not compared with that run" in caplog.text
+
+
+def test_a_private_run_of_another_user_does_not_end_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = write_run(tmp_path / "demo")
+    for name in ("open", "private", "third"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "controls.parquet").write_bytes(b"PAR1 half")
+        os.utime(tmp_path / name / "controls.parquet", (1, 1))
+    make_private(monkeypatch, tmp_path / "private")
+    assert find_earlier_controls(run) == [tmp_path / "open/controls.parquet", tmp_path / "third/controls.parquet"]
+    assert "not compared with the run private: Permission denied" in caplog.text
 
 
 def test_a_judge_that_answers_yes_or_no_has_a_yes_rate(tmp_path: Path) -> None:

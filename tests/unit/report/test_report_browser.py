@@ -71,6 +71,15 @@ class Page:
         widths: list[int] = self.run("[...document.images].map(image => image.naturalWidth)")
         return widths
 
+    def photograph(self, selector: str) -> str:
+        """The first such element as it is painted, with what is painted over it."""
+        box = self.run(
+            f"(({{ x, y, width, height }}) => ({{ x, y, width, height, scale: 1 }}))"
+            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
+        )
+        taken: str = self.send("Page.captureScreenshot", clip=box)["data"]
+        return taken
+
     def until(self, condition: str) -> bool:
         """Whether a JavaScript condition comes true within seconds; events of the browser take their time."""
         found: bool = self.run(
@@ -371,3 +380,21 @@ def luminance(colour: str) -> float:
     values = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_accents_on_accents_stay_in_their_card_and_nothing_turns_what_is_beside_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """The first card is painted alike, whatever tag the second one has."""
+    items = [(name, "物理", "Turn day into night", "en", "sky") for name in "ab"]
+    painted = []
+    for tag in ("accents", "e" + "\u0300" * 500):
+        run = tmp_path / str(len(tag))
+        report = make_report(run, {("a", "j"): [5.0, 6.0]}, items)
+        report.items["tags"] = [["光照"], [tag]]
+        page = Page(browser, write_page(report, make_gallery(report, run, run / "report"), run / "report"))
+        page.open()
+        page.load_pictures()
+        painted.append(page.photograph(".item"))
+    assert painted[0] == painted[1]
+    assert page.run("getComputedStyle(document.querySelector('.item header span')).unicodeBidi") == "isolate"

@@ -89,6 +89,28 @@ def test_no_text_of_the_data_can_end_a_script(report: Report, run: Path) -> None
     assert all(b"<" not in data for data in beside.files.values())
 
 
+HOSTILE = [
+    ("_.\u202egpj-1", "\u202egnp.evil", "\u2066Turn\u2069 the\u202e page\x1b[2J", "en", "sky"),
+    ("表情 👩‍🚀", "物理", "把天空换成日落 👨‍👩‍👧\n第二行 é e\u0301 نمی‌خواهم", "zh", "cat"),
+]
+
+
+def test_controls_are_shown_escaped_and_other_letters_as_they_are(run: Path) -> None:
+    report = make_report(run, {("\u202ea", "\u2067j"): [8.0, "edit_failed"]}, HOSTILE)
+    report.scores["error"] = report.scores["reply"] = "\u202ehi\x9b"
+    report.items["tags"] = [["\u2066tag"], ["光照"]]
+    gallery = make_gallery(report, run, run / "report")
+    index, chunk = block(gallery, "index"), block(gallery, "items-0")
+    assert index["ids"] == ["_.\\u202egpj-1", HOSTILE[1][0]]
+    assert index["instructions"] == ["\\u2066Turn\\u2069 the\\u202e page\\x1b[2J", HOSTILE[1][2]]
+    assert (index["categories"], index["editors"], index["judges"]) == (
+        ["\\u202egnp.evil", "物理"], ["\\u202ea"], ["\\u2067j"],
+    )  # fmt: skip
+    assert chunk["tags"] == [["\\u2066tag"], ["光照"]]
+    assert chunk["reply"] == [["\\u202ehi\\x9b"] * 2] and chunk["why"][0][1] == "oom: \\u202ehi\\x9b"
+    assert chunk["paths"][1][0] == "\u202ea/images/\u202egnp.evil/_.\u202egpj-1.png"
+
+
 def test_a_card_has_the_parts_the_reason_and_the_start_of_the_answer(report: Report, run: Path) -> None:
     report.scores.loc[report.scores["item"] == 0, "reply"] = "长" * 600
     chunk = block(make_gallery(report, run, run / "report"), "items-0")

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from private_folder import make_private
 from rich.console import Console
 
 from editlane.core.errors import UserError
@@ -569,6 +570,16 @@ def test_a_folder_that_is_not_there_is_told_at_once(tmp_path: Path, monkeypatch)
     monkeypatch.setattr(live.time, "sleep", lambda _: write_record(run_dir, phase="done"))
     told = watched(run_dir).splitlines()[0].partition(" ")[2]
     assert told == f"{run_dir} is not there yet (runs in {run_dir.parent}: other): no lane has begun"
+
+
+def test_a_private_run_of_another_user_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("other", "private"):
+        write_record(tmp_path / "results" / name, phase="done")
+        (tmp_path / "results" / name / "items.parquet").touch()
+    make_private(monkeypatch, tmp_path / "results/private")
+    run_dir = tmp_path / "results/tpyo"
+    monkeypatch.setattr(live.time, "sleep", lambda _: write_record(run_dir, phase="done"))
+    assert "(runs in" in (told := watched(run_dir)) and ": other)" in told
 
 
 def output(**changes: Any) -> Any:

@@ -1,16 +1,18 @@
 """Request chat completions from one model of an endpoint, and check that the endpoint supports read-outs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from editlane.core.errors import JudgeFailed, UnknownName, UserError, format_value
 from editlane.judges.endpoint.http import Endpoint, Refused
-from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, read_top_logprobs
+from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, NoLogprobs, read_top_logprobs
+
+T = TypeVar("T")
 
 Messages = list[dict[str, Any]]
 Options = dict[str, Any]
@@ -41,15 +43,15 @@ class Completions:
     endpoint: Endpoint
     model: str
 
-    def ask(self, messages: Messages, options: Options) -> Any:
-        """Return the parsed JSON of the endpoint's reply.
+    def ask(self, messages: Messages, options: Options, read: Callable[[Any], T]) -> T:
+        """Return what `read` takes from the parsed JSON of the endpoint's reply.
 
         Raises UserError if the endpoint rejects the key or has no such model. Raises JudgeFailed for a request that it
         rejects (kind `model`) or did not answer (`transport`, `timeout`).
         """
         body = json.dumps({"model": self.model, "messages": messages, **options}).encode()
         try:
-            return self.endpoint.ask("/chat/completions", body)
+            return self.endpoint.ask("/chat/completions", read, body)
         except Refused as error:
             if error.status in (401, 403, 404):
                 raise UserError(f"{self} refuses to answer ({error}). {_FIX}") from error
@@ -76,8 +78,7 @@ class Completions:
     def _list_models(self) -> list[str]:
         """List the models that the endpoint serves; empty if it has no such list."""
         try:
-            listed = self.endpoint.ask("/models")["data"][:_MOST_NAMES]
-            return [name for entry in listed if len(name := str(entry["id"])) <= _LONGEST_NAME]
+            return self.endpoint.ask("/models", _read_names)
         except Refused as error:
             if error.status in (401, 403):
                 raise
@@ -88,16 +89,14 @@ class Completions:
     def check_logprobs(self, messages: Messages, answers: Sequence[str]) -> None:
         """Raise UserError if the reply lacks the requested log-probabilities."""
         try:
-            reply = self.ask(messages, FIRST_TOKEN)
-        except JudgeFailed as error:
-            raise UserError(f"{self} does not answer a question with an image and `logprobs`: {error}.") from error
-        try:
-            read_top_logprobs(reply, answers)
-        except JudgeFailed as error:
+            self.ask(messages, FIRST_TOKEN, partial(read_top_logprobs, answers=answers))
+        except NoLogprobs as error:
             raise UserError(
                 f"{self} ignores `logprobs` ({error}), so no score can be read from it. Use a server that returns "
                 "them, such as vLLM, or a protocol with generated answers, such as resources/protocols/legacy.yaml."
             ) from error
+        except JudgeFailed as error:
+            raise UserError(f"{self} does not answer a question with an image and `logprobs`: {error}.") from error
 
     def check_constraint(self, messages: Messages, answers: Sequence[str], constraint: str, threads: Executor) -> None:
         """Raise UserError if the constraint does not decide the answer, or if an answer is more than one token.
@@ -107,10 +106,9 @@ class Completions:
         """
         alone = [FIRST_TOKEN | {"temperature": 0} | allow_only(constraint, [answer]) for answer in answers]
         try:
-            replies = list(threads.map(partial(self.ask, messages), alone))
+            texts = list(threads.map(partial(self.ask, messages, read=read_text), alone))
         except JudgeFailed as error:
             raise UserError(f"{self} rejects the answer constraint `{constraint}`: {error}. {_WITHOUT}") from error
-        texts = list(map(read_text, replies))
         for answer, text in zip(answers, texts, strict=True):
             if text != answer and text and answer.startswith(text) and len(set(texts)) > 1:
                 raise UserError(
@@ -130,9 +128,9 @@ class Completions:
 
 _MOST_NAMES = 2000
 _LONGEST_NAME = 200
+"""Models that are read from a server's list, and characters of a name: hiding the key takes a second in all of them."""
 _COMPARED = 200
 """Names that are compared with the model's, which takes a millisecond each."""
-"""Models that are read from a server's list, and characters of a name: looking for the nearest name takes time."""
 _FIX = (
     "Start the server, or fix `model`, or `base_url`, `proxy` and `api_key_env` in `params`; finished items are kept."
 )
@@ -140,6 +138,11 @@ _WITHOUT = (
     "Set `answer_constraint: null` in `params` to read the unconstrained probabilities alone. An edit may then end as "
     "judge_unreadable if the server does not show all legal answers."
 )
+
+
+def _read_names(reply: Any) -> list[str]:
+    """Return the models of a server's list. Raises KeyError or TypeError if it is none."""
+    return [str(entry["id"])[:_LONGEST_NAME] for entry in reply["data"][:_MOST_NAMES]]
 
 
 def allow_only(constraint: str, answers: Sequence[str]) -> dict[str, Any]:

@@ -1,15 +1,15 @@
 """Send requests to servers with OpenAI's HTTP interface. Transient failures are retried; errors have kinds.
 
 The key is sent only to the address in the config, through the proxy in the config if there is one. It appears in no
-message and in no reply: key_mask.py takes it out of all that a server sends, before anything else is done with it.
+message and in no reply: key_mask.py takes it out of all that is read from what a server sends.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from requests import RequestException
 from urllib3.exceptions import HTTPError, InvalidHeader
@@ -20,6 +20,8 @@ from editlane.core.printable import escape
 from editlane.core.secrets import is_variable_name
 from editlane.judges.endpoint.key_mask import KeyMask
 from editlane.judges.endpoint.session import send
+
+T = TypeVar("T")
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Status codes after which the same request may succeed."""
@@ -66,10 +68,11 @@ class Endpoint:
         """Name the proxy for messages, because what fails may be the proxy; empty without one."""
         return f" through the proxy {self.proxy}" if self.proxy else ""
 
-    def ask(self, path: str, body: bytes | None = None) -> Any:
-        """Send a GET, or a POST of `body`, and return the parsed JSON of the reply. Thread-safe.
+    def ask(self, path: str, read: Callable[[Any], T], body: bytes | None = None) -> T:
+        """Send a GET, or a POST of `body`, and return what `read` takes from the parsed JSON of the reply. Thread-safe.
 
-        Raises Refused, and JudgeFailed of kind `timeout` or `transport` after the last attempt.
+        The key is hidden in that alone, because in a whole reply it may take half a minute. What `read` raises must not
+        quote the reply. Raises that, Refused, and JudgeFailed of kind `timeout` or `transport` after the last attempt.
         """
         # Stepped here and not mounted on the session, which hands out a reply before its body is read. An attempt whose
         # body is cut off, late or no JSON would not be repeated.
@@ -83,7 +86,8 @@ class Endpoint:
         )
         while True:
             try:
-                return self._ask_once(path, body)
+                reply = self._ask_once(path, body)
+                break
             except _Transient as error:
                 if not retries.total:
                     times = f"{self.attempts} times" if self.attempts > 1 else "once"
@@ -91,6 +95,8 @@ class Endpoint:
                     raise JudgeFailed(f"{where}, asked {times}: {error}", kind=error.kind) from error
                 retries = retries.increment(error=error)
                 _pause(retries, error)
+        found: T = self._mask.clean(read(reply))
+        return found
 
     def _ask_once(self, path: str, body: bytes | None) -> Any:
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
@@ -103,7 +109,7 @@ class Endpoint:
                 at_end.callback(_close, response.raw.connection)
                 status = response.status_code
                 if 200 <= status < 300:
-                    answer = self._mask.clean(json.loads(_read(response)))
+                    answer = json.loads(_read(response))
                     at_end.pop_all()
                     return answer
                 message = self._shorten(_read_message(_read_some(response)) or response.reason or "no message")

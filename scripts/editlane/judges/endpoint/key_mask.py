@@ -55,7 +55,9 @@ class KeyMask:
         letters = [(letter, place, place + 1) for place, letter in enumerate(text)]
         found = set(self._find(letters))
         for _ in range(_LAYERS):
-            letters = _decode(letters)
+            letters, before = _decode(letters), letters
+            if letters == before:
+                break
             found.update(self._find(letters))
         return _replace(text, found)
 

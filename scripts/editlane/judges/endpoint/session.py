@@ -13,6 +13,7 @@ import socket
 import ssl
 import threading
 import time
+from http.cookiejar import DefaultCookiePolicy
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -178,6 +179,8 @@ class _Own(threading.local):
         self.session = requests.Session()
         # Proxies of the environment, which would get the key, and ~/.netrc, which would replace it.
         self.session.trust_env = False
+        # A server's cookies, which would come back with every request, and longer each time.
+        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         paths = ssl.get_default_verify_paths()  # the system's, or SSL_CERT_FILE; not only those of requests
         self.session.verify = paths.cafile or paths.capath or True
         for scheme in ("http://", "https://"):

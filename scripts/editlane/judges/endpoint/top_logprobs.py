@@ -22,6 +22,16 @@ NEGLIGIBLE = 1e-3
 scale, 0.01 on 0..10."""
 
 
+_LARGEST_VOCABULARY = 1_000_000
+"""More tokens than any model has."""
+_ROUNDING = 0.05
+"""Share of the probability that rounded log-probabilities may lack."""
+
+
+class NoLogprobs(JudgeFailed):
+    """The server's reply has no valid log-probabilities."""
+
+
 class HiddenProbability(ItemError):
     """The server hides too much of its distribution to read an answer from it."""
 
@@ -61,7 +71,7 @@ class TopLogprobs:
 
 
 def read_top_logprobs(reply: Any, answers: Sequence[str]) -> TopLogprobs:
-    """Read the first token of a chat completion. Raises JudgeFailed if it has no valid log-probabilities.
+    """Read the first token of a chat completion. Raises NoLogprobs.
 
     Tokens of one text add up: some tokenizers have two that both read "8", as one of them begins a word. A
     log-probability of null, which is how JSON has to write minus infinity, is a probability of 0.
@@ -70,20 +80,26 @@ def read_top_logprobs(reply: Any, answers: Sequence[str]) -> TopLogprobs:
         entries = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         found = [(str(entry["token"]), _read_probability(entry["logprob"])) for entry in entries]
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise JudgeFailed("the endpoint's reply has no `top_logprobs`") from error
+        raise NoLogprobs("the endpoint's reply has no `top_logprobs`") from error
     total = math.fsum(one for _, one in found)
     if not found or not total <= 1.01:  # nan, too
-        raise JudgeFailed("the endpoint's `top_logprobs` are not log-probabilities", kind="nonfinite")
+        raise NoLogprobs("the endpoint's `top_logprobs` are not log-probabilities", kind="nonfinite")
     by_text = defaultdict(list)
     for text, one in found:
         by_text[text].append(one)
     legal = tuple(math.fsum(by_text[answer]) if answer in by_text else None for answer in answers)
     bound = sorted(one for _, one in found)[1] if len(found) > 1 else 1.0  # the least likely may have been drawn
+    if total + _LARGEST_VOCABULARY * bound < 1 - _ROUNDING:  # then these are not the likeliest of a distribution
+        bound = 1.0
     return TopLogprobs(legal=legal, bound=bound, total=total)
 
 
 def _read_probability(logprob: Any) -> float:
-    return 0.0 if logprob is None else math.exp(min(float(logprob), 1.0))
+    if logprob is None:
+        return 0.0
+    if not isinstance(logprob, int | float) or isinstance(logprob, bool):  # as float() would take false and "-0_0"
+        raise TypeError("no JSON number")
+    return math.exp(min(logprob, 1.0))
 
 
 def combine(raw: TopLogprobs, limited: TopLogprobs) -> Readout:

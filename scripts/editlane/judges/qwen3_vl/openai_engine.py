@@ -168,7 +168,8 @@ class EndpointJudge:
         self._probed.add(tuple(answers))
 
     def _read(self, answers: Sequence[str], messages: Messages, _: None) -> Readout:
-        raw = read_top_logprobs(self.completions.ask(messages, FIRST_TOKEN), answers)
+        read = partial(read_top_logprobs, answers=answers)
+        raw = self.completions.ask(messages, FIRST_TOKEN, read)
         if raw.is_enough:
             return raw.to_readout()
         if self.params.answer_constraint is None:
@@ -176,8 +177,8 @@ class EndpointJudge:
                 f"the endpoint shows {raw.mass:.3g} of the probability on legal answers, and up to {raw.hidden:.3g} is "
                 "hidden"
             )
-        limited = self.completions.ask(messages, FIRST_TOKEN | allow_only(self.params.answer_constraint, answers))
-        return combine(raw, read_top_logprobs(limited, answers))
+        options = FIRST_TOKEN | allow_only(self.params.answer_constraint, answers)
+        return combine(raw, self.completions.ask(messages, options, read))
 
     def generate(
         self, batch: list[list[Messages]], max_new_tokens: int, seeds: Sequence[Sequence[int]]
@@ -189,7 +190,7 @@ class EndpointJudge:
         options = {"max_tokens": max_new_tokens, "temperature": self.params.temperature, "top_p": 1}
 
         def write(messages: Messages, seed: int) -> str:
-            return read_text(self.completions.ask(messages, options | {"seed": seed}))
+            return self.completions.ask(messages, options | {"seed": seed}, read_text)
 
         pairs = zip(batch, seeds, strict=True)
         return self._ask_each([list(zip(edit, own, strict=True)) for edit, own in pairs], write)

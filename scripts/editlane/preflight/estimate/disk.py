@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
+from editlane.core import tables
 from editlane.core.text_width import pluralize
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.dataset_scan import Scan
@@ -73,7 +72,7 @@ def estimate_output(context: RunContext, scan: Scan | None) -> ExpectedOutput | 
     """Estimate the output from the prepared items, else from the dataset; None without either."""
     prepared = context.paths.items
     if context.is_prepared:
-        sizes = pq.ParquetFile(prepared).read(["width", "height"])
+        sizes = tables.read_arrow(prepared, ["width", "height"]).select(["width", "height"])
         items, sources = len(sizes), 0.0
         pixels = _average_pixels(sizes.slice(0, _ROWS).to_pydict())
     elif scan is not None and scan.headers:

@@ -81,12 +81,13 @@ def _matches(match: int, row: Row, part: Part, key: str | None, provenance: dict
 
 
 def _read_costs(run: Path) -> list[Row]:
-    statuses = read_heartbeats(RunPaths(run))
-    if statuses:
-        return list(_sum_heartbeats(statuses))
+    """Read the costs of a run; of one that cannot be read, as one of another user, there are none."""
     try:
+        statuses = read_heartbeats(RunPaths(run))
+        if statuses:
+            return list(_sum_heartbeats(statuses))
         return [dict(row) for row in tables.read_costs(RunPaths(run).costs)]
-    except UserError:
+    except (UserError, PermissionError):
         return []
 
 
@@ -105,13 +106,13 @@ def _sum_heartbeats(statuses: Sequence[LaneStatus]) -> Iterator[Row]:
 def _read_provenance(run: Path, kind: str) -> dict[str, Any]:
     """Read name -> provenance of the run's editors or judges from its scores table."""
     try:
-        found: dict[str, Any] = tables.read_provenance(RunPaths(run).scores).get(f"{kind}s", {})
+        found = tables.read_provenance(RunPaths(run).scores).get(f"{kind}s")
     except UserError:
         return {}
-    return found
+    return {name: one for name, one in found.items() if isinstance(one, dict)} if isinstance(found, dict) else {}
 
 
 def list_runs(own: Path) -> list[Path]:
     """List the run's own folder, then its siblings, latest first."""
-    others = (folder for folder in own.parent.glob("*") if folder.is_dir() and folder != own)
+    others = (one.run_dir for one in RunPaths(own).runs_beside() if one.run_dir != own)
     return [own, *sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True)]

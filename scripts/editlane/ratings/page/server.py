@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from editlane.core.errors import ItemError, UserError
+from editlane.core.printable import escape, escape_lines
 from editlane.images.files import open_image
 from editlane.ratings.page.saved import SavedRatings
 from editlane.ratings.page.tasks import Task
@@ -59,7 +60,7 @@ class RatingServer(ThreadingHTTPServer):
         self.images: dict[str, Path] = {}
         self._shown = [
             {"source": self._add_image(task.source), "edit": self._add_image(task.edit)}
-            | {"instruction": task.instruction, "language": task.language}
+            | {"instruction": escape_lines(task.instruction), "language": task.language}
             for task in self.tasks
         ]
 
@@ -77,7 +78,7 @@ class RatingServer(ThreadingHTTPServer):
         """Return the page's data. It must not name an editor or an item."""
         scores = self.saved.find_scores(self.tasks)
         tasks = [shown | {"score": score} for shown, score in zip(self._shown, scores, strict=True)]
-        return {"file": self.saved.path.name, "highest": HIGHEST, "tasks": tasks}
+        return {"file": escape(self.saved.path.name), "highest": HIGHEST, "tasks": tasks}
 
     def rate(self, task: int, score: int) -> dict[str, int]:
         """Save one rating and return it."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from editlane.core.printable import escape_lines
 from editlane.core.text_width import measure_width, shorten_name
 from editlane.core.types import SCALE, State
 from editlane.report.cells import format_mean, get_category, label_editor, name_categories
@@ -97,7 +98,7 @@ def draw_panel(name: str, strips: Sequence[Strip], t: Texts) -> Markup:
     )
     body = Markup("").join(_draw_strip(strip, STRIP * place, t) for place, strip in enumerate(strips))
     return Markup('<svg viewBox="0 0 {w} {h}" role="img" aria-label="{alt}">{grid}{body}</svg>').format(
-        w=WIDTH, h=bottom + 18, alt=t("charts.alt", name=name), grid=grid, body=body
+        w=WIDTH, h=bottom + 18, alt=escape_lines(t("charts.alt", name=name)), grid=grid, body=body
     )
 
 
@@ -172,5 +173,5 @@ def _to_x(score: float) -> float:
 
 
 def fit_label(label: str, text: str) -> str:
-    """Shorten the label so that it does not overlap `text`, which is on the right."""
-    return shorten_name(label, 54 - measure_width(text))
+    """Escape the label, and shorten it so that it does not overlap `text`, which is on the right."""
+    return shorten_name(escape_lines(label), 54 - measure_width(text))

@@ -2,7 +2,8 @@
 
 Up to LIMIT items, the page holds everything, with reduced pictures. Above that, the JSON is in a folder `gallery`
 beside the page and loaded on demand, and the pictures are the run's own files. Columns instead of objects, and indices
-instead of names, keep the JSON small. A cell is a pair of an editor and a judge, in the order of `Report.cells`.
+instead of names, keep the JSON small. A cell is a pair of an editor and a judge, in the order of `Report.cells`. Texts
+are as they are shown, with control characters escaped; only the paths of pictures are as they are.
 """
 
 import json
@@ -17,6 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from editlane.core.printable import escape_lines
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import State
 from editlane.report.load import Report
@@ -117,13 +119,13 @@ def _make_index(report: Report, places: Places) -> dict[str, Any]:
     by_editor = np.logical_or.reduce(unchanged.reshape(len(report.editors), len(report.judges), -1), axis=1)
     return {
         "chunk": CHUNK,
-        "editors": report.editors,
-        "judges": report.judges,
-        "categories": report.categories,
-        "criteria": report.criteria,
+        "editors": _escape(report.editors),
+        "judges": _escape(report.judges),
+        "categories": _escape(report.categories),
+        "criteria": _escape(report.criteria),
         "states": STATES,
-        "ids": items["item_id"].tolist(),
-        "instructions": items["instruction"].tolist(),
+        "ids": _escape(items["item_id"]),
+        "instructions": _escape(items["instruction"]),
         "category": pd.Categorical(items["category"], categories=report.categories).codes.tolist(),
         "state": _pick(state, places, STATES.index("missing")).tolist(),
         "score": _pick_numbers(scores["score"], places).tolist(),
@@ -141,7 +143,7 @@ def _make_cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
     return {
         "language": _fill_texts(items["language"]),
         "difficulty": _fill_texts(items["difficulty"]),
-        "tags": items["tags"].map(list).to_numpy(dtype=object),
+        "tags": items["tags"].map(_escape).to_numpy(dtype=object),
         "ratio": ratio.round(2).to_numpy(),
         "reply": _pick(_clip(_fill_texts(scores["reply"])), places, ""),
         "why": _pick(_clip(": ".join(filter(None, pair)) for pair in why), places, ""),
@@ -183,8 +185,12 @@ def _pick_numbers(column: pd.Series, places: Places) -> Objects:
 
 
 def _fill_texts(column: pd.Series) -> Objects:
-    """Return the column's texts, "" for null."""
-    return column.to_numpy(dtype=object, na_value="")
+    """Return the column's texts, escaped, and "" for null."""
+    return np.array(_escape(column.to_numpy(dtype=object, na_value="")), dtype=object)
+
+
+def _escape(texts: Iterable[str]) -> list[str]:
+    return list(map(escape_lines, texts))
 
 
 def _clip(texts: Iterable[str]) -> Objects:

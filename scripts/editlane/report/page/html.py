@@ -37,6 +37,7 @@ def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Text
         lstrip_blocks=True,
         finalize=lambda value: escape_lines(value) if type(value) is str else value,  # not our own Markup
     )
+    environment.filters["escape_lines"] = escape_lines
     environment.filters["lang"] = make_language_marker(t.language)
     environment.globals["t"] = t
     failures, failed = find_failures(report, t)
