@@ -26,7 +26,7 @@ ENGINES: dict[str, dict[str, str]] = {
 }
 """Adapters of judges, by engine."""
 ADAPTERS = {"editors": EDITORS, "judges": JUDGES} | {f"judges on {engine}": own for engine, own in ENGINES.items()}
-BY_HAND = {"collect_ratings": "report.yaml", "compare_ratings": "report.yaml"}
+BY_HAND = {"collect_ratings": "report.yaml", "compare_ratings": "report.yaml", "compare_votes": "report.yaml"}
 """Programs that no rule starts and that need another environment than Snakemake's."""
 HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision", "vllm": "vllm"}
 """Packages that only GPU machines need, as import -> distribution."""

@@ -204,17 +204,17 @@ def test_lost_doubled_and_foreign_controls_are_refused_by_name() -> None:
     planned = plan(0.1, 0.1)
     rows = answered(planned)
     check(rows, planned, ["j"])
-    with pytest.raises(UserError, match=r"1 are lost \(control \w+ of item .*, editor a, judge j"):
+    with pytest.raises(UserError, match=r"1 control is lost \(control \w+ of item .*, editor a, judge j"):
         check(rows[1:], planned, ["j"])
     four = [row | {"repeat": n} for row in rows for n in ((1, 2, 3, 4) if row["control"] == "repeat" else (0,))]
     check(four, planned, ["j"])
-    with pytest.raises(UserError, match="1 are lost"):
+    with pytest.raises(UserError, match="1 control is lost"):
         check([row for row in four if row != next(r for r in four if r["repeat"] == 3)], planned, ["j"])
-    with pytest.raises(UserError, match="1 are doubled"):
+    with pytest.raises(UserError, match="1 control is doubled"):
         check([*rows, rows[3]], planned, ["j"])
     with pytest.raises(UserError, match="not of this run"):
         check([*rows, {**rows[0], "item_id": "别的"}], planned, ["j"])
-    with pytest.raises(UserError, match=r"100 are lost .*judge k"):
+    with pytest.raises(UserError, match=r"100 controls are lost .*judge k"):
         check(rows, planned, ["j", "k"])
 
 
