@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from editlane.core.checkout import CHECKOUT
 from editlane.core.files import is_file, replace_text
 from editlane.core.paths import RunPaths
 
@@ -29,9 +30,6 @@ OUTDATED: Record = {
     "record_format_version": 1_000_000,  # Snakemake does not compare the params of records of an older format
 }
 """The record of an output that is to be made again."""
-
-_RUN = "<results>/"
-"""Stands for the run's folder in a kept record."""
 
 
 class Kept(NamedTuple):
@@ -76,7 +74,7 @@ def restore_records(paths: RunPaths) -> list[Path]:
         if known is None or known.written != written:
             _write_record(output, OUTDATED)
         elif known.record is not None:
-            _write_record(output, _rename(known.record, _RUN, f"{paths.run_dir}/"))
+            _write_record(output, _rename(known.record, {name: place for place, name in _list_places(paths).items()}))
         else:
             unknown.append(output)
     return unknown
@@ -104,20 +102,26 @@ def _write_kept(paths: RunPaths, kept: dict[str, Kept]) -> None:
     numbers: dict[str, int] = {}
     outputs = {}
     for name, one in kept.items():
-        text = json.dumps(_rename(one.record, f"{paths.run_dir}/", _RUN), sort_keys=True)
+        text = json.dumps(_rename(one.record, _list_places(paths)), sort_keys=True)
         outputs[name] = [one.written, numbers.setdefault(text, len(numbers))]
     content = {"records": [json.loads(text) for text in numbers], "outputs": outputs}
     replace_text(paths.made_from, json.dumps(content, ensure_ascii=False))
 
 
-def _rename(value: Any, old: str, new: str) -> Any:
-    """Replace the run's folder in all texts of a record; Snakemake compares its inputs in sorted order."""
+def _list_places(paths: RunPaths) -> dict[str, str]:
+    """Return what stands for the folders in a kept record that may be elsewhere when it is read."""
+    return {f"{paths.run_dir}/": "<results>/", f"{CHECKOUT}/": "<checkout>/"}
+
+
+def _rename(value: Any, names: dict[str, str]) -> Any:
+    """Replace names of folders in all texts of a record; Snakemake compares its inputs in sorted order."""
     if isinstance(value, str):
-        return value.replace(old, new)
+        for old, new in names.items():
+            value = value.replace(old, new)
     if isinstance(value, list):
-        return sorted((_rename(one, old, new) for one in value), key=str)
+        return sorted((_rename(one, names) for one in value), key=str)
     if isinstance(value, dict):
-        return {_rename(name, old, new): _rename(one, old, new) for name, one in value.items()}
+        return {_rename(name, names): _rename(one, names) for name, one in value.items()}
     return value
 
 
@@ -148,7 +152,12 @@ def _read_record(output: Path) -> Record | None:
 
 
 def _write_record(output: Path, record: Record) -> None:
-    METADATA.mkdir(parents=True, exist_ok=True)
+    if not METADATA.exists():
+        for name in (
+            "metadata",
+            "incomplete",
+        ):  # without the latter, Snakemake takes the folder for one of old and says so
+            METADATA.with_name(name).mkdir(parents=True, exist_ok=True)
     place = _place(output)
     place.parent.mkdir(parents=True, exist_ok=True)
     replace_text(place, json.dumps(record | {"endtime": output.stat().st_mtime, "incomplete": False}))

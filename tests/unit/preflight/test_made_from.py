@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from editlane.core.checkout import CHECKOUT
 from editlane.core.paths import RunPaths
 from editlane.preflight.made_from import METADATA, OUTDATED, keep_records, mark_outdated, restore_records
 
@@ -61,6 +62,18 @@ def test_a_record_follows_a_run_that_is_renamed(name: str) -> None:
     assert found["input"] == ["data/照片.csv", "results/改名/items.parquet"]
     assert (found["code"], found["record_format_version"]) == ("merge", 6)
     assert "secret" not in Z.made_from.read_text(encoding="utf-8")
+
+
+def test_a_record_names_no_file_of_the_checkout_by_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = "resources/protocols/rubric.yaml"
+    write(R, "scores.parquet", input_checksums={f"{CHECKOUT}/{protocol}": "sha256:1"})
+    keep_records(R)
+    assert str(CHECKOUT) not in R.made_from.read_text(encoding="utf-8")
+    shutil.rmtree(METADATA.parent)
+    monkeypatch.setattr("editlane.preflight.made_from.CHECKOUT", Path("/elsewhere"))
+    restore_records(R)
+    assert METADATA.with_name("incomplete").is_dir(), "else Snakemake says that it migrates an old folder"
+    assert record_of(R.scores)["input_checksums"] == {f"/elsewhere/{protocol}": "sha256:1"}
 
 
 def test_a_record_that_snakemake_has_is_left_alone() -> None:
