@@ -1,6 +1,7 @@
 """Whole runs on fakes."""
 
 import json
+import os
 import re
 import subprocess
 
@@ -76,8 +77,9 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str, byte
     project = Project(tmp_path_factory.mktemp("failed"))
     project.run("split_lanes")
     shard = project.results / SHARD
-    whole = shard.read_bytes()
+    whole, times = shard.read_bytes(), shard.stat()
     shard.write_bytes(b"PAR1 and then nothing")
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a failing disk does; else it would be made again
     done = subprocess.run(
         project.command(), cwd=project.folder, env=project.environment(),
         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
