@@ -49,7 +49,7 @@ def dealt_by_hand(items: list[Item], lanes: int) -> dict[tuple[str, int], list[I
 categories = st.lists(st.sampled_from(CATEGORIES), max_size=80)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(categories, st.integers(1, 9))
 def test_equal_costs_differ_by_at_most_one_item_in_each_category_and_overall(members, lanes) -> None:
     items = [item(number, category) for number, category in enumerate(members)]
@@ -62,7 +62,7 @@ def test_equal_costs_differ_by_at_most_one_item_in_each_category_and_overall(mem
     assert max(overall.values()) - min(overall.values()) <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(categories, st.integers(1, 5), st.randoms())
 def test_every_item_is_in_exactly_one_shard_whatever_the_order(members, lanes, random) -> None:
     items = [item(number, category, cost=1 + number % 3) for number, category in enumerate(members)]
@@ -74,7 +74,7 @@ def test_every_item_is_in_exactly_one_shard_whatever_the_order(members, lanes, r
     assert split(items, lanes) == shards
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(CATEGORIES), st.floats(0.5, 1.0)), max_size=60), st.integers(1, 9))
 def test_each_round_goes_to_the_emptiest_lanes_and_shards_are_sorted(members, lanes) -> None:
     items = [item(number * 7919 % 1000, category, cost) for number, (category, cost) in enumerate(members)]

@@ -156,7 +156,7 @@ def check_stable(format: str, rows: list[Row], groups: tuple[str, ...], folder: 
 
 
 @pytest.mark.parametrize("format", WRITERS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     rows=st.lists(
         st.tuples(

@@ -67,7 +67,7 @@ def do(journal: Journal, step: tuple[str, Any]) -> dict[str, Any]:
     return {key: row for key, row in what.items() if row["error_kind"] not in TRANSIENT_KINDS}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps=STEPS, data=st.data())
 def test_a_journal_cut_anywhere_reads_as_a_prefix_and_takes_new_records(tmp_path_factory, steps, data) -> None:
     folder = tmp_path_factory.mktemp("journal")
@@ -88,7 +88,7 @@ BLOCK = 32
 """Bytes that a disk writes as one, in the model of a power cut; small, so that records span many."""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps=STEPS, data=st.data())
 def test_after_a_power_cut_all_that_was_finished_is_there_and_nothing_else(tmp_path_factory, steps, data) -> None:
     """The model: what was fsynced is there. Of what was written since, any block may be there, zeros or garbage, and
@@ -156,7 +156,7 @@ keys = st.sampled_from([content_key(n=n) for n in range(6)])
 records = st.lists(st.tuples(st.sampled_from(["begin", "row", "passing"]), st.sets(keys, min_size=1, max_size=3)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records, st.sets(keys))
 def test_reading_only_what_is_wanted_finds_what_reading_everything_finds(tmp_path_factory, records, wanted) -> None:
     folder = tmp_path_factory.mktemp("journal")
