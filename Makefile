@@ -1,6 +1,6 @@
 # make demo    run the whole workflow on photos and tiny models, on the CPU
 # make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
-# make test    run everything CI runs: the same, tests of models, in a browser and on real runs; 8 to 9 minutes on 2 cores
+# make test    run everything CI runs: the same, tests of models, in a browser and on real runs; about 25 minutes on 2 cores
 # make faults  inject every fault into real runs, in sequence, and print the table; more than 11 minutes; some faults need root
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
