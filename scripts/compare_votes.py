@@ -33,9 +33,8 @@ def main() -> None:
     parser.add_argument("--out", type=output_file, help="the JSON file to write")
     args = parser.parse_args()
 
-    people = [vote for path in args.votes for vote in read_people(path)]
-    files, column = ([args.judge], "vote") if args.judge else (args.votes, "judge_vote")
-    judge = [vote for path in files for vote in read_judge(path, column)]
+    people = read_people(args.votes)
+    judge = read_judge([args.judge], "vote") if args.judge else read_judge(args.votes, "judge_vote")
     joined = join_votes(people, judge)
     if joined.empty:
         raise UserError("No vote of a person is on a pair that the judge was asked about. Compare the names.")

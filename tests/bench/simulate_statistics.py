@@ -16,6 +16,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from editlane.stats import intervals
+from editlane.stats.agreement import measure_judge_agreement
 from editlane.stats.comparisons import compare, compare_all
 from editlane.stats.intervals import Interval, infer_mean, macro_interval
 
@@ -149,6 +150,47 @@ def simulate_agreement(cases: int, rng: np.random.Generator) -> Iterator[list[st
         yield [str(items), percent(before / cases), percent(now / cases)]
 
 
+def rate(rng: np.random.Generator, items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the ratings 0, 0.5 and 1 of three people of the edits of six systems, some of which hardly differ."""
+    level = 0.7 * (rng.normal(size=(items, 1, 1)) + rng.normal(size=(items, 6, 1))) + np.linspace(-3.5, 1.5, 6)[:, None]
+    rated = level + rng.normal(size=(items, 6, 3))
+    return np.select([rated < -1, rated < 1], [0.0, 0.5], 1.0), level[..., 0] + rng.normal(size=(items, 6))
+
+
+def average_ceiling(ratings: np.ndarray) -> float:
+    """Average one rater against the others over systems and raters by arctanh, without what is undefined or 1."""
+    found = []
+    for rater in range(ratings.shape[2]):
+        others = np.delete(ratings, rater, axis=2).mean(axis=2)
+        for own, rest in zip(ratings[:, :, rater].T, others.T, strict=True):
+            if np.ptp(own) > 0 and np.ptp(rest) > 0:
+                found.append(stats.spearmanr(own, rest).statistic)
+    return float(np.tanh(np.mean([np.arctanh(rho) for rho in found if abs(rho) < 1 - 1e-12])))
+
+
+def simulate_ceiling(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
+    """The ceiling, one of three raters against the others, of few items and of 4,000."""
+    yield ["items", "average by arctanh (before)", "within systems", "half of its interval", "that of 4,000 inside"]
+    ratings, scores = rate(rng, 4000)
+    many = measure_judge_agreement(ratings, scores, np.arange(4000), list("abcdef"), resamples=2)["leave_one_out"]
+    truth = many["human"]["value"]
+    yield ["4,000", f"{average_ceiling(ratings):.3f}", f"{truth:.3f}", "-", "-"]
+    for items in (15, 30, 60, 179):
+        before, now, half, held = [], [], [], []
+        for seed in range(cases // 3):
+            ratings, scores = rate(rng, items)
+            before.append(average_ceiling(ratings))
+            options = {"resamples": 399, "seed": seed}
+            found = measure_judge_agreement(ratings, scores, np.arange(items), list("abcdef"), **options)
+            human = found["leave_one_out"]["human"]
+            low, high = human["interval"]
+            now.append(human["value"])
+            half.append((high - low) / 2)
+            held.append(low <= truth <= high)
+        means = [f"{np.mean(one):.3f}" for one in (before, now, half)]
+        yield [str(items), *means, percent(np.mean(held))]
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -159,7 +201,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     intervals.RESAMPLES = 999  # p below 0.05 / 30 then comes from the tail of the normal distribution
-    parts = (simulate_rejections, simulate_power, simulate_clusters, simulate_macro, simulate_agreement)
+    parts = (
+        simulate_rejections,
+        simulate_power,
+        simulate_clusters,
+        simulate_macro,
+        simulate_agreement,
+        simulate_ceiling,
+    )
     for simulate in parts:
         rows = list(simulate(given.cases, np.random.default_rng(given.seed)))
         print(f"\n{simulate.__doc__}\n\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")

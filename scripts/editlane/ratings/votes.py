@@ -46,25 +46,43 @@ class Vote(NamedTuple):
     """One of VOTES or CONTRADICTORY; None if there is none that can be read."""
 
 
-def read_people(path: Path) -> list[Vote]:
-    """Read the votes of people. Raises UserError for a vote that is none, and like `read_judge`."""
-    votes = []
-    for where, row in _read(path, "vote"):
-        vote = find_vote(row["vote"])
-        if vote in (None, CONTRADICTORY) and str(row["vote"] or "").strip():
-            said = format_value(str(row["vote"]))
-            raise UserError(f"{path}, {where}: the vote is {said}. Give A, B, tie or both_bad, or leave it empty.")
-        votes.append(_make_vote(path, where, row, vote))
-    return _check_once(path, votes)
+def read_people(paths: Iterable[Path]) -> list[Vote]:
+    """Read the votes of people.
 
-
-def read_judge(path: Path, column: str) -> list[Vote]:
-    """Read the votes of a judge from the column `vote` or `judge_vote`, in which whole replies may stand.
-
-    Raises UserError for an invalid row, and for a second vote of a voter on the same pair in the same order.
+    Raises UserError for an invalid row, a vote that is none, and a second vote of a person on the same pair in the same
+    order.
     """
-    votes = [_make_vote(path, where, row, find_vote(row[column])) for where, row in _read(path, column)]
-    return _check_once(path, votes)
+    votes: dict[tuple[str, ...], Vote] = {}
+    for path in paths:
+        for where, row in _read(path, "vote"):
+            found = find_vote(row["vote"])
+            if found in (None, CONTRADICTORY) and str(row["vote"] or "").strip():
+                said = format_value(str(row["vote"]))
+                raise UserError(f"{path}, {where}: the vote is {said}. Give A, B, tie or both_bad, or leave it empty.")
+            vote = _make_vote(path, where, row, found)
+            if votes.setdefault(vote[:4], vote) is not vote:
+                raise UserError(
+                    f"{path}, {where}: a second vote of {vote.rater!r} on item {vote.item!r}, {vote.system_a!r} "
+                    f"against {vote.system_b!r}. Remove the wrong one, or name the raters in a column `rater`."
+                )
+    return list(votes.values())
+
+
+def read_judge(paths: Iterable[Path], column: str) -> list[Vote]:
+    """Read the votes of one judge from the column `vote` or `judge_vote`, in which whole replies may stand.
+
+    Raises UserError for an invalid row, and for a second vote on the same pair in the same order.
+    """
+    votes: dict[tuple[str, ...], Vote] = {}
+    for path in paths:
+        for where, row in _read(path, column):
+            vote = _make_vote(path, where, row, find_vote(row[column]))
+            if votes.setdefault(vote[:3], vote) is not vote:
+                raise UserError(
+                    f"{path}, {where}: a second vote of the judge on item {vote.item!r}, {vote.system_a!r} against "
+                    f"{vote.system_b!r}. Give the votes of one judge at a time, each pair once in an order."
+                )
+    return list(votes.values())
 
 
 def _read(path: Path, column: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -80,18 +98,6 @@ def _make_vote(path: Path, where: str, row: dict[str, Any], vote: str | None) ->
         raise UserError(f"{path}, {where}: system_a and system_b are both {first!r}; a vote is on two systems.")
     rater = read_name(path, where, row, "rater") if row.get("rater") else path.stem
     return Vote(item, first, second, rater, vote)
-
-
-def _check_once(path: Path, votes: list[Vote]) -> list[Vote]:
-    seen = set()
-    for vote in votes:
-        if vote[:4] in seen:
-            raise UserError(
-                f"{path}: a second vote of {vote.rater!r} on item {vote.item!r}, {vote.system_a!r} against "
-                f"{vote.system_b!r}. Remove the wrong one, or name the raters in a column `rater`."
-            )
-        seen.add(vote[:4])
-    return votes
 
 
 def find_vote(said: Any) -> str | None:
@@ -121,9 +127,9 @@ def join_votes(people: Iterable[Vote], judge: Iterable[Vote]) -> pd.DataFrame:
 
 
 def find_mirrored(votes: Iterable[Vote]) -> Iterator[tuple[str, str]]:
-    """Yield the votes of one voter on a pair in one order and, as seen from it, in the other, if both can be read."""
-    by_order = {vote[:4]: vote.vote for vote in votes}
-    for (item, first, second, rater), vote in by_order.items():
-        other = by_order.get((item, second, first, rater))
+    """Yield the votes of a judge on a pair in one order and, as seen from it, in the other, if both can be read."""
+    by_order = {vote[:3]: vote.vote for vote in votes}
+    for (item, first, second), vote in by_order.items():
+        other = by_order.get((item, second, first))
         if first < second and vote in VOTES and other in VOTES:
             yield str(vote), _SWAPPED.get(str(other), str(other))

@@ -27,7 +27,7 @@ def make_leaderboards(report: Report, t: Texts) -> list[Table]:
     found = []
     for judge in report.judges:
         found.append(_make_leaderboard(report, judge, t))
-        if is_accepted(report, judge) and any(report.numbers["failures_as_zero"][judge]["failed"].values()):
+        if is_accepted(report, judge) and report.numbers["failures_as_zero"][judge]:
             found.append(_make_zero_leaderboard(report, judge, t))
     return found
 
@@ -78,9 +78,14 @@ def _order(report: Report, judge: str, ranks: Ranks | None) -> list[str]:
     """Order by rank. Where ranks are equal, an editor that fails its hard items does not come first for that."""
     if ranks is None:
         return list(report.editors)
-    means = {name: macro["mean"] for name, macro in report.numbers["failures_as_zero"][judge]["editors"].items()}
+    as_zero = report.numbers["failures_as_zero"][judge]
     last = (len(report.editors) + 1, 0)
-    return sorted(report.editors, key=lambda editor: (*ranks.get(editor, last), -(means[editor] or 0.0)))
+
+    def key(editor: str) -> tuple[int, int, float]:
+        macro = as_zero["editors"][editor] if as_zero else report.numbers["editors"][editor][judge]["macro"]
+        return (*ranks.get(editor, last), -(macro["mean"] or 0.0))
+
+    return sorted(report.editors, key=key)
 
 
 def _make_line(report: Report, editor: str, judge: str, ranks: Ranks | None, t: Texts) -> Line:

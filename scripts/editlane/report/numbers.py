@@ -160,9 +160,14 @@ def _compute_macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, 
 
 def _count_failures_as_zero(
     rows: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], sizes: Mapping[str, int]
-) -> dict[str, Any]:
-    """Compute macro means and comparisons as if edits that failed or were refused had got the lowest score."""
+) -> dict[str, Any] | None:
+    """Compute macro means and comparisons as if edits that failed or were refused had got the lowest score.
+
+    Return None if there are none.
+    """
     failed = rows["state"].isin([State.EDIT_FAILED, State.EDIT_REFUSED])
+    if not failed.any():
+        return None
     counted = rows.assign(score=rows["score"].where(~failed, SCALE[0]))
     there = counted[counted["score"].notna()]
     return {

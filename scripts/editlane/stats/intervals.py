@@ -215,9 +215,13 @@ class _Sample:
 
 
 def _find_strata(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-    """Give each set of groups in which clusters occur a number. Rare sets share one: few images tell little alone."""
+    """Give each set of groups in which clusters occur a number. Rare sets share one, or that of the most frequent set.
+
+    A cluster that is drawn from few others hardly varies, and the interval would be too narrow.
+    """
     _, stratum, count = np.unique(present, axis=0, return_inverse=True, return_counts=True)
-    merged = np.where(count[stratum] < FEWEST_CLUSTERS, -1, stratum)
+    rare = count[stratum] < FEWEST_CLUSTERS
+    merged = np.where(rare, count.argmax() if rare.sum() < FEWEST_CLUSTERS else -1, stratum)
     return np.unique(merged, return_inverse=True)[1].astype(np.intp)
 
 

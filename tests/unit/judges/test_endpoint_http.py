@@ -479,6 +479,7 @@ def test_text_that_is_no_key_is_left_alone() -> None:
     assert KeyMask("x").hide("x") == "x"
     assert KeyMask(None).clean({"a": [1, None, "b", True]}) == {"a": [1, None, "b", True]}
     assert KeyMask("abcd").hide("xabcdx") == "x***x"
+    assert KeyMask("test").hide("The best estimate, a test.") == "The best estimate, a ***."
 
 
 def test_half_a_character_of_a_reply_is_replaced() -> None:

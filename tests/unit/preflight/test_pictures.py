@@ -9,7 +9,7 @@ from preflight_project import CATEGORIES, fake_config, levels, make_context, pre
 from step_commands import GOOD
 from step_runs import run_step_program
 
-from editlane.preflight import pictures
+from editlane.preflight import input_contents, pictures
 from editlane.preflight.checks import ALL, EVERYWHERE
 from editlane.preflight.pictures import check_pictures
 
@@ -78,6 +78,21 @@ def test_a_picture_that_was_replaced_with_its_old_time_is_named(edited: Path, wh
 def test_a_copied_run_is_read_and_passes(edited: Path) -> None:
     shutil.copytree(edited, edited.with_name("另一"))
     assert find(run="另一") == []
+
+
+def test_a_start_reads_for_a_limited_time_and_the_next_one_goes_on(edited: Path, monkeypatch) -> None:
+    shutil.copytree(edited, edited.with_name("另一"))
+    read: list[Path] = []
+    monkeypatch.setattr(input_contents, "SETTLED_SECONDS", -60.0)
+    hash_one = pictures.hash_image
+    monkeypatch.setattr(pictures, "hash_image", lambda path: read.append(path) or hash_one(path))
+    monkeypatch.setattr(pictures, "BATCH", 2)
+    clock = iter([0.0, 1.0, 99.0, 99.0])
+    monkeypatch.setattr(pictures.time, "monotonic", lambda: next(clock))
+    (told,) = check_pictures(make_context(fake_config(run="另一")))
+    assert told.level == "pass" and "but for 10 that were not read within 20 s" in told.text
+    monkeypatch.undo()
+    assert len(read) == 2
 
 
 def test_editors_that_the_config_no_longer_has_and_damaged_tables_are_left_to_others(edited: Path) -> None:

@@ -137,6 +137,15 @@ def test_wrong_files_are_named(tmp_path: Path, lines: list[str], words: str) -> 
     assert words in result.err
 
 
+def test_a_file_that_is_given_twice_and_two_judges_in_one_file_are_refused(tmp_path: Path) -> None:
+    people = write(tmp_path / "people.csv", HEADER, "1,a,b,r,A")
+    result = run_step_program("compare_votes", ["--votes", people, "--votes", people, "--judge", people], tmp_path)
+    assert result.code == 2 and "a second vote of 'r' on item '1'" in result.err
+    judges = write(tmp_path / "judges.csv", HEADER, "1,a,b,gpt,A", "1,a,b,qwen,B")
+    result = run_step_program("compare_votes", ["--votes", people, "--judge", judges], tmp_path)
+    assert result.code == 2 and "a second vote of the judge on item '1', 'a' against 'b'" in result.err
+
+
 def test_files_without_a_common_pair_are_told(tmp_path: Path) -> None:
     people, judge = (write(tmp_path / f"{n}.csv", HEADER, f"{n},a,b,r,A") for n in (1, 2))
     result = run_step_program("compare_votes", ["--votes", people, "--judge", judge], tmp_path)

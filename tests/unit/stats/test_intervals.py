@@ -155,6 +155,19 @@ def test_all_or_nothing_scores_in_categories_of_unequal_sizes(
     assert np.mean(held) >= 0.94
 
 
+def test_an_image_that_alone_is_in_two_categories_is_drawn_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has 8 of the 38 items of both. If it were drawn from itself alone, it would never vary."""
+    monkeypatch.setattr(intervals, "RESAMPLES", 399)
+    rng, held = np.random.default_rng(0), []
+    clusters = [*range(30), *[60] * 8, *range(30, 60), *[60] * 8]
+    groups = np.repeat([0, 1], 38)
+    for case in range(300):
+        found = macro_interval(rng.normal(size=61)[clusters], clusters, groups, seed=case)
+        assert found
+        held.append(found[0] <= 0 <= found[1])
+    assert 0.91 <= np.mean(held) <= 0.99
+
+
 def test_images_in_several_categories_are_drawn_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "RESAMPLES", 399)
     rng, held = np.random.default_rng(0), []

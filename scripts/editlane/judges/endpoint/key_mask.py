@@ -47,6 +47,7 @@ class KeyMask:
         parts = {part for part in _spell(key) if part} if key and len(key) >= SHORTEST_KEY else set()
         self._parts = re.compile("|".join(map(re.escape, sorted(parts, key=len, reverse=True)))) if parts else None
         self._shortest = min(map(len, parts), default=0)
+        self._folds = key is not None and len(_fold(key)) >= _PART
 
     def hide(self, text: str) -> str:
         """Return the text with every part of the key replaced by `***`."""
@@ -65,7 +66,7 @@ class KeyMask:
         """Return whether `_find` will find a part: fast, because nearly no text has one."""
         assert self._parts is not None
         for _ in range(_LAYERS + 1):
-            if any(map(self._parts.search, (text.lower(), _fold(text)))):
+            if self._parts.search(text.lower()) or (self._folds and self._parts.search(_fold(text))):
                 return True
             text, before = _ESCAPE.sub(lambda found: _unescape(found[0]), text), text
             if text == before:
@@ -87,8 +88,10 @@ class KeyMask:
     def _find(self, letters: Letters) -> Iterator[tuple[int, int]]:
         """Yield the places in the text that hold a part of the key, as it stands or between other characters."""
         assert self._parts is not None
-        folded = [(one, begin, end) for letter, begin, end in letters for one in _fold_letter(letter)]
-        for spelled in ([(letter.lower()[:1], begin, end) for letter, begin, end in letters], folded):
+        views = [[(letter.lower()[:1], begin, end) for letter, begin, end in letters]]
+        if self._folds:  # a short key is in much of what people write, with the spaces gone
+            views.append([(one, begin, end) for letter, begin, end in letters for one in _fold_letter(letter)])
+        for spelled in views:
             text = "".join(letter for letter, _, _ in spelled)
             place = 0
             while found := self._parts.search(text, place):
@@ -113,11 +116,12 @@ def _spell(key: str) -> Iterator[str]:
         for part in _cut(key, _BYTES):
             yield "".join(number.format(byte) for byte in part.encode())
     yield from _cut(key.lower())
+    if len(_fold(key)) < _PART:
+        return
     whole = [key, key[::-1], codecs.encode(key, "rot13"), *_encode(data, base64.b64encode, 6)]
     whole += _encode(data, base64.urlsafe_b64encode, 6) + _encode(data, base64.b32encode, 5)
     for needle in map(_fold, whole):
-        if len(needle) >= SHORTEST_KEY:
-            yield from _cut(needle)
+        yield from _cut(needle)
 
 
 def _encode(data: bytes, encode: Any, bits: int) -> list[str]:
