@@ -1,7 +1,8 @@
 """Choose the controls that the judges are asked besides the edits. Each row is one control for every judge.
 
-    python scripts/plan_controls.py --items results/demo/items.parquet --editors tiny-qwen --share 0.1 --repeats 0.1 \\
-        --seed 42 --canary resources/canary/items.jsonl --run-dir results/demo --out results/demo/plan.parquet
+    python scripts/plan_controls.py --items results/demo/items.parquet --editors tiny-qwen --share 0.1 --least 150 \\
+        --repeats 0.1 --seed 42 --canary resources/canary/items.jsonl --run-dir results/demo \\
+        --out results/demo/plan.parquet
 
 Pictures of the canary set are copied to RUN/sources, like those of the dataset.
 """
@@ -24,7 +25,10 @@ def main() -> None:
     parser = StepParser(__doc__)
     parser.add_argument("--items", type=Path, required=True, help="items.parquet")
     parser.add_argument("--editors", **NAMES, required=True)
-    parser.add_argument("--share", type=number(0, 4), required=True, help="acceptance controls per edit, 0..4")
+    parser.add_argument("--share", type=number(0, 6), required=True, help="acceptance controls per edit, 0..6")
+    parser.add_argument(
+        "--least", type=whole_number(0), default=0, help="least number of acceptance controls, unless share is 0"
+    )
     parser.add_argument(
         "--repeats", type=number(0, 1), required=True, help="share of the edits that are scored again, 0..1"
     )
@@ -35,7 +39,7 @@ def main() -> None:
     args = parser.parse_args()
 
     items = tables.read_arrow(args.items, schemas.ITEMS.names)
-    plan = plan_controls(items, args.editors, share=args.share, repeats=args.repeats, seed=args.seed)
+    plan = plan_controls(items, args.editors, share=args.share, least=args.least, repeats=args.repeats, seed=args.seed)
     if args.canary and len(items):
         canaries, _ = prepare_items(
             args.canary, format="pairs", language="en", categories=CANARY_CATEGORIES, run_dir=args.run_dir

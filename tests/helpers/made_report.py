@@ -1,5 +1,6 @@
 """Make reports with chosen numbers, in the form of report.json."""
 
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,15 +76,18 @@ def better(a: str, b: str, category: str | None = None, **more: Any) -> dict[str
 
 
 def acceptance(verdict: str = "accepted", **more: Any) -> dict[str, Any]:
-    """Make the acceptance of a judge that tells all controls apart, unless it was not tested."""
-    told = {"n": 5, "scored": 5, "mean": 1.0, "auc": 0.95, "interval": [0.85, 1.0], "verdict": "told_apart"}
-    controls = {
-        name: {"overall": told, "categories": dict.fromkeys(CATEGORIES, told)}
-        for name in ("source_as_edit", "other_instruction", "blank_edit", "swapped")
-    }
-    asked = {} if verdict == "not_tested" else controls
-    found = {"verdict": verdict, "reasons": [], "too_few": [], "calls": 20, "share": 0.1, "controls": asked}
-    found["real"] = {"scored": 196, "mean": 6.4}
+    """Make the acceptance of a judge that tells all controls apart, unless it was not tested.
+
+    It is believed in five categories, and of every editor whose name is one letter.
+    """
+    told = {"n": 20, "scored": 20, "mean": 1.0, "missed": 1, "interval": [0.01, 0.24], "chance": 0.3, "p": 0.001}
+    told["verdict"] = "told_apart"
+    controls = ("source_as_edit", "other_instruction", "blank_edit", "swapped", "degraded", "together")
+    categories = (*CATEGORIES, "环境", "社会", "指代")
+    parts = {"categories": categories, "editors": string.ascii_letters, "controls": controls}
+    found = {name: {} if verdict == "not_tested" else dict.fromkeys(names, told) for name, names in parts.items()}
+    found |= {"verdict": verdict, "reasons": [], "too_few": [], "calls": 20, "share": 0.1}
+    found["real"] = {"scored": 196, "mean": 6.4, "unsure": 0}
     return found | more
 
 
@@ -132,6 +136,7 @@ def made_report(
         "comparisons": {"j": list(comparisons)},
         "failures_as_zero": {"j": None},
         "acceptance": {"j": accepted or acceptance()},
+        "preferences": {"j": []},
         "noise": {"j": None},
         "canary": {"j": None},
         "preservation": {editor: {} for editor in cells},

@@ -8,7 +8,7 @@ CATEGORIES = ["物理", "因果"]
 FAKE = {"adapter": "fake", "model": None, "revision": None, "params": {}}
 CONFIG = {
     "seed": 7,
-    "controls": {"share": 1.0, "repeats": 0.5, "canary": True},
+    "controls": {"share": 1.0, "least": 0, "repeats": 0.5, "canary": True},
     "editors": {"a": FAKE},
     "judges": {"j": FAKE | {"protocol": str(PROTOCOL)}},
 }
@@ -45,6 +45,7 @@ GOOD: dict[str, Flags] = {
         "--items": ["run/items.parquet"],
         "--editors": ["a"],
         "--share": ["1"],
+        "--least": ["0"],
         "--repeats": ["0.5"],
         "--seed": ["7"],
         "--canary": ["canary/items.jsonl"],

@@ -44,6 +44,7 @@ rule plan_controls:
         run_dir=subpath(input.item_table, parent=True),
         editors=EDITORS,
         share=config["controls"]["share"],
+        least=config["controls"]["least"],
         repeats=config["controls"]["repeats"],
         seed=config["seed"],
         canary=(
@@ -54,8 +55,8 @@ rule plan_controls:
     shell:
         r"""
         python scripts/plan_controls.py --items {input.item_table:q} --editors {params.editors:q} \
-            --share {params.share} --repeats {params.repeats} --seed {params.seed} {params.canary:q} \
-            --run-dir {params.run_dir:q} --out {output.plan:q} >{log:q} 2>&1
+            --share {params.share} --least {params.least} --repeats {params.repeats} --seed {params.seed} \
+            {params.canary:q} --run-dir {params.run_dir:q} --out {output.plan:q} >{log:q} 2>&1
         """
 
 

@@ -33,7 +33,7 @@ EDITED = "edited"
 class Control(StrEnum):
     """An extra question to a judge whose answer can be checked; `controls.parquet` has a row for each.
 
-    The first four tell whether the judge can be believed: each should score lower than a real edit.
+    Those of ACCEPTANCE tell whether the judge can be believed: each should score lower than a real edit.
     """
 
     SOURCE_AS_EDIT = "source_as_edit"
@@ -44,14 +44,27 @@ class Control(StrEnum):
     """A blank image, shown as the edit."""
     SWAPPED = "swapped"
     """Source and edit in each other's place."""
+    HALF_BLENDED = "half_blended"
+    """The edit, half blended with its source."""
+    BLURRED = "blurred"
+    """The edit, blurred."""
     REPEAT = "repeat"
     """The same question again: the judge's noise."""
     CANARY = "canary"
     """A frozen pair that every run has judged: the judge's drift."""
 
 
-ACCEPTANCE = (Control.SOURCE_AS_EDIT, Control.OTHER_INSTRUCTION, Control.BLANK_EDIT, Control.SWAPPED)
-"""The controls that decide whether a judge is accepted. Another one deals all of them anew."""
+WRONG = (Control.SOURCE_AS_EDIT, Control.OTHER_INSTRUCTION, Control.BLANK_EDIT, Control.SWAPPED)
+"""Controls that show no edit, or a wrong one."""
+
+DEGRADED = (Control.HALF_BLENDED, Control.BLURRED)
+"""Controls that show a worse copy of an edit, and are compared with it in pairs."""
+
+ACCEPTANCE = (*WRONG, *DEGRADED)
+"""The controls that decide whether a judge is accepted."""
+
+SAME_FOR_ALL = (Control.SOURCE_AS_EDIT, Control.BLANK_EDIT)
+"""Controls whose question about an item is the same for every editor. It is asked, and counts, once."""
 
 SCALE = (0.0, 10.0)
 """Lowest and highest score an item can get."""

@@ -40,7 +40,7 @@ class FinishedRun:
         self.paths, self.config = RunPaths(run_dir), config
         try:
             seed, editors, judges = config["seed"], config["editors"].items(), config["judges"].items()
-            self._controls = {name: config["controls"][name] for name in ("share", "repeats", "canary")}
+            self._controls = {name: config["controls"][name] for name in ("share", "least", "repeats", "canary")}
             editors = [(name, model_options(settings)) for name, settings in editors]
             judges = [(name, find_file(settings["protocol"]), model_options(settings)) for name, settings in judges]
         except (KeyError, TypeError, AttributeError) as error:
@@ -94,7 +94,7 @@ class FinishedRun:
 
     def _read_plan(self, items: Path, stored: Path) -> pa.Table:
         """Plan the controls that the config asks for, and read the canaries, whose pictures are stored."""
-        asked = {name: self._controls[name] for name in ("share", "repeats")}
+        asked = {name: self._controls[name] for name in ("share", "least", "repeats")}
         table = tables.read_arrow(items, schemas.ITEMS.names)
         plan = plan_controls(table, list(self.editors), seed=self.config["seed"], **asked)
         if self._controls["canary"] and stored.exists():

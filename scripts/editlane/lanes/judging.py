@@ -16,7 +16,8 @@ from editlane.core.errors import CRASHED, ItemError, JudgeFailed, SourceUnreadab
 from editlane.core.paths import SCORE, LaneId, RunPaths
 from editlane.core.schemas import QuestionRow, controls_schema, scores_schema
 from editlane.core.tables import to_item
-from editlane.core.types import EDITED, Control, Judge, Row
+from editlane.core.types import DEGRADED, EDITED, Control, Judge, Row
+from editlane.images.degraded import blend_half, blur
 from editlane.images.files import PREPARING_THREADS
 from editlane.images.recorded import open_recorded
 from editlane.lanes.batches import cut_batches
@@ -78,6 +79,7 @@ class JudgeSpec:
             edited=row["edited_sha256"],
             text=[row["instruction"], row["description"], row["rationale"]],
             **({"repeat": row["repeat"]} if row.get("repeat") else {}),
+            **({"shown": row["control"]} if row.get("control") in DEGRADED else {}),
         )
 
     @property
@@ -126,6 +128,10 @@ class JudgeSpec:
             else:
                 assert row["edited_path"] and row["edited_sha256"], "only rows with an edit are asked about"
                 edited = open_recorded(self.run_dir, row["edited_path"], row["edited_sha256"])
+            if row.get("control") == Control.HALF_BLENDED:
+                edited = blend_half(source, edited)
+            elif row.get("control") == Control.BLURRED:
+                edited = blur(edited)
         except SourceUnreadable as error:
             raise JudgeFailed(str(error), kind=error.kind) from error
         return build_questions(self.protocol, to_item(row), source, edited, self.criteria)

@@ -21,6 +21,7 @@ from editlane.datasets.prepare import check_categories
 from editlane.datasets.records import LANGUAGES
 from editlane.preflight.control_counts import ENOUGH, ControlCounts
 from editlane.preflight.devices import Devices
+from editlane.preflight.run_config import ControlsConfig
 from editlane.protocols.load import load_protocol
 
 PROTOCOL = "resources/protocols/rubric.yaml"
@@ -189,12 +190,14 @@ def _set_protocol(judge: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_controls(found: Found, editors: int) -> list[str]:
-    counts = ControlCounts(sizes=found.sizes, uniform=found.uniform, editors=editors)
+    least = ControlsConfig().least
+    counts = ControlCounts(sizes=found.sizes, uniform=found.uniform, editors=editors, least=least)
     share = counts.find_share()
-    why = f"{counts.count_rarest(share or 4)} or more of each kind; a judge needs about {ENOUGH} to be accepted"
+    asked = counts.count(share or 6)
+    why = f"{asked} questions; a judge needs about {ENOUGH} of each kind and in each category to be accepted"
     if share is None:
-        why += ", so add items, or nothing is ranked"
-    return [f"controls: {{share: {share or 4:g}}}    # {why}"]
+        why += f", but there are {counts.count_rarest(6)}: add items"
+    return [f"controls: {{share: {share or 6:g}}}    # {why}"]
 
 
 def quote(text: str) -> str:

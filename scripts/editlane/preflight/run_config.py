@@ -95,9 +95,12 @@ class JudgeConfig(StrictModel):
 class ControlsConfig(StrictModel):
     """Extra questions to every judge whose answers can be checked."""
 
-    share: Annotated[float, Field(ge=0, le=4)] = 0.1
-    """Number of these questions per edit. 0.1 is a tenth more judge calls; 4 asks all four kinds about every edit. A
-    small dataset needs more than 0.1, because each kind needs about ten questions."""
+    share: Annotated[float, Field(ge=0, le=6)] = 0.1
+    """Number of these questions per edit. 0.1 is a tenth more judge calls; 6 asks all six kinds about every edit; 0
+    asks none, so that no judge is accepted."""
+    least: Annotated[int, Field(ge=0, le=1_000_000)] = 150
+    """Least number of these questions to each judge, with a fifth of it in each category and three tenths about each
+    editor's edits. So many tell a judge that sees from one that is blind in a category."""
     repeats: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of the edits that are scored again to measure the judge's noise. They are asked once in another batch
     order, or four times if the judge samples its answer."""
@@ -137,8 +140,8 @@ class RunConfig(StrictModel):
     """Judging models, by a name of your choice."""
     controls: ControlsConfig = ControlsConfig()
     """Extra questions to every judge whose answers can be checked. A judge must tell real edits from the source image,
-    from edits for another instruction, from blank images, and from source and edit swapped. If it cannot, it is not
-    accepted: the report shows its scores but ranks nothing."""
+    from edits for another instruction, from blank images, from source and edit swapped, and from worse copies of
+    themselves. Where it cannot, it is not accepted: the report shows its scores but ranks nothing by them."""
     preservation: bool = True
     """Measure on the CPU how much of each source image was kept (SSIM, PSNR, differences)."""
     report: ReportConfig = ReportConfig()

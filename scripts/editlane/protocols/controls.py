@@ -1,11 +1,10 @@
 """Plan extra questions to a judge whose answers can be checked, and build the rows that are judged.
 
 The choice depends only on the seed, the editor and the items. Neither lanes nor order change it. Another editor leaves
-the controls of the others unchanged.
+the controls of the others unchanged, or drops some where they are no longer needed.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,7 +18,7 @@ from editlane.core.errors import UserError
 from editlane.core.schemas import ITEMS, PLAN, PlanRow, QuestionRow
 from editlane.core.tables import item_row
 from editlane.core.text_width import pluralize
-from editlane.core.types import ACCEPTANCE, EDITED, Control, Item, Row
+from editlane.core.types import ACCEPTANCE, EDITED, SAME_FOR_ALL, Control, Item, Row
 
 CANARY_CATEGORIES = ("物理", "环境", "社会", "因果", "指代")
 """Categories of the canary set."""
@@ -38,80 +37,86 @@ class _Planned:
     control: Control
 
 
-def plan_controls(items: pa.Table, editors: Sequence[str], *, share: float, repeats: float, seed: int) -> pa.Table:
+LEAST_IN_CATEGORY, LEAST_OF_EDITOR = 0.2, 0.3
+"""The least number of acceptance controls in each category and about each editor, as shares of that in all."""
+
+
+def plan_controls(
+    items: pa.Table, editors: Sequence[str], *, share: float, least: int, repeats: float, seed: int
+) -> pa.Table:
     """Build the plan: item columns (with the instruction to show), editor, control, other_item_id.
 
-    `share` limits the acceptance controls of an editor, as a share of its items; 4 means every control of every item.
-    `repeats` is the share of items that are asked again. Both are distributed over the categories by their size and
-    rounded down.
+    `share` and `least`: see `count_controls`. `repeats` is the share of items that are asked again.
     """
     order = pc.sort_indices(items, sort_keys=[("category", "ascending"), ("item_id", "ascending")])
     names = items.select(["category", "item_id", "instruction"]).take(order)
-    categories = names["category"].value_counts().to_pylist()
-    ends = np.cumsum([entry["counts"] for entry in categories])
-    by_category = {
-        entry["values"]: range(end - entry["counts"], end) for entry, end in zip(categories, ends.tolist(), strict=True)
-    }
+    sizes = {entry["values"]: entry["counts"] for entry in names["category"].value_counts().to_pylist()}
+    ends = dict(zip(sizes, np.cumsum(list(sizes.values())).tolist(), strict=True))
     ids = names["item_id"].to_pylist()
     instructions = names["instruction"].combine_chunks().dictionary_encode().indices.to_numpy()
-    planned = [
-        one
-        for editor in editors
-        for some in (
-            _plan_acceptance(by_category, ids, instructions, editor, share, seed),
-            _plan_repeats(by_category, ids, editor, repeats, seed),
-        )
-        for one in some
-    ]
+    counts = _deal(_share_out(sizes, share, least, len(editors)))
+    counts |= _deal({(category, Control.REPEAT): min(repeats, 1) * size for category, size in sizes.items()})
+
+    def plan(editor: str, category: str, control: Control) -> Iterator[_Planned]:
+        places = range(ends[category] - sizes[category], ends[category])
+        salt = f"{seed}\n{control}" + ("" if control in SAME_FOR_ALL else f"\n{editor}")
+        ranked = _rank(places, ids, salt)
+        for position, place in enumerate(ranked[: counts[category, control]]):
+            others = _iterate_after(ranked, position) if control == Control.OTHER_INSTRUCTION else ()
+            other = next((one for one in others if instructions[one] != instructions[place]), None)
+            if other is None and control == Control.OTHER_INSTRUCTION:
+                continue  # all items of this category have the same instruction
+            yield _Planned(place=place, other=other, editor=editor, control=control)
+
+    planned = [one for editor in editors for category, control in counts for one in plan(editor, category, control)]
     return _make_plan_table(items.select(ITEMS.names), order, planned)
 
 
-def _plan_acceptance(
-    by_category: Mapping[str, range], ids: Sequence[str], instructions: np.ndarray, editor: str, share: float, seed: int
-) -> Iterator[_Planned]:
-    ranked_of: dict[str, list[int]] = {}
-    for category, position, control in _deal_controls({name: len(one) for name, one in by_category.items()}, share):
-        if category not in ranked_of:
-            ranked_of[category] = _rank(by_category[category], ids, f"{seed}\ncontrol\n{editor}")
-        ranked = ranked_of[category]
-        place, other = ranked[position], None
-        if control == Control.OTHER_INSTRUCTION:
-            other = next(
-                (one for one in _iterate_after(ranked, position) if instructions[one] != instructions[place]), None
-            )
-            if other is None:
-                continue  # all items of this category have the same instruction
-        yield _Planned(place=place, other=other, editor=editor, control=control)
+def count_controls(
+    sizes: Mapping[str, int], share: float, least: int, editors: int, uniform: Collection[str] = ()
+) -> dict[tuple[str, Control], int]:
+    """Count the acceptance controls about one editor's edits by (category, control), from the categories' sizes.
 
-
-def count_controls(sizes: Mapping[str, int], share: float, uniform: Collection[str] = ()) -> dict[Control, int]:
-    """Count the acceptance controls of each kind that one editor gets, from the number of items in each category.
-
-    `uniform`: the categories whose items all have the same instruction, which get none of OTHER_INSTRUCTION.
+    Each category gets `share` x its items, but at least so many that a judge is asked `least` controls in all,
+    LEAST_IN_CATEGORY of it in each category, and LEAST_OF_EDITOR of it about each editor's edits. All controls get the
+    same number, and none is asked twice about an item. `uniform`: the categories whose items all have the same
+    instruction, which get none of OTHER_INSTRUCTION.
     """
-    dealt = _deal_controls(dict(sorted(sizes.items())), share)  # as in the plan, whose items are sorted
+    dealt = _deal(_share_out(dict(sorted(sizes.items())), share, least, editors))  # as in the plan, which is sorted
     lost = {(category, Control.OTHER_INSTRUCTION) for category in uniform}
-    counts = Counter(control for category, _, control in dealt if (category, control) not in lost)
-    return {control: counts[control] for control in ACCEPTANCE}
+    return {cell: 0 if cell in lost else count for cell, count in dealt.items()}
 
 
-def _deal_controls(sizes: Mapping[str, int], share: float) -> Iterator[tuple[str, int, Control]]:
-    """Yield (category, place in its ranking, control) of an editor's acceptance controls.
+def _share_out(sizes: Mapping[str, int], share: float, least: int, editors: int) -> dict[tuple[str, Control], float]:
+    """Return the exact number of each control in each category. Without a share there are none."""
+    of_editor = max(1, LEAST_IN_CATEGORY * len(sizes), LEAST_OF_EDITOR * editors) * least / editors if share else 0.0
+    return {
+        (category, control): min(
+            size,
+            max(share * size, of_editor / len(sizes)) / len(ACCEPTANCE) * (editors if control in SAME_FOR_ALL else 1),
+        )
+        for category, size in sizes.items()
+        for control in ACCEPTANCE
+    }
 
-    Each category begins with another control, so that a small share is balanced. A larger share only adds some.
+
+def _deal(exact: Mapping[tuple[str, Control], float]) -> dict[tuple[str, Control], int]:
+    """Round by largest remainders, and keep the sum, rounded down.
+
+    Of equal remainders, each category begins with another control, so that a small sum is balanced.
     """
-    for offset, (category, count) in enumerate(_deal(sizes, share, len(ACCEPTANCE)).items()):
-        for number in range(count):
-            turn, position = divmod(number, sizes[category])
-            yield category, position, ACCEPTANCE[(offset + position + turn) % len(ACCEPTANCE)]
+    counts = {cell: int(wanted + 1e-9) for cell, wanted in exact.items()}
+    left = int(sum(exact.values()) + 1e-9) - sum(counts.values())
+    controls = list(dict.fromkeys(control for _, control in exact))
+    place = {category: number for number, category in enumerate(dict.fromkeys(category for category, _ in exact))}
 
+    def order(cell: tuple[str, Control]) -> tuple[float, int, int]:
+        diagonal = (controls.index(cell[1]) - place[cell[0]]) % len(controls)
+        return (round(counts[cell] - exact[cell], 9), diagonal, place[cell[0]])
 
-def _plan_repeats(
-    by_category: Mapping[str, range], ids: Sequence[str], editor: str, share: float, seed: int
-) -> Iterator[_Planned]:
-    for category, count in _deal({name: len(one) for name, one in by_category.items()}, share, 1).items():
-        for place in _rank(by_category[category], ids, f"{seed}\nrepeat\n{editor}")[:count]:
-            yield _Planned(place=place, other=None, editor=editor, control=Control.REPEAT)
+    for cell in sorted(exact, key=order)[:left]:
+        counts[cell] += 1
+    return counts
 
 
 def _make_plan_table(items: pa.Table, order: pa.Array, planned: Sequence[_Planned]) -> pa.Table:
@@ -144,16 +149,6 @@ def make_canary_rows(items: Sequence[Item], editor: str, categories: Sequence[st
         asked = item_row(replace(item, category=category))
         rows.append({**asked, "editor": editor, "control": str(Control.CANARY), "other_item_id": None})
     return rows
-
-
-def _deal(sizes: Mapping[str, int], share: float, most: int) -> dict[str, int]:
-    """Distribute `share` x all items over the categories by largest remainders, at most `most` per item."""
-    total = sum(sizes.values())
-    exact = {category: min(share, most) * size for category, size in sizes.items()}
-    counts = {category: int(wanted) for category, wanted in exact.items()}
-    left = int(min(share, most) * total + 1e-9) - sum(counts.values())
-    by_remainder = sorted(exact, key=lambda category: (counts[category] - exact[category], category))
-    return {category: count + (category in by_remainder[:left]) for category, count in counts.items()}
 
 
 def _rank(places: Sequence[int], ids: Sequence[str], salt: str) -> list[int]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from editlane.report.belief import list_believed
 from editlane.report.cells import (
     NONE,
     Group,
@@ -16,7 +17,7 @@ from editlane.report.cells import (
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
-from editlane.report.trust import get_verdict, is_accepted
+from editlane.report.trust import get_verdict, is_accepted, list_left_out
 
 Ranks = Mapping[str, tuple[int, int]]
 """Editor -> its best and its worst rank."""
@@ -36,6 +37,8 @@ def _make_leaderboard(report: Report, judge: str, t: Texts) -> Table:
     accepted = is_accepted(report, judge)
     ranks = find_rank_ranges(report, judge) if accepted else None
     note = "ranked" if accepted else "not_tested" if get_verdict(report, judge) == "not_tested" else "not_ranked"
+    if accepted and list_left_out(report, judge):
+        note = "in_part"
     rank = ["rank"] if accepted else []
     lines = (_make_line(report, editor, judge, ranks, t) for editor in _order(report, judge, ranks))
     return Table(
@@ -43,14 +46,15 @@ def _make_leaderboard(report: Report, judge: str, t: Texts) -> Table:
         heads=(t("head.editor"),),
         columns=title_columns(t, *rank, "macro", "categories", "micro", "scored", "coverage", "unchanged_rate"),
         groups=(Group(name="", lines=tuple(lines)),),
-        note=t(f"leaderboard.note_{note}"),
+        note=t(f"leaderboard.note_{note}", names=t.join(list_left_out(report, judge))),
         strong=len(rank),
     )
 
 
 def _make_zero_leaderboard(report: Report, judge: str, t: Texts) -> Table:
     numbers = report.numbers["failures_as_zero"][judge]
-    ranks = _rank(numbers["comparisons"], [e for e in report.editors if numbers["editors"][e]["categories"]])
+    scored = [e for e in report.editors if numbers["editors"][e]["categories"]]
+    ranks = _rank(numbers["comparisons"], _list_ranked(report, judge, scored))
     lines = tuple(
         Line(
             name=label_editor(report, place := report.editors.index(editor), t),
@@ -116,9 +120,16 @@ def _format_rank(places: tuple[int, int] | None, t: Texts) -> str:
 
 
 def find_rank_ranges(report: Report, judge: str) -> Ranks:
-    """Return the best and the worst rank by the macro mean of the scored items. Editors without a score have none."""
-    scored = [e for e in report.editors if report.numbers["editors"][e][judge]["overall"]["scored"]]
-    return _rank(report.numbers["comparisons"][judge], scored)
+    """Return the best and the worst rank by the macro mean of the scored items.
+
+    Editors without a score, and those of which the judge is not believed, have none.
+    """
+    scored = [e for e in report.editors if report.numbers["editors"][e][judge]["macro"]["categories"]]
+    return _rank(report.numbers["comparisons"][judge], _list_ranked(report, judge, scored))
+
+
+def _list_ranked(report: Report, judge: str, editors: Sequence[str]) -> list[str]:
+    return list_believed(report.numbers["acceptance"][judge], "editors", editors)
 
 
 def _rank(comparisons: Sequence[Mapping[str, Any]], editors: Sequence[str]) -> Ranks:

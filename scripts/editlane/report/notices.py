@@ -7,7 +7,13 @@ from editlane.report.cells import SMALL_P, format_p, format_percent, format_rate
 from editlane.report.load import Report, get_record, list_models
 from editlane.report.summary import is_low
 from editlane.report.texts import Texts, load_texts
-from editlane.report.trust import explain_verdict, format_canary_difference, get_verdict, name_missed_controls
+from editlane.report.trust import (
+    explain_verdict,
+    format_canary_difference,
+    get_verdict,
+    list_left_out,
+    name_missed_controls,
+)
 
 MANY_UNCHANGED = 0.05
 """A notice appears if the share of unchanged edits exceeds this with its whole interval."""
@@ -70,7 +76,9 @@ def _partial(report: Report, t: Texts) -> Notice | None:
 def _not_ranked(report: Report, judge: str, t: Texts) -> Notice | None:
     verdict = get_verdict(report, judge)
     if verdict == "accepted":
-        return None
+        left_out = list_left_out(report, judge)
+        line = t("notice.in_part_line", names=t.join(left_out))
+        return Notice(title=t("notice.in_part", judge=judge), lines=(line,)) if left_out else None
     line = t(f"notice.{explain_verdict(report, judge)}_line", controls=name_missed_controls(report, judge, t))
     return Notice(title=t(f"notice.{verdict}", judge=judge), lines=(line,))
 

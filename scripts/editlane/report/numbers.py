@@ -10,11 +10,13 @@ import pandas as pd
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
+from editlane.report.belief import list_believed, withhold
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
 from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
 from editlane.stats.legacy import summarise_legacy
 from editlane.stats.noise import compare_canaries, measure_noise
+from editlane.stats.preference import measure_preferences
 from editlane.stats.summaries import check_rows, count_error_kinds, summarise, summarise_scores
 
 STAGE = ("stage", "editor", "judge")
@@ -59,17 +61,28 @@ def compute_numbers(
     by_judge = {judge: rows[rows["judge"] == judge] for judge in judges}
     controls = {judge: _controls(inputs, judge) for judge in judges}
     protocols = {judge: _get_protocol_name(provenance or {}, judge) for judge in judges}
+    acceptance = {judge: _accept(of_judge, controls[judge]) for judge, of_judge in by_judge.items()}
+    preferences = {judge: measure_preferences(of_judge, editors) for judge, of_judge in controls.items()}
+    believed = {judge: list_believed(found, "categories", sizes) for judge, found in acceptance.items()}
+    comparisons = {
+        judge: compare_all(of, clustered, editors, list(sizes), believed[judge]) for judge, of in by_judge.items()
+    }
+    as_zero = {
+        judge: _count_failures_as_zero(of, clustered, editors, sizes, believed[judge]) for judge, of in by_judge.items()
+    }
+    for judge in judges:
+        withhold(comparisons[judge], acceptance[judge], preferences[judge])
+        withhold((as_zero[judge] or {}).get("comparisons", ()), acceptance[judge], preferences[judge])
     return {
         "run": run,
         "items": len(items),
         "rows": len(scores),
         "missing": len(items) * len(editors) * len(judges) - len(scores),
-        "editors": _compute_cells(editors, by_judge, sizes, criteria, controls, protocols),
-        "comparisons": {judge: compare_all(of, clustered, editors, list(sizes)) for judge, of in by_judge.items()},
-        "failures_as_zero": {
-            judge: _count_failures_as_zero(of, clustered, editors, sizes) for judge, of in by_judge.items()
-        },
-        "acceptance": {judge: _accept(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
+        "editors": _compute_cells(editors, by_judge, sizes, criteria, controls, protocols, believed),
+        "comparisons": comparisons,
+        "failures_as_zero": as_zero,
+        "acceptance": acceptance,
+        "preferences": preferences,
         "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
@@ -101,13 +114,14 @@ def _compute_cells(
     criteria: Sequence[str],
     controls: Mapping[str, pd.DataFrame],
     protocols: Mapping[str, str | None],
+    believed: Mapping[str, Sequence[str]],
 ) -> dict[str, dict[str, Any]]:
     answered = {judge: _list_answered(of_judge, criteria) for judge, of_judge in by_judge.items()}
 
     def cell(editor: str, judge: str) -> dict[str, Any]:
         rows = by_judge[judge][by_judge[judge]["editor"] == editor]
         legacy = _compute_legacy(rows, sizes, controls[judge], protocols[judge])
-        return _compute_cell(rows, sizes, answered[judge]) | {"legacy": legacy}
+        return _compute_cell(rows, sizes, answered[judge], believed[judge]) | {"legacy": legacy}
 
     return {editor: {judge: cell(editor, judge) for judge in by_judge} for editor in editors}
 
@@ -118,14 +132,16 @@ def _list_answered(rows: pd.DataFrame, criteria: Sequence[str]) -> list[str]:
     return [name for name in criteria if rows[columns[name]].notna().to_numpy().any()]
 
 
-def _compute_cell(rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequence[str]) -> dict[str, Any]:
+def _compute_cell(
+    rows: pd.DataFrame, sizes: Mapping[str, int], criteria: Sequence[str], believed: Sequence[str]
+) -> dict[str, Any]:
     """Compute the numbers of one editor by one judge."""
     total = sum(sizes.values())
     in_category = {category: rows[rows["category"] == category] for category in sizes}
     scored = rows[rows["state"] == State.SCORED]
     return {
         "overall": summarise(rows, total),
-        "macro": _compute_macro(scored, sizes),
+        "macro": _compute_macro(scored, sizes, believed),
         "categories": {category: summarise(in_category[category], size) for category, size in sizes.items()},
         "criteria": {
             name: summarise_scores(scored[criterion_columns(name).score], scored["cluster"], total)
@@ -146,8 +162,12 @@ def _compute_yes_rate(scored: pd.DataFrame, criterion: str) -> dict[str, Any] | 
     return {"count": count, "n": len(answers), "interval": rate_interval(count, len(answers))}
 
 
-def _compute_macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """Compute the mean of the categories' means. Categories without a score are ignored, but counted in `of`."""
+def _compute_macro(scored: pd.DataFrame, sizes: Mapping[str, int], believed: Sequence[str]) -> dict[str, Any]:
+    """Compute the mean of the means of the `believed` categories.
+
+    The others, and categories without a score, are ignored, but counted in `of`.
+    """
+    scored = scored[scored["category"].isin(believed)]
     means = scored.groupby(scored["category"].astype(str))["score"].mean()
     values, clusters = scored["score"].to_numpy(dtype=np.float64), scored["cluster"].to_numpy()
     return {
@@ -159,7 +179,11 @@ def _compute_macro(scored: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, 
 
 
 def _count_failures_as_zero(
-    rows: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], sizes: Mapping[str, int]
+    rows: pd.DataFrame,
+    items: pd.DataFrame,
+    editors: Sequence[str],
+    sizes: Mapping[str, int],
+    believed: Sequence[str],
 ) -> dict[str, Any] | None:
     """Compute macro means and comparisons as if edits that failed or were refused had got the lowest score.
 
@@ -171,9 +195,9 @@ def _count_failures_as_zero(
     counted = rows.assign(score=rows["score"].where(~failed, SCALE[0]))
     there = counted[counted["score"].notna()]
     return {
-        "editors": {editor: _compute_macro(there[there["editor"] == editor], sizes) for editor in editors},
+        "editors": {editor: _compute_macro(there[there["editor"] == editor], sizes, believed) for editor in editors},
         "failed": {editor: int((failed & (rows["editor"] == editor)).sum()) for editor in editors},
-        "comparisons": compare_all(counted, items, editors, []),
+        "comparisons": compare_all(counted, items, editors, [], believed),
     }
 
 

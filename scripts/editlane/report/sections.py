@@ -21,9 +21,10 @@ from editlane.report.summary import (
 from editlane.report.texts import Texts
 from editlane.report.time_breakdown import make_time_tables
 from editlane.report.trust import make_trust_tables
+from editlane.stats.acceptance import BEST
 from editlane.stats.intervals import FEWEST_CLUSTERS
 
-LIMITS = {"fewest": FEWEST_CLUSTERS, "side": COMMON_SIDE, "levels": CHANGED_LEVELS}
+LIMITS = {"fewest": FEWEST_CLUSTERS, "side": COMMON_SIDE, "levels": CHANGED_LEVELS, "best": f"{BEST:.0%}"}
 """Values of the placeholders in the hints."""
 
 WITHOUT_TABLES = ("said", "charts", "trust", "failures")

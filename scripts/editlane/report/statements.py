@@ -20,7 +20,7 @@ from editlane.report.cells import (
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
-from editlane.report.trust import explain_verdict, get_verdict, is_accepted, name_missed_controls
+from editlane.report.trust import explain_verdict, get_verdict, is_accepted, list_left_out, name_missed_controls
 
 Comparison = Mapping[str, Any]
 
@@ -75,15 +75,22 @@ def make_statements(report: Report, t: Texts) -> list[JudgeStatements]:
 
 def _by_judge(report: Report, judge: str, t: Texts) -> JudgeStatements:
     accepted = is_accepted(report, judge)
-    sentence = t(f"said.{explain_verdict(report, judge)}", judge=judge, controls=name_missed_controls(report, judge, t))
+    left_out = list_left_out(report, judge)
+    sentence = t(
+        "said.in_part" if left_out else f"said.{explain_verdict(report, judge)}",
+        judge=judge,
+        controls=name_missed_controls(report, judge, t),
+        names=t.join(left_out),
+    )
     overall: Sequence[Statement] = ()
     categories: Sequence[Statement] = ()
     if accepted and len(report.editors) == 1:
         overall = [_make_single_statement(report, judge, t)]
     elif accepted:
-        by_strength = sorted(report.numbers["comparisons"][judge], key=_rank_weakness)
-        overall = [_make_statement(report, one, t) for one in by_strength if one["category"] is None]
-        categories = [_make_statement(report, one, t) for one in by_strength if one["category"] is not None]
+        believed = [one for one in report.numbers["comparisons"][judge] if one["verdict"] != "not_believed"]
+        by_strength = sorted(believed, key=_rank_weakness)
+        overall = [_make_statement(report, judge, one, t) for one in by_strength if one["category"] is None]
+        categories = [_make_statement(report, judge, one, t) for one in by_strength if one["category"] is not None]
     return JudgeStatements(
         judge=judge,
         accepted=accepted,
@@ -96,17 +103,17 @@ def _by_judge(report: Report, judge: str, t: Texts) -> JudgeStatements:
 
 def _make_single_statement(report: Report, judge: str, t: Texts) -> Statement:
     editor = report.editors[0]
-    s = report.numbers["editors"][editor][judge]["overall"]
-    bounds = f" {format_interval(s['interval'])}" if s["interval"] else ""
-    claim = t("said.single", editor=editor, mean=format_number(s["mean"]), interval=bounds, n=s["scored"])
+    macro, scored = (report.numbers["editors"][editor][judge][name] for name in ("macro", "overall"))
+    bounds = f" {format_interval(macro['interval'])}" if macro["interval"] else ""
+    claim = t("said.single", editor=editor, mean=format_number(macro["mean"]), interval=bounds)
     none = t("said.single_none", editor=editor)
     nothing = t("said.nothing_to_compare")
-    return Statement(claim=claim if s["scored"] else none, space=t("page.space"), evidence=nothing)
+    return Statement(claim=claim if scored["scored"] else none, space=t("page.space"), evidence=nothing)
 
 
 def _rank_weakness(one: Comparison) -> tuple[int, float, float]:
     """Return a sort key that puts the strongest statement first: separable ones, then the others, each by p."""
-    order = (*BETTER, "not_separable", "too_few", "no_common_items")
+    order = (*BETTER, "prefers", "not_separable", "too_few", "no_common_items")
     p = _get_deciding_p(one)
     return (max(order.index(one["verdict"]), 1), 1.0 if p is None else p, -abs(one["difference"] or 0))
 
@@ -116,13 +123,17 @@ def _get_deciding_p(one: Comparison) -> float | None:
     return None if one["p_holm"] is None else float(one["p_holm"])
 
 
-def _make_statement(report: Report, one: Comparison, t: Texts) -> Statement:
+def _make_statement(report: Report, judge: str, one: Comparison, t: Texts) -> Statement:
     verdict, category = one["verdict"], one["category"]
     names = {"a": one["a"], "b": one["b"], "category": category}
     where = "" if category is None else "_in"
     left_out = _format_left_out(one, t)
+    winner, loser = (one["a"], one["b"]) if _get_sign(one) > 0 else (one["b"], one["a"])
+    if verdict == "prefers":
+        preferred = _format_preference(report, judge, one, t)
+        claim = t(f"said.prefers{where}", winner=winner, loser=loser, category=category)
+        return Statement(claim=claim, space=t("page.space"), evidence=_format_evidence(one, t) + preferred)
     if verdict in BETTER:
-        winner, loser = (one["a"], one["b"]) if verdict == "a_better" else (one["b"], one["a"])
         return Statement(
             claim=t(f"said.better{where}", winner=winner, loser=loser, category=category),
             space=t("page.space"),
@@ -138,9 +149,26 @@ def _make_statement(report: Report, one: Comparison, t: Texts) -> Statement:
     return Statement(claim=claim, space=t("page.space"), evidence=evidence + left_out)
 
 
+def _get_sign(one: Comparison) -> int:
+    """Return -1 if the statement is about b - a, because that is positive and it says so."""
+    return -1 if one["verdict"] in (*BETTER, "prefers") and one["difference"] < 0 else 1
+
+
+def _format_preference(report: Report, judge: str, one: Comparison, t: Texts) -> str:
+    """Say how much more the judge gives the winner's edits under another instruction."""
+    [found] = [
+        preference
+        for preference in report.numbers["preferences"][judge]
+        if (preference["a"], preference["b"]) == (one["a"], one["b"])
+    ]
+    sign = _get_sign(one)
+    bounds = sorted(sign * bound for bound in found["interval"])
+    return t("said.preference", difference=format_signed(sign * found["difference"]), interval=format_interval(bounds))
+
+
 def _format_evidence(one: Comparison, t: Texts) -> str:
     """Format the difference a - b, or that in favour of the winner, with its interval, p and n."""
-    sign = -1 if one["verdict"] == "b_better" else 1
+    sign = _get_sign(one)
     bounds = None if one["interval"] is None else sorted(sign * bound for bound in one["interval"])
     p = _get_deciding_p(one)
     small = p is not None and p < SMALL_P
@@ -166,7 +194,7 @@ def _format_left_out(one: Comparison, t: Texts) -> str:
         return ""
     said = t("said.left_out", n=one["left_out"])
     if one["verdict"] in BETTER:
-        sign = -1 if one["verdict"] == "b_better" else 1
+        sign = _get_sign(one)
         low, high = sorted(sign * bound for bound in one["bounds"])
         said += t("said.bounds", low=format_signed(low), high=format_signed(high))
     return said
@@ -238,10 +266,8 @@ def make_comparison_tables(report: Report, t: Texts) -> list[Table]:
 
 def _make_comparison_line(report: Report, judge: str, one: Comparison, t: Texts) -> Line:
     verdict = t(f"comparisons.{one['verdict']}", a=one["a"], b=one["b"])
-    if one["verdict"] in BETTER and not is_accepted(report, judge):
-        verdict = t(
-            "comparisons.not_tested" if get_verdict(report, judge) == "not_tested" else "comparisons.not_believed"
-        )
+    if one["verdict"] in (*BETTER, "prefers") and not is_accepted(report, judge):
+        verdict = t(f"comparisons.{get_verdict(report, judge)}")
     return Line(
         name=t("comparisons.against", a=one["a"], b=one["b"]),
         cells=(

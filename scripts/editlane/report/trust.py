@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from editlane.report.belief import list_believed
 from editlane.report.cells import (
     NONE,
     Group,
@@ -12,6 +13,7 @@ from editlane.report.cells import (
     format_number,
     format_p,
     format_percent,
+    format_share,
     format_signed,
 )
 from editlane.report.load import Report
@@ -29,9 +31,28 @@ def is_accepted(report: Report, judge: str) -> bool:
 
 
 def name_missed_controls(report: Report, judge: str, t: Texts) -> str:
-    """Name the controls that the judge does not tell apart from real edits, or else those with too few scores."""
+    """Name what the judge does not tell apart from real edits, or else the controls with too few scores.
+
+    That is a control; or, if every single one is told apart, a category or an editor.
+    """
     acceptance = report.numbers["acceptance"][judge]
-    return t.join(t(f"control.{control}") for control in acceptance["reasons"] or acceptance["too_few"])
+    missed = [
+        name
+        for of in ("categories", "editors")
+        for name, found in acceptance[of].items()
+        if found["verdict"] == "not_told_apart"
+    ]
+    controls = [
+        t(f"control.{control}") for control in acceptance["reasons"] or ([] if missed else acceptance["too_few"])
+    ]
+    return t.join(controls or missed)
+
+
+def list_left_out(report: Report, judge: str) -> list[str]:
+    """List the categories, then the editors, in which an accepted judge is not believed."""
+    acceptance = report.numbers["acceptance"][judge]
+    names = {"categories": report.categories, "editors": report.editors}
+    return [name for of, every in names.items() for name in every if name not in list_believed(acceptance, of, every)]
 
 
 def explain_verdict(report: Report, judge: str) -> str:
@@ -46,43 +67,39 @@ def make_trust_tables(report: Report, t: Texts) -> list[Table]:
 
 
 def _acceptance(report: Report, t: Texts) -> list[Table]:
-    """Make two tables for each judge with controls: over all categories, then, collapsed, by category."""
-    titles, found = title_columns(t, "scored", "mean", "auc", "auc_interval", "verdict"), []
+    """Make a table for each judge with controls: by control, by category and by editor."""
+    found = []
     for judge in report.judges:
-        controls = report.numbers["acceptance"][judge]["controls"]
-        overall = [_line(t(f"control.{name}"), numbers["overall"], t) for name, numbers in controls.items()]
-        groups = tuple(
-            Group(
-                name=t(f"control.{name}"),
-                lines=tuple(
-                    _line(one, numbers["categories"][one], t)
-                    for one in report.categories
-                    if one in numbers["categories"]
-                ),
+        acceptance = report.numbers["acceptance"][judge]
+        parts = {
+            "by_control": {t(f"control.{name}"): one for name, one in acceptance["controls"].items()},
+            "by_category": {one: acceptance["categories"].get(one) for one in report.categories},
+            "by_editor": {one: acceptance["editors"].get(one) for one in report.editors},
+        }
+        groups = [
+            Group(name=t(f"trust.{name}"), lines=tuple(_line(of, one, t) for of, one in lines.items() if one))
+            for name, lines in parts.items()
+        ]
+        if acceptance["controls"]:
+            table = Table(
+                title=t("trust.acceptance", judge=judge),
+                heads=(t("trust.where"), t("head.control")),
+                columns=title_columns(t, "scored", "mean", "missed", "chance", "verdict"),
+                groups=(Group(name=t("trust.real_edits"), lines=(_real_edits(report, judge, t),)), *groups),
+                note=_verdict(report, judge, t),
+                strong=2,
             )
-            for name, numbers in controls.items()
-        )
-        together = Table(
-            title=t("trust.acceptance", judge=judge),
-            heads=(t("head.control"),),
-            columns=titles,
-            groups=(Group(name="", lines=(_real_edits(report, judge, t), *overall)),),
-            note=_verdict(report, judge, t),
-            strong=2,
-        )
-        heads, title = (t("head.control"), t("head.category")), t("trust.acceptance_in", judge=judge)
-        apart = Table(title=title, heads=heads, columns=titles, groups=groups, folded=True)
-        found += [together, apart] if controls else []
+            found.append(table)
     return found
 
 
 def _line(name: str, c: Mapping[str, Any], t: Texts) -> Line:
-    mean = format_number(c["mean"]) if c["scored"] else t("page.no_data")
+    share = c["missed"] / c["scored"] if c["missed"] is not None else None
     cells = (
         f"{c['scored']} / {c['n']}",
-        mean,
-        format_number(c["auc"]),
-        format_interval(c["interval"]),
+        format_number(c["mean"]) if c["scored"] else t("page.no_data"),
+        NONE if share is None else f"{c['missed']:g}, {format_share(share, c['interval'])}",
+        format_percent(c["chance"]),
         t(f"trust.{c['verdict']}"),
     )
     return Line(name=name, cells=cells)
@@ -91,13 +108,16 @@ def _line(name: str, c: Mapping[str, Any], t: Texts) -> Line:
 def _real_edits(report: Report, judge: str, t: Texts) -> Line:
     """Make the line of the real edits that the controls are compared with."""
     real = report.numbers["acceptance"][judge]["real"]
-    cells = (str(real["scored"]), format_number(real["mean"]), NONE, NONE, NONE)
-    return Line(name=t("trust.real_edits"), cells=cells)
+    unsure = t("trust.unsure", n=real["unsure"]) if real["unsure"] else NONE
+    cells = (str(real["scored"]), format_number(real["mean"]), NONE, NONE, unsure)
+    return Line(name=t("page.overall"), cells=cells)
 
 
 def _verdict(report: Report, judge: str, t: Texts) -> str:
     acceptance = report.numbers["acceptance"][judge]
     verdict = t(f"trust.verdict_{acceptance['verdict']}", controls=name_missed_controls(report, judge, t))
+    if left_out := list_left_out(report, judge):
+        verdict = t("trust.verdict_in_part", names=t.join(left_out))
     calls, share = t("trust.calls", n=acceptance["calls"]), acceptance["share"]
     cost = t("trust.calls_plain" if share is None else "trust.calls_share", calls=calls, share=format_percent(share))
     return t("page.space").join((verdict, cost))

@@ -1,41 +1,55 @@
-"""Accept a judge only if it tells its controls apart from real edits."""
+"""Accept a judge only where it tells its controls apart from real edits."""
 
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from statsmodels.stats.nonparametric import rank_compare_2indep
-from statsmodels.stats.proportion import proportion_confint
+from scipy import stats
 
-from editlane.core.types import ACCEPTANCE, State
-from editlane.stats.intervals import ALPHA, Interval
+from editlane.core.types import DEGRADED, SAME_FOR_ALL, WRONG, State
+from editlane.stats.intervals import ALPHA, Interval, rate_interval
 
 ASKED = (State.SCORED, State.JUDGE_UNREADABLE, State.JUDGE_FAILED)
 """States of the rows that were sent to the judge."""
 
-CHANCE = 0.5
-"""AUC of a judge that scores controls like real edits."""
+BEST = 0.3
+"""A control is missed if it scores like the best of the real edits, this share of them. So a judge that sees misses
+none while up to two thirds of the edits fail, and a blind one misses this share."""
+
+HALF_BLIND = 0.5
+"""All controls together must show that a judge misses less than this share of what a blind one would."""
+
+LEVEL = ALPHA / 2
+"""Level of the tests, which are one-sided."""
+
+TOGETHER, COPIES = "together", "degraded"
+"""Names of the results over all controls that show no edit or a wrong one, and over all degraded copies."""
+
+Verdict = Literal["told_apart", "not_told_apart", "too_few"]
+
+Floats = npt.NDArray[np.float64]
 
 
 class ControlResult(TypedDict):
-    """One kind of control against the real edits."""
+    """Some controls against the real edits."""
 
     n: int
-    """Controls planned."""
+    """Controls planned. A question that is the same for several editors counts once."""
     scored: int
     mean: float | None
     """Mean score of the controls, 0..10."""
-    auc: float | None
-    """P(a real edit scores above a control) + P(they tie) / 2."""
+    missed: float | None
+    """Controls that score like the best real edits. Of degraded copies: those that score above their own edit, and half
+    of those that tie with it, where one of the two scores like the best."""
     interval: Interval | None
-    """95 % interval of the AUC."""
-    verdict: Literal["told_apart", "not_told_apart", "too_few"]
-
-
-class ControlResults(TypedDict):
-    overall: ControlResult
-    categories: dict[str, ControlResult]
+    """95 % interval of missed / scored."""
+    chance: float | None
+    """Share that a judge misses which cannot tell them apart."""
+    p: float | None
+    """One-sided, of a judge that cannot tell them apart."""
+    verdict: Verdict
 
 
 class RealEdits(TypedDict):
@@ -43,6 +57,8 @@ class RealEdits(TypedDict):
 
     scored: int
     mean: float | None
+    unsure: int
+    """Those of which the tables do not say whether they differ from their source."""
 
 
 class Acceptance(TypedDict):
@@ -50,108 +66,199 @@ class Acceptance(TypedDict):
 
     verdict: Literal["accepted", "not_accepted", "not_tested"]
     reasons: list[str]
-    """The controls that were not told apart from real edits, over all categories."""
+    """Results of `controls` that were not told apart from real edits."""
     too_few: list[str]
-    """The controls with too few scores, of the control or of the real edits, to reach a verdict."""
+    """Results of `controls` with too few scores, of controls or of real edits, to reach a verdict."""
     calls: int
-    """Extra judge calls spent on controls."""
+    """Extra questions that the judge was asked as controls."""
     share: float | None
     """calls / real edits judged."""
     real: RealEdits
-    controls: dict[str, ControlResults]
-
-
-def compare_control(real: npt.ArrayLike, control: npt.ArrayLike, planned: int) -> ControlResult:
-    """Compare the scores of real edits (m,) with those of one kind of control (k,). NaN (not scored) is ignored.
-
-    A control is told apart if the interval of its AUC lies above CHANCE. There are too few scores if even a perfect
-    judge, which gives each control the lowest score, could not be distinguished from chance.
-    """
-    edits, controls = _scored(real), _scored(control)
-    result: ControlResult = {
-        "n": planned,
-        "scored": len(controls),
-        "mean": float(controls.mean()) if len(controls) else None,
-        "auc": None,
-        "interval": None,
-        "verdict": "too_few",
-    }
-    if not len(edits) or not len(controls):
-        return result
-    auc, interval = _auc(edits, controls)
-    result |= {"auc": auc, "interval": interval}
-    if _enough(edits, controls):
-        result["verdict"] = "told_apart" if interval[0] > CHANCE else "not_told_apart"
-    return result
+    categories: dict[str, ControlResult]
+    """By category: all controls that show no edit or a wrong one."""
+    editors: dict[str, ControlResult]
+    """By editor: those of them whose question depends on the editor, in the categories that were told apart."""
+    controls: dict[str, ControlResult]
+    """By control, then COPIES and TOGETHER."""
 
 
 def accept(real: pd.DataFrame, controls: pd.DataFrame) -> Acceptance:
-    """Test whether every control, over all categories, was told apart from real edits.
+    """Test where a judge tells its controls apart from real edits.
 
-    real: the judged edits, columns category and score (NaN = not scored). controls: the judge's controls, columns
-    control (of `types.ACCEPTANCE`), category, state and score. A control that was not judged has the state of its edit.
-    A judge is not accepted if any control was not told apart, and not tested if any control had too few scores.
+    real: the judged edits, columns item_id, editor, category, score (NaN = not scored, or not to be compared) and
+    optionally unchanged. controls: the judge's controls of `types.ACCEPTANCE`, columns control, item_id, editor,
+    category, state and score. A control that was not judged has the state of its edit.
 
-    The categories are reported but do not decide, because each holds few controls. If most edits of a category
-    failed, even a perfect judge has a low AUC there (0.7 if 60 % failed).
+    Each category is tested, each editor, and each control. The judge is accepted for the categories and editors that
+    pass, if every control does. It is not tested if none fails but some have too few scores.
     """
-    edits = _scored(real["score"])
-    results: dict[str, ControlResults] = {}
-    for control in ACCEPTANCE if len(controls) else ():
-        rows = controls[controls["control"] == control]
-        results[str(control)] = {
-            "overall": compare_control(edits, rows["score"], len(rows)),
-            "categories": {
-                str(category): compare_control(real["score"][real["category"] == category], part, len(part))
-                for category, part in rows.groupby("category", sort=False)["score"]
-            },
-        }
-    reasons = [name for name, found in results.items() if found["overall"]["verdict"] == "not_told_apart"]
-    too_few = [name for name, found in results.items() if found["overall"]["verdict"] == "too_few"]
-    calls = int(controls["state"].isin(ASKED).sum()) if len(controls) else 0
+    asked = _count_once(controls)
+    wrong = asked[asked["control"].isin(list(map(str, WRONG)))]
+    own = wrong[~wrong["control"].isin(list(map(str, SAME_FOR_ALL)))]
+    categories = _compare_each(real, wrong, "category")
+    kept = _list_told_apart(categories)
+    editors = _compare_each(_within(real, kept), _within(own, kept), "editor", list(real["editor"].unique()))
+    results = _compare_controls(real, asked, kept) if len(controls) else {}
+    reasons = [name for name, found in results.items() if found["verdict"] == "not_told_apart"]
+    too_few = [name for name, found in results.items() if found["verdict"] == "too_few"]
+    blind = any(one["verdict"] == "not_told_apart" for one in (*categories.values(), *editors.values()))
+    passes = results and kept and _list_told_apart(editors) and not reasons and not too_few
+    scores = _scored(real["score"])
+    calls = int(asked["state"].isin(ASKED).sum()) if len(asked) else 0
     return {
-        "verdict": "not_accepted" if reasons else "not_tested" if too_few or not results else "accepted",
+        "verdict": "accepted" if passes else "not_accepted" if reasons or blind else "not_tested",
         "reasons": reasons,
         "too_few": too_few,
         "calls": calls,
         "share": calls / len(real) if len(real) else None,
-        "real": {"scored": len(edits), "mean": float(edits.mean()) if len(edits) else None},
+        "real": {
+            "scored": len(scores),
+            "mean": float(scores.mean()) if len(scores) else None,
+            "unsure": int((real["score"].notna() & real["unchanged"].isna()).sum()) if "unchanged" in real else 0,
+        },
+        "categories": categories,
+        "editors": editors,
         "controls": results,
     }
 
 
-def _scored(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def compare_controls(real: npt.ArrayLike, control: npt.ArrayLike, planned: int) -> ControlResult:
+    """Compare the scores of real edits (m,) with those of controls (n,). NaN (not scored) is ignored.
+
+    A control is missed if it scores as high as the BEST share of the real edits, and above the lowest score. p is
+    Fisher's exact test of missed controls against those real edits: where both are drawn from one distribution, that is
+    the precedence test (Nelson 1963). There are too few scores if not even a judge that misses none could be told from
+    chance.
+    """
+    edits, controls = _scored(real), _scored(control)
+    result = _make_result(planned, controls)
+    if not len(edits) or not len(controls):
+        return result
+    limit = _find_limit(edits, controls)
+    best, missed = int((edits >= limit).sum()), int((controls >= limit).sum())
+
+    def test(count: int) -> float:
+        table = [[best, len(edits) - best], [count, len(controls) - count]]
+        return float(stats.fisher_exact(table, alternative="greater").pvalue)
+
+    p = test(missed)
+    return _complete(result, missed, chance=best / len(edits), p=p, best_p=p if p < LEVEL else test(0))
+
+
+def compare_copies(real: npt.ArrayLike, own: npt.ArrayLike, copies: npt.ArrayLike, planned: int) -> ControlResult:
+    """Compare the scores of degraded copies (n,) with those of their `own` edits (n,), in pairs; NaN is ignored.
+
+    real: the scores of all real edits (m,). Only the pairs count in which the edit or its copy scores like the BEST of
+    these: an edit that failed has nothing to lose. p is that of the sign test; ties count for neither.
+    """
+    edits, worse = np.asarray(own, dtype=np.float64), np.asarray(copies, dtype=np.float64)
+    both = ~np.isnan(edits - worse)
+    edits, worse, every = edits[both], worse[both], _scored(real)
+    if not len(edits):
+        return _make_result(planned, worse)
+    telling = np.maximum(edits, worse) >= _find_limit(every, worse)
+    differences = (edits - worse)[telling]
+    lower, ties = int((differences > 0).sum()), int((differences == 0).sum())
+    decided = len(differences) - ties
+    p = float(stats.binomtest(lower, decided, alternative="greater").pvalue) if decided else 1.0
+    missed = decided - lower + ties / 2
+    return _complete(_make_result(planned, worse[telling]), missed, chance=0.5, p=p, best_p=0.5 ** len(differences))
+
+
+def _find_limit(edits: Floats, controls: Floats) -> float:
+    """Return the lowest score of the BEST share of the edits, above the lowest of all scores if there is any."""
+    above_lowest = edits[edits > min(edits.min(), controls.min())]
+    limit = float(np.quantile(edits, 1 - BEST, method="higher"))
+    return max(limit, float(above_lowest.min())) if len(above_lowest) else limit
+
+
+def _count_once(controls: pd.DataFrame) -> pd.DataFrame:
+    """Drop all but one of the questions that are the same for several editors."""
+    same = controls["control"].isin(list(map(str, SAME_FOR_ALL)))
+    return controls[~(same & controls.duplicated(["control", "item_id"]))]
+
+
+def _compare_each(
+    real: pd.DataFrame, controls: pd.DataFrame, column: str, names: Iterable[str] | None = None
+) -> dict[str, ControlResult]:
+    if not len(controls):
+        return {}
+    edits, asked = (
+        {name: part.to_numpy() for name, part in rows.groupby(column, sort=False)["score"]} for rows in (real, controls)
+    )
+    nothing = np.empty(0)
+    return {
+        str(name): compare_controls(edits.get(name, nothing), part := asked.get(name, nothing), len(part))
+        for name in (asked if names is None else names)
+    }
+
+
+def _list_told_apart(results: dict[str, ControlResult]) -> list[str]:
+    return [name for name, found in results.items() if found["verdict"] == "told_apart"]
+
+
+def _compare_controls(real: pd.DataFrame, asked: pd.DataFrame, kept: Sequence[str]) -> dict[str, ControlResult]:
+    """Compare each control, then the degraded copies and the others, each together.
+
+    A control is compared in the categories that the other controls tell apart. If it chose them itself, a judge that is
+    blind to it would be left with those where it was lucky.
+    """
+    found: dict[str, ControlResult] = {}
+    wrong = asked[asked["control"].isin(list(map(str, WRONG)))]
+    parts = []
+    for control in WRONG:
+        same = wrong["control"] == str(control)
+        where = _list_told_apart(_compare_each(real, wrong[~same], "category"))
+        part = _within(wrong[same], where)["score"]
+        found[str(control)] = compare_controls(_within(real, where)["score"], part, len(part))
+        parts.append(part)
+    copies, names = _within(asked[asked["control"].isin(list(map(str, DEGRADED)))], kept), ["item_id", "editor"]
+    pairs = copies[[*names, "score"]].merge(real[[*names, "score"]], "left", names, suffixes=("", "_real"))
+    found[COPIES] = compare_copies(_within(real, kept)["score"], pairs["score_real"], pairs["score"], len(copies))
+    every = pd.concat(parts)
+    found[TOGETHER] = _require_half(compare_controls(_within(real, kept)["score"], every, len(every)))
+    return found
+
+
+def _within(rows: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of these categories, or all if there are none."""
+    return rows[rows["category"].isin(categories)] if categories else rows
+
+
+def _require_half(found: ControlResult) -> ControlResult:
+    """Require that the judge misses less than HALF_BLIND of what a blind one would."""
+    if found["interval"] and found["chance"] and found["verdict"] == "told_apart":
+        allowed, lowest = HALF_BLIND * found["chance"], rate_interval(0, found["scored"])
+        if found["interval"][1] >= allowed:
+            found["verdict"] = "not_told_apart" if lowest and lowest[1] < allowed else "too_few"
+    return found
+
+
+def _make_result(planned: int, controls: Floats) -> ControlResult:
+    return {
+        "n": planned,
+        "scored": len(controls),
+        "mean": float(controls.mean()) if len(controls) else None,
+        "missed": None,
+        "interval": None,
+        "chance": None,
+        "p": None,
+        "verdict": "too_few",
+    }
+
+
+def _complete(result: ControlResult, missed: float, *, chance: float, p: float, best_p: float) -> ControlResult:
+    """Add the verdict. `best_p`: the p of a judge that misses none, or any below LEVEL."""
+    verdict: Verdict = "told_apart" if p < LEVEL else "not_told_apart"
+    return result | {
+        "missed": missed,
+        "interval": rate_interval(missed, result["scored"]),
+        "chance": chance,
+        "p": p,
+        "verdict": verdict if best_p < LEVEL else "too_few",
+    }
+
+
+def _scored(scores: npt.ArrayLike) -> Floats:
     values = np.asarray(scores, dtype=np.float64)
     return values[~np.isnan(values)]
-
-
-def _auc(edits: npt.NDArray[np.float64], controls: npt.NDArray[np.float64]) -> tuple[float, Interval]:
-    """Return the AUC and its interval by Brunner and Munzel (2000).
-
-    Use Wilson's interval if all scores are tied or the two samples do not overlap. The rank variance is zero then, and
-    would claim certainty from three controls.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ranks = rank_compare_2indep(edits, controls)
-    auc = float(ranks.prob1)
-    if not ranks.var_prob > 0:  # zero, or NaN for a single control
-        return auc, _wilson(auc, min(len(edits), len(controls)))
-    low, high = ranks.conf_int(alpha=ALPHA)
-    return auc, (max(0.0, float(low)), min(1.0, float(high)))
-
-
-def _wilson(rate: float, count: int) -> Interval:
-    low, high = proportion_confint(rate * count, count, alpha=ALPHA, method="wilson")
-    return float(low), float(high)
-
-
-def _enough(edits: npt.NDArray[np.float64], controls: npt.NDArray[np.float64]) -> bool:
-    """Return whether there are enough scores for a perfect judge to be told from chance.
-
-    A weak editor's edits often get the lowest score too, so all controls of a blind judge may get it by luck. If every
-    edit gets the lowest score, more controls would not help, so that case does not count as too few.
-    """
-    count = min(len(edits), len(controls))
-    lowest = (edits <= min(edits.min(), controls.min())).mean()
-    luck = lowest**count if lowest < 1 else 0.0
-    return _wilson(1.0, count)[0] > CHANCE and bool(luck < ALPHA / 2)

@@ -1,6 +1,6 @@
 """Compare two editors on the items that were scored for both."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import combinations
 from typing import Any, Literal, TypedDict
@@ -15,7 +15,8 @@ from statsmodels.stats.power import TTestPower
 from editlane.core.types import SCALE
 from editlane.stats.intervals import ALPHA, Inference, Interval, infer_mean
 
-Verdict = Literal["a_better", "b_better", "not_separable", "no_common_items", "too_few"]
+Verdict = Literal["a_better", "b_better", "not_separable", "no_common_items", "too_few", "not_believed", "prefers"]
+"""`not_believed` and `prefers` are the report's, which knows the judge."""
 
 POWER = 0.8
 
@@ -110,9 +111,16 @@ def _compare(
 
 
 def compare_all(
-    scores: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str], categories: Sequence[str]
+    scores: pd.DataFrame,
+    items: pd.DataFrame,
+    editors: Sequence[str],
+    categories: Sequence[str],
+    headline: Collection[str] | None = None,
 ) -> list[Comparison]:
     """Compare every pair of editors, in the given order, by the macro mean and then within each category.
+
+    The macro mean is over the categories in `headline`, or over all. Only these categories are corrected for one
+    another.
 
     scores: columns item_id, editor, score (NaN = not scored), at most one row per item and editor. A missing row counts
     as not scored. items: all items, columns item_id, category, cluster and optionally `readable`: an item whose source
@@ -122,10 +130,11 @@ def compare_all(
     table = scores.pivot(index="item_id", columns="editor", values="score").reindex(items.index)
     table = table.reindex(columns=list(editors)).astype(np.float64)
     named = items["category"].astype(str).to_numpy()
+    every = np.full(len(items), True) if headline is None else np.isin(named, list(headline))
     found: list[tuple[Comparison, Inference | None]] = []
     for a, b in combinations(editors, 2):
         for category in (None, *categories):
-            there = np.full(len(items), True) if category is None else named == category
+            there = every if category is None else named == category
             first, second = (table[name].to_numpy()[there] for name in (a, b))
             clusters = items["cluster"].to_numpy()[there]
             part, inferred = _compare(first, second, clusters, named[there], (-REACH, REACH))
@@ -134,7 +143,8 @@ def compare_all(
             part["bounds"] = _bound(first, second, named[readable])
             found.append(({"a": a, "b": b, "category": category, "p_holm": None, **part}, inferred))
     _correct([one for one in found if one[0]["category"] is None])
-    _correct([one for one in found if one[0]["category"] is not None])
+    of_category = [one for one in found if one[0]["category"] is not None]
+    _correct([one for one in of_category if headline is None or one[0]["category"] in headline])
     return [comparison for comparison, _ in found]
 
 

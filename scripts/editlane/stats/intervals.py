@@ -127,7 +127,7 @@ def macro_interval(
     return max(low, found.interval[0]), min(high, found.interval[1])
 
 
-def rate_interval(count: int, n: int) -> Interval | None:
+def rate_interval(count: float, n: int) -> Interval | None:
     """Return the 95 % Wilson interval of `count` / `n`, within 0..1, or None for n = 0."""
     if not n:
         return None

@@ -109,7 +109,8 @@ WRONG: dict[str, dict[str, Wrong]] = {
     "plan_controls": {
         "--items": TABLE,
         "--editors": NAMES,
-        "--share": [(text, f"'{text}' is not a number from 0 to 4") for text in ("4.1", "nan")],
+        "--share": [(text, f"'{text}' is not a number from 0 to 6") for text in ("6.1", "nan")],
+        "--least": [("-1", "'-1' is not a whole number"), ("1.5", "'1.5' is not a whole number")],
         "--repeats": [(text, f"'{text}' is not a number from 0 to 1") for text in ("1.1", "nan")],
         "--seed": SEED,
         "--canary": [*ITEM_LIST, ("data/items.jsonl", "The canary set lacks the edit of 项-0")],

@@ -14,6 +14,7 @@ from editlane.core.errors import EditFailed, EditRefused, JudgeFailed, UnknownNa
 from editlane.core.types import EditRequest, Item, Question
 from editlane.editors.fake import FakeEditor
 from editlane.editors.given import GivenEditor
+from editlane.images.degraded import blend_half, blur
 from editlane.judges.fake import MASS, SILENCE, FakeJudge
 from editlane.models.fake_signals import hash_to_share, is_signed, is_signed_for
 from editlane.protocols.load import load_protocol
@@ -197,12 +198,12 @@ def test_a_judge_that_sees_gives_an_unchanged_image_the_lowest_answer():
 
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
-CONTROLS = {"source_as_edit", "other_instruction", "blank_edit", "swapped"}
+CONTROLS = {"source_as_edit", "other_instruction", "blank_edit", "swapped", "half_blended", "blurred"}
 
 
 @pytest.fixture(scope="module")
 def shown():
-    """Real edits by the fake editor and the four controls about them: name -> (item, source, edited) of each item."""
+    """Real edits by the fake editor and the controls about them: name -> (item, source, edited) of each item."""
     photos = [Image.fromarray(getattr(skimage.data, name)()).resize((96, 64)) for name in PHOTOS] * 6
     items = [item(n, instruction=f"把第 {n} 个: 物体涂成红色", rationale="The shadow: it stays.") for n in range(24)]
     pairs = list(zip(items, photos, strict=True))
@@ -215,6 +216,8 @@ def shown():
         "other_instruction": [(other, *pair) for other, pair in zip(others, edits, strict=True)],
         "blank_edit": [(one, source, Image.new("RGB", source.size, "white")) for one, source, _ in triples],
         "swapped": [(one, edited, source) for one, source, edited in triples],
+        "half_blended": [(one, source, blend_half(source, edited)) for one, source, edited in triples],
+        "blurred": [(one, source, blur(edited)) for one, source, edited in triples],
     }
 
 

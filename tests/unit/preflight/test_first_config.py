@@ -61,13 +61,13 @@ def test_a_csv_of_two_languages(monkeypatch, capsys) -> None:
     assert "- 物理    # physical; 1 item; has a rubric of its own" in text
     assert "- 画风    # 1 item; judged by the general rubric" in text
     assert "language: en    # that of 1 of 2 instructions" in text
-    assert "random weights" in text and config["controls"]["share"] == 4
+    assert "random weights" in text and config["controls"]["share"] == 6
     assert "snakemake --configfile 'config/资料.yaml'" in capsys.readouterr().out
 
 
 def test_the_share_of_controls_fits_the_number_of_items(monkeypatch) -> None:
     text, config = init(monkeypatch, "--dataset", write_records("许多.jsonl", 300))
-    assert config["controls"]["share"] == 0.1 and "or more of each kind" in text
+    assert config["controls"]["share"] == 0.1 and "# 150 questions; a judge needs about 20" in text
     assert config["run"] == "许多"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from preflight_project import CATEGORIES, GB, fake_config, gpu, levels, make_context, prepare, with_model, write_project
@@ -30,7 +31,7 @@ from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
 from editlane.models.weight_files import find_hub_cache
 from editlane.preflight import dataset_scan as scan
 from editlane.preflight import folders, machine, memory, packages
-from editlane.preflight.control_counts import LEAST, check_controls
+from editlane.preflight.control_counts import ENOUGH, NEEDED, check_controls
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.estimate import disk
@@ -44,7 +45,7 @@ from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
 from editlane.preflight.weights import count_loaded_bytes
 from editlane.protocols.controls import count_controls, plan_controls
-from editlane.stats.acceptance import compare_control
+from editlane.stats.acceptance import compare_controls
 
 
 @pytest.fixture(autouse=True)
@@ -674,11 +675,20 @@ def controls_of(share: float, records: int, editors: int = 1) -> list[Finding]:
 @pytest.mark.parametrize(
     ("share", "records", "editors", "level", "text", "remedy"),
     [
-        (0.1, 400, 1, "pass", "40 questions to each judge, at least 10 of each kind", None),
-        (0.1, 240, 2, "pass", "48 questions to each judge, at least 12 of each kind", None),
-        (0.1, 200, 1, "warn", "at least 4 of each kind, enough for a perfect judge only", "share: 0.2"),
-        (0.1, 40, 1, "warn", "at least 0 of each kind, too few to accept any judge", "share: 1}"),
-        (4, 6, 1, "warn", "24 questions to each judge, at least 6 of each kind", "gives 6 of each kind, all that"),
+        (0.1, 400, 1, "pass", "150 questions to each judge about 400 items x 1 editor, at least 25 of each kind", None),
+        (0.1, 900, 2, "pass", "180 questions to each judge about 900 items x 2 editors, at least 30 of each", None),
+        (0.1, 40, 4, "pass", "180 questions to each judge", None),
+        (0.1, 22, 1, "pass", "132 questions to each judge about 22 items x 1 editor, at least 22 of each kind", None),
+        (
+            0.1,
+            16,
+            1,
+            "warn",
+            "at least 16 of each kind and in each category: enough for a perfect judge",
+            "gives 16, all",
+        ),
+        (6, 6, 1, "warn", "in each category: too few to accept a judge everywhere", "gives 6, all that there are"),
+        (0.01, 900, 1, "pass", "150 questions", None),
         (0, 6, 1, "pass", "no judge is tested, so the report ranks nothing", None),
     ],
 )
@@ -700,20 +710,23 @@ def test_the_counted_controls_are_those_of_the_plan() -> None:
             ],
             schemas.ITEMS,
         )
-        plan = plan_controls(items, ["e"], share=share, repeats=0.5, seed=1)
-        planned = Counter(name for name in plan["control"].to_pylist() if name != "repeat")
-        assert count_controls({name: size + 1 for name, size in sizes.items()}, share) == planned
+        plan = plan_controls(items, ["e"], share=share, least=9, repeats=0.5, seed=1)
+        cells = zip(plan["category"].to_pylist(), plan["control"].to_pylist(), strict=True)
+        planned = Counter(cell for cell in cells if cell[1] != "repeat")
+        assert Counter(count_controls({name: size + 1 for name, size in sizes.items()}, share, 9, 1)) == planned
 
 
 def test_a_category_with_one_instruction_gives_no_controls_with_another() -> None:
-    counts = count_controls({"a": 8, "b": 8}, 1, uniform={"a"})
-    assert counts[Control.OTHER_INSTRUCTION] == 2 and sum(counts.values()) == 14
+    counts = count_controls({"a": 6, "b": 6}, 1, 0, 1, uniform={"a"})
+    assert counts["a", Control.OTHER_INSTRUCTION] == 0
+    assert counts["b", Control.OTHER_INSTRUCTION] == 1 and sum(counts.values()) == 11
 
 
-def test_fewer_than_the_least_number_of_controls_cannot_accept_a_perfect_judge() -> None:
-    edits = [9.0] * 50
-    assert compare_control(edits, [0.0] * LEAST, LEAST)["verdict"] == "told_apart"
-    assert compare_control(edits, [0.0] * (LEAST - 1), LEAST - 1)["verdict"] == "too_few"
+def test_fewer_than_the_needed_number_of_controls_cannot_accept_a_perfect_judge() -> None:
+    edits = np.linspace(0, 10, 50)
+    assert compare_controls(edits, [0.0] * NEEDED, NEEDED)["verdict"] == "told_apart"
+    assert compare_controls(edits, [0.0] * (NEEDED - 2), NEEDED - 2)["verdict"] == "too_few"
+    assert compare_controls(edits, [0.0] * (ENOUGH - 1) + [10.0], ENOUGH)["verdict"] == "told_apart"
 
 
 # disk, results, leases

@@ -238,10 +238,15 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     ],
     "controls.share": [
         (-0.1, r"controls.share is -0.1; use a .*number .*"),
-        (4.1, r"controls.share is 4.1; use a number"),
+        (6.1, r"controls.share is 6.1; use a number"),
         (NAN, r"at controls.share: nan is not a finite number"),
         (INFINITE, r"at controls.share: inf is not a finite number"),
         ("10%", r"controls.share is '10%'; use a number"),
+    ],
+    "controls.least": [
+        (-1, r"controls.least is -1; use a .*"),
+        (1.5, r"controls.least is 1.5; use a whole number"),
+        ("all", r"controls.least is 'all'; use a whole number"),
     ],
     "controls.repeats": [
         (1.1, r"controls.repeats is 1.1; use a number"),

@@ -11,7 +11,7 @@ import pytest
 from editlane.core.errors import UserError
 from editlane.core.schemas import EDITS, ITEMS, PLAN, controls_schema
 from editlane.core.tables import from_rows, item_row, read_plan, write_table
-from editlane.core.types import ACCEPTANCE, Control, Item
+from editlane.core.types import ACCEPTANCE, SAME_FOR_ALL, Control, Item
 from editlane.protocols.controls import (
     check_complete,
     make_canary_rows,
@@ -47,50 +47,90 @@ def edit_row(item: Item, state: str = "edited") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def plan(share: float, repeats: float = 0.0, *, of: list[Item] | None = None, seed: int = 42) -> list[dict[str, Any]]:
-    return planned_for(["a", "b"], of or items(50), share, repeats, seed)
-
-
-def planned_for(editors: list[str], of: list[Item], share: float, repeats: float, seed: int) -> list[dict[str, Any]]:
-    table = from_rows(map(item_row, of), ITEMS)
-    return plan_controls(table, editors, share=share, repeats=repeats, seed=seed).to_pylist()
+def plan(
+    share: float,
+    repeats: float = 0.0,
+    *,
+    of: list[Item] | None = None,
+    seed: int = 42,
+    least: int = 0,
+    editors: str = "ab",
+) -> list[dict[str, Any]]:
+    table = from_rows(map(item_row, of or items(50)), ITEMS)
+    return plan_controls(table, list(editors), share=share, least=least, repeats=repeats, seed=seed).to_pylist()
 
 
 def test_a_tenth_more_questions_evenly_over_categories_and_controls() -> None:
-    rows = plan(0.1)
-    assert Counter(row["editor"] for row in rows) == {"a": 25, "b": 25}
-    assert Counter((row["editor"], row["category"]) for row in rows) == {
-        (editor, category): 5 for editor in "ab" for category in CATEGORIES
-    }
-    assert all(6 <= count <= 7 for count in Counter((row["editor"], row["control"]) for row in rows).values())
+    rows = plan(0.1, editors="a")
+    assert len(rows) == 25
+    assert Counter(row["category"] for row in rows) == dict.fromkeys(CATEGORIES, 5)
+    assert all(4 <= count <= 5 for count in Counter(row["control"] for row in rows).values())
 
 
-@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.01, 2), (0.099, 24), (1, 250), (4, 1000), (9, 1000)])
+@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.01, 2), (0.099, 24), (1, 250), (6, 1500), (9, 1500)])
 def test_the_budget_is_kept_and_no_control_is_asked_twice(share: float, count: int) -> None:
-    rows = [row for row in plan(share) if row["editor"] == "a"]
+    rows = plan(share, editors="a")
     assert len(rows) == count
     assert len({(row["item_id"], row["control"]) for row in rows}) == count
 
 
+def list_same(rows: list[dict[str, Any]], editor: str) -> list[tuple[str, str]]:
+    return [
+        (row["item_id"], row["control"]) for row in rows if row["editor"] == editor and row["control"] in SAME_FOR_ALL
+    ]
+
+
+def test_questions_that_are_the_same_for_all_editors_are_about_the_same_items_and_count_once() -> None:
+    rows = plan(0.1)
+    assert list_same(rows, "a") == list_same(rows, "b")
+    asked = {(row["item_id"], row["control"], "" if row["control"] in SAME_FOR_ALL else row["editor"]) for row in rows}
+    assert 48 <= len(asked) <= 54  # rounding
+    kinds = Counter(control for _, control, _ in asked)
+    assert all(6 <= count <= 10 for count in kinds.values()) and len(kinds) == 6
+
+
+def count_different(rows: list[dict[str, Any]]) -> int:
+    return len(
+        {(row["item_id"], row["control"], "" if row["control"] in SAME_FOR_ALL else row["editor"]) for row in rows}
+    )
+
+
+def test_a_small_dataset_gets_the_least_number_in_all_in_each_category_and_about_each_editor() -> None:
+    for editors, count in (("a", 150), ("ab", 150), ("abc", 150), ("abcdef", 270)):
+        rows = plan(0.01, least=150, editors=editors)
+        assert count - 5 <= count_different(rows) <= count
+        in_category = Counter(row["category"] for row in rows)
+        assert min(in_category.values()) >= 30
+    one = [item for item in items(50) if item.category == "因果"]
+    assert count_different(plan(0.01, least=150, editors="a", of=one)) == 150
+    assert count_different(plan(0.01, least=150, editors="a", of=one[:10])) == 60  # all that there are
+    assert plan(0, least=150) == []
+
+
 def test_uneven_categories_share_by_size() -> None:
     few = [item for item in items(50) if item.category == "物理" or item.item_id.endswith("-7")]
-    counts = Counter(row["category"] for row in plan(0.2, of=few) if row["editor"] == "a")
+    counts = Counter(row["category"] for row in plan(0.2, of=few, editors="a"))
     assert counts["物理"] == 10 and sum(counts.values()) == 10  # 54 items, 4 of them alone in their category
 
 
+def list_cells(rows: list[dict[str, Any]], editor: str = "") -> list[tuple[str, str, str]]:
+    return [(row["editor"], row["item_id"], row["control"]) for row in rows if row["editor"] == editor or not editor]
+
+
 def test_the_choice_depends_on_seed_and_editor_but_not_on_the_order_or_on_other_editors() -> None:
-    chosen = [(row["editor"], row["item_id"], row["control"]) for row in plan(0.1)]
-    assert sorted(chosen) == sorted(
-        (row["editor"], row["item_id"], row["control"]) for row in plan(0.1, of=items(50)[::-1])
-    )
-    alone = planned_for(["b"], items(50), 0.1, 0, 42)
-    assert [(row["editor"], row["item_id"], row["control"]) for row in alone] == chosen[25:]
-    assert chosen != [(row["editor"], row["item_id"], row["control"]) for row in plan(0.1, seed=43)]
-    assert [cell[1:] for cell in chosen[:25]] != [cell[1:] for cell in chosen[25:]]
+    chosen = plan(0.1)
+    assert sorted(list_cells(chosen)) == sorted(list_cells(plan(0.1, of=items(50)[::-1])))
+    assert set(list_cells(plan(0.1, editors="b"))) <= set(list_cells(chosen, "b"))  # some more are the same for both
+    assert list_cells(chosen) != list_cells(plan(0.1, seed=43))
+    own = [[cell[1:] for cell in list_cells(chosen, editor) if cell[2] not in SAME_FOR_ALL] for editor in "ab"]
+    assert own[0] != own[1]
+    fewer, more = plan(0.01, least=150), plan(0.01, least=150, editors="abc")
+    mine = [{cell for cell in list_cells(rows, "a") if cell[2] not in SAME_FOR_ALL} for rows in (fewer, more)]
+    assert mine[0] > mine[1]  # another editor needs no new questions about the others
 
 
 def test_another_instruction_comes_from_the_same_category_and_the_description_stays_with_the_photo() -> None:
-    for row in plan(4):
+    for row in plan(6):
         if row["control"] != "other_instruction":
             assert row["other_item_id"] is None
             continue
@@ -102,9 +142,9 @@ def test_another_instruction_comes_from_the_same_category_and_the_description_st
 
 
 def test_a_category_with_one_instruction_has_no_other_one_to_ask_under() -> None:
-    rows = plan(4, of=items(3, instruction="一样"))
+    rows = plan(6, of=items(3, instruction="一样"))
     assert Counter(row["control"] for row in rows) == {
-        "source_as_edit": 30, "blank_edit": 30, "swapped": 30,
+        "source_as_edit": 30, "blank_edit": 30, "swapped": 30, "half_blended": 30, "blurred": 30,
     }  # fmt: skip
 
 
@@ -125,7 +165,7 @@ def test_repeats_are_a_subset_of_the_items() -> None:
 
 def shown(control: str, state: str = "edited") -> dict[str, Any]:
     item = items(2)[0]
-    [planned] = [row for row in plan(4, of=items(2)) if (row["item_id"], row["editor"], row["control"]) == (
+    [planned] = [row for row in plan(6, of=items(2)) if (row["item_id"], row["editor"], row["control"]) == (
         item.item_id, "a", control,
     )]  # fmt: skip
     return make_question_row(planned, edit_row(item, state))
@@ -146,10 +186,12 @@ def test_what_each_control_shows() -> None:
         "other_instruction": (source, edited, "第 1 次"),
         "blank_edit": (source, (None, None), "第 0 次"),
         "swapped": (edited, source, "第 0 次"),
+        "half_blended": (source, edited, "第 0 次"),  # the pictures are made when the judge is asked
+        "blurred": (source, edited, "第 0 次"),
     }
 
 
-@pytest.mark.parametrize("control", ["other_instruction", "swapped"])
+@pytest.mark.parametrize("control", ["other_instruction", "swapped", "half_blended", "blurred"])
 def test_a_control_that_needs_an_edit_hands_on_why_there_is_none(control: str) -> None:
     row = shown(control, "edit_failed")
     assert (row["state"], row["error_kind"], row["edited_path"]) == ("edit_failed", "oom", None)
@@ -201,7 +243,7 @@ def test_a_canary_of_a_category_that_the_run_lacks_is_asked_under_one_of_its_own
 
 
 def test_lost_doubled_and_foreign_controls_are_refused_by_name() -> None:
-    planned = plan(0.1, 0.1)
+    planned = plan(0.1, 0.1, editors="a") + plan(0.1, 0.1, editors="b")
     rows = answered(planned)
     check(rows, planned, ["j"])
     with pytest.raises(UserError, match=r"1 control is lost \(control \w+ of item .*, editor a, judge j"):

@@ -129,7 +129,14 @@ def with_controls(controls: list[dict[str, Any]], **more: Any) -> dict[str, Any]
     return compute_numbers(given, ["a", "b"], ["j"], run="demo", criteria=["instruction"])
 
 
-KINDS = ("source_as_edit", "other_instruction", "blank_edit", "swapped")
+KINDS = ("source_as_edit", "other_instruction", "blank_edit", "swapped", "half_blended", "blurred")
+
+
+def low_controls() -> list[dict[str, Any]]:
+    """Controls of every item and kind, all scored far below the real edits of both editors."""
+    return [
+        control(kind, place, 0.01 * place, editor=editor) for kind in KINDS for place in range(24) for editor in "ab"
+    ]
 
 
 def test_intervals_resample_photos_and_the_macro_mean_is_that_of_the_categories() -> None:
@@ -161,14 +168,44 @@ def test_a_judge_without_controls_is_not_tested() -> None:
 
 
 def test_only_acceptance_controls_decide_and_are_counted() -> None:
-    low = [control(kind, place, 0.1 * place) for kind in KINDS for place in range(8)]
+    low, asked = low_controls(), 24 * (2 + 4 * 2)
     more = [control("repeat", 1, 5.0, repeat=1), control("canary", 3, 9.0)]
     found = with_controls(low + more)["acceptance"]["j"]
-    assert (found["verdict"], found["calls"], found["share"]) == ("accepted", 32, 32 / 48)
+    assert (found["verdict"], found["calls"], found["share"]) == ("accepted", asked, asked / 48)
     blind = [entry | {"score": 9.0} if entry["control"] == "swapped" else entry for entry in low]
     found = with_controls(blind + more)["acceptance"]["j"]
-    assert (found["verdict"], found["reasons"]) == ("not_accepted", ["swapped"])
-    assert found["controls"]["swapped"]["overall"]["mean"] == 9.0
+    assert (found["verdict"], found["reasons"]) == ("not_accepted", ["swapped", "together"])
+    assert found["controls"]["swapped"]["mean"] == 9.0
+
+
+def test_the_headline_leaves_out_where_the_judge_is_blind() -> None:
+    blind = [entry | ({"score": 7.0} if entry["category"] == "环境" else {}) for entry in low_controls()]
+    numbers = with_controls(blind)
+    acceptance = numbers["acceptance"]["j"]
+    assert acceptance["verdict"] == "accepted"
+    assert {name: found["verdict"] for name, found in acceptance["categories"].items()} == {
+        "物理": "told_apart", "环境": "not_told_apart",
+    }  # fmt: skip
+    cell = numbers["editors"]["a"]["j"]
+    assert cell["macro"]["mean"] == cell["categories"]["物理"]["mean"]
+    assert (cell["macro"]["categories"], cell["macro"]["of"]) == (1, 2)
+    overall, physical, other = numbers["comparisons"]["j"]
+    assert (overall["n"], overall["difference"]) == (12, physical["difference"])
+    assert (overall["verdict"], physical["verdict"], other["verdict"]) == ("too_few", "too_few", "not_believed")
+
+
+def test_how_much_more_an_editor_gets_where_it_is_wrong_is_in_the_numbers() -> None:
+    shifted = [
+        entry
+        | (
+            {"score": entry["score"] + 1.5}
+            if entry["control"] == "other_instruction" and entry["editor"] == "a"
+            else {}
+        )
+        for entry in low_controls()
+    ]
+    [preference] = with_controls(shifted)["preferences"]["j"]
+    assert preference["difference"] == pytest.approx(1.5)
 
 
 def test_noise_pairs_a_repeat_with_the_first_answer() -> None:
@@ -181,15 +218,19 @@ def test_noise_pairs_a_repeat_with_the_first_answer() -> None:
 
 
 def test_unchanged_edits_are_no_real_ones() -> None:
-    low = [control(kind, place, 0.1) for kind in KINDS for place in range(8)]
     rows = [*many("a", 2.0), *many("b", 0.0)]
-    for entry in rows[:30]:
+    for entry in [*rows[:6], *rows[12:18]]:
         entry |= {"unchanged": True, "score": 0.0}
+    rows[30] |= {"unchanged": None}  # not sure: it counts as a real edit
     given = Inputs(
-        scores=frame(rows).drop(columns="cluster"), items=MANY, controls=frame(low), preservation=None, earlier=[]
+        scores=frame(rows).drop(columns="cluster"),
+        items=MANY,
+        controls=frame(low_controls()),
+        preservation=None,
+        earlier=[],
     )
     found = compute_numbers(given, ["a", "b"], ["j"], run="demo")["acceptance"]["j"]
-    assert (found["verdict"], found["real"]["scored"], found["share"]) == ("accepted", 18, 32 / 48)
+    assert (found["verdict"], found["real"]["scored"], found["real"]["unsure"]) == ("accepted", 36, 1)
 
 
 def test_two_earlier_judges_of_one_configuration_are_one_reference() -> None:

@@ -38,7 +38,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     report = made_report(
         {editor: cell(6.0 + place / 9, categories=CATEGORIES) for place, editor in enumerate(EDITORS)},
         rows,
-        acceptance(),
+        acceptance() | {"editors": dict.fromkeys(EDITORS, acceptance()["editors"]["A"])},
         CATEGORIES,
         items=tables.items,
         costs=made_costs(EDITORS, 2),

@@ -1,6 +1,7 @@
 """What the report says in words, its leaderboard and its notices, from numbers made by hand."""
 
 import re
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -86,7 +87,7 @@ def test_nobody_is_called_better_by_a_judge_that_is_not_accepted(verdict: str) -
     one = said(report)
     assert (one.overall, one.categories, one.matrix, one.accepted) == ((), (), None, False)
     expected = {
-        "not_accepted": "cannot tell real edits from these controls: blank image, source and edit swapped.",
+        "not_accepted": "cannot tell real edits from controls here: blank image, source and edit swapped.",
         "not_tested": "j was not tested with controls on this dataset, so nothing is ranked.",
     }
     assert expected[verdict] in one.verdict
@@ -107,7 +108,7 @@ def test_a_judge_with_too_few_answers_is_not_called_blind() -> None:
 def test_an_only_editor_has_nothing_to_be_compared_with() -> None:
     one = said(made_report({"A": cell(6.8)}))
     assert str(one.overall[0]) == (
-        "A has a mean of 6.80 [6.30, 7.30], n = 100. There is one editor only, so there is nothing to compare it with."
+        "A has a macro mean of 6.80 [6.40, 7.20]. There is one editor only, so there is nothing to compare it with."
     )
     assert str(said(made_report({"A": cell(None)})).overall[0]).startswith("A has no score.")
 
@@ -195,26 +196,78 @@ def test_an_empty_category_prints_no_data() -> None:
 
 
 def test_the_acceptance_table_says_what_the_judge_cannot_tell() -> None:
-    blind = {"n": 5, "scored": 4, "mean": 6.1, "auc": 0.52, "interval": [0.3, 0.7], "verdict": "not_told_apart"}
-    judged = acceptance("not_accepted", reasons=["blank_edit"])
-    judged["controls"]["blank_edit"] = {"overall": blind, "categories": {"物理": blind}}
-    table, in_categories = make_trust_tables(made_report(accepted=judged), EN)
+    blind = {"n": 20, "scored": 16, "mean": 6.1, "missed": 4, "interval": [0.1, 0.5], "chance": 0.3, "p": 0.4}
+    blind["verdict"] = "not_told_apart"
+    judged = acceptance("not_accepted", reasons=["blank_edit"], real={"scored": 196, "mean": 6.4, "unsure": 3})
+    judged["controls"]["blank_edit"] = judged["categories"]["物理"] = blind
+    (table,) = make_trust_tables(made_report(accepted=judged), EN)
     assert table.note == (
         "Not accepted: cannot tell real edits from: blank image. 20 extra questions: 10.0% of the rows judged."
     )
-    cells = ("4 / 5", "6.10", "0.52", "[0.30, 0.70]", "not told apart")
-    assert {line.name: line.cells for line in table.groups[0].lines}["blank image"] == cells
-    assert table.groups[0].lines[0].cells[:2] == ("196", "6.40"), "the real edits of both editors"
-    blank = next(group for group in in_categories.groups if group.name == "blank image")
-    assert [(line.name, line.cells) for line in blank.lines] == [("物理", cells)]
+    cells = ("16 / 20", "6.10", "4, 25.0% [10.0, 50.0]", "30.0%", "not told apart")
+    real, *groups = table.groups
+    assert (real.lines[0].cells[:2], real.lines[0].cells[-1]) == (("196", "6.40"), "perhaps unchanged: 3")
+    assert [group.name for group in groups] == ["each control", "in each category", "about each editor"]
+    assert {line.name: line.cells for line in groups[0].lines}["blank image"] == cells
+    assert {line.name: line.cells for line in groups[1].lines}["物理"] == cells
     assert make_trust_tables(made_report(accepted=acceptance("not_tested")), EN) == []
+
+
+def blind_in(*names: str) -> dict[str, Any]:
+    """Make the acceptance of a judge that is not believed in these categories and editors."""
+    judged = acceptance()
+    for of in ("categories", "editors"):
+        judged[of] = {
+            name: found | ({"verdict": "not_told_apart"} if name in names else {}) for name, found in judged[of].items()
+        }
+    return judged
+
+
+def test_where_an_accepted_judge_is_blind_nothing_is_said_and_the_page_says_so() -> None:
+    rows = [better("A", "B"), better("A", "C", verdict="not_believed"), better("B", "C", verdict="not_believed")]
+    rows.append(better("A", "B", "因果", verdict="not_believed"))
+    report = made_report({name: cell(6.0) for name in "ABC"}, rows, accepted=blind_in("因果", "C"))
+    one = said(report)
+    assert one.verdict.startswith(
+        "j is accepted, but not everywhere: in 因果, C it does not score real edits above the"
+    )
+    assert [statement.claim for statement in one.overall] == ["A scores higher than B by the macro mean:"]
+    assert one.categories == ()
+    (board,) = make_leaderboards(report, EN)
+    assert [(line.name, line.cells[0]) for line in board.groups[0].lines] == [("A", "1"), ("B", "2"), ("C", "–")]
+    assert "Left out" in board.note and "因果, C" in board.note
+    notice = find_notices(report)[0]
+    assert (
+        notice.severe
+        and notice.title == "j is believed in a part of this dataset only."
+        and "因果, C" in notice.lines[0]
+    )
+    (trust, *_) = make_trust_tables(report, EN)
+    assert trust.note.startswith("Accepted, but not believed in: 因果, C.")
+    (table,) = make_comparison_tables(report, EN)
+    assert [line.cells[-1] for group in table.groups for line in group.lines] == [
+        "A higher", *["judge not believed here"] * 3,
+    ]  # fmt: skip
+
+
+def test_a_difference_that_may_be_the_judges_preference_is_named_and_ranks_nobody() -> None:
+    row = better("A", "B", difference=-0.8, interval=[-1.3, -0.3], verdict="prefers")
+    preference = {"a": "A", "b": "B", "n": [9, 9], "difference": -3.0, "interval": [-3.5, -2.5], "p_holm": 0.001}
+    report = made_report(comparisons=[row], preferences={"j": [preference]})
+    (statement,) = said(report).overall
+    assert str(statement) == (
+        "B scores higher than A by the macro mean, but the judge may only prefer its pictures: +0.80 [0.30, 1.30], "
+        "p = 0.020, n = 50; under another item's instruction, where both are wrong, it gets +3.00 [2.50, 3.50]"
+    )
+    (board,) = make_leaderboards(report, EN)
+    assert {line.cells[0] for line in board.groups[0].lines} == {"1–2"}
 
 
 def test_noise_and_canary_stand_beside_each_other() -> None:
     noise = {"kind": "sampled", "items": 10, "repeats": 4, "within_sd": 0.31, "between_sd": 2.0, "largest": 1.5}
     moved = {"n": 30, "mean": 5.0, "reference_run": "may", "difference": -0.7, "interval": [-1.0, -0.4], "p": 0.0001}
     report = made_report(noise={"j": noise}, canary={"j": moved | {"moved": True}})
-    noises, canaries = make_trust_tables(report, EN)[2:]
+    noises, canaries = make_trust_tables(report, EN)[1:]
     assert noises.groups[0].lines[0].cells == ("sampled again", "10", "4", "0.31", "2.00", "1.50")
     cells = ("30", "5.00", "may", "−0.70 [−1.00, −0.40]", "< 0.001", "yes")
     assert canaries.groups[0].lines[0].cells == cells
@@ -222,7 +275,7 @@ def test_noise_and_canary_stand_beside_each_other() -> None:
     assert notice.lines == ("j: −0.70 [−1.00, −0.40] against may, p < 0.001, n = 30",) and notice.severe
     first = {"n": 30, "mean": 5.0, "reference_run": None, "difference": None, "interval": None, "p": None}
     report = made_report(canary={"j": first | {"moved": False}})
-    assert make_trust_tables(report, EN)[2].groups[0].lines[0].cells == ("30", "5.00", "no earlier run", "–", "–", "–")
+    assert make_trust_tables(report, EN)[1].groups[0].lines[0].cells == ("30", "5.00", "no earlier run", "–", "–", "–")
     assert find_notices(report) == []
 
 
@@ -318,7 +371,7 @@ def test_chinese_says_the_same() -> None:
 def test_only_terms_are_the_same_in_both_languages() -> None:
     same = {key for key, text in EN.entries.items() if text == ZH.entries[key] and re.search("[A-Za-z]{2}", text)}
     words = {re.sub(r"{\w+}", "", EN.entries[key]).strip() for key in same}
-    assert {word for word in words if re.search("[A-Za-z]{2}", word)} == {"AUC", "SSIM"}
+    assert {word for word in words if re.search("[A-Za-z]{2}", word)} == {"SSIM"}
 
 
 def test_chinese_has_chinese_punctuation() -> None:
