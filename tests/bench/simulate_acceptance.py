@@ -105,12 +105,11 @@ def sees(rng: Rng, rows: pd.DataFrame) -> np.ndarray:
     return rows["deserved"].to_numpy()
 
 
-def guesses(where: Callable[[pd.DataFrame], pd.Series], fails: float = 0.3) -> Judge:
+def guesses(where: Callable[[pd.DataFrame], pd.Series]) -> Judge:
     """Sees, but takes what it is shown for just any edit where it is blind."""
 
     def judge(rng: Rng, rows: pd.DataFrame) -> np.ndarray:
-        drawn = np.where(rng.random(len(rows)) < fails, rng.uniform(0, 2, len(rows)), rng.uniform(4, 10, len(rows)))
-        return np.where(where(rows), drawn, rows["deserved"])
+        return np.where(where(rows), rng.choice(rows["edit"].to_numpy(), len(rows)), rows["deserved"])
 
     return judge
 

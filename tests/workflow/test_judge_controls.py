@@ -1,5 +1,6 @@
 """Whether a judge is believed: judges that do not look must be caught on the demo's photos, one that sees must pass."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -15,12 +16,19 @@ BLIND = ("constant", "random", "ignores_images", "ignores_instruction")
 
 
 def use_demo_photos(project: Project) -> None:
+    """Take the demo's photos for two categories: five with three items each are too few to accept a judge."""
     for name in ("demo", "canary"):
         (project.folder / "resources" / name).mkdir()
-        (project.folder / f"resources/{name}/items.jsonl").symlink_to(ROOT / f"resources/{name}/items.jsonl")
-    project.config["dataset"] = {
-        "path": "resources/demo/items.jsonl", "categories": ["物理", "环境", "社会", "因果", "指代"],
-    }  # fmt: skip
+    (project.folder / "resources/canary/items.jsonl").symlink_to(ROOT / "resources/canary/items.jsonl")
+    demo = [json.loads(line) for line in (ROOT / "resources/demo/items.jsonl").read_text(encoding="utf-8").splitlines()]
+    items = [
+        one | {"item_id": f"{one['item_id']}-{category}", "category": category, "instruction": one[instruction]}
+        for one in demo
+        for category, instruction in (("物理", "instruction"), ("环境", "instruction_zh"))
+    ]
+    lines = [json.dumps(one, ensure_ascii=False) for one in items]
+    (project.folder / "resources/demo/items.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    project.config["dataset"] = {"path": "resources/demo/items.jsonl", "categories": ["物理", "环境"]}
 
 
 def judges(*behaviours: str) -> dict[str, Any]:
@@ -35,7 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
         "lanes": 1,
         "editors": {"fake": {"adapter": "fake", "params": {"noop_rate": 0.2}}},
         "judges": judges("sees", *BLIND),
-        "controls": {"share": 2.0, "repeats": 0.4, "canary": True},
+        "controls": {"repeats": 0.2, "canary": True},
         "preservation": True,
     }
     project.run()
@@ -46,8 +54,8 @@ def test_a_judge_that_sees_is_accepted_and_each_blind_one_is_caught(finished: Pr
     found = finished.report()["acceptance"]
     assert found["sees"]["verdict"] == "accepted"
     assert {name: found[name]["verdict"] for name in BLIND} == dict.fromkeys(BLIND, "not_accepted")
-    assert found["ignores_instruction"]["reasons"] == ["other_instruction"]
-    assert found["sees"]["calls"] == 30 and found["sees"]["share"] == 2.0
+    assert found["ignores_instruction"]["reasons"][0] == "other_instruction"
+    assert found["sees"]["calls"] == 150 and found["sees"]["share"] == 5.0
 
 
 def test_nothing_is_ranked_by_a_judge_that_is_not_accepted(finished: Project) -> None:
@@ -59,11 +67,11 @@ def test_controls_are_rows_in_a_table_of_their_own(finished: Project) -> None:
     table = pq.read_table(finished.results / "controls.parquet")
     rows = table.to_pylist()
     assert {row["control"] for row in rows} == {
-        "source_as_edit", "other_instruction", "blank_edit", "swapped", "repeat", "canary",
+        "source_as_edit", "other_instruction", "blank_edit", "swapped", "half_blended", "blurred", "repeat", "canary",
     }  # fmt: skip
     assert {"score", "state", "mass", "reply", "instruction", "other_item_id"} <= set(table.column_names)
-    assert len(rows) == 5 * (30 + 6 + 20)
-    assert len(finished.scores()) == 5 * 15, "no control is among the scores"
+    assert len(rows) == 5 * (150 + 6 + 20)
+    assert len(finished.scores()) == 5 * 30, "no control is among the scores"
 
 
 def test_the_same_question_gives_the_same_score_in_another_batch(finished: Project) -> None:
@@ -76,14 +84,14 @@ def test_unchanged_edits_and_preservation_are_in_the_report(finished: Project) -
     kept = numbers["preservation"]["fake"]["overall"]
     unchanged = numbers["editors"]["fake"]["sees"]["overall"]["unchanged"]
     assert unchanged["count"] > 0 and unchanged["interval"][0] > 0
-    assert kept["measured"] == 15 and 0 < kept["ssim"]["mean"] < 1
+    assert kept["measured"] == 30 and 0 < kept["ssim"]["mean"] < 1
 
 
 def with_controls(folder: Path, share: float) -> Project:
     folder.mkdir()
     project = Project(folder)
     project.config["judges"]["judge"]["params"] |= {"seconds": 0.05}
-    project.config |= {"lanes": 1, "controls": {"share": share, "repeats": 0.0, "canary": False}}
+    project.config |= {"lanes": 1, "controls": {"share": share, "least": 0, "repeats": 0.0, "canary": False}}
     return project
 
 

@@ -33,7 +33,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Moved:
     slow = {"seconds": 0.2, "failure_rate": 0.2, "refusal_rate": 0.1}
     project.config["editors"] = {"fake-a": {"adapter": "fake", "params": slow}, "fake-b": {"adapter": "fake"}}
     project.config["judges"]["other"] = {"adapter": "fake", "params": {"unreadable_rate": 0.2, "failure_rate": 0.1}}
-    project.config["controls"] |= {"share": 0.5, "repeats": 0.2}
+    project.config["controls"] |= {"share": 0.5, "least": 0, "repeats": 0.2}
     (project.folder / "data/照片/图 3.png").write_bytes(b"not an image")
     run = project.start()
     wait_for(lambda: project.computed("edit/fake-a") >= 3, seconds=120)

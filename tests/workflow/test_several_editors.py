@@ -26,7 +26,7 @@ def test_each_judge_is_loaded_once_per_lane_and_an_added_editor_is_judged_alone(
     fake = {"adapter": "fake", "params": {}}
     noop = {"adapter": "fake", "params": {"noop_rate": 0.5}}  # two editors make some equal edits
     project.config["editors"] = {"甲": fake, "乙": noop}
-    project.config["controls"] = {"share": 0.5, "repeats": 0.1, "canary": False}
+    project.config["controls"] = {"share": 0.5, "least": 0, "repeats": 0.1, "canary": False}
     project.run("merge_scores", "merge_controls")
     assert loads(project) == {"judge": 2}
     before, judged = project.scores(), project.computed("score")

@@ -17,6 +17,9 @@ tell apart to be told from a blind one. With fewer, only luck decides; see stats
 ENOUGH = 20
 """With so many, a judge may miss one."""
 
+FEWEST_EDITS = 10
+"""Edits of a category without which hardly any number of controls tells a blind judge from one that sees."""
+
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """Values of `controls: share` to suggest, from the default to every control of every item."""
 
@@ -69,6 +72,10 @@ def check_controls(context: RunContext) -> Iterator[Finding]:
     items, editors = pluralize(scan.items.total(), "item"), pluralize(counts.editors, "editor")
     text = f"{pluralize(asked, 'question')} to each judge about {items}{so_far} x {editors}, "
     text += f"at least {rarest} of each kind and in each category"
+    small = [name for name, size in scan.items.items() if size * counts.editors < FEWEST_EDITS]
+    if scan.complete and small:
+        remedy = f"The report will not rank them. Give each category {FEWEST_EDITS} edits or more, or join categories."
+        yield Finding("warn", "controls", f"too few edits to test a judge in {', '.join(small)}", remedy)
     if rarest >= ENOUGH:
         yield Finding("pass", "controls", text)
     elif scan.complete:

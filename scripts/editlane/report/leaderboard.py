@@ -17,7 +17,7 @@ from editlane.report.cells import (
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
-from editlane.report.trust import get_verdict, is_accepted, list_left_out
+from editlane.report.trust import get_verdict, is_accepted, name_left_out
 
 Ranks = Mapping[str, tuple[int, int]]
 """Editor -> its best and its worst rank."""
@@ -37,7 +37,8 @@ def _make_leaderboard(report: Report, judge: str, t: Texts) -> Table:
     accepted = is_accepted(report, judge)
     ranks = find_rank_ranges(report, judge) if accepted else None
     note = "ranked" if accepted else "not_tested" if get_verdict(report, judge) == "not_tested" else "not_ranked"
-    if accepted and list_left_out(report, judge):
+    left_out = name_left_out(report, judge, t)
+    if left_out:
         note = "in_part"
     rank = ["rank"] if accepted else []
     lines = (_make_line(report, editor, judge, ranks, t) for editor in _order(report, judge, ranks))
@@ -46,7 +47,7 @@ def _make_leaderboard(report: Report, judge: str, t: Texts) -> Table:
         heads=(t("head.editor"),),
         columns=title_columns(t, *rank, "macro", "categories", "micro", "scored", "coverage", "unchanged_rate"),
         groups=(Group(name="", lines=tuple(lines)),),
-        note=t(f"leaderboard.note_{note}", names=t.join(list_left_out(report, judge))),
+        note=t(f"leaderboard.note_{note}", names=left_out),
         strong=len(rank),
     )
 

@@ -11,7 +11,7 @@ from editlane.report.trust import (
     explain_verdict,
     format_canary_difference,
     get_verdict,
-    list_left_out,
+    name_left_out,
     name_missed_controls,
 )
 
@@ -76,8 +76,8 @@ def _partial(report: Report, t: Texts) -> Notice | None:
 def _not_ranked(report: Report, judge: str, t: Texts) -> Notice | None:
     verdict = get_verdict(report, judge)
     if verdict == "accepted":
-        left_out = list_left_out(report, judge)
-        line = t("notice.in_part_line", names=t.join(left_out))
+        left_out = name_left_out(report, judge, t)
+        line = t("notice.in_part_line", names=left_out)
         return Notice(title=t("notice.in_part", judge=judge), lines=(line,)) if left_out else None
     line = t(f"notice.{explain_verdict(report, judge)}_line", controls=name_missed_controls(report, judge, t))
     return Notice(title=t(f"notice.{verdict}", judge=judge), lines=(line,))

@@ -20,7 +20,7 @@ from editlane.report.cells import (
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
-from editlane.report.trust import explain_verdict, get_verdict, is_accepted, list_left_out, name_missed_controls
+from editlane.report.trust import explain_verdict, get_verdict, is_accepted, name_left_out, name_missed_controls
 
 Comparison = Mapping[str, Any]
 
@@ -75,12 +75,12 @@ def make_statements(report: Report, t: Texts) -> list[JudgeStatements]:
 
 def _by_judge(report: Report, judge: str, t: Texts) -> JudgeStatements:
     accepted = is_accepted(report, judge)
-    left_out = list_left_out(report, judge)
+    left_out = name_left_out(report, judge, t)
     sentence = t(
         "said.in_part" if left_out else f"said.{explain_verdict(report, judge)}",
         judge=judge,
         controls=name_missed_controls(report, judge, t),
-        names=t.join(left_out),
+        names=left_out,
     )
     overall: Sequence[Statement] = ()
     categories: Sequence[Statement] = ()

@@ -48,11 +48,16 @@ def name_missed_controls(report: Report, judge: str, t: Texts) -> str:
     return t.join(controls or missed)
 
 
-def list_left_out(report: Report, judge: str) -> list[str]:
-    """List the categories, then the editors, in which an accepted judge is not believed."""
+def name_left_out(report: Report, judge: str, t: Texts) -> str:
+    """Name where an accepted judge is not believed, and why: the categories, then the editors; "" if there are none."""
     acceptance = report.numbers["acceptance"][judge]
-    names = {"categories": report.categories, "editors": report.editors}
-    return [name for of, every in names.items() for name in every if name not in list_believed(acceptance, of, every)]
+    found = [
+        f"{name} ({t('trust.' + acceptance[of].get(name, {'verdict': 'too_few'})['verdict'])})"
+        for of, every in (("categories", report.categories), ("editors", report.editors))
+        for name in every
+        if not list_believed(acceptance, of, [name])
+    ]
+    return t.join(found)
 
 
 def explain_verdict(report: Report, judge: str) -> str:
@@ -116,8 +121,8 @@ def _real_edits(report: Report, judge: str, t: Texts) -> Line:
 def _verdict(report: Report, judge: str, t: Texts) -> str:
     acceptance = report.numbers["acceptance"][judge]
     verdict = t(f"trust.verdict_{acceptance['verdict']}", controls=name_missed_controls(report, judge, t))
-    if left_out := list_left_out(report, judge):
-        verdict = t("trust.verdict_in_part", names=t.join(left_out))
+    if left_out := name_left_out(report, judge, t):
+        verdict = t("trust.verdict_in_part", names=left_out)
     calls, share = t("trust.calls", n=acceptance["calls"]), acceptance["share"]
     cost = t("trust.calls_plain" if share is None else "trust.calls_share", calls=calls, share=format_percent(share))
     return t("page.space").join((verdict, cost))

@@ -4,18 +4,22 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import report_run
-from made_report import acceptance
+
+from editlane.core import schemas, tables
+from editlane.core.types import ACCEPTANCE, DEGRADED
 
 SIZES = {"物理": 30, "环境": 30, "社会": 120}
 
 
-def write_report(folder: Path, dominated: bool = False) -> str:
-    """Return the Markdown of a run of three editors, all judged by an accepted judge.
+def write_report(folder: Path, dominated: bool = False, blind: str | None = None) -> str:
+    """Return the Markdown of a run of three editors.
 
     `a` is better than `b` in the two small categories and worse in the large one (Simpson). `c` fails on the hard 40 %
-    of its items. With `dominated`, half of the items of one category show the same photo.
+    of its items. With `dominated`, half of the items of one category show the same photo. The judge takes controls for
+    real edits in the category `blind`.
     """
     rng = np.random.default_rng(0)
     items = []
@@ -32,9 +36,24 @@ def write_report(folder: Path, dominated: bool = False) -> str:
             edit = float(np.clip(ease + 1 + noise[2], 0, 10))
             scores["c", "j"].append(("edit_failed", "oom") if ease < 4.6 else edit)
     run = report_run.write_run(folder / "run", scores, items)
-    report = report_run.load(run)
-    report.numbers["acceptance"]["j"] = acceptance()
+    write_controls(run, blind)
+    report = report_run.load(run, controls=run / "controls.parquet")
     return report_run.write(report, run)[".md"]
+
+
+def write_controls(run: Path, blind: str | None) -> None:
+    """Write controls of 20 items of each category. Where the judge sees, all score lower than the edit."""
+    schema = schemas.controls_schema(["category", "instruction"])
+    rng = np.random.default_rng(1)
+    rows = []
+    for edit in pq.read_table(run / "scores.parquet").to_pylist():
+        if int(edit["item_id"].split("-")[1]) < 20 and edit["state"] == "scored":
+            for control in ACCEPTANCE:
+                low = edit["score"] - 2 if control in DEGRADED else rng.uniform(0, 1)
+                score = float(rng.uniform(2, 9) if edit["category"] == blind else max(low, 0))
+                asked = {"control": str(control), "repeat": 0, "score": score}
+                rows.append({name: (edit | asked).get(name) for name in schema.names})
+    tables.write_table(run / "controls.parquet", rows, schema)
 
 
 def read_board(text: str, title: str) -> list[tuple[str, str]]:
@@ -52,6 +71,7 @@ def test_headline_ranks_and_sentences_are_of_the_macro_mean_and_say_what_is_miss
     assert read_board(text, "Ranked by the macro mean") == [("a", "1–2"), ("c", "1–3"), ("b", "2–3")]
     assert read_board(text, "If failures count as 0") == [("a", "1"), ("b", "2"), ("c", "3")]
     assert not re.search(r"better|overall:|best", text.split("## Can the judge be trusted")[0])
+    assert "j is accepted: in every category and for every editor" in text
 
 
 def test_a_photo_that_dominates_its_category_leaves_ranks_open(tmp_path: Path) -> None:
@@ -59,6 +79,17 @@ def test_a_photo_that_dominates_its_category_leaves_ranks_open(tmp_path: Path) -
     assert "Too few items to compare the macro means of a and b" in text
     assert {rank for _, rank in read_board(text, "Ranked by the macro mean")} == {"1–3"}
     assert "scores higher than b in 环境" not in text
+
+
+def test_where_the_judge_is_blind_nobody_wins_and_the_headline_is_of_what_is_left(tmp_path: Path) -> None:
+    text = write_report(tmp_path, blind="环境")
+    said, tables_of = text.split("## Leaderboard")
+    assert "the macro mean leaves them out: 环境 (not told apart). Elsewhere it scores real edits above" in said
+    assert not re.search(r"scores higher than \w in 环境", text)
+    assert "b scores higher than a in 社会" in said
+    assert re.search(r"\| a \| 1–2 \| [^|]+ \| 2 / 3 \|", tables_of)  # the macro mean is over two categories of three
+    assert "Left out of ranks and macro means by the controls: 环境 (not told apart)." in text
+    assert set(re.findall(r"\| 环境 \| a – . .*\| ([^|]+) \|\n", text)) == {"judge not believed here"}
 
 
 @pytest.mark.parametrize("judge", ["j", "k"])

@@ -228,14 +228,12 @@ def test_where_an_accepted_judge_is_blind_nothing_is_said_and_the_page_says_so()
     rows.append(better("A", "B", "因果", verdict="not_believed"))
     report = made_report({name: cell(6.0) for name in "ABC"}, rows, accepted=blind_in("因果", "C"))
     one = said(report)
-    assert one.verdict.startswith(
-        "j is accepted, but not everywhere: in 因果, C it does not score real edits above the"
-    )
+    assert "the macro mean leaves them out: 因果 (not told apart), C (not told apart). Elsewhere" in one.verdict
     assert [statement.claim for statement in one.overall] == ["A scores higher than B by the macro mean:"]
     assert one.categories == ()
     (board,) = make_leaderboards(report, EN)
     assert [(line.name, line.cells[0]) for line in board.groups[0].lines] == [("A", "1"), ("B", "2"), ("C", "–")]
-    assert "Left out" in board.note and "因果, C" in board.note
+    assert board.note.startswith("Left out of ranks and macro means by the controls: 因果 (not told apart), C (")
     notice = find_notices(report)[0]
     assert (
         notice.severe
@@ -243,7 +241,7 @@ def test_where_an_accepted_judge_is_blind_nothing_is_said_and_the_page_says_so()
         and "因果, C" in notice.lines[0]
     )
     (trust, *_) = make_trust_tables(report, EN)
-    assert trust.note.startswith("Accepted, but not believed in: 因果, C.")
+    assert trust.note.startswith("Accepted, but not believed in: 因果 (not told apart), C (not told apart).")
     (table,) = make_comparison_tables(report, EN)
     assert [line.cells[-1] for group in table.groups for line in group.lines] == [
         "A higher", *["judge not believed here"] * 3,
