@@ -238,7 +238,7 @@ def test_where_an_accepted_judge_is_blind_nothing_is_said_and_the_page_says_so()
     assert (
         notice.severe
         and notice.title == "j is believed in a part of this dataset only."
-        and "因果, C" in notice.lines[0]
+        and "因果 (not told apart), C" in notice.lines[0]
     )
     (trust, *_) = make_trust_tables(report, EN)
     assert trust.note.startswith("Accepted, but not believed in: 因果 (not told apart), C (not told apart).")
