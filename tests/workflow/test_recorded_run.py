@@ -1,5 +1,7 @@
 """What is stored keeps its meaning: runs recorded at commit 436c714 go on without computing anything again.
 
+Only their controls are others since then: a judge is asked the new ones, and no edit is made or judged again.
+
 `recorded_run` has the journals, images and top tables of two editors and two judges. `finished_run` is a whole small
 run with Snakemake's own record of it, and `times.json` the order in which its files were written.
 """
@@ -17,7 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from editlane.core.types import SAME_FOR_ALL
 from editlane.images.unchanged import RULE
+from editlane.stats.acceptance import ASKED
 
 HERE = Path(__file__).parent
 TABLES = ("scores", "controls", "preservation", "costs")
@@ -64,12 +68,43 @@ def resumed(project):
     return project
 
 
-def test_a_run_of_older_code_is_resumed_without_computing_anything(resumed) -> None:
+def count_new_controls(results: Path, recorded: pa.Table) -> int:
+    """Return the number of different questions about controls that were not asked when the run was recorded."""
+
+    def questions(table: pa.Table) -> set[tuple]:
+        return {
+            (row["judge"], row["control"], row["item_id"], row["repeat"])
+            + (() if row["control"] in SAME_FOR_ALL else (row["editor"],))
+            for row in table.to_pylist()
+            if row["state"] in ASKED
+        }
+
+    return len(questions(pq.read_table(results / "controls.parquet")) - questions(recorded))
+
+
+def answers(table: pa.Table) -> dict[tuple, tuple]:
+    """Return the answers about controls by what was asked, with the seconds that they took."""
+    names = ("judge", "editor", "control", "item_id", "repeat")
+    rows = table.select([*names, "state", "score", "reply", "score_seconds"]).to_pylist()
+    return {tuple(row.pop(name) for name in names): tuple(row.values()) for row in rows}
+
+
+def test_a_run_of_older_code_is_resumed_without_computing_anything_but_its_new_controls(resumed) -> None:
     results, recorded = resumed.results, HERE / "recorded_run/run"
-    kept = ("journal/**/*", "*/images/**/*", "sources/**/*", "heartbeats/*/**/*")
+    kept = ("journal/edit/**/*", "*/images/**/*", "sources/**/*", "heartbeats/edit/**/*")
     assert contents(recorded, *kept) == contents(results, *kept)
-    for name in ("items", "plan", "scores", "controls"):
+    computed = 0
+    for name, before in contents(recorded, "journal/score/**/*").items():
+        assert (results / name).read_bytes().startswith(before), name
+        computed += sum(line.startswith(b'{"key"') for line in before.splitlines())
+    for name in ("items", "scores"):
         assert keeps(results / f"{name}.parquet", pq.read_table(recorded / f"{name}.parquet")), name
+    old, new = (answers(pq.read_table(folder / "controls.parquet")) for folder in (recorded, results))
+    both = old.keys() & new.keys()
+    assert {key for key in both if key[2] == "repeat"} == {key for key in old if key[2] == "repeat"}
+    assert {key: old[key] for key in both} == {key: new[key] for key in both}
+    asked = count_new_controls(results, pq.read_table(recorded / "controls.parquet"))
+    assert resumed.computed("score") - computed == asked > 0
 
 
 @pytest.fixture
@@ -104,6 +139,8 @@ def planned(project, *targets: str) -> set[str]:
 
 
 JUDGING = {"score_lane", "merge_scores", "merge_controls", "merge_costs"}
+PLANNED = JUDGING | {"plan_controls"}
+"""Since then, a judge's lane is one job for all editors, and there are six controls instead of four."""
 
 
 def test_a_finished_run_of_older_code_is_read_once_more_from_its_journals(finished) -> None:
@@ -111,15 +148,17 @@ def test_a_finished_run_of_older_code_is_read_once_more_from_its_journals(finish
     assert {"prepare_items", "edit_lane", "score_lane"} < planned(finished, *(f"merge_{name}" for name in TABLES))
 
 
-def test_nothing_else_reruns_it_but_that_a_judges_lane_is_one_job_for_all_editors(prepared) -> None:
+def test_nothing_else_reruns_it_but_the_judges_lanes(prepared) -> None:
     targets = [f"merge_{name}" for name in TABLES]
-    assert planned(prepared, *targets) == JUDGING
+    assert planned(prepared, *targets) == PLANNED
     recorded = {name: pq.read_table(prepared.results / f"{name}.parquet") for name in ("scores", "controls")}
-    kept = ("journal/**/*", "*/images/**/*", "sources/**/*", "heartbeats/edit/**/*", "heartbeats/score/**/*")
-    before = contents(prepared.results, *kept)
+    kept = ("journal/edit/**/*", "*/images/**/*", "sources/**/*", "heartbeats/edit/**/*")
+    before, computed = contents(prepared.results, *kept), prepared.computed("score")
     prepared.run(*targets)
     assert contents(prepared.results, *kept) == before
-    assert all(keeps(prepared.results / f"{name}.parquet", table) for name, table in recorded.items())
+    assert keeps(prepared.results / "scores.parquet", recorded["scores"])
+    asked = count_new_controls(prepared.results, recorded["controls"])
+    assert prepared.computed("score") - computed == asked > 0
     assert planned(prepared, *targets) == set()
 
 
@@ -147,4 +186,4 @@ def test_the_test_above_sees_a_changed_rule(prepared) -> None:
         return record | {"code": record["code"].replace("--lanes", "--number")}
 
     edit_record(prepared, "preservation.parquet", rename_flag)
-    assert planned(prepared, *(f"merge_{name}" for name in TABLES)) == JUDGING | {"merge_preservation"}
+    assert planned(prepared, *(f"merge_{name}" for name in TABLES)) == PLANNED | {"merge_preservation"}
