@@ -55,8 +55,8 @@ def judge_scores(rng: np.random.Generator, items: int, fails: float = 0.35) -> t
 
 
 def simulate_rejections(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
-    """A true zero: how many of 100 samples are said to differ, and in how many there are too few items to say so."""
-    yield ["differences", "photos", "sign-flip (before)", "said to differ", "too few items"]
+    """A true zero: how many of 100 samples are said to differ, and in how many there are too few images to say so."""
+    yield ["differences", "photos", "sign-flip (before)", "said to differ", "too few images"]
     for name, draw in DIFFERENCES.items():
         for items in (8, 12, 20, 50, 100):
             samples = [draw(rng, items) for _ in range(cases)]

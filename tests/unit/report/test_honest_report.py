@@ -65,30 +65,30 @@ def read_board(text: str, title: str) -> list[tuple[str, str]]:
 
 def test_headline_ranks_and_sentences_are_of_the_macro_mean_and_say_what_is_missing(tmp_path: Path) -> None:
     text = write_report(tmp_path)
-    assert re.search(r"\*\*a scores higher than b by the macro mean:\*\* \+", text)
-    assert re.search(r"\*\*b scores higher than a in 社会:\*\* \+", text)
-    assert re.search(r"c scores higher than b by the macro mean.*items left out, whose scores could make it −", text)
+    assert re.search(r"\*\*a scores higher than b by the macro mean of shared items:\*\* \+", text)
+    assert re.search(r"\*\*b scores higher than a on shared items in 社会:\*\* \+", text)
+    assert re.search(r"c scores higher than b by the macro mean.*items left out, whose scores could put it .* −", text)
     assert read_board(text, "Ranked by the macro mean") == [("a", "1–2"), ("c", "1–3"), ("b", "2–3")]
     assert read_board(text, "If failures count as 0") == [("a", "1"), ("b", "2"), ("c", "3")]
     assert not re.search(r"better|overall:|best", text.split("## Can the judge be trusted")[0])
-    assert "j is accepted: in every category and for every editor" in text
+    assert "j is accepted on this dataset: it misses fewer controls than a blind judge would, in every" in text
 
 
 def test_a_photo_that_dominates_its_category_leaves_ranks_open(tmp_path: Path) -> None:
     text = write_report(tmp_path, dominated=True)
-    assert "Too few items to compare the macro means of a and b" in text
+    assert "Too few source images in a category to compare the macro means of a and b" in text
     assert {rank for _, rank in read_board(text, "Ranked by the macro mean")} == {"1–3"}
-    assert "scores higher than b in 环境" not in text
+    assert "scores higher than b on shared items in 环境" not in text
 
 
 def test_where_the_judge_is_blind_nobody_wins_and_the_headline_is_of_what_is_left(tmp_path: Path) -> None:
     text = write_report(tmp_path, blind="环境")
     said, tables_of = text.split("## Leaderboard")
-    assert "the macro mean leaves them out: 环境 (not told apart). Elsewhere it scores real edits above" in said
-    assert not re.search(r"scores higher than \w in 环境", text)
-    assert "b scores higher than a in 社会" in said
+    assert "but not for: 环境 (not told apart). Nothing is said about these, and macro means leave out" in said
+    assert not re.search(r"scores higher than \w on shared items in 环境", text)
+    assert "b scores higher than a on shared items in 社会" in said
     assert re.search(r"\| a \| 1–2 \| [^|]+ \| 2 / 3 \|", tables_of)  # the macro mean is over two categories of three
-    assert "Left out of ranks and macro means by the controls: 环境 (not told apart)." in text
+    assert "ranks and comparisons leave out: 环境 (not told apart)." in text
     assert set(re.findall(r"\| 环境 \| a – . .*\| ([^|]+) \|\n", text)) == {"judge not believed here"}
 
 

@@ -347,7 +347,7 @@ def test_notices_name_random_weights_low_coverage_and_open_revisions(report: Rep
         "b scored by j: overall 2/5, 环境 0/2, 指代 0/1",
         "b scored by k: overall 2/5, 环境 0/2, 指代 0/1",
     )
-    unscored = titled(notices, "Not every item has a score, so means are taken over different items")
+    unscored = titled(notices, "Not every item has a score, so two means may be of different items")
     assert unscored.lines[0] == "a scored by j: 4 of 5 items" and len(unscored.lines) == 4 and not unscored.severe
     unpinned = titled(notices, "A revision is not pinned")
     assert unpinned.lines == ("editor b (black-forest-labs/FLUX.1-Kontext-dev).",) and not unpinned.severe

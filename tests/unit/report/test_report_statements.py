@@ -27,14 +27,16 @@ def said(report: Report) -> JudgeStatements:
 def test_the_sentence_of_a_difference_has_effect_interval_p_and_n() -> None:
     one = said(made_report(comparisons=[better("A", "B", "因果")]))
     assert [str(statement) for statement in one.categories] == [
-        "A scores higher than B in 因果: +0.80 [0.30, 1.30], p = 0.020, n = 50"
+        "A scores higher than B on shared items in 因果: +0.80 [0.30, 1.30], p = 0.020, n = 50"
     ], "p is the corrected one"
     assert one.categories[0].winner == 0
 
 
 def test_the_winner_comes_first_and_sees_a_positive_difference() -> None:
     one = said(made_report(comparisons=[better("A", "B", difference=-0.8, interval=[-1.3, -0.3], verdict="b_better")]))
-    assert str(one.overall[0]) == "B scores higher than A by the macro mean: +0.80 [0.30, 1.30], p = 0.020, n = 50"
+    assert str(one.overall[0]) == (
+        "B scores higher than A by the macro mean of shared items: +0.80 [0.30, 1.30], p = 0.020, n = 50"
+    )
     assert one.overall[0].winner == 1
 
 
@@ -42,11 +44,12 @@ def test_what_is_not_separable_says_how_much_could_have_been_seen() -> None:
     rows = [comparison("A", "B", "物理"), comparison("A", "B", detectable=None, n=3, left_out=2)]
     one = said(made_report(comparisons=rows))
     assert str(one.categories[0]) == (
-        "A and B are not separable in 物理: +0.10 [−0.50, 0.70], p = 0.800, n = 50; "
-        "a difference of 1.20 would be found in 4 of 5 samples like this"
+        "A and B are not separable on shared items in 物理: +0.10 [−0.50, 0.70], p = 0.800, n = 50; "
+        "a true difference of 1.20 would be found in about 4 of 5 such samples"
     )
     assert str(one.overall[0]) == (
-        "A and B are not separable by the macro mean: +0.10 [−0.50, 0.70], p = 0.800, n = 3; 2 items left out"
+        "A and B are not separable by the macro mean of shared items: +0.10 [−0.50, 0.70], p = 0.800, n = 3; "
+        "2 items left out"
     )
     assert one.overall[0].winner is None
 
@@ -59,8 +62,8 @@ def test_a_comparison_without_common_items_says_so() -> None:
     ]
     one = said(made_report(comparisons=rows))
     assert list(map(str, one.categories)) == [
-        "Too few items to compare A and B in 因果: +0.40, n = 2, 1 source image",
-        "A and B cannot be compared in 物理: no common item has a score for both; 50 items left out",
+        "Too few source images to compare A and B in 因果: +0.40, n = 2, from 1 source image",
+        "A and B cannot be compared in 物理: no item has a score for both; 50 items left out",
     ]
 
 
@@ -87,8 +90,8 @@ def test_nobody_is_called_better_by_a_judge_that_is_not_accepted(verdict: str) -
     one = said(report)
     assert (one.overall, one.categories, one.matrix, one.accepted) == ((), (), None, False)
     expected = {
-        "not_accepted": "cannot tell real edits from controls here: blank image, source and edit swapped.",
-        "not_tested": "j was not tested with controls on this dataset, so nothing is ranked.",
+        "not_accepted": "does not tell real edits from controls here: blank image, source and edit swapped.",
+        "not_tested": "j is not tested on this dataset, so nothing is ranked: its controls are missing",
     }
     assert expected[verdict] in one.verdict
     (table,) = make_comparison_tables(report, EN)
@@ -108,7 +111,8 @@ def test_a_judge_with_too_few_answers_is_not_called_blind() -> None:
 def test_an_only_editor_has_nothing_to_be_compared_with() -> None:
     one = said(made_report({"A": cell(6.8)}))
     assert str(one.overall[0]) == (
-        "A has a macro mean of 6.80 [6.40, 7.20]. There is one editor only, so there is nothing to compare it with."
+        "A has a macro mean of 6.80 [6.40, 7.20] over its scored items. "
+        "There is one editor only, so there is nothing to compare it with."
     )
     assert str(said(made_report({"A": cell(None)})).overall[0]).startswith("A has no score.")
 
@@ -149,8 +153,8 @@ def test_a_rank_is_a_range_where_missing_scores_could_reverse_it() -> None:
     report = made_report({"A": cell(6.8), "B": cell(6.0)}, [row])
     assert find_rank_ranges(report, "j") == {"A": (1, 2), "B": (1, 2)}
     assert str(said(report).overall[0]) == (
-        "A scores higher than B by the macro mean: +0.80 [0.30, 1.30], p = 0.020, n = 50; "
-        "49 items left out, whose scores could make it −3.20 to +3.80"
+        "A scores higher than B by the macro mean of shared items: +0.80 [0.30, 1.30], p = 0.020, n = 50; "
+        "49 items left out, whose scores could put it anywhere from −3.20 to +3.80"
     )
     clear = made_report({"A": cell(6.8), "B": cell(6.0)}, [better("A", "B", left_out=1, bounds=[0.6, 1.0])])
     assert find_rank_ranges(clear, "j") == {"A": (1, 1), "B": (2, 2)}
@@ -202,7 +206,8 @@ def test_the_acceptance_table_says_what_the_judge_cannot_tell() -> None:
     judged["controls"]["blank_edit"] = judged["categories"]["物理"] = blind
     (table,) = make_trust_tables(made_report(accepted=judged), EN)
     assert table.note == (
-        "Not accepted: cannot tell real edits from: blank image. 20 extra questions: 10.0% of the rows judged."
+        "Not accepted: real edits and controls are not told apart here: blank image. "
+        "20 control questions, 10.0% of the number of edits judged."
     )
     cells = ("16 / 20", "6.10", "4, 25.0% [10.0, 50.0]", "30.0%", "not told apart")
     real, *groups = table.groups
@@ -228,12 +233,12 @@ def test_where_an_accepted_judge_is_blind_nothing_is_said_and_the_page_says_so()
     rows.append(better("A", "B", "因果", verdict="not_believed"))
     report = made_report({name: cell(6.0) for name in "ABC"}, rows, accepted=blind_in("因果", "C"))
     one = said(report)
-    assert "the macro mean leaves them out: 因果 (not told apart), C (not told apart). Elsewhere" in one.verdict
-    assert [statement.claim for statement in one.overall] == ["A scores higher than B by the macro mean:"]
+    assert "but not for: 因果 (not told apart), C (not told apart). Nothing is said about these" in one.verdict
+    assert [one.claim for one in one.overall] == ["A scores higher than B by the macro mean of shared items:"]
     assert one.categories == ()
     (board,) = make_leaderboards(report, EN)
     assert [(line.name, line.cells[0]) for line in board.groups[0].lines] == [("A", "1"), ("B", "2"), ("C", "–")]
-    assert board.note.startswith("Left out of ranks and macro means by the controls: 因果 (not told apart), C (")
+    assert "ranks and comparisons leave out: 因果 (not told apart), C (" in board.note
     notice = find_notices(report)[0]
     assert (
         notice.severe
@@ -241,7 +246,7 @@ def test_where_an_accepted_judge_is_blind_nothing_is_said_and_the_page_says_so()
         and "因果 (not told apart), C" in notice.lines[0]
     )
     (trust, *_) = make_trust_tables(report, EN)
-    assert trust.note.startswith("Accepted, but not believed in: 因果 (not told apart), C (not told apart).")
+    assert trust.note.startswith("Accepted on this dataset, but not for: 因果 (not told apart), C (not told apart).")
     (table,) = make_comparison_tables(report, EN)
     assert [line.cells[-1] for group in table.groups for line in group.lines] == [
         "A higher", *["judge not believed here"] * 3,
@@ -254,8 +259,9 @@ def test_a_difference_that_may_be_the_judges_preference_is_named_and_ranks_nobod
     report = made_report(comparisons=[row], preferences={"j": [preference]})
     (statement,) = said(report).overall
     assert str(statement) == (
-        "B scores higher than A by the macro mean, but the judge may only prefer its pictures: +0.80 [0.30, 1.30], "
-        "p = 0.020, n = 50; under another item's instruction, where both are wrong, it gets +3.00 [2.50, 3.50]"
+        "B scores higher than A by the macro mean of shared items, but the judge may only like its pictures more: "
+        "+0.80 [0.30, 1.30], p = 0.020, n = 50; under another item's instruction, where both should fail, "
+        "the difference is +3.00 [2.50, 3.50]"
     )
     (board,) = make_leaderboards(report, EN)
     assert {line.cells[0] for line in board.groups[0].lines} == {"1–2"}
@@ -270,7 +276,7 @@ def test_noise_and_canary_stand_beside_each_other() -> None:
     cells = ("30", "5.00", "may", "−0.70 [−1.00, −0.40]", "< 0.001", "yes")
     assert canaries.groups[0].lines[0].cells == cells
     notice = find_notices(report)[0]
-    assert notice.lines == ("j: −0.70 [−1.00, −0.40] against may, p < 0.001, n = 30",) and notice.severe
+    assert notice.lines == ("j: −0.70 [−1.00, −0.40] against may, p < 0.001, n = 30 in this run",) and notice.severe
     first = {"n": 30, "mean": 5.0, "reference_run": None, "difference": None, "interval": None, "p": None}
     report = made_report(canary={"j": first | {"moved": False}})
     assert make_trust_tables(report, EN)[1].groups[0].lines[0].cells == ("30", "5.00", "no earlier run", "–", "–", "–")
@@ -281,7 +287,7 @@ def test_many_unchanged_edits_are_told_only_where_it_is_sure() -> None:
     sure = cell(overall=spread(6.0, n=100, unchanged={"count": 16, "n": 100, "interval": [0.1, 0.24]}))
     unsure = cell(overall=spread(6.0, n=100, unchanged={"count": 8, "n": 100, "interval": [0.04, 0.15]}))
     (notice,) = find_notices(made_report({"A": sure, "B": unsure}))
-    assert notice.lines == ("A: 16 of 100, 16.0% [10.0, 24.0]",) and not notice.severe
+    assert notice.lines == ("A: 16 of 100 that could be decided, 16.0% [10.0, 24.0]",) and not notice.severe
 
 
 def test_instructions_that_an_editor_cut_are_counted_once_for_all_judges() -> None:
@@ -317,7 +323,7 @@ def test_preservation_is_described_per_category() -> None:
     assert make_preservation_tables(made_report(), EN) == []
 
 
-def test_old_rules_stand_beside_the_honest_mean() -> None:
+def test_old_rules_stand_beside_the_mean_of_what_is_scored() -> None:
     old = {"honest": 6.0, "old": 5.2, "difference": -0.8, "old_source_judged": None}
     old["replaced"] = {"unreadable": 3, "failed": 7}
     nothing = old | {"honest": None, "old": 0.0, "difference": None}
@@ -357,10 +363,10 @@ def test_both_languages_have_the_same_texts_with_the_same_placeholders() -> None
 def test_chinese_says_the_same() -> None:
     report = made_report(comparisons=[better("A", "B"), better("A", "B", "因果"), comparison("A", "B", "物理")])
     (one,) = make_statements(report, ZH)
-    assert str(one.overall[0]) == "按宏平均，A 的得分高于 B：+0.80 [0.30, 1.30]，p = 0.020，n = 50"
+    assert str(one.overall[0]) == "按共同样本的宏平均，A 的得分高于 B：+0.80 [0.30, 1.30]，p = 0.020，n = 50"
     assert str(one.categories[1]) == (
-        "在“物理”类别上，A 与 B 无法区分：+0.10 [−0.50, 0.70]，p = 0.800，n = 50；"
-        "这样的样本有五分之四能检出 1.20 的差值"
+        "在“物理”类别的共同样本上，A 与 B 无法区分：+0.10 [−0.50, 0.70]，p = 0.800，n = 50；"
+        "若真实差值为 1.20，这样的样本约有五分之四能检出"
     )
     judged = made_report(accepted=acceptance("not_accepted", reasons=["blank_edit", "swapped"]))
     assert "空白图、原图与编辑图对调。" in find_notices(judged, language="zh")[0].lines[0]

@@ -24,9 +24,9 @@ def test_the_sentence_names_the_largest_part_where_most_of_it_is_and_what_change
     spent = summarise_time(made(lost_seconds=300.0, held_seconds=2700.0), EN)
     assert spent is not None
     assert spent.sentence == (
-        "Of 4.50 h on devices, 85.2% went into items; outside of loading it was 98.3%. The largest other part is "
-        "“Lost”, 11.1% of all, most of it in Editing · 甲. Look for the cause in the logs of the lanes with more "
-        "than one process. A lane without progress is stopped after `lane_timeout`."
+        "Of 4.50 h on devices, 85.2% went into items; without loading and lost time it was 98.3%. "
+        "The largest other part is “Lost”, 11.1% of all, most of it in Editing · 甲. Look for the cause in the logs of "
+        "the lanes with more than one process. A lane without progress is stopped after `lane_timeout`."
     )
 
 
@@ -35,7 +35,9 @@ def test_a_run_that_lost_nothing_is_told_nothing() -> None:
     nothing |= dict.fromkeys(("transfer_seconds", "warmup_seconds", "input_seconds", "output_seconds"), 0.0)
     spent = summarise_time(made(busy_seconds=2400.0, **nothing), EN)
     assert spent is not None
-    assert spent.sentence == "Of 4.00 h on devices, 100.0% went into items; outside of loading it was 100.0%."
+    assert spent.sentence == (
+        "Of 4.00 h on devices, 100.0% went into items; without loading and lost time it was 100.0%."
+    )
     assert spent.legend == [(0, "Items")]
 
 
