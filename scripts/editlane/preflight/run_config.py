@@ -96,8 +96,8 @@ class ControlsConfig(StrictModel):
     """Extra questions to every judge whose answers can be checked."""
 
     share: Annotated[float, Field(ge=0, le=6)] = 0.1
-    """Number of these questions per edit. 0.1 is a tenth more judge calls; 6 asks all six kinds about every edit; 0
-    asks none, so that no judge is accepted."""
+    """Number of these questions per edit, but at least `least` in all. 6 asks all six kinds about every edit; 0 asks
+    none, so that no judge is accepted."""
     least: Annotated[int, Field(ge=0, le=1_000_000)] = 150
     """Least number of these questions to each judge, with a fifth of it in each category and three tenths about each
     editor's edits. So many tell a judge that sees from one that is blind in a category."""

@@ -72,10 +72,10 @@ def format_mean(value: float | None, bounds: Sequence[float] | None, digits: int
 
 
 def format_percent(part: float | None) -> str:
-    """Format a share with one decimal. Only 1 becomes 100%; a share just below it is 99.9%."""
+    """Format a share with one decimal. A share just below 1 is 99.9%."""
     if part is None:
         return NONE
-    return f"{min(part * 100, 99.9 if part < 1 else 100.0):.1f}%"
+    return f"{min(part * 100, 99.9) if part < 1 else part * 100:.1f}%"
 
 
 def format_rate(count: int, total: int, bounds: Sequence[float] | None) -> str:

@@ -266,7 +266,7 @@ def make_comparison_tables(report: Report, t: Texts) -> list[Table]:
 
 def _make_comparison_line(report: Report, judge: str, one: Comparison, t: Texts) -> Line:
     verdict = t(f"comparisons.{one['verdict']}", a=one["a"], b=one["b"])
-    if one["verdict"] in (*BETTER, "prefers") and not is_accepted(report, judge):
+    if not is_accepted(report, judge):
         verdict = t(f"comparisons.{get_verdict(report, judge)}")
     return Line(
         name=t("comparisons.against", a=one["a"], b=one["b"]),

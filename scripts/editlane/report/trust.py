@@ -36,16 +36,12 @@ def name_missed_controls(report: Report, judge: str, t: Texts) -> str:
     That is a control; or, if every single one is told apart, a category or an editor.
     """
     acceptance = report.numbers["acceptance"][judge]
-    missed = [
-        name
-        for of in ("categories", "editors")
-        for name, found in acceptance[of].items()
-        if found["verdict"] == "not_told_apart"
-    ]
-    controls = [
-        t(f"control.{control}") for control in acceptance["reasons"] or ([] if missed else acceptance["too_few"])
-    ]
-    return t.join(controls or missed)
+    blind = acceptance["verdict"] == "not_accepted"
+    if controls := acceptance["reasons" if blind else "too_few"]:
+        return t.join(t(f"control.{control}") for control in controls)
+    verdict = "not_told_apart" if blind else "too_few"
+    parts = [*acceptance["categories"].items(), *acceptance["editors"].items()]
+    return t.join(name for name, found in parts if found["verdict"] == verdict)
 
 
 def name_left_out(report: Report, judge: str, t: Texts) -> str:

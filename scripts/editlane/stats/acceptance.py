@@ -24,6 +24,9 @@ HALF_BLIND = 0.5
 LEVEL = ALPHA / 2
 """Level of the tests, which are one-sided."""
 
+FEWEST_PAIRS = 6
+"""Pairs that must be in the right order, to be told from chance: 2^-6 < LEVEL."""
+
 TOGETHER, COPIES = "together", "degraded"
 """Names of the results over all controls that show no edit or a wrong one, and over all degraded copies."""
 
@@ -42,7 +45,7 @@ class ControlResult(TypedDict):
     """Mean score of the controls, 0..10."""
     missed: float | None
     """Controls that score like the best real edits. Of degraded copies: those that score above their own edit, and half
-    of those that tie with it, where one of the two scores like the best."""
+    of those that tie with it."""
     interval: Interval | None
     """95 % interval of missed / scored."""
     chance: float | None
@@ -145,24 +148,25 @@ def compare_controls(real: npt.ArrayLike, control: npt.ArrayLike, planned: int) 
     return _complete(result, missed, chance=best / len(edits), p=p, best_p=p if p < LEVEL else test(0))
 
 
-def compare_copies(real: npt.ArrayLike, own: npt.ArrayLike, copies: npt.ArrayLike, planned: int) -> ControlResult:
+def compare_copies(own: npt.ArrayLike, copies: npt.ArrayLike, planned: int) -> ControlResult:
     """Compare the scores of degraded copies (n,) with those of their `own` edits (n,), in pairs; NaN is ignored.
 
-    real: the scores of all real edits (m,). Only the pairs count in which the edit or its copy scores like the BEST of
-    these: an edit that failed has nothing to lose. p is that of the sign test; ties count for neither.
+    p is that of the paired t test. An edit that failed has nothing to lose, so there are too few pairs if fewer than
+    FEWEST_PAIRS have an edit above the lowest score.
     """
     edits, worse = np.asarray(own, dtype=np.float64), np.asarray(copies, dtype=np.float64)
     both = ~np.isnan(edits - worse)
-    edits, worse, every = edits[both], worse[both], _scored(real)
-    if not len(edits):
-        return _make_result(planned, worse)
-    telling = np.maximum(edits, worse) >= _find_limit(every, worse)
-    differences = (edits - worse)[telling]
-    lower, ties = int((differences > 0).sum()), int((differences == 0).sum())
-    decided = len(differences) - ties
-    p = float(stats.binomtest(lower, decided, alternative="greater").pvalue) if decided else 1.0
-    missed = decided - lower + ties / 2
-    return _complete(_make_result(planned, worse[telling]), missed, chance=0.5, p=p, best_p=0.5 ** len(differences))
+    edits, worse = edits[both], worse[both]
+    result, differences = _make_result(planned, worse), edits - worse
+    if not len(differences):
+        return result
+    missed = float((differences < 0).sum() + (differences == 0).sum() / 2)
+    if np.ptp(differences) == 0:
+        p = 0.0 if differences[0] > 0 else 1.0
+    else:
+        p = float(stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue)
+    telling = int((edits > min(edits.min(), worse.min())).sum())
+    return _complete(result, missed, chance=0.5, p=p, best_p=0.0 if telling >= FEWEST_PAIRS else 1.0)
 
 
 def _find_limit(edits: Floats, controls: Floats) -> float:
@@ -214,7 +218,7 @@ def _compare_controls(real: pd.DataFrame, asked: pd.DataFrame, kept: Sequence[st
         parts.append(part)
     copies, names = _within(asked[asked["control"].isin(list(map(str, DEGRADED)))], kept), ["item_id", "editor"]
     pairs = copies[[*names, "score"]].merge(real[[*names, "score"]], "left", names, suffixes=("", "_real"))
-    found[COPIES] = compare_copies(_within(real, kept)["score"], pairs["score_real"], pairs["score"], len(copies))
+    found[COPIES] = compare_copies(pairs["score_real"], pairs["score"], len(copies))
     every = pd.concat(parts)
     found[TOGETHER] = _require_half(compare_controls(_within(real, kept)["score"], every, len(every)))
     return found

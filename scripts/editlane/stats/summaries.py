@@ -37,7 +37,7 @@ class UnchangedCount(TypedDict):
     count: int
     """Edits that do not differ from their source."""
     n: int
-    """Edits that exist."""
+    """Edits of which it is sure whether they differ."""
     interval: Interval | None
     """95 % Wilson interval of count / n."""
 
