@@ -13,7 +13,7 @@ from test_world import EDITOR, run_afresh
 @pytest.mark.faults
 def test_a_killed_run_that_is_renamed_without_snakemakes_record_notices_another_seed(trial, tmp_path) -> None:
     project = trial.project
-    trial.plan("kill", EDITOR, "signal", number="SIGKILL", target="workflow", lane=1, nth=2)
+    trial.plan("kill", EDITOR, "kill", signal="SIGKILL", target="workflow", lane=1, nth=2)
     trial.start()
     trial.fires()
     trial.ends()
@@ -21,9 +21,9 @@ def test_a_killed_run_that_is_renamed_without_snakemakes_record_notices_another_
     before = project.results
     project.config |= {"run": "改名", "seed": 43}
     before.rename(project.results)
-    shutil.rmtree(project.folder / ".snakemake")
     project.faults = []
     trial.expected = run_afresh(project, tmp_path)
+    shutil.rmtree(project.folder / ".snakemake")
     trial.again()
     trial.verdict("a killed run is renamed, without .snakemake, under another seed")
 

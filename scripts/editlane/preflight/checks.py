@@ -1,7 +1,7 @@
 """List the checks and run those that every workflow starts with."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +89,17 @@ def check_start(
     findings = run_checks(checks, context, broken="warn")
     told = [one for one in findings if one.level != "pass"]
     told += [replace(one, level="note") for one in findings if one.level == "pass" and one.what == "controls"]
-    for line in format_findings(told, width=None):
-        print(line, file=sys.stderr)
+    _print(told)
     return all(one.level != "fail" for one in findings)
+
+
+def check_finished(config: Config, config_files: Iterable[str]) -> None:
+    """Warn of lost pictures where a workflow has nothing to do, so that `check_start` is not called."""
+    context = RunContext(config=config, config_files=list(map(Path, config_files)), look_at_images=False)
+    findings = run_checks({"pictures": check_pictures}, context, broken="warn")
+    _print([one for one in findings if one.level != "pass"])
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    for line in format_findings(findings, width=None):
+        print(line, file=sys.stderr)

@@ -141,6 +141,7 @@ class WorkflowRun:
         """
         if not self._workflow.is_main_process or self._is_running():
             return
+        atexit.register(self._check_finished)
         with suppress(OSError):
             doubtful = set(restore_records(self.paths))
             if not self.paths.scores.exists():
@@ -181,6 +182,7 @@ class WorkflowRun:
 
         The lock is held until this process ends, however it ends: two runs would write the same tables.
         """
+        atexit.unregister(self._check_finished)
         if self._is_target(self._partial_report):
             return  # it only reads, so it may run beside a workflow
         try:
@@ -281,6 +283,13 @@ class WorkflowRun:
             with_conda="CONDA" in {method.name for method in methods},
             lanes_here=self._workflow.local_exec and bool(to_do & self._lane_rules.keys()),
         )
+
+    def _check_finished(self) -> None:
+        """Check what stays to be checked where there is nothing to do. Snakemake then calls no `onstart`."""
+        from editlane.preflight.checks import check_finished
+
+        with suppress(UserError, OSError):  # a start would tell
+            check_finished(self._config, self._workflow.configfiles)
 
     def _redate_tables(self) -> None:
         """Set the times of tables from the future to now, in their old order.
