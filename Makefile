@@ -11,6 +11,8 @@
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PYTHON ?= python3
+# Test processes share the cores. With more threads each, they would mostly wait for each other, and busily.
+SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
 .PHONY: demo check test lint fast faults test-envs test-slurm test-vllm bench bench-gpu clean
@@ -25,11 +27,11 @@ check: $(VENV)/installed
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint fast
 
 fast: $(VENV)/installed
-	$(RUN) pytest --quiet --fast --numprocesses 2 --dist loadfile tests/unit
+	$(RUN) $(SHARING) pytest --quiet --fast --numprocesses 2 --dist loadfile tests/unit
 
 # The folders with the longest files come first (testpaths in pyproject.toml), so that no process waits at the end.
 test: lint
-	$(RUN) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(RUN) $(SHARING) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(RUN) ruff check
