@@ -64,6 +64,7 @@ def resumed(project):
     return project
 
 
+@pytest.mark.runs
 def test_a_run_of_older_code_is_resumed_without_computing_anything(resumed) -> None:
     results, recorded = resumed.results, HERE / "recorded_run/run"
     kept = ("journal/**/*", "*/images/**/*", "sources/**/*", "heartbeats/*/**/*")
@@ -111,6 +112,7 @@ def test_a_finished_run_of_older_code_is_read_once_more_from_its_journals(finish
     assert {"prepare_items", "edit_lane", "score_lane"} < planned(finished, *(f"merge_{name}" for name in TABLES))
 
 
+@pytest.mark.runs
 def test_nothing_else_reruns_it_but_that_a_judges_lane_is_one_job_for_all_editors(prepared) -> None:
     targets = [f"merge_{name}" for name in TABLES]
     assert planned(prepared, *targets) == JUDGING
@@ -123,6 +125,7 @@ def test_nothing_else_reruns_it_but_that_a_judges_lane_is_one_job_for_all_editor
     assert planned(prepared, *targets) == set()
 
 
+@pytest.mark.runs
 def test_without_a_record_a_run_of_older_code_is_done_again_only_with_other_settings(finished) -> None:
     """As after a move without `.snakemake`: its tables tell the keys of the editor and the judge, and nothing else."""
     shutil.rmtree(finished.folder / ".snakemake")

@@ -169,6 +169,7 @@ print(digest(editor.edit(request()).image))
 """
 
 
+@pytest.mark.runs
 def test_a_qwen_edit_is_the_same_in_another_process(plain: str, tiny_model: TinyModel) -> None:
     run = subprocess.run(
         [sys.executable, "-c", ANOTHER_PROCESS, str(tiny_model("qwen-image-edit-plus"))],

@@ -1,6 +1,7 @@
 """Acceptance of a judge: worked examples, and how often good and bad judges are accepted."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,12 @@ def share_accepted(real: Draw, controls: Sequence[Draw], datasets: int = 1000, t
     return float(np.mean([accepted() for _ in range(datasets)]))
 
 
-@pytest.mark.parametrize("fails", [0.1, 0.3, 0.4])
+def long(*cases: Draw) -> list[Any]:
+    """Cases for `make test-runs`."""
+    return [pytest.param(case, marks=pytest.mark.runs) for case in cases]
+
+
+@pytest.mark.parametrize("fails", [0.1, pytest.param(0.3, marks=pytest.mark.runs), 0.4])
 def test_a_judge_that_sees_well_is_rejected_on_less_than_5_of_100_datasets(fails: float) -> None:
     assert share_accepted(edited(fails), [failed] * 4, 1000 if fails == 0.3 else 200) > 0.95
 
@@ -56,7 +62,7 @@ def test_under_an_editor_that_mostly_fails_it_needs_more_controls() -> None:
     assert share_accepted(edited(0.6), [failed] * 4, 100, times=4) > 0.95
 
 
-@pytest.mark.parametrize("real", [edited(0.3), edited(0.6), zeros(0.3), zeros(0.6)])
+@pytest.mark.parametrize("real", [edited(0.3), zeros(0.6), *long(edited(0.6), zeros(0.3))])
 def test_a_judge_that_ignores_the_images_or_answers_at_random_is_not_accepted(real: Draw) -> None:
     """Its controls score like real edits."""
     assert share_accepted(real, [real] * 4) < 0.01
@@ -68,7 +74,7 @@ def test_a_judge_that_always_answers_the_same_is_not_accepted() -> None:
     assert compare_control(np.full(250, 7.0), np.full(6, 7.0), 6)["verdict"] == "not_told_apart"
 
 
-@pytest.mark.parametrize("real", [edited(0.3), zeros(0.5), zeros(0.6)])
+@pytest.mark.parametrize("real", [edited(0.3), *long(zeros(0.5), zeros(0.6))])
 def test_a_judge_that_only_ignores_the_instruction_is_accepted_by_luck_alone(real: Draw) -> None:
     """One control alone catches it, at the level of its interval: 2.5 % with many controls, up to 5 % with six."""
     assert share_accepted(real, [failed, real, failed, failed]) < 0.05
