@@ -1,6 +1,7 @@
 # make demo    run the whole workflow on photos and tiny models, on the CPU
 # make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
-# make test    run everything CI runs: the same, tests of models, in a browser and on real runs; about 25 minutes on 2 cores
+# make test    the same, tests of models and in a browser, and a real run of each kind; at most 8 minutes on 2 cores
+# make test-runs  the other tests that CI runs: more real runs, faults, slow models, long simulations; about 15 minutes on 2 cores
 # make faults  inject every fault into real runs, in sequence, and print the table; more than 11 minutes; some faults need root
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
@@ -11,9 +12,11 @@
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PYTHON ?= python3
+# Test processes share the cores. With more threads each, they would mostly wait for each other, and busily.
+SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
-.PHONY: demo check test lint fast faults test-envs test-slurm test-vllm bench bench-gpu clean
+.PHONY: demo check test test-runs lint fast faults test-envs test-slurm test-vllm bench bench-gpu clean
 
 demo: $(VENV)/installed
 	@$(RUN) snakemake --cores all
@@ -25,11 +28,14 @@ check: $(VENV)/installed
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint fast
 
 fast: $(VENV)/installed
-	$(RUN) pytest --quiet --fast --numprocesses 2 --dist loadfile tests/unit
+	$(RUN) $(SHARING) pytest --quiet --fast --numprocesses 2 --dist loadfile tests/unit
 
 # The folders with the longest files come first (testpaths in pyproject.toml), so that no process waits at the end.
 test: lint
-	$(RUN) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(RUN) $(SHARING) pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+test-runs: $(VENV)/installed
+	$(RUN) $(SHARING) pytest -m runs --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(RUN) ruff check

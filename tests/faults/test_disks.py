@@ -52,7 +52,10 @@ def fill(disk):
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        ("while editing", {"at": "editlane.editors.fake:FakeEditor.edit", "nth": 2, "times": 3}),
+        pytest.param(
+            "while editing", {"at": "editlane.editors.fake:FakeEditor.edit", "nth": 2, "times": 3},
+            marks=pytest.mark.runs,
+        ),
         pytest.param(
             "while judging", {"at": "editlane.judges.fake:FakeJudge.read_out", "nth": 2, "times": 3},
             marks=pytest.mark.faults,

@@ -11,7 +11,10 @@ EDITOR, JUDGE = "editlane.editors.fake:FakeEditor.edit", "editlane.judges.fake:F
 @pytest.mark.parametrize(
     ("name", "how", "where", "writer"),
     [
-        ("hangs while editing, the interpreter held", "freeze", {"at": EDITOR, "nth": 3}, "edit/*/lane1.jsonl"),
+        pytest.param(
+            "hangs while editing, the interpreter held", "freeze", {"at": EDITOR, "nth": 3},
+            "edit/*/lane1.jsonl", marks=pytest.mark.runs,
+        ),
         pytest.param(
             "hangs while loading", "hang", {"at": "editlane.models.registry:build", "program": "edit_lane.py"},
             "edit/*/lane1.jsonl", marks=pytest.mark.faults,
@@ -50,6 +53,7 @@ def test_a_lane_that_always_hangs_is_named_at_the_end(trial) -> None:
     trial.verdict("a lane hangs at each of its tries")
 
 
+@pytest.mark.runs
 def test_a_device_that_fails_every_job_is_quarantined_after_two_strikes(trial) -> None:
     trial.plan("broken", "editlane.models.registry:build", "device", device="gpu1", times=30)
     trial.start()
@@ -64,6 +68,7 @@ def test_a_device_that_fails_every_job_is_quarantined_after_two_strikes(trial) -
     trial.verdict("a device fails every job")
 
 
+@pytest.mark.runs
 def test_out_of_memory_is_tried_once_more_tiled_and_else_a_row_that_is_not_kept(trial) -> None:
     trial.plan("once", EDITOR, "oom", match="第 7 次")
     trial.plan("always", EDITOR, "oom", match="第 11 次", onwards=True, times=2)
@@ -85,6 +90,7 @@ def test_out_of_memory_is_tried_once_more_tiled_and_else_a_row_that_is_not_kept(
     trial.verdict("out of memory: one edit passes at the second attempt, one does not")
 
 
+@pytest.mark.runs
 def test_an_item_that_kills_every_process_becomes_a_row_and_its_lane_goes_on(trial) -> None:
     """Three deaths on one item are enough; the lane's last try finishes all others. Run again, the lane tries again."""
     trial.plan("poison-edit", EDITOR, "kill", signal="SIGKILL", match="第 3 次", times=3)

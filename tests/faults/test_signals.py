@@ -41,7 +41,7 @@ def strike(trial, point, name, target) -> int:
 
 
 def others(*matrix):
-    """Cases of the whole matrix; `make test` leaves them out."""
+    """Cases of the whole matrix, for `make faults` alone."""
     return [pytest.param(*case, marks=pytest.mark.faults) for case in matrix]
 
 
@@ -80,8 +80,8 @@ def test_a_signal_to_the_workflow_stops_its_lanes_and_the_same_command_goes_on(t
 @pytest.mark.parametrize(
     ("name", "point"),
     [
-        ("SIGINT", "editing"),
-        ("SIGTERM", "judging"),
+        pytest.param("SIGINT", "editing", marks=pytest.mark.runs),
+        pytest.param("SIGTERM", "judging", marks=pytest.mark.runs),
         *others(
             ("SIGKILL", "starting"),
             ("SIGKILL", "editing"),
@@ -106,7 +106,7 @@ def test_a_signal_to_the_whole_group_stops_all_and_the_same_command_goes_on(tria
 @pytest.mark.parametrize(
     ("name", "point"),
     [
-        ("SIGKILL", "saving, inside the record"),
+        pytest.param("SIGKILL", "saving, inside the record", marks=pytest.mark.runs),
         *others(
             ("SIGKILL", "starting"),
             ("SIGKILL", "loading"),

@@ -72,6 +72,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "我的 数据")
 
 
+@pytest.mark.runs
 def test_another_working_directory(folder: Folder, tmp_path: Path) -> None:
     folder.config["controls"] |= {"canary": True}
     folder.command()  # writes the config
@@ -100,6 +101,7 @@ def test_another_working_directory(folder: Folder, tmp_path: Path) -> None:
     assert "rule draw_canary:" in folder.run("--dry-run", "--forcerun", "plan_controls")
 
 
+@pytest.mark.runs
 def test_without_a_config_the_demo_is_prepared_in_the_working_directory(tmp_path: Path) -> None:
     at = ["--snakefile", str(SNAKEFILE), "--directory", str(tmp_path)]
     planned = snakemake(tmp_path, *at, "--dry-run")
@@ -122,6 +124,7 @@ def test_setup_is_checked_from_another_folder(folder: Folder) -> None:
     assert not [line for line in ended.out.splitlines() if line.startswith("fail") and "memory" not in line], ended
 
 
+@pytest.mark.runs
 def test_a_module_with_renamed_rules(folder: Folder) -> None:
     folder.use_module(
         f'snakefile: "{SNAKEFILE}"', f"use rule * from editlane as bench_*\n\n{HANDLERS}{LIST_CLUSTER_JOBS}"
@@ -149,9 +152,10 @@ def test_a_module_beside_rules_of_another_workflow(folder: Folder) -> None:
     assert pq.read_table(folder.results / "items.parquet").num_rows == ITEMS
 
 
-@pytest.mark.parametrize(
-    "statement", ['prefix: "sub"', 'pathvars: results="out"', 'replace_prefix: {"results": "out"}']
-)
+MOVES = ['prefix: "sub"', 'pathvars: results="out"', 'replace_prefix: {"results": "out"}']
+
+
+@pytest.mark.parametrize("statement", [MOVES[0], *(pytest.param(move, marks=pytest.mark.runs) for move in MOVES[1:])])
 def test_a_module_that_moves_files_is_refused(folder: Folder, statement: str) -> None:
     folder.use_module(f'snakefile: "{SNAKEFILE}"\n    {statement}', "use rule * from editlane")
     assert "error: the `module` statement moves the results to " in folder.run(code=2)
@@ -168,6 +172,7 @@ def test_a_module_of_a_remote_repository_is_refused(folder: Folder) -> None:
     assert "error: Editlane cannot be used from a remote repository" in folder.run(code=2)
 
 
+@pytest.mark.runs
 def test_a_folder_that_snakedeploy_made(folder: Folder, tmp_path: Path) -> None:
     deploying = pytest.importorskip("snakedeploy.deploy", reason="pip install snakedeploy (Python 3.12 or older)")
     source = tmp_path / "editlane"
@@ -210,6 +215,7 @@ def as_user(command: Sequence[str]) -> list[str]:
     return [*(["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []), *command]
 
 
+@pytest.mark.runs
 def test_a_read_only_checkout_that_two_users_share(read_only_checkout: Path, tmp_path: Path) -> None:
     before = sorted(read_only_checkout.rglob("*"))
     assert subprocess.run(as_user(["touch", str(read_only_checkout / "x")]), capture_output=True).returncode == 1

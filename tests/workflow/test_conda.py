@@ -13,6 +13,8 @@ from project import ROOT, Project
 
 from editlane.core.tables import read_provenance
 
+pytestmark = pytest.mark.runs
+
 MODEL_LIBRARIES = {"torch", "torchvision", "transformers", "tokenizers", "safetensors", "diffusers", "accelerate"}
 LEFT_OUT = MODEL_LIBRARIES | {"huggingface-hub", "nvidia-ml-py"}
 """What the fake editor and judge do not need; transformers comes from the channel, in a version of choice."""

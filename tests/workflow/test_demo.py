@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.runs
+
 ROOT = Path(__file__).parents[2]
 
 

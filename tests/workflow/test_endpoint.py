@@ -1,10 +1,12 @@
 """A run whose judge is a server: its lanes hold no device."""
 
+import pytest
 from endpoint_double import MODEL, serving
 
 from editlane.core import tables
 
 
+@pytest.mark.runs
 def test_lanes_that_ask_a_server_take_no_device(project) -> None:
     project.devices = "GPU-one"
     project.write_items(range(6))

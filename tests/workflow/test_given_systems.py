@@ -4,8 +4,11 @@ import os
 from collections import Counter
 
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 from project import Project
+
+pytestmark = pytest.mark.runs
 
 NUMBERS = range(10)
 

@@ -12,6 +12,8 @@ from project import ROOT, Project, wait_for
 
 from editlane.core.schemas import RUN_COLUMNS
 
+pytestmark = pytest.mark.runs
+
 BLIND = ("constant", "random", "ignores_images", "ignores_instruction")
 
 

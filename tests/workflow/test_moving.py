@@ -15,6 +15,8 @@ from project import ROOT, Project, wait_for
 
 ITEMS = 20
 
+pytestmark = pytest.mark.runs
+
 
 class Moved(NamedTuple):
     project: Project

@@ -87,6 +87,7 @@ def answers(table: pa.Table) -> dict[tuple, tuple]:
     return {tuple(row.pop(name) for name in names): tuple(row.values()) for row in rows}
 
 
+@pytest.mark.runs
 def test_a_run_of_older_code_is_resumed_without_computing_anything_but_its_new_controls(resumed) -> None:
     results, recorded = resumed.results, HERE / "recorded_run/run"
     kept = ("journal/edit/**/*", "*/images/**/*", "sources/**/*", "heartbeats/edit/**/*")
@@ -146,6 +147,7 @@ def test_a_finished_run_of_older_code_is_read_once_more_from_its_journals(finish
     assert {"prepare_items", "edit_lane", "score_lane"} < planned(finished, *(f"merge_{name}" for name in TABLES))
 
 
+@pytest.mark.runs
 def test_nothing_else_reruns_it_but_the_judges_lanes(prepared) -> None:
     targets = [f"merge_{name}" for name in TABLES]
     assert planned(prepared, *targets) == PLANNED
@@ -160,6 +162,7 @@ def test_nothing_else_reruns_it_but_the_judges_lanes(prepared) -> None:
     assert planned(prepared, *targets) == set()
 
 
+@pytest.mark.runs
 def test_without_a_record_a_run_of_older_code_is_done_again_only_with_other_settings(finished) -> None:
     """As after a move without `.snakemake`: its tables tell the keys of the editor and the judge, and nothing else."""
     shutil.rmtree(finished.folder / ".snakemake")

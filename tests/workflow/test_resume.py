@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 
+import pytest
 import yaml
 from project import CATEGORIES, ROOT, Project
 
 
+@pytest.mark.runs
 def test_more_lanes_another_order_and_new_items_compute_only_what_is_new(finished, other_project) -> None:
     project, before = finished, finished.scores()
     assert (project.computed("edit"), project.computed("score")) == (20, 20)
@@ -49,6 +51,7 @@ def run_step(project: Project, program: str, *flags: str, code: int = 0) -> str:
     return done.stderr
 
 
+@pytest.mark.runs
 def test_lanes_judged_by_two_protocols_are_no_table_and_the_same_command_judges_the_changed_ones_again(
     finished,
 ) -> None:
@@ -84,6 +87,7 @@ def test_lanes_judged_by_two_protocols_are_no_table_and_the_same_command_judges_
     assert project.scores() == before
 
 
+@pytest.mark.runs
 def test_a_changed_editor_setting_edits_and_judges_again(finished) -> None:
     project, before = finished, finished.scores()
     project.config["seed"] = 43
@@ -95,6 +99,7 @@ def test_a_changed_editor_setting_edits_and_judges_again(finished) -> None:
     assert project.scores() == before
 
 
+@pytest.mark.runs
 def test_an_edited_image_that_was_lost_or_changed_is_made_again(finished) -> None:
     project, before = finished, finished.scores()
     images = sorted((project.results / "fake-a/images").rglob("*.png"))

@@ -10,6 +10,8 @@ from editlane.core.paths import RunPaths
 from editlane.lanes.journal import read_journal
 from editlane.lanes.lane_status import read_heartbeats
 
+pytestmark = pytest.mark.runs
+
 BROKEN = """
 import sys
 if any(word.endswith("edit_lane.py") for word in sys.orig_argv[:2]) and {"坏", "1"} <= set(sys.orig_argv):

@@ -66,6 +66,7 @@ def piped(run_dir: Path, cwd: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(watch_command(run_dir, *arguments), cwd=cwd, text=True, **pipes)
 
 
+@pytest.mark.runs
 def test_a_run_is_watched_from_before_its_start_to_its_end(project) -> None:
     """One run, three watchers: a pipe, a terminal, and the workflow's own."""
     project.config["editors"] = {"编辑器": {"adapter": "fake", "params": {"seconds": 0.3, "steps": 4}}}

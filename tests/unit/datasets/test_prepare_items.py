@@ -130,6 +130,7 @@ PEAK = "import atexit, pathlib; status = pathlib.Path('/proc/self/status');"
 PEAK += "atexit.register(lambda: print(status.read_text().split('VmHWM:')[1].split()[0]))"
 
 
+@pytest.mark.runs
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_memory_does_not_grow_with_the_file(tmp_path):
     """60 MB of records must not cost more than a few records' worth of memory over a file of two."""

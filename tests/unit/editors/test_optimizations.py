@@ -155,7 +155,10 @@ def test_calibrating_a_mag_cache_logs_its_ratios_and_changes_nothing(
 # torch.compile
 
 
-@pytest.mark.parametrize("kind", ["qwen-image-edit", "qwen-image-edit-plus", "qwen-image-edit-2511"])
+OLDER = pytest.param("qwen-image-edit", marks=pytest.mark.runs)  # its pipeline always takes a megapixel of the source
+
+
+@pytest.mark.parametrize("kind", [OLDER, "qwen-image-edit-plus", "qwen-image-edit-2511"])
 def test_positions_in_real_numbers_give_the_same_bits(kind: str, build: Build) -> None:
     editor = build(GUIDANCE, kind)
     before = digest(editor.edit(request()).image)
@@ -163,6 +166,7 @@ def test_positions_in_real_numbers_give_the_same_bits(kind: str, build: Build) -
     assert digest(editor.edit(request()).image) == before
 
 
+@pytest.mark.runs
 @pytest.mark.skipif(" " in torch.__file__, reason="torch gives g++ its own path without quotes")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
@@ -380,6 +384,7 @@ def test_a_tiled_vae_gets_latents_of_its_own(build: Build, monkeypatch: pytest.M
 # Any pipeline
 
 
+@pytest.mark.runs
 def test_other_pipelines_have_the_same_optimizations(tiny_model: TinyModel, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "editlane.editors.optimizations.step_cache")
     params = {"num_inference_steps": 4, "attention_backend": "native", "quantization": "fp8", "offload": "model"}

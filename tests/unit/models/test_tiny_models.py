@@ -155,6 +155,7 @@ def test_an_unknown_kind_is_refused_with_the_nearest_one(tmp_path: Path) -> None
         build_tiny_model("qwen3vl", tmp_path / "model")
 
 
+@pytest.mark.runs
 def test_the_step_program_builds_quietly_and_the_same_bytes(tiny_model: TinyModel, tmp_path: Path) -> None:
     out = tmp_path / "tiny models" / "指代"
     command = [sys.executable, str(BUILD), "--kind", "qwen-image-edit-plus", "--out", str(out)]

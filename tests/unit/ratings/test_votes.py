@@ -108,7 +108,7 @@ def vote_by_strength(path: Path, sign: int, rng: np.random.Generator) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("sign", [pytest.param(1, marks=pytest.mark.runs), -1])
 def test_the_ranking_of_the_judge_is_held_against_that_of_people(tmp_path: Path, sign: int) -> None:
     people = vote_by_strength(tmp_path / "people.parquet", 1, np.random.default_rng(0))
     judge = vote_by_strength(tmp_path / "judge.parquet", sign, np.random.default_rng(0))

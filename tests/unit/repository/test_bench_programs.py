@@ -101,6 +101,7 @@ def test_the_first_contact_runs_programs_that_exist():
 EDIT = ["--side", "32", "--steps", "6", *TINY]
 
 
+@pytest.mark.runs
 def test_ways_to_edit_are_measured_and_one_that_fails_does_not_end_the_others(run, quick_compile):
     only = ["plain", "_native_cudnn", "positions", "compile", "known", "VAE"]
     _, *rows = run("gpu_edit", "--part", "exact", *EDIT, "--only", *only)
@@ -109,6 +110,7 @@ def test_ways_to_edit_are_measured_and_one_that_fails_does_not_end_the_others(ru
         assert ("error" in row) == ("_native_cudnn" in row["way"]), row
 
 
+@pytest.mark.runs
 def test_an_edit_of_less_work_has_no_share_of_the_floor(run, quick_compile):
     only = ["plain", "calibration", "mag", "Lightning's scheduler, 4"]
     _, plain, calibration, mag, lightning = run("gpu_edit", "--part", "inexact", *EDIT, "--only", *only)
@@ -117,6 +119,7 @@ def test_an_edit_of_less_work_has_no_share_of_the_floor(run, quick_compile):
     assert mag["of_floor"] is None and mag["of_rate"] is None
 
 
+@pytest.mark.runs
 def test_one_way_to_offload_leaves_nothing_in_the_way_of_another(run, monkeypatch):
     """With what a GPU would get, on the CPU: it refuses blocks where the hooks of a whole model are left."""
 

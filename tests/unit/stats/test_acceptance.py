@@ -130,7 +130,10 @@ def share_accepted(judge: Draw, cases: int = 40, **more: Any) -> float:
     )
 
 
-@pytest.mark.parametrize(("fails", "editors"), [(0.1, 1), (0.6, 1), (0.6, 2)])
+@pytest.mark.parametrize(
+    ("fails", "editors"),
+    [pytest.param(0.1, 1, marks=pytest.mark.runs), (0.6, 1), pytest.param(0.6, 2, marks=pytest.mark.runs)],
+)
 def test_a_judge_that_sees_is_accepted_while_up_to_six_tenths_of_the_edits_fail(fails: float, editors: int) -> None:
     assert share_accepted(sees, fails=fails, editors=editors) >= 0.97
 
@@ -146,6 +149,7 @@ def test_a_judge_that_sees_is_accepted_while_up_to_six_tenths_of_the_edits_fail(
     ],
     ids=["guesses", "blind to the instruction", "blind to unchanged edits", "right for half the items", "brightness"],
 )
+@pytest.mark.runs
 def test_a_judge_that_does_not_see_is_rarely_accepted(judge: Draw) -> None:
     assert share_accepted(judge, cases=40) <= 0.05
 
@@ -160,6 +164,7 @@ def test_a_question_that_is_the_same_for_all_editors_counts_once() -> None:
     assert share_accepted(judge, editors=8, cases=20) == 0
 
 
+@pytest.mark.runs
 def test_where_a_judge_is_blind_in_two_categories_it_is_accepted_in_the_others_alone() -> None:
     judge = blind(lambda rows: rows["category"].isin(CATEGORIES[:2]))
     found = [accept(*make_run(judge, seed=seed, each=7)) for seed in range(20)]

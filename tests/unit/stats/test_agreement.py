@@ -306,7 +306,7 @@ def rate(items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return np.select([rated < -1, rated < 1], [0.0, 0.5], 1.0), level[..., 0] + rng.normal(size=(items, 6))
 
 
-@pytest.mark.parametrize("items", [30, 60])
+@pytest.mark.parametrize("items", [30, pytest.param(60, marks=pytest.mark.runs)])
 def test_the_ceiling_of_few_items_is_that_of_many(items: int) -> None:
     """The average by arctanh, which drops perfect and undefined correlations, was .662 of 30 and .545 of 179 items."""
     rng = np.random.default_rng(items)

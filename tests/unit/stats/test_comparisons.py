@@ -49,7 +49,10 @@ def test_and_where_the_items_of_a_photo_go_together(monkeypatch: pytest.MonkeyPa
     assert share_found(a[:150], b[:150], np.arange(100)) > 0.1  # drawn one by one, far too many would be found
 
 
-@pytest.mark.parametrize(("items", "tests"), [(12, 3), (36, 3), (54, 1)])
+@pytest.mark.parametrize(
+    ("items", "tests"),
+    [pytest.param(12, 3, marks=pytest.mark.runs), pytest.param(36, 3, marks=pytest.mark.runs), (54, 1)],
+)
 def test_the_detectable_difference_is_found_in_80_of_100_cases(
     items: int, tests: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,7 @@ def draw(scores: np.ndarray, items: int, per_photo: int, rng: np.random.Generato
     return scores[(level * len(scores)).astype(int)], photos
 
 
-@pytest.mark.parametrize("items", [25, 50, 270])
+@pytest.mark.parametrize("items", [25, 50, pytest.param(270, marks=pytest.mark.runs)])
 @pytest.mark.parametrize("per_photo", [1, 3])
 def test_the_interval_holds_the_true_mean_in_95_of_100_cases(
     items: int, per_photo: int, monkeypatch: pytest.MonkeyPatch
