@@ -235,8 +235,11 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=270)
     parser.add_argument("--least", type=int, default=150)
     args = parser.parse_args()
-    simulation = Simulation(args.items, args.least, args.cases, np.random.default_rng(args.seed))
-    for table in (simulation.simulate_blind, simulation.simulate_seeing, simulation.simulate_preference):
+    simulation, many = (
+        Simulation(args.items, args.least, cases, np.random.default_rng(args.seed))
+        for cases in (args.cases, 6 * args.cases)
+    )
+    for table in (simulation.simulate_blind, simulation.simulate_seeing, many.simulate_preference):
         print(f"\n{table.__doc__}\n", flush=True)
         for number, cells in enumerate(table()):
             print("| " + " | ".join(cells) + " |", flush=True)

@@ -45,6 +45,7 @@ PARAMS = RuleParams(config, sourcecache_entry)
 RUN = WorkflowRun(config, workflow)
 RUN.forget_lost_folders()
 RUN.compare_with_records()
+RUN.check_pictures()
 EDITORS = list(config["editors"])
 JUDGES = list(config["judges"])
 CATEGORIES = config["dataset"]["categories"]

@@ -50,7 +50,6 @@ EVERYWHERE: Checks = {
     "edits": check_edits,
     "disk": lambda context: check_disk(context, None),
     "controls": check_controls,
-    "pictures": check_pictures,
 }
 """Checks at the start of every workflow, wherever its jobs run.
 
@@ -93,9 +92,10 @@ def check_start(
     return all(one.level != "fail" for one in findings)
 
 
-def check_finished(config: Config, config_files: Iterable[str]) -> None:
-    """Warn of lost pictures where a workflow has nothing to do, so that `check_start` is not called."""
-    context = RunContext(config=config, config_files=list(map(Path, config_files)), look_at_images=False)
+def check_before(config: Config, config_files: Iterable[str]) -> None:
+    """Warn of lost pictures. Where a workflow has nothing to do, `check_start` is not called."""
+    files = list(map(Path, config_files))
+    context = RunContext(config=config, config_files=files, devices=Devices(), look_at_images=False)
     findings = run_checks({"pictures": check_pictures}, context, broken="warn")
     _print([one for one in findings if one.level != "pass"])
 

@@ -141,12 +141,22 @@ class WorkflowRun:
         """
         if not self._workflow.is_main_process or self._is_running():
             return
-        atexit.register(self._check_finished)
         with suppress(OSError):
             doubtful = set(restore_records(self.paths))
             if not self.paths.scores.exists():
                 doubtful |= set(self.paths.all_tables())
             mark_outdated(find_outdated_outputs(self._config, self.paths, doubtful))
+
+    def check_pictures(self) -> None:
+        """Warn of pictures that are not as recorded, even if there is nothing to do: Snakemake then calls no `onstart`.
+
+        Like `compare_with_records`, in the main process alone, and for a dry run, too.
+        """
+        if not self._workflow.is_main_process or self._is_running() or not any(self.paths.all_edits()):
+            return
+        from editlane.preflight.checks import check_before
+
+        check_before(self._config, self._workflow.configfiles)
 
     def _is_running(self) -> bool:
         """Return whether another workflow is running on the results."""
@@ -182,7 +192,6 @@ class WorkflowRun:
 
         The lock is held until this process ends, however it ends: two runs would write the same tables.
         """
-        atexit.unregister(self._check_finished)
         if self._is_target(self._partial_report):
             return  # it only reads, so it may run beside a workflow
         try:
@@ -283,13 +292,6 @@ class WorkflowRun:
             with_conda="CONDA" in {method.name for method in methods},
             lanes_here=self._workflow.local_exec and bool(to_do & self._lane_rules.keys()),
         )
-
-    def _check_finished(self) -> None:
-        """Check what stays to be checked where there is nothing to do. Snakemake then calls no `onstart`."""
-        from editlane.preflight.checks import check_finished
-
-        with suppress(UserError, OSError):  # a start would tell
-            check_finished(self._config, self._workflow.configfiles)
 
     def _redate_tables(self) -> None:
         """Set the times of tables from the future to now, in their old order.

@@ -10,7 +10,6 @@ from step_commands import GOOD
 from step_runs import run_step_program
 
 from editlane.preflight import input_contents, pictures
-from editlane.preflight.checks import ALL, EVERYWHERE
 from editlane.preflight.pictures import check_pictures
 
 RUN = Path("results/试验")
@@ -37,10 +36,6 @@ def find(**config) -> list[str]:
 
 def pick(edited: Path, what: str) -> Path:
     return sorted(path for path in (edited / what).rglob("*.png"))[0]
-
-
-def test_the_check_runs_at_every_start() -> None:
-    assert ALL["pictures"] is EVERYWHERE["pictures"] is check_pictures
 
 
 def test_pictures_as_recorded_pass_without_being_read(edited: Path, monkeypatch) -> None:
