@@ -38,12 +38,12 @@ def test_pictures_that_are_lost_are_named_and_made_again(trial) -> None:
     trial.strikes_now()
     trial.start()
     trial.notices(lambda: "2 edits of fake-a deleted or replaced since the tables were written" in trial.said())
+    assert "`--forcerun edit_lane`" in trial.said()
     trial.ends(0)
     assert project.scores() == trial.expected, "the tables are about the pictures as they were"
-    shutil.rmtree(project.results / "fake-a/edits")  # as the message says
-    trial.again()
-    assert all(path.stat().st_size for path in edits)
-    trial.verdict("an edit is deleted and another replaced after they were judged")
+    trial.again("merge_scores", "--forcerun", "edit_lane")  # as the message says
+    assert project.computed("edit") == 20 + 2
+    trial.verdict("an edit is deleted and another replaced after they were judged", redone=2)
 
 
 @pytest.mark.faults

@@ -185,11 +185,7 @@ class RunPaths:
 
     def edits(self, editor: str, category: str, lane: int) -> Path:
         """Return the edits table of a shard."""
-        return self.edits_folder(editor) / category / _table(lane)
-
-    def edits_folder(self, editor: str) -> Path:
-        """Return the folder of all edits tables of an editor."""
-        return self / editor / "edits"
+        return self / editor / "edits" / category / _table(lane)
 
     def all_edits(self) -> list[Path]:
         """Return the edits tables that exist, of all editors, categories and lanes."""

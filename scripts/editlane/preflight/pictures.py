@@ -41,10 +41,10 @@ def check_pictures(context: RunContext) -> Iterator[Finding]:
         edits, lost, unread = edits + len(recorded), lost or bool(missing), unread + left
         if missing:
             what = f"{pluralize(len(missing), 'edit')} of {editor.name}"
-            yield _report(missing, what, context.paths.edits_folder(editor.name))
+            yield _report(missing, what, "edit_lane")
     missing, left = _find_lost(sources, context.run_dir, digests, until)
     if missing:
-        yield _report(missing, pluralize(len(missing), "source"), context.paths.items)
+        yield _report(missing, pluralize(len(missing), "source"), "prepare_items")
     if edits and not lost and not missing:
         text = f"{pluralize(edits, 'edit')} and {pluralize(len(sources), 'source')} of the run are as recorded"
         if unread + left:
@@ -52,11 +52,11 @@ def check_pictures(context: RunContext) -> Iterator[Finding]:
         yield Finding("pass", "pictures", text)
 
 
-def _report(missing: Sequence[str], what: str, table: Path) -> Finding:
+def _report(missing: Sequence[str], what: str, rule: str) -> Finding:
     text = f"{what} deleted or replaced since the tables were written: {join_names(missing, 3)}"
     remedy = (
-        f"Scores and report are about the pictures as they were. Put these back, or delete {table}: the same command "
-        "then makes them again and judges them."
+        "Scores and report are about the pictures as they were. Put these back, or add "
+        f"`--forcerun {rule}` to the command, which makes them again, and nothing else."
     )
     return Finding("warn", "pictures", text, remedy)
 

@@ -49,14 +49,14 @@ def test_a_run_without_edits_has_nothing_to_tell(tmp_path: Path, monkeypatch) ->
     assert list(check_pictures(make_context(fake_config()))) == []
 
 
-@pytest.mark.parametrize(("what", "table"), [("a/images", "a/edits"), ("sources", "items.parquet")])
-def test_a_deleted_picture_is_named_with_what_to_do(edited: Path, what: str, table: str) -> None:
+@pytest.mark.parametrize(("what", "rule"), [("a/images", "edit_lane"), ("sources", "prepare_items")])
+def test_a_deleted_picture_is_named_with_what_to_do(edited: Path, what: str, rule: str) -> None:
     lost = pick(edited, what)
     lost.unlink()
     (told,) = find()
     assert told.startswith("1 edit of a deleted" if what == "a/images" else "1 source deleted")
     assert str(lost.relative_to(edited)) in told
-    assert f"delete {RUN / table}: the same command" in told
+    assert f"`--forcerun {rule}`" in told
 
 
 @pytest.mark.parametrize("what", ["a/images", "sources"])
