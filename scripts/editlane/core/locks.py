@@ -139,6 +139,8 @@ def _name(path: str, folder: int | None) -> str:
 
 
 def _refusal(path: str, error: OSError, otherwise: str) -> UserError:
+    if error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):  # no rights would help
+        return UserError(f"cannot write to {Path(path).parent}: {error.strerror}. Check its disk, or {otherwise}.")
     if error.errno in _NO_FILE:
         return _foreign(path, _NO_FILE[error.errno], otherwise)
     return UserError(

@@ -254,6 +254,17 @@ def test_what_somebody_put_in_the_place_of_a_lock_is_named_and_left_alone(machin
 @pytest.mark.parametrize(
     "content", ["[" * 100_000, '{"strikes": 3}', "\udcff\0", '{"holder": "\\ud800", "strikes": []}']
 )
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_disk_that_takes_no_lock_file_is_named_and_not_its_rights(tmp_path: Path, monkeypatch, number: int) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("editlane.core.locks.os.open", refuse)
+    with pytest.raises(UserError, match=rf"cannot write to .*: {os.strerror(number)}\. Check its disk") as told:
+        open_lock(str(tmp_path / "a.lock"))
+    assert "rights" not in str(told.value)
+
+
 def test_a_lock_file_with_anything_in_it_is_a_lock_file(machine, tmp_path: Path, content: str) -> None:
     (tmp_path / "leases").mkdir()
     (tmp_path / f"leases/{UUIDS[0]}.lock").write_bytes(content.encode(errors="surrogatepass"))
