@@ -1,5 +1,6 @@
 """The lease of a device: never two processes on one, whatever goes wrong."""
 
+import errno
 import os
 import shlex
 import signal
@@ -251,9 +252,6 @@ def test_what_somebody_put_in_the_place_of_a_lock_is_named_and_left_alone(machin
         assert (tmp_path / "precious").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    "content", ["[" * 100_000, '{"strikes": 3}', "\udcff\0", '{"holder": "\\ud800", "strikes": []}']
-)
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 def test_a_disk_that_takes_no_lock_file_is_named_and_not_its_rights(tmp_path: Path, monkeypatch, number: int) -> None:
     def refuse(*_: object, **__: object) -> int:
@@ -265,6 +263,9 @@ def test_a_disk_that_takes_no_lock_file_is_named_and_not_its_rights(tmp_path: Pa
     assert "rights" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"strikes": 3}', "\udcff\0", '{"holder": "\\ud800", "strikes": []}']
+)
 def test_a_lock_file_with_anything_in_it_is_a_lock_file(machine, tmp_path: Path, content: str) -> None:
     (tmp_path / "leases").mkdir()
     (tmp_path / f"leases/{UUIDS[0]}.lock").write_bytes(content.encode(errors="surrogatepass"))
