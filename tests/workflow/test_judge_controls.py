@@ -111,5 +111,5 @@ def test_a_kill_among_the_controls_and_a_larger_share_ask_nothing_twice(tmp_path
     run.wait()
     project.config["controls"]["share"] = 1.0
     project.run("merge_controls")
-    assert project.computed("score") == 20 + 20
+    assert project.computed("score") == 20 + 19
     assert controls_of(project) == controls_of(undisturbed)

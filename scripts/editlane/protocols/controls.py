@@ -37,6 +37,9 @@ class _Planned:
     control: Control
 
 
+Cell = tuple[str, Control]
+"""A category, and a control that is asked in it."""
+
 LEAST_IN_CATEGORY, LEAST_OF_EDITOR = 0.2, 0.3
 """The least number of acceptance controls in each category and about each editor, as shares of that in all."""
 
@@ -54,7 +57,7 @@ def plan_controls(
     ends = dict(zip(sizes, np.cumsum(list(sizes.values())).tolist(), strict=True))
     ids = names["item_id"].to_pylist()
     instructions = names["instruction"].combine_chunks().dictionary_encode().indices.to_numpy()
-    counts = _deal(_share_out(sizes, share, least, len(editors)))
+    counts = _deal_acceptance(sizes, share, least, len(editors))
     counts |= _deal({(category, Control.REPEAT): min(repeats, 1) * size for category, size in sizes.items()})
 
     def plan(editor: str, category: str, control: Control) -> Iterator[_Planned]:
@@ -74,7 +77,7 @@ def plan_controls(
 
 def count_controls(
     sizes: Mapping[str, int], share: float, least: int, editors: int, uniform: Collection[str] = ()
-) -> dict[tuple[str, Control], int]:
+) -> dict[Cell, int]:
     """Count the acceptance controls about one editor's edits by (category, control), from the categories' sizes.
 
     Each category gets `share` x its items, but at least so many that a judge is asked `least` controls in all,
@@ -82,12 +85,24 @@ def count_controls(
     same number, and none is asked twice about an item. `uniform`: the categories whose items all have the same
     instruction, which get none of OTHER_INSTRUCTION.
     """
-    dealt = _deal(_share_out(dict(sorted(sizes.items())), share, least, editors))  # as in the plan, which is sorted
+    dealt = _deal_acceptance(dict(sorted(sizes.items())), share, least, editors)  # as in the plan, which is sorted
     lost = {(category, Control.OTHER_INSTRUCTION) for category in uniform}
     return {cell: 0 if cell in lost else count for cell, count in dealt.items()}
 
 
-def _share_out(sizes: Mapping[str, int], share: float, least: int, editors: int) -> dict[tuple[str, Control], float]:
+def _deal_acceptance(sizes: Mapping[str, int], share: float, least: int, editors: int) -> dict[Cell, int]:
+    """Count the controls that differ between editors apart from the others, which become fewer with an editor less.
+
+    Otherwise rounding would choose other controls about the editors that stay.
+    """
+    exact = _share_out(sizes, share, least, editors)
+    same = {cell: wanted for cell, wanted in exact.items() if cell[1] in SAME_FOR_ALL}
+    own = {cell: wanted for cell, wanted in exact.items() if cell not in same}
+    dealt = _deal(own) | _deal(same)
+    return {cell: dealt[cell] for cell in exact}
+
+
+def _share_out(sizes: Mapping[str, int], share: float, least: int, editors: int) -> dict[Cell, float]:
     """Return the exact number of each control in each category. Without a share there are none."""
     of_editor = max(1, LEAST_IN_CATEGORY * len(sizes), LEAST_OF_EDITOR * editors) * least / editors if share else 0.0
     return {
@@ -100,7 +115,7 @@ def _share_out(sizes: Mapping[str, int], share: float, least: int, editors: int)
     }
 
 
-def _deal(exact: Mapping[tuple[str, Control], float]) -> dict[tuple[str, Control], int]:
+def _deal(exact: Mapping[Cell, float]) -> dict[Cell, int]:
     """Round by largest remainders, and keep the sum, rounded down.
 
     Of equal remainders, each category begins with another control, so that a small sum is balanced.
@@ -110,7 +125,7 @@ def _deal(exact: Mapping[tuple[str, Control], float]) -> dict[tuple[str, Control
     controls = list(dict.fromkeys(control for _, control in exact))
     place = {category: number for number, category in enumerate(dict.fromkeys(category for category, _ in exact))}
 
-    def order(cell: tuple[str, Control]) -> tuple[float, int, int]:
+    def order(cell: Cell) -> tuple[float, int, int]:
         diagonal = (controls.index(cell[1]) - place[cell[0]]) % len(controls)
         return (round(counts[cell] - exact[cell], 9), diagonal, place[cell[0]])
 

@@ -62,12 +62,12 @@ def plan(
 
 def test_a_tenth_more_questions_evenly_over_categories_and_controls() -> None:
     rows = plan(0.1, editors="a")
-    assert len(rows) == 25
-    assert Counter(row["category"] for row in rows) == dict.fromkeys(CATEGORIES, 5)
-    assert all(4 <= count <= 5 for count in Counter(row["control"] for row in rows).values())
+    assert len(rows) == 24  # 16 that differ between editors and 8 of the others, both rounded down
+    assert set(Counter(row["category"] for row in rows).values()) <= {4, 5, 6}
+    assert set(Counter(row["control"] for row in rows).values()) == {4}
 
 
-@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.01, 2), (0.099, 24), (1, 250), (6, 1500), (9, 1500)])
+@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.01, 1), (0.099, 24), (1, 249), (6, 1500), (9, 1500)])
 def test_the_budget_is_kept_and_no_control_is_asked_twice(share: float, count: int) -> None:
     rows = plan(share, editors="a")
     assert len(rows) == count
@@ -256,7 +256,7 @@ def test_lost_doubled_and_foreign_controls_are_refused_by_name() -> None:
         check([*rows, rows[3]], planned, ["j"])
     with pytest.raises(UserError, match="not of this run"):
         check([*rows, {**rows[0], "item_id": "别的"}], planned, ["j"])
-    with pytest.raises(UserError, match=r"100 controls are lost .*judge k"):
+    with pytest.raises(UserError, match=r"98 controls are lost .*judge k"):
         check(rows, planned, ["j", "k"])
 
 
