@@ -1,7 +1,7 @@
 # make demo    run the whole workflow on photos and tiny models, on the CPU
 # make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
-# make test    the same, tests of models and in a browser, and a real run of each kind; at most 8 minutes on 2 cores
-# make test-runs  the other tests that CI runs: more real runs, faults, slow models, long simulations; about 15 minutes on 2 cores
+# make test    the same, tests of models and in a browser, and a real run of each kind; 6 minutes on 2 cores
+# make test-runs  the other tests that CI runs: more real runs, faults, slow models, long simulations; about 17 minutes on 2 cores
 # make faults  inject every fault into real runs, in sequence, and print the table; about 16 minutes; some faults need root
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes

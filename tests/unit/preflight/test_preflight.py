@@ -700,7 +700,7 @@ def test_the_number_of_controls_and_whether_they_can_suffice(share, records, edi
 
 def test_categories_with_too_few_edits_to_test_a_judge_are_named() -> None:
     small, _ = controls_of(0.1, 16)
-    assert (small.level, small.text) == ("warn", "too few edits to test a judge in 物理, 环境")
+    assert (small.level, small.text) == ("warn", "too few edits to test a judge in 物理, 因果")
     assert "10 edits or more" in small.remedy
     assert not any("too few edits" in one.text for one in controls_of(0.1, 16, editors=2))
 
