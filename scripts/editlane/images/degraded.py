@@ -3,7 +3,7 @@
 from PIL import Image, ImageFilter
 
 BLUR = 1 / 32
-"""Radius of the blur, as a share of the shorter side. Faces, text and small objects are no longer recognisable."""
+"""Radius of the blur, as a share of the shorter side: meant to make faces, text and small objects unrecognisable."""
 
 
 def blend_half(source: Image.Image, edited: Image.Image) -> Image.Image:

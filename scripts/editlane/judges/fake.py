@@ -150,7 +150,7 @@ def rate_edit(behaviour: str, question: Question, *salt: str) -> float:
 
 
 def _rate_seen_edit(images: Sequence[Image], texts: Sequence[str], drawn: float) -> float:
-    """Rate a blank image and one that equals the source 0, a signed edit 0.5..1, and any other edit 0.3..0.5.
+    """Rate a blank image and one that equals the source 0, a signed edit 0.3..1, and any other edit 0.2..0.3.
 
     If the fake editor signed one of the two images, some edits get 0..0.2. These are edits signed for no instruction in
     the texts, and unsigned edits of a signed source. An image alone is rated like a signed edit; with one text it is
@@ -160,9 +160,9 @@ def _rate_seen_edit(images: Sequence[Image], texts: Sequence[str], drawn: float)
     if _is_blank(edited) or (len(images) > 1 and _is_same(images[0], edited)):
         return 0.0
     if len(images) > 1 and not is_signed(edited):
-        return 0.2 * drawn if is_signed(images[0]) else 0.3 + 0.2 * drawn
+        return 0.2 * drawn if is_signed(images[0]) else 0.2 + 0.1 * drawn
     wrong = is_signed(edited) and len(images) + len(texts) > 2 and not is_signed_for(edited, texts)
-    return 0.2 * drawn if wrong else 0.5 + 0.5 * drawn
+    return 0.2 * drawn if wrong else 0.3 + 0.7 * drawn
 
 
 def _is_blank(image: Image) -> bool:

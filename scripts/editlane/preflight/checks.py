@@ -92,8 +92,8 @@ def check_start(
     return all(one.level != "fail" for one in findings)
 
 
-def check_before(config: Config, config_files: Iterable[str]) -> None:
-    """Warn of lost pictures. Where a workflow has nothing to do, `check_start` is not called."""
+def warn_of_lost_pictures(config: Config, config_files: Iterable[str]) -> None:
+    """Print a warning if pictures of the run are lost. `check_start` is not called where nothing is to be done."""
     files = list(map(Path, config_files))
     context = RunContext(config=config, config_files=files, devices=Devices(), look_at_images=False)
     findings = run_checks({"pictures": check_pictures}, context, broken="warn")

@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from editlane.core.text_width import pluralize
-from editlane.core.types import SAME_FOR_ALL, WRONG, Control
+from editlane.core.types import SAME_FOR_ALL, WRONG
 from editlane.preflight.context import RunContext
-from editlane.preflight.findings import Finding
-from editlane.protocols.controls import count_controls
+from editlane.preflight.findings import Finding, join_names
+from editlane.protocols.controls import Cell, count_controls
 
 NEEDED = 13
 """Controls that show no edit or a wrong one, in a category or about an editor, and of each kind, that a judge must all
@@ -35,7 +35,7 @@ class ControlCounts:
     editors: int
     least: int
 
-    def _count(self, share: float) -> Counter[tuple[str, Control]]:
+    def _count(self, share: float) -> Counter[Cell]:
         counts = count_controls(self.sizes, share, self.least, self.editors, self.uniform)
         return Counter({cell: n * (1 if cell[1] in SAME_FOR_ALL else self.editors) for cell, n in counts.items()})
 
@@ -75,7 +75,7 @@ def check_controls(context: RunContext) -> Iterator[Finding]:
     small = [name for name, size in scan.items.items() if size * counts.editors < FEWEST_EDITS]
     if scan.complete and small:
         remedy = f"The report will not rank them. Give each category {FEWEST_EDITS} edits or more, or join categories."
-        yield Finding("warn", "controls", f"too few edits to test a judge in {', '.join(small)}", remedy)
+        yield Finding("warn", "controls", f"too few edits to test a judge in {join_names(small, 5)}", remedy)
     if rarest >= ENOUGH:
         yield Finding("pass", "controls", text)
     elif scan.complete:

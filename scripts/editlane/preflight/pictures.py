@@ -56,7 +56,7 @@ def _report(missing: Sequence[str], what: str, rule: str) -> Finding:
     text = f"{what} deleted or replaced since the tables were written: {join_names(missing, 3)}"
     remedy = (
         "Scores and report are about the pictures as they were. Put these back, or add "
-        f"`--forcerun {rule}` to the command, which makes them again, and nothing else."
+        f"`--forcerun {rule}` to the command: it makes only these again, and judges those that came out differently."
     )
     return Finding("warn", "pictures", text, remedy)
 

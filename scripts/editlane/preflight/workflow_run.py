@@ -154,9 +154,9 @@ class WorkflowRun:
         """
         if not self._workflow.is_main_process or self._is_running() or not any(self.paths.all_edits()):
             return
-        from editlane.preflight.checks import check_before
+        from editlane.preflight.checks import warn_of_lost_pictures
 
-        check_before(self._config, self._workflow.configfiles)
+        warn_of_lost_pictures(self._config, self._workflow.configfiles)
 
     def _is_running(self) -> bool:
         """Return whether another workflow is running on the results."""

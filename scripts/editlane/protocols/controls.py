@@ -71,7 +71,8 @@ def plan_controls(
                 continue  # all items of this category have the same instruction
             yield _Planned(place=place, other=other, editor=editor, control=control)
 
-    planned = [one for editor in editors for category, control in counts for one in plan(editor, category, control)]
+    asked = [cell for cell, count in counts.items() if count]
+    planned = [one for editor in editors for category, control in asked for one in plan(editor, category, control)]
     return _make_plan_table(items.select(ITEMS.names), order, planned)
 
 

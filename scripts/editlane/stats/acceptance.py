@@ -161,7 +161,7 @@ def compare_copies(own: npt.ArrayLike, copies: npt.ArrayLike, planned: int) -> C
     if not len(differences):
         return result
     missed = float((differences < 0).sum() + (differences == 0).sum() / 2)
-    if np.ptp(differences) == 0:
+    if np.ptp(differences) < 1e-9:  # equal but for rounding: no variance
         p = 0.0 if differences[0] > 0 else 1.0
     else:
         p = float(stats.ttest_1samp(differences, 0.0, alternative="greater").pvalue)

@@ -7,23 +7,19 @@ import json
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
-from preflight_project import CATEGORIES, GB, fake_config, gpu, levels, make_context, prepare, with_model, write_project
+from preflight_project import GB, fake_config, gpu, levels, make_context, prepare, with_model, write_project
 from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
 from editlane.core.text_width import measure_width
-from editlane.core.types import Control
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import Journal
 from editlane.lanes.lane_status import LaneStatus
@@ -31,7 +27,6 @@ from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE
 from editlane.models.weight_files import find_hub_cache
 from editlane.preflight import dataset_scan as scan
 from editlane.preflight import folders, machine, memory, packages
-from editlane.preflight.control_counts import ENOUGH, NEEDED, check_controls
 from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.estimate import disk
@@ -44,8 +39,6 @@ from editlane.preflight.memory import check_memory
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages, check_packages
 from editlane.preflight.weights import count_loaded_bytes
-from editlane.protocols.controls import count_controls, plan_controls
-from editlane.stats.acceptance import compare_controls
 
 
 @pytest.fixture(autouse=True)
@@ -656,84 +649,6 @@ def test_the_prompts_are_named() -> None:
     found = only(check_prompts(make_context()))
     assert found.level == "pass"
     assert "rubrics for 物理, 因果" in found.text
-
-
-# controls
-
-
-def controls_of(share: float, records: int, editors: int = 1) -> list[Finding]:
-    names = [f"e{number}" for number in range(editors)]
-    lines = [{"image": "图 0.png", "category": CATEGORIES[n % 2], "instruction": f"{n}"} for n in range(records)]
-    dataset = Path("资料/items.jsonl")
-    dataset.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
-    config = fake_config(controls={"share": share}, editors={name: {"adapter": "fake"} for name in names})
-    context = make_context(config)
-    assert context.scan.error is None
-    return list(check_controls(context))
-
-
-@pytest.mark.parametrize(
-    ("share", "records", "editors", "level", "text", "remedy"),
-    [
-        (0.1, 400, 1, "pass", "150 questions to each judge about 400 items x 1 editor, at least 25 of each kind", None),
-        (0.1, 900, 2, "pass", "180 questions to each judge about 900 items x 2 editors, at least 30 of each", None),
-        (0.1, 40, 4, "pass", "180 questions to each judge", None),
-        (0.1, 22, 1, "pass", "132 questions to each judge about 22 items x 1 editor, at least 22 of each kind", None),
-        (
-            0.1,
-            16,
-            1,
-            "warn",
-            "at least 16 of each kind and in each category: enough for a perfect judge",
-            "gives 16, all",
-        ),
-        (6, 6, 1, "warn", "in each category: too few to accept a judge everywhere", "gives 6, all that there are"),
-        (0.01, 900, 1, "pass", "150 questions", None),
-        (0, 6, 1, "pass", "no judge is tested, so the report ranks nothing", None),
-    ],
-)
-def test_the_number_of_controls_and_whether_they_can_suffice(share, records, editors, level, text, remedy) -> None:
-    found = only([one for one in controls_of(share, records, editors) if "too few edits" not in one.text])
-    assert (found.level, found.what) == (level, "controls") and text in found.text
-    assert (remedy or "") in found.remedy and bool(remedy) == bool(found.remedy)
-
-
-def test_categories_with_too_few_edits_to_test_a_judge_are_named() -> None:
-    small, _ = controls_of(0.1, 16)
-    assert (small.level, small.text) == ("warn", "too few edits to test a judge in 物理, 因果")
-    assert "10 edits or more" in small.remedy
-    assert not any("too few edits" in one.text for one in controls_of(0.1, 16, editors=2))
-
-
-def test_the_counted_controls_are_those_of_the_plan() -> None:
-    for sizes, share in (({"c": 7, "b": 30, "a": 1}, 0.3), ({"a": 5}, 4), ({"b": 3, "a": 9}, 1.7)):
-        items = pa.Table.from_pylist(
-            [
-                dict.fromkeys(schemas.ITEMS.names)
-                | {"item_id": f"{name}{n}", "category": name, "instruction": f"{n}", "source_path": "", "tags": []}
-                | {"source_sha256": "", "language": "en", "cost": 1.0}
-                for name, size in sizes.items()
-                for n in range(size + 1)
-            ],
-            schemas.ITEMS,
-        )
-        plan = plan_controls(items, ["e"], share=share, least=9, repeats=0.5, seed=1)
-        cells = zip(plan["category"].to_pylist(), plan["control"].to_pylist(), strict=True)
-        planned = Counter(cell for cell in cells if cell[1] != "repeat")
-        assert Counter(count_controls({name: size + 1 for name, size in sizes.items()}, share, 9, 1)) == planned
-
-
-def test_a_category_with_one_instruction_gives_no_controls_with_another() -> None:
-    counts = count_controls({"a": 6, "b": 6}, 1, 0, 1, uniform={"a"})
-    assert counts["a", Control.OTHER_INSTRUCTION] == 0
-    assert counts["b", Control.OTHER_INSTRUCTION] == 1 and sum(counts.values()) == 11
-
-
-def test_fewer_than_the_needed_number_of_controls_cannot_accept_a_perfect_judge() -> None:
-    edits = np.linspace(0, 10, 50)
-    assert compare_controls(edits, [0.0] * NEEDED, NEEDED)["verdict"] == "told_apart"
-    assert compare_controls(edits, [0.0] * (NEEDED - 2), NEEDED - 2)["verdict"] == "too_few"
-    assert compare_controls(edits, [0.0] * (ENOUGH - 1) + [10.0], ENOUGH)["verdict"] == "told_apart"
 
 
 # disk, results, leases

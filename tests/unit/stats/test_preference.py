@@ -48,5 +48,17 @@ def test_without_a_preference_hardly_any_difference_is_withheld() -> None:
 
 def test_where_nothing_can_be_compared_nothing_is_said() -> None:
     assert measure_preferences(rows(a=[1.0], b=[2.0, 3.0]), ["a", "b"]) == []
-    assert measure_preferences(rows(a=[1.0, 1.0], b=[1.0, 1.0]), ["a", "b"]) == []
     assert measure_preferences(rows(a=[1.0, np.nan], b=[1.0, 2.0]), ["a", "b"]) == []
+
+
+def test_whole_points_that_are_all_the_same_have_no_variance_but_an_order() -> None:
+    [found] = measure_preferences(rows(a=[3.0] * 8, b=[0.0] * 8), ["a", "b"])
+    assert (found["difference"], found["interval"]) == (3.0, (3.0, 3.0))
+    assert found["p_holm"] == pytest.approx(2 / 12870)  # of C(16, 8) orders
+    assert explains(found, 4.0)
+    [few] = measure_preferences(rows(a=[3.0] * 2, b=[0.0] * 2), ["a", "b"])
+    assert not explains(few, 4.0)
+    [equal] = measure_preferences(rows(a=[0.0] * 8, b=[0.0] * 8), ["a", "b"])
+    assert (equal["difference"], equal["p_holm"]) == (0.0, 1.0)
+    [one_varies] = measure_preferences(rows(a=[1.1] * 3, b=[1.2, 1.3, 1.9]), ["a", "b"])
+    assert one_varies["p_holm"] == pytest.approx(0.23545, abs=1e-4)
