@@ -4,6 +4,7 @@ The workflow reads these files and no logs, because libraries, models and server
 file for each command, so another attempt at a job replaces what the one before said.
 """
 
+import atexit
 import hashlib
 import json
 import os
@@ -24,10 +25,22 @@ _MOST_BYTES = 100_000
 
 
 def begin() -> None:
-    """Forget what an earlier attempt of this command said."""
+    """Forget what an earlier attempt of this command said, and keep the exit code from what this one cannot print."""
+    atexit.register(_drop_unprintable)
     if path := _find_own_file():
         with suppress(OSError):
             path.unlink()
+
+
+def _drop_unprintable() -> None:
+    """Leave alone the rest of a log that cannot be written. Python would try again, and exit with code 120.
+
+    Not so for stdout, which holds results: there the exit code has to say that they are lost.
+    """
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):  # full, closed, none
+        sys.stderr = None  # type: ignore[assignment]
 
 
 def say(level: str, text: str | Explained) -> None:

@@ -118,11 +118,19 @@ run_step(main)
 
 @pytest.mark.parametrize(
     ("fail", "code"),
-    [('raise UserError("x")', 2), ('raise Stopped("x")', 75), ('open("/dev/full", "w").write("x" * 99999)', 2)],
+    [
+        ('raise UserError("x")', 2),
+        ('raise Stopped("x")', 75),
+        ('open("/dev/full", "w").write("x" * 99999)', 2),
+        ("pass", 0),
+    ],
 )
-def test_the_exit_code_stays_where_the_log_is_on_the_full_disk(fail: str, code: int) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_the_exit_code_stays_where_the_log_is_on_the_full_disk(fail: str, code: int, unbuffered: str) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-c", STEP.format(fail=fail)], stderr=full, check=False)
+        command = [sys.executable, "-c", STEP.format(fail=fail)]
+        done = subprocess.run(command, stderr=full, check=False, env=environment)
     assert done.returncode == code
 
 
