@@ -40,7 +40,7 @@ def _drop_unprintable() -> None:
     try:
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):  # full, closed, none
-        sys.stderr = None  # type: ignore[assignment]
+        sys.stderr = None
 
 
 def say(level: str, text: str | Explained) -> None:
