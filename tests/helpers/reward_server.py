@@ -35,6 +35,7 @@ class RewardServer:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.token = folder, token
+        self.settings, self.environment = config, environment
         settings: dict[str, Any] = {"server": "t", "judges": {"fake": FAKE_JUDGE}, "port": 0}
         settings |= {"canary": {"minutes": None}} | config
         variables = os.environ | dict(environment or {})
