@@ -127,9 +127,9 @@ def count_workers(config: RewardConfig, adapters: Mapping[str, str]) -> dict[str
 
 
 def _make_command(name: str, settings: Mapping[str, Any], folder: Path, max_pixels: int) -> list[str]:
-    """Return the command of a worker, under the lease of a device if its judge needs one."""
+    """Return the command of a worker, under the lease of a device unless a server runs its model, as for a lane."""
     scripts = CHECKOUT / "scripts"
-    needs_device = find_adapter("judge", settings["adapter"]).RUNS_ON == RunsOn.DEVICE
+    needs_device = find_adapter("judge", settings["adapter"]).RUNS_ON != RunsOn.SERVER
     lease = [str(scripts / "gpulease.py"), "-n", str(int(needs_device)), "--with-parent", str(os.getpid()), "--"]
     flags = ["--run-dir", str(folder), "--judge", name, "--protocol", str(find_file(settings["protocol"]))]
     flags += ["--adapter", settings["adapter"], "--params", json.dumps(settings["params"], ensure_ascii=False)]

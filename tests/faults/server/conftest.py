@@ -14,10 +14,15 @@ INJECT = Path(__file__).parents[1] / "inject"
 
 @pytest.fixture
 def attack(tmp_path: Path, record_property: Callable[[str, Any], None]) -> Iterator[Attack]:
-    """`attack(*faults, judge={params}, **config)` starts a server that these faults will happen to."""
+    """`attack(*faults, judge={params}, **config)` starts a server that these faults will happen to.
+
+    `ready`: wait until it is.
+    """
     begun: list[Onslaught] = []
 
-    def begin(*faults: dict[str, Any], judge: dict[str, Any] | None = None, **config: Any) -> Onslaught:
+    def begin(
+        *faults: dict[str, Any], judge: dict[str, Any] | None = None, ready: bool = True, **config: Any
+    ) -> Onslaught:
         folder = tmp_path / "faults"
         for name in ("tokens", "fired", "go"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -32,7 +37,7 @@ def attack(tmp_path: Path, record_property: Callable[[str, Any], None]) -> Itera
             **{"judges": {"fake": FAKE_JUDGE | {"params": params}}, "workers": 2} | config,
         )
         begun.append(Onslaught(server, record_property))
-        server.start()
+        server.start(ready=ready)
         return begun[-1]
 
     yield begin

@@ -1,6 +1,7 @@
 """Ask a reward server from many clients at once, and count what its answers did wrong."""
 
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ class Onslaught:
         self.slowest = 0.0
         self.struck: float | None = None
         self.detected: float | None = None
+        self._watcher: threading.Thread
         self.recovered: float | None = None
 
     def ask(self, edits: list[Edit], **more: Any) -> list[Answer]:
@@ -62,18 +64,42 @@ class Onslaught:
         with ThreadPoolExecutor(clients) as threads:
             list(threads.map(lambda some: self.ask(some, **more), requests_))
 
-    def strike(self, act: Callable[[], object]) -> None:
-        """Do the fault, and note when."""
-        self.struck, self.recovered = time.monotonic(), None
+    def strike(self, act: Callable[[], object], noticed: Callable[[], bool] | None = None) -> None:
+        """Do the fault, and note when. `noticed`: a sign that the server has noticed it, looked for meanwhile."""
+        self.struck, self.recovered, self.detected = time.monotonic(), None, None
         act()
+        if noticed:
+            self._watcher = threading.Thread(target=self.wait_until_noticed, args=(noticed,), daemon=True)
+            self._watcher.start()
+
+    def strike_under_load(
+        self, numbers: Sequence[int], act: Callable[[], object], noticed: Callable[[], bool] | None = None
+    ) -> None:
+        """Ask about these edits, strike once some were answered, and wait until all are."""
+        load = threading.Thread(target=self.ask_all, args=(numbers,))
+        load.start()
+        while self.metric("editlane_items_total") < 20:
+            time.sleep(0.01)
+        self.strike(act, noticed)
+        load.join()
+        if noticed:
+            self._watcher.join()
+            assert self.detected is not None, "the fault was never noticed"
 
     def wait_until_noticed(self, condition: Callable[[], bool]) -> None:
         """Wait for a sign that the server has noticed the fault."""
         assert self.struck is not None
-        while not condition():
+        while not self._is(condition):
             assert time.monotonic() < self.struck + PATIENCE, self.server.stderr[-3000:]
             time.sleep(0.02)
-        self.detected = time.monotonic() - self.struck
+        self.detected = self.detected or time.monotonic() - self.struck
+
+    @staticmethod
+    def _is(condition: Callable[[], bool]) -> bool:
+        try:
+            return condition()
+        except requests.RequestException:  # the server itself may be down
+            return False
 
     def count_damage(self, **params: Any) -> Damage:
         """Count over all requests; computed twice without need is doubled."""
