@@ -59,14 +59,20 @@ class RewardServer:
         self.url = ""
 
     def start(self, *, ready: bool = True) -> "RewardServer":
-        """Wait for the address, and until every judge is ready."""
+        """Wait until the server answers, and until every judge is ready."""
         until = time.monotonic() + START_SECONDS
         while not self.url:
             self.url = next((line[5:].rstrip("/") for line in self.lines if line.startswith("Open ")), "")
             self._pause(until)
-        while ready and self.get("/ready").status_code != 200:
+        while not self._answers("/ready" if ready else "/health"):
             self._pause(until)
         return self
+
+    def _answers(self, path: str) -> bool:
+        try:
+            return self.get(path).status_code == 200
+        except requests.ConnectionError:  # the address is printed a moment before it answers
+            return False
 
     def _pause(self, until: float) -> None:
         assert self.process.poll() is None, f"the server ended:\n{self.stderr}"
