@@ -49,7 +49,7 @@ function showImage(side) {
   invite.hidden = isShown;
   invite.textContent = image ? text().hidden : text().invite;
   zone(side).classList.toggle("filled", image !== null);
-  const pixels = image?.width ? `${formatNumber(image.width)} × ${formatNumber(image.height)}` : "";
+  const pixels = image?.width ? `${formatNumber(image.width)}\u00a0×\u00a0${formatNumber(image.height)}` : "";
   write(`${side}-fact`, image ? text().fact(image.file.name, formatBytes(image.file.size), pixels) : "");
   write(`${side}-problem`, image ? findImageProblem(image) : "");
 }
