@@ -105,6 +105,9 @@ class RewardConfig(StrictModel):
     """Other reward servers that judge for this one."""
     category: Text | None = None
     """Category of the items that name none, as those of most trainers."""
+    categories: list[Text] = Field(default_factory=list)
+    """Further categories, which a protocol judges by its general rubric. All that have no rubric of their own and are
+    not listed here are refused, because they may be misspelt."""
     host: Text = "127.0.0.1"
     """Address to listen on. Others than this machine's own need `token_env`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8200

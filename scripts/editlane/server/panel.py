@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 from editlane.core.checkout import CHECKOUT, find_file
 from editlane.core.errors import UserError
 from editlane.core.types import RunsOn
+from editlane.datasets.parsing import canonicalise
 from editlane.judges.config import JudgeConfig
 from editlane.lanes.gpu_lease import device_pool
 from editlane.lanes.identity import model_options
 from editlane.lanes.judging import JudgeSpec
 from editlane.models.registry import find_adapter, judge_on_engine
 from editlane.protocols.load import load_protocol
+from editlane.protocols.protocol import ScoringProtocol
 from editlane.server.backend import Backend, State
 from editlane.server.config import RewardConfig
 from editlane.server.metrics import Metrics
@@ -35,17 +38,13 @@ class OnlineJudge:
     spec: JudgeSpec
     queue: Queue
     backends: list[Backend]
+    categories: list[str] | None
+    """Categories that it judges; None for all, because its protocol asks the same about each."""
 
     @property
     def is_available(self) -> bool:
         """True if an edit that is put into its queue will be judged."""
         return any(backend.is_available for backend in self.backends)
-
-    @property
-    def categories(self) -> list[str] | None:
-        """Categories that its protocol can judge; None for all."""
-        protocol = self.spec.protocol
-        return list(protocol.rubrics) if protocol.rubrics and not protocol.general_rubric else None
 
     def count_idle(self) -> int:
         """Count the back-ends that are ready and have nothing to do."""
@@ -53,9 +52,9 @@ class OnlineJudge:
 
     def find_refusal(self, category: str) -> str | None:
         """Return why this category cannot be judged; None if it can."""
-        if self.spec.protocol.list_without_rubric([category]):
-            return f"the protocol has no rubric for this category; it has {', '.join(self.spec.protocol.rubrics)}"
-        return None
+        if self.categories is None or category in self.categories:
+            return None
+        return f"this category is not known here; there are {', '.join(self.categories)}"
 
     def describe(self) -> dict[str, Any]:
         """Return the provenance of its scores, without the addresses of servers."""
@@ -80,11 +79,26 @@ def make_judges(config: RewardConfig, folder: Path, queues: Mapping[str, Queue],
             for number in range(1, counts[name] + 1)
         ]
         backends += [RemoteServer(one, name, spec.whole_key, queue, config.limits, metrics) for one in config.backends]
-        judge = OnlineJudge(name, model_options(settings), spec, queue, backends)
+        categories = list_categories(spec.protocol, config)
+        judge = OnlineJudge(name, model_options(settings), spec, queue, backends, categories)
         for backend in backends:
             backend.count_idle = judge.count_idle
         made.append(judge)
     return made
+
+
+def list_categories(protocol: ScoringProtocol, config: RewardConfig) -> list[str] | None:
+    """Return the categories with a rubric of their own, and those of the config if there is a general rubric."""
+    if not protocol.rubrics:
+        return None
+    further = [normalise_category(one, protocol) for one in [*config.categories, config.category or ""] if one]
+    return list(dict.fromkeys([*protocol.rubrics, *(further if protocol.general_rubric else [])]))
+
+
+def normalise_category(category: str, protocol: ScoringProtocol) -> str:
+    """Return the category as a dataset's would be named; English names of the default categories are translated."""
+    name = unicodedata.normalize("NFC", category).strip()
+    return name if name in protocol.rubrics else canonicalise(name)
 
 
 def _resolve(judge: JudgeConfig) -> dict[str, Any]:
