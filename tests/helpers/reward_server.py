@@ -42,7 +42,7 @@ class RewardServer:
             settings["token_env"] = "REWARD_TOKEN"
             variables |= {"REWARD_TOKEN": token}
         self.config = folder / "reward.yaml"
-        self.config.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+        self.config.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")
         self._out, self._err = folder / "stdout.txt", folder / "stderr.txt"
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(

@@ -28,7 +28,10 @@ function remember(name, value) {
 
 /** Show characters that would be invisible, or turn the direction of the text around them, by their numbers. */
 function escapeHidden(content) {
-  return String(content).replace(/(?!\n)[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (one) => `\\u${one.codePointAt(0).toString(16).padStart(4, "0")}`);
+  return String(content).replace(/(?!\n)[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (one) => {
+    const number = one.codePointAt(0).toString(16);
+    return number.length > 2 ? `\\u${number}` : `\\x${number.padStart(2, "0")}`;
+  });
 }
 
 function write(id, content) {

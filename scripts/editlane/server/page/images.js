@@ -60,9 +60,7 @@ function findImageProblem(image) {
   if (image === null) return text().missing;
   if (image.file.size === 0) return text().empty;
   if (limits && image.file.size > limits.image_bytes) return text().tooManyBytes(formatBytes(limits.image_bytes));
-  if (limits && image.width * image.height > limits.image_pixels) {
-    return text().tooManyPixels(formatNumber(limits.image_pixels / 1e6, 1, 0));
-  }
+  if (limits && image.width * image.height > limits.image_pixels) return text().tooManyPixels(formatNumber(limits.image_pixels));
   return "";
 }
 

@@ -20,6 +20,7 @@ function listen() {
   at("forget").addEventListener("click", forgetToken);
   at("form").addEventListener("submit", send);
   at("form").addEventListener("input", noteChange);
+  at("form").addEventListener("input", forgetProblem);
   at("judge").addEventListener("change", showJudge);
   at("cancel").addEventListener("click", () => running?.abort());
   at("instruction").addEventListener("keydown", (event) => {

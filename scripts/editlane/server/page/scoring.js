@@ -13,6 +13,14 @@ function noteChange() {
   if (result) at("stale").hidden = false;
 }
 
+/** A field that is being changed is no longer wrong; sending checks it again. */
+function forgetProblem(event) {
+  const problem = at(`${event.target.id.replace("-list", "")}-problem`);
+  if (!problem) return;
+  problem.textContent = "";
+  event.target.ariaInvalid = "false";
+}
+
 /** Show judges and categories to choose from. What was chosen stays chosen. */
 function showChoices() {
   if (!known.judges) return;
@@ -49,9 +57,15 @@ function showCategories(asked) {
   at("category-list").hidden = !common.length;
   at("category").hidden = common.length > 0;
   document.querySelector(".field label[for^=category]").htmlFor = common.length ? "category-list" : "category";
-  at("category-list").replaceChildren(...common.map((name) => make("option", { value: name }, name)));
-  if (common.includes(before)) at("category-list").value = before;
+  at("category-list").replaceChildren(make("option", { value: "" }, text().categoryChoose), ...common.map(makeCategory));
+  at("category-list").value = common.includes(before) ? before : "";
+  at("category").value ||= common.length ? "" : before;
   write("category-hint", common.length ? "" : lists.length ? text().categoryNone : text().categoryFree(usual));
+}
+
+function makeCategory(name) {
+  const meaning = text().categories[name];
+  return make("option", { value: name }, meaning ? `${name} (${meaning})` : name);
 }
 
 function showSuggestions() {
@@ -65,23 +79,33 @@ function readCategory() {
 
 /** Return the first field that has to be changed, and say what is wrong with each. */
 function findProblem() {
-  const { limits } = known.judges;
-  const both = SIDES.reduce((sum, side) => sum + (images[side]?.file.size ?? 0), 0);
-  const written = at("instruction").value;
   const problems = {
     source: findImageProblem(images.source),
-    edited: findImageProblem(images.edited),
-    instruction: written.trim() ? "" : text().noInstruction,
+    edited: findImageProblem(images.edited) || findSizeProblem(),
+    instruction: findTextProblem(at("instruction").value),
+    category: at("category-list").hidden || readCategory() ? "" : text().categoryMissing,
   };
-  // base64 needs four bytes for three, and the rest of the request a few
-  if (both * (4 / 3) + 4 * written.length + 4096 > limits.body_bytes) problems.edited ||= text().bothTooLarge(formatBytes(limits.body_bytes));
-  if ([...written].length > limits.text) problems.instruction = text().longInstruction(formatNumber(limits.text));
+  const fields = { source: "source-file", edited: "edited-file", instruction: "instruction", category: "category-list" };
   for (const [name, problem] of Object.entries(problems)) {
     write(`${name}-problem`, problem);
-    at(name === "instruction" ? name : `${name}-file`).ariaInvalid = String(Boolean(problem));
+    at(fields[name]).ariaInvalid = String(Boolean(problem));
   }
   const first = Object.keys(problems).find((name) => problems[name]);
-  return first && at(first === "instruction" ? first : `${first}-file`);
+  return first && at(fields[first]);
+}
+
+/** Say why a request with both images is too large; "" if it is not. */
+function findSizeProblem() {
+  const { body_bytes: most } = known.judges.limits;
+  const both = SIDES.reduce((sum, side) => sum + (images[side]?.file.size ?? 0), 0);
+  // base64 has four bytes for three; a character of the instruction has six at most
+  return both * (4 / 3) + 6 * at("instruction").value.length + 4096 > most ? text().bothTooLarge(formatBytes(most)) : "";
+}
+
+function findTextProblem(written) {
+  const { text: most } = known.judges.limits;
+  if (!written.trim()) return text().noInstruction;
+  return [...written].length > most ? text().longInstruction(formatNumber(most)) : "";
 }
 
 function encode(file) {
