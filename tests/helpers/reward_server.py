@@ -49,7 +49,7 @@ class RewardServer:
             settings["token_env"] = "REWARD_TOKEN"
             variables |= {"REWARD_TOKEN": token}
         self.config = folder / "reward.yaml"
-        self.config.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+        self.config.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")
         enter = ["ip", "netns", "exec", namespace] if namespace else []
         self._out, self._err = folder / "stdout.txt", folder / "stderr.txt"
         with self._out.open("w") as out, self._err.open("w") as err:
@@ -67,14 +67,20 @@ class RewardServer:
         self.url = ""
 
     def start(self, *, ready: bool = True) -> "RewardServer":
-        """Wait for the address, and until every judge is ready."""
+        """Wait until the server answers, and until every judge is ready."""
         until = time.monotonic() + START_SECONDS
         while not self.url:
             self.url = next((line[5:].rstrip("/") for line in self.lines if line.startswith("Open ")), "")
             self._pause(until)
-        while ready and self.get("/ready").status_code != 200:
+        while not self._answers("/ready" if ready else "/health"):
             self._pause(until)
         return self
+
+    def _answers(self, path: str) -> bool:
+        try:
+            return self.get(path).status_code == 200
+        except requests.ConnectionError:  # the address is printed a moment before it answers
+            return False
 
     def _pause(self, until: float) -> None:
         assert self.process.poll() is None, f"the server ended:\n{self.stderr}"

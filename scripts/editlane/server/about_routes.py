@@ -13,10 +13,12 @@ from editlane.server.front import Front
 PAGE = Path(__file__).parent / "page"
 
 _FILES = {
-    "/": ("page.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+    "/": ("text/html", "page.html"),
+    "/page.css": ("text/css", "page.css"),
+    "/page.js": ("text/javascript", "texts.js", "elements.js", "images.js", "scoring.js", "status.js", "page.js"),
 }
+"""What is answered at each path: its type, and the files that are joined."""
+
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -104,6 +106,7 @@ async def drain(front: Front, request: Request) -> Response:
 
 async def page(front: Front, request: Request) -> Response:
     """Answer the page and its files. It asks for the token itself."""
-    name, kind = _FILES[request.url.path]
+    kind, *names = _FILES[request.url.path]
+    content = b"".join((PAGE / name).read_bytes() for name in names)
     headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    return Response((PAGE / name).read_bytes(), media_type=kind, headers=headers)
+    return Response(content, media_type=kind, headers=headers)
