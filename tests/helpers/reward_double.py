@@ -94,21 +94,25 @@ class Handler(BaseHTTPRequestHandler):
         self.server.clients.add(self.client_address)
         if self.refuses():
             return
-        if self.path != "/v1/judges" or self.server.limits is None:
-            return self.error(404, "Not Found")
-        self.reply(200, {"judges": {"fake": {"key": "0" * 16}}, "default": "fake", "limits": self.server.limits})
+        if self.path == "/v1/judges" and self.server.limits is not None:
+            judges = {"fake": {"key": "0" * 16}}
+            self.reply(200, {"judges": judges, "default": "fake", "limits": self.server.limits})
+        else:
+            self.error(404, "Not Found")
 
     def do_POST(self) -> None:
-        double = self.server
-        length = int(self.headers["Content-Length"])
-        content = self.rfile.read(length)
-        if self.path != "/v1/score":
-            return self.error(404, "Not Found")
+        content = self.rfile.read(int(self.headers["Content-Length"]))
         if self.refuses():
-            return None
-        if length > double.most_bytes:
-            return self.error(413, f"more than {double.most_bytes} bytes")
-        body = json.loads(content)
+            return
+        if self.path != "/v1/score":
+            self.error(404, "Not Found")
+        elif len(content) > self.server.most_bytes:
+            self.error(413, f"more than {self.server.most_bytes} bytes")
+        else:
+            self.score(json.loads(content))
+
+    def score(self, body: dict[str, Any]) -> None:
+        double = self.server
         with double.lock:
             double.clients.add(self.client_address)
             double.asked.append(body)
