@@ -170,7 +170,7 @@ def _make_client(url: str, token: str | None) -> RewardClient:
 def _find_client(server_url: str | None) -> RewardClient:
     url = server_url or os.environ.get("EDITLANE_REWARD_URL")
     if not url:
-        raise RewardError("Set EDITLANE_REWARD_URL, or `server_url`, to the reward server's address: http://127.0.0.1:8008")
+        raise RewardError("Set EDITLANE_REWARD_URL, or `server_url`, to the reward server's address: http://127.0.0.1:8200")
     return _make_client(url, os.environ.get("EDITLANE_REWARD_TOKEN") or None)
 
 

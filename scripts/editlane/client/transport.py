@@ -160,7 +160,7 @@ def _check_url(url: str) -> str:
     except ValueError:
         fine = False
     if not fine:
-        raise RewardError(f"{url!r} is no address of a reward server. Example: http://127.0.0.1:8008")
+        raise RewardError(f"{url!r} is no address of a reward server. Example: http://127.0.0.1:8200")
     if parts.username is not None or parts.query or parts.fragment:
         raise RewardError("The address of a reward server has no password, ? or #. Give the token as a variable.")
     return url.rstrip("/").removesuffix("/v1/score").removesuffix("/v1")
