@@ -10,7 +10,8 @@ The pool is CUDA_VISIBLE_DEVICES if set, else the list of nvidia-smi; without a 
 devices are leased only within the job's allocation.
 A GPU is quarantined after two processes of a run died on it before they finished an item. `--forgive NAME` ends the
 quarantine. If all GPUs would be quarantined, none is. A command that died returns to the same GPU only after it waited
-a minute for another. `--show` lists the GPUs.
+a minute for another. `--show` lists the GPUs. With `--with-parent PID`, the process that starts this one, the command
+is killed once that process has ended.
 Prints the leased devices to stderr. Exit codes: the command's own; 2 a flag or the machine is wrong; 75 the workflow
 died while this command waited.
 """
@@ -23,6 +24,7 @@ import time
 
 from editlane.core import last_words
 from editlane.core.errors import UserError
+from editlane.core.processes import end_with_parent
 from editlane.lanes.gpu_lease import acquire, forgive, lease_folder, list_devices
 from editlane.lanes.gpu_strikes import name_handle
 from editlane.lanes.stopping import workflow_pid
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=1, help="number of devices to lease (default: 1); 0 hides all of them")
     parser.add_argument("--show", action="store_true", help="list the devices and exit")
     parser.add_argument("--forgive", metavar="NAME", help="end the quarantine of this device and exit")
+    parser.add_argument("--with-parent", type=int, metavar="PID", help="be killed once this parent has ended")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- COMMAND [ARG ...]")
     args = parser.parse_args()
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
@@ -72,6 +75,8 @@ def main() -> None:
         elif args.forgive is not None:
             forgive(folder, args.forgive)
         else:
+            if args.with_parent is not None:
+                end_with_parent(args.with_parent)
             run_command(command, args.n, folder)
     except UserError as error:
         last_words.say("error", f"gpulease: {error}")

@@ -13,7 +13,7 @@ import yaml
 
 from editlane.models.registry import DEFAULT_ENGINE, EDITORS, JUDGES
 from editlane.models.tiny import KINDS
-from editlane.preflight.config import ENGINE_ENVS
+from editlane.judges.config import ENGINE_ENVS
 from editlane.preflight.run_config import EditorConfig
 
 ROOT = Path(__file__).parents[2]

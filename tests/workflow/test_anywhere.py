@@ -49,6 +49,14 @@ class Folder(Project):
         snakefile = [] if own else ["--snakefile", str(self.checkout / "workflow/Snakefile")]
         return super().command(*snakefile, *arguments)
 
+    def environment(self) -> dict[str, str]:
+        """Have a `python`, which not every machine has, for the rules of other workflows."""
+        found = super().environment()
+        (self.folder / ".python").mkdir(exist_ok=True)
+        if not (python := self.folder / ".python/python").exists():
+            python.symlink_to(sys.executable)
+        return found | {"PATH": f"{found['PATH']}{os.pathsep}{python.parent}"}
+
     def use_module(self, statement: str, more: str = "") -> None:
         """Write a Snakefile with a module statement, as snakedeploy and the catalog of workflows do."""
         (self.folder / "workflow").mkdir()

@@ -6,17 +6,29 @@ JSON schema and the tables of keys from it. An attribute's docstring describes t
 
 import ast
 import inspect
+import re
 import textwrap
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
 
 from editlane.core.errors import UnknownName, UserError, format_value
 from editlane.core.json_schema import JsonSchema, deref, describe_values, find_node, join_path, list_choices
 
 LEFT_OUT: Any = None
 """The default of a key that may be left out, but cannot be null."""
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[^\W_][\w.-]*", name):
+        use = "use letters, digits, . _ and -, starting with a letter or a digit"
+        raise ValueError(f"{name!r} cannot be a name; {use}.")
+    return name
+
+
+Name = Annotated[str, Field(max_length=80), AfterValidator(_check_name)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class StrictModel(BaseModel):

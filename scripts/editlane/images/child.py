@@ -3,7 +3,6 @@
 Only images that may be slow or large by their kind come here, because starting the process takes a quarter of a second.
 """
 
-import ctypes
 import io
 import json
 import mmap
@@ -20,6 +19,7 @@ from typing import IO, Any
 from PIL import Image
 
 from editlane.core.errors import SourceUnreadable
+from editlane.core.processes import end_with_parent
 from editlane.images.decoding import decode, explain, read_header
 
 CPU_SECONDS = 60
@@ -35,7 +35,6 @@ _DAMAGE = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.S
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from editlane.images.child import answer; answer(sys.argv[2])"
 _SCRIPTS = Path(__file__).parents[2]
 _BAND_ROWS = 256
-_PR_SET_PDEATHSIG = 1
 
 
 class TooMuchWork(SourceUnreadable):
@@ -126,7 +125,7 @@ def _explain_death(code: int) -> SourceUnreadable:
 def answer(task_json: str) -> None:
     """Do one task, as the child: read the image from stdin, print the result."""
     task = json.loads(task_json)
-    _end_with(task["parent"])
+    end_with_parent(task["parent"])
     _limit_resources(task["cpu"], task["memory"])
     reply: dict[str, Any]
     try:
@@ -144,13 +143,6 @@ def answer(task_json: str) -> None:
         reason, kind = explain(error)
         reply = {"error": reason, "kind": kind}
     print(json.dumps(reply))
-
-
-def _end_with(parent: int) -> None:
-    """End this process as soon as the one that asks has ended, however that was killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
-        os._exit(1)
 
 
 def _limit_resources(cpu: int, memory: int) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -54,7 +54,7 @@ def open_image(path: Path, *, at_least: int | None = None, within: int | None = 
     than MAX_BYTES, MAX_PIXELS or `encoded.MAX_SCANS`), `decode` (not in FORMATS, truncated, damaged), `oom`, or a kind
     of `child.decode_in_child`.
     """
-    with _name_errors(path), open_regular(path) as file:
+    with _name_errors(path.name), open_regular(path) as file:
         if note := _NOTE.fullmatch(file.read(80)):
             raise _make_size_error(int(note[1]))
         here = not may_take_long(file)
@@ -62,14 +62,32 @@ def open_image(path: Path, *, at_least: int | None = None, within: int | None = 
         return fit_within(image, within) if within else image
 
 
+def open_content(content: bytes, name: str, suffixes: Container[str], max_pixels: int) -> Image.Image:
+    """Decode the bytes of an image as `open_image` decodes a file. Nothing that may take long is decoded.
+
+    `suffixes`: the formats to accept, as `sniff` names them. `name` begins the messages. Raises SourceUnreadable with
+    kind `too_large`, `decode` or `oom`.
+    """
+    file = io.BytesIO(content)
+    with _name_errors(name):
+        if may_take_long(file):
+            raise SourceUnreadable("may take too long to decode; save it as a plain JPEG or PNG", kind="too_large")
+        file.seek(0)
+        suffix, _ = read_header(file)
+        if suffix not in suffixes:
+            raise SourceUnreadable(f"is {suffix.upper()}, which is not accepted here", kind="decode")
+        file.seek(0)
+        return decode(file, None, max_pixels)
+
+
 @contextmanager
-def _name_errors(path: Path) -> Iterator[None]:
+def _name_errors(name: str) -> Iterator[None]:
     """Turn every error into a SourceUnreadable that names the file: none of them may end a lane."""
     try:
         yield
     except Exception as error:
         reason, kind = explain(error)
-        raise SourceUnreadable(f"{path.name}: {reason}", kind=kind) from error
+        raise SourceUnreadable(f"{name}: {reason}", kind=kind) from error
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -113,7 +113,8 @@ def _checksum(text: bytes) -> bytes:
     return b"%08x" % crc32(text)
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """Return a record as a line of a journal."""
     text = json.dumps(record, ensure_ascii=False).encode()
     return text + b"\t" + _checksum(text) + b"\n"
 
@@ -183,7 +184,7 @@ class Journal:
 
     def _append(self, records: Sequence[Mapping[str, Any]], *, wait: bool) -> int:
         """Append records in one piece, and return where they begin. The caller holds the lock of the threads."""
-        data = b"".join(map(_line, records))
+        data = b"".join(map(encode_record, records))
         end = os.fstat(self._file.fileno()).st_size
         try:
             _write_all(self._file.fileno(), data)
@@ -221,7 +222,7 @@ def _overwrite_begin(file: IO[bytes], offset: int) -> list[str]:
         return []
     record = json.loads(line.partition(b"\t")[0])
     file.seek(offset)
-    file.write(_line({"ended": record["begin"]}))
+    file.write(encode_record({"ended": record["begin"]}))
     file.flush()
     return list(record["begin"])
 

@@ -16,7 +16,7 @@ from editlane.core.errors import CRASHED, ItemError, JudgeFailed, SourceUnreadab
 from editlane.core.paths import SCORE, LaneId, RunPaths
 from editlane.core.schemas import QuestionRow, controls_schema, scores_schema
 from editlane.core.tables import to_item
-from editlane.core.types import DEGRADED, EDITED, Control, Judge, Row
+from editlane.core.types import DEGRADED, EDITED, Control, Item, Judge, Row
 from editlane.images.degraded import blend_half, blur
 from editlane.images.files import PREPARING_THREADS
 from editlane.images.recorded import open_recorded
@@ -94,7 +94,11 @@ class JudgeSpec:
 
     def make_common_columns(self, row: QuestionRow) -> Row:
         """Return the columns that every score of this edit has."""
-        key = self.judge_key(row["category"])
+        return self.make_category_columns(row["category"])
+
+    def make_category_columns(self, category: str) -> Row:
+        """Return the columns that every score of this category has."""
+        key = self.judge_key(category)
         return {"judge": self.judge, "judge_key": key, "protocol_version": self.protocol.version}
 
     def score_row(self, row: QuestionRow, scored: Row | None) -> Row:
@@ -113,8 +117,12 @@ class JudgeSpec:
         """Return what this edit adds to a batch of `judge`."""
         source = (row["width"] or 1024, row["height"] or 1024)
         edited = (row.get("edited_width") or source[0], row.get("edited_height") or source[1])
+        return self.item_cost(judge, to_item(row), source, edited)
+
+    def item_cost(self, judge: Judge, item: Item, source: tuple[int, int], edited: tuple[int, int]) -> int:
+        """Return what an edit adds to a batch of `judge`. `source`, `edited`: (width, height) of the images."""
         sizes = {"source": source, "edited": edited}
-        asked = prompt_parts_for_batching(self.protocol, to_item(row), self.criteria)
+        asked = prompt_parts_for_batching(self.protocol, item, self.criteria)
         return judge.batch_cost(
             [sizes[shown] for images, _ in asked for shown in images], "".join(text for _, text in asked)
         )

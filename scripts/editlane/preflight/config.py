@@ -15,6 +15,7 @@ from editlane.core.types import RunsOn
 from editlane.core.yaml_files import check_keys_once, read_content, read_yaml
 from editlane.datasets.prepare import check_categories
 from editlane.datasets.public_formats import may_be_folder
+from editlane.judges.config import ENGINE_ENVS
 from editlane.models.checkpoints import check_checkpoint
 from editlane.models.registry import check_params, find_adapter, judge_on_engine
 from editlane.models.tiny import KINDS
@@ -26,9 +27,6 @@ from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
 
 Config = dict[str, Any]
-
-ENGINE_ENVS = {"openai": "envs/workflow.yaml", "transformers": "envs/qwen3.yaml", "vllm": "envs/qwen3-vllm.yaml"}
-"""Default environment file of a judge, by engine."""
 
 BUILT_MODELS = "resources/models/tiny-"
 """Prefix of the models that the workflow builds."""
@@ -61,7 +59,7 @@ def check_config(config: Config) -> Config:
     _check_files(filled)
     for kind in ("editor", "judge"):
         for name, settings in filled[f"{kind}s"].items():
-            _check_adapter(kind, name, settings)
+            check_adapter(kind, name, settings)
     _check_names(filled)
     return filled
 
@@ -159,7 +157,7 @@ def _set_engine(name: str, judge: Config) -> None:
     judge["env"] = judge["env"] or ENGINE_ENVS[judge["engine"]]
 
 
-def _check_adapter(kind: str, name: str, settings: Config) -> None:
+def check_adapter(kind: str, name: str, settings: Config) -> None:
     adapter = settings["adapter"]
     try:
         runs_on = find_adapter(kind, adapter).RUNS_ON

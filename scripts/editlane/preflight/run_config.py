@@ -3,23 +3,12 @@
 `scripts/document_config.py` writes workflow/schemas/config.schema.json and the table of config/README.md from them.
 """
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from editlane.core.strict_model import StrictModel
-
-
-def _check_name(name: str) -> str:
-    if not re.fullmatch(r"[^\W_][\w.-]*", name):
-        use = "use letters, digits, . _ and -, starting with a letter or a digit"
-        raise ValueError(f"{name!r} cannot be a name; {use}.")
-    return name
-
-
-Name = Annotated[str, Field(max_length=80), AfterValidator(_check_name)]
-Text = Annotated[str, Field(min_length=1)]
+from editlane.core.strict_model import Name, StrictModel, Text
+from editlane.judges.config import JudgeConfig
 
 
 class DatasetConfig(StrictModel):
@@ -65,31 +54,6 @@ class EditorConfig(StrictModel):
     params: dict[str, Any] = Field(default_factory=dict)
     """Settings of the adapter and its pipeline, for example `num_inference_steps`. All but `offload` are part of the
     journal key."""
-
-
-class JudgeConfig(StrictModel):
-    """A judging model."""
-
-    adapter: str
-    """`qwen3-vl` (Qwen3-VL, dense and MoE) or `fake` (no model)."""
-    engine: Literal["transformers", "vllm", "openai"] = "transformers"
-    """Engine that runs the judge's model. `transformers` and `vllm`: a process on each GPU. `openai`: a remote server
-    that speaks OpenAI's chat completions and returns log-probabilities, with its address in `params.base_url`; its
-    lanes take no GPU."""
-    model: str | None = None
-    """A checkpoint folder, or a hub id such as `Qwen/Qwen3-VL-30B-A3B-Instruct`; with `engine: openai` the name under
-    which the server has it."""
-    revision: str | None = None
-    """Commit or tag of the hub model."""
-    protocol: str = "resources/protocols/rubric.yaml"
-    """Protocol file: the questions to the judge and how to read its answers."""
-    env: Text | None = None
-    """Conda environment of this judge, used with `--sdm conda`. Default: `envs/qwen3.yaml`,
-    `envs/qwen3-vllm.yaml` with `engine: vllm`, and `envs/workflow.yaml` with `engine: openai`."""
-    params: dict[str, Any] = Field(default_factory=dict)
-    """Settings of the adapter, for example `batch_tokens`, `max_image_side`, and `optional_criteria` (a list of
-    criteria that the protocol marks as optional). All that can change an answer are part of the journal key; settings
-    of speed are not."""
 
 
 class ControlsConfig(StrictModel):

@@ -19,7 +19,7 @@ from editlane.judges.qwen3_vl.vllm_engine import VllmJudge, VllmParams
 from editlane.lanes.identity import identify
 from editlane.models.registry import JUDGES, judge_on_engine
 from editlane.preflight.checks import ALL
-from editlane.preflight.config import ENGINE_ENVS
+from editlane.judges.config import ENGINE_ENVS
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages

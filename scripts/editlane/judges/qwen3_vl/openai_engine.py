@@ -19,15 +19,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from editlane.core.errors import ItemError, UserError, format_value
+from editlane.core.errors import ItemError, UserError
 from editlane.core.params import SPEED
-from editlane.core.secrets import is_variable_name, looks_like_key
 from editlane.core.types import Question, Readout, RunsOn
+from editlane.core.urls import check_proxy, check_url, check_variable
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Completions, Constraint, Messages, allow_only, read_text
 from editlane.judges.endpoint.http import Endpoint, read_key
@@ -45,45 +44,14 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def _check_url(url: str, example: str = "http://127.0.0.1:8000/v1") -> str:
-    """Check an address. No message shows one that may hold a key."""
-    try:
-        parts = urlsplit(url)
-        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        is_right = False
-    remedy = "Put a server's key into an environment variable and name it in `api_key_env`"
-    if "@" in url.partition("://")[2].partition("/")[0] or ("@" in url and not is_right):
-        raise ValueError(
-            f"it contains a user or a password, which must not be in the config. {remedy}; use a proxy that asks for "
-            "none."
-        )
-    if "?" in url or "#" in url or looks_like_key(unquote(url)):
-        raise ValueError(
-            f"it contains a `?`, a `#` or what looks like a key; use an address such as {example}. {remedy}."
-        )
-    if not is_right or not url.isprintable() or " " in url or "\\" in url:
-        raise ValueError(f"{format_value(url)} is not an address; use one such as {example}.")
-    return url
-
-
-_check_proxy = partial(_check_url, example="http://proxy:3128")
-
-
-def _check_variable(name: Any) -> Any:
-    if name is not None and not (isinstance(name, str) and is_variable_name(name)):
-        raise ValueError("use the name of an environment variable; the key itself must not be in the config.")
-    return name
-
-
 class EndpointParams(QwenJudgeParams):
     """Settings of this judge."""
 
-    base_url: Annotated[str, AfterValidator(_check_url), SPEED]
+    base_url: Annotated[str, AfterValidator(check_url), SPEED]
     """For example `http://127.0.0.1:8000/v1`; requests go to `/chat/completions` and `/models` below it."""
-    api_key_env: Annotated[str | None, BeforeValidator(_check_variable), SPEED] = None
+    api_key_env: Annotated[str | None, BeforeValidator(check_variable), SPEED] = None
     """Environment variable that holds the key; the key itself is never in the config."""
-    proxy: Annotated[Annotated[str, AfterValidator(_check_proxy)] | None, SPEED] = None
+    proxy: Annotated[Annotated[str, AfterValidator(check_proxy)] | None, SPEED] = None
     """Proxy on the way to `base_url`, for example `http://proxy:3128`; null for none, whatever the environment says."""
     concurrency: Annotated[int, Field(ge=1), SPEED] = 16
     """Edits that are judged at once."""

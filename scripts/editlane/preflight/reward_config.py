@@ -1,0 +1,46 @@
+"""Read a reward server's config, and check it against the files of this machine."""
+
+from pathlib import Path
+from typing import Any
+
+from editlane.core.checkout import find_file
+from editlane.core.errors import UserError
+from editlane.core.strict_model import read_model
+from editlane.core.yaml_files import read_yaml
+from editlane.models.registry import check_params, judge_on_engine
+from editlane.preflight.config import check_adapter
+from editlane.preflight.config_values import check_values
+from editlane.protocols.load import load_protocol
+from editlane.server.config import RewardConfig
+
+_HELP = "config/rewards.md describes every key."
+
+
+def read_reward_config(path: Path) -> RewardConfig:
+    """Read and check a config file. Raises UserError."""
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no settings. {_HELP}")
+    check_values(content)
+    try:
+        config = read_model(RewardConfig, content, noun="key")
+    except UserError as error:
+        raise UserError(f"config: {error} {_HELP}") from error
+    for name, judge in config.judges.items():
+        try:
+            check_judge(judge.model_dump())
+        except UserError as error:
+            raise UserError(f"config: judges.{name}: {error}") from error
+    if config.workers == 0 and not config.backends:
+        raise UserError(f"config: `workers: 0` needs `backends:`, which do the work then. {_HELP}")
+    if "panel" in config.judges:
+        raise UserError(f"config: no judge can be called 'panel', because that asks all of them. {_HELP}")
+    return config
+
+
+def check_judge(settings: dict[str, Any]) -> None:
+    """Check the adapter, the model, the params and the protocol of a judge. Raises UserError."""
+    adapter = judge_on_engine(settings["adapter"], settings["engine"])
+    check_adapter("judge", adapter, settings)
+    protocol = load_protocol(find_file(settings["protocol"]))
+    protocol.select_criteria(check_params("judge", adapter, settings["params"]).optional_criteria)

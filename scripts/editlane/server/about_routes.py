@@ -1,0 +1,109 @@
+"""The routes that tell of the server: health, judges, figures, the page."""
+
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from editlane.server.backend import State
+from editlane.server.front import Front
+
+PAGE = Path(__file__).parent / "page"
+
+_FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+async def health(front: Front, request: Request) -> Response:
+    """Answer that the process lives."""
+    return PlainTextResponse("ok")
+
+
+async def ready(front: Front, request: Request) -> Response:
+    """Answer 200 if edits are judged now, else 503 with the judges that are not ready."""
+    waiting = [name for name, judge in front.service.judges.items() if not judge.is_available]
+    if front.draining.is_set():
+        return PlainTextResponse("going down", 503)
+    if waiting:
+        return PlainTextResponse(f"not ready: {', '.join(waiting)}", 503)
+    return PlainTextResponse("ready")
+
+
+async def pool_status(front: Front, request: Request) -> Response:
+    """Answer what every worker does, and how full the queue is. The first two keys are the Pi0 reward server's."""
+    service = front.service
+    backends = [one for judge in service.judges.values() for one in judge.backends]
+    ready = [one for one in backends if one.state == State.READY]
+    return JSONResponse(
+        {
+            "total_clients": len(backends),
+            "available_clients": sum(not one.running for one in ready),
+            "workers": [one.describe() for one in backends],
+            "queue": {
+                "items": service.room.items,
+                "bytes": service.room.bytes,
+                "max_items": service.room.max_items,
+                "max_bytes": service.room.max_bytes,
+                "waiting": {name: len(judge.queue) for name, judge in service.judges.items()},
+            },
+            "known_scores": len(service.store),
+            "requests": front.running,
+            "draining": front.draining.is_set(),
+            "canary": front.canary.describe(),
+            "recent": list(service.recent),
+        }
+    )
+
+
+async def judges(front: Front, request: Request) -> Response:
+    """Answer who judges here: what a run's report says of its judges, and what a request may hold."""
+    limits = front.limits
+    return JSONResponse(
+        {
+            "judges": {name: _describe(front, name) for name in front.service.judges},
+            "default": next(iter(front.service.judges)),
+            "default_category": front.service.config.category,
+            "categories": {name: judge.categories for name, judge in front.service.judges.items()},
+            "limits": {
+                "items": limits.request_items,
+                "body_bytes": int(limits.body_megabytes * 1e6),
+                "image_bytes": int(limits.image_megabytes * 1e6),
+                "image_pixels": limits.image_pixels,
+                "text": limits.text,
+                "deadline_s": limits.deadline_seconds,
+            },
+        }
+    )
+
+
+def _describe(front: Front, name: str) -> dict[str, Any]:
+    judge = front.service.judges[name]
+    return front.service.provenance[name] | {"workers": sum(one.state == State.READY for one in judge.backends)}
+
+
+async def metrics(front: Front, request: Request) -> Response:
+    """Answer the figures for Prometheus."""
+    front.service.count_workers()
+    return Response(generate_latest(front.service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def drain(front: Front, request: Request) -> Response:
+    """Refuse new work, finish what is at work, then end, as after SIGTERM."""
+    front.draining.set()
+    return JSONResponse({"draining": True, "requests": front.running})
+
+
+async def page(front: Front, request: Request) -> Response:
+    """Answer the page and its files. It asks for the token itself."""
+    name, kind = _FILES[request.url.path]
+    headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    return Response((PAGE / name).read_bytes(), media_type=kind, headers=headers)

@@ -1,0 +1,101 @@
+"""The routes of the reward server, and its process: it starts the workers, answers, and ends in good order."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from editlane.server import about_routes, job_routes, score_routes
+from editlane.server.front import Front
+
+log = logging.getLogger(__name__)
+
+TWICE_SECONDS = 1.0
+"""Time within which a second signal counts as the first one."""
+
+
+def list_routes(front: Front) -> list[Route]:
+    """Return every route. Those that are not private answer without the token."""
+    return [
+        front.route("/v1/score", score_routes.score, "POST"),
+        front.route("/v1/rows", score_routes.rows, "POST"),
+        front.route("/compute", score_routes.flow_factory, "POST"),
+        front.route("/get_reward", score_routes.openrlhf, "POST"),
+        front.route("/score", score_routes.listed, "POST"),
+        front.route("/", score_routes.pickled, "POST"),
+        front.route("/mode/logits_non_cot", score_routes.pickled, "POST"),
+        front.route("/v1/jobs", job_routes.begin, "POST"),
+        front.route("/v1/jobs/{id}", job_routes.look, "GET"),
+        front.route("/v1/jobs/{id}", job_routes.delete, "DELETE"),
+        front.route("/v1/judges", about_routes.judges),
+        front.route("/v1/drain", about_routes.drain, "POST"),
+        front.route("/health", about_routes.health, private=False),
+        front.route("/ping", about_routes.health, private=False),
+        front.route("/ready", about_routes.ready),
+        front.route("/pool_status", about_routes.pool_status),
+        front.route("/metrics", about_routes.metrics),
+        front.route("/", about_routes.page, private=False),
+        front.route("/page.css", about_routes.page, private=False),
+        front.route("/page.js", about_routes.page, private=False),
+    ]
+
+
+def make_app(front: Front) -> Starlette:
+    """Return the application. Workers, jobs and the canary live as long as it does."""
+
+    @asynccontextmanager
+    async def live(app: Starlette) -> AsyncIterator[None]:
+        await front.service.start()
+        background = [asyncio.create_task(front.jobs.run()), asyncio.create_task(front.canary.run())]
+        for task in background:
+            task.add_done_callback(_log_failure)
+        try:
+            yield
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await front.jobs.stop()
+            await front.service.stop()
+
+    return Starlette(routes=list_routes(front), lifespan=live)
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a part of the server stopped", exc_info=error)
+
+
+class DrainingServer(uvicorn.Server):
+    """Ends in good order: refuses new work, finishes what is at work, then ends. A second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, front: Front, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._front, self._drain_seconds = front, drain_seconds
+        self._until: float | None = None
+        self._first_signal: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; at the second time, end. Launchers often send the first signal twice at once."""
+        now = time.monotonic()
+        if self._first_signal is not None and now - self._first_signal > TWICE_SECONDS:
+            self.should_exit = self.force_exit = True
+        self._first_signal = self._first_signal or now
+        self._front.draining.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """End once nothing is at work, or the time for it is over."""
+        if self._front.draining.is_set():
+            now = time.monotonic()
+            if self._until is None:
+                self._until = now + self._drain_seconds
+                log.info("going down: %d requests are finished first", self._front.running)
+            if self._front.running == 0 or now > self._until:
+                self.should_exit = True
+        return await super().on_tick(counter)

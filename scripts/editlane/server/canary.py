@@ -1,0 +1,157 @@
+"""Ask every judge about the same fixed pairs from time to time, to notice one that changed while people train by it."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from time import strftime
+from typing import Any
+from uuid import uuid4
+
+from msgspec.structs import replace
+from PIL import Image
+
+from editlane.core.checkout import find_file
+from editlane.core.errors import UserError
+from editlane.core.files import replace_text
+from editlane.core.os_errors import explain_os_error
+from editlane.datasets.canary import draw_canary
+from editlane.server.panel import OnlineJudge
+from editlane.server.questions import find_key
+from editlane.server.service import RewardService
+from editlane.server.waiting import Full
+from editlane.server.wire import Fields
+
+log = logging.getLogger(__name__)
+
+LIST = "resources/canary/items.jsonl"
+
+LATER_SECONDS = 15.0
+"""Time until the next attempt, if a judge is not ready or has no room."""
+
+SEED_DIGITS = 12
+"""Leading digits of a key that decide the seed of a sampled answer."""
+
+
+class CanaryWatch:
+    """The latest round of each judge, compared with its first one, which a restart does not forget."""
+
+    def __init__(self, service: RewardService) -> None:
+        """Read the references of earlier starts."""
+        self._service, self._path = service, service.folder / "canary.json"
+        self._minutes = service.config.canary.minutes
+        self._found: dict[str, dict[str, Any]] = {}
+        try:
+            self._references: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._references = {}
+
+    @property
+    def warning(self) -> str:
+        """What every answer says if a judge has changed; "" if none has. It is ASCII, as a header has to be."""
+        moved = {name: found["difference"] for name, found in self._found.items() if found["moved"]}
+        if not moved:
+            return ""
+        listed = ", ".join(f"{name} by {difference:+.2f}" for name, difference in moved.items())
+        return ascii(f"the canary's mean has moved: {listed} points of 10")[1:-1]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the latest round of each judge."""
+        return self._found
+
+    async def run(self) -> None:
+        """Ask all judges, every so many minutes. Ends when the task is cancelled, or if there is nothing to ask."""
+        if self._minutes is None:
+            return
+        try:
+            pairs = await asyncio.to_thread(draw_pairs)
+        except UserError as error:
+            log.warning("the canary set is not asked: %s", error)
+            return
+        while True:
+            for judge in self._service.judges.values():
+                await self._ask(judge, pairs)
+            await asyncio.sleep(60 * self._minutes)
+
+    async def _ask(self, judge: OnlineJudge, pairs: list[Fields]) -> None:
+        edits = [pair for pair in pairs if judge.find_refusal(pair.category) is None]
+        keys = {find_key(judge.spec, pair): pair for pair in edits}
+        fresh = {key: replace(pair, key=key[:SEED_DIGITS] + uuid4().hex) for key, pair in keys.items()}
+        while True:
+            try:
+                if judge.is_available:
+                    works = judge.queue.join(list(fresh.values()), keep=False)  # asked again, whatever is known
+                    break
+            except Full:
+                pass
+            await asyncio.sleep(LATER_SECONDS)
+        try:
+            rows = await asyncio.gather(*(asyncio.shield(work.future) for work in works))
+        finally:
+            for work in works:
+                judge.queue.leave(work)
+        scores = {key: row["score"] for key, row in zip(fresh, rows, strict=True) if row["score"] is not None}
+        if scores:
+            await asyncio.to_thread(self._compare, judge, scores)
+
+    def _compare(self, judge: OnlineJudge, scores: Mapping[str, float]) -> None:
+        reference = self._references.get(judge.name, {})
+        if reference.get("key") != judge.spec.whole_key:  # another judge of this name
+            reference = {"key": judge.spec.whole_key, "since": strftime("%Y-%m-%d %H:%M"), "scores": scores}
+            self._references |= {judge.name: reference}
+            try:
+                replace_text(self._path, json.dumps(self._references, ensure_ascii=False, indent=1))
+            except OSError as error:
+                log.warning("cannot keep the canary's reference: %s", explain_os_error(error) or error)
+        found = compare(judge.name, scores, reference["scores"]) | {"since": reference["since"]}
+        self._found[judge.name] = found
+        metrics = self._service.metrics
+        metrics.canary.labels(judge.name).set(found["difference"] or 0.0)
+        metrics.moved.labels(judge.name).set(found["moved"])
+        if found["moved"]:
+            log.warning("%s has changed: the canary's mean moved by %+.2f", judge.name, found["difference"])
+
+
+def compare(judge: str, scores: Mapping[str, float], reference: Mapping[str, float]) -> dict[str, Any]:
+    """Compare two rounds as the report compares those of two runs."""
+    import pandas as pd  # in a thread, after the start: it takes a second
+
+    from editlane.stats.noise import compare_canaries
+
+    def frame(by_key: Mapping[str, float]) -> "pd.DataFrame":
+        rows = [{"item_id": key, "judge_key": judge, "edited_sha256": key, "score": by_key[key]} for key in by_key]
+        return pd.DataFrame(rows)
+
+    return dict(compare_canaries(frame(scores), frame(reference), "reference"))
+
+
+def draw_pairs() -> list[Fields]:
+    """Return the canary set, without keys. Raises UserError if its photos are not installed."""
+    listed = find_file(LIST)
+    try:
+        with as_file(files("skimage") / "data") as photos:
+            pictures = dict(draw_canary(listed, Path(photos)))
+    except ModuleNotFoundError as error:
+        raise UserError("its photos come with scikit-image: pip install scikit-image") from error
+    encoded = {name: _encode(content) for name, content in pictures.items()}
+    records = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines()]
+    return [
+        Fields(
+            "",
+            one["category"],
+            one["instruction"],
+            encoded[Path(one["image"]).name],
+            encoded[Path(one["edited"]).name],
+        )
+        for one in records
+    ]
+
+
+def _encode(content: bytes) -> bytes:
+    """Encode as PNG, which the workers decode; the pixels are the same."""
+    encoded = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(encoded, "PNG", compress_level=1)
+    return encoded.getvalue()

@@ -1,0 +1,157 @@
+"""How trainers ask for rewards, as items and back. One function for each; the server knows no trainer.
+
+The shapes are those of the trainers' own clients: Flow-Factory (RemoteRewardClient), UniRL (EditReward service),
+Edit-R1 (/mode/logits_non_cot), EditScore (its proxy), OpenRLHF (--reward.remote_url), and of the Pi0 reward server.
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from editlane.server.wire import ScoreItem, decode_image
+
+
+class Malformed(Exception):
+    """The request cannot be understood as a whole."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Loads dicts, lists, texts, numbers and bytes, and nothing that names a class or a function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError("a class or a function is named in it")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("a persistent object is named in it")
+
+
+def read_flow_factory(body: bytes) -> list[ScoreItem]:
+    """Read {"prompt": [...], "image": [base64], "condition_images": [[base64]]}; the last condition is the source."""
+    data = _load_json(body)
+    rows = _zip_columns(data, "condition_images", "image", "prompt")
+    return [_make_item(_last(sources), edited, text) for sources, edited, text in rows]
+
+
+def read_openrlhf(body: bytes) -> list[ScoreItem]:
+    """Read {"query": [...], "prompts": [...], "labels": [...]}; each label is the JSON of an item of /v1/score.
+
+    A label without `edited` gets the query behind its prompt, as base64.
+    """
+    data = _load_json(body)
+    items = []
+    for query, prompt, label in _zip_columns(data, "query", "prompts", "labels"):
+        fields = _load_json(label.encode()) if isinstance(label, str) else label
+        if not isinstance(fields, dict):
+            raise Malformed("a label is no JSON object")
+        edited = fields.get("edited")
+        if edited is None and isinstance(query, str):
+            edited = query.removeprefix(prompt if isinstance(prompt, str) else "")
+        items.append(_make_item(fields.get("source"), edited, fields.get("instruction"), fields))
+    return items
+
+
+def read_listed(body: bytes) -> tuple[list[ScoreItem], int | None]:
+    """Read {"responses": [edit], "metas": [{"source", "original_instruction"}], "reward_function_kwargs"}.
+
+    Returns the items, and how many may be at work at once (`max_workers`).
+    """
+    data = _load_json(body)
+    rows = _zip_columns(data, "responses", "metas")
+    items = []
+    for response, meta in rows:
+        if not isinstance(meta, dict):
+            raise Malformed("an entry of `metas` is no object")
+        text = meta.get("original_instruction") or meta.get("instruction")
+        items.append(_make_item(meta.get("source"), _find_text(response), text, meta))
+    settings = data.get("reward_function_kwargs") or {}
+    at_once = settings.get("max_workers") if isinstance(settings, dict) else None
+    if at_once is not None and (not isinstance(at_once, int) or isinstance(at_once, bool) or at_once < 1):
+        raise Malformed("max_workers is not a whole number of 1 or more")
+    return items, at_once
+
+
+def read_pickle(body: bytes) -> tuple[str, list[ScoreItem]]:
+    """Read the pickle of UniRL, Edit-R1 or EditScore, told apart by their keys. Returns the dialect and the items."""
+    try:
+        data = _PlainUnpickler(io.BytesIO(body)).load()
+    except Exception as error:  # damaged pickles raise nearly anything
+        raise Malformed(f"not a pickle of plain data: {type(error).__name__}: {error}") from error
+    if not isinstance(data, dict):
+        raise Malformed("the pickle holds no dict")
+    if "output_image" in data:
+        return "editscore", [
+            _make_item(_last(sources), edited, _read_meta(meta).get("instruction"))
+            for sources, edited, meta in _zip_columns(data, "input_images", "output_image", "meta_datas")
+        ]
+    if "ref_images" in data:  # Edit-R1's client sends the prompts of all images with every 64: refused, not guessed
+        return "edit-r1", [_make_item(*row) for row in _zip_columns(data, "ref_images", "images", "prompts")]
+    if isinstance(data.get("images"), dict):
+        columns = data["images"] | {"prompts": data.get("prompts")}
+        return "unirl", [_make_item(*row) for row in _zip_columns(columns, "source", "edited", "prompts")]
+    raise Malformed("it holds no source images; a reward for an edit needs them")
+
+
+def write_pickle(dialect: str, rewards: Sequence[float]) -> bytes:
+    """Return the pickle that the client of this dialect expects."""
+    scores = list(rewards)
+    answer: dict[str, Any] = {"scores": scores}
+    if dialect == "editscore":
+        blank = [""] * len(scores)
+        answer |= {"rewards": scores, "strict_rewards": scores, "reasoning": blank, "meta_data": [{} for _ in scores]}
+    return pickle.dumps(answer)
+
+
+def _load_json(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"not JSON: {type(error).__name__}") from error
+    if not isinstance(data, dict):
+        raise Malformed("a JSON object is expected")
+    return data
+
+
+def _read_meta(meta: Any) -> dict[str, Any]:
+    return _load_json(meta.encode()) if isinstance(meta, str) else meta if isinstance(meta, dict) else {}
+
+
+def _zip_columns(data: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
+    """Return the rows of these lists. Raises Malformed if they differ in length: no row is guessed."""
+    columns = [data.get(name) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if not isinstance(column, list | tuple):
+            raise Malformed(f"`{name}` is missing, or no list")
+    lengths = {name: len(column) for name, column in zip(names, columns, strict=True) if column is not None}
+    if len(set(lengths.values())) > 1:
+        raise Malformed(f"lists of different lengths: {lengths}")
+    return list(zip(*columns, strict=True))
+
+
+def _last(images: Any) -> Any:
+    return images[-1] if isinstance(images, list | tuple) and images else images
+
+
+def _make_item(source: Any, edited: Any, text: Any, more: dict[str, Any] | None = None) -> ScoreItem:
+    """Build an item from what may be anything. An image that is none fails later, alone."""
+    if not isinstance(text, str):
+        raise Malformed("an instruction is missing, or no text")
+    more = more or {}
+    named = {name: more[name] for name in ("category", "description", "rationale") if isinstance(more.get(name), str)}
+    return ScoreItem(source=decode_image(source), edited=decode_image(edited), instruction=text, **named)
+
+
+def _find_text(response: Any) -> Any:
+    """Return the text of a reply in one of the shapes of servers of language models."""
+    match response:
+        case [first, *_]:
+            return _find_text(first)
+        case {"outputs": [{"text": text}, *_]} | {"choices": [{"text": text}, *_]}:
+            return text
+        case {"choices": [{"message": {"content": text}}, *_]}:
+            return text
+        case dict():
+            names = ("text", "generated_text", "output_text", "response", "content", "edited")
+            return next((response[name] for name in names if name in response), None)
+    return response

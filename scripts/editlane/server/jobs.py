@@ -1,0 +1,157 @@
+"""Work without a long connection: requests that are kept on disk until they are answered, also over a restart."""
+
+import asyncio
+import logging
+import re
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from editlane.core.files import make_folder
+from editlane.core.types import Row
+from editlane.images.files import write_atomically
+from editlane.server.service import RewardService
+from editlane.server.wire import ScoreItem, ScoreRequest, decode_msgpack, encode_json, make_answer, pack
+
+log = logging.getLogger(__name__)
+
+REQUEST, ANSWER = "request.msgpack", "answer.json"
+"""The files of a job. The first one goes when the second one is there."""
+
+LONGEST_SECONDS = 7 * 86400.0
+"""Time after which a job gives up on edits that no judge takes."""
+
+AT_ONCE = 64
+"""Edits that a job has in the queue at a time, so that other requests find room."""
+
+SWEEP_SECONDS = 600.0
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class NoRoom(Exception):
+    """The jobs on disk are as large as the config allows."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A job that is not finished."""
+
+    ids: list[str]
+    rows: dict[int, Row] = field(default_factory=dict)
+    state: str = "waiting"
+    task: "asyncio.Task[None] | None" = None
+
+
+class Jobs:
+    """The jobs of a server, each in a folder of its own."""
+
+    def __init__(self, service: RewardService) -> None:
+        self._service, self._config = service, service.config.jobs
+        self._folder = service.folder / "jobs"
+        self._slots = asyncio.Semaphore(self._config.at_once)
+        self._jobs: dict[str, Job] = {}
+
+    async def run(self) -> None:
+        """Go on with the jobs of earlier starts, and delete old answers from time to time."""
+        make_folder(self._folder)
+        for folder in sorted(self._folder.iterdir(), key=lambda one: one.stat().st_mtime):
+            if _ID.fullmatch(folder.name) and (folder / REQUEST).exists():
+                self._begin(folder.name, [])
+        while True:
+            await asyncio.to_thread(self._sweep)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def stop(self) -> None:
+        """Interrupt all jobs; the next start goes on."""
+        tasks = [job.task for job in self._jobs.values() if job.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def add(self, request: ScoreRequest) -> str:
+        """Keep a request on disk and begin it. Returns its id. Raises NoRoom and OSError."""
+        content = pack(request)
+        if await asyncio.to_thread(self._measure) + len(content) > self._config.megabytes * 1e6:
+            raise NoRoom
+        name = uuid4().hex
+        await asyncio.to_thread(write_atomically, self._folder / name / REQUEST, content)
+        self._begin(name, list_ids(request.items))
+        return name
+
+    def _begin(self, name: str, ids: list[str]) -> None:
+        job = self._jobs[name] = Job(ids)
+        job.task = asyncio.create_task(self._work(name, job))
+
+    async def _work(self, name: str, job: Job) -> None:
+        folder = self._folder / name
+        try:
+            async with self._slots:
+                request = decode_msgpack(await asyncio.to_thread((folder / REQUEST).read_bytes))
+                job.ids, job.state = list_ids(request.items), "running"
+                judge = self._service.find_judge(request.judge)
+                await self._service.score_few_at_once(judge, request.items, AT_ONCE, LONGEST_SECONDS, job.rows)
+                job.state = "done"
+                await asyncio.to_thread(write_atomically, folder / ANSWER, encode_json(make_progress(name, job)))
+                await asyncio.to_thread((folder / REQUEST).unlink)
+            del self._jobs[name]
+        except Exception as error:  # a job that cannot go on stays on disk for the next start; the others go on
+            log.exception("the job %s stopped", name)
+            job.state = f"stopped: {type(error).__name__}"
+
+    async def look(self, name: str) -> bytes | None:
+        """Return what is there of a job, as JSON; None if there is no such job."""
+        if name in self._jobs:
+            return encode_json(make_progress(name, self._jobs[name]))
+        if not _ID.fullmatch(name):
+            return None
+        try:
+            return await asyncio.to_thread((self._folder / name / ANSWER).read_bytes)
+        except OSError:
+            return None
+
+    async def delete(self, name: str) -> bool:
+        """Interrupt a job and forget it. Return whether there was one."""
+        if not _ID.fullmatch(name) or not (self._folder / name).is_dir():
+            return False
+        job = self._jobs.pop(name, None)
+        if job and job.task:
+            job.task.cancel()
+            await asyncio.gather(job.task, return_exceptions=True)
+        await asyncio.to_thread(shutil.rmtree, self._folder / name, ignore_errors=True)
+        return True
+
+    def _measure(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.glob("*/*"))
+
+    def _sweep(self) -> None:
+        """Delete the answers that are too old."""
+        oldest = time.time() - 3600 * self._config.hours
+        for answer in self._folder.glob(f"*/{ANSWER}"):
+            if answer.stat().st_mtime < oldest:
+                log.info("the answer of the job %s is deleted", answer.parent.name)
+                shutil.rmtree(answer.parent, ignore_errors=True)
+
+
+def list_ids(items: list[ScoreItem]) -> list[str]:
+    """Return the id of each item: its own, or its place."""
+    return [item.id or str(place) for place, item in enumerate(items)]
+
+
+def make_progress(name: str, job: Job) -> dict[str, Any]:
+    """Return what a client is told. What is not there yet is null."""
+    answers = [
+        {"id": own} | make_answer(job.rows[place]) if place in job.rows else None for place, own in enumerate(job.ids)
+    ]
+    scored = sum(row["score"] is not None for row in job.rows.values())
+    return {
+        "id": name,
+        "state": job.state,
+        "count": len(job.ids),
+        "done": len(job.rows),
+        "n_ok": scored,
+        "n_error": len(job.rows) - scored,
+        "items": answers,
+    }

@@ -1,0 +1,124 @@
+"""The judges of a server: for each its keys, its queue and its back-ends."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from editlane.core.checkout import CHECKOUT, find_file
+from editlane.core.errors import UserError
+from editlane.core.types import RunsOn
+from editlane.judges.config import JudgeConfig
+from editlane.lanes.gpu_lease import device_pool
+from editlane.lanes.identity import model_options
+from editlane.lanes.judging import JudgeSpec
+from editlane.models.registry import find_adapter, judge_on_engine
+from editlane.protocols.load import load_protocol
+from editlane.server.backend import Backend, State
+from editlane.server.config import RewardConfig
+from editlane.server.metrics import Metrics
+from editlane.server.process import JudgeProcess
+from editlane.server.remote import RemoteServer
+from editlane.server.waiting import Queue
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineJudge:
+    """A judge that requests can name."""
+
+    name: str
+    options: dict[str, Any]
+    """Its adapter, model, revision and params."""
+    spec: JudgeSpec
+    queue: Queue
+    backends: list[Backend]
+
+    @property
+    def is_available(self) -> bool:
+        """True if an edit that is put into its queue will be judged."""
+        return any(backend.is_available for backend in self.backends)
+
+    @property
+    def categories(self) -> list[str] | None:
+        """Categories that its protocol can judge; None for all."""
+        protocol = self.spec.protocol
+        return list(protocol.rubrics) if protocol.rubrics and not protocol.general_rubric else None
+
+    def count_idle(self) -> int:
+        """Count the back-ends that are ready and have nothing to do."""
+        return sum(backend.state == State.READY and not backend.running for backend in self.backends)
+
+    def find_refusal(self, category: str) -> str | None:
+        """Return why this category cannot be judged; None if it can."""
+        if self.spec.protocol.list_without_rubric([category]):
+            return f"the protocol has no rubric for this category; it has {', '.join(self.spec.protocol.rubrics)}"
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the provenance of its scores, without the addresses of servers."""
+        found: dict[str, Any] = self.spec.describe(self.options)[self.name]
+        hidden = ("base_url", "proxy", "api_key_env")
+        return found | {"params": {name: value for name, value in found["params"].items() if name not in hidden}}
+
+
+def make_judges(config: RewardConfig, folder: Path, queues: Mapping[str, Queue], metrics: Metrics) -> list[OnlineJudge]:
+    """Make every judge of the config; nothing is started. Raises UserError."""
+    resolved = {name: _resolve(judge) for name, judge in config.judges.items()}
+    counts = count_workers(config, {name: one["adapter"] for name, one in resolved.items()})
+    threads = max(1, (os.cpu_count() or 1) // max(1, sum(counts.values())))
+    made = []
+    for name, settings in resolved.items():
+        spec = JudgeSpec.of(folder, name, load_protocol(find_file(settings["protocol"])), model_options(settings))
+        queue = queues[name]
+        command = _make_command(name, settings, folder, config.limits.image_pixels)
+        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        backends: list[Backend] = [
+            JudgeProcess(f"{name}-{number}", command, environment, queue, config.limits, metrics)
+            for number in range(1, counts[name] + 1)
+        ]
+        backends += [RemoteServer(one, name, spec.whole_key, queue, config.limits, metrics) for one in config.backends]
+        judge = OnlineJudge(name, model_options(settings), spec, queue, backends)
+        for backend in backends:
+            backend.count_idle = judge.count_idle
+        made.append(judge)
+    return made
+
+
+def _resolve(judge: JudgeConfig) -> dict[str, Any]:
+    """Return the settings of a judge, with the engine as a part of the adapter's name."""
+    return judge.model_dump() | {"adapter": judge_on_engine(judge.adapter, judge.engine)}
+
+
+def count_workers(config: RewardConfig, adapters: Mapping[str, str]) -> dict[str, int]:
+    """Return the number of processes of each judge. Raises UserError if there are fewer GPUs than judges.
+
+    A judge without a model of its own on this machine has one process, unless back-ends do the work.
+    """
+    on_device = [name for name, one in adapters.items() if find_adapter("judge", one).RUNS_ON == RunsOn.DEVICE]
+    others = 1 if config.workers is None else min(1, config.workers)
+    if config.workers is not None:
+        return {name: config.workers if name in on_device else others for name in adapters}
+    gpus = sum(value != "" for value in device_pool().values())
+    if gpus and gpus < len(on_device):
+        raise UserError(
+            f"{len(on_device)} judges need a GPU each, and {gpus} are visible. Leave judges out, set `workers: 0` and "
+            "name `backends:`, or make more GPUs visible (CUDA_VISIBLE_DEVICES)."
+        )
+    shares = {name: gpus // len(on_device) + (place < gpus % len(on_device)) for place, name in enumerate(on_device)}
+    return {name: max(1, shares.get(name, others)) for name in adapters}
+
+
+def _make_command(name: str, settings: Mapping[str, Any], folder: Path, max_pixels: int) -> list[str]:
+    """Return the command of a worker, under the lease of a device if its judge needs one."""
+    scripts = CHECKOUT / "scripts"
+    needs_device = find_adapter("judge", settings["adapter"]).RUNS_ON == RunsOn.DEVICE
+    lease = [str(scripts / "gpulease.py"), "-n", str(int(needs_device)), "--with-parent", str(os.getpid()), "--"]
+    flags = ["--run-dir", str(folder), "--judge", name, "--protocol", str(find_file(settings["protocol"]))]
+    flags += ["--adapter", settings["adapter"], "--params", json.dumps(settings["params"], ensure_ascii=False)]
+    for flag in ("model", "revision"):
+        flags += [f"--{flag}", settings[flag]] if settings[flag] else []
+    flags += ["--max-pixels", str(max_pixels)]
+    return [sys.executable, *lease, sys.executable, str(scripts / "judge_worker.py"), *flags]

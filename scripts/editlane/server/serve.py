@@ -1,0 +1,106 @@
+"""Run a reward server: its folder, its lock, its socket, its process."""
+
+import fcntl
+import logging
+import os
+import resource
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from editlane.core.errors import UserError
+from editlane.core.files import make_folder
+from editlane.core.locks import check_links, open_lock
+from editlane.server.app import DrainingServer, make_app
+from editlane.server.config import RewardConfig
+from editlane.server.front import Front
+from editlane.server.reading import LOOPBACK
+from editlane.server.service import RewardService
+
+log = logging.getLogger(__name__)
+
+SERVERS = Path("results/servers")
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep a connection, so that the client closes it and no request is lost."""
+
+BACKLOG = 512
+
+
+def serve(config: RewardConfig) -> None:
+    """Serve until the process is told to end. Raises UserError."""
+    token = read_token(config)
+    folder = SERVERS / config.server
+    make_folder(folder)
+    check_links(folder)
+    lock = _lock(folder)
+    listening = _listen(config.host, config.port)
+    _raise_file_limit()
+    front = Front(RewardService(config, folder), token)
+    settings = uvicorn.Config(
+        make_app(front),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+        backlog=BACKLOG,
+    )
+    host, port = listening.getsockname()[:2]
+    print(f"Open http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+    server = DrainingServer(settings, front, config.limits.drain_seconds)
+    server.run([listening])
+    os.close(lock)
+
+
+def read_token(config: RewardConfig) -> str:
+    """Return the token; "" if there is none, which only this machine may do without. Raises UserError."""
+    token = os.environ.get(config.token_env, "") if config.token_env else ""
+    if config.token_env and len(token) < 16:
+        raise UserError(
+            f"The environment variable {config.token_env} holds no token of 16 characters or more. Make one: "
+            f'export {config.token_env}="$(python -c "import secrets; print(secrets.token_urlsafe(32))")"'
+        )
+    if not token and config.host not in LOOPBACK:
+        raise UserError(
+            f"config: host is {config.host}, so that others can reach the server, but there is no token. Set "
+            "`token_env:` to the name of a variable that holds one, or leave `host` out."
+        )
+    return token
+
+
+def _lock(folder: Path) -> int:
+    """Take the lock of the server's folder: two servers would write one journal. Raises UserError."""
+    handle = open_lock(str(folder / ".lock"), otherwise="choose another `server:`")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise UserError(
+            f"Another server uses {folder}. End it (kill -TERM), or choose another `server:` in the config."
+        ) from error
+    except OSError:
+        log.warning("%s is on a disk without file locks; make sure that only one server uses it", folder)
+    return handle
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the socket before any model is loaded. Raises UserError."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        raise UserError(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. Choose another `port:`; 0 is any free "
+            "one."
+        ) from error
+    return listening
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system does: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 65536), hard))

@@ -1,0 +1,46 @@
+"""Judge edits for a reward server, which starts this program; not for use by hand.
+
+    python scripts/gpulease.py -- python scripts/judge_worker.py --run-dir results/servers/demo --judge fake \\
+        --adapter fake --protocol resources/protocols/rubric.yaml
+
+Reads frames from standard input and writes frames to standard output; see editlane/server/worker.py.
+"""
+
+import gc
+from pathlib import Path
+
+from editlane.cli.flags import StepParser, folder_name, input_folder, whole_number
+from editlane.cli.model_flags import add_model_flags, read_model_flags
+from editlane.cli.step import run_step
+from editlane.core.errors import UserError, one_line
+from editlane.lanes.judging import JudgeSpec
+from editlane.models import registry
+from editlane.protocols.scoring import load_protocol
+from editlane.server.worker import Wire, Worker
+
+
+def main() -> None:
+    parser = StepParser(__doc__)
+    parser.add_argument("--run-dir", type=input_folder, required=True, help="results/servers/<server>")
+    parser.add_argument("--judge", type=folder_name, required=True, help="the judge's name in the config")
+    parser.add_argument("--protocol", type=Path, required=True, help="a file of resources/protocols")
+    parser.add_argument("--max-pixels", type=whole_number(1), default=25_000_000, help="width x height of an image")
+    add_model_flags(parser)
+    args = parser.parse_args()
+    wire = Wire()
+    wire.send("hello")
+    gc.disable()  # a model library's objects all stay; looking for garbage among them delays the start
+    try:
+        options = read_model_flags(args)
+        spec = JudgeSpec.of(args.run_dir, args.judge, load_protocol(args.protocol), options)
+        worker = Worker(spec, registry.build("judge", **options), wire, args.max_pixels)
+        worker.warm_up()
+    except UserError as error:
+        wire.send("fatal", error=one_line(error))
+        raise
+    gc.enable()
+    worker.serve()
+
+
+if __name__ == "__main__":
+    run_step(main)
