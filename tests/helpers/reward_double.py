@@ -86,6 +86,7 @@ class Double(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Double
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None:
         pass

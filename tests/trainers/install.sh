@@ -10,5 +10,5 @@ python3 -m venv "$1"
 "$1/bin/pip" install --quiet --disable-pip-version-check --no-deps verl==0.9.1 ms-swift==4.6.0 openrlhf==0.11.2
 "$1/bin/pip" install --quiet --disable-pip-version-check \
     ray==2.60.0 tensordict==0.10.0 aiohttp codetiming msgspec omegaconf torchdata \
-    dacite json_repair modelscope peft pylatexenc
+    dacite diffusers==0.42.1 json_repair modelscope peft pylatexenc
 touch "$1/installed"

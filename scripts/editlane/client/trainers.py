@@ -1,6 +1,7 @@
 """Reward functions for trainers: each asks a reward server in the form that its trainer calls.
 
-The address is the argument `server_url` or EDITLANE_REWARD_URL, the server's token EDITLANE_REWARD_TOKEN, if it wants one.
+The address is the argument `server_url` or EDITLANE_REWARD_URL; the token, if the server wants one, is
+EDITLANE_REWARD_TOKEN.
 An edit without a score is None where the trainer knows a missing reward. Elsewhere it raises RewardError, which names
 the edits; `on_error="zero"` makes it 0.0 instead, which teaches the policy that this edit was the worst.
 config/rewards.md has the lines of each trainer's config.
@@ -170,7 +171,9 @@ def _make_client(url: str, token: str | None) -> RewardClient:
 def _find_client(server_url: str | None) -> RewardClient:
     url = server_url or os.environ.get("EDITLANE_REWARD_URL")
     if not url:
-        raise RewardError("Set EDITLANE_REWARD_URL, or `server_url`, to the reward server's address: http://127.0.0.1:8200")
+        raise RewardError(
+            "Set EDITLANE_REWARD_URL, or `server_url`, to the reward server's address: http://127.0.0.1:8200"
+        )
     return _make_client(url, os.environ.get("EDITLANE_REWARD_TOKEN") or None)
 
 

@@ -110,13 +110,15 @@ class Transport:
             redirect=False,
             preload_content=False,
         )
+        is_complete = False
         try:
             content = response.read(_LONGEST_ANSWER)
-            hint = _read_hint(response.headers.get("Retry-After"))
+            is_complete = len(content) < _LONGEST_ANSWER
+        finally:
+            if not is_complete:
+                response.close()  # what is left of this answer must not become the next one's
             response.release_conn()
-        except BaseException:
-            response.close()  # what is left of this answer must not become the next one's
-            raise
+        hint = _read_hint(response.headers.get("Retry-After"))
         return Answer(response.status, content, hint)
 
     def _headers(self) -> dict[str, str]:

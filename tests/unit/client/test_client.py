@@ -155,9 +155,9 @@ def test_a_server_that_stays_full_ends_at_the_deadline(server: Double) -> None:
 
 @pytest.mark.parametrize("trouble", ["close", "cut"])
 def test_a_lost_connection_is_repeated(server: Double, trouble: str) -> None:
-    server.trouble = lambda number: trouble if number <= 2 else None
-    assert rewards(RewardClient(server.url), [item(1)]) == expected([item(1)])
-    assert len(server.asked) == 3
+    server.trouble = lambda number: trouble if number <= 4 else None
+    assert rewards(RewardClient(server.url, connections=1), [item(1)]) == expected([item(1)])
+    assert len(server.asked) == 5
 
 
 def test_a_server_that_dies_leaves_a_reason_and_the_rewards_that_came(server: Double) -> None:
@@ -281,6 +281,16 @@ def test_an_answer_that_does_not_fit_is_an_error_and_no_reward(server: Double, a
     server.trouble = lambda number: answer
     with pytest.raises(RewardError, match=message):
         RewardClient(server.url).score([item(1)])
+
+
+def test_an_endless_answer_is_cut_off(server: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = RewardClient(server.url, connections=1)
+    client.score([item(0)])
+    monkeypatch.setattr(transport, "_LONGEST_ANSWER", 100)
+    with pytest.raises(RewardError, match="is no JSON"):
+        client.score([item(1)])
+    monkeypatch.undo()
+    assert rewards(client, [item(2)]) == expected([item(2)])
 
 
 def test_answers_in_another_order_are_an_error(server: Double) -> None:
