@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from editlane.judges.config import ENGINE_ENVS
 from editlane.models.registry import DEFAULT_ENGINE, EDITORS, JUDGES
 from editlane.models.tiny import KINDS
-from editlane.judges.config import ENGINE_ENVS
 from editlane.preflight.run_config import EditorConfig
 
 ROOT = Path(__file__).parents[2]

@@ -99,12 +99,15 @@ class RewardConfig(StrictModel):
     """Judges, as in a run's config. A request names one, or `panel` for all; without a name the first is asked. Their
     `env` is not used, because the workers run in the server's own Python."""
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
-    """Worker processes of each judge on a device. null: the visible GPUs, dealt out to the judges; without a GPU one
-    each. 0: none, because `backends` do the work."""
+    """Worker processes of each judge; one behind an endpoint has never more than one. null: the visible GPUs, dealt out
+    to the judges that need one; without a GPU one each. 0: none, because `backends` do the work."""
     backends: list[BackendConfig] = Field(default_factory=list)
     """Other reward servers that judge for this one."""
     category: Text | None = None
     """Category of the items that name none, as those of most trainers."""
+    categories: list[Text] = Field(default_factory=list)
+    """Further categories, which a protocol judges by its general rubric. All that have no rubric of their own and are
+    not listed here are refused, because they may be misspelt."""
     host: Text = "127.0.0.1"
     """Address to listen on. Others than this machine's own need `token_env`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8200

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 from editlane.core.checkout import CHECKOUT, find_file
 from editlane.core.errors import UserError
 from editlane.core.types import RunsOn
+from editlane.datasets.parsing import canonicalise
 from editlane.judges.config import JudgeConfig
 from editlane.lanes.gpu_lease import device_pool
 from editlane.lanes.identity import model_options
 from editlane.lanes.judging import JudgeSpec
 from editlane.models.registry import find_adapter, judge_on_engine
 from editlane.protocols.load import load_protocol
+from editlane.protocols.protocol import ScoringProtocol
 from editlane.server.backend import Backend, State
 from editlane.server.config import RewardConfig
 from editlane.server.metrics import Metrics
@@ -35,17 +38,13 @@ class OnlineJudge:
     spec: JudgeSpec
     queue: Queue
     backends: list[Backend]
+    categories: list[str] | None
+    """Categories that it judges; None for all, because its protocol asks the same about each."""
 
     @property
     def is_available(self) -> bool:
         """True if an edit that is put into its queue will be judged."""
         return any(backend.is_available for backend in self.backends)
-
-    @property
-    def categories(self) -> list[str] | None:
-        """Categories that its protocol can judge; None for all."""
-        protocol = self.spec.protocol
-        return list(protocol.rubrics) if protocol.rubrics and not protocol.general_rubric else None
 
     def count_idle(self) -> int:
         """Count the back-ends that are ready and have nothing to do."""
@@ -53,9 +52,9 @@ class OnlineJudge:
 
     def find_refusal(self, category: str) -> str | None:
         """Return why this category cannot be judged; None if it can."""
-        if self.spec.protocol.list_without_rubric([category]):
-            return f"the protocol has no rubric for this category; it has {', '.join(self.spec.protocol.rubrics)}"
-        return None
+        if self.categories is None or category in self.categories:
+            return None
+        return f"this category is not known here; there are {', '.join(self.categories)}"
 
     def describe(self) -> dict[str, Any]:
         """Return the provenance of its scores, without the addresses of servers."""
@@ -80,11 +79,26 @@ def make_judges(config: RewardConfig, folder: Path, queues: Mapping[str, Queue],
             for number in range(1, counts[name] + 1)
         ]
         backends += [RemoteServer(one, name, spec.whole_key, queue, config.limits, metrics) for one in config.backends]
-        judge = OnlineJudge(name, model_options(settings), spec, queue, backends)
+        categories = list_categories(spec.protocol, config)
+        judge = OnlineJudge(name, model_options(settings), spec, queue, backends, categories)
         for backend in backends:
             backend.count_idle = judge.count_idle
         made.append(judge)
     return made
+
+
+def list_categories(protocol: ScoringProtocol, config: RewardConfig) -> list[str] | None:
+    """Return the categories with a rubric of their own, and those of the config if there is a general rubric."""
+    if not protocol.rubrics:
+        return None
+    further = [normalise_category(one, protocol) for one in [*config.categories, config.category or ""] if one]
+    return list(dict.fromkeys([*protocol.rubrics, *(further if protocol.general_rubric else [])]))
+
+
+def normalise_category(category: str, protocol: ScoringProtocol) -> str:
+    """Return the category as a dataset's would be named; English names of the default categories are translated."""
+    name = unicodedata.normalize("NFC", category).strip()
+    return name if name in protocol.rubrics else canonicalise(name)
 
 
 def _resolve(judge: JudgeConfig) -> dict[str, Any]:
@@ -95,20 +109,21 @@ def _resolve(judge: JudgeConfig) -> dict[str, Any]:
 def count_workers(config: RewardConfig, adapters: Mapping[str, str]) -> dict[str, int]:
     """Return the number of processes of each judge. Raises UserError if there are fewer GPUs than judges.
 
-    A judge without a model of its own on this machine has one process, unless back-ends do the work.
+    A judge behind an endpoint has one, which asks for many edits at once.
     """
-    on_device = [name for name, one in adapters.items() if find_adapter("judge", one).RUNS_ON == RunsOn.DEVICE]
-    others = 1 if config.workers is None else min(1, config.workers)
+    runs_on = {name: find_adapter("judge", one).RUNS_ON for name, one in adapters.items()}
     if config.workers is not None:
-        return {name: config.workers if name in on_device else others for name in adapters}
-    gpus = sum(value != "" for value in device_pool().values())
+        most = {RunsOn.SERVER: 1}
+        return {name: min(config.workers, most.get(place, config.workers)) for name, place in runs_on.items()}
+    on_device = [name for name, place in runs_on.items() if place == RunsOn.DEVICE]
+    gpus = sum(value != "" for value in device_pool().values()) if on_device else 0
     if gpus and gpus < len(on_device):
         raise UserError(
             f"{len(on_device)} judges need a GPU each, and {gpus} are visible. Leave judges out, set `workers: 0` and "
             "name `backends:`, or make more GPUs visible (CUDA_VISIBLE_DEVICES)."
         )
     shares = {name: gpus // len(on_device) + (place < gpus % len(on_device)) for place, name in enumerate(on_device)}
-    return {name: max(1, shares.get(name, others)) for name in adapters}
+    return {name: max(1, shares.get(name, 1)) for name in adapters}
 
 
 def _make_command(name: str, settings: Mapping[str, Any], folder: Path, max_pixels: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import unicodedata
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +12,11 @@ from msgspec.structs import replace
 from editlane.core.errors import JudgeFailed, UnknownName
 from editlane.core.printable import escape
 from editlane.core.types import Row
-from editlane.datasets.parsing import canonicalise
 from editlane.protocols.asking import make_failed_columns
 from editlane.server.backend import State
 from editlane.server.config import RewardConfig
 from editlane.server.metrics import Metrics
-from editlane.server.panel import OnlineJudge, make_judges
+from editlane.server.panel import OnlineJudge, make_judges, normalise_category
 from editlane.server.questions import find_key
 from editlane.server.store import ScoreStore
 from editlane.server.waiting import Full, Queue, Room
@@ -158,7 +156,7 @@ class RewardService:
     def _check(self, judge: OnlineJudge, item: ScoreItem) -> Fields | Row:
         """Return what a worker needs, or the row of an item that no judge can be asked about."""
         limits = self.config.limits
-        category = normalise_category(judge, item.category or self.config.category or "")
+        category = normalise_category(item.category or self.config.category or "", judge.spec.protocol)
         if refusal := judge.find_refusal(category):
             return _fail("category", refusal)
         texts = [
@@ -192,12 +190,6 @@ class RewardService:
     def _show_load(self) -> None:
         self.metrics.waiting.set(self.room.items)
         self.metrics.bytes.set(self.room.bytes)
-
-
-def normalise_category(judge: OnlineJudge, category: str) -> str:
-    """Return the category as a dataset's would be named; English names of the default categories are translated."""
-    name = unicodedata.normalize("NFC", category).strip()
-    return name if name in judge.spec.protocol.rubrics else canonicalise(name)
 
 
 def _fail(kind: str, message: str) -> Row:

@@ -14,12 +14,12 @@ from preflight_project import fake_config, levels, make_context, write_project
 
 from editlane.core.errors import UserError
 from editlane.core.types import Question
+from editlane.judges.config import ENGINE_ENVS
 from editlane.judges.qwen3_vl import vllm_engine as qwen3_vl_vllm
 from editlane.judges.qwen3_vl.vllm_engine import VllmJudge, VllmParams
 from editlane.lanes.identity import identify
 from editlane.models.registry import JUDGES, judge_on_engine
 from editlane.preflight.checks import ALL
-from editlane.judges.config import ENGINE_ENVS
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.models import check_models
 from editlane.preflight.packages import check_missing_packages
