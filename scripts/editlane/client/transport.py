@@ -109,6 +109,7 @@ class Transport:
             retries=False,
             redirect=False,
             preload_content=False,
+            enforce_content_length=True,  # urllib3 before 2 takes an answer that was cut off for whole
         )
         is_complete = False
         try:

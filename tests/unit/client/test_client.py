@@ -407,6 +407,7 @@ def test_many_ask_at_once_from_one_event_loop(server: Double) -> None:
     assert asyncio.run(ask_all()) == expected([item(number) for number in range(20)])
 
 
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")  # trainers do it all the same
 def test_a_forked_process_opens_its_own_connections(server: Double) -> None:
     client = RewardClient(server.url, connections=1)
     client.score([item(0)])
