@@ -109,11 +109,13 @@ class Transport:
             retries=False,
             redirect=False,
             preload_content=False,
-            enforce_content_length=True,  # urllib3 before 2 takes an answer that was cut off for whole
+            enforce_content_length=True,  # else urllib3 before 2 takes an answer that was cut off for whole
         )
         is_complete = False
         try:
-            content = response.read(_LONGEST_ANSWER)
+            content = b""
+            while len(content) < _LONGEST_ANSWER and (piece := response.read(_LONGEST_ANSWER - len(content))):
+                content += piece
             is_complete = len(content) < _LONGEST_ANSWER
         finally:
             if not is_complete:
