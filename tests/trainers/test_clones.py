@@ -187,7 +187,6 @@ def test_unirl_by_its_client_of_editreward(edits: Edits, wanted: list[float], se
     assert client.evaluate_editreward(*images, texts(edits[:3]))["scores"] == pytest.approx(wanted[:3], abs=1e-5)
 
 
-@pytest.mark.xfail(reason="the server does not speak this form of POST /score yet")
 def test_unirl_by_its_remote_backend(
     edits: Edits, wanted: list[float], server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from editlane.core.errors import UserError, one_line
@@ -40,7 +40,7 @@ class Reward:
     kind: str | None = None
     message: str | None = None
     judges: Mapping[str, Reward] = field(default_factory=dict)
-    """The reward by each judge of a panel. The panel's own is their mean, and None if one of them has none."""
+    """The reward by each judge of a panel. How to combine them is the caller's to say: the panel's own is None."""
 
     @property
     def may_pass(self) -> bool:
@@ -78,24 +78,8 @@ def _read_item(item: dict[str, Any]) -> Reward:
         return _read_one(item)
     if not isinstance(judges, dict) or not judges or not all(isinstance(one, dict) for one in judges.values()):
         raise _malformed("has a panel without judges")
-    return _combine({name: _read_one(one) for name, one in judges.items()})
-
-
-def _combine(judges: dict[str, Reward]) -> Reward:
-    """Return a panel's reward: the mean. Without one of the judges the mean would mean something else."""
-    missing = [(name, one) for name, one in judges.items() if one.reward is None]
-    if missing:
-        name, one = missing[0]
-        return replace(one, id=None, judge=None, judge_key=None, message=f"{name}: {one.message}", judges=judges)
-    rewards = [one.reward for one in judges.values() if one.reward is not None]
-    scores = [one.score for one in judges.values() if one.score is not None]
-    return Reward(
-        reward=math.fsum(rewards) / len(rewards),
-        score=math.fsum(scores) / len(scores) if len(scores) == len(judges) else None,
-        state="scored",
-        cached=all(one.cached for one in judges.values()),
-        judges=judges,
-    )
+    of_each = {name: _read_one(one) for name, one in judges.items()}
+    return Reward(state="panel", judges=of_each, kind="panel", message="a panel has no reward of its own; see `judges`")
 
 
 def _read_one(found: dict[str, Any]) -> Reward:

@@ -227,11 +227,12 @@ def test_only_what_failed_is_asked_again(server: Double) -> None:
     assert sorted(server.attempts.values()) == [1, 1, 1, 1, 2]
 
 
-def test_a_panel_has_the_mean_and_each_judge(server: Double) -> None:
+def test_a_panel_has_each_judges_reward_and_none_of_its_own(server: Double) -> None:
     found = RewardClient(server.url, judge="panel").score([item(1)])[0]
     assert server.asked[0]["judge"] == "panel"
-    assert [found.reward] == expected([item(1)])
-    assert {name: one.reward for name, one in found.judges.items()} == {"a": found.reward, "b": found.reward}
+    assert found.reward is None and found.kind == "panel" and not found.may_pass
+    (right,) = expected([item(1)])
+    assert {name: one.reward for name, one in found.judges.items()} == {"a": right, "b": right}
 
 
 def test_a_judge_can_be_named(server: Double) -> None:
