@@ -1,4 +1,5 @@
 # make demo    run the whole workflow on photos and tiny models, on the CPU
+# make serve   start a reward server with a tiny judge on the CPU, at http://127.0.0.1:8200
 # make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
 # make test    the same, tests of models and in a browser, and a real run of each kind; 6 minutes on 2 cores
 # make test-runs  the other tests that CI runs: more real runs, faults, slow models, long simulations; about 17 minutes on 2 cores
@@ -17,13 +18,16 @@ PYTHON ?= python3
 SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
-.PHONY: demo check test test-runs lint fast faults test-envs test-slurm test-vllm test-trainers bench bench-gpu clean
+.PHONY: demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-trainers bench bench-gpu clean
 
 demo: $(VENV)/installed
 	@$(RUN) snakemake --cores all
 	@echo "Open $(REPORT) in a browser. Next, check this machine for real models:"
 	@echo "  source $(VENV)/bin/activate && python scripts/check_setup.py --configfile config/small.yaml"
 	@echo "For photos of your own, read config/README.md."
+
+serve: $(VENV)/installed
+	@$(RUN) python scripts/serve_rewards.py --configfile config/reward.yaml
 
 check: $(VENV)/installed
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint fast

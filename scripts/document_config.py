@@ -1,19 +1,26 @@
 """Write the JSON schema of a config and the tables of its keys and params, from the config's models.
 
     python scripts/document_config.py --schema workflow/schemas/config.schema.json --keys config/README.md \\
-        --params config/models.md
+        --params config/models.md --reward-schema workflow/schemas/reward.schema.json --rewards config/rewards.md
 
 Only the lines between the markers of a page are replaced. A test fails if a file differs from the models.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
 from editlane.cli.flags import StepParser, output_file
 from editlane.cli.step import run_step
 from editlane.images.files import write_atomically
-from editlane.preflight.config_docs import fill_page, make_params_tables, make_schema, make_table
+from editlane.preflight.config_docs import fill_page, make_params_tables, make_reward_table, make_schema, make_table
 from editlane.preflight.run_config import RunConfig
+from editlane.server.config import RewardConfig
+
+
+def encode(schema: dict[str, Any]) -> bytes:
+    """Return the content of a schema's file."""
+    return f"{json.dumps(schema, indent=2, ensure_ascii=False)}\n".encode()
 
 
 def main() -> None:
@@ -21,11 +28,17 @@ def main() -> None:
     parser.add_argument("--schema", type=output_file, required=True, help="the JSON schema to write")
     parser.add_argument("--keys", type=Path, required=True, help="the page with the table of keys")
     parser.add_argument("--params", type=Path, required=True, help="the page with the tables of params")
+    parser.add_argument(
+        "--reward-schema", type=output_file, required=True, help="the schema of a reward server's config"
+    )
+    parser.add_argument("--rewards", type=Path, required=True, help="the page with the table of its keys")
     args = parser.parse_args()
     written = {
         args.keys: fill_page(args.keys, "keys", make_table(RunConfig.model_json_schema(), {})),
         args.params: fill_page(args.params, "params", make_params_tables()),
-        args.schema: f"{json.dumps(make_schema(), indent=2, ensure_ascii=False)}\n".encode(),
+        args.rewards: fill_page(args.rewards, "rewards", make_reward_table()),
+        args.schema: encode(make_schema(RunConfig)),
+        args.reward_schema: encode(make_schema(RewardConfig)),
     }
     for path, content in written.items():
         write_atomically(path, content)

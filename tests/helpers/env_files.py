@@ -26,7 +26,12 @@ ENGINES: dict[str, dict[str, str]] = {
 }
 """Adapters of judges, by engine."""
 ADAPTERS = {"editors": EDITORS, "judges": JUDGES} | {f"judges on {engine}": own for engine, own in ENGINES.items()}
-BY_HAND = {"collect_ratings": "report.yaml", "compare_ratings": "report.yaml", "compare_votes": "report.yaml"}
+BY_HAND = {
+    "collect_ratings": "report.yaml",
+    "compare_ratings": "report.yaml",
+    "compare_votes": "report.yaml",
+    "serve_rewards": "serve.yaml",
+}
 """Programs that no rule starts and that need another environment than Snakemake's."""
 HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision", "vllm": "vllm"}
 """Packages that only GPU machines need, as import -> distribution."""
@@ -62,6 +67,8 @@ class Step(NamedTuple):
 def list_steps() -> list[Step]:
     """List the programs of all rules and those that users start themselves."""
     ruled = [step for rule in read_rules() for step in list_rule_steps(rule)]
+    served = frozenset(["serve.yaml"])
+    ruled += [Step("judge_worker", served, f"judges on {engine}") for engine in ("transformers", "openai")]
     by_hand = {path.stem for path in SCRIPTS.glob("*.py")} - {step.program for step in ruled}
     return ruled + [Step(name, frozenset([BY_HAND.get(name, "workflow.yaml")])) for name in sorted(by_hand)]
 

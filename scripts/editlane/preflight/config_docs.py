@@ -9,17 +9,20 @@ from typing import Any
 from editlane.core.errors import UserError
 from editlane.core.json_schema import describe_values, iterate_keys
 from editlane.core.params import EDITS_FOLDER, SPEED, KeyedBy
+from editlane.core.strict_model import StrictModel
 from editlane.models.registry import ADAPTERS, DEFAULT_ENGINE, find_adapter
-from editlane.preflight.run_config import RunConfig
+from editlane.server.config import RewardConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def make_schema() -> dict[str, Any]:
+def make_schema(config: type[StrictModel]) -> dict[str, Any]:
     """Return the schema of a config, in which `adapter` and `engine` decide which params there are."""
-    schema: dict[str, Any] = {"$schema": DIALECT} | RunConfig.model_json_schema()
+    schema: dict[str, Any] = {"$schema": DIALECT} | config.model_json_schema()
     for kind, known in ADAPTERS.items():
-        entry = schema["$defs"][f"{kind.title()}Config"]
+        entry = schema["$defs"].get(f"{kind.title()}Config")
+        if entry is None:
+            continue
         entry["properties"]["adapter"]["enum"] = sorted({name.partition("/")[0] for name in known})
         entry["allOf"] = [_make_params_schema(kind, name, schema["$defs"]) for name in known]
     return schema
@@ -45,6 +48,13 @@ def make_table(schema: dict[str, Any], notes: dict[str, str]) -> Iterator[str]:
         meaning = " ".join(f"{entry.get('description', '')} {notes.get(key, '')}".split())
         default = "required" if required else _format_default(entry.get("default"))
         yield f"| `{key}` | {value} | {default} | {meaning} |".replace("|  |", "| |")
+
+
+def make_reward_table() -> Iterator[str]:
+    """Yield the lines of the table of a reward server's keys, without those of a judge, which are a run's."""
+    for line in make_table(RewardConfig.model_json_schema(), {}):
+        if not line.startswith("| `judges.{name}"):
+            yield line
 
 
 def _format_values(entry: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from editlane.core.errors import JudgeFailed, UnknownName
 from editlane.core.printable import escape
 from editlane.core.types import Row
 from editlane.protocols.asking import make_failed_columns
+from editlane.server.accepted import read_acceptance
 from editlane.server.backend import State
 from editlane.server.config import RewardConfig
 from editlane.server.metrics import Metrics
@@ -60,6 +61,9 @@ class RewardService:
         queues = {name: Queue(name, self.room, self.metrics, limits.attempts, self.keep) for name in config.judges}
         self.judges = {judge.name: judge for judge in make_judges(config, folder, queues, self.metrics)}
         self.provenance = {name: judge.describe() for name, judge in self.judges.items()}
+        for name, judge in self.judges.items() if config.accepted_by else ():
+            verdict = read_acceptance(Path(config.accepted_by or ""), judge.spec.whole_key)
+            self.provenance[name] |= {"acceptance": verdict}
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._tasks: list[asyncio.Task[None]] = []
 

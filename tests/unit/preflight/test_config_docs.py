@@ -13,6 +13,8 @@ FILES = {
     "--schema": "workflow/schemas/config.schema.json",
     "--keys": "config/README.md",
     "--params": "config/models.md",
+    "--reward-schema": "workflow/schemas/reward.schema.json",
+    "--rewards": "config/rewards.md",
 }
 
 

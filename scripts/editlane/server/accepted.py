@@ -1,0 +1,34 @@
+"""What the report of a run says of a judge: where it is accepted."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from editlane.core.errors import UserError
+from editlane.core.paths import RunEntry
+
+log = logging.getLogger(__name__)
+
+
+def read_acceptance(run: Path, key: str) -> dict[str, Any] | None:
+    """Return the verdict on the judge with this key, overall, by category and by editor; None if it judged nothing there.
+
+    Raises UserError if the run has no report.
+    """
+    path = run / RunEntry.REPORT / "report.json"
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        names = [name for name, judge in report["provenance"]["judges"].items() if judge["key"] == key]
+        found = report["acceptance"][names[0]] if names else None
+    except OSError as error:
+        raise UserError(
+            f"config: accepted_by: {path} cannot be read ({error.strerror}). Name a finished run."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"config: accepted_by: {path} is no report of this version. Make it again.") from error
+    if found is None:
+        log.warning("the run %s has no judge with this key: %s", run, key)
+        return None
+    verdicts = {part: {name: one["verdict"] for name, one in found[part].items()} for part in ("categories", "editors")}
+    return {"run": run.name, "verdict": found["verdict"]} | verdicts
