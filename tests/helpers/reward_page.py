@@ -16,7 +16,8 @@ for (const [name, type, content] of files)
 _DROP = f"""(([side, files]) => {{ {_MAKE_FILES}
   const target = document.querySelector(`.image[data-side=${{side}}] .drop`);
   for (const kind of ["dragover", "drop"])
-    target.dispatchEvent(new DragEvent(kind, {{ bubbles: true, cancelable: true, dataTransfer: data }}));
+    if (target.dispatchEvent(new DragEvent(kind, {{ bubbles: true, cancelable: true, dataTransfer: data }})))
+      throw new Error("the browser would leave the page for the file");
 }})"""
 _PASTE = f"""((files) => {{ {_MAKE_FILES}
   document.body.dispatchEvent(new ClipboardEvent("paste", {{ bubbles: true, cancelable: true, clipboardData: data }}));
