@@ -7,13 +7,28 @@ config/rewards.md describes the config and the requests. Keeps scores, jobs and 
 Exit codes: 0 ended in good order; 2 the config or the machine is wrong.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 from editlane.cli.flags import StepParser, whole_number
 from editlane.cli.step import run_step
 from editlane.core.checkout import find_file
+from editlane.core.errors import UserError
+from editlane.preflight.config import BUILT_MODELS
 from editlane.preflight.reward_config import read_reward_config
+from editlane.server.config import RewardConfig
 from editlane.server.serve import serve
+
+
+def build_tiny_models(config: RewardConfig) -> None:
+    """Build the models that come with Editlane, in a process of its own: this one loads no model library."""
+    program = Path(__file__).with_name("build_tiny_model.py")
+    for judge in config.judges.values():
+        if judge.model and judge.model.startswith(BUILT_MODELS):
+            kind = judge.model.removeprefix(BUILT_MODELS)
+            if subprocess.run([sys.executable, program, "--kind", kind, "--out", judge.model]).returncode:
+                raise UserError(f"{judge.model} could not be built; the lines above say why.")
 
 
 def main() -> None:
@@ -22,6 +37,7 @@ def main() -> None:
     parser.add_argument("--port", type=whole_number(0, 65535), help="instead of the config's")
     args = parser.parse_args()
     config = read_reward_config(args.configfile)
+    build_tiny_models(config)
     serve(config if args.port is None else config.model_copy(update={"port": args.port}))
 
 

@@ -27,26 +27,34 @@ class RewardServer:
     """A server on a free port, with one fake judge unless the config says otherwise. `stop` ends it.
 
     Keyword arguments are keys of the config. `environment` is added to this process's; a `token` goes into the variable
-    that `token_env` names, and every request brings it.
+    that `token_env` names, and every request brings it. `namespace`: the network namespace to start it in.
     """
 
     def __init__(
-        self, folder: Path, *, environment: Mapping[str, str] | None = None, token: str = "", **config: Any
+        self,
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        token: str = "",
+        namespace: str = "",
+        **config: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.token = folder, token
+        self.settings, self.environment = config, environment
         settings: dict[str, Any] = {"server": "t", "judges": {"fake": FAKE_JUDGE}, "port": 0}
         settings |= {"canary": {"minutes": None}} | config
-        variables = os.environ | dict(environment or {})
+        variables = os.environ | {"GPULEASE_DIR": str(folder / "leases")} | dict(environment or {})
         if token:
             settings["token_env"] = "REWARD_TOKEN"
             variables |= {"REWARD_TOKEN": token}
         self.config = folder / "reward.yaml"
         self.config.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        enter = ["ip", "netns", "exec", namespace] if namespace else []
         self._out, self._err = folder / "stdout.txt", folder / "stderr.txt"
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), "--configfile", str(self.config)],
+                [*enter, sys.executable, str(PROGRAM), "--configfile", str(self.config)],
                 cwd=folder,
                 env=variables,
                 stdin=subprocess.DEVNULL,

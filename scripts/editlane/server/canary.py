@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 LIST = "resources/canary/items.jsonl"
 
-LATER_SECONDS = 15.0
+LATER_SECONDS = 2.0
 """Time until the next attempt, if a judge is not ready or has no room."""
 
 SEED_DIGITS = 12

@@ -1,6 +1,7 @@
 """Define every key of a reward server's config: its type, default and meaning."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -11,6 +12,14 @@ from editlane.judges.config import JudgeConfig
 Url = Annotated[str, AfterValidator(check_url)]
 Variable = Annotated[str, BeforeValidator(check_variable)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000)]
+
+
+def _check_redis(url: str) -> str:
+    if urlsplit(url).scheme not in ("redis", "rediss", "unix") or "?" in url:
+        raise ValueError("use an address such as redis://cache:6379/0.")
+    if "@" in url:
+        raise ValueError("it contains a password, which must not be in the config; use `redis_password_env`.")
+    return url
 
 
 class LimitsConfig(StrictModel):
@@ -66,7 +75,7 @@ class StoreConfig(StrictModel):
     """Size of the journal on disk; the oldest scores make room. About 700 bytes are one score."""
     runs: list[Text] = Field(default_factory=list)
     """Folders `results/<run>` whose scores count as known; they are only read."""
-    redis: Text | None = None
+    redis: Annotated[str, AfterValidator(_check_redis)] | None = None
     """Address of a Redis that several servers share, such as `redis://cache:6379/0`. Without it each has its own."""
     redis_password_env: Variable | None = None
     """Environment variable that holds its password."""
@@ -99,8 +108,8 @@ class RewardConfig(StrictModel):
     """Judges, as in a run's config. A request names one, or `panel` for all; without a name the first is asked. Their
     `env` is not used, because the workers run in the server's own Python."""
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
-    """Worker processes of each judge on a device. null: the visible GPUs, dealt out to the judges; without a GPU one
-    each. 0: none, because `backends` do the work."""
+    """Worker processes of each judge; one behind an endpoint has never more than one. null: the visible GPUs, dealt out
+    to the judges that need one; without a GPU one each. 0: none, because `backends` do the work."""
     backends: list[BackendConfig] = Field(default_factory=list)
     """Other reward servers that judge for this one."""
     category: Text | None = None

@@ -109,26 +109,27 @@ def _resolve(judge: JudgeConfig) -> dict[str, Any]:
 def count_workers(config: RewardConfig, adapters: Mapping[str, str]) -> dict[str, int]:
     """Return the number of processes of each judge. Raises UserError if there are fewer GPUs than judges.
 
-    A judge without a model of its own on this machine has one process, unless back-ends do the work.
+    A judge behind an endpoint has one, which asks for many edits at once.
     """
-    on_device = [name for name, one in adapters.items() if find_adapter("judge", one).RUNS_ON == RunsOn.DEVICE]
-    others = 1 if config.workers is None else min(1, config.workers)
+    runs_on = {name: find_adapter("judge", one).RUNS_ON for name, one in adapters.items()}
     if config.workers is not None:
-        return {name: config.workers if name in on_device else others for name in adapters}
-    gpus = sum(value != "" for value in device_pool().values())
+        most = {RunsOn.SERVER: 1}
+        return {name: min(config.workers, most.get(place, config.workers)) for name, place in runs_on.items()}
+    on_device = [name for name, place in runs_on.items() if place == RunsOn.DEVICE]
+    gpus = sum(value != "" for value in device_pool().values()) if on_device else 0
     if gpus and gpus < len(on_device):
         raise UserError(
             f"{len(on_device)} judges need a GPU each, and {gpus} are visible. Leave judges out, set `workers: 0` and "
             "name `backends:`, or make more GPUs visible (CUDA_VISIBLE_DEVICES)."
         )
     shares = {name: gpus // len(on_device) + (place < gpus % len(on_device)) for place, name in enumerate(on_device)}
-    return {name: max(1, shares.get(name, others)) for name in adapters}
+    return {name: max(1, shares.get(name, 1)) for name in adapters}
 
 
 def _make_command(name: str, settings: Mapping[str, Any], folder: Path, max_pixels: int) -> list[str]:
-    """Return the command of a worker, under the lease of a device if its judge needs one."""
+    """Return the command of a worker, under the lease of a device unless a server runs its model, as for a lane."""
     scripts = CHECKOUT / "scripts"
-    needs_device = find_adapter("judge", settings["adapter"]).RUNS_ON == RunsOn.DEVICE
+    needs_device = find_adapter("judge", settings["adapter"]).RUNS_ON != RunsOn.SERVER
     lease = [str(scripts / "gpulease.py"), "-n", str(int(needs_device)), "--with-parent", str(os.getpid()), "--"]
     flags = ["--run-dir", str(folder), "--judge", name, "--protocol", str(find_file(settings["protocol"]))]
     flags += ["--adapter", settings["adapter"], "--params", json.dumps(settings["params"], ensure_ascii=False)]

@@ -177,14 +177,17 @@ class JudgeProcess(Backend):
         await self._changed.wait()
 
     async def _wait_for_work(self) -> None:
-        """Wait for an edit. Raises Idle after `idle_seconds` without one."""
+        """Wait for an edit. Raises Idle if there was nothing to do for `idle_seconds`."""
+        patience = self._limits.idle_seconds
         while not len(self.queue):
             self.queue.arrival.clear()
+            left = None if patience is None else max(0.05, self._heard + patience - time.monotonic())
             try:
-                async with asyncio.timeout(None if self._held else self._limits.idle_seconds):
+                async with asyncio.timeout(left):
                     await self.queue.arrival.wait()
             except TimeoutError:
-                raise Idle from None
+                if not self._held and patience is not None and time.monotonic() - self._heard >= patience:
+                    raise Idle from None
 
     def _share(self, most: int) -> int:
         """Return how many edits to take, so that other idle workers get some, too."""

@@ -12,22 +12,19 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from editlane.core.errors import CRASHED, JudgeFailed
-from editlane.core.types import Row, State
 from editlane.judges.endpoint.session import send
 from editlane.server import backend
 from editlane.server.backend import Backend, Lost
 from editlane.server.config import BackendConfig, LimitsConfig
 from editlane.server.metrics import Metrics
 from editlane.server.waiting import Queue, Work
-from editlane.server.wire import pack, unpack
+from editlane.server.wire import check_row, pack, unpack
 
 POLL_SECONDS = 2.0
 """Time between two looks at the other server; each may take as long."""
 
 LONGEST_WAIT = 30.0
 """Longest pause that a full server can ask for."""
-
-STATES = frozenset(map(str, State))
 
 
 class RemoteServer(Backend):
@@ -118,7 +115,10 @@ class RemoteServer(Backend):
             await asyncio.sleep(busy.seconds)
             self._changed.set()
             return
-        rows = [_check_row(row) for row in answer["rows"]]
+        try:
+            rows = [check_row(row) for row in answer["rows"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise Lost("it answered what are no rows") from error
         if len(rows) != len(works):
             raise Lost("it answered about another number of edits")
         del self._hands[number]
@@ -174,15 +174,3 @@ def _read_text(content: bytes) -> dict[str, Any]:
 def _make_item(work: Work) -> dict[str, Any]:
     names = ("category", "instruction", "source", "edited", "description", "rationale")
     return {name: getattr(work.fields, name) for name in names}
-
-
-def _check_row(row: Any) -> Row:
-    """Return the row if it has what every row has. Raises Lost: no score is taken from a garbled answer."""
-    try:
-        score, state = row["score"], row["state"]
-        is_right = state in STATES and (score is None or 0 <= score <= 10) and (score is None) == (state != "scored")
-    except (TypeError, KeyError) as error:
-        raise Lost("it answered what is no row") from error
-    if not is_right:
-        raise Lost("it answered what is no row")
-    return dict(row)

@@ -92,6 +92,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(BACKLOG)  # who reads the printed address can connect at once
     except OSError as error:
         raise UserError(
             f"Cannot listen on {host}, port {port}: {error.strerror or error}. Choose another `port:`; 0 is any free "

@@ -18,6 +18,7 @@ from editlane.server.config import RewardConfig
 from editlane.server.metrics import Metrics
 from editlane.server.panel import OnlineJudge, make_judges, normalise_category
 from editlane.server.questions import find_key
+from editlane.server.shared_cache import SharedCache
 from editlane.server.store import ScoreStore
 from editlane.server.waiting import Full, Queue, Room
 from editlane.server.wire import Fields, ScoreItem
@@ -54,9 +55,9 @@ class RewardService:
             map(Path, config.store.runs),
             self.metrics.store_errors.labels("disk").inc,
         )
-        queues = {
-            name: Queue(name, self.room, self.metrics, limits.attempts, self.store.keep) for name in config.judges
-        }
+        failed = self.metrics.store_errors.labels("redis").inc
+        self.shared = SharedCache(config.store, failed) if config.store.redis else None
+        queues = {name: Queue(name, self.room, self.metrics, limits.attempts, self.keep) for name in config.judges}
         self.judges = {judge.name: judge for judge in make_judges(config, folder, queues, self.metrics)}
         self.provenance = {name: judge.describe() for name, judge in self.judges.items()}
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
@@ -66,12 +67,16 @@ class RewardService:
         """Start every back-end."""
         for judge in self.judges.values():
             self._tasks += [asyncio.create_task(backend.live()) for backend in judge.backends]
+        if self.shared:
+            self._tasks.append(asyncio.create_task(self.shared.run()))
 
     async def stop(self) -> None:
         """End every back-end and write what is known to the disk."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.shared:
+            await self.shared.close()
         await asyncio.to_thread(self.store.close)
 
     def count_workers(self) -> None:
@@ -97,9 +102,9 @@ class RewardService:
         checked = await asyncio.to_thread(lambda: [self._check(judge, item) for item in items])
         rows = {place: one for place, one in enumerate(checked) if not isinstance(one, Fields)}
         asked = {place: one for place, one in enumerate(checked) if isinstance(one, Fields)}
-        shared = await self._find_shared([one.key for one in asked.values()])
+        await self._fetch_shared([one.key for one in asked.values() if self.store.find(one.key) is None])
         for place, edit in list(asked.items()):
-            if (known := self.store.find(edit.key) or shared.get(edit.key)) is not None:
+            if (known := self.store.find(edit.key)) is not None:
                 self.metrics.known.labels(judge.name, "store").inc()
                 rows[place] = known | {"cached": True}
                 del asked[place]
@@ -172,8 +177,15 @@ class RewardService:
         fields = Fields("", category, texts[0], item.source, item.edited, texts[1], texts[2])
         return replace(fields, key=find_key(judge.spec, fields))
 
-    async def _find_shared(self, keys: Sequence[str]) -> Mapping[str, Row]:
-        return {}
+    async def _fetch_shared(self, keys: Sequence[str]) -> None:
+        """Take over what other servers have scored."""
+        for key, row in (await self.shared.find(keys)).items() if self.shared else ():
+            self.store.keep(key, row)
+
+    def keep(self, key: str, row: Row) -> None:
+        """Keep the row of a finished edit here, and where other servers find it."""
+        if self.store.keep(key, row) and self.shared:
+            self.shared.keep(key, row)
 
     def _complete(self, judge: OnlineJudge, checked: Fields | Row | None, row: Row) -> Row:
         """Return the row with the columns that every answer has."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from editlane.core.types import Row
+from editlane.core.types import SCALE, Row, State
 
 
 class ScoreItem(msgspec.Struct, forbid_unknown_fields=True):
@@ -138,3 +138,17 @@ def make_answer(row: Row) -> dict[str, Any]:
 
 def _criteria(row: Row) -> set[str]:
     return {name for name in row if name.startswith("score_") and name not in ("score_seconds", "score_device")}
+
+
+_STATES = frozenset(map(str, State))
+
+
+def check_row(row: Any) -> Row:
+    """Return a row from outside if its state and its score fit. Raises ValueError: no score is taken from nonsense."""
+    if not isinstance(row, dict) or not {"score", "state", "error_kind", "error"} <= row.keys():
+        raise ValueError("no row")
+    score = row["score"]
+    is_number = isinstance(score, int | float) and not isinstance(score, bool) and SCALE[0] <= score <= SCALE[1]
+    if row["state"] not in _STATES or (row["state"] == State.SCORED) != is_number or not (is_number or score is None):
+        raise ValueError("a state and a score that do not fit")
+    return row
