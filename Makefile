@@ -6,6 +6,7 @@
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
 # make test-vllm  test the judge's engines against vLLM on the CPU, in its own venv (4 GB); some minutes
+# make test-trainers  let trainers ask a reward server: TRL, verl, ms-swift, OpenRLHF, in their own venv (2 GB); some minutes
 # make bench   run the benchmarks and print tables
 # make bench-gpu  run judge and editor at full size with random weights, on a GPU of 80 GB or more; 8 minutes each at most
 
@@ -16,7 +17,7 @@ PYTHON ?= python3
 SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
-.PHONY: demo check test test-runs lint fast faults test-envs test-slurm test-vllm bench bench-gpu clean
+.PHONY: demo check test test-runs lint fast faults test-envs test-slurm test-vllm test-trainers bench bench-gpu clean
 
 demo: $(VENV)/installed
 	@$(RUN) snakemake --cores all
@@ -59,6 +60,12 @@ test-vllm: .venv-vllm/installed
 
 .venv-vllm/installed: tests/vllm/install.sh
 	sh tests/vllm/install.sh .venv-vllm
+
+test-trainers: $(VENV)/installed .venv-trainers/installed
+	.venv-trainers/bin/python -m pytest -m trainers tests/trainers
+
+.venv-trainers/installed: tests/trainers/install.sh
+	sh tests/trainers/install.sh .venv-trainers
 
 bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_lanes.py

@@ -13,6 +13,7 @@ from editlane.cli.flags import StepParser, folder_name, input_folder, whole_numb
 from editlane.cli.model_flags import add_model_flags, read_model_flags
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError, one_line
+from editlane.core.types import RunsOn
 from editlane.lanes.judging import JudgeSpec
 from editlane.models import registry
 from editlane.protocols.scoring import load_protocol
@@ -36,7 +37,8 @@ def main() -> None:
         worker = Worker(spec, registry.build("judge", **options), wire, args.max_pixels)
         worker.warm_up()
     except UserError as error:
-        wire.send("fatal", error=one_line(error))
+        is_served = registry.find_adapter("judge", args.adapter).RUNS_ON == RunsOn.SERVER
+        wire.send("fatal", error=one_line(error), may_pass=is_served)  # an endpoint may answer later
         raise
     gc.enable()
     worker.serve()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,7 +27,7 @@ class RewardServer:
     """A server on a free port, with one fake judge unless the config says otherwise. `stop` ends it.
 
     Keyword arguments are keys of the config. `environment` is added to this process's; a `token` goes into the variable
-    that `token_env` names, and every request brings it. `namespace`: the network namespace to start it in.
+    that `token_env` names, and every request brings it. `prefix`: a command that starts it.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RewardServer:
         *,
         environment: Mapping[str, str] | None = None,
         token: str = "",
-        namespace: str = "",
+        prefix: Sequence[str] = (),
         **config: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,11 +50,10 @@ class RewardServer:
             variables |= {"REWARD_TOKEN": token}
         self.config = folder / "reward.yaml"
         self.config.write_text(yaml.safe_dump(settings, allow_unicode=True, sort_keys=False), encoding="utf-8")
-        enter = ["ip", "netns", "exec", namespace] if namespace else []
         self._out, self._err = folder / "stdout.txt", folder / "stderr.txt"
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(
-                [*enter, sys.executable, str(PROGRAM), "--configfile", str(self.config)],
+                [*prefix, sys.executable, str(PROGRAM), "--configfile", str(self.config)],
                 cwd=folder,
                 env=variables,
                 stdin=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from editlane.server.backend import State
 from editlane.server.front import Front
+from editlane.server.score_routes import REWARD
 
 PAGE = Path(__file__).parent / "page"
 
@@ -26,8 +27,9 @@ _POLICY = (
 
 
 async def health(front: Front, request: Request) -> Response:
-    """Answer that the process lives."""
-    return PlainTextResponse("ok")
+    """Answer that the process lives. UniRL looks for its rewards here."""
+    names = [REWARD, *front.service.judges]
+    return JSONResponse({"status": "ok", "rewards": {name: ["ready"] for name in names}})
 
 
 async def ready(front: Front, request: Request) -> Response:

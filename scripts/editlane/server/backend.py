@@ -39,6 +39,10 @@ class Lost(Exception):
     """The back-end cannot go on; the message says why."""
 
 
+class Fatal(Lost):
+    """The back-end can never go on, because of a mistake that the user can fix."""
+
+
 class Idle(Exception):
     """The back-end had nothing to do for so long that it gives its device back."""
 
@@ -53,7 +57,9 @@ class Backend:
         self.error = ""
         self.count_idle: Callable[[], int] = lambda: 1
         """Number of back-ends of the queue that are ready and have nothing to do."""
-        self._woken = False
+        self.on_fatal: Callable[[str], None] = lambda reason: None
+        """Called with the reason if the back-end can never go on, before it was ready once."""
+        self._woken = self._was_ready = False
 
     @property
     def running(self) -> int:
@@ -71,7 +77,7 @@ class Backend:
 
     def become_ready(self) -> None:
         """Note that it answers from now on."""
-        self.state, self.error, self._woken = State.READY, "", False
+        self.state, self.error, self._woken, self._was_ready = State.READY, "", False, True
 
     def describe(self) -> dict[str, Any]:
         """Return what /pool_status says of it."""
@@ -109,6 +115,10 @@ class Backend:
             await self.serve()
         except* Idle:
             pass
+        except* Fatal as group:
+            reason = str(group.exceptions[0])
+            if not self._was_ready:
+                self.on_fatal(reason)
         except* (Lost, OSError, TimeoutError) as group:
             reason = escape("; ".join(str(error) or type(error).__name__ for error in group.exceptions))
         except* Exception:

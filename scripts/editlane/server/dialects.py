@@ -29,7 +29,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 def read_flow_factory(body: bytes) -> list[ScoreItem]:
     """Read {"prompt": [...], "image": [base64], "condition_images": [[base64]]}; the last condition is the source."""
-    data = _load_json(body)
+    data = load_json(body)
     rows = _zip_columns(data, "condition_images", "image", "prompt")
     return [_make_item(_last(sources), edited, text) for sources, edited, text in rows]
 
@@ -37,27 +37,49 @@ def read_flow_factory(body: bytes) -> list[ScoreItem]:
 def read_openrlhf(body: bytes) -> list[ScoreItem]:
     """Read {"query": [...], "prompts": [...], "labels": [...]}; each label is the JSON of an item of /v1/score.
 
-    A label without `edited` gets the query behind its prompt, as base64.
+    A label without `instruction` gets the query behind its prompt: OpenRLHF trains language models.
     """
-    data = _load_json(body)
     items = []
-    for query, prompt, label in _zip_columns(data, "query", "prompts", "labels"):
-        fields = _load_json(label.encode()) if isinstance(label, str) else label
+    for query, prompt, label in _zip_columns(load_json(body), "query", "prompts", "labels"):
+        fields = load_json(label.encode()) if isinstance(label, str) else label
         if not isinstance(fields, dict):
             raise Malformed("a label is no JSON object")
-        edited = fields.get("edited")
-        if edited is None and isinstance(query, str):
-            edited = query.removeprefix(prompt if isinstance(prompt, str) else "")
-        items.append(_make_item(fields.get("source"), edited, fields.get("instruction"), fields))
+        text = fields.get("instruction")
+        if text is None and isinstance(query, str) and isinstance(prompt, str):
+            text = query.removeprefix(prompt)
+        items.append(_make_item(fields.get("source"), fields.get("edited"), text, fields))
     return items
 
 
-def read_listed(body: bytes) -> tuple[list[ScoreItem], int | None]:
+def read_histories(data: dict[str, Any]) -> list[tuple[ScoreItem, list[str]]]:
+    """Read UniRL's {"requests": [{"history": [source turn, edited turn], "required_rewards": [names]}]}.
+
+    A turn has `image_b64` and `text`; the instruction is the last text before the edit. Returns items and names.
+    """
+    found = []
+    for request in data["requests"] if isinstance(data.get("requests"), list) else [{}]:
+        if not isinstance(request, dict):
+            raise Malformed("an entry of `requests` is no object")
+        turns = request.get("history")
+        if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+            raise Malformed("a request has no `history` of turns")
+        images = [turn["image_b64"] for turn in turns if turn.get("image_b64")]
+        texts = [turn["text"] for turn in turns if isinstance(turn.get("text"), str) and turn["text"].strip()]
+        if len(images) < 2 or not texts:
+            raise Malformed("a `history` needs the source, the instruction and the edit")
+        names = request.get("required_rewards")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise Malformed("`required_rewards` is no list of names")
+        about = request.get("metadata") if isinstance(request.get("metadata"), dict) else {}
+        found.append((_make_item(images[-2], images[-1], texts[0], about), names))
+    return found
+
+
+def read_listed(data: dict[str, Any]) -> tuple[list[ScoreItem], int | None]:
     """Read {"responses": [edit], "metas": [{"source", "original_instruction"}], "reward_function_kwargs"}.
 
     Returns the items, and how many may be at work at once (`max_workers`).
     """
-    data = _load_json(body)
     rows = _zip_columns(data, "responses", "metas")
     items = []
     for response, meta in rows:
@@ -103,7 +125,8 @@ def write_pickle(dialect: str, rewards: Sequence[float]) -> bytes:
     return pickle.dumps(answer)
 
 
-def _load_json(body: bytes) -> dict[str, Any]:
+def load_json(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body. Raises Malformed."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -114,7 +137,7 @@ def _load_json(body: bytes) -> dict[str, Any]:
 
 
 def _read_meta(meta: Any) -> dict[str, Any]:
-    return _load_json(meta.encode()) if isinstance(meta, str) else meta if isinstance(meta, dict) else {}
+    return load_json(meta.encode()) if isinstance(meta, str) else meta if isinstance(meta, dict) else {}
 
 
 def _zip_columns(data: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:

@@ -42,9 +42,18 @@ class Front:
         self.canary, self.jobs = CanaryWatch(service), Jobs(service)
         self.limits = service.config.limits
         self.draining = asyncio.Event()
+        self.fatal = ""
+        """Why no judge will ever be ready, if that is so; the server ends then."""
+        for judge in service.judges.values():
+            for backend in judge.backends:
+                backend.on_fatal = self._give_up
         self.running = 0
         """Requests for scores that are being answered."""
         self._access = AccessLog(service.folder / "access.jsonl")
+
+    def _give_up(self, reason: str) -> None:
+        self.fatal = reason
+        self.draining.set()
 
     def route(self, path: str, handler: Handler, method: str = "GET", *, private: bool = True) -> Route:
         """Return the route of a handler. A private one needs the token."""

@@ -116,20 +116,21 @@ def count_workers(config: RewardConfig, adapters: Mapping[str, str]) -> dict[str
         most = {RunsOn.SERVER: 1}
         return {name: min(config.workers, most.get(place, config.workers)) for name, place in runs_on.items()}
     on_device = [name for name, place in runs_on.items() if place == RunsOn.DEVICE]
-    gpus = sum(value != "" for value in device_pool().values()) if on_device else 0
-    if gpus and gpus < len(on_device):
+    pool = device_pool() if on_device else {}
+    gpus = sum(value != "" for value in pool.values())
+    if len(on_device) > len(pool):
         raise UserError(
-            f"{len(on_device)} judges need a GPU each, and {gpus} are visible. Leave judges out, set `workers: 0` and "
-            "name `backends:`, or make more GPUs visible (CUDA_VISIBLE_DEVICES)."
+            f"{len(on_device)} judges need a device each, and this machine offers {', '.join(pool)}. Leave judges out, "
+            "set `workers: 0` and name `backends:`, or make more GPUs visible (CUDA_VISIBLE_DEVICES)."
         )
     shares = {name: gpus // len(on_device) + (place < gpus % len(on_device)) for place, name in enumerate(on_device)}
     return {name: max(1, shares.get(name, 1)) for name in adapters}
 
 
 def _make_command(name: str, settings: Mapping[str, Any], folder: Path, max_pixels: int) -> list[str]:
-    """Return the command of a worker, under the lease of a device unless a server runs its model, as for a lane."""
+    """Return the command of a worker, under the lease of a device if its judge has a model here."""
     scripts = CHECKOUT / "scripts"
-    needs_device = find_adapter("judge", settings["adapter"]).RUNS_ON != RunsOn.SERVER
+    needs_device = find_adapter("judge", settings["adapter"]).RUNS_ON == RunsOn.DEVICE
     lease = [str(scripts / "gpulease.py"), "-n", str(int(needs_device)), "--with-parent", str(os.getpid()), "--"]
     flags = ["--run-dir", str(folder), "--judge", name, "--protocol", str(find_file(settings["protocol"]))]
     flags += ["--adapter", settings["adapter"], "--params", json.dumps(settings["params"], ensure_ascii=False)]

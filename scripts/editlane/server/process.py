@@ -13,7 +13,7 @@ from typing import Any
 
 from editlane.core.errors import CRASHED, JudgeFailed
 from editlane.core.printable import escape
-from editlane.server.backend import Backend, Idle, Lost, State
+from editlane.server.backend import Backend, Fatal, Idle, Lost, State
 from editlane.server.config import LimitsConfig
 from editlane.server.metrics import Metrics
 from editlane.server.waiting import Queue, Work
@@ -111,7 +111,8 @@ class JudgeProcess(Backend):
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise Lost(f"its process ended: {await self._explain_end()}") from error
         if message.get("t") == "fatal":
-            raise Lost(escape(str(message["error"])))
+            reason = escape(str(message["error"]))
+            raise Lost(reason) if message["may_pass"] else Fatal(reason)
         if message.get("t") not in kinds:
             raise Lost(f"it sent {message.get('t')!r:.40} instead of {' or '.join(kinds)}")
         return message

@@ -25,6 +25,10 @@ RETRY_SECONDS = 5.0
 FLOW_FACTORY_SECONDS = 55.0
 OPENRLHF_SECONDS = 170.0
 PICKLE_SECONDS = 280.0
+HISTORY_SECONDS = 280.0
+
+REWARD = "editlane"
+"""The name of the first judge's reward in UniRL's config."""
 
 
 async def score(front: Front, request: Request) -> Response:
@@ -92,8 +96,11 @@ async def pickled(front: Front, request: Request) -> Response:
 
 
 async def listed(front: Front, request: Request) -> Response:
-    """Answer POST /score, a list in and an ordered list out; what has no reward is null and has an error."""
-    items, at_once = _read(dialects.read_listed, await front.read(request))
+    """Answer POST /score: a list in and an ordered list out. What has no reward is null and has an error."""
+    data = _read(dialects.load_json, await front.read(request))
+    if "requests" in data:
+        return await _answer_histories(front, request, data)
+    items, at_once = _read(dialects.read_listed, data)
     rows = await front.score(request, items, at_once=at_once)
     zero = 0.0 if front.service.config.on_error == "zero" else None
     rewards = [zero if row["score"] is None else row["score"] / 10 for row in rows]
@@ -101,9 +108,26 @@ async def listed(front: Front, request: Request) -> Response:
     return JSONResponse({"done_result": rewards, "errors": errors})
 
 
-def _read(read: Any, body: bytes) -> Any:
+async def _answer_histories(front: Front, request: Request, data: dict[str, Any]) -> Response:
+    """Answer UniRL's RemoteRewardBackend, which leaves out what has no reward. A name is a judge's, or REWARD."""
+    asked = _read(dialects.read_histories, data)
+    results: list[dict[str, Any]] = [{} for _ in asked]
+    errors: list[dict[str, str]] = [{} for _ in asked]
+    for name in dict.fromkeys(name for _, names in asked for name in names):
+        places = [place for place, (_, names) in enumerate(asked) if name in names]
+        judge = None if name == REWARD else name
+        rows = await front.score(request, [asked[place][0] for place in places], judge, HISTORY_SECONDS)
+        for place, row in zip(places, rows, strict=True):
+            if row["score"] is None:
+                errors[place][name] = f"{row['error_kind']}: {row['error']}"
+            else:
+                results[place][name] = {"reward": row["score"] / 10}
+    return JSONResponse({"results": results, "errors": errors})
+
+
+def _read(read: Any, content: Any) -> Any:
     try:
-        return read(body)
+        return read(content)
     except dialects.Malformed as error:
         raise Refused(400, str(error)) from error
 

@@ -52,6 +52,8 @@ def serve(config: RewardConfig) -> None:
     server = DrainingServer(settings, front, config.limits.drain_seconds)
     server.run([listening])
     os.close(lock)
+    if front.fatal:
+        raise UserError(front.fatal)
 
 
 def read_token(config: RewardConfig) -> str:

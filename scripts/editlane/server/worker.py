@@ -2,7 +2,7 @@
 
 Frames are a length and msgpack (see wire.py). The server sends hands of edits. It is told `hello` when the process
 runs, `ready` when its judge has answered once, `begin` before some edits of a hand are touched, `done` with their rows,
-`down` if the judge's engine no longer answers, and `fatal` if this worker can never judge. `places` are the places of
+`down` if the judge's engine no longer answers, and `fatal` if its judge cannot be loaded. `places` are the places of
 edits in their hand.
 """
 

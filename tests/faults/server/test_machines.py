@@ -63,7 +63,7 @@ def cluster(machines: dict[str, str], tmp_path: Path) -> Iterator[tuple[RewardSe
             servers.append(
                 RewardServer(
                     tmp_path / name,
-                    namespace=name,
+                    prefix=["ip", "netns", "exec", name],
                     token=TOKEN,
                     judges={"fake": JUDGE},
                     workers=1,

@@ -115,3 +115,11 @@ def test_a_worker_that_idles_gives_its_device_back_and_comes_again(attack: Attac
     onslaught.ask_all(range(100, 108))
     assert not onslaught.refused and not onslaught.failures()
     onslaught.finish("all workers gave their device back (idle)")
+
+
+def test_a_judge_that_cannot_be_loaded_ends_the_server_with_one_paragraph(attack: Attack) -> None:
+    fault = {"name": "broken", "at": "editlane.judges.fake:FakeJudge.__init__", "program": "judge_worker", "do": "fail"}
+    onslaught = attack(fault | {"words": "The checkpoint 甲 is damaged. Copy it again.", "times": 9}, ready=False)
+    assert onslaught.server.process.wait(20) == 2
+    assert onslaught.server.stderr.endswith("error: The checkpoint 甲 is damaged. Copy it again.\n")
+    assert "Traceback" not in onslaught.server.stderr

@@ -173,12 +173,46 @@ def test_trainers_shapes(server: RewardServer) -> None:
     labels = [msgspec.json.encode({key: one[key] for key in one if key != "id"}).decode() for one in coded]
     openrlhf = {"query": ["x"] * 4, "prompts": ["x"] * 4, "labels": labels}
     assert server.post("/get_reward", json=openrlhf).json() == {"rewards": rewards, "scores": rewards, "extra_logs": {}}
+    del labels[:]
+    for one in coded:
+        label = {name: one[name] for name in ("source", "edited", "category")}
+        labels.append(msgspec.json.encode(label).decode())
+    queries = [f"prompt {one['instruction']}" for one in coded]
+    openrlhf = {"query": queries, "prompts": ["prompt "] * 4, "labels": labels}
+    assert server.post("/get_reward", json=openrlhf).json()["rewards"] == rewards, "the response is the instruction"
     metas = [{"original_instruction": one["instruction"], "source": one["source"], "category": "物理"} for one in coded]
     shapes = [one["edited"] for one in coded[:2]] + [{"outputs": [{"text": coded[2]["edited"]}]}, {"text": "no image"}]
     listed = {"responses": shapes, "metas": metas, "reward_function_kwargs": {"max_workers": 2}}
     answer = server.post("/score", json=listed).json()
     assert answer["done_result"] == [*rewards[:3], None]
     assert [one and one["kind"] for one in answer["errors"]] == [None, None, None, "decode"]
+
+
+def test_unirl_by_its_remote_backend(server: RewardServer) -> None:
+    edits = [make_edit(number, category="物理") for number in range(520, 523)]
+    coded = to_json(edits)["items"]
+    asked = [
+        {
+            "history": [
+                {"text": one["instruction"], "image_b64": one["source"]},
+                {"text": "", "image_b64": one["edited"]},
+            ],
+            "required_rewards": ["editlane", "是非"],
+            "metadata": {"category": "物理"},
+            "protocol_version": 2,
+        }
+        for one in coded
+    ]
+    asked[2]["metadata"] = {"category": "nope"}
+    answer = server.post("/score", json={"requests": asked}).json()
+    assert [one.get("editlane") for one in answer["results"][:2]] == [
+        {"reward": row["score"] / 10} for row in judge_offline(edits[:2])
+    ]
+    assert answer["results"][2] == {} and set(answer["errors"][2]) == {"editlane", "是非"}
+    assert answer["errors"][0] == {} and "是非" in answer["results"][0]
+    assert server.get("/health").json()["rewards"]["editlane"] == ["ready"]
+    for broken in ({"requests": 3}, {"requests": [{}]}, {"requests": [{"history": [{}], "required_rewards": []}]}):
+        assert server.post("/score", json=broken).status_code == 400
 
 
 class Gadget:
@@ -229,7 +263,7 @@ def test_what_the_server_tells_of_itself(server: RewardServer) -> None:
     status = server.get("/pool_status").json()
     assert status["total_clients"] == 2 and status["available_clients"] == 2
     assert {one["state"] for one in status["workers"]} == {"ready"} and status["queue"]["items"] == 0
-    assert server.get("/health").text == "ok" and server.get("/ready").text == "ready"
+    assert server.get("/health").json()["status"] == "ok" and server.get("/ready").text == "ready"
     assert server.get("/nothing").status_code == 404 and server.get("/v1/score").status_code == 405
     log = [
         msgspec.json.decode(line)
