@@ -16,7 +16,8 @@ for (const [name, type, content] of files)
 _DROP = f"""(([side, files]) => {{ {_MAKE_FILES}
   const target = document.querySelector(`.image[data-side=${{side}}] .drop`);
   for (const kind of ["dragover", "drop"])
-    target.dispatchEvent(new DragEvent(kind, {{ bubbles: true, cancelable: true, dataTransfer: data }}));
+    if (target.dispatchEvent(new DragEvent(kind, {{ bubbles: true, cancelable: true, dataTransfer: data }})))
+      throw new Error("the browser would leave the page for the file");
 }})"""
 _PASTE = f"""((files) => {{ {_MAKE_FILES}
   document.body.dispatchEvent(new ClipboardEvent("paste", {{ bubbles: true, cancelable: true, clipboardData: data }}));
@@ -50,9 +51,10 @@ class RewardPage:
         send = self.browser.send
         send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
         send("Emulation.setUserAgentOverride", userAgent="a browser", acceptLanguage=language)
-        self.browser.open(self.server.url + "/health")
-        self.run("sessionStorage.clear()")
         self.browser.open(self.server.url + "/")
+        if self.run("sessionStorage.length"):
+            self.run("sessionStorage.clear()")
+            self.browser.open(self.server.url + "/")
         assert self.until("known.judges || known.needsToken")
         return self
 
