@@ -28,9 +28,7 @@ def main() -> None:
     parser.add_argument("--schema", type=output_file, required=True, help="the JSON schema to write")
     parser.add_argument("--keys", type=Path, required=True, help="the page with the table of keys")
     parser.add_argument("--params", type=Path, required=True, help="the page with the tables of params")
-    parser.add_argument(
-        "--reward-schema", type=output_file, required=True, help="the schema of a reward server's config"
-    )
+    parser.add_argument("--reward-schema", type=output_file, required=True, help="the same of a reward server's config")
     parser.add_argument("--rewards", type=Path, required=True, help="the page with the table of its keys")
     args = parser.parse_args()
     written = {

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from editlane.cli.flags import StepParser, whole_number
+from editlane.cli.flags import StepParser, folder_name, whole_number
 from editlane.cli.step import run_step
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
@@ -34,11 +34,13 @@ def build_tiny_models(config: RewardConfig) -> None:
 def main() -> None:
     parser = StepParser(__doc__)
     parser.add_argument("--configfile", type=Path, default=find_file("config/reward.yaml"), help="default: the demo's")
+    parser.add_argument("--server", type=folder_name, help="its name, instead of the config's")
     parser.add_argument("--port", type=whole_number(0, 65535), help="instead of the config's")
     args = parser.parse_args()
     config = read_reward_config(args.configfile)
     build_tiny_models(config)
-    serve(config if args.port is None else config.model_copy(update={"port": args.port}))
+    given = {name: value for name in ("server", "port") if (value := getattr(args, name)) is not None}
+    serve(config.model_copy(update=given))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -62,7 +62,7 @@ def open_image(path: Path, *, at_least: int | None = None, within: int | None = 
         return fit_within(image, within) if within else image
 
 
-def open_content(content: bytes, name: str, suffixes: Container[str], max_pixels: int) -> Image.Image:
+def open_content(content: bytes, name: str, suffixes: Collection[str], max_pixels: int) -> Image.Image:
     """Decode the bytes of an image as `open_image` decodes a file. Nothing that may take long is decoded.
 
     `suffixes`: the formats to accept, as `sniff` names them. `name` begins the messages. Raises SourceUnreadable with
@@ -73,11 +73,21 @@ def open_content(content: bytes, name: str, suffixes: Container[str], max_pixels
         if may_take_long(file):
             raise SourceUnreadable("may take too long to decode; save it as a plain JPEG or PNG", kind="too_large")
         file.seek(0)
-        suffix, _ = read_header(file)
+        suffix = _name_format(file)
         if suffix not in suffixes:
-            raise SourceUnreadable(f"is {suffix.upper()}, which is not accepted here", kind="decode")
+            raise SourceUnreadable(f"{suffix}; accepted here: {', '.join(sorted(suffixes))}", kind="decode")
         file.seek(0)
         return decode(file, None, max_pixels)
+
+
+def _name_format(file: IO[bytes]) -> str:
+    """Return the suffix of an image's format, or "no image". Raises SourceUnreadable for one that is too large."""
+    try:
+        return read_header(file)[0]
+    except SourceUnreadable as error:
+        if error.kind != "decode":
+            raise
+        return "no image"
 
 
 @contextmanager

@@ -63,6 +63,7 @@ async def pool_status(front: Front, request: Request) -> Response:
             "requests": front.running,
             "draining": front.draining.is_set(),
             "canary": front.canary.describe(),
+            "canary_minutes": front.service.config.canary.minutes,
             "recent": list(service.recent),
         }
     )
@@ -74,6 +75,7 @@ async def judges(front: Front, request: Request) -> Response:
     return JSONResponse(
         {
             "judges": {name: _describe(front, name) for name in front.service.judges},
+            "server": front.service.config.server,
             "default": next(iter(front.service.judges)),
             "default_category": front.service.config.category,
             "categories": {name: judge.categories for name, judge in front.service.judges.items()},

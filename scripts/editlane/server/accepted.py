@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 def read_acceptance(run: Path, key: str) -> dict[str, Any] | None:
-    """Return the verdict on the judge with this key, overall, by category and by editor; None if it judged nothing there.
+    """Return the verdict on the judge with this key, overall, by category and by editor.
 
-    Raises UserError if the run has no report.
+    None if the run had no such judge. Raises UserError if it has no report.
     """
     path = run / RunEntry.REPORT / "report.json"
     try:
@@ -22,9 +22,7 @@ def read_acceptance(run: Path, key: str) -> dict[str, Any] | None:
         names = [name for name, judge in report["provenance"]["judges"].items() if judge["key"] == key]
         found = report["acceptance"][names[0]] if names else None
     except OSError as error:
-        raise UserError(
-            f"config: accepted_by: {path} cannot be read ({error.strerror}). Name a finished run."
-        ) from error
+        raise UserError(f"config: accepted_by: cannot read {path} ({error.strerror}). Name a finished run.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"config: accepted_by: {path} is no report of this version. Make it again.") from error
     if found is None:

@@ -62,6 +62,8 @@ class Front:
             started = time.monotonic()
             response = await self._answer(handler, request, private)
             status = str(response.status_code)
+            if method == "POST":
+                self.service.metrics.seconds.labels(path).observe(time.monotonic() - started)
             self.service.metrics.requests.labels(path, status).inc()
             self._access.write(request, path, response.status_code, time.monotonic() - started)
             return response

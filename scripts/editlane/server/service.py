@@ -199,7 +199,7 @@ class RewardService:
     def _note(self, judge: OnlineJudge, item: ScoreItem, row: Row) -> None:
         """Count an answer, and keep what the page shows of it."""
         self.metrics.items.labels(judge.name, row["state"], row["error_kind"] or "").inc()
-        shown = {name: row[name] for name in ("judge", "state", "score", "error_kind", "cached")}
+        shown = {name: row[name] for name in ("judge", "state", "score", "error_kind", "error", "cached")}
         texts = {"category": escape(item.category or ""), "instruction": escape(item.instruction[:SHOWN_TEXT])}
         self.recent.appendleft({"time": round(time.time(), 1)} | texts | shown)
 

@@ -130,7 +130,7 @@ def test_a_broken_image_has_no_score_but_a_reason_and_a_remedy(page: RewardPage)
     page.send()
     facts = page.facts("article")
     assert facts["State"] == "judge failed: decode"
-    assert facts["Reason"].startswith("edited: empty or not an image")
+    assert facts["Reason"].startswith("edited: no image; accepted here")
     assert facts["What to do"] == "Use a JPEG, PNG or WebP file that other programs can open."
     assert page.text("#said") == "fake: no score."
     assert page.until(f"({RECENT})[0]?.[4] === 'judge failed: decode'")
