@@ -11,11 +11,12 @@ from time import strftime
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from msgspec.structs import replace
 from PIL import Image
 
 from editlane.core.checkout import find_file
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, one_line
 from editlane.core.files import replace_text
 from editlane.core.os_errors import explain_os_error
 from editlane.datasets.canary import draw_canary
@@ -36,6 +37,17 @@ SEED_DIGITS = 12
 """Leading digits of a key that decide the seed of a sampled answer."""
 
 
+class Reference(msgspec.Struct):
+    """The first round of a judge."""
+
+    key: str
+    since: str
+    scores: dict[str, float]
+
+
+_decode = msgspec.json.Decoder(dict[str, Reference]).decode
+
+
 class CanaryWatch:
     """The latest round of each judge, compared with its first one, which a restart does not forget."""
 
@@ -44,10 +56,16 @@ class CanaryWatch:
         self._service, self._path = service, service.folder / "canary.json"
         self._minutes = service.config.canary.minutes
         self._found: dict[str, dict[str, Any]] = {}
+        self._references = self._read_references()
+
+    def _read_references(self) -> dict[str, Reference]:
         try:
-            self._references: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self._references = {}
+            return _decode(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("the canary's reference is made anew: %s: %s", self._path, one_line(error))
+            return {}
 
     @property
     def warning(self) -> str:
@@ -98,20 +116,21 @@ class CanaryWatch:
             await asyncio.to_thread(self._compare, judge, scores)
 
     def _compare(self, judge: OnlineJudge, scores: Mapping[str, float]) -> None:
-        reference = self._references.get(judge.name, {})
-        if reference.get("key") != judge.spec.whole_key:  # another judge of this name
-            reference = {"key": judge.spec.whole_key, "since": strftime("%Y-%m-%d %H:%M"), "scores": scores}
-            self._references |= {judge.name: reference}
+        reference = self._references.get(judge.name)
+        if reference is None or reference.key != judge.spec.whole_key:  # another judge of this name
+            reference = Reference(judge.spec.whole_key, strftime("%Y-%m-%d %H:%M"), dict(scores))
+            self._references[judge.name] = reference
             try:
-                replace_text(self._path, json.dumps(self._references, ensure_ascii=False, indent=1))
+                replace_text(self._path, msgspec.json.encode(self._references).decode())
             except OSError as error:
                 log.warning("cannot keep the canary's reference: %s", explain_os_error(error) or error)
-        found = compare(judge.name, scores, reference["scores"]) | {"since": reference["since"]}
+        found = compare(judge.name, scores, reference.scores) | {"since": reference.since}
+        was_moved = self._found.get(judge.name, {}).get("moved", False)
         self._found[judge.name] = found
         metrics = self._service.metrics
         metrics.canary.labels(judge.name).set(found["difference"] or 0.0)
         metrics.moved.labels(judge.name).set(found["moved"])
-        if found["moved"]:
+        if found["moved"] and not was_moved:
             log.warning("%s has changed: the canary's mean moved by %+.2f", judge.name, found["difference"])
 
 
