@@ -11,7 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from editlane.server import about_routes, job_routes, score_routes
+from editlane.server import about_routes, job_routes, openapi, score_routes
 from editlane.server.front import Front
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ def list_routes(front: Front) -> list[Route]:
         front.route("/", about_routes.page, private=False),
         front.route("/page.css", about_routes.page, private=False),
         front.route("/page.js", about_routes.page, private=False),
+        front.route("/openapi.json", openapi.openapi, private=False),
     ]
 
 

@@ -8,13 +8,57 @@ import io
 import json
 import pickle
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from editlane.server.wire import ScoreItem, decode_image
+from editlane.server.wire import Failure, ScoreItem, decode_image
 
 
 class Malformed(Exception):
     """The request cannot be understood as a whole."""
+
+
+class FlowFactoryRequest(TypedDict):
+    """Flow-Factory's body. Images are base64 or data URLs; the last condition is the source."""
+
+    prompt: list[str]
+    image: list[str]
+    condition_images: list[list[str] | str]
+
+
+class OpenrlhfRequest(TypedDict):
+    """OpenRLHF's body. Each label is an item of /v1/score, or its JSON; without `edited` the query is the image."""
+
+    query: list[str]
+    prompts: list[str]
+    labels: list[str | dict[str, Any]]
+
+
+class ListedRequest(TypedDict):
+    """The Pi0 reward server's body, with edits as responses. Its `max_workers` is how many are at work at once."""
+
+    responses: list[Any]
+    metas: list[dict[str, Any]]
+    reward_function_kwargs: NotRequired[dict[str, Any]]
+
+
+class Rewards(TypedDict):
+    """A number of 0 to 1 for each edit."""
+
+    rewards: list[float]
+
+
+class OpenrlhfRewards(Rewards):
+    """The same, twice."""
+
+    scores: list[float]
+    extra_logs: dict[str, float]
+
+
+class ListedRewards(TypedDict):
+    """A number of 0 to 1 for each edit, or null and an error."""
+
+    done_result: list[float | None]
+    errors: list[Failure | None]
 
 
 class _PlainUnpickler(pickle.Unpickler):

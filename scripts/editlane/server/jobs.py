@@ -6,14 +6,22 @@ import re
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import uuid4
 
 from editlane.core.files import make_folder
 from editlane.core.types import Row
 from editlane.images.files import write_atomically
 from editlane.server.service import RewardService
-from editlane.server.wire import ScoreItem, ScoreRequest, decode_msgpack, encode_json, make_answer, pack
+from editlane.server.wire import (
+    JobProgress,
+    NamedAnswer,
+    ScoreItem,
+    ScoreRequest,
+    decode_msgpack,
+    encode_json,
+    name_answer,
+    pack,
+)
 
 log = logging.getLogger(__name__)
 
@@ -140,10 +148,10 @@ def list_ids(items: list[ScoreItem]) -> list[str]:
     return [item.id or str(place) for place, item in enumerate(items)]
 
 
-def make_progress(name: str, job: Job) -> dict[str, Any]:
+def make_progress(name: str, job: Job) -> JobProgress:
     """Return what a client is told. What is not there yet is null."""
-    answers = [
-        {"id": own} | make_answer(job.rows[place]) if place in job.rows else None for place, own in enumerate(job.ids)
+    answers: list[NamedAnswer | None] = [
+        name_answer(own, job.rows[place]) if place in job.rows else None for place, own in enumerate(job.ids)
     ]
     scored = sum(row["score"] is not None for row in job.rows.values())
     return {
