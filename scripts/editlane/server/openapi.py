@@ -14,8 +14,8 @@ from editlane.server.operations import FILE, JSON, STRING, TEXT, Operation, list
 
 ABOUT = """Rewards for image edits: the judges of a benchmark, online, with the same scores.
 
-Another path is answered with 404 and another method with 405, both as plain text; HEAD is answered wherever GET is. An
-address with a slash too many at its end is redirected. /v1/score, /v1/rows and /v1/jobs read a body without a content
+Another path is refused with 404 and another method with 405; HEAD is answered wherever GET is. An address with a slash
+too many at its end is redirected. /v1/score, /v1/rows and /v1/jobs read a body without a content
 type, or with that of `curl -d`, as JSON, whose images are base64 or data URLs. An answer is msgpack if `Accept` names
 it. No refused request was taken in part."""
 

@@ -77,6 +77,17 @@ def decode_image(image: Any) -> bytes:
         return b""
 
 
+def is_text(value: Any) -> bool:
+    """Return whether this is text that a file can hold: JSON and pickles can have halves of characters."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 decode_msgpack = msgspec.msgpack.Decoder(ScoreRequest).decode
 encode_json = msgspec.json.Encoder().encode
 pack = msgspec.msgpack.Encoder().encode
