@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import os
 import re
 import shutil
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
 from editlane.core.files import make_folder
@@ -132,15 +134,23 @@ class Jobs:
         return True
 
     def _measure(self) -> int:
-        return sum(path.stat().st_size for path in self._folder.glob("*/*"))
+        return sum(found.st_size for path in self._folder.glob("*/*") if (found := _find_stat(path)))
 
     def _sweep(self) -> None:
         """Delete the answers that are too old."""
         oldest = time.time() - 3600 * self._config.hours
         for answer in self._folder.glob(f"*/{ANSWER}"):
-            if answer.stat().st_mtime < oldest:
+            if (found := _find_stat(answer)) and found.st_mtime < oldest:
                 log.info("the answer of the job %s is deleted", answer.parent.name)
                 shutil.rmtree(answer.parent, ignore_errors=True)
+
+
+def _find_stat(path: Path) -> os.stat_result | None:
+    """Return the size and times of a file; None if it was deleted since it was listed."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def list_ids(items: list[ScoreItem]) -> list[str]:
