@@ -45,6 +45,19 @@ class ListedRequest(TypedDict):
     reward_function_kwargs: NotRequired[dict[str, Any]]
 
 
+class History(TypedDict):
+    """One edit as turns of a talk: its source, its instruction, the edit. The names are those of judges."""
+
+    history: list[dict[str, Any]]
+    required_rewards: list[str]
+
+
+class HistoriesRequest(TypedDict):
+    """The body of UniRL's remote backend."""
+
+    requests: list[History]
+
+
 class Rewards(TypedDict):
     """A number of 0 to 1 for each edit."""
 
@@ -63,6 +76,13 @@ class ListedRewards(TypedDict):
 
     done_result: list[float | None]
     errors: list[Failure | None]
+
+
+class HistoryRewards(TypedDict):
+    """For each edit its rewards by their names, and the errors of those that it has not."""
+
+    results: list[dict[str, dict[str, float]]]
+    errors: list[dict[str, str]]
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -62,13 +62,16 @@ def _list_dialects(front: Front) -> dict[tuple[str, str], Operation]:
     lost = (*READING, 422) if front.service.config.on_error == "fail" else READING
     flow, rewards = {JSON: dialects.FlowFactoryRequest}, {JSON: dialects.Rewards}
     openrlhf, twice = {JSON: dialects.OpenrlhfRequest}, {JSON: dialects.OpenrlhfRewards}
-    listed, ordered = {JSON: dialects.ListedRequest}, {JSON: dialects.ListedRewards}
+    listed = {JSON: {"anyOf": [dialects.ListedRequest, dialects.HistoriesRequest]}}
+    ordered = {JSON: {"anyOf": [dialects.ListedRewards, dialects.HistoryRewards]}}
     plain = {BYTES: FILE}
     pickled = (lost, plain, 200) if front.service.config.pickle else ((415,), plain, None)
     return {
         ("POST", "/compute"): Operation("Rewards for Flow-Factory", rewards, lost, flow),
         ("POST", "/get_reward"): Operation("Rewards for OpenRLHF", twice, lost, openrlhf),
-        ("POST", "/score"): Operation("A list in, an ordered list out", ordered, READING, listed),
+        ("POST", "/score"): Operation(
+            "A list in, an ordered list out; rewards for UniRL's remote backend", ordered, READING, listed
+        ),
         ("POST", "/"): Operation("Rewards for pickles of UniRL, Edit-R1 and EditScore", plain, *pickled),
         ("POST", "/mode/logits_non_cot"): Operation("The same, under Edit-R1's path", plain, *pickled),
     }
@@ -78,8 +81,8 @@ def _list_others() -> dict[tuple[str, str], Operation]:
     return {
         ("GET", "/v1/judges"): Operation("The judges, their categories and the limits", {JSON: OBJECT}),
         ("POST", "/v1/drain"): Operation("Finish the work at hand, then end", {JSON: OBJECT}),
-        ("GET", "/health"): Operation("Whether the process lives", TEXT, private=False),
-        ("GET", "/ping"): Operation("The same", TEXT, private=False),
+        ("GET", "/health"): Operation("That the process lives, and its workers", {JSON: OBJECT}, private=False),
+        ("GET", "/ping"): Operation("The same", {JSON: OBJECT}, private=False),
         ("GET", "/ready"): Operation("Whether edits are judged now", TEXT, (503,)),
         ("GET", "/pool_status"): Operation("What every worker does, and how full the queue is", {JSON: OBJECT}),
         ("GET", "/metrics"): Operation("Figures for Prometheus", TEXT),

@@ -142,6 +142,7 @@ PICKLED: dict[str, list[dict[str, Any]]] = {
     ],
     "/mode/logits_non_cot": [{"ref_images": SOURCES, "images": EDITED, "prompts": TEXTS_, "metadatas": [{}] * 2}],
 }
+TURNS = [[{"image_b64": one["source"]}, {"text": one["instruction"]}, {"image_b64": one["edited"]}] for one in CODED]
 DIALECTS: dict[str, dict[str, Any]] = {
     "/compute": {
         "prompt": TEXTS_,
@@ -158,11 +159,12 @@ DIALECTS: dict[str, dict[str, Any]] = {
         "metas": [{"original_instruction": one["instruction"], "source": one["source"]} for one in CODED],
         "reward_function_kwargs": {"max_workers": 2},
     },
+    "/score of UniRL": {"requests": [{"history": turns, "required_rewards": ["editlane", "是非"]} for turns in TURNS]},
 }
 
 
-def dialect_bodies(path: str) -> st.SearchStrategy[Body]:
-    return with_type(changed(DIALECTS[path]).map(write_json), "application/json")
+def dialect_bodies(dialect: str) -> st.SearchStrategy[Body]:
+    return with_type(changed(DIALECTS[dialect]).map(write_json), "application/json")
 
 
 @st.composite

@@ -26,7 +26,7 @@ TOLD = re.compile(r"Traceback|\.py\b|site-packages|/tmp/|/home/|line \d+, in|0x[
 
 TOKEN = "a token of the tests"
 
-FEW = 80
+FEW = 160
 FEW_OR_MANY = pytest.mark.parametrize("examples", [FEW, pytest.param(3000, marks=pytest.mark.faults)])
 
 
@@ -102,9 +102,10 @@ def test_bodies_of_edits(fuzzed: Fuzzed, examples: int, path: str, kind: str) ->
 
 
 @FEW_OR_MANY
-@pytest.mark.parametrize("path", nearly.DIALECTS)
-def test_bodies_of_trainers(fuzzed: Fuzzed, examples: int, path: str) -> None:
-    try_all(examples, nearly.dialect_bodies(path), lambda body: fuzzed.post(path, *body))
+@pytest.mark.parametrize("dialect", nearly.DIALECTS)
+def test_bodies_of_trainers(fuzzed: Fuzzed, examples: int, dialect: str) -> None:
+    path = dialect.partition(" ")[0]
+    try_all(examples, nearly.dialect_bodies(dialect), lambda body: fuzzed.post(path, *body))
     fuzzed.check()
 
 
@@ -160,7 +161,7 @@ def test_the_description_is_true(tmp_path: Path, examples: int) -> None:
         fuzzed = Fuzzed(server)
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml"), "run"]
         command += [f"{server.url}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}", "--no-color"]
-        command += ["--max-examples", str(examples // 8), "--seed", "1", "--continue-on-failure"]
+        command += ["--max-examples", str(examples // 16), "--seed", "1", "--continue-on-failure"]
         hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)}
         done = subprocess.run(command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

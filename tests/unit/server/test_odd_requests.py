@@ -69,11 +69,15 @@ def test_halves_of_characters_are_refused_in_every_dialect() -> None:
         (dialects.read_openrlhf, {"query": ["x"], "prompts": ["x"], "labels": [label]}),
         (dialects.read_openrlhf, {"query": ["x"], "prompts": ["x"], "labels": [item | {"rationale": HALF}]}),
         (dialects.read_openrlhf, {"query": ["x"], "prompts": ["x"], "labels": [HALF]}),
-        (dialects.read_listed, {"responses": ["AAAA"], "metas": [METAS[0] | {"original_instruction": HALF}]}),
     ]
     for read, body in bodies:
         with pytest.raises(dialects.Malformed):
             read(json.dumps(body).encode())
+    with pytest.raises(dialects.Malformed):
+        dialects.read_listed({"responses": ["AAAA"], "metas": [METAS[0] | {"original_instruction": HALF}]})
+    turns = [{"image_b64": "AAAA"}, {"text": HALF}, {"image_b64": "AAAA"}]
+    with pytest.raises(dialects.Malformed):
+        dialects.read_histories({"requests": [{"history": turns, "required_rewards": ["editlane"]}]})
     for meta in (HALF, json.dumps({"instruction": HALF})):
         body = {"input_images": [b"a"], "output_image": [b"a"], "meta_datas": [meta]}
         with pytest.raises(dialects.Malformed):
@@ -88,7 +92,7 @@ def test_a_response_of_any_depth_is_read() -> None:
             "[0]", "[" + "[" * depth + '"AAAA"' + "]" * depth + "]"
         )
         try:
-            (item,), _ = dialects.read_listed(body.encode())
+            (item,), _ = dialects.read_listed(dialects.load_json(body.encode()))
         except dialects.Malformed:
             continue
         taken += 1
