@@ -38,6 +38,8 @@ class FakeJudgeParams(JudgeParams):
     """Accepted so that a config can swap this judge for a real one; images are used as they are."""
     seconds: Annotated[Seconds, SPEED] = 0.0
     """Time per question, or [least, most]; the item decides where between them."""
+    batch_seconds: Annotated[float, Field(ge=0), SPEED] = 0.0
+    """Time per batch, whatever its size, as a device takes for the first of its items."""
     load_seconds: Annotated[float, Field(ge=0), SPEED] = 0.0
     """Time to load, as a model takes."""
     behaviour: Behaviour = "sees"
@@ -84,6 +86,7 @@ class FakeJudge:
     def read_out(self, batch: Sequence[Sequence[Question]], answers: Sequence[str]) -> list[list[Readout]]:
         """Return a distribution with its peak at the chosen answer. Raises JudgeFailed for the batch (see
         failure_rate)."""
+        self._wait_for_batch()
         return [[self._read(question, answers) for question in questions] for questions in batch]
 
     def _read(self, question: Question, answers: Sequence[str]) -> Readout:
@@ -101,6 +104,7 @@ class FakeJudge:
 
         If the question contains "score" in quotes, return two numbers as JSON, as VIEScore expects.
         """
+        self._wait_for_batch()
         return [
             [
                 SILENCE if self._is_unreadable(question) else self._reply(question, seed)
@@ -108,6 +112,10 @@ class FakeJudge:
             ]
             for questions, own in zip(batch, seeds, strict=True)
         ]
+
+    def _wait_for_batch(self) -> None:
+        if self.params.batch_seconds:
+            time.sleep(self.params.batch_seconds)
 
     def _reply(self, question: Question, seed: int) -> str:
         if '"score"' not in str(question.parts[-1]):

@@ -9,9 +9,11 @@ from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
-from editlane.server import about_routes, job_routes, score_routes
+from editlane.server import about_routes, job_routes, openapi, score_routes
 from editlane.server.front import Front
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ def list_routes(front: Front) -> list[Route]:
         front.route("/", about_routes.page, private=False),
         front.route("/page.css", about_routes.page, private=False),
         front.route("/page.js", about_routes.page, private=False),
+        front.route("/openapi.json", openapi.openapi, private=False),
     ]
 
 
@@ -64,7 +67,18 @@ def make_app(front: Front) -> Starlette:
             await front.jobs.stop()
             await front.service.stop()
 
-    return Starlette(routes=list_routes(front), lifespan=live)
+    handlers = dict.fromkeys((404, 405), _refuse_unrouted)
+    return Starlette(routes=list_routes(front), lifespan=live, exception_handlers=handlers)
+
+
+async def _refuse_unrouted(request: Request, error: Exception) -> Response:
+    """Answer a request that no route takes, in the shape of all refusals and with all methods of the path."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    methods = {method for route in matching for method in route.methods}
+    if not methods:
+        return JSONResponse({"error": "there is nothing at this path; /openapi.json lists what there is"}, 404)
+    listed = ", ".join(sorted(methods))
+    return JSONResponse({"error": f"this path takes {listed}"}, 405, {"Allow": listed})
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:

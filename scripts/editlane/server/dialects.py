@@ -7,14 +7,82 @@ Edit-R1 (/mode/logits_non_cot), EditScore (its proxy), OpenRLHF (--reward.remote
 import io
 import json
 import pickle
+import pickletools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from editlane.server.wire import ScoreItem, decode_image
+from editlane.server.wire import Failure, ScoreItem, decode_image, is_text
+
+MOST_STEPS = 100_000
+"""Instructions of a pickle. 256 edits have a few thousand; each can make an object, so more could fill the memory."""
 
 
 class Malformed(Exception):
     """The request cannot be understood as a whole."""
+
+
+class FlowFactoryRequest(TypedDict):
+    """Flow-Factory's body. Images are base64 or data URLs; the last condition is the source."""
+
+    prompt: list[str]
+    image: list[str]
+    condition_images: list[list[str] | str]
+
+
+class OpenrlhfRequest(TypedDict):
+    """OpenRLHF's body. Each label is an item of /v1/score, or its JSON; without `edited` the query is the image."""
+
+    query: list[str]
+    prompts: list[str]
+    labels: list[str | dict[str, Any]]
+
+
+class ListedRequest(TypedDict):
+    """The Pi0 reward server's body, with edits as responses. Its `max_workers` is how many are at work at once."""
+
+    responses: list[Any]
+    metas: list[dict[str, Any]]
+    reward_function_kwargs: NotRequired[dict[str, Any]]
+
+
+class History(TypedDict):
+    """One edit as turns of a talk: its source, its instruction, the edit. The names are those of judges."""
+
+    history: list[dict[str, Any]]
+    required_rewards: list[str]
+
+
+class HistoriesRequest(TypedDict):
+    """The body of UniRL's remote backend."""
+
+    requests: list[History]
+
+
+class Rewards(TypedDict):
+    """A number of 0 to 1 for each edit."""
+
+    rewards: list[float]
+
+
+class OpenrlhfRewards(Rewards):
+    """The same, twice."""
+
+    scores: list[float]
+    extra_logs: dict[str, float]
+
+
+class ListedRewards(TypedDict):
+    """A number of 0 to 1 for each edit, or null and an error."""
+
+    done_result: list[float | None]
+    errors: list[Failure | None]
+
+
+class HistoryRewards(TypedDict):
+    """For each edit its rewards by their names, and the errors of those that it has not."""
+
+    results: list[dict[str, dict[str, float]]]
+    errors: list[dict[str, str]]
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -41,7 +109,7 @@ def read_openrlhf(body: bytes) -> list[ScoreItem]:
     """
     items = []
     for query, prompt, label in _zip_columns(load_json(body), "query", "prompts", "labels"):
-        fields = load_json(label.encode()) if isinstance(label, str) else label
+        fields = load_json(label) if isinstance(label, str) else label
         if not isinstance(fields, dict):
             raise Malformed("a label is no JSON object")
         text = fields.get("instruction")
@@ -97,6 +165,7 @@ def read_listed(data: dict[str, Any]) -> tuple[list[ScoreItem], int | None]:
 def read_pickle(body: bytes) -> tuple[str, list[ScoreItem]]:
     """Read the pickle of UniRL, Edit-R1 or EditScore, told apart by their keys. Returns the dialect and the items."""
     try:
+        _check_steps(body)
         data = _PlainUnpickler(io.BytesIO(body)).load()
     except Exception as error:  # damaged pickles raise nearly anything
         raise Malformed(f"not a pickle of plain data: {type(error).__name__}: {error}") from error
@@ -115,6 +184,17 @@ def read_pickle(body: bytes) -> tuple[str, list[ScoreItem]]:
     raise Malformed("it holds no source images; a reward for an edit needs them")
 
 
+def _check_steps(body: bytes) -> None:
+    """Raise UnpicklingError before anything is loaded if that would take far more memory than the pickle has bytes.
+
+    The memo of Python's unpickler becomes as long as the largest index in it: nine bytes can ask for 32 GB.
+    """
+    for number, (step, argument, _) in enumerate(pickletools.genops(body)):
+        index = argument if step.name in ("PUT", "BINPUT", "LONG_BINPUT") else 0
+        if number > MOST_STEPS or not 0 <= (index or 0) <= MOST_STEPS:
+            raise pickle.UnpicklingError("it has too many parts")
+
+
 def write_pickle(dialect: str, rewards: Sequence[float]) -> bytes:
     """Return the pickle that the client of this dialect expects."""
     scores = list(rewards)
@@ -125,7 +205,7 @@ def write_pickle(dialect: str, rewards: Sequence[float]) -> bytes:
     return pickle.dumps(answer)
 
 
-def load_json(body: bytes) -> dict[str, Any]:
+def load_json(body: bytes | str) -> dict[str, Any]:
     """Return the JSON object in a body. Raises Malformed."""
     try:
         data = json.loads(body)
@@ -137,7 +217,7 @@ def load_json(body: bytes) -> dict[str, Any]:
 
 
 def _read_meta(meta: Any) -> dict[str, Any]:
-    return load_json(meta.encode()) if isinstance(meta, str) else meta if isinstance(meta, dict) else {}
+    return load_json(meta) if isinstance(meta, str) else meta if isinstance(meta, dict) else {}
 
 
 def _zip_columns(data: dict[str, Any], *names: str) -> list[tuple[Any, ...]]:
@@ -158,18 +238,20 @@ def _last(images: Any) -> Any:
 
 def _make_item(source: Any, edited: Any, text: Any, more: dict[str, Any] | None = None) -> ScoreItem:
     """Build an item from what may be anything. An image that is none fails later, alone."""
-    if not isinstance(text, str):
+    if not is_text(text):
         raise Malformed("an instruction is missing, or no text")
     more = more or {}
     named = {name: more[name] for name in ("category", "description", "rationale") if isinstance(more.get(name), str)}
+    if not all(map(is_text, named.values())):
+        raise Malformed(f"one of {', '.join(named)} is no text")
     return ScoreItem(source=decode_image(source), edited=decode_image(edited), instruction=text, **named)
 
 
 def _find_text(response: Any) -> Any:
     """Return the text of a reply in one of the shapes of servers of language models."""
+    while isinstance(response, list) and response:
+        response = response[0]
     match response:
-        case [first, *_]:
-            return _find_text(first)
         case {"outputs": [{"text": text}, *_]} | {"choices": [{"text": text}, *_]}:
             return text
         case {"choices": [{"message": {"content": text}}, *_]}:

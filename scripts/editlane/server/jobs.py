@@ -2,18 +2,28 @@
 
 import asyncio
 import logging
+import os
 import re
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 from uuid import uuid4
 
 from editlane.core.files import make_folder
 from editlane.core.types import Row
 from editlane.images.files import write_atomically
 from editlane.server.service import RewardService
-from editlane.server.wire import ScoreItem, ScoreRequest, decode_msgpack, encode_json, make_answer, pack
+from editlane.server.wire import (
+    JobProgress,
+    NamedAnswer,
+    ScoreItem,
+    ScoreRequest,
+    decode_msgpack,
+    encode_json,
+    name_answer,
+    pack,
+)
 
 log = logging.getLogger(__name__)
 
@@ -124,15 +134,23 @@ class Jobs:
         return True
 
     def _measure(self) -> int:
-        return sum(path.stat().st_size for path in self._folder.glob("*/*"))
+        return sum(found.st_size for path in self._folder.glob("*/*") if (found := _find_stat(path)))
 
     def _sweep(self) -> None:
         """Delete the answers that are too old."""
         oldest = time.time() - 3600 * self._config.hours
         for answer in self._folder.glob(f"*/{ANSWER}"):
-            if answer.stat().st_mtime < oldest:
+            if (found := _find_stat(answer)) and found.st_mtime < oldest:
                 log.info("the answer of the job %s is deleted", answer.parent.name)
                 shutil.rmtree(answer.parent, ignore_errors=True)
+
+
+def _find_stat(path: Path) -> os.stat_result | None:
+    """Return the size and times of a file; None if it was deleted since it was listed."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def list_ids(items: list[ScoreItem]) -> list[str]:
@@ -140,10 +158,10 @@ def list_ids(items: list[ScoreItem]) -> list[str]:
     return [item.id or str(place) for place, item in enumerate(items)]
 
 
-def make_progress(name: str, job: Job) -> dict[str, Any]:
+def make_progress(name: str, job: Job) -> JobProgress:
     """Return what a client is told. What is not there yet is null."""
-    answers = [
-        {"id": own} | make_answer(job.rows[place]) if place in job.rows else None for place, own in enumerate(job.ids)
+    answers: list[NamedAnswer | None] = [
+        name_answer(own, job.rows[place]) if place in job.rows else None for place, own in enumerate(job.ids)
     ]
     scored = sum(row["score"] is not None for row in job.rows.values())
     return {

@@ -2,6 +2,8 @@
 
 import asyncio
 import hmac
+import logging
+import math
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -11,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from editlane.core.printable import escape
-from editlane.server.wire import IMAGES, ScoreItem, ScoreRequest, decode_json, decode_msgpack
+from editlane.server.wire import IMAGES, ScoreItem, ScoreRequest, decode_json, decode_msgpack, is_text
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs what is wrong with each form
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Hosts that only this machine can reach."""
@@ -79,12 +83,19 @@ async def decode_request(request: Request, body: bytes) -> ScoreRequest:
         if kind == "multipart/form-data":
             return await _decode_form(request, body)
         if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
-            return decode_msgpack(body)
+            return _check_deadline(decode_msgpack(body))
         if kind in ("", "application/json", "application/x-www-form-urlencoded"):  # the last is what curl -d says
             return decode_json(body)
-    except (msgspec.DecodeError, MultiPartException, RecursionError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, MultiPartException, RecursionError, UnicodeError) as error:
         raise Refused(400, f"the request cannot be read: {error or type(error).__name__}") from error
     raise Refused(415, "send application/json, application/msgpack or multipart/form-data")
+
+
+def _check_deadline(asked: ScoreRequest) -> ScoreRequest:
+    """Refuse a deadline that is no number, which only msgpack can hold. A loop would never reach it."""
+    if asked.deadline_s is not None and math.isnan(asked.deadline_s):
+        raise Refused(400, "the request cannot be read: deadline_s is not a number")
+    return asked
 
 
 async def _decode_form(request: Request, body: bytes) -> ScoreRequest:
@@ -94,12 +105,18 @@ async def _decode_form(request: Request, body: bytes) -> ScoreRequest:
         yield body
 
     parser = MultiPartParser(request.headers, whole(), max_files=2, max_fields=8, max_part_size=len(body) + 1)
+    parser.spool_max_size = len(body) + 1  # in memory, where the body is already, rather than in a file
     form = await parser.parse()
     values: dict[str, Any] = {}
-    for name, value in form.multi_items():
-        if name in values:
-            raise Refused(400, f"the form has the field {name!r} twice")
-        values[name] = value if isinstance(value, str) else await value.read()
+    try:
+        for name, value in form.multi_items():
+            if name in values:
+                raise Refused(400, f"the form has the field {name!r} twice")
+            if isinstance(value, str) and not is_text(value):
+                raise Refused(400, f"the form's field {name!r} is no text")
+            values[name] = value if isinstance(value, str) else await value.read()
+    finally:
+        await form.close()
     for name in IMAGES:
         if not isinstance(values.get(name), bytes):
             raise Refused(400, f"the form has no file {name!r}; with curl: -F {name}=@photo.png")

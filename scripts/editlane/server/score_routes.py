@@ -14,7 +14,17 @@ from editlane.server.front import Front, note
 from editlane.server.jobs import list_ids
 from editlane.server.reading import Refused, decode_request
 from editlane.server.service import PANEL
-from editlane.server.wire import ScoreItem, ScoreRequest, encode_json, make_answer, pack
+from editlane.server.wire import (
+    PanelAnswer,
+    PanelItem,
+    ScoreAnswer,
+    ScoreItem,
+    ScoreRequest,
+    encode_json,
+    make_answer,
+    name_answer,
+    pack,
+)
 
 PASSING = TRANSIENT_KINDS | {"deadline"}
 """Kinds of failures for which another try may help."""
@@ -34,19 +44,19 @@ REWARD = "editlane"
 async def score(front: Front, request: Request) -> Response:
     """Answer /v1/score: a state, and a score or a reason, for every item."""
     asked = await decode_request(request, await front.read(request))
-    if asked.judge == PANEL:
-        answers = await _ask_panel(front, request, asked)
-        scored = sum(all(one["score"] is not None for one in answer["judges"].values()) for answer in answers)
-    else:
-        rows = await front.score(request, asked.items, asked.judge, asked.deadline_s)
-        answers = [make_answer(row) for row in rows]
-        scored = sum(row["score"] is not None for row in rows)
-    named = [{"id": own} | answer for own, answer in zip(list_ids(asked.items), answers, strict=True)]
-    note(request, ok=scored)
-    return _encode(request, {"items": named, "n_ok": scored, "n_error": len(named) - scored})
+    answer = await (_ask_panel if asked.judge == PANEL else _ask_one)(front, request, asked)
+    note(request, ok=answer["n_ok"])
+    return _encode(request, answer)
 
 
-async def _ask_panel(front: Front, request: Request, asked: ScoreRequest) -> list[dict[str, Any]]:
+async def _ask_one(front: Front, request: Request, asked: ScoreRequest) -> ScoreAnswer:
+    rows = await front.score(request, asked.items, asked.judge, asked.deadline_s)
+    scored = sum(row["score"] is not None for row in rows)
+    items = list(map(name_answer, list_ids(asked.items), rows))
+    return {"items": items, "n_ok": scored, "n_error": len(items) - scored}
+
+
+async def _ask_panel(front: Front, request: Request, asked: ScoreRequest) -> PanelAnswer:
     """Ask all judges at once. If one refuses, the request is refused."""
     names = list(front.service.judges)
     if len(asked.items) * len(names) > front.limits.request_items:
@@ -57,8 +67,13 @@ async def _ask_panel(front: Front, request: Request, asked: ScoreRequest) -> lis
             asking = [tasks.create_task(front.score(request, asked.items, name, asked.deadline_s)) for name in names]
     except ExceptionGroup as group:
         raise group.exceptions[0] from group  # they differ in the judge's name at most
-    rows = [task.result() for task in asking]
-    return [{"judges": dict(zip(names, map(make_answer, row), strict=True))} for row in zip(*rows, strict=True)]
+    rows = zip(*[task.result() for task in asking], strict=True)
+    items: list[PanelItem] = [
+        {"id": own, "judges": dict(zip(names, map(make_answer, row), strict=True))}
+        for own, row in zip(list_ids(asked.items), rows, strict=True)
+    ]
+    scored = sum(all(one["score"] is not None for one in item["judges"].values()) for item in items)
+    return {"items": items, "n_ok": scored, "n_error": len(items) - scored}
 
 
 async def rows(front: Front, request: Request) -> Response:

@@ -1,7 +1,7 @@
 """The requests and answers of /v1/score, and the frames between the server and its workers."""
 
 import base64
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -28,7 +28,7 @@ class ScoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     deadline_s: float | None = None
 
 
-class _JsonItem(msgspec.Struct, forbid_unknown_fields=True):
+class JsonItem(msgspec.Struct, forbid_unknown_fields=True):
     """A ScoreItem with base64, which is decoded item by item: one that is damaged fails alone."""
 
     source: str
@@ -40,13 +40,15 @@ class _JsonItem(msgspec.Struct, forbid_unknown_fields=True):
     id: str | None = None
 
 
-class _JsonRequest(msgspec.Struct, forbid_unknown_fields=True):
-    items: list[_JsonItem]
+class JsonRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A ScoreRequest of such items."""
+
+    items: list[JsonItem]
     judge: str | None = None
     deadline_s: float | None = None
 
 
-_decode_json_request = msgspec.json.Decoder(_JsonRequest).decode
+_decode_json_request = msgspec.json.Decoder(JsonRequest).decode
 
 
 def decode_json(body: bytes) -> ScoreRequest:
@@ -73,6 +75,17 @@ def decode_image(image: Any) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:
         return b""
+
+
+def is_text(value: Any) -> bool:
+    """Return whether this is text that a file can hold: JSON and pickles can have halves of characters."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 decode_msgpack = msgspec.msgpack.Decoder(ScoreRequest).decode
@@ -117,10 +130,92 @@ def frame(message: Any) -> bytes:
     return len(body).to_bytes(HEAD, "big") + body
 
 
-def make_answer(row: Row) -> dict[str, Any]:
+class Failure(TypedDict):
+    """Why an edit has no score."""
+
+    kind: str
+    message: str
+
+
+class Answer(TypedDict):
+    """What came of one edit: a score of 0 to 10 with its parts, or an error."""
+
+    state: str
+    score: float | None
+    reward: float | None
+    scores: dict[str, float | None]
+    mass: float | None
+    entropy: float | None
+    cached: bool
+    judge: str | None
+    judge_key: str | None
+    error: Failure | None
+
+
+class NamedAnswer(Answer):
+    """The same under the id that the request gives the edit, or else its place."""
+
+    id: str
+
+
+class ScoreAnswer(TypedDict):
+    """The answer of /v1/score, in the order of the request."""
+
+    items: list[NamedAnswer]
+    n_ok: int
+    n_error: int
+
+
+class PanelItem(TypedDict):
+    """What came of one edit with every judge."""
+
+    id: str
+    judges: dict[str, Answer]
+
+
+class PanelAnswer(TypedDict):
+    """The answer of /v1/score by all judges. An edit is ok if each of them has scored it."""
+
+    items: list[PanelItem]
+    n_ok: int
+    n_error: int
+
+
+class RowsAnswer(TypedDict):
+    """The answer of /v1/rows: the score columns of a run's table."""
+
+    rows: list[dict[str, Any]]
+
+
+class JobBegun(TypedDict):
+    """The answer to a new job."""
+
+    id: str
+    count: int
+
+
+class JobProgress(TypedDict):
+    """How far a job is. What is not there yet is null."""
+
+    id: str
+    state: str
+    count: int
+    done: int
+    n_ok: int
+    n_error: int
+    items: list[NamedAnswer | None]
+
+
+class Refusal(TypedDict):
+    """Why a request as a whole was not answered; nothing of it was taken."""
+
+    error: str
+
+
+def make_answer(row: Row) -> Answer:
     """Return what a client is told of a row: every number of it, or why there is none."""
     score = row["score"]
-    error = None if score is not None else {"kind": row["error_kind"], "message": row["error"]}
+    error: Failure | None = None if score is not None else {"kind": row["error_kind"], "message": row["error"]}
     scores = {name.removeprefix("score_"): value for name, value in row.items() if name in _criteria(row)}
     return {
         "state": row["state"],
@@ -134,6 +229,11 @@ def make_answer(row: Row) -> dict[str, Any]:
         "judge_key": row.get("judge_key"),
         "error": error,
     }
+
+
+def name_answer(name: str, row: Row) -> NamedAnswer:
+    """Return the same under the id of the edit."""
+    return {"id": name, **make_answer(row)}
 
 
 def _criteria(row: Row) -> set[str]:

@@ -151,6 +151,18 @@ def test_seconds_are_spent(monkeypatch):
     assert 5 <= sum(waits) <= 6
 
 
+def test_a_batch_takes_its_seconds_whatever_its_size(monkeypatch):
+    judge = built(FakeJudge, model=None, params={"batch_seconds": 0.04})
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    question = Question(system="", parts=(Image.new("RGB", (8, 8)), "Is it sharp?"))
+    judge.read_out([[question]], DIGITS)
+    judge.read_out([[question, question]] * 7, DIGITS)
+    judge.generate([[question]] * 3, 16, [[0]] * 3)
+    assert waits == [0.04] * 3
+    assert FakeJudge.PARAMS.key_parts({"batch_seconds": 0.04}) == {}
+
+
 # --- the editor of given edits
 
 
