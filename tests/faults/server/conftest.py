@@ -21,7 +21,11 @@ def attack(tmp_path: Path, record_property: Callable[[str, Any], None]) -> Itera
     begun: list[Onslaught] = []
 
     def begin(
-        *faults: dict[str, Any], judge: dict[str, Any] | None = None, ready: bool = True, **config: Any
+        *faults: dict[str, Any],
+        judge: dict[str, Any] | None = None,
+        ready: bool = True,
+        environment: dict[str, str] | None = None,
+        **config: Any,
     ) -> Onslaught:
         folder = tmp_path / "faults"
         for name in ("tokens", "fired", "go"):
@@ -33,7 +37,7 @@ def attack(tmp_path: Path, record_property: Callable[[str, Any], None]) -> Itera
         params = {"batch_size": 8, "seconds": 0.005} | (judge or {})
         server = RewardServer(
             tmp_path / f"服务 {len(begun)}",
-            environment={"PYTHONPATH": str(INJECT), "FAULTS": str(folder)},
+            environment={"PYTHONPATH": str(INJECT), "FAULTS": str(folder)} | (environment or {}),
             **{"judges": {"fake": FAKE_JUDGE | {"params": params}}, "workers": 2} | config,
         )
         begun.append(Onslaught(server, record_property))

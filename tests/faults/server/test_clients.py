@@ -76,6 +76,7 @@ def test_a_client_that_leaves_frees_the_queue(attack: Attack, connect: Connect) 
 
 
 @pytest.mark.parametrize("length", [2 * 2**30, None], ids=["2 GiB declared", "a body without an end"])
+@pytest.mark.runs
 def test_bodies_that_are_too_large(attack: Attack, connect: Connect, length: int | None) -> None:
     onslaught = attack(limits={"body_megabytes": 4})
     before = read_memory(onslaught)
@@ -97,6 +98,7 @@ def read_memory(onslaught: Onslaught) -> int:
     return int(Path(f"/proc/{onslaught.server.process.pid}/statm").read_text().split()[1]) * 4096
 
 
+@pytest.mark.runs
 def test_bombs_among_good_edits(attack: Attack) -> None:
     onslaught = attack()
     bomb = draw_png(1, size=(13000, 13000))
@@ -112,6 +114,7 @@ def test_bombs_among_good_edits(attack: Attack) -> None:
     onslaught.finish("decompression bombs (169 MP in a small PNG) among 12 edits")
 
 
+@pytest.mark.runs
 def test_more_than_the_queue_holds(attack: Attack) -> None:
     onslaught = attack(judge={"seconds": 0.02}, limits={"items": 100}, workers=2)
     onslaught.strike(lambda: None)
@@ -169,6 +172,7 @@ def test_a_deadline_returns_what_is_there(attack: Attack) -> None:
     onslaught.finish("a deadline before the end")
 
 
+@pytest.mark.runs
 def test_a_client_that_reads_nothing(attack: Attack, connect: Connect) -> None:
     onslaught = attack()
     body = json.dumps(to_json([make_edit(number) for number in range(200)])).encode()
@@ -179,6 +183,7 @@ def test_a_client_that_reads_nothing(attack: Attack, connect: Connect) -> None:
     onslaught.finish("20 clients never read their answers")
 
 
+@pytest.mark.runs
 def test_threads_of_a_client_share_one_connection_pool(attack: Attack) -> None:
     onslaught = attack()
     onslaught.strike(lambda: None)

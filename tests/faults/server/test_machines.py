@@ -15,6 +15,8 @@ from onslaught import Onslaught
 from reward_server import FAKE_JUDGE, RewardServer
 from rewards import make_edit, to_json
 
+pytestmark = pytest.mark.runs
+
 TOKEN = "a-token-of-more-than-16"
 JUDGE = FAKE_JUDGE | {"params": {"batch_size": 4, "seconds": 0.02}}
 PORT = 8219

@@ -18,6 +18,8 @@ from onslaught import Attack, Onslaught
 from reward_server import FAKE_JUDGE, PROGRAM, RewardServer
 from rewards import make_edit, to_json
 
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
 
 def workers_of(onslaught: Onslaught) -> list[int]:
     return [one["pid"] for one in onslaught.workers() if one["pid"]]
@@ -65,6 +67,7 @@ def test_sigterm_finishes_what_is_at_work_and_refuses_the_rest(attack: Attack) -
     onslaught.finish("SIGTERM to the server with 16 edits at work")
 
 
+@pytest.mark.runs
 def test_sigkill_leaves_no_worker_and_loses_no_score(attack: Attack) -> None:
     onslaught = attack(judge={"seconds": 0.02})
     onslaught.ask_all(range(40))
@@ -82,6 +85,7 @@ def test_sigkill_leaves_no_worker_and_loses_no_score(attack: Attack) -> None:
     onslaught.finish("SIGKILL to the server under load, then a start")
 
 
+@pytest.mark.runs
 def test_a_worker_that_waits_for_a_device_ends_with_the_server(
     tmp_path: Path, tiny_model: Callable[[str], Path]
 ) -> None:
@@ -136,6 +140,7 @@ def test_a_full_disk_under_the_journal(attack: Attack, tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.runs
 def test_no_more_files_can_be_opened(attack: Attack) -> None:
     onslaught = attack()
     pid = onslaught.server.process.pid
@@ -155,15 +160,27 @@ def test_no_more_files_can_be_opened(attack: Attack) -> None:
     onslaught.finish("no more files can be opened")
 
 
-@pytest.mark.faults
-def test_the_clock_jumps(attack: Attack) -> None:
-    faketime = shutil.which("faketime")
-    if faketime is None:
-        pytest.skip("needs faketime")
-    onslaught = attack()
-    onslaught.finish("the clock jumps")
+@pytest.mark.runs
+@pytest.mark.skipif(not FAKETIME, reason="needs libfaketime")
+def test_the_clock_jumps(attack: Attack, tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    variables = {
+        "LD_PRELOAD": str(FAKETIME[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # as the kernel: setting the clock does not move it
+    }
+    onslaught = attack(environment=variables, limits={"attempt_seconds": 20, "idle_seconds": 60})
+    pids = workers_of(onslaught)
+    for start, jump in enumerate(("+10h", "-20d", "+0")):
+        begin = 1000 * start
+        onslaught.strike_under_load(range(begin, begin + 120), lambda jump=jump: clock.write_text(jump))  # type: ignore[misc]
+    assert workers_of(onslaught) == pids and not onslaught.failures() and not onslaught.refused
+    onslaught.finish("the clock jumps by hours and days, forth and back")
 
 
+@pytest.mark.runs
 def test_jobs_survive_a_restart_of_any_kind(attack: Attack) -> None:
     onslaught = attack(judge={"seconds": 0.05, "batch_size": 2}, limits={"chunk": 2}, workers=1)
     edits = [make_edit(number) for number in range(40)]

@@ -4,6 +4,7 @@ import os
 import signal
 from typing import Any
 
+import pytest
 from onslaught import Attack, Onslaught
 from rewards import make_edit
 
@@ -30,6 +31,7 @@ def test_a_worker_is_killed_under_load(attack: Attack) -> None:
     onslaught.finish("a worker is killed (SIGKILL) under load")
 
 
+@pytest.mark.runs
 def test_a_worker_hangs(attack: Attack) -> None:
     onslaught = attack(limits={"attempt_seconds": 2})
     first = pids(onslaught)[0]
@@ -40,6 +42,7 @@ def test_a_worker_hangs(attack: Attack) -> None:
     onslaught.finish("a worker stands still (SIGSTOP) under load")
 
 
+@pytest.mark.runs
 def test_every_worker_is_killed(attack: Attack) -> None:
     onslaught = attack()
     all_of_them = pids(onslaught)
@@ -67,6 +70,7 @@ def test_an_edit_that_kills_its_worker_fails_alone(attack: Attack) -> None:
     onslaught.finish("an edit kills every worker that is asked about it (SIGSEGV), among 10")
 
 
+@pytest.mark.runs
 def test_a_bug_in_the_judge_at_one_edit(attack: Attack) -> None:
     onslaught = attack(read_out("bug", "device", match="bug!", times=9, onwards=True))
     edits = [make_edit(number, category="物理") for number in range(16)]
@@ -85,6 +89,7 @@ def test_the_judge_fails_on_a_share_of_the_edits(attack: Attack) -> None:
     onslaught.finish("the judge fails on 30 % and gives no legal answer on 20 %", failure_rate=0.3, unreadable_rate=0.2)
 
 
+@pytest.mark.runs
 def test_a_worker_that_talks_nonsense(attack: Attack) -> None:
     at = {"at": "editlane.server.worker:Wire.send", "program": "judge_worker"}
     onslaught = attack({"name": "nonsense", "do": "nonsense", "nth": 6, "times": 2} | at)
@@ -95,6 +100,7 @@ def test_a_worker_that_talks_nonsense(attack: Attack) -> None:
     onslaught.finish("a worker writes garbage instead of an answer")
 
 
+@pytest.mark.runs
 def test_a_judge_that_never_starts(attack: Attack) -> None:
     fault = {"name": "slow", "at": "editlane.judges.fake:FakeJudge.__init__", "program": "judge_worker", "do": "hang"}
     onslaught = attack(fault, limits={"start_seconds": 2}, workers=1, ready=False)
@@ -106,6 +112,7 @@ def test_a_judge_that_never_starts(attack: Attack) -> None:
     onslaught.finish("a judge hangs while it loads")
 
 
+@pytest.mark.runs
 def test_a_worker_that_idles_gives_its_device_back_and_comes_again(attack: Attack) -> None:
     onslaught = attack(limits={"idle_seconds": 1})
     onslaught.ask_all(range(8))
