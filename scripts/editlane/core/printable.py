@@ -17,6 +17,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"
 _JOINED = f"[^\x00-\x7f\u3400-\u9fff{_JOINERS}]"
 _IDLE_JOINER = re.compile(f"(?<!{_JOINED})[{_JOINERS}]|[{_JOINERS}](?!{_JOINED})")
+_PLACE = re.compile(r"\b\w+://[^\s'\"]+|(?<![\w/.~])~?/[\w.~-]+(?:/[^\s'\",:;)]*)+|\b\d{1,3}(?:\.\d{1,3}){3}:\d+")
 _OBEYED = re.compile(f"[{_CONTROLS}]")
 _OBEYED_IN_LINES = re.compile(f"(?![\n\t])[{_CONTROLS}]")
 
@@ -29,6 +30,11 @@ def escape(text: str) -> str:
 def escape_lines(text: str) -> str:
     """Return the text with its line breaks and tabs, and every other control character escaped."""
     return _OBEYED_IN_LINES.sub(_escape_letter, text)
+
+
+def hide_places(text: str) -> str:
+    """Replace addresses and absolute paths, which are nobody's business outside of this machine."""
+    return _PLACE.sub("...", text)
 
 
 def has_hidden_letters(name: str) -> bool:

@@ -1,7 +1,6 @@
 """Read a reward server's config, and check it against the files of this machine."""
 
 from pathlib import Path
-from typing import Any
 
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
@@ -28,19 +27,14 @@ def read_reward_config(path: Path) -> RewardConfig:
         raise UserError(f"config: {error} {_HELP}") from error
     for name, judge in config.judges.items():
         try:
-            check_judge(judge.model_dump())
+            settings = judge.model_dump() | {"adapter": judge_on_engine(judge.adapter, judge.engine)}
+            protocol = load_protocol(find_file(judge.protocol))
+            protocol.select_criteria(check_params("judge", settings["adapter"], judge.params).optional_criteria)
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
+        check_adapter("judge", name, settings)
     if config.workers == 0 and not config.backends:
         raise UserError(f"config: `workers: 0` needs `backends:`, which do the work then. {_HELP}")
     if "panel" in config.judges:
         raise UserError(f"config: no judge can be called 'panel', because that asks all of them. {_HELP}")
     return config
-
-
-def check_judge(settings: dict[str, Any]) -> None:
-    """Check the adapter, the model, the params and the protocol of a judge. Raises UserError."""
-    adapter = judge_on_engine(settings["adapter"], settings["engine"])
-    check_adapter("judge", adapter, settings)
-    protocol = load_protocol(find_file(settings["protocol"]))
-    protocol.select_criteria(check_params("judge", adapter, settings["params"]).optional_criteria)

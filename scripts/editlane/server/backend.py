@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from editlane.core.printable import escape
+from editlane.core.printable import escape, hide_places
 from editlane.server.metrics import Metrics
 from editlane.server.waiting import Queue
 
@@ -87,7 +87,7 @@ class Backend:
             "state": str(self.state),
             "running": self.running,
             "restarts": self.restarts,
-            "error": self.error,
+            "error": hide_places(self.error),
         }
 
     async def live(self) -> None:

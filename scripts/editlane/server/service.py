@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from editlane.core.errors import JudgeFailed, UnknownName
-from editlane.core.printable import escape
+from editlane.core.printable import escape, hide_places
 from editlane.core.types import Row
 from editlane.protocols.asking import make_failed_columns
 from editlane.server.accepted import read_acceptance
@@ -194,7 +194,8 @@ class RewardService:
     def _complete(self, judge: OnlineJudge, checked: Fields | Row | None, row: Row) -> Row:
         """Return the row with the columns that every answer has."""
         columns = judge.spec.make_category_columns(checked.category) if isinstance(checked, Fields) else {}
-        return {"cached": False} | row | {"judge": judge.name} | columns
+        error = row["error"] and hide_places(row["error"])
+        return {"cached": False} | row | {"judge": judge.name, "error": error} | columns
 
     def _note(self, judge: OnlineJudge, item: ScoreItem, row: Row) -> None:
         """Count an answer, and keep what the page shows of it."""

@@ -3,7 +3,7 @@
 import pytest
 
 from editlane.core.errors import UnknownName, format_value, one_line
-from editlane.core.printable import escape, escape_lines, has_hidden_letters
+from editlane.core.printable import escape, escape_lines, has_hidden_letters, hide_places
 
 
 @pytest.mark.parametrize("text", ["下雨，把猫变成狗。", "👩‍👩‍👧 🏴󠁧󠁢󠁥󠁮󠁧󠁿 ❤️", "cafe\u0301 हिन्दी می‌خواهم", "a b-c/d.png", ""])
@@ -70,3 +70,18 @@ def test_a_value_that_looks_like_a_key_is_not_shown(value: object) -> None:
 )
 def test_other_values_are_shown(value: str) -> None:
     assert format_value(value) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://10.0.0.7:8000/v1/chat: 500", "... 500"),
+        ("cannot read /opt/models/甲/config.json, is it there?", "cannot read ..., is it there?"),
+        ("(~/.cache/hf/x) failed", "(...) failed"),
+        ("refused by 127.0.0.1:5432", "refused by ..."),
+        ("12 / 20 edits, and/or 3/4; 4 x 4 pixels", "12 / 20 edits, and/or 3/4; 4 x 4 pixels"),
+        ("a score of 5.0 at 10:30", "a score of 5.0 at 10:30"),
+    ],
+)
+def test_places_are_hidden_and_nothing_else(text: str, shown: str) -> None:
+    assert hide_places(text) == shown
