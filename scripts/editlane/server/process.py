@@ -57,7 +57,7 @@ class JudgeProcess(Backend):
         self._numbers = itertools.count()
         self._changed = asyncio.Event()
         self._heard = time.monotonic()
-        self._concurrency = 0
+        self._concurrency, self._patience = 0, limits.attempt_seconds
         self.device = ""
 
     @property
@@ -97,6 +97,7 @@ class JudgeProcess(Backend):
         async with asyncio.timeout(self._limits.start_seconds):
             ready = await self._receive("ready")
         self.device, self._concurrency = escape(ready["device"]), ready["concurrency"]
+        self._patience = max(self._limits.attempt_seconds, ready["patience"])
         self.become_ready()
         self._heard = time.monotonic()
 
@@ -201,8 +202,8 @@ class JudgeProcess(Backend):
         """Kill the process if it was asked and answers nothing. Raises Lost."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if self._held and time.monotonic() - self._heard > self._limits.attempt_seconds:
-                raise Lost(f"it answered nothing for {self._limits.attempt_seconds:g} s")
+            if self._held and time.monotonic() - self._heard > self._patience:
+                raise Lost(f"it answered nothing for {self._patience:g} s")
 
     async def _end(self) -> None:
         """End the process and all that it started."""

@@ -92,9 +92,11 @@ class Worker:
     def serve(self) -> None:
         """Answer hands until the server closes its end; then this process is killed."""
         is_served = self._judge.RUNS_ON == RunsOn.SERVER
-        judge: Any = self._judge
-        concurrency = judge.params.concurrency if is_served else 0
-        self._wire.send("ready", device=self._device, concurrency=concurrency, key=self._spec.whole_key)
+        params: Any = getattr(self._judge, "params", None)
+        concurrency = params.concurrency if is_served else 0
+        # The adapter itself gives up on a slow endpoint, after two requests for each question.
+        patience = 2 * len(self._spec.criteria) * params.attempts * (params.timeout + 60) if is_served else 0.0
+        self._wire.send("ready", device=self._device, concurrency=concurrency, patience=patience)
         _start(self._receive, "wire")
         if is_served:
             self._serve_each(concurrency)
