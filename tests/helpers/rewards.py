@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from editlane.core.types import Item, Row
+from editlane.core.types import Item, Judge, Row
 from editlane.judges.fake import FakeJudge, FakeJudgeParams
 from editlane.protocols.asking import ask, prepare
 from editlane.protocols.load import load_protocol
@@ -62,8 +62,12 @@ def _encode(edit: Mapping[str, Any]) -> dict[str, str]:
 
 def judge_offline(edits: Sequence[Mapping[str, Any]], **params: Any) -> list[Row]:
     """Return the score columns that the fake judge gives these edits without a server."""
+    return judge_with(FakeJudge(model=None, revision=None, params=FakeJudgeParams(**params)), edits)
+
+
+def judge_with(judge: Judge, edits: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return the score columns that a judge gives these edits, in one batch."""
     protocol = _load_rubric()
-    judge = FakeJudge(model=None, revision=None, params=FakeJudgeParams(**params))
     asked = []
     for edit in edits:
         source, edited = (Image.open(io.BytesIO(edit[name])).convert("RGB") for name in ("source", "edited"))
