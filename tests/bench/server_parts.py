@@ -112,7 +112,7 @@ def memory(setting: Setting) -> None:
     requests, each = setting.pick(50, 4), setting.pick(200, 50)
     pictures = draw_pictures(100, 80)
     limits = {"items": requests * each, "megabytes": 1000, "chunk": 1, "depth": 1}
-    with setting.serve({"seconds": 3.0}, limits=limits) as server:
+    with setting.serve({"seconds": setting.pick(30, 3) / 10}, limits=limits) as server:
         rows = [describe_queue(server, "nothing in the queue")]
         clients = [Client(server.url) for _ in range(requests)]
         for number, client in enumerate(clients):
