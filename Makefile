@@ -83,6 +83,7 @@ bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_heartbeat.py
 	$(RUN) python tests/bench/bench_loading.py
 	$(RUN) python tests/bench/bench_unchanged.py
+	$(RUN) python tests/bench/bench_server.py
 
 bench-gpu: $(VENV)/installed
 	$(RUN) python tests/bench/gpu_judge.py --model dense

@@ -2,17 +2,20 @@
 
 import base64
 import io
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from editlane.core.types import Item, Row
+from editlane.core.types import Item, Judge, Row
 from editlane.judges.fake import FakeJudge, FakeJudgeParams
 from editlane.protocols.asking import ask, prepare
 from editlane.protocols.load import load_protocol
+from editlane.protocols.protocol import ScoringProtocol
 from editlane.protocols.scoring import build_questions
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +29,13 @@ def draw_png(number: int, size: tuple[int, int] = (24, 20)) -> bytes:
     image.putpixel((number % size[0], 3), (255, 255, 255))
     encoded = io.BytesIO()
     image.save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def draw_noise(number: int, side: int) -> bytes:
+    """Return a picture of that side which does not compress: 3 bytes a pixel. 182 pixels are 100 kB."""
+    encoded = io.BytesIO()
+    Image.frombytes("RGB", (side, side), random.Random(number).randbytes(3 * side * side)).save(encoded, "PNG")
     return encoded.getvalue()
 
 
@@ -52,13 +62,22 @@ def _encode(edit: Mapping[str, Any]) -> dict[str, str]:
 
 def judge_offline(edits: Sequence[Mapping[str, Any]], **params: Any) -> list[Row]:
     """Return the score columns that the fake judge gives these edits without a server."""
-    protocol = load_protocol(RUBRIC)
-    judge = FakeJudge(model=None, revision=None, params=FakeJudgeParams(**params))
+    return judge_with(FakeJudge(model=None, revision=None, params=FakeJudgeParams(**params)), edits)
+
+
+def judge_with(judge: Judge, edits: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return the score columns that a judge gives these edits, in one batch."""
+    protocol = _load_rubric()
     asked = []
     for edit in edits:
         source, edited = (Image.open(io.BytesIO(edit[name])).convert("RGB") for name in ("source", "edited"))
         asked.append(build_questions(protocol, _make_item(edit), source, edited, protocol.select_criteria()))
     return ask(protocol, judge, prepare(judge, asked), [0] * len(asked))
+
+
+@cache
+def _load_rubric() -> ScoringProtocol:
+    return load_protocol(RUBRIC)
 
 
 def _make_item(edit: Mapping[str, Any]) -> Item:

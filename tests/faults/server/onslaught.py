@@ -27,6 +27,8 @@ class Onslaught:
     def __init__(self, server: RewardServer, report: Callable[[str, Any], None]) -> None:
         self.server, self._report = server, report
         self.asked: list[tuple[list[Edit], list[Answer]]] = []
+        self.damage = Counter[str]()
+        """What was found in answers that are not kept in `asked`."""
         self.refused = Counter[int]()
         self.slowest = 0.0
         self.struck: float | None = None
@@ -103,7 +105,7 @@ class Onslaught:
 
     def count_damage(self, **params: Any) -> Damage:
         """Count over all requests; computed twice without need is doubled."""
-        found: Counter[str] = Counter()
+        found = Counter(self.damage)
         for edits, answers in self.asked:
             found += audit(edits, answers, **params)
         return Damage(**{name: found[name] for name in ("lost", "doubled", "misattributed", "invented")})

@@ -161,9 +161,10 @@ def test_the_description_is_true(tmp_path: Path, examples: int) -> None:
         fuzzed = Fuzzed(server)
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml"), "run"]
         command += [f"{server.url}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}", "--no-color"]
-        command += ["--max-examples", str(examples // 16), "--seed", "1", "--continue-on-failure"]
+        command += ["--max-examples", str(examples // 16), "--continue-on-failure"]
+        command += ["--seed", "1"] if examples == FEW else []
         hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE)}
         done = subprocess.run(command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+        assert done.returncode == 0, done.stdout[:8000] + done.stderr[-2000:]
         assert " generated" in done.stdout
         fuzzed.check()
