@@ -7,6 +7,7 @@ Reads frames from standard input and writes frames to standard output; see editl
 """
 
 import gc
+import signal
 from pathlib import Path
 
 from editlane.cli.flags import StepParser, folder_name, input_folder, whole_number
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("--max-pixels", type=whole_number(1), default=25_000_000, help="width x height of an image")
     add_model_flags(parser)
     args = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # launchers signal every process of a job; the server ends its workers
     wire = Wire()
     wire.send("hello")
     gc.disable()  # a model library's objects all stay; looking for garbage among them delays the start

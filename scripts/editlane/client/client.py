@@ -94,7 +94,10 @@ class RewardClient:
             raise RewardError(f"The reward server {self._transport.url} did not answer: {error}.") from error
         if answer.status != 200:
             raise _refused(self._transport, answer)
-        return dict(json.loads(answer.content))
+        try:
+            return dict(json.loads(answer.content))
+        except (ValueError, TypeError) as error:
+            raise RewardError(f"{self._transport.url} is no reward server: it did not answer with JSON.") from error
 
     def _read_judges(self, until: float) -> Answer:
         try:

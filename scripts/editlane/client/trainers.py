@@ -44,7 +44,7 @@ def trl_reward(
     missing = sum(reward.reward is None for reward in rewards)
     if missing:
         _LOG.warning("%s", _name_missing(rewards))
-    if log_metric is not None:
+    if log_metric is not None and rewards:
         log_metric("editlane_missing", missing / len(rewards))
     return [reward.reward for reward in rewards]
 
@@ -148,7 +148,7 @@ def openrlhf_reward(
     A label is a JSON text with `source` and `edited` as paths, and perhaps `category`. The response is the instruction
     that is judged with them, unless the label has `instruction`.
     """
-    responses = [_cut_response(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
+    responses = [cut_response(query, prompt) for query, prompt in zip(queries, prompts, strict=True)]
     items = [
         _complete({"instruction": response} | json.loads(label), "label")
         for response, label in zip(responses, labels, strict=True)
@@ -210,7 +210,7 @@ def _read_completion(completion: Any) -> Any:
     return completion
 
 
-def _cut_response(query: str, prompt: str) -> str | None:
+def cut_response(query: str, prompt: str) -> str | None:
     """Return the response in a query; None if the query does not begin with the prompt, as for prompts with images."""
     return _SPECIAL.sub("", query[len(prompt) :]).strip() if query.startswith(prompt) else None
 

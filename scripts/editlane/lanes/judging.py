@@ -32,6 +32,10 @@ from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerp
 log = logging.getLogger(__name__)
 
 
+_UNNAMED = "\0"
+"""A category that no protocol has a rubric for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeSpec:
     """One judge of a run: the settings and the protocol that its scores depend on, the same in every lane."""
@@ -65,9 +69,10 @@ class JudgeSpec:
 
     def _protocol_parts(self, category: str) -> list[str]:
         """Return what a score of this category depends on in the protocol."""
-        if category not in self._fingerprints:  # needed for every key
-            self._fingerprints[category] = fingerprint_category(self.protocol, category)
-        return [self.protocol.name, self.protocol.version, self._fingerprints[category]]
+        name = category if self.protocol.rubrics else ""  # all are asked the same, and there may be any number of them
+        if name not in self._fingerprints:  # needed for every key
+            self._fingerprints[name] = fingerprint_category(self.protocol, name)
+        return [self.protocol.name, self.protocol.version, self._fingerprints[name]]
 
     def key(self, row: QuestionRow) -> str:
         """Return the journal key of this edit's score. It covers the protocol's text of its own category only."""
@@ -87,6 +92,12 @@ class JudgeSpec:
         """16 hex digits of the judge's settings and its protocol, without the texts of single categories."""
         protocol = [self.protocol.name, self.protocol.version, self.criteria]
         return content_key(judge=self.identity, protocol=protocol)[:16]
+
+    @property
+    def texts_key(self) -> str:
+        """16 hex digits of all that decides any score: the settings, and the protocol's texts for every category."""
+        categories = [*self.protocol.rubrics, *([_UNNAMED] if self.protocol.general_rubric else [])] or [""]
+        return content_key(keys=[self.judge_key(category) for category in categories], criteria=self.criteria)[:16]
 
     def judge_key(self, category: str) -> str:
         """Return 16 hex digits of the judge's settings and its protocol for one category."""

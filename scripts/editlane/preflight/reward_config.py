@@ -11,6 +11,11 @@ from editlane.preflight.config import check_adapter
 from editlane.preflight.config_values import check_values
 from editlane.protocols.load import load_protocol
 from editlane.server.config import RewardConfig
+from editlane.server.score_routes import REWARD
+from editlane.server.service import PANEL
+
+TAKEN = {PANEL: "that asks all of them", REWARD: "UniRL calls the first one so"}
+"""Names that requests use for something else."""
 
 _HELP = "config/rewards.md describes every key."
 
@@ -35,6 +40,7 @@ def read_reward_config(path: Path) -> RewardConfig:
         check_adapter("judge", name, settings)
     if config.workers == 0 and not config.backends:
         raise UserError(f"config: `workers: 0` needs `backends:`, which do the work then. {_HELP}")
-    if "panel" in config.judges:
-        raise UserError(f"config: no judge can be called 'panel', because that asks all of them. {_HELP}")
+    for name, why in TAKEN.items():
+        if name in config.judges:
+            raise UserError(f"config: no judge can be called {name!r}: {why}. {_HELP}")
     return config

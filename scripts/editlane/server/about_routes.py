@@ -28,8 +28,9 @@ _POLICY = (
 
 async def health(front: Front, request: Request) -> Response:
     """Answer that the process lives. UniRL looks for its rewards here."""
-    names = [REWARD, *front.service.judges]
-    return JSONResponse({"status": "ok", "rewards": {name: ["ready"] for name in names}})
+    judges = {REWARD: front.service.find_judge(None)} | front.service.judges
+    states = {name: ["ready" if judge.is_available else "loading"] for name, judge in judges.items()}
+    return JSONResponse({"status": "ok", "rewards": states})
 
 
 async def ready(front: Front, request: Request) -> Response:

@@ -11,15 +11,17 @@ from editlane.core.paths import RunEntry
 log = logging.getLogger(__name__)
 
 
-def read_acceptance(run: Path, key: str) -> dict[str, Any] | None:
-    """Return the verdict on the judge with this key, overall, by category and by editor.
+def read_acceptance(run: Path, key: str, protocol_sha256: str) -> dict[str, Any] | None:
+    """Return the verdict on the judge with this key and protocol, overall, by category and by editor.
 
     None if the run had no such judge. Raises UserError if it has no report.
     """
     path = run / RunEntry.REPORT / "report.json"
+    wanted = (key, protocol_sha256)
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        names = [name for name, judge in report["provenance"]["judges"].items() if judge["key"] == key]
+        judges = report["provenance"]["judges"].items()
+        names = [name for name, judge in judges if (judge["key"], judge["protocol"]["sha256"]) == wanted]
         found = report["acceptance"][names[0]] if names else None
     except OSError as error:
         raise UserError(f"config: accepted_by: cannot read {path} ({error.strerror}). Name a finished run.") from error

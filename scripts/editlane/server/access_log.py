@@ -2,8 +2,9 @@
 
 import logging
 import time
-from logging.handlers import RotatingFileHandler
+from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 from starlette.requests import Request
@@ -15,14 +16,17 @@ BACKUPS = 3
 
 
 class AccessLog:
-    """Appends to a file of bounded size. A disk that takes nothing costs the lines and nothing else."""
+    """Appends to a file of bounded size, in a thread. A disk that takes nothing costs the lines and nothing else."""
 
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
         handler = RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
         handler.handleError = lambda record: None  # type: ignore[method-assign]  # logging would print a traceback
         self._log = logging.Logger("access", logging.INFO)
-        self._log.addHandler(handler)
+        lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        self._log.addHandler(QueueHandler(lines))
+        self._listener = QueueListener(lines, handler)
+        self._listener.start()
 
     def write(self, request: Request, path: str, status: int, seconds: float) -> None:
         """Write the line of a request that was answered."""

@@ -15,6 +15,7 @@ from starlette.routing import Match, Route
 
 from editlane.server import about_routes, job_routes, openapi, score_routes
 from editlane.server.front import Front
+from editlane.server.service import log_failure
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def make_app(front: Front) -> Starlette:
         await front.service.start()
         background = [asyncio.create_task(front.jobs.run()), asyncio.create_task(front.canary.run())]
         for task in background:
-            task.add_done_callback(_log_failure)
+            task.add_done_callback(log_failure)
         try:
             yield
         finally:
@@ -79,11 +80,6 @@ async def _refuse_unrouted(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": "there is nothing at this path; /openapi.json lists what there is"}, 404)
     listed = ", ".join(sorted(methods))
     return JSONResponse({"error": f"this path takes {listed}"}, 405, {"Allow": listed})
-
-
-def _log_failure(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.error("a part of the server stopped", exc_info=error)
 
 
 class DrainingServer(uvicorn.Server):

@@ -55,11 +55,13 @@ class Backend:
         self.state = State.WAITING
         self.restarts = 0
         self.error = ""
+        self.warning = ""
+        """What it says of a judge that has changed."""
         self.count_idle: Callable[[], int] = lambda: 1
         """Number of back-ends of the queue that are ready and have nothing to do."""
         self.on_fatal: Callable[[str], None] = lambda reason: None
-        """Called with the reason if the back-end can never go on, before it was ready once."""
-        self._woken = self._was_ready = False
+        """Called with the reason if its judge cannot be loaded."""
+        self._woken = self.was_ready = False
 
     @property
     def running(self) -> int:
@@ -77,7 +79,7 @@ class Backend:
 
     def become_ready(self) -> None:
         """Note that it answers from now on."""
-        self.state, self.error, self._woken, self._was_ready = State.READY, "", False, True
+        self.state, self.error, self._woken, self.was_ready = State.READY, "", False, True
 
     def describe(self) -> dict[str, Any]:
         """Return what /pool_status says of it."""
@@ -117,8 +119,7 @@ class Backend:
             pass
         except* Fatal as group:
             reason = str(group.exceptions[0])
-            if not self._was_ready:
-                self.on_fatal(reason)
+            self.on_fatal(reason)
         except* (Lost, OSError, TimeoutError) as group:
             reason = escape("; ".join(str(error) or type(error).__name__ for error in group.exceptions))
         except* Exception:

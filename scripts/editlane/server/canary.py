@@ -19,7 +19,9 @@ from editlane.core.checkout import find_file
 from editlane.core.errors import UserError, one_line
 from editlane.core.files import replace_text
 from editlane.core.os_errors import explain_os_error
+from editlane.core.types import Row
 from editlane.datasets.canary import draw_canary
+from editlane.server.backend import State
 from editlane.server.panel import OnlineJudge
 from editlane.server.questions import find_key
 from editlane.server.service import RewardService
@@ -32,6 +34,9 @@ LIST = "resources/canary/items.jsonl"
 
 LATER_SECONDS = 2.0
 """Time until the next attempt, if a judge is not ready or has no room."""
+
+LEAST_SHARE = 0.8
+"""Share of the pairs that have to be scored in a round."""
 
 SEED_DIGITS = 12
 """Leading digits of a key that decide the seed of a sampled answer."""
@@ -70,6 +75,9 @@ class CanaryWatch:
     @property
     def warning(self) -> str:
         """What every answer says if a judge has changed; "" if none has. It is ASCII, as a header has to be."""
+        passed_on = [one.warning for judge in self._service.judges.values() for one in judge.backends if one.warning]
+        if passed_on:
+            return ascii(passed_on[0])[1:-1]
         moved = {name: found["difference"] for name, found in self._found.items() if found["moved"]}
         if not moved:
             return ""
@@ -89,36 +97,43 @@ class CanaryWatch:
         except UserError as error:
             log.warning("the canary set is not asked: %s", error)
             return
-        while True:
-            for judge in self._service.judges.values():
-                await self._ask(judge, pairs)
-            await asyncio.sleep(60 * self._minutes)
+        # A front passes on what its back-ends say: they would answer it from their stores.
+        own = [judge for judge in self._service.judges.values() if judge.is_local]
+        async with asyncio.TaskGroup() as tasks:
+            for judge in own:
+                tasks.create_task(self._watch(judge, pairs, 60 * self._minutes))
 
-    async def _ask(self, judge: OnlineJudge, pairs: list[Fields]) -> None:
+    async def _watch(self, judge: OnlineJudge, pairs: list[Fields], seconds: float) -> None:
         edits = [pair for pair in pairs if judge.find_refusal(pair.category) is None]
         keys = {find_key(judge.spec, pair): pair for pair in edits}
-        fresh = {key: replace(pair, key=key[:SEED_DIGITS] + uuid4().hex) for key, pair in keys.items()}
-        while True:
+        while keys:
+            # Idle workers are left alone: somebody else may use their GPUs.
+            while not any(backend.state == State.READY for backend in judge.backends):
+                await asyncio.sleep(LATER_SECONDS)
             try:
-                if judge.is_available:
-                    works = judge.queue.join(list(fresh.values()), keep=False)  # asked again, whatever is known
-                    break
+                rows = await self._ask(judge, keys)
             except Full:
-                pass
-            await asyncio.sleep(LATER_SECONDS)
+                await asyncio.sleep(LATER_SECONDS)
+                continue
+            scores = {key: row["score"] for key, row in zip(keys, rows, strict=True) if row["score"] is not None}
+            if len(scores) >= LEAST_SHARE * len(keys):  # else it says little, and would be a poor reference
+                await asyncio.to_thread(self._compare, judge, scores)
+            await asyncio.sleep(seconds)
+
+    async def _ask(self, judge: OnlineJudge, keys: Mapping[str, Fields]) -> list[Row]:
+        """Have the pairs judged again, whatever is known. Raises Full."""
+        fresh = [replace(pair, key=key[:SEED_DIGITS] + uuid4().hex) for key, pair in keys.items()]
+        works = judge.queue.join(fresh, keep=False)
         try:
-            rows = await asyncio.gather(*(asyncio.shield(work.future) for work in works))
+            return list(await asyncio.gather(*(asyncio.shield(work.future) for work in works)))
         finally:
             for work in works:
                 judge.queue.leave(work)
-        scores = {key: row["score"] for key, row in zip(fresh, rows, strict=True) if row["score"] is not None}
-        if scores:
-            await asyncio.to_thread(self._compare, judge, scores)
 
     def _compare(self, judge: OnlineJudge, scores: Mapping[str, float]) -> None:
         reference = self._references.get(judge.name)
-        if reference is None or reference.key != judge.spec.whole_key:  # another judge of this name
-            reference = Reference(judge.spec.whole_key, strftime("%Y-%m-%d %H:%M"), dict(scores))
+        if reference is None or reference.key != judge.spec.texts_key:  # another judge of this name
+            reference = Reference(judge.spec.texts_key, strftime("%Y-%m-%d %H:%M"), dict(scores))
             self._references[judge.name] = reference
             try:
                 replace_text(self._path, msgspec.json.encode(self._references).decode())

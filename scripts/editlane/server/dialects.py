@@ -11,6 +11,7 @@ import pickletools
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
+from editlane.client.trainers import cut_response
 from editlane.server.wire import Failure, ScoreItem, decode_image, is_text
 
 MOST_STEPS = 100_000
@@ -114,7 +115,7 @@ def read_openrlhf(body: bytes) -> list[ScoreItem]:
             raise Malformed("a label is no JSON object")
         text = fields.get("instruction")
         if text is None and isinstance(query, str) and isinstance(prompt, str):
-            text = query.removeprefix(prompt)
+            text = cut_response(query, prompt)
         items.append(_make_item(fields.get("source"), fields.get("edited"), text, fields))
     return items
 
@@ -131,15 +132,19 @@ def read_histories(data: dict[str, Any]) -> list[tuple[ScoreItem, list[str]]]:
         turns = request.get("history")
         if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
             raise Malformed("a request has no `history` of turns")
-        images = [turn["image_b64"] for turn in turns if turn.get("image_b64")]
-        texts = [turn["text"] for turn in turns if isinstance(turn.get("text"), str) and turn["text"].strip()]
-        if len(images) < 2 or not texts:
-            raise Malformed("a `history` needs the source, the instruction and the edit")
+        shown = [place for place, turn in enumerate(turns) if turn.get("image_b64")]
+        if len(shown) < 2:
+            raise Malformed("a `history` needs the source and the edit")
+        source, edited = shown[-2:]
+        texts = [turn["text"] for turn in turns[source:edited] if isinstance(turn.get("text"), str)]
+        texts = [text for text in texts if text.strip()]
+        if not texts:
+            raise Malformed("a `history` has no instruction between the source and the edit")
         names = request.get("required_rewards")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise Malformed("`required_rewards` is no list of names")
         about = request.get("metadata") if isinstance(request.get("metadata"), dict) else {}
-        found.append((_make_item(images[-2], images[-1], texts[0], about), names))
+        found.append((_make_item(turns[source]["image_b64"], turns[edited]["image_b64"], texts[-1], about), names))
     return found
 
 

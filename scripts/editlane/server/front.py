@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +16,7 @@ from editlane.core.types import Row
 from editlane.server.access_log import AccessLog
 from editlane.server.canary import CanaryWatch
 from editlane.server.jobs import Jobs
+from editlane.server.panel import OnlineJudge
 from editlane.server.reading import Refused, check_origin, check_token, read_body
 from editlane.server.service import ClientGone, NotReady, RewardService
 from editlane.server.waiting import Full
@@ -46,21 +48,29 @@ class Front:
         """Why no judge will ever be ready, if that is so; the server ends then."""
         for judge in service.judges.values():
             for backend in judge.backends:
-                backend.on_fatal = self._give_up
+                backend.on_fatal = partial(self._give_up, judge)
         self.running = 0
-        """Requests for scores that are being answered."""
+        """Requests with a body that are being read or answered."""
+        self._arriving = 0
         self._access = AccessLog(service.folder / "access.jsonl")
 
-    def _give_up(self, reason: str) -> None:
-        self.fatal = reason
-        self.draining.set()
+    def _give_up(self, judge: OnlineJudge, reason: str) -> None:
+        """End the server if a judge has never been ready and cannot be loaded. A single worker is tried again."""
+        if not judge.was_ready:
+            self.fatal = reason
+            self.draining.set()
 
     def route(self, path: str, handler: Handler, method: str = "GET", *, private: bool = True) -> Route:
         """Return the route of a handler. A private one needs the token."""
 
         async def answer(request: Request) -> Response:
             started = time.monotonic()
-            response = await self._answer(handler, request, private)
+            self.running += method == "POST"
+            try:
+                response = await self._answer(handler, request, private)
+            finally:
+                self.running -= method == "POST"
+                self._arriving -= getattr(request.state, "held", 0)
             status = str(response.status_code)
             if method == "POST":
                 self.service.metrics.seconds.labels(path).observe(time.monotonic() - started)
@@ -94,7 +104,14 @@ class Front:
     async def read(self, request: Request) -> bytes:
         """Return the body of a request for scores. Raises Refused."""
         self.check_open()
-        return await read_body(request, int(self.limits.body_megabytes * 1e6), self.limits.body_seconds)
+        return await read_body(request, int(self.limits.body_megabytes * 1e6), self.limits.body_seconds, self._hold)
+
+    def _hold(self, request: Request, size: int) -> None:
+        """Count bytes of a body until its request is answered. Raises Refused if all bodies together are too large."""
+        if self._arriving + size > max(self.service.room.max_bytes, int(self.limits.body_megabytes * 1e6)):
+            raise Refused(503, "too much is arriving at once", NOT_READY_SECONDS)
+        request.state.held = getattr(request.state, "held", 0) + size
+        self._arriving += size
 
     def check_open(self) -> None:
         """Raise Refused while the server goes down."""
@@ -117,7 +134,6 @@ class Front:
         except UnknownName as error:
             raise Refused(400, str(error)) from error
         seconds = min(max(self.limits.deadline_seconds if seconds is None else seconds, 0.1), MAX_SECONDS)
-        self.running += 1
         try:
             if at_once is None:
                 return await _while_connected(request, self.service.score(named, items, seconds))
@@ -131,7 +147,6 @@ class Front:
         except NotReady as error:
             raise Refused(503, str(error), NOT_READY_SECONDS) from error
         finally:
-            self.running -= 1
             note(request, items=len(items))
 
 

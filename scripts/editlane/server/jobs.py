@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from editlane.core.errors import UnknownName, one_line
 from editlane.core.files import make_folder
 from editlane.core.types import Row
 from editlane.images.files import write_atomically
@@ -62,6 +63,7 @@ class Jobs:
         self._service, self._config = service, service.config.jobs
         self._folder = service.folder / "jobs"
         self._slots = asyncio.Semaphore(self._config.at_once)
+        self._writing = asyncio.Lock()
         self._jobs: dict[str, Job] = {}
 
     async def run(self) -> None:
@@ -83,11 +85,11 @@ class Jobs:
 
     async def add(self, request: ScoreRequest) -> str:
         """Keep a request on disk and begin it. Returns its id. Raises NoRoom and OSError."""
-        content = pack(request)
-        if await asyncio.to_thread(self._measure) + len(content) > self._config.megabytes * 1e6:
-            raise NoRoom
-        name = uuid4().hex
-        await asyncio.to_thread(write_atomically, self._folder / name / REQUEST, content)
+        content, name = pack(request), uuid4().hex
+        async with self._writing:  # else jobs that come at once would all find the same room
+            if await asyncio.to_thread(self._measure) + len(content) > self._config.megabytes * 1e6:
+                raise NoRoom
+            await asyncio.to_thread(write_atomically, self._folder / name / REQUEST, content)
         self._begin(name, list_ids(request.items))
         return name
 
@@ -107,6 +109,9 @@ class Jobs:
                 await asyncio.to_thread(write_atomically, folder / ANSWER, encode_json(make_progress(name, job)))
                 await asyncio.to_thread((folder / REQUEST).unlink)
             del self._jobs[name]
+        except UnknownName as error:
+            log.warning("the job %s: %s", name, error)
+            job.state = f"stopped: {one_line(error)}"
         except Exception as error:  # a job that cannot go on stays on disk for the next start; the others go on
             log.exception("the job %s stopped", name)
             job.state = f"stopped: {type(error).__name__}"
@@ -114,7 +119,7 @@ class Jobs:
     async def look(self, name: str) -> bytes | None:
         """Return what is there of a job, as JSON; None if there is no such job."""
         if name in self._jobs:
-            return encode_json(make_progress(name, self._jobs[name]))
+            return await asyncio.to_thread(lambda: encode_json(make_progress(name, self._jobs[name])))
         if not _ID.fullmatch(name):
             return None
         try:
@@ -137,12 +142,14 @@ class Jobs:
         return sum(found.st_size for path in self._folder.glob("*/*") if (found := _find_stat(path)))
 
     def _sweep(self) -> None:
-        """Delete the answers that are too old."""
-        oldest = time.time() - 3600 * self._config.hours
-        for answer in self._folder.glob(f"*/{ANSWER}"):
-            if (found := _find_stat(answer)) and found.st_mtime < oldest:
-                log.info("the answer of the job %s is deleted", answer.parent.name)
-                shutil.rmtree(answer.parent, ignore_errors=True)
+        """Delete the answers that are too old, and requests that were not answered for long."""
+        kept = {ANSWER: 3600 * self._config.hours, REQUEST: 3600 * self._config.hours + LONGEST_SECONDS}
+        for file, seconds in kept.items():
+            for path in self._folder.glob(f"*/{file}"):
+                running = path.parent.name in self._jobs and file == REQUEST
+                if not running and (found := _find_stat(path)) and found.st_mtime < time.time() - seconds:
+                    log.info("the job %s is deleted", path.parent.name)
+                    shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _find_stat(path: Path) -> os.stat_result | None:

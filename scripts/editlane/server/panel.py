@@ -50,6 +50,16 @@ class OnlineJudge:
         """Count the back-ends that are ready and have nothing to do."""
         return sum(backend.state == State.READY and not backend.running for backend in self.backends)
 
+    @property
+    def was_ready(self) -> bool:
+        """True if it has answered at least once."""
+        return any(backend.was_ready for backend in self.backends)
+
+    @property
+    def is_local(self) -> bool:
+        """True if all of its back-ends are workers of this server."""
+        return all(isinstance(backend, JudgeProcess) for backend in self.backends)
+
     def find_refusal(self, category: str) -> str | None:
         """Return why this category cannot be judged; None if it can."""
         if self.categories is None or category in self.categories:
@@ -60,7 +70,8 @@ class OnlineJudge:
         """Return the provenance of its scores, without the addresses of servers."""
         found: dict[str, Any] = self.spec.describe(self.options)[self.name]
         hidden = ("base_url", "proxy", "api_key_env")
-        return found | {"params": {name: value for name, value in found["params"].items() if name not in hidden}}
+        params = {name: value for name, value in found["params"].items() if name not in hidden}
+        return found | {"texts_key": self.spec.texts_key, "params": params}
 
 
 def make_judges(config: RewardConfig, folder: Path, queues: Mapping[str, Queue], metrics: Metrics) -> list[OnlineJudge]:
@@ -75,10 +86,13 @@ def make_judges(config: RewardConfig, folder: Path, queues: Mapping[str, Queue],
         command = _make_command(name, settings, folder, config.limits.image_pixels)
         environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         backends: list[Backend] = [
-            JudgeProcess(f"{name}-{number}", command, environment, queue, config.limits, metrics)
+            JudgeProcess(f"{name}-{number}", command, environment, spec.texts_key, queue, config.limits, metrics)
             for number in range(1, counts[name] + 1)
         ]
-        backends += [RemoteServer(one, name, spec.whole_key, queue, config.limits, metrics) for one in config.backends]
+        backends += [
+            RemoteServer(f"{name}@{number}", one, spec, queue, config.limits, metrics)
+            for number, one in enumerate(config.backends, start=1)
+        ]
         categories = list_categories(spec.protocol, config)
         judge = OnlineJudge(name, model_options(settings), spec, queue, backends, categories)
         for backend in backends:
@@ -91,14 +105,17 @@ def list_categories(protocol: ScoringProtocol, config: RewardConfig) -> list[str
     """Return the categories with a rubric of their own, and those of the config if there is a general rubric."""
     if not protocol.rubrics:
         return None
-    further = [normalise_category(one, protocol) for one in [*config.categories, config.category or ""] if one]
+    further = [normalise_category(one, protocol, config) for one in [*config.categories, config.category or ""] if one]
     return list(dict.fromkeys([*protocol.rubrics, *(further if protocol.general_rubric else [])]))
 
 
-def normalise_category(category: str, protocol: ScoringProtocol) -> str:
-    """Return the category as a dataset's would be named; English names of the default categories are translated."""
+def normalise_category(category: str, protocol: ScoringProtocol, config: RewardConfig) -> str:
+    """Return the category as a run's would be named.
+
+    English names of the default categories are translated, unless the protocol or the config has them.
+    """
     name = unicodedata.normalize("NFC", category).strip()
-    return name if name in protocol.rubrics else canonicalise(name)
+    return name if name in protocol.rubrics or name in config.categories else canonicalise(name)
 
 
 def _resolve(judge: JudgeConfig) -> dict[str, Any]:

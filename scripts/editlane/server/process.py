@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from editlane.core.errors import CRASHED, JudgeFailed
 from editlane.core.printable import escape
@@ -17,13 +17,15 @@ from editlane.server.backend import Backend, Fatal, Idle, Lost, State
 from editlane.server.config import LimitsConfig
 from editlane.server.metrics import Metrics
 from editlane.server.waiting import Queue, Work
-from editlane.server.wire import HEAD, Hand, frame, unpack
+from editlane.server.wire import HEAD, Hand, check_row, frame, unpack
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.25
 HAND_BYTES = 64 * 2**20
 LONGEST_FRAME = 64 * 2**20
+NO_ANSWER = "the judge's engine does not answer"
+
 END_SECONDS = 5.0
 """Time for a process to end by itself, once its input is closed."""
 
@@ -46,16 +48,19 @@ class JudgeProcess(Backend):
         name: str,
         command: Sequence[str],
         environment: Mapping[str, str],
+        key: str,
         queue: Queue,
         limits: LimitsConfig,
         metrics: Metrics,
     ) -> None:
         super().__init__(name, queue, metrics)
+        self._key = key
         self._command, self._environment, self._limits = list(command), dict(environment), limits
         self._process: asyncio.subprocess.Process | None = None
         self._held: dict[int, Held] = {}
         self._numbers = itertools.count()
         self._changed = asyncio.Event()
+        self._is_blaming = True
         self._heard = time.monotonic()
         self._concurrency, self._patience = 0, limits.attempt_seconds
         self.device = ""
@@ -75,7 +80,7 @@ class JudgeProcess(Backend):
 
         Whatever it has then is given back.
         """
-        self.state = State.WAITING
+        self.state, self._is_blaming = State.WAITING, True
         try:
             await self._start()
             async with asyncio.TaskGroup() as tasks:
@@ -96,6 +101,8 @@ class JudgeProcess(Backend):
         self.state = State.STARTING
         async with asyncio.timeout(self._limits.start_seconds):
             ready = await self._receive("ready")
+        if ready["key"] != self._key:
+            raise Lost("its protocol or its model was changed since the server started; start the server again")
         self.device, self._concurrency = escape(ready["device"]), ready["concurrency"]
         self._patience = max(self._limits.attempt_seconds, ready["patience"])
         self.become_ready()
@@ -133,22 +140,23 @@ class JudgeProcess(Backend):
             if message["t"] == "begin":
                 held.begun.update(message["places"])
                 continue
-            works = [held.works.pop(place) for place in message["places"]]
             if message["t"] == "down":
-                log.warning("%s: %s", self.name, escape(message["error"]))
-                error = JudgeFailed("the judge's engine does not answer", kind="transport")
-                self.queue.give_back(works, works, error)
-            else:
-                self._finish(works, message["rows"], message["seconds"])
+                self._give_back_down([held.works.pop(place) for place in message["places"]], message["error"])
+            rows = [check_row(row) for row in message["rows"]]  # before any edit leaves the hand
+            for place, row in zip(message["places"], rows, strict=True):
+                self.queue.finish(held.works.pop(place), row)
+            self.metrics.batch.labels(self.queue.judge).observe(len(rows))
+            self.metrics.judging.labels(self.queue.judge).observe(message["seconds"])
             if not held.works:
                 del self._held[message["n"]]
             self._changed.set()
 
-    def _finish(self, works: Sequence[Work], rows: Sequence[dict[str, Any]], seconds: float) -> None:
-        self.metrics.batch.labels(self.queue.judge).observe(len(works))
-        self.metrics.judging.labels(self.queue.judge).observe(seconds)
-        for work, row in zip(works, rows, strict=True):
-            self.queue.finish(work, row)
+    def _give_back_down(self, works: Sequence[Work], error: str) -> NoReturn:
+        """Stop until the judge's engine answers again, which a new start finds out. Raises Lost."""
+        log.warning("%s: %s", self.name, escape(error))
+        self._is_blaming = False  # the others at work have nothing to do with it
+        self.queue.give_back(works, works, JudgeFailed(NO_ANSWER, kind="transport"))
+        raise Lost(NO_ANSWER)
 
     async def _feed(self) -> None:
         """Hand the process what waits, as soon as it has room. Nothing waits for a batch to fill."""
@@ -219,5 +227,9 @@ class JudgeProcess(Backend):
         held, self._held = list(self._held.values()), {}
         works = [work for one in held for work in one.works.values()]
         blamed = [work for one in held for place, work in one.works.items() if place in one.begun]
+        if held and not blamed:  # it may have died of the first look at a hand
+            blamed = list(held[0].works.values())
+        if not self._is_blaming:
+            blamed = []
         self.queue.give_back(works, blamed, JudgeFailed(CRASHED, kind="crash"))
         self._changed = asyncio.Event()

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import msgspec
@@ -58,8 +58,11 @@ def check_origin(request: Request, token: str) -> None:
         raise Refused(403, "this server has no token, so it answers to 127.0.0.1 and localhost only")
 
 
-async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
-    """Return the body. Raises Refused for one that is too long or too slow, ClientDisconnect if the client left."""
+async def read_body(request: Request, max_bytes: int, seconds: float, hold: Callable[[Request, int], None]) -> bytes:
+    """Return the body. `hold` is told of each piece, and may refuse.
+
+    Raises Refused for one that is too long or too slow, ClientDisconnect if the client left.
+    """
     too_large = Refused(413, f"the request has more than {max_bytes / 1e6:g} MB; send fewer edits at once")
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > max_bytes:
@@ -68,6 +71,7 @@ async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
     try:
         async with asyncio.timeout(seconds):
             async for part in request.stream():
+                hold(request, len(part))
                 found += part
                 if len(found) > max_bytes:
                     raise too_large
@@ -83,9 +87,9 @@ async def decode_request(request: Request, body: bytes) -> ScoreRequest:
         if kind == "multipart/form-data":
             return await _decode_form(request, body)
         if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
-            return _check_deadline(decode_msgpack(body))
+            return _check_deadline(await asyncio.to_thread(decode_msgpack, body))
         if kind in ("", "application/json", "application/x-www-form-urlencoded"):  # the last is what curl -d says
-            return decode_json(body)
+            return await asyncio.to_thread(decode_json, body)
     except (msgspec.DecodeError, MultiPartException, RecursionError, UnicodeError) as error:
         raise Refused(400, f"the request cannot be read: {error or type(error).__name__}") from error
     raise Refused(415, "send application/json, application/msgpack or multipart/form-data")

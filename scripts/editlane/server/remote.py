@@ -3,9 +3,9 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from requests.exceptions import RequestException
@@ -13,8 +13,8 @@ from urllib3.exceptions import HTTPError
 
 from editlane.core.errors import CRASHED, JudgeFailed
 from editlane.judges.endpoint.session import send
-from editlane.server import backend
-from editlane.server.backend import Backend, Lost
+from editlane.lanes.judging import JudgeSpec
+from editlane.server.backend import Backend, Lost, State
 from editlane.server.config import BackendConfig, LimitsConfig
 from editlane.server.metrics import Metrics
 from editlane.server.waiting import Queue, Work
@@ -26,27 +26,36 @@ POLL_SECONDS = 2.0
 LONGEST_WAIT = 30.0
 """Longest pause that a full server can ask for."""
 
+MAX_HANDS = 16
+"""Requests to the other server at a time."""
+
+HAND_BYTES = 32 * 2**20
+
+WARNING_HEADER = "X-Editlane-Warning"
+
+T = TypeVar("T")
+
 
 class RemoteServer(Backend):
-    """One judge of another reward server. It must have the same settings, so that its scores are the same."""
+    """One judge of another reward server. It must have the same settings and texts, so that its scores are the same."""
 
     def __init__(
         self,
+        name: str,
         config: BackendConfig,
-        judge: str,
-        key: str,
+        spec: JudgeSpec,
         queue: Queue,
         limits: LimitsConfig,
         metrics: Metrics,
     ) -> None:
-        super().__init__(f"{judge}@{config.url}", queue, metrics)
+        super().__init__(name, queue, metrics)
         self._url, self._token_env = config.url.rstrip("/"), config.token_env
-        self._judge, self._key, self._limits = judge, key, limits
+        self._spec, self._limits = spec, limits
         self._hands: dict[int, list[Work]] = {}
         self._numbers = itertools.count()
-        self._depth = 1
+        self._depth = self._most = 1
+        self._rest_until = 0.0
         self._changed = asyncio.Event()
-        self._threads: ThreadPoolExecutor
 
     @property
     def running(self) -> int:
@@ -55,50 +64,61 @@ class RemoteServer(Backend):
 
     async def serve(self) -> None:
         """Ask the other server until it no longer answers. Raises Lost."""
-        self.state = backend.State.STARTING
-        self._threads = ThreadPoolExecutor(16, thread_name_prefix="remote")
+        self.state = State.STARTING
         try:
-            await self._check()
+            await self._look(4 * POLL_SECONDS)
+            await self._call("/ready", None, POLL_SECONDS)
             self.become_ready()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._poll())
                 tasks.create_task(self._feed(tasks))
         finally:
-            self.state = backend.State.RESTING
-            self._threads.shutdown(wait=False, cancel_futures=True)  # they end by their own deadlines
+            self.state, self.warning = State.RESTING, ""
             works = [work for hand in self._hands.values() for work in hand]
             self._hands.clear()
             self.queue.give_back(works, (), JudgeFailed(CRASHED, kind="crash"))
 
-    async def _check(self) -> None:
+    async def _look(self, seconds: float) -> None:
         """Find out how much the other server takes at once. Raises Lost if its judge is another one."""
-        judges = (await self._call("/v1/judges", None, 4 * POLL_SECONDS))["judges"]
-        if self._judge not in judges:
-            raise Lost("it has no judge of this name")
-        if judges[self._judge]["key"] != self._key:
-            raise Lost("its judge of this name has other settings or another model, and so would give other scores")
-        self._depth = max(1, min(16, self._limits.depth * int(judges[self._judge]["workers"])))
-        await self._call("/ready", None, POLL_SECONDS)
+        found = await self._call("/v1/judges", None, seconds)
+        try:
+            judge, limits = found["judges"].get(self._spec.judge), found["limits"]
+            if judge is None:
+                raise Lost("it has no judge of this name")
+            if judge["texts_key"] != self._spec.texts_key:
+                raise Lost("its judge of this name has another model, other settings or other texts: other scores")
+            self._depth = max(1, min(MAX_HANDS, self._limits.depth * int(judge["workers"])))
+            self._most = max(1, min(self._limits.chunk, int(limits["items"])))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Lost("it is no reward server of this version") from error
 
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await self._call("/health", None, POLL_SECONDS)
+            await self._look(POLL_SECONDS)
+            self._changed.set()
 
     async def _feed(self, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            while len(self._hands) >= self._depth:
+            await asyncio.sleep(max(0.0, self._rest_until - loop.time()))
+            while len(self._hands) >= self._depth or self._has_suspect():
                 await self._wait_for_change()
             while not len(self.queue):
                 self.queue.arrival.clear()
                 await self.queue.arrival.wait()
-            works = self.queue.take(self._limits.chunk, 32 * 2**20, alone=not self._hands)
+            if self._rest_until > loop.time():
+                continue
+            works = self.queue.take(self._most, HAND_BYTES, alone=not self._hands)
             if not works:
                 await self._wait_for_change()
                 continue
             number = next(self._numbers)
             self._hands[number] = works
             tasks.create_task(self._ask(number, works))
+
+    def _has_suspect(self) -> bool:
+        return any(work.failures for hand in self._hands.values() for work in hand)
 
     async def _wait_for_change(self) -> None:
         self._changed.clear()
@@ -107,36 +127,42 @@ class RemoteServer(Backend):
     async def _ask(self, number: int, works: Sequence[Work]) -> None:
         """Ask about one hand. Edits that the other server does not take go back to the queue."""
         items = [_make_item(work) for work in works]
-        body = pack({"items": items, "judge": self._judge, "deadline_s": self._limits.deadline_seconds})
+        body = pack({"items": items, "judge": self._spec.judge, "deadline_s": self._limits.deadline_seconds})
         try:
             answer = await self._call("/v1/rows", body, self._limits.deadline_seconds + POLL_SECONDS)
+            self._finish(number, works, answer)
         except Busy as busy:
-            self._leave(number, works)
-            await asyncio.sleep(busy.seconds)
-            self._changed.set()
-            return
+            self._rest_until = asyncio.get_running_loop().time() + busy.seconds
+            self._give_back(number, works, blamed=())
+        except Refused as refused:
+            self._give_back(number, works, blamed=works, error=str(refused))
+        self._changed.set()
+
+    def _finish(self, number: int, works: Sequence[Work], answer: dict[str, Any]) -> None:
+        """Take over rows of this judge alone. Raises Lost for what is none."""
         try:
             rows = [check_row(row) for row in answer["rows"]]
+            pairs = list(zip(works, rows, strict=True))
         except (ValueError, TypeError, KeyError) as error:
-            raise Lost("it answered what are no rows") from error
-        if len(rows) != len(works):
-            raise Lost("it answered about another number of edits")
+            raise Lost("it answered what are no rows of these edits") from error
+        for work, row in pairs:
+            refuses = row["error_kind"] in ("category", "text")
+            if refuses or row.get("judge_key") != self._spec.judge_key(work.fields.category):
+                raise Lost("its judge or its limits have changed")
         del self._hands[number]
-        self._changed.set()
-        for work, row in zip(works, rows, strict=True):
-            if row["error_kind"] in ("deadline", "category", "text"):
-                self.queue.give_back([work], [work], JudgeFailed("the other server took too long", kind="timeout"))
+        for work, row in pairs:
+            if row["error_kind"] == "deadline":
+                self.queue.give_back([work], (), JudgeFailed(CRASHED, kind="crash"))
             else:
                 self.queue.finish(work, row)
 
-    def _leave(self, number: int, works: Sequence[Work]) -> None:
-        del self._hands[number]
-        self.queue.give_back(works, (), JudgeFailed(CRASHED, kind="crash"))
+    def _give_back(self, number: int, works: Sequence[Work], blamed: Sequence[Work], error: str = "") -> None:
+        self._hands.pop(number, None)
+        self.queue.give_back(works, blamed, JudgeFailed(error, kind="transport"))
 
     async def _call(self, path: str, body: bytes | None, seconds: float) -> dict[str, Any]:
-        """Send a request and return its content. Raises Busy for 503, Lost for all that is wrong otherwise."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._send, path, body, seconds)
+        """Send a request and return its content. Raises Busy for 503, Refused for a hand, Lost for all else."""
+        return await _in_thread(lambda: self._send(path, body, seconds))
 
     def _send(self, path: str, body: bytes | None, seconds: float) -> dict[str, Any]:
         headers = {"Content-Type": "application/msgpack", "Accept": "application/msgpack"}
@@ -149,9 +175,16 @@ class RemoteServer(Backend):
             raise Lost(f"it does not answer ({type(error).__name__})") from error
         if response.status_code == 503 and body is not None:
             raise Busy(response.headers.get("Retry-After"))
+        if response.status_code in (400, 408, 413, 500) and body is not None:
+            raise Refused(f"the other server refused it with status {response.status_code}")
         if response.status_code != 200:
             raise Lost(f"it answered {path} with status {response.status_code}")
+        self.warning = response.headers.get(WARNING_HEADER, "")
         return unpack(content) if "msgpack" in response.headers.get("Content-Type", "") else _read_text(content)
+
+
+class Refused(Exception):
+    """The other server does not take a hand."""
 
 
 class Busy(Exception):
@@ -161,6 +194,27 @@ class Busy(Exception):
         super().__init__("busy")
         found = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
         self.seconds = min(LONGEST_WAIT, max(0.5, found))
+
+
+async def _in_thread(act: Callable[[], T]) -> T:
+    """Return what `act` returns in a thread of its own. Neither a look nor the end of the process waits for another."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if not future.done():
+            future.set_exception(error) if error else future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            found, failed = act(), None
+        except Exception as error:  # noqa: BLE001  raised again where the future is awaited
+            found, failed = None, error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, found, failed)
+
+    threading.Thread(target=run, name="remote", daemon=True).start()
+    return await future
 
 
 def _read_text(content: bytes) -> dict[str, Any]:

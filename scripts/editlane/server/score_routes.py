@@ -90,13 +90,13 @@ def _encode(request: Request, answer: Any) -> Response:
 
 async def flow_factory(front: Front, request: Request) -> Response:
     """Answer Flow-Factory's POST /compute."""
-    items = _read(dialects.read_flow_factory, await front.read(request))
+    items = await _read(dialects.read_flow_factory, await front.read(request))
     return JSONResponse({"rewards": await _reward(front, request, items, FLOW_FACTORY_SECONDS)})
 
 
 async def openrlhf(front: Front, request: Request) -> Response:
     """Answer OpenRLHF's POST /get_reward."""
-    items = _read(dialects.read_openrlhf, await front.read(request))
+    items = await _read(dialects.read_openrlhf, await front.read(request))
     rewards = await _reward(front, request, items, OPENRLHF_SECONDS)
     return JSONResponse({"rewards": rewards, "scores": rewards, "extra_logs": {}})
 
@@ -105,17 +105,17 @@ async def pickled(front: Front, request: Request) -> Response:
     """Answer the trainers that send pickles: UniRL, Edit-R1, EditScore."""
     if not front.service.config.pickle:
         raise Refused(415, "this server takes no pickles; its config can allow plain ones with `pickle: true`")
-    dialect, items = _read(dialects.read_pickle, await front.read(request))
+    dialect, items = await _read(dialects.read_pickle, await front.read(request))
     rewards = await _reward(front, request, items, PICKLE_SECONDS)
     return Response(dialects.write_pickle(dialect, rewards), media_type="application/octet-stream")
 
 
 async def listed(front: Front, request: Request) -> Response:
     """Answer POST /score: a list in and an ordered list out. What has no reward is null and has an error."""
-    data = _read(dialects.load_json, await front.read(request))
+    data = await _read(dialects.load_json, await front.read(request))
     if "requests" in data:
         return await _answer_histories(front, request, data)
-    items, at_once = _read(dialects.read_listed, data)
+    items, at_once = await _read(dialects.read_listed, data)
     rows = await front.score(request, items, at_once=at_once)
     zero = 0.0 if front.service.config.on_error == "zero" else None
     rewards = [zero if row["score"] is None else row["score"] / 10 for row in rows]
@@ -125,7 +125,7 @@ async def listed(front: Front, request: Request) -> Response:
 
 async def _answer_histories(front: Front, request: Request, data: dict[str, Any]) -> Response:
     """Answer UniRL's RemoteRewardBackend, which leaves out what has no reward. A name is a judge's, or REWARD."""
-    asked = _read(dialects.read_histories, data)
+    asked = await _read(dialects.read_histories, data)
     results: list[dict[str, Any]] = [{} for _ in asked]
     errors: list[dict[str, str]] = [{} for _ in asked]
     for name in dict.fromkeys(name for _, names in asked for name in names):
@@ -140,9 +140,10 @@ async def _answer_histories(front: Front, request: Request, data: dict[str, Any]
     return JSONResponse({"results": results, "errors": errors})
 
 
-def _read(read: Any, content: Any) -> Any:
+async def _read(read: Any, content: Any) -> Any:
+    """Return what `read` finds in a body. In a thread, because a large one takes a while. Raises Refused."""
     try:
-        return read(content)
+        return await asyncio.to_thread(read, content)
     except dialects.Malformed as error:
         raise Refused(400, str(error)) from error
 

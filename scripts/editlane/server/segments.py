@@ -5,8 +5,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Full, Queue
 from threading import Thread
 
 from editlane.core.errors import one_line
@@ -22,6 +23,9 @@ SEGMENTS = 8
 RETRY_SECONDS = 5.0
 """Time until the next attempt after the disk took nothing."""
 
+CLOSE_SECONDS = 5.0
+"""Time for the last rows at the end of the server."""
+
 MAX_WAITING = 10_000
 """Scores that wait for such a disk; older ones are only in memory then."""
 
@@ -31,21 +35,26 @@ class SegmentWriter:
 
     def __init__(self, folder: Path, max_bytes: int, on_error: Callable[[], None]) -> None:
         make_folder(folder)
-        self._folder, self._segment_bytes, self._on_error = folder, max(1, max_bytes // SEGMENTS), on_error
-        self._rows: SimpleQueue[bytes | None] = SimpleQueue()
+        self._folder, self._max_bytes, self._on_error = folder, max_bytes, on_error
+        self._segment_bytes = max(1, max_bytes // SEGMENTS)
+        self._rows: Queue[bytes | None] = Queue(MAX_WAITING)
         self._waiting: deque[bytes] = deque(maxlen=MAX_WAITING)
         self._path = self._next_path()  # always a new one: the last line of the former may be torn
         self._thread = Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
 
     def write(self, key: str, row: Row) -> None:
-        """Write a row soon."""
-        self._rows.put(encode_record({"key": key, "row": row}))
+        """Write a row soon. If the disk hangs for long, rows are only in memory."""
+        try:
+            self._rows.put_nowait(encode_record({"key": key, "row": row}))
+        except Full:
+            self._on_error()
 
     def close(self) -> None:
-        """Write what waits and end the thread."""
-        self._rows.put(None)
-        self._thread.join()
+        """Write what waits and end the thread, unless the disk hangs."""
+        with suppress(Full):
+            self._rows.put(None, timeout=CLOSE_SECONDS)
+            self._thread.join(CLOSE_SECONDS)
 
     def _work(self) -> None:
         retry_at, is_open = 0.0, True
@@ -86,8 +95,16 @@ class SegmentWriter:
                 raise
         if end + len(content) >= self._segment_bytes:
             self._path = self._next_path()
-            for path in self._segments()[: -SEGMENTS + 1]:
-                path.unlink()
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Delete the oldest segments until one more fits."""
+        sizes = {path: path.stat().st_size for path in self._segments()}
+        for path in list(sizes):
+            if sum(sizes.values()) + self._segment_bytes <= self._max_bytes:
+                return
+            path.unlink()
+            del sizes[path]
 
     def _segments(self) -> list[Path]:
         return sorted(self._folder.glob("*.jsonl"))

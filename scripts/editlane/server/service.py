@@ -1,6 +1,7 @@
 """Score edits: what every way of asking shares. This module knows no HTTP."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from editlane.server.store import ScoreStore
 from editlane.server.waiting import Full, Queue, Room
 from editlane.server.wire import Fields, ScoreItem
 
+log = logging.getLogger(__name__)
+
 PANEL = "panel"
 """The name by which a request asks all judges."""
 
@@ -31,6 +34,10 @@ RECENT = 20
 """Scores that the page shows."""
 
 SHOWN_TEXT = 80
+LONGEST_CATEGORY = 200
+
+SAID_OF_ENGINES = {"transport": "the judge's engine does not answer", "timeout": "the judge's engine took too long"}
+"""What is told of failures whose own words may hold addresses; the log has those."""
 
 
 class NotReady(Exception):
@@ -62,7 +69,7 @@ class RewardService:
         self.judges = {judge.name: judge for judge in make_judges(config, folder, queues, self.metrics)}
         self.provenance = {name: judge.describe() for name, judge in self.judges.items()}
         for name, judge in self.judges.items() if config.accepted_by else ():
-            verdict = read_acceptance(Path(config.accepted_by or ""), judge.spec.whole_key)
+            verdict = read_acceptance(Path(config.accepted_by or ""), judge.spec.whole_key, judge.spec.protocol.sha256)
             self.provenance[name] |= {"acceptance": verdict}
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,6 +80,8 @@ class RewardService:
             self._tasks += [asyncio.create_task(backend.live()) for backend in judge.backends]
         if self.shared:
             self._tasks.append(asyncio.create_task(self.shared.run()))
+        for task in self._tasks:
+            task.add_done_callback(log_failure)
 
     async def stop(self) -> None:
         """End every back-end and write what is known to the disk."""
@@ -157,7 +166,9 @@ class RewardService:
                 (row,) = await self.score(judge, [item], max(0.01, until - time.monotonic()))
                 return row
             except (Full, NotReady) as error:
-                pause = getattr(error, "seconds", 1.0) or 1.0
+                pause = getattr(error, "seconds", 1.0)
+                if pause is None:
+                    return self._complete(judge, None, _fail("too_large", "larger than the server's queue"))
                 if time.monotonic() + pause > until:
                     return self._complete(judge, None, make_failed_columns(JudgeFailed(str(error), kind="deadline")))
                 await asyncio.sleep(pause)
@@ -165,7 +176,9 @@ class RewardService:
     def _check(self, judge: OnlineJudge, item: ScoreItem) -> Fields | Row:
         """Return what a worker needs, or the row of an item that no judge can be asked about."""
         limits = self.config.limits
-        category = normalise_category(item.category or self.config.category or "", judge.spec.protocol)
+        category = normalise_category(item.category or self.config.category or "", judge.spec.protocol, self.config)
+        if len(category) > LONGEST_CATEGORY:
+            return _fail("category", f"a category has at most {LONGEST_CATEGORY} characters")
         if refusal := judge.find_refusal(category):
             return _fail("category", refusal)
         texts = [
@@ -194,19 +207,26 @@ class RewardService:
     def _complete(self, judge: OnlineJudge, checked: Fields | Row | None, row: Row) -> Row:
         """Return the row with the columns that every answer has."""
         columns = judge.spec.make_category_columns(checked.category) if isinstance(checked, Fields) else {}
-        error = row["error"] and hide_places(row["error"])
+        error = row["error"] and SAID_OF_ENGINES.get(row["error_kind"], hide_places(row["error"]))
         return {"cached": False} | row | {"judge": judge.name, "error": error} | columns
 
     def _note(self, judge: OnlineJudge, item: ScoreItem, row: Row) -> None:
         """Count an answer, and keep what the page shows of it."""
         self.metrics.items.labels(judge.name, row["state"], row["error_kind"] or "").inc()
         shown = {name: row[name] for name in ("judge", "state", "score", "error_kind", "error", "cached")}
-        texts = {"category": escape(item.category or ""), "instruction": escape(item.instruction[:SHOWN_TEXT])}
+        named = {"category": item.category or "", "instruction": item.instruction}
+        texts = {name: escape(text[:SHOWN_TEXT]) for name, text in named.items()}
         self.recent.appendleft({"time": round(time.time(), 1)} | texts | shown)
 
     def _show_load(self) -> None:
         self.metrics.waiting.set(self.room.items)
         self.metrics.bytes.set(self.room.bytes)
+
+
+def log_failure(task: "asyncio.Task[None]") -> None:
+    """Log the error that ended a task which should have gone on."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("a part of the server stopped", exc_info=error)
 
 
 def _fail(kind: str, message: str) -> Row:

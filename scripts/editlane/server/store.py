@@ -40,8 +40,8 @@ class ScoreStore:
         return None if content is None else _decode(content)
 
     def keep(self, key: str, row: Row) -> bool:
-        """Keep a row unless its failure may pass. Return whether it is kept."""
-        if row["error_kind"] in TRANSIENT_KINDS:
+        """Keep a row if it is lasting. Return whether it is kept."""
+        if not is_lasting(row):
             return False
         self._remember(key, _encode(row))
         self._writer.write(key, row)
@@ -59,10 +59,16 @@ class ScoreStore:
             self._bytes -= len(oldest)
 
 
+def is_lasting(row: Row) -> bool:
+    """Return whether the same edit would get this row again. What the limits refuse, another config may take."""
+    return row["error_kind"] not in TRANSIENT_KINDS | {"decode", "too_large"}
+
+
 def _read_run(run: Path) -> Iterable[tuple[str, bytes]]:
     journals = sorted((run / RunEntry.JOURNAL / SCORE).glob("*/*"))
     if not journals:
         raise UserError(f"{run} has no scores in its journal. Name results/<run> of a run that was judged.")
     for folder in journals:
         for key, row in read_journal(folder).rows.items():
-            yield key, _encode(row)
+            if is_lasting(row):
+                yield key, _encode(row)

@@ -120,7 +120,9 @@ class Queue:
     def leave(self, work: Work) -> None:
         """Say that one request waits no longer. What no request waits for is not begun."""
         work.waiters -= 1
-        if work.waiters <= 0 and self._waiting.pop(work.fields.key, None) is work:
+        key = work.fields.key
+        if work.waiters <= 0 and self._waiting.get(key) is work:  # a later request may have a new one of this key
+            del self._waiting[key]
             self._forget(work)
             self._metrics.dropped.labels(self.judge).inc()
 

@@ -249,6 +249,8 @@ def check_row(row: Any) -> Row:
         raise ValueError("no row")
     score = row["score"]
     is_number = isinstance(score, int | float) and not isinstance(score, bool) and SCALE[0] <= score <= SCALE[1]
+    if not all(row[name] is None or isinstance(row[name], str) for name in ("state", "error_kind", "error")):
+        raise ValueError("a state or an error that is no text")
     if row["state"] not in _STATES or (row["state"] == State.SCORED) != is_number or not (is_number or score is None):
         raise ValueError("a state and a score that do not fit")
     return row

@@ -96,7 +96,8 @@ class Worker:
         concurrency = params.concurrency if is_served else 0
         # The adapter itself gives up on a slow endpoint, after two requests for each question.
         patience = 2 * len(self._spec.criteria) * params.attempts * (params.timeout + 60) if is_served else 0.0
-        self._wire.send("ready", device=self._device, concurrency=concurrency, patience=patience)
+        about = {"device": self._device, "key": self._spec.texts_key}
+        self._wire.send("ready", concurrency=concurrency, patience=patience, **about)
         _start(self._receive, "wire")
         if is_served:
             self._serve_each(concurrency)

@@ -28,11 +28,12 @@ def open_store(folder: Path, megabytes: float = 1, runs: tuple[Path, ...] = ()) 
 
 def test_a_restart_knows_what_was_scored_and_asks_again_what_failed_for_a_while(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    assert store.keep("a", scored(7.25, reply="类别 7")) and store.keep("b", failed("decode"))
+    assert store.keep("a", scored(7.25, reply="类别 7")) and store.keep("b", failed("mass"))
     assert not store.keep("c", failed("oom"))
+    assert not store.keep("d", failed("too_large")), "another limit may take it"
     store.close()
     again = open_store(tmp_path)
-    assert again.find("a") == scored(7.25, reply="类别 7") and again.find("b") == failed("decode")
+    assert again.find("a") == scored(7.25, reply="类别 7") and again.find("b") == failed("mass")
     assert again.find("c") is None and len(again) == 2
     again.close()
 
@@ -100,3 +101,14 @@ def test_a_full_disk_costs_no_answer_and_the_scores_are_written_when_there_is_ro
     store.keep("b", scored(2.0))
     store.close()
     assert sorted(read_journal(tmp_path).rows) == ["a", "b"]
+
+
+def test_restarts_cost_no_room_in_the_journal(tmp_path: Path) -> None:
+    for start in range(12):
+        store = open_store(tmp_path, megabytes=0.2)
+        for number in range(300 if start == 0 else 1):
+            store.keep(f"{start}-{number}", scored(1.0))
+        store.close()
+    store = open_store(tmp_path, megabytes=0.2)
+    assert store.find("0-0") and store.find("11-0") and len(store) == 311
+    store.close()
