@@ -15,6 +15,7 @@ from editlane.cli.model_flags import add_model_flags, read_model_flags
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError, one_line
 from editlane.core.types import RunsOn
+from editlane.lanes.gpu_strikes import HeldDevices
 from editlane.lanes.judging import JudgeSpec
 from editlane.models import registry
 from editlane.protocols.scoring import load_protocol
@@ -33,6 +34,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # launchers signal every process of a job; the server ends its workers
     wire = Wire()
     wire.send("hello")
+    devices = HeldDevices.from_environment()
+    devices.mark_unproven()  # a GPU on which judges die before they answer is left out, as for lanes
     gc.disable()  # a model library's objects all stay; looking for garbage among them delays the start
     try:
         options = read_model_flags(args)
@@ -40,9 +43,11 @@ def main() -> None:
         worker = Worker(spec, registry.build("judge", **options), wire, args.max_pixels)
         worker.warm_up()
     except UserError as error:
+        devices.mark_blameless()
         is_served = registry.find_adapter("judge", args.adapter).RUNS_ON == RunsOn.SERVER
         wire.send("fatal", error=one_line(error), may_pass=is_served)  # an endpoint may answer later
         raise
+    devices.mark_working()
     gc.enable()
     worker.serve()
 

@@ -17,7 +17,7 @@ ABOUT = """Rewards for image edits: the judges of a benchmark, online, with the 
 Another path is refused with 404 and another method with 405; HEAD is answered wherever GET is. An address with a slash
 too many at its end is redirected. /v1/score, /v1/rows and /v1/jobs read a body without a content
 type, or with that of `curl -d`, as JSON, whose images are base64 or data URLs. An answer is msgpack if `Accept` names
-it. No refused request was taken in part."""
+it."""
 
 REFUSALS = {
     400: "The request cannot be read, or names a judge that is not here.",

@@ -22,7 +22,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Refused(Exception):
-    """The request as a whole is refused; nothing of it was taken."""
+    """The request as a whole is refused."""
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)

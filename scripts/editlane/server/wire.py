@@ -207,7 +207,7 @@ class JobProgress(TypedDict):
 
 
 class Refusal(TypedDict):
-    """Why a request as a whole was not answered; nothing of it was taken."""
+    """Why a request as a whole was not answered."""
 
     error: str
 
