@@ -1,5 +1,6 @@
 """Draw requests that are nearly right: one thing of a good one is changed, in its content or in its bytes."""
 
+import io
 import json
 import math
 import pickle
@@ -8,6 +9,7 @@ from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
+from PIL import Image
 from rewards import make_edit, to_json
 
 Body = tuple[bytes, str]
@@ -104,6 +106,24 @@ PACKED = {"items": [make_edit(1), make_edit(2)], "judge": "fake", "deadline_s": 
 JSON_BODIES = with_type(
     changed(ASKED).map(write_json) | changed(ASKED).map(write_json).map(double_key), "application/json"
 )
+
+
+def encode(kind: str, **options: Any) -> bytes:
+    """Return a picture in this format."""
+    encoded = io.BytesIO()
+    Image.linear_gradient("L").resize((40, 30)).convert("RGB").save(encoded, kind, **options)
+    return encoded.getvalue()
+
+
+ENCODED = [
+    encode("PNG"),
+    encode("JPEG"),
+    encode("JPEG", progressive=True),
+    encode("WEBP"),
+    encode("WEBP", lossless=True),
+]
+ENCODED += [encode("GIF"), encode("TIFF"), encode("BMP"), encode("PPM"), b"<svg/>", b"%PDF-1.4", b"%!PS", b"8BPS", b""]
+IMAGES = st.recursive(st.sampled_from(ENCODED), damaged, max_leaves=3)
 
 
 def pack(value: Any) -> bytes:

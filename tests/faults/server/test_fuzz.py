@@ -117,6 +117,22 @@ def test_pickles(fuzzed: Fuzzed, examples: int, path: str) -> None:
 
 
 @FEW_OR_MANY
+def test_damaged_images(fuzzed: Fuzzed, examples: int) -> None:
+    """Such an edit fails alone, or what is left of its images is judged; no worker is lost."""
+
+    def ask(images: tuple[bytes, bytes]) -> None:
+        good = make_edit(sum(map(len, images)) % 50)
+        items = [make_edit(1, source=images[0], edited=images[1]), good]
+        response = fuzzed.post("/v1/score", nearly.pack({"items": items}), "application/msgpack")
+        first, second = response.json()["items"]
+        assert not +audit([good], [second]) and second["score"] is not None
+        assert first["error"] is None or first["error"]["kind"] in ("decode", "too_large"), first
+
+    try_all(examples, st.tuples(nearly.IMAGES, nearly.IMAGES), ask)
+    fuzzed.check()
+
+
+@FEW_OR_MANY
 def test_bytes_that_are_hardly_http(fuzzed: Fuzzed, examples: int) -> None:
     place = urlsplit(fuzzed.server.url)
 
