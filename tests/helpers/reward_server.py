@@ -1,5 +1,6 @@
 """Run a real reward server as a process of its own, with a judge that needs no model."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -61,6 +62,7 @@ class RewardServer:
                 stderr=err,
                 start_new_session=True,
             )
+        atexit.register(self.stop)  # also where a test failed before its end
         self.session = requests.Session()
         self.session.trust_env = False
         self.url = ""
@@ -109,6 +111,7 @@ class RewardServer:
 
     def stop(self) -> int:
         """End the server in good order, or its process group if it does not. Return the exit code."""
+        atexit.unregister(self.stop)
         self.session.close()
         if self.process.poll() is None:
             self.process.terminate()

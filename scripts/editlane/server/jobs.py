@@ -54,6 +54,8 @@ class Job:
     rows: dict[int, Row] = field(default_factory=dict)
     state: str = "waiting"
     task: "asyncio.Task[None] | None" = None
+    ending: "asyncio.Task[None] | None" = None
+    """Writes the answer; not cancelled with the job."""
 
 
 class Jobs:
@@ -106,9 +108,9 @@ class Jobs:
                 judge = self._service.find_judge(request.judge)
                 await self._service.score_few_at_once(judge, request.items, AT_ONCE, LONGEST_SECONDS, job.rows)
                 job.state = "done"
-                await asyncio.to_thread(write_atomically, folder / ANSWER, encode_json(make_progress(name, job)))
-                await asyncio.to_thread((folder / REQUEST).unlink)
-            del self._jobs[name]
+                job.ending = asyncio.create_task(asyncio.to_thread(_end, folder, name, job))
+                await asyncio.shield(job.ending)
+            self._jobs.pop(name, None)
         except UnknownName as error:
             log.warning("the job %s: %s", name, error)
             job.state = f"stopped: {one_line(error)}"
@@ -135,6 +137,8 @@ class Jobs:
         if job and job.task:
             job.task.cancel()
             await asyncio.gather(job.task, return_exceptions=True)
+        if job and job.ending:  # else it would write its answer into the folder that is deleted now
+            await asyncio.gather(job.ending, return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self._folder / name, ignore_errors=True)
         return True
 
@@ -150,6 +154,11 @@ class Jobs:
                 if not running and (found := _find_stat(path)) and found.st_mtime < time.time() - seconds:
                     log.info("the job %s is deleted", path.parent.name)
                     shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _end(folder: Path, name: str, job: Job) -> None:
+    write_atomically(folder / ANSWER, encode_json(make_progress(name, job)))
+    (folder / REQUEST).unlink()
 
 
 def _find_stat(path: Path) -> os.stat_result | None:
