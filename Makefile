@@ -27,7 +27,7 @@ demo: $(VENV)/installed
 	@echo "For photos of your own, read config/README.md."
 
 serve: $(VENV)/installed
-	@$(RUN) python scripts/serve_rewards.py --configfile config/reward.yaml
+	@$(RUN) python scripts/serve_rewards.py --configfile config/reward.yaml $(if $(PORT),--port $(PORT))
 
 check: $(VENV)/installed
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint fast

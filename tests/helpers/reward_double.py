@@ -50,6 +50,7 @@ class Double(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         """Bodies of all requests for scores, in the order of their arrival."""
         self.headers: list[Any] = []
+        self.warning: str | None = None
         self.clients: set[Any] = set()
         """Addresses that connections came from."""
         self.at_once = self.most_at_once = 0
@@ -165,6 +166,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
+        if self.server.warning:
+            self.send_header("X-Editlane-Warning", self.server.warning)
         self.end_headers()
         self.wfile.write(content)
 

@@ -30,7 +30,7 @@ class RewardClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         token_env: str | None = None,
         *,
         token: str | None = None,
@@ -42,9 +42,16 @@ class RewardClient:
     ) -> None:
         """Remember the server; nothing is sent yet.
 
-        `token_env` is the environment variable that holds the server's token. `judge` is a judge's name or "panel".
-        `deadline` is for a whole call of `score`, `timeout` for one request, both in seconds.
+        `url` is EDITLANE_REWARD_URL if it is left out. `token_env` is the environment variable that holds the server's
+        token; without it, and without `token`, EDITLANE_REWARD_TOKEN is used if it is set. `judge` is a judge's name or
+        "panel". `deadline` is for a whole call of `score`, `timeout` for one request, both in seconds. A server that
+        has never answered is tried `attempts` times; one that is lost later is waited for until the deadline.
         """
+        url = os.environ.get("EDITLANE_REWARD_URL") if url is None else url
+        if url is None:
+            raise RewardError("Give the reward server's address, or set EDITLANE_REWARD_URL: http://127.0.0.1:8200")
+        if token_env is None and token is None:
+            token = os.environ.get("EDITLANE_REWARD_TOKEN") or None
         if token_env is not None:
             token = os.environ.get(token_env)
             if not token:
@@ -78,7 +85,7 @@ class RewardClient:
             except GaveUp as error:
                 rewards |= {place: failed(error.kind, str(error)) for place in parts}
         late = failed("deadline", f"no answer within {seconds:g} s")
-        return [replace(rewards.get(place, late), id=item.get("id")) for place, item in enumerate(items)]
+        return [replace(rewards.get(place, late), id=item.get("id") or str(place)) for place, item in enumerate(items)]
 
     async def ascore(
         self, items: Sequence[Mapping[str, Any]], *, judge: str | None = None, deadline: float | None = None
@@ -108,7 +115,7 @@ class RewardClient:
             raise RewardError(
                 f"There is no reward server at {self._transport.url}: {error}. "
                 "Start it, or correct the address (EDITLANE_REWARD_URL)."
-            ) from error
+            ) from None
 
     def _read_limits(self, until: float) -> dict[str, int]:
         """Return the server's limits. The first call asks for them, so that a wrong address or token is an error."""
@@ -228,4 +235,4 @@ def _refused(transport: Transport, answer: Answer) -> RewardError:
     }.get(answer.status, "Asking again would not help.")
     if 300 <= answer.status < 400:
         advice = "Redirects are not followed, because the token would go along. Give the final address."
-    return RewardError(f"The reward server {transport.url} refused the request: {said}. {advice}")
+    return RewardError(f"The reward server {transport.url} refused the request: {said.rstrip('.')}. {advice}")

@@ -35,6 +35,9 @@ def encode_items(items: Sequence[Mapping[str, Any]], threads: int) -> list[Piece
     pictures = {id(image): image for item in items for image in (item["source"], item["edited"])}
     with ThreadPoolExecutor(threads) as pool:
         encoded = dict(zip(pictures, pool.map(_encode_picture, pictures.values()), strict=True))
+    missing = [one for one in encoded.values() if isinstance(one, Reward) and one.kind == "missing"]
+    if missing and len(missing) == len(encoded):
+        raise RewardError(f"None of the images is there: {missing[0].message}. Check their folder.")
     return [_join(place, item, encoded) for place, item in enumerate(items)]
 
 
@@ -70,7 +73,7 @@ def read_picture(image: Any) -> bytes:
         return bytes(image)
     if isinstance(image, str | os.PathLike):
         if not Path(image).is_file():  # a pipe would never end
-            raise _Unusable("decode", f"there is no image file {os.fspath(image)!r}")
+            raise _Unusable("missing", f"there is no image file {os.fspath(image)!r}")
         return Path(image).read_bytes()
     if hasattr(image, "shape"):
         image = _to_pillow(image)

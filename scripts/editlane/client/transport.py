@@ -7,6 +7,7 @@ would replace it. Redirects are not followed, for the same reason.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import threading
@@ -27,6 +28,12 @@ _CONNECT_SECONDS = 30.0
 """For connecting; urllib3 uses it for sending, too."""
 _FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_HINT = 0.5, 10.0, 60.0
 _LONGEST_ANSWER = 64 * 2**20
+
+
+WARN_SECONDS = 10.0
+"""Time between two lines that say what is waited for."""
+
+log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
@@ -54,16 +61,20 @@ class Transport:
         self.attempts = attempts
         self.connections = connections
         self._token = _check_token(token)
+        self._has_answered = False
+        self._warned: set[str] = set()
         self._own: tuple[int, urllib3.PoolManager] | None = None
 
     def ask(self, path: str, body: Callable[[float], bytes] | None, *, until: float, over: threading.Event) -> Answer:
         """Return the first answer that is no refusal. `body` gets the seconds that the server has.
 
-        A refusal is repeated until the deadline, because it costs nothing but time; a lost connection `attempts`
-        times. Raises GaveUp.
+        A refusal is repeated until the deadline, because it costs nothing but time. So is a lost connection to a server
+        that has answered before; to another one it is repeated `attempts` times. Says every WARN_SECONDS that it waits.
+        Raises GaveUp.
         """
         lost = tries = 0
         reason = ""
+        warn_at = time.monotonic() + WARN_SECONDS
         while True:
             left = until - time.monotonic()
             if left <= 0 or over.is_set():
@@ -71,14 +82,18 @@ class Transport:
             hint = None
             try:
                 answer = self._send(path, body, min(left, self.timeout))
+                self._has_answered = True
                 if answer.status not in REFUSALS:
                     return answer
                 reason, hint = f"last, the server refused: {self.explain(answer)}", answer.retry_after
             except (HTTPError, OSError) as error:
                 lost += 1
                 reason = f"last, the connection failed: {self.hide(_name_cause(error))}"
-                if lost >= self.attempts:
+                if lost >= self.attempts and not self._has_answered:
                     raise GaveUp("transport", f"no answer in {lost} attempts; {reason}") from error
+            if time.monotonic() >= warn_at:
+                warn_at = time.monotonic() + WARN_SECONDS
+                log.warning("still waiting for the reward server %s: %s", self.url, reason)
             over.wait(min(_choose_pause(tries, hint), max(0.0, until - time.monotonic())))
             tries += 1
 
@@ -121,8 +136,15 @@ class Transport:
             if not is_complete:
                 response.close()  # what is left of this answer must not become the next one's
             response.release_conn()
+        self._warn(response.headers.get("X-Editlane-Warning"))
         hint = _read_hint(response.headers.get("Retry-After"))
         return Answer(response.status, content, hint)
+
+    def _warn(self, warning: str | None) -> None:
+        """Log what the server warns of, once: that its judge has changed."""
+        if warning and warning not in self._warned:
+            self._warned.add(warning)
+            log.warning("the reward server %s warns: %s", self.url, self.hide(warning))
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "editlane-client"}
@@ -139,7 +161,7 @@ class Transport:
 
 def _choose_pause(tries: int, hint: float | None) -> float:
     """Return the seconds before the next try: at least what the server asks for, and never the same for all clients."""
-    pause = min(_FIRST_PAUSE * 2.0**tries, _LONGEST_PAUSE)
+    pause = min(_FIRST_PAUSE * 2.0 ** min(tries, 10), _LONGEST_PAUSE)
     return max(pause, min(hint or 0.0, _LONGEST_HINT)) * random.uniform(1.0, 1.5)
 
 

@@ -94,7 +94,9 @@ async def judges(front: Front, request: Request) -> Response:
 
 def _describe(front: Front, name: str) -> dict[str, Any]:
     judge = front.service.judges[name]
-    return front.service.provenance[name] | {"workers": sum(one.state == State.READY for one in judge.backends)}
+    return front.service.provenance[name] | {
+        "workers": sum(one.state in (State.READY, State.IDLE) for one in judge.backends)
+    }
 
 
 async def metrics(front: Front, request: Request) -> Response:

@@ -17,7 +17,7 @@ PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 """Seconds between two starts: the first pause, which doubles, and the longest one."""
 
-HEALTHY = 60.0
+HEALTHY = 10.0
 """Seconds of service after which the next pause is the first one again."""
 
 
@@ -61,6 +61,7 @@ class Backend:
         """Number of back-ends of the queue that are ready and have nothing to do."""
         self.on_fatal: Callable[[str], None] = lambda reason: None
         """Called with the reason if its judge cannot be loaded."""
+        self._ready_at = 0.0
         self._woken = self.was_ready = False
 
     @property
@@ -80,6 +81,7 @@ class Backend:
     def become_ready(self) -> None:
         """Note that it answers from now on."""
         self.state, self.error, self._woken, self.was_ready = State.READY, "", False, True
+        self._ready_at = time.monotonic()
 
     def describe(self) -> dict[str, Any]:
         """Return what /pool_status says of it."""
@@ -101,7 +103,7 @@ class Backend:
             if reason is None:
                 await self._sleep()
                 continue
-            if time.monotonic() - began > HEALTHY:
+            if self._ready_at > began and time.monotonic() - self._ready_at > HEALTHY:
                 pause = PAUSE
             self.state, self.error, self._woken = State.RESTING, reason, False
             log.warning("%s: %s; it is started again in %g s", self.name, reason, pause)

@@ -4,10 +4,10 @@ import asyncio
 import io
 import json
 import logging
+import time
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
-from time import strftime
 from typing import Any
 from uuid import uuid4
 
@@ -37,6 +37,12 @@ LATER_SECONDS = 2.0
 
 LEAST_SHARE = 0.8
 """Share of the pairs that have to be scored in a round."""
+
+AT_ONCE = 2
+"""Pairs that are asked at a time, so that people's edits need not wait for a round."""
+
+LONGEST_WAIT = 60.0
+"""Seconds after which a pair is asked although the queue never became empty."""
 
 SEED_DIGITS = 12
 """Leading digits of a key that decide the seed of a sampled answer."""
@@ -123,17 +129,21 @@ class CanaryWatch:
     async def _ask(self, judge: OnlineJudge, keys: Mapping[str, Fields]) -> list[Row]:
         """Have the pairs judged again, whatever is known. Raises Full."""
         fresh = [replace(pair, key=key[:SEED_DIGITS] + uuid4().hex) for key, pair in keys.items()]
-        works = judge.queue.join(fresh, keep=False)
-        try:
-            return list(await asyncio.gather(*(asyncio.shield(work.future) for work in works)))
-        finally:
-            for work in works:
-                judge.queue.leave(work)
+        rows: list[Row] = []
+        for start in range(0, len(fresh), AT_ONCE):
+            await _wait_for_quiet(judge)
+            works = judge.queue.join(fresh[start : start + AT_ONCE], keep=False)
+            try:
+                rows += await asyncio.gather(*(asyncio.shield(work.future) for work in works))
+            finally:
+                for work in works:
+                    judge.queue.leave(work)
+        return rows
 
     def _compare(self, judge: OnlineJudge, scores: Mapping[str, float]) -> None:
         reference = self._references.get(judge.name)
         if reference is None or reference.key != judge.spec.texts_key:  # another judge of this name
-            reference = Reference(judge.spec.texts_key, strftime("%Y-%m-%d %H:%M"), dict(scores))
+            reference = Reference(judge.spec.texts_key, time.strftime("%Y-%m-%d %H:%M"), dict(scores))
             self._references[judge.name] = reference
             try:
                 replace_text(self._path, msgspec.json.encode(self._references).decode())
@@ -147,6 +157,13 @@ class CanaryWatch:
         metrics.moved.labels(judge.name).set(found["moved"])
         if found["moved"] and not was_moved:
             log.warning("%s has changed: the canary's mean moved by %+.2f", judge.name, found["difference"])
+
+
+async def _wait_for_quiet(judge: OnlineJudge) -> None:
+    """Wait until no edit of anybody waits for this judge, or for LONGEST_WAIT."""
+    until = time.monotonic() + LONGEST_WAIT
+    while len(judge.queue) and time.monotonic() < until:
+        await asyncio.sleep(0.2)
 
 
 def compare(judge: str, scores: Mapping[str, float], reference: Mapping[str, float]) -> dict[str, Any]:
@@ -168,7 +185,7 @@ def draw_pairs() -> list[Fields]:
     try:
         with as_file(files("skimage") / "data") as photos:
             pictures = dict(draw_canary(listed, Path(photos)))
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise UserError("its photos come with scikit-image: pip install scikit-image") from error
     encoded = {name: _encode(content) for name, content in pictures.items()}
     records = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines()]

@@ -105,7 +105,7 @@ def list_categories(protocol: ScoringProtocol, config: RewardConfig) -> list[str
     """Return the categories with a rubric of their own, and those of the config if there is a general rubric."""
     if not protocol.rubrics:
         return None
-    further = [normalise_category(one, protocol, config) for one in [*config.categories, config.category or ""] if one]
+    further = [normalise_category(one, protocol, config) for one in config.categories]
     return list(dict.fromkeys([*protocol.rubrics, *(further if protocol.general_rubric else [])]))
 
 

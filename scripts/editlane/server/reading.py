@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import logging
-import math
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -42,7 +41,8 @@ def check_token(request: Request, token: str) -> None:
     """Raise Refused if the server has a token and the request does not bring it."""
     given = request.headers.get("authorization", "").removeprefix("Bearer ")
     if token and not hmac.compare_digest(given.encode(), token.encode()):
-        raise Refused(401, "this server needs a token: send `Authorization: Bearer <token>`")
+        wrong = "the token is another one" if given else "no token was sent"
+        raise Refused(401, f"this server needs a token, and {wrong}: send `Authorization: Bearer <token>`")
 
 
 def check_origin(request: Request, token: str) -> None:
@@ -89,16 +89,16 @@ async def decode_request(request: Request, body: bytes) -> ScoreRequest:
         if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
             return _check_deadline(await asyncio.to_thread(decode_msgpack, body))
         if kind in ("", "application/json", "application/x-www-form-urlencoded"):  # the last is what curl -d says
-            return await asyncio.to_thread(decode_json, body)
+            return _check_deadline(await asyncio.to_thread(decode_json, body))
     except (msgspec.DecodeError, MultiPartException, RecursionError, UnicodeError) as error:
         raise Refused(400, f"the request cannot be read: {error or type(error).__name__}") from error
     raise Refused(415, "send application/json, application/msgpack or multipart/form-data")
 
 
 def _check_deadline(asked: ScoreRequest) -> ScoreRequest:
-    """Refuse a deadline that is no number, which only msgpack can hold. A loop would never reach it."""
-    if asked.deadline_s is not None and math.isnan(asked.deadline_s):
-        raise Refused(400, "the request cannot be read: deadline_s is not a number")
+    """Refuse a deadline that is no number above 0. A loop would never reach the NaN that msgpack can hold."""
+    if asked.deadline_s is not None and not asked.deadline_s > 0:
+        raise Refused(400, "deadline_s is not a number of seconds above 0")
     return asked
 
 

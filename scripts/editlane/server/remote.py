@@ -54,6 +54,7 @@ class RemoteServer(Backend):
         self._hands: dict[int, list[Work]] = {}
         self._numbers = itertools.count()
         self._depth = self._most = 1
+        self._workers = 0
         self._rest_until = 0.0
         self._changed = asyncio.Event()
 
@@ -67,7 +68,9 @@ class RemoteServer(Backend):
         self.state = State.STARTING
         try:
             await self._look(4 * POLL_SECONDS)
-            await self._call("/ready", None, POLL_SECONDS)
+            while not self._workers:
+                await asyncio.sleep(POLL_SECONDS)
+                await self._look(POLL_SECONDS)
             self.become_ready()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._poll())
@@ -87,7 +90,8 @@ class RemoteServer(Backend):
                 raise Lost("it has no judge of this name")
             if judge["texts_key"] != self._spec.texts_key:
                 raise Lost("its judge of this name has another model, other settings or other texts: other scores")
-            self._depth = max(1, min(MAX_HANDS, self._limits.depth * int(judge["workers"])))
+            self._workers = int(judge["workers"])
+            self._depth = max(1, min(MAX_HANDS, self._limits.depth * self._workers))
             self._most = max(1, min(self._limits.chunk, int(limits["items"])))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Lost("it is no reward server of this version") from error
@@ -177,6 +181,8 @@ class RemoteServer(Backend):
             raise Busy(response.headers.get("Retry-After"))
         if response.status_code in (400, 408, 413, 500) and body is not None:
             raise Refused(f"the other server refused it with status {response.status_code}")
+        if response.status_code == 401:
+            raise Lost("it does not take the token; look at `token_env` of this back-end")
         if response.status_code != 200:
             raise Lost(f"it answered {path} with status {response.status_code}")
         self.warning = response.headers.get(WARNING_HEADER, "")

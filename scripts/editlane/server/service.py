@@ -71,6 +71,8 @@ class RewardService:
         for name, judge in self.judges.items() if config.accepted_by else ():
             verdict = read_acceptance(Path(config.accepted_by or ""), judge.spec.whole_key, judge.spec.protocol.sha256)
             self.provenance[name] |= {"acceptance": verdict}
+            if verdict and verdict["verdict"] != "accepted":
+                log.warning("the judge %s was %s in the run %s", name, verdict["verdict"], verdict["run"])
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -176,6 +178,8 @@ class RewardService:
     def _check(self, judge: OnlineJudge, item: ScoreItem) -> Fields | Row:
         """Return what a worker needs, or the row of an item that no judge can be asked about."""
         limits = self.config.limits
+        if not (item.category or self.config.category) and judge.categories is not None:
+            return _fail("category", f"no category is named; there are {', '.join(judge.categories)}")
         category = normalise_category(item.category or self.config.category or "", judge.spec.protocol, self.config)
         if len(category) > LONGEST_CATEGORY:
             return _fail("category", f"a category has at most {LONGEST_CATEGORY} characters")

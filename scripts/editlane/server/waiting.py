@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from msgspec.structs import replace
 
@@ -19,6 +20,12 @@ CRASH_MEMORY = 600.0
 
 NEAR = 4
 """How far behind the front of the queue others of its category are looked for, in hands."""
+
+LONGEST_WAIT = 10.0
+"""Longest time after which a refused request is told to come again."""
+
+PAUSE = 2.0
+"""A longer time between two finished edits is none of work: nobody asked, or a worker was loading."""
 
 RECENT = 256
 """Finished edits from which the rate is estimated."""
@@ -46,7 +53,8 @@ class Room:
         if items > self.max_items or size > self.max_bytes:
             raise Full(None)
         if self.items + items > self.max_items or self.bytes + size > self.max_bytes:
-            raise Full(min(60.0, max(1.0, self.items / rate if rate else 5.0)))
+            too_many = max(self.items + items - self.max_items, 1)
+            raise Full(min(LONGEST_WAIT, max(1.0, too_many / rate if rate else 5.0)))
 
 
 @dataclass(eq=False, slots=True)
@@ -84,10 +92,9 @@ class Queue:
 
     @property
     def rate(self) -> float:
-        """Edits finished a second, lately; 0 if that is unknown."""
-        if len(self._finished) < 2:
-            return 0.0
-        return (len(self._finished) - 1) / max(time.monotonic() - self._finished[0], 1e-3)
+        """Edits finished a second, lately and without pauses; 0 if that is unknown."""
+        gaps = [min(later - earlier, PAUSE) for earlier, later in pairwise(self._finished)]
+        return len(gaps) / max(sum(gaps), 1e-3) if gaps else 0.0
 
     def join(self, edits: Sequence[Fields], *, keep: bool = True) -> list[Work]:
         """Return a work for each edit: that of an earlier request, or a new one. Takes all, or raises Full."""

@@ -74,6 +74,10 @@ def decode_image(image: Any) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
+        pass
+    try:  # as `base64 file` prints it, in lines
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
         return b""
 
 

@@ -65,7 +65,7 @@ def test_no_items_need_no_server() -> None:
 def test_ids_may_be_the_same_or_missing(server: Double) -> None:
     items = [item(0, id="a"), item(1, id="a"), item(2), item(0, id="a")]
     found = RewardClient(server.url).score(items)
-    assert [one.id for one in found] == ["a", "a", None, "a"]
+    assert [one.id for one in found] == ["a", "a", "2", "a"]
     assert [one.reward for one in found] == expected(items)
 
 
@@ -166,11 +166,44 @@ def test_a_server_that_dies_leaves_a_reason_and_the_rewards_that_came(server: Do
     client.score(items[:1])
     server.limits = client._limits = {"body_bytes": 2**20, "items": 5}
     server.trouble = lambda number: "close" if number > 2 else None
-    found = client.score(items)
+    found = client.score(items, deadline=4)
     assert [one.reward for one in found[:5]] == expected(items[:5])
-    assert [(one.reward, one.kind) for one in found[5:]] == [(None, "transport")] * 5
-    assert "no answer in 2 attempts" in str(found[9].message)
-    assert len(server.asked) == 4  # what no answer came for had its attempts
+    assert [(one.reward, one.kind) for one in found[5:]] == [(None, "deadline")] * 5
+    assert "the connection failed" in str(found[9].message)
+    assert len(server.asked) > 4, "a server that has answered is waited for"
+
+
+def test_a_server_that_is_started_again_is_found_again(server: Double) -> None:
+    client = RewardClient(server.url, connections=1, attempts=2)
+    server.trouble = lambda number: "close" if 1 < number <= 7 else None
+    client.score([item(0)])
+    assert rewards(client, [item(1)]) == expected([item(1)])
+
+
+def test_the_address_and_the_token_may_come_from_the_environment(
+    server: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDITLANE_REWARD_URL", raising=False)
+    with pytest.raises(RewardError, match="EDITLANE_REWARD_URL"):
+        RewardClient()
+    monkeypatch.setenv("EDITLANE_REWARD_URL", server.url)
+    monkeypatch.setenv("EDITLANE_REWARD_TOKEN", "of-the-environment")
+    assert rewards(RewardClient(), [item(1)]) == expected([item(1)])
+
+
+def test_what_the_server_warns_of_is_logged_once(server: Double, caplog: pytest.LogCaptureFixture) -> None:
+    server.warning = "the canary's mean has moved: fake by +0.40 points of 10"
+    client = RewardClient(server.url)
+    client.score([item(1)])
+    client.score([item(2)])
+    assert caplog.text.count("the canary's mean has moved") == 1
+
+
+def test_a_wrong_folder_is_an_error_and_one_lost_image_is_not(server: Double, tmp_path: Path) -> None:
+    gone = [item(number, source=tmp_path / f"{number}.png", edited=tmp_path / f"e{number}.png") for number in range(3)]
+    with pytest.raises(RewardError, match="None of the images is there"):
+        RewardClient(server.url).score(gone)
+    assert [one.kind for one in RewardClient(server.url).score([item(0), gone[0]])] == [None, "missing"]
 
 
 def test_a_server_that_is_not_there_is_an_error() -> None:
@@ -245,7 +278,7 @@ def test_a_broken_item_does_not_concern_the_others(server: Double, tmp_path: Pat
     items = [item(0), item(1, source=tmp_path / "none.png"), item(2, edited=None), item(3, instruction="\ud800")]
     items += [item(4, instruction=None), item(5, category=3), item(6, edited=b"no image"), item(7)]
     found = RewardClient(server.url).score(items)
-    assert [one.kind for one in found] == [None, "decode", "decode", "text", "text", "text", "decode", None]
+    assert [one.kind for one in found] == [None, "missing", "decode", "text", "text", "text", "decode", None]
     assert [found[0].reward, found[7].reward] == expected([items[0], items[7]])
     assert "none.png" in str(found[1].message)
     assert sum(len(body["items"]) for body in server.asked) == 3
