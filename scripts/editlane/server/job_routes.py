@@ -19,8 +19,6 @@ async def begin(front: Front, request: Request) -> Response:
     asked = await decode_request(request, await front.read(request))
     if asked.judge == PANEL:
         raise Refused(400, "a job asks one judge; begin one for each")
-    if asked.deadline_s is not None:
-        raise Refused(400, "a job has no deadline; leave `deadline_s` out")
     try:
         front.service.find_judge(asked.judge)
         name = await front.jobs.add(asked)

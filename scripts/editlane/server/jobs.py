@@ -32,7 +32,7 @@ REQUEST, ANSWER = "request.msgpack", "answer.json"
 """The files of a job. The first one goes when the second one is there."""
 
 LONGEST_SECONDS = 7 * 86400.0
-"""Time after which a job gives up on edits that no judge takes."""
+"""Time, unless the job has a deadline of its own, after which a job gives up on edits that no judge takes."""
 
 AT_ONCE = 64
 """Edits that a job has in the queue at a time, so that other requests find room."""
@@ -106,7 +106,8 @@ class Jobs:
                 request = decode_msgpack(await asyncio.to_thread((folder / REQUEST).read_bytes))
                 job.ids, job.state = list_ids(request.items), "running"
                 judge = self._service.find_judge(request.judge)
-                await self._service.score_few_at_once(judge, request.items, AT_ONCE, LONGEST_SECONDS, job.rows)
+                seconds = min(request.deadline_s or LONGEST_SECONDS, LONGEST_SECONDS)
+                await self._service.score_few_at_once(judge, request.items, AT_ONCE, seconds, job.rows)
                 job.state = "done"
                 job.ending = asyncio.create_task(asyncio.to_thread(_end, folder, name, job))
                 await asyncio.shield(job.ending)

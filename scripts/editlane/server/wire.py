@@ -1,11 +1,13 @@
 """The requests and answers of /v1/score, and the frames between the server and its workers."""
 
 import base64
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 
 from editlane.core.types import SCALE, Row, State
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ScoreItem(msgspec.Struct, forbid_unknown_fields=True):
@@ -25,7 +27,7 @@ class ScoreRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     items: list[ScoreItem]
     judge: str | None = None
-    deadline_s: float | None = None
+    deadline_s: Seconds | None = None
 
 
 class JsonItem(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,7 +47,7 @@ class JsonRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     items: list[JsonItem]
     judge: str | None = None
-    deadline_s: float | None = None
+    deadline_s: Seconds | None = None
 
 
 _decode_json_request = msgspec.json.Decoder(JsonRequest).decode
