@@ -78,7 +78,7 @@ async def judges(front: Front, request: Request) -> Response:
             "judges": {name: _describe(front, name) for name in front.service.judges},
             "server": front.service.config.server,
             "default": next(iter(front.service.judges)),
-            "default_category": front.service.config.category,
+            "default_category": front.service.default_category,
             "categories": {name: judge.categories for name, judge in front.service.judges.items()},
             "limits": {
                 "items": limits.request_items,

@@ -73,6 +73,8 @@ class RewardService:
             self.provenance[name] |= {"acceptance": verdict}
             if verdict and verdict["verdict"] != "accepted":
                 log.warning("the judge %s was %s in the run %s", name, verdict["verdict"], verdict["run"])
+        first = self.find_judge(None).spec.protocol
+        self.default_category = config.category and normalise_category(config.category, first, config)
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._tasks: list[asyncio.Task[None]] = []
 

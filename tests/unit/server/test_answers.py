@@ -236,6 +236,7 @@ def test_dialects_with_a_default_category(tmp_path: Path) -> None:
     names = ("source", "edited", "instruction")
     sources, images, prompts = ([one[name] for one in edits] for name in names)
     with RewardServer(tmp_path, category="social", pickle=True, on_error="zero") as server:
+        assert server.get("/v1/judges").json()["default_category"] == "社会"
         flow = {
             "prompt": prompts,
             "image": [base64.b64encode(one).decode() for one in images],

@@ -93,6 +93,8 @@ def test_pages_of_other_servers_cannot_use_a_browser(plain: RewardServer, guarde
         ({"judges": {}}, {}, "judges"),
         ({"judges": {"a": {"adapter": "nope"}}}, {}, "Unknown judge 'nope'"),
         ({"workers": 0}, {}, "needs `backends:`"),
+        ({"category": "socal"}, {}, "Did you mean 'social'?"),
+        ({"judges": {"editlane": FAKE_JUDGE}}, {}, "no judge can be called 'editlane'"),
         ({"prot": 1}, {}, "prot"),
         ({"store": {"redis": "redis://:secret@x"}}, {}, "must not be in the config"),
         ({"store": {"runs": ["results/none"]}}, {}, "has no scores in its journal"),
