@@ -10,6 +10,7 @@ import pytest
 from step_runs import run_step_program
 
 STEPS = sorted(path for path in Path("scripts").glob("*.py"))
+DEFAULT_CONFIGS = {"check_setup": "config.yaml", "serve_rewards": "reward.yaml"}
 IDS = [path.stem for path in STEPS]
 
 
@@ -25,9 +26,9 @@ def test_the_help_shows_a_command_to_paste(step: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", STEPS, ids=IDS)
 @pytest.mark.parametrize("flags", [[], ["--no-such-flag", "1"]], ids=["no flags", "unknown flag"])
 def test_wrong_flags_end_with_code_2_and_no_traceback(step: Path, flags: list[str], tmp_path: Path) -> None:
-    if step.stem == "check_setup" and not flags:
+    if step.stem in DEFAULT_CONFIGS and not flags:  # without the file they take the demo's
         (tmp_path / "config").mkdir()
-        (tmp_path / "config/config.yaml").touch()  # without the file it checks the demo's
+        (tmp_path / "config" / DEFAULT_CONFIGS[step.stem]).touch()
     done = run_step_program(step.stem, flags, tmp_path)
     assert done.code == 2
     assert "Traceback" not in done.err
