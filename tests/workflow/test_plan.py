@@ -59,7 +59,8 @@ def test_the_small_run_plans() -> None:
 
 
 def test_every_config_of_the_repository_is_planned_here() -> None:
-    assert {path.name for path in (ROOT / "config").glob("*.yaml")} == {"config.yaml", "qwen.yaml", "small.yaml"}
+    found = {path.name for path in (ROOT / "config").glob("*.yaml")} - {"reward.yaml"}  # of a server
+    assert found == {"config.yaml", "qwen.yaml", "small.yaml"}
 
 
 def test_the_demo_builds_what_it_needs_itself() -> None:

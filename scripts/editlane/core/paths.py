@@ -37,6 +37,15 @@ RESERVED_EDITOR_NAMES = frozenset(map(str, RunEntry))
 """Names that an editor cannot have, because its folder would lie in their place."""
 
 
+SERVERS = Path("results/servers")
+"""Has a folder for each reward server."""
+
+
+def server_lock(folder: Path) -> Path:
+    """Return the lock file of a reward server."""
+    return folder / ".lock"
+
+
 class LaneId(NamedTuple):
     """One lane of an editor, or of a judge, which judges the edits of all editors."""
 

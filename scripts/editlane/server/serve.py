@@ -12,6 +12,7 @@ import uvicorn
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder
 from editlane.core.locks import check_links, open_lock
+from editlane.core.paths import SERVERS, server_lock
 from editlane.server.app import DrainingServer, make_app
 from editlane.server.config import RewardConfig
 from editlane.server.front import Front
@@ -19,8 +20,6 @@ from editlane.server.reading import LOOPBACK
 from editlane.server.service import RewardService
 
 log = logging.getLogger(__name__)
-
-SERVERS = Path("results/servers")
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep a connection, so that the client closes it and no request is lost."""
@@ -74,7 +73,7 @@ def read_token(config: RewardConfig) -> str:
 
 def _lock(folder: Path) -> int:
     """Take the lock of the server's folder: two servers would write one journal. Raises UserError."""
-    handle = open_lock(str(folder / ".lock"), otherwise="choose another `server:`")
+    handle = open_lock(str(server_lock(folder)), otherwise="choose another `server:`")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from editlane.core.errors import JudgeFailed, UnknownName
+from editlane.core.paths import RunEntry
 from editlane.core.printable import escape, hide_places
 from editlane.core.types import Row
 from editlane.protocols.asking import make_failed_columns
@@ -58,7 +59,7 @@ class RewardService:
         self.metrics = Metrics()
         self.room = Room(limits.items, int(limits.megabytes * 1e6))
         self.store = ScoreStore(
-            folder / "journal",
+            folder / RunEntry.JOURNAL,
             int(config.store.megabytes * 1e6),
             map(Path, config.store.runs),
             self.metrics.store_errors.labels("disk").inc,

@@ -262,6 +262,8 @@ WRONG: dict[str, dict[str, Wrong]] = {
             ("none.md", "cannot read or write none.md: No such file or directory. Check the path."),
             ("data/keys.md", "data/keys.md needs the lines `<!-- params: begin -->`"),
         ],
+        "--reward-schema": OUT_FILE,
+        "--rewards": [("data/keys.md", "data/keys.md needs the lines `<!-- rewards: begin -->`")],
     },
     "extract_demo_photos": {"--out": OUT_FOLDER},
     "build_tiny_model": {
@@ -309,13 +311,28 @@ WRONG: dict[str, dict[str, Wrong]] = {
         ],
         "command": [([], "give a command after --")],
     },
+    "judge_worker": {
+        "--run-dir": IN_FOLDER,
+        "--judge": NAME,
+        "--max-pixels": LANES,
+        "--params": [("{", "is not JSON"), ("[1]", "is not a JSON object such as")],
+    },
+    "serve_rewards": {
+        "--configfile": [("none.yaml", "none.yaml"), ("garbage", "garbage"), ("other.yaml", "Unknown key 'lanse'")],
+        "--server": NAME,
+        "--port": [("70000", "'70000' is not a whole number from 0 to 65535"), ("x", "'x' is not a whole number")],
+    },
 }
+
+TOLD = ("--adapter", "--model", "--revision", "--protocol")
 
 RIGHT = {
     ("check_setup", "--estimate"): "has no value",
     ("gpulease", "--forgive"): "is refused beside a command; test_gpulease.py gives it alone",
+    ("gpulease", "--with-parent"): "comes before the command; test_gpulease.py gives it alone",
     ("gpulease", "--show"): "has no value; together with a command it is refused, see `command`",
     ("score_lane", "--journal-only"): "has no value",
+    **{("judge_worker", flag): "is checked by the server, and told over the wire" for flag in TOLD},
 }
 """Flags of which no value is wrong, and why."""
 

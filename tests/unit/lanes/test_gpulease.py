@@ -579,3 +579,26 @@ def test_a_job_waits_for_a_sound_device_rather_than_taking_a_quarantined_one(mac
 def test_a_core_of_the_cpu_takes_no_blame(machine) -> None:
     code = "import os; print(repr(os.environ['GPULEASE_LOCKS']))"
     assert devices(machine(sys.executable, "-c", code, CUDA_VISIBLE_DEVICES="")) == "''"
+
+
+def test_a_command_ends_with_the_parent_that_it_names(tmp_path: Path) -> None:
+    lease = [sys.executable, "scripts/gpulease.py", "-n", "0", "--with-parent"]
+    parent = (
+        "import os, subprocess, sys, time; "
+        "child = subprocess.Popen([*sys.argv[1:], str(os.getpid()), '--', 'sleep', '60']); "
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    environment = os.environ | {"GPULEASE_DIR": str(tmp_path / "leases")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent, *lease], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    child = Path(f"/proc/{int(process.stdout.readline())}")
+    wait_for(lambda: b"sleep" in (child / "cmdline").read_bytes())
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not child.exists() or " Z " in (child / "stat").read_text())
+    foreign = subprocess.run([*lease, "1", "--", "true"], env=environment, timeout=30)
+    assert foreign.returncode == 1, "that one is not its parent"
+    wrong = subprocess.run([*lease, "x", "--", "true"], env=environment, capture_output=True, text=True, timeout=30)
+    assert wrong.returncode == 2 and "invalid int value: 'x'" in wrong.stderr
