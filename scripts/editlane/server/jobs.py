@@ -39,6 +39,8 @@ AT_ONCE = 64
 
 SWEEP_SECONDS = 600.0
 
+DONE = "done"
+
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -108,9 +110,9 @@ class Jobs:
                 judge = self._service.find_judge(request.judge)
                 seconds = min(request.deadline_s or LONGEST_SECONDS, LONGEST_SECONDS)
                 await self._service.score_few_at_once(judge, request.items, AT_ONCE, seconds, job.rows)
-                job.state = "done"
                 job.ending = asyncio.create_task(asyncio.to_thread(_end, folder, name, job))
                 await asyncio.shield(job.ending)
+                job.state = DONE
             self._jobs.pop(name, None)
         except UnknownName as error:
             log.warning("the job %s: %s", name, error)
@@ -158,7 +160,7 @@ class Jobs:
 
 
 def _end(folder: Path, name: str, job: Job) -> None:
-    write_atomically(folder / ANSWER, encode_json(make_progress(name, job)))
+    write_atomically(folder / ANSWER, encode_json(make_progress(name, job) | {"state": DONE}))
     (folder / REQUEST).unlink()
 
 
