@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -123,8 +123,9 @@ class Jobs:
 
     async def look(self, name: str) -> bytes | None:
         """Return what is there of a job, as JSON; None if there is no such job."""
-        if name in self._jobs:
-            return await asyncio.to_thread(lambda: encode_json(make_progress(name, self._jobs[name])))
+        if job := self._jobs.get(name):
+            now = replace(job, rows=dict(job.rows))  # it goes on, and may end, while the thread writes this down
+            return await asyncio.to_thread(lambda: encode_json(make_progress(name, now)))
         if not _ID.fullmatch(name):
             return None
         try:
