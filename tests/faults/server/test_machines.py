@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from onslaught import Onslaught
@@ -39,10 +40,11 @@ def machines() -> Iterator[dict[str, str]]:
     """Two network namespaces, by their addresses as this one sees them."""
     if not can_make_namespaces():
         pytest.skip("needs root and network namespaces")
-    names = {f"editlane-{os.getpid()}-{number}": f"10.219.{number}" for number in (1, 2)}
+    own = uuid4().hex[:8]  # the kernel removes those of an earlier test late
+    names = {f"editlane-{own}-{number}": f"10.219.{number}" for number in (1, 2)}
     try:
         for number, (name, net) in enumerate(names.items()):
-            outer, inner = f"el{os.getpid() % 100000}{number}", f"in{number}"
+            outer, inner = f"el{own}{number}", f"in{number}"
             ip("netns", "add", name)
             ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", name)
             ip("addr", "add", f"{net}.1/24", "dev", outer)
