@@ -103,17 +103,18 @@ def _encode_picture(image: Any) -> bytes | Reward:
 
 
 def _join(place: int, item: Mapping[str, Any], encoded: Mapping[int, bytes | Reward]) -> Pieces | Reward:
-    source, edited = (encoded[id(item[name])] for name in ("source", "edited"))
-    for image in (source, edited):
-        if isinstance(image, Reward):
-            return image
+    source, edited = encoded[id(item["source"])], encoded[id(item["edited"])]
+    if isinstance(source, Reward):
+        return source
+    if isinstance(edited, Reward):
+        return edited
     try:
         texts = json.dumps({"id": str(place)} | _read_texts(item), ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return failed("text", "a text holds half a character (a lone surrogate)")
     except _Unusable as error:
         return error.reward
-    return (texts[:-1] + b',"source":"', source, b'","edited":"', edited, b'"}')  # type: ignore[return-value]
+    return (texts[:-1] + b',"source":"', source, b'","edited":"', edited, b'"}')
 
 
 def _read_texts(item: Mapping[str, Any]) -> dict[str, str]:

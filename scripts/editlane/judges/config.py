@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from editlane.core.strict_model import StrictModel, Text
+from editlane.models.registry import judge_on_engine
 
 ENGINE_ENVS = {"openai": "envs/workflow.yaml", "transformers": "envs/qwen3.yaml", "vllm": "envs/qwen3-vllm.yaml"}
 """Default environment file of a judge, by engine."""
@@ -33,3 +34,7 @@ class JudgeConfig(StrictModel):
     """Settings of the adapter, for example `batch_tokens`, `max_image_side`, and `optional_criteria` (a list of
     criteria that the protocol marks as optional). All that can change an answer are part of the journal key; settings
     of speed are not."""
+
+    def resolve(self) -> dict[str, Any]:
+        """Return the settings with the engine as a part of the adapter's name. Raises UserError."""
+        return self.model_dump() | {"adapter": judge_on_engine(self.adapter, self.engine)}

@@ -7,13 +7,13 @@ from editlane.core.errors import UnknownName, UserError
 from editlane.core.strict_model import read_model
 from editlane.core.yaml_files import read_yaml
 from editlane.datasets.parsing import ENGLISH_CATEGORIES
-from editlane.models.registry import check_params, judge_on_engine
+from editlane.models.registry import check_params
 from editlane.preflight.config import check_adapter
 from editlane.preflight.config_values import check_values
 from editlane.protocols.load import load_protocol
 from editlane.protocols.protocol import ScoringProtocol
 from editlane.server.config import RewardConfig
-from editlane.server.panel import list_categories, normalise_category
+from editlane.server.online_judge import list_categories, normalise_category
 from editlane.server.score_routes import REWARD
 from editlane.server.service import PANEL
 
@@ -48,7 +48,7 @@ def read_reward_config(path: Path) -> RewardConfig:
         raise UserError(f"config: {error} {_HELP}") from error
     for name, judge in config.judges.items():
         try:
-            settings = judge.model_dump() | {"adapter": judge_on_engine(judge.adapter, judge.engine)}
+            settings = judge.resolve()
             protocol = load_protocol(find_file(judge.protocol))
             protocol.select_criteria(check_params("judge", settings["adapter"], judge.params).optional_criteria)
         except UserError as error:

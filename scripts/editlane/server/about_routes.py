@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from editlane.server.backend import State
+from editlane.server.backend import BackendState
 from editlane.server.front import Front
 from editlane.server.score_routes import REWARD
 
@@ -47,7 +47,7 @@ async def pool_status(front: Front, request: Request) -> Response:
     """Answer what every worker does, and how full the queue is. The first two keys are the Pi0 reward server's."""
     service = front.service
     backends = [one for judge in service.judges.values() for one in judge.backends]
-    ready = [one for one in backends if one.state == State.READY]
+    ready = [one for one in backends if one.state == BackendState.READY]
     return JSONResponse(
         {
             "total_clients": len(backends),
@@ -95,13 +95,13 @@ async def judges(front: Front, request: Request) -> Response:
 def _describe(front: Front, name: str) -> dict[str, Any]:
     judge = front.service.judges[name]
     return front.service.provenance[name] | {
-        "workers": sum(one.state in (State.READY, State.IDLE) for one in judge.backends)
+        "workers": sum(one.state in (BackendState.READY, BackendState.IDLE) for one in judge.backends)
     }
 
 
 async def metrics(front: Front, request: Request) -> Response:
     """Answer the figures for Prometheus."""
-    front.service.count_workers()
+    front.service.show_workers()
     return Response(generate_latest(front.service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -15,13 +15,19 @@ MAX_BYTES = 32 * 2**20
 BACKUPS = 3
 
 
+class _QuietHandler(RotatingFileHandler):
+    """Loses a line that the disk does not take; logging would print a traceback for each."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+
 class AccessLog:
     """Appends to a file of bounded size, in a thread. A disk that takes nothing costs the lines and nothing else."""
 
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
-        handler = RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
-        handler.handleError = lambda record: None  # type: ignore[method-assign]  # logging would print a traceback
+        handler = _QuietHandler(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
         self._log = logging.Logger("access", logging.INFO)
         lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
         self._log.addHandler(QueueHandler(lines))
@@ -39,3 +45,7 @@ class AccessLog:
             "seconds": round(seconds, 4),
         } | getattr(request.state, "note", {})
         self._log.info(msgspec.json.encode(line).decode())
+
+    def close(self) -> None:
+        """Write the lines that wait."""
+        self._listener.stop()

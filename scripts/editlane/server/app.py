@@ -67,6 +67,7 @@ def make_app(front: Front) -> Starlette:
             await asyncio.gather(*background, return_exceptions=True)
             await front.jobs.stop()
             await front.service.stop()
+            front.access.close()
 
     handlers = dict.fromkeys((404, 405), _refuse_unrouted)
     return Starlette(routes=list_routes(front), lifespan=live, exception_handlers=handlers)

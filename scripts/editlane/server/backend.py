@@ -9,7 +9,7 @@ from typing import Any
 
 from editlane.core.printable import escape, hide_places
 from editlane.server.metrics import Metrics
-from editlane.server.waiting import Queue
+from editlane.server.work_queue import Queue
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ HEALTHY = 10.0
 """Seconds of service after which the next pause is the first one again."""
 
 
-class State(StrEnum):
+class BackendState(StrEnum):
     """What a back-end does at the moment."""
 
     WAITING = "waiting"
@@ -52,7 +52,7 @@ class Backend:
 
     def __init__(self, name: str, queue: Queue, metrics: Metrics) -> None:
         self.name, self.queue, self.metrics = name, queue, metrics
-        self.state = State.WAITING
+        self.state = BackendState.WAITING
         self.restarts = 0
         self.error = ""
         self.warning = ""
@@ -72,7 +72,7 @@ class Backend:
     @property
     def is_available(self) -> bool:
         """True if edits that wait will be judged: it is ready, or begins as soon as there is one."""
-        return self.state in (State.READY, State.IDLE) or self._woken
+        return self.state in (BackendState.READY, BackendState.IDLE) or self._woken
 
     async def serve(self) -> None:
         """Answer edits until it cannot go on. Raises Lost or Idle, alone or in a group."""
@@ -80,7 +80,7 @@ class Backend:
 
     def become_ready(self) -> None:
         """Note that it answers from now on."""
-        self.state, self.error, self._woken, self.was_ready = State.READY, "", False, True
+        self.state, self.error, self._woken, self.was_ready = BackendState.READY, "", False, True
         self._ready_at = time.monotonic()
 
     def describe(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Backend:
                 continue
             if self._ready_at > began and time.monotonic() - self._ready_at > HEALTHY:
                 pause = PAUSE
-            self.state, self.error, self._woken = State.RESTING, reason, False
+            self.state, self.error, self._woken = BackendState.RESTING, reason, False
             log.warning("%s: %s; it is started again in %g s", self.name, reason, pause)
             self.restarts += 1
             self.metrics.restarts.labels(self.queue.judge).inc()
@@ -132,7 +132,7 @@ class Backend:
     async def _sleep(self) -> None:
         """Wait for an edit, without a process."""
         log.info("%s: no work for a while; it gave its device back", self.name)
-        self.state = State.IDLE
+        self.state = BackendState.IDLE
         while not len(self.queue):
             self.queue.arrival.clear()
             await self.queue.arrival.wait()

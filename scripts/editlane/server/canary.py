@@ -21,12 +21,12 @@ from editlane.core.files import replace_text
 from editlane.core.os_errors import explain_os_error
 from editlane.core.types import Row
 from editlane.datasets.canary import draw_canary
-from editlane.server.backend import State
-from editlane.server.panel import OnlineJudge
+from editlane.server.backend import BackendState
+from editlane.server.online_judge import OnlineJudge
 from editlane.server.questions import find_key
 from editlane.server.service import RewardService
-from editlane.server.waiting import Full
 from editlane.server.wire import Fields
+from editlane.server.work_queue import Full
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class CanaryWatch:
         keys = {find_key(judge.spec, pair): pair for pair in edits}
         while keys:
             # Idle workers are left alone: somebody else may use their GPUs.
-            while not any(backend.state == State.READY for backend in judge.backends):
+            while not any(backend.state == BackendState.READY for backend in judge.backends):
                 await asyncio.sleep(LATER_SECONDS)
             try:
                 rows = await self._ask(judge, keys)

@@ -44,7 +44,7 @@ class LimitsConfig(StrictModel):
     chunk: Annotated[int, Field(ge=1, le=4096)] = 32
     """Edits that a worker is handed at once; it cuts them into batches by its own measure."""
     depth: Annotated[int, Field(ge=1, le=16)] = 2
-    """Such hands that a worker holds: one on the device, the others being prepared."""
+    """Chunks that a worker holds: one on the device, the others being prepared."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
     """Workers that may die on an edit before it fails with the kind `crash`. From the second on it is asked alone."""
     attempt_seconds: Seconds = 120

@@ -31,7 +31,7 @@ class FlowFactoryRequest(TypedDict):
 
 
 class OpenrlhfRequest(TypedDict):
-    """OpenRLHF's body. Each label is an item of /v1/score, or its JSON; without `edited` the query is the image."""
+    """OpenRLHF's body. Each label is an item of /v1/score, or its JSON; its instruction may be the query's end."""
 
     query: list[str]
     prompts: list[str]

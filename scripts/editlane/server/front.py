@@ -16,18 +16,19 @@ from editlane.core.types import Row
 from editlane.server.access_log import AccessLog
 from editlane.server.canary import CanaryWatch
 from editlane.server.jobs import Jobs
-from editlane.server.panel import OnlineJudge
+from editlane.server.online_judge import OnlineJudge
 from editlane.server.reading import Refused, check_origin, check_token, read_body
 from editlane.server.service import ClientGone, NotReady, RewardService
-from editlane.server.waiting import Full
-from editlane.server.wire import ScoreItem
+from editlane.server.wire import WARNING_HEADER, ScoreItem
+from editlane.server.work_queue import Full
 
 log = logging.getLogger(__name__)
 
 CLIENT_GONE = 499
 """Status in the log of a request whose client has left."""
 
-WARNING_HEADER = "X-Editlane-Warning"
+MAX_SECONDS = 3600.0
+"""Longest deadline of a request; longer work is a job."""
 
 NOT_READY_SECONDS = 5.0
 """When to ask again while no judge is ready."""
@@ -52,7 +53,7 @@ class Front:
         self.running = 0
         """Requests with a body that are being read or answered."""
         self._arriving = 0
-        self._access = AccessLog(service.folder / "access.jsonl")
+        self.access = AccessLog(service.folder / "access.jsonl")
 
     def _give_up(self, judge: OnlineJudge, reason: str) -> None:
         """End the server if a judge has never been ready and cannot be loaded. A single worker is tried again."""
@@ -75,7 +76,7 @@ class Front:
             if method == "POST":
                 self.service.metrics.seconds.labels(path).observe(time.monotonic() - started)
             self.service.metrics.requests.labels(path, status).inc()
-            self._access.write(request, path, response.status_code, time.monotonic() - started)
+            self.access.write(request, path, response.status_code, time.monotonic() - started)
             return response
 
         return Route(path, answer, methods=[method])
@@ -103,7 +104,8 @@ class Front:
 
     async def read(self, request: Request) -> bytes:
         """Return the body of a request for scores. Raises Refused."""
-        self.check_open()
+        if self.draining.is_set():
+            raise Refused(503, "the server is going down", NOT_READY_SECONDS)
         return await read_body(request, int(self.limits.body_megabytes * 1e6), self.limits.body_seconds, self._hold)
 
     def _hold(self, request: Request, size: int) -> None:
@@ -112,11 +114,6 @@ class Front:
             raise Refused(503, "too much is arriving at once", NOT_READY_SECONDS)
         request.state.held = getattr(request.state, "held", 0) + size
         self._arriving += size
-
-    def check_open(self) -> None:
-        """Raise Refused while the server goes down."""
-        if self.draining.is_set():
-            raise Refused(503, "the server is going down", NOT_READY_SECONDS)
 
     async def score(
         self,
@@ -148,9 +145,6 @@ class Front:
             raise Refused(503, str(error), NOT_READY_SECONDS) from error
         finally:
             note(request, items=len(items))
-
-
-MAX_SECONDS = 3600.0
 
 
 def note(request: Request, **values: Any) -> None:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from editlane import __version__
 from editlane.server import wire
-from editlane.server.front import WARNING_HEADER, Front
+from editlane.server.front import Front
 from editlane.server.operations import FILE, JSON, STRING, TEXT, Operation, list_operations
 
 ABOUT = """Rewards for image edits: the judges of a benchmark, online, with the same scores.
@@ -63,7 +63,7 @@ def _describe(operation: Operation, *, needs_token: bool) -> dict[str, Any]:
     """Return what the description says of an operation, with types in it."""
     responses: dict[str, Any] = {}
     if operation.status:
-        shown = {WARNING_HEADER: "A judge has changed."} | _name_header(operation.status)
+        shown = {wire.WARNING_HEADER: "A judge has changed."} | _name_header(operation.status)
         responses[str(operation.status)] = _answer(operation.summary, operation.answer, shown)
     for status in sorted({403, *operation.refusals, *([401] if needs_token else [])}):
         content = TEXT if operation.answer == TEXT and status == 503 else {JSON: wire.Refusal}

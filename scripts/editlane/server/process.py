@@ -13,26 +13,26 @@ from typing import Any, NoReturn
 
 from editlane.core.errors import CRASHED, JudgeFailed
 from editlane.core.printable import escape
-from editlane.server.backend import Backend, Fatal, Idle, Lost, State
+from editlane.server.backend import Backend, BackendState, Fatal, Idle, Lost
 from editlane.server.config import LimitsConfig
 from editlane.server.metrics import Metrics
-from editlane.server.waiting import Queue, Work
-from editlane.server.wire import HEAD, Hand, check_row, frame, unpack
+from editlane.server.wire import HEAD, Chunk, check_row, frame, unpack
+from editlane.server.work_queue import Queue, Work
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.25
-HAND_BYTES = 64 * 2**20
+CHUNK_BYTES = 64 * 2**20
 LONGEST_FRAME = 64 * 2**20
 NO_ANSWER = "the judge's engine does not answer"
 
 END_SECONDS = 5.0
-"""Time for a process to end by itself, once its input is closed."""
+"""Time for a killed process to be gone; only a driver or a disk that hangs takes longer."""
 
 
 @dataclass(slots=True)
 class Held:
-    """A hand of edits that the process has."""
+    """A chunk of edits that the process has."""
 
     works: dict[int, Work]
     """Those without an answer, by their places."""
@@ -80,7 +80,7 @@ class JudgeProcess(Backend):
 
         Whatever it has then is given back.
         """
-        self.state, self._is_blaming = State.WAITING, True
+        self.state, self._is_blaming = BackendState.WAITING, True
         try:
             await self._start()
             async with asyncio.TaskGroup() as tasks:
@@ -88,7 +88,7 @@ class JudgeProcess(Backend):
                 tasks.create_task(self._feed())
                 tasks.create_task(self._watch())
         finally:
-            self.state = State.RESTING
+            self.state = BackendState.RESTING
             await self._end()
             self._give_all_back()
 
@@ -98,7 +98,7 @@ class JudgeProcess(Backend):
             *self._command, stdin=pipe, stdout=pipe, env=self._environment, start_new_session=True
         )
         await self._receive("hello")  # it may wait for a device before
-        self.state = State.STARTING
+        self.state = BackendState.STARTING
         async with asyncio.timeout(self._limits.start_seconds):
             ready = await self._receive("ready")
         if ready["key"] != self._key:
@@ -142,7 +142,7 @@ class JudgeProcess(Backend):
                 continue
             if message["t"] == "down":
                 self._give_back_down([held.works.pop(place) for place in message["places"]], message["error"])
-            rows = [check_row(row) for row in message["rows"]]  # before any edit leaves the hand
+            rows = [check_row(row) for row in message["rows"]]  # before any edit leaves the chunk
             for place, row in zip(message["places"], rows, strict=True):
                 self.queue.finish(held.works.pop(place), row)
             self.metrics.batch.labels(self.queue.judge).observe(len(rows))
@@ -159,7 +159,7 @@ class JudgeProcess(Backend):
         raise Lost(NO_ANSWER)
 
     async def _feed(self) -> None:
-        """Hand the process what waits, as soon as it has room. Nothing waits for a batch to fill."""
+        """Chunk the process what waits, as soon as it has room. Nothing waits for a batch to fill."""
         assert self._process is not None and self._process.stdin is not None
         limits, served = self._limits, self._concurrency
         most, depth = (1, served) if served else (limits.chunk, limits.depth)
@@ -167,7 +167,7 @@ class JudgeProcess(Backend):
             while len(self._held) >= depth or self._has_suspect():
                 await self._wait_for_change()
             await self._wait_for_work()
-            works = self.queue.take(self._share(most), HAND_BYTES, alone=not self._held)
+            works = self.queue.take(self._share(most), CHUNK_BYTES, alone=not self._held)
             if not works:
                 await self._wait_for_change()  # an edit that killed a process has to wait until this one is idle
                 continue
@@ -175,7 +175,7 @@ class JudgeProcess(Backend):
                 self._heard = time.monotonic()  # from now on it owes an answer
             number = next(self._numbers)
             self._held[number] = Held(dict(enumerate(works)))
-            self._process.stdin.write(frame(Hand(number, [work.fields for work in works])))
+            self._process.stdin.write(frame(Chunk(number, [work.fields for work in works])))
             with contextlib.suppress(ConnectionError):  # _listen finds the end
                 await self._process.stdin.drain()
 
@@ -227,7 +227,7 @@ class JudgeProcess(Backend):
         held, self._held = list(self._held.values()), {}
         works = [work for one in held for work in one.works.values()]
         blamed = [work for one in held for place, work in one.works.items() if place in one.begun]
-        if held and not blamed:  # it may have died of the first look at a hand
+        if held and not blamed:  # it may have died of the first look at a chunk
             blamed = list(held[0].works.values())
         if not self._is_blaming:
             blamed = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -12,13 +13,17 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from editlane.core.errors import CRASHED, JudgeFailed
+from editlane.core.printable import escape
+from editlane.core.types import State
 from editlane.judges.endpoint.session import send
 from editlane.lanes.judging import JudgeSpec
-from editlane.server.backend import Backend, Lost, State
+from editlane.server.backend import Backend, BackendState, Lost
 from editlane.server.config import BackendConfig, LimitsConfig
 from editlane.server.metrics import Metrics
-from editlane.server.waiting import Queue, Work
-from editlane.server.wire import check_row, pack, unpack
+from editlane.server.wire import WARNING_HEADER, check_row, pack, unpack
+from editlane.server.work_queue import Queue, Work
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
 """Time between two looks at the other server; each may take as long."""
@@ -26,12 +31,10 @@ POLL_SECONDS = 2.0
 LONGEST_WAIT = 30.0
 """Longest pause that a full server can ask for."""
 
-MAX_HANDS = 16
+MAX_CHUNKS = 16
 """Requests to the other server at a time."""
 
-HAND_BYTES = 32 * 2**20
-
-WARNING_HEADER = "X-Editlane-Warning"
+CHUNK_BYTES = 32 * 2**20
 
 T = TypeVar("T")
 
@@ -51,7 +54,7 @@ class RemoteServer(Backend):
         super().__init__(name, queue, metrics)
         self._url, self._token_env = config.url.rstrip("/"), config.token_env
         self._spec, self._limits = spec, limits
-        self._hands: dict[int, list[Work]] = {}
+        self._chunks: dict[int, list[Work]] = {}
         self._numbers = itertools.count()
         self._depth = self._most = 1
         self._workers = 0
@@ -61,11 +64,11 @@ class RemoteServer(Backend):
     @property
     def running(self) -> int:
         """Edits that the other server was asked about."""
-        return sum(map(len, self._hands.values()))
+        return sum(map(len, self._chunks.values()))
 
     async def serve(self) -> None:
         """Ask the other server until it no longer answers. Raises Lost."""
-        self.state = State.STARTING
+        self.state = BackendState.STARTING
         try:
             await self._look(4 * POLL_SECONDS)
             while not self._workers:
@@ -76,9 +79,9 @@ class RemoteServer(Backend):
                 tasks.create_task(self._poll())
                 tasks.create_task(self._feed(tasks))
         finally:
-            self.state, self.warning = State.RESTING, ""
-            works = [work for hand in self._hands.values() for work in hand]
-            self._hands.clear()
+            self.state, self.warning = BackendState.RESTING, ""
+            works = [work for chunk in self._chunks.values() for work in chunk]
+            self._chunks.clear()
             self.queue.give_back(works, (), JudgeFailed(CRASHED, kind="crash"))
 
     async def _look(self, seconds: float) -> None:
@@ -91,7 +94,7 @@ class RemoteServer(Backend):
             if judge["texts_key"] != self._spec.texts_key:
                 raise Lost("its judge of this name has another model, other settings or other texts: other scores")
             self._workers = int(judge["workers"])
-            self._depth = max(1, min(MAX_HANDS, self._limits.depth * self._workers))
+            self._depth = max(1, min(MAX_CHUNKS, self._limits.depth * self._workers))
             self._most = max(1, min(self._limits.chunk, int(limits["items"])))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Lost("it is no reward server of this version") from error
@@ -106,30 +109,30 @@ class RemoteServer(Backend):
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(max(0.0, self._rest_until - loop.time()))
-            while len(self._hands) >= self._depth or self._has_suspect():
+            while len(self._chunks) >= self._depth or self._has_suspect():
                 await self._wait_for_change()
             while not len(self.queue):
                 self.queue.arrival.clear()
                 await self.queue.arrival.wait()
             if self._rest_until > loop.time():
                 continue
-            works = self.queue.take(self._most, HAND_BYTES, alone=not self._hands)
+            works = self.queue.take(self._most, CHUNK_BYTES, alone=not self._chunks)
             if not works:
                 await self._wait_for_change()
                 continue
             number = next(self._numbers)
-            self._hands[number] = works
+            self._chunks[number] = works
             tasks.create_task(self._ask(number, works))
 
     def _has_suspect(self) -> bool:
-        return any(work.failures for hand in self._hands.values() for work in hand)
+        return any(work.failures for chunk in self._chunks.values() for work in chunk)
 
     async def _wait_for_change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
 
     async def _ask(self, number: int, works: Sequence[Work]) -> None:
-        """Ask about one hand. Edits that the other server does not take go back to the queue."""
+        """Ask about one chunk. Edits that the other server does not take go back to the queue."""
         items = [_make_item(work) for work in works]
         body = pack({"items": items, "judge": self._spec.judge, "deadline_s": self._limits.deadline_seconds})
         try:
@@ -150,22 +153,25 @@ class RemoteServer(Backend):
         except (ValueError, TypeError, KeyError) as error:
             raise Lost("it answered what are no rows of these edits") from error
         for work, row in pairs:
-            refuses = row["error_kind"] in ("category", "text")
-            if refuses or row.get("judge_key") != self._spec.judge_key(work.fields.category):
-                raise Lost("its judge or its limits have changed")
-        del self._hands[number]
+            was_asked = row["state"] in (State.SCORED, State.JUDGE_UNREADABLE)
+            if was_asked and row.get("judge_key") != self._spec.judge_key(work.fields.category):
+                raise Lost("its judge has changed")
+        del self._chunks[number]
         for work, row in pairs:
             if row["error_kind"] == "deadline":
                 self.queue.give_back([work], (), JudgeFailed(CRASHED, kind="crash"))
+            elif row["error_kind"] in ("category", "text"):  # this server took it, so its config is another one
+                log.warning("%s refuses an edit: %s", self.name, escape(row["error"] or ""))
+                self.queue.give_back([work], [work], JudgeFailed("the other server refuses it", kind="transport"))
             else:
                 self.queue.finish(work, row)
 
     def _give_back(self, number: int, works: Sequence[Work], blamed: Sequence[Work], error: str = "") -> None:
-        self._hands.pop(number, None)
+        self._chunks.pop(number, None)
         self.queue.give_back(works, blamed, JudgeFailed(error, kind="transport"))
 
     async def _call(self, path: str, body: bytes | None, seconds: float) -> dict[str, Any]:
-        """Send a request and return its content. Raises Busy for 503, Refused for a hand, Lost for all else."""
+        """Send a request and return its content. Raises Busy for 503, Refused for a chunk, Lost for all else."""
         return await _in_thread(lambda: self._send(path, body, seconds))
 
     def _send(self, path: str, body: bytes | None, seconds: float) -> dict[str, Any]:
@@ -190,7 +196,7 @@ class RemoteServer(Backend):
 
 
 class Refused(Exception):
-    """The other server does not take a hand."""
+    """The other server does not take a chunk."""
 
 
 class Busy(Exception):

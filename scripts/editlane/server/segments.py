@@ -84,6 +84,7 @@ class SegmentWriter:
 
     def _append(self, content: bytes) -> None:
         """Append to the newest segment, all or nothing. Raises OSError."""
+        make_folder(self._folder)  # somebody may have moved it away
         with self._path.open("ab", buffering=0) as file:
             end = os.fstat(file.fileno()).st_size
             try:
@@ -95,7 +96,8 @@ class SegmentWriter:
                 raise
         if end + len(content) >= self._segment_bytes:
             self._path = self._next_path()
-            self._make_room()
+            with suppress(OSError):  # the rows are written; the next segment tries again
+                self._make_room()
 
     def _make_room(self) -> None:
         """Delete the oldest segments until one more fits."""

@@ -16,15 +16,15 @@ from editlane.core.printable import escape, hide_places
 from editlane.core.types import Row
 from editlane.protocols.asking import make_failed_columns
 from editlane.server.accepted import read_acceptance
-from editlane.server.backend import State
+from editlane.server.backend import BackendState
 from editlane.server.config import RewardConfig
 from editlane.server.metrics import Metrics
-from editlane.server.panel import OnlineJudge, make_judges, normalise_category
+from editlane.server.online_judge import OnlineJudge, make_judges, normalise_category
 from editlane.server.questions import find_key
 from editlane.server.shared_cache import SharedCache
 from editlane.server.store import ScoreStore
-from editlane.server.waiting import Full, Queue, Room
 from editlane.server.wire import Fields, ScoreItem
+from editlane.server.work_queue import Full, Queue, Room
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +97,10 @@ class RewardService:
             await self.shared.close()
         await asyncio.to_thread(self.store.close)
 
-    def count_workers(self) -> None:
+    def show_workers(self) -> None:
         """Bring the figures of the workers up to date."""
         for judge in self.judges.values():
-            for state in State:
+            for state in BackendState:
                 count = sum(backend.state == state for backend in judge.backends)
                 self.metrics.workers.labels(judge.name, str(state)).set(count)
 
@@ -120,7 +120,7 @@ class RewardService:
         checked = await asyncio.to_thread(lambda: [self._check(judge, item) for item in items])
         rows = {place: one for place, one in enumerate(checked) if not isinstance(one, Fields)}
         asked = {place: one for place, one in enumerate(checked) if isinstance(one, Fields)}
-        await self._fetch_shared([one.key for one in asked.values() if self.store.find(one.key) is None])
+        await self._fetch_shared([one.key for one in asked.values()])
         for place, edit in list(asked.items()):
             if (known := self.store.find(edit.key)) is not None:
                 self.metrics.known.labels(judge.name, "store").inc()
@@ -203,8 +203,9 @@ class RewardService:
 
     async def _fetch_shared(self, keys: Sequence[str]) -> None:
         """Take over what other servers have scored."""
-        for key, row in (await self.shared.find(keys)).items() if self.shared else ():
-            self.store.keep(key, row)
+        if self.shared:
+            for key, row in (await self.shared.find([key for key in keys if key not in self.store])).items():
+                self.store.keep(key, row)
 
     def keep(self, key: str, row: Row) -> None:
         """Keep the row of a finished edit here, and where other servers find it."""

@@ -34,6 +34,9 @@ class ScoreStore:
     def __len__(self) -> int:
         return len(self._own) + len(self._lent)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._own or key in self._lent
+
     def find(self, key: str) -> Row | None:
         """Return the row of this key, if it is known."""
         content = self._own.get(key) or self._lent.get(key)

@@ -7,6 +7,9 @@ import msgspec
 
 from editlane.core.types import SCALE, Row, State
 
+WARNING_HEADER = "X-Editlane-Warning"
+"""Of every answer, if a judge has changed."""
+
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -120,14 +123,14 @@ class Fields(msgspec.Struct, array_like=True, frozen=True):
         return len(self.source) + len(self.edited) + 1024
 
 
-class Hand(msgspec.Struct, array_like=True, frozen=True):
+class Chunk(msgspec.Struct, array_like=True, frozen=True):
     """Edits that a worker is handed at once."""
 
     number: int
     edits: list[Fields]
 
 
-unpack_hand = msgspec.msgpack.Decoder(Hand).decode
+unpack_chunk = msgspec.msgpack.Decoder(Chunk).decode
 
 
 def frame(message: Any) -> bytes:
@@ -222,7 +225,7 @@ def make_answer(row: Row) -> Answer:
     """Return what a client is told of a row: every number of it, or why there is none."""
     score = row["score"]
     error: Failure | None = None if score is not None else {"kind": row["error_kind"], "message": row["error"]}
-    scores = {name.removeprefix("score_"): value for name, value in row.items() if name in _criteria(row)}
+    scores = {name.removeprefix("score_"): row[name] for name in row if _is_criterion(name)}
     return {
         "state": row["state"],
         "score": score,
@@ -242,8 +245,8 @@ def name_answer(name: str, row: Row) -> NamedAnswer:
     return {"id": name, **make_answer(row)}
 
 
-def _criteria(row: Row) -> set[str]:
-    return {name for name in row if name.startswith("score_") and name not in ("score_seconds", "score_device")}
+def _is_criterion(column: str) -> bool:
+    return column.startswith("score_") and column not in ("score_seconds", "score_device")
 
 
 _STATES = frozenset(map(str, State))

@@ -1,9 +1,9 @@
 """Judge the edits that the server sends over standard input, and answer over standard output.
 
-Frames are a length and msgpack (see wire.py). The server sends hands of edits. It is told `hello` when the process
-runs, `ready` when its judge has answered once, `begin` before some edits of a hand are touched, `done` with their rows,
-`down` if the judge's engine no longer answers, and `fatal` if its judge cannot be loaded. `places` are the places of
-edits in their hand.
+Frames are a length and msgpack (see wire.py). The server sends chunks of edits. It is told `hello` when the process
+runs, `ready` when its judge has answered once, `begin` before some edits of a chunk are touched, `done` with their
+rows, `down` if the judge's engine no longer answers, and `fatal` if its judge cannot be loaded. `places` are the places
+of edits in their chunk.
 """
 
 import logging
@@ -25,7 +25,7 @@ from editlane.lanes.judging import JudgeSpec
 from editlane.models.devices import device_label
 from editlane.protocols.asking import Batch, ask, prepare
 from editlane.server.questions import build_warm_up, estimate_cost, make_questions, make_seeds
-from editlane.server.wire import HEAD, Fields, Hand, frame, unpack_hand
+from editlane.server.wire import HEAD, Chunk, Fields, frame, unpack_chunk
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,10 @@ class Wire:
             except OSError:
                 end_group(0)
 
-    def receive(self) -> Iterator[Hand]:
-        """Yield each hand, until the server closes its end."""
+    def receive(self) -> Iterator[Chunk]:
+        """Yield each chunk, until the server closes its end."""
         while len(head := self._reading.read(HEAD)) == HEAD:
-            yield unpack_hand(self._reading.read(int.from_bytes(head, "big")))
+            yield unpack_chunk(self._reading.read(int.from_bytes(head, "big")))
 
 
 def end_group(code: int) -> None:
@@ -65,9 +65,9 @@ def end_group(code: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some edits of a hand, which the judge gets as one batch."""
+    """Some edits of a chunk, which the judge gets as one batch."""
 
-    hand: int
+    chunk: int
     places: Sequence[int]
     edits: Sequence[Fields]
     batch: Batch
@@ -79,7 +79,7 @@ class Worker:
     def __init__(self, spec: JudgeSpec, judge: Judge, wire: Wire, max_pixels: int) -> None:
         self._spec, self._judge, self._wire, self._max_pixels = spec, judge, wire, max_pixels
         self._device = device_label(judge)
-        self._hands: SimpleQueue[Hand] = SimpleQueue()
+        self._chunks: SimpleQueue[Chunk] = SimpleQueue()
         self._images = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
 
     def warm_up(self) -> None:
@@ -90,7 +90,7 @@ class Worker:
             log.warning("the judge fails on a plain question: %s: %s", row["error_kind"], row["error"])
 
     def serve(self) -> None:
-        """Answer hands until the server closes its end; then this process is killed."""
+        """Answer chunks until the server closes its end; then this process is killed."""
         is_served = self._judge.RUNS_ON == RunsOn.SERVER
         params: Any = getattr(self._judge, "params", None)
         concurrency = params.concurrency if is_served else 0
@@ -106,8 +106,8 @@ class Worker:
 
     def _receive(self) -> None:
         """Read ahead of all work, so that the end of the server is noticed whatever the judge does."""
-        for hand in self._wire.receive():
-            self._hands.put(hand)
+        for chunk in self._wire.receive():
+            self._chunks.put(chunk)
         end_group(0)
 
     def _serve_batches(self) -> None:
@@ -119,9 +119,9 @@ class Worker:
 
     def _prepare_all(self, prepared: "Queue[Piece]") -> None:
         while True:
-            hand = self._hands.get()
-            for places in self._cut(hand.edits):
-                prepared.put(self._prepare(hand.number, places, [hand.edits[place] for place in places]))
+            chunk = self._chunks.get()
+            for places in self._cut(chunk.edits):
+                prepared.put(self._prepare(chunk.number, places, [chunk.edits[place] for place in places]))
 
     def _cut(self, edits: Sequence[Fields]) -> list[list[int]]:
         """Return the places of the edits in batches that the judge can take."""
@@ -135,30 +135,30 @@ class Worker:
         )
         return list(batches)
 
-    def _prepare(self, hand: int, places: Sequence[int], edits: Sequence[Fields]) -> Piece:
-        self._wire.send("begin", n=hand, places=places)  # first: a decoder may end the process
+    def _prepare(self, chunk: int, places: Sequence[int], edits: Sequence[Fields]) -> Piece:
+        self._wire.send("begin", n=chunk, places=places)  # first: a decoder may end the process
         asked = list(self._images.map(lambda edit: make_questions(self._spec, edit, self._max_pixels), edits))
-        return Piece(hand, places, edits, prepare(self._judge, asked))
+        return Piece(chunk, places, edits, prepare(self._judge, asked))
 
     def _serve_each(self, concurrency: int) -> None:
         """Ask about single edits, so that none waits for the slowest of a batch: the engine makes batches itself."""
         with ThreadPoolExecutor(concurrency, thread_name_prefix="edits") as threads:
             while True:
-                hand = self._hands.get()
-                for place, edit in enumerate(hand.edits):
-                    threads.submit(_exit_on_bug(self._ask_one), hand.number, place, edit)
+                chunk = self._chunks.get()
+                for place, edit in enumerate(chunk.edits):
+                    threads.submit(_exit_on_bug(self._ask_one), chunk.number, place, edit)
 
-    def _ask_one(self, hand: int, place: int, edit: Fields) -> None:
-        self._wire.send("begin", n=hand, places=[place])
+    def _ask_one(self, chunk: int, place: int, edit: Fields) -> None:
+        self._wire.send("begin", n=chunk, places=[place])
         batch = prepare(self._judge, [make_questions(self._spec, edit, self._max_pixels)])
-        self._answer(Piece(hand, [place], [edit], batch))
+        self._answer(Piece(chunk, [place], [edit], batch))
 
     def _answer(self, piece: Piece) -> None:
         started = time.monotonic()
         try:
             rows = ask(self._spec.protocol, self._judge, piece.batch, make_seeds(piece.edits))
         except UserError as error:  # nothing answers at the endpoint: not the fault of these edits
-            self._wire.send("down", n=piece.hand, places=piece.places, error=one_line(error))
+            self._wire.send("down", n=piece.chunk, places=piece.places, error=one_line(error))
             return
         seconds = time.monotonic() - started
         share = {"score_seconds": round(seconds / len(rows), 4), "score_device": self._device}
@@ -166,7 +166,7 @@ class Worker:
             row | self._spec.make_category_columns(edit.category) | share
             for row, edit in zip(rows, piece.edits, strict=True)
         ]
-        self._wire.send("done", n=piece.hand, places=piece.places, rows=whole, seconds=seconds)
+        self._wire.send("done", n=piece.chunk, places=piece.places, rows=whole, seconds=seconds)
 
 
 def _start(target: Callable[[], None], name: str) -> None:

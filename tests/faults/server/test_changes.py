@@ -15,7 +15,7 @@ import pytest
 import requests
 from onslaught import Attack
 from reward_server import FAKE_JUDGE, RewardServer
-from rewards import RUBRIC, make_edit, to_json
+from rewards import RUBRIC, draw_png, make_edit, to_json
 
 pytestmark = pytest.mark.runs
 
@@ -162,3 +162,17 @@ def test_endless_categories_are_refused_where_all_are_judged_alike(tmp_path: Pat
         assert score(server, 1, category="任何")["state"] in ("scored", "judge_unreadable")
         assert score(server, 1, category="x" * 201)["error"]["kind"] == "category"
         assert len(server.get("/pool_status").content) < 20_000
+
+
+def test_a_node_with_smaller_limits_refuses_edits_and_goes_on(tmp_path: Path) -> None:
+    with RewardServer(tmp_path / "node", limits={"image_pixels": 400, "text": 30}) as node:
+        front = RewardServer(
+            tmp_path / "front", workers=0, backends=[{"url": node.url}], limits={"deadline_seconds": 20}
+        )
+        with front:
+            large = make_edit(1)
+            long = make_edit(2, instruction="x" * 40, source=draw_png(2, (16, 16)), edited=draw_png(3, (16, 16)))
+            small = make_edit(4, source=draw_png(4, (16, 16)), edited=draw_png(5, (16, 16)))
+            answers = front.post("/v1/score", json=to_json([large, long, small])).json()["items"]
+            assert [one["error"] and one["error"]["kind"] for one in answers] == ["too_large", "transport", None]
+            assert front.get("/pool_status").json()["workers"][0]["restarts"] == 0

@@ -13,19 +13,18 @@ from editlane.core.checkout import CHECKOUT, find_file
 from editlane.core.errors import UserError
 from editlane.core.types import RunsOn
 from editlane.datasets.parsing import canonicalise
-from editlane.judges.config import JudgeConfig
 from editlane.lanes.gpu_lease import device_pool
 from editlane.lanes.identity import model_options
 from editlane.lanes.judging import JudgeSpec
-from editlane.models.registry import find_adapter, judge_on_engine
+from editlane.models.registry import find_adapter
 from editlane.protocols.load import load_protocol
 from editlane.protocols.protocol import ScoringProtocol
-from editlane.server.backend import Backend, State
+from editlane.server.backend import Backend, BackendState
 from editlane.server.config import RewardConfig
 from editlane.server.metrics import Metrics
 from editlane.server.process import JudgeProcess
 from editlane.server.remote import RemoteServer
-from editlane.server.waiting import Queue
+from editlane.server.work_queue import Queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class OnlineJudge:
 
     def count_idle(self) -> int:
         """Count the back-ends that are ready and have nothing to do."""
-        return sum(backend.state == State.READY and not backend.running for backend in self.backends)
+        return sum(backend.state == BackendState.READY and not backend.running for backend in self.backends)
 
     @property
     def was_ready(self) -> bool:
@@ -76,7 +75,7 @@ class OnlineJudge:
 
 def make_judges(config: RewardConfig, folder: Path, queues: Mapping[str, Queue], metrics: Metrics) -> list[OnlineJudge]:
     """Make every judge of the config; nothing is started. Raises UserError."""
-    resolved = {name: _resolve(judge) for name, judge in config.judges.items()}
+    resolved = {name: judge.resolve() for name, judge in config.judges.items()}
     counts = count_workers(config, {name: one["adapter"] for name, one in resolved.items()})
     threads = max(1, (os.cpu_count() or 1) // max(1, sum(counts.values())))
     made = []
@@ -116,11 +115,6 @@ def normalise_category(category: str, protocol: ScoringProtocol, config: RewardC
     """
     name = unicodedata.normalize("NFC", category).strip()
     return name if name in protocol.rubrics or name in config.categories else canonicalise(name)
-
-
-def _resolve(judge: JudgeConfig) -> dict[str, Any]:
-    """Return the settings of a judge, with the engine as a part of the adapter's name."""
-    return judge.model_dump() | {"adapter": judge_on_engine(judge.adapter, judge.engine)}
 
 
 def count_workers(config: RewardConfig, adapters: Mapping[str, str]) -> dict[str, int]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from editlane.core.errors import JudgeFailed
 from editlane.server.metrics import Metrics
-from editlane.server.waiting import Full, Queue, Room
 from editlane.server.wire import Fields
+from editlane.server.work_queue import Full, Queue, Room
 
 CRASH = JudgeFailed("died", kind="crash")
 SCORED = {"state": "scored", "error_kind": None, "error": None, "score": 5.0}

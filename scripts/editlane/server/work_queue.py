@@ -19,7 +19,7 @@ CRASH_MEMORY = 600.0
 """Seconds for which an edit that killed its workers is not asked about again: trainers retry at once."""
 
 NEAR = 4
-"""How far behind the front of the queue others of its category are looked for, in hands."""
+"""How far behind the front of the queue others of its category are looked for, in chunks."""
 
 LONGEST_WAIT = 10.0
 """Longest time after which a refused request is told to come again."""
