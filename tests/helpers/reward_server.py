@@ -29,6 +29,7 @@ class RewardServer:
 
     Keyword arguments are keys of the config. `environment` is added to this process's; a `token` goes into the variable
     that `token_env` names, and every request brings it. `prefix`: a command that starts it.
+    `start_seconds`: how long `start` waits.
     """
 
     def __init__(
@@ -38,10 +39,11 @@ class RewardServer:
         environment: Mapping[str, str] | None = None,
         token: str = "",
         prefix: Sequence[str] = (),
+        start_seconds: float = START_SECONDS,
         **config: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.token = folder, token
+        self.folder, self.token, self.start_seconds = folder, token, start_seconds
         self.settings, self.environment = config, environment
         settings: dict[str, Any] = {"server": "t", "judges": {"fake": FAKE_JUDGE}, "port": 0}
         settings |= {"canary": {"minutes": None}} | config
@@ -69,7 +71,7 @@ class RewardServer:
 
     def start(self, *, ready: bool = True) -> "RewardServer":
         """Wait until the server answers, and until every judge is ready."""
-        until = time.monotonic() + START_SECONDS
+        until = time.monotonic() + self.start_seconds
         while not self.url:
             self.url = next((line[5:].rstrip("/") for line in self.lines if line.startswith("Open ")), "")
             self._pause(until)

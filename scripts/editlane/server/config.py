@@ -72,7 +72,7 @@ class StoreConfig(StrictModel):
     """Where scores are kept, so that nothing is scored twice."""
 
     megabytes: Annotated[float, Field(ge=1, le=1_000_000)] = 512
-    """Size of the journal on disk; the oldest scores make room. About 700 bytes are one score."""
+    """Size of the journal on disk; the oldest scores make room. A score takes some 500 bytes."""
     runs: list[Text] = Field(default_factory=list)
     """Folders `results/<run>` whose scores count as known; they are only read."""
     redis: Annotated[str, AfterValidator(_check_redis)] | None = None
