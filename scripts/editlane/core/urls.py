@@ -15,7 +15,7 @@ def check_url(url: str, example: str = "http://127.0.0.1:8000/v1") -> str:
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number
         is_right = False
-    remedy = "Put a server's key into an environment variable and name it in `api_key_env`"
+    remedy = "Put a server's key into an environment variable, and the name of the variable into the config"
     if "@" in url.partition("://")[2].partition("/")[0] or ("@" in url and not is_right):
         raise ValueError(
             f"it contains a user or a password, which must not be in the config. {remedy}; use a proxy that asks for "
