@@ -87,7 +87,7 @@ def test_flow_factory(edits: Edits, wanted: list[float], server_url: str, monkey
 
 def test_verl_omni(edits: Edits, wanted: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     root = find("verl-project/verl-omni", "verl_omni")
-    pytest.importorskip("verl")
+    pytest.importorskip("verl", reason="not in this venv; `make test-trainers` has it")
     for name in ("verl_omni", "verl_omni.reward_loop", "verl_omni.reward_loop.reward_manager"):
         package = ModuleType(name)  # without its __init__.py, which imports vLLM-Omni
         package.__path__ = [str(root.parent / name.replace(".", "/"))]

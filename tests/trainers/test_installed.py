@@ -28,8 +28,8 @@ class Tokenizer:
 
 
 def verl_rewards(edits: Edits, **reward_kwargs: Any) -> list[dict[str, Any]]:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("verl")
+    torch = pytest.importorskip("torch", reason="not in this venv; `make test-trainers` has it")
+    pytest.importorskip("verl", reason="not in this venv; `make test-trainers` has it")
     import numpy as np
     from omegaconf import OmegaConf
     from verl import DataProto
@@ -77,7 +77,7 @@ def test_verls_reward_manager_gets_an_error_or_an_invented_zero(edits: Edits) ->
 
 
 def swift_rewards(edits: Edits, **settings: Any) -> Any:
-    pytest.importorskip("swift.rewards")
+    pytest.importorskip("swift.rewards", reason="not in this venv; `make test-trainers` has it")
     import torch
     from swift.rl_core.grpo_algorithm import compute_rewards_per_func
     from swift.rlhf_trainers.utils import resolve_reward_funcs
@@ -125,7 +125,7 @@ class LetterTokenizer:
 
 
 def openrlhf_output(where: str, label: dict[str, Any]) -> dict[str, Any]:
-    agent = pytest.importorskip("openrlhf.utils.agent")
+    agent = pytest.importorskip("openrlhf.utils.agent", reason="not in this venv; `make test-trainers` has it")
     params = SimpleNamespace(max_tokens=20, logprobs=None)
     executor = agent.SingleTurnAgentExecutor(where)
     return asyncio.run(executor.execute("Edit:", json.dumps(label), params, 200, LetterTokenizer(), Engine()))

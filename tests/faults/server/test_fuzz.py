@@ -171,7 +171,6 @@ def test_storms_of_retries(fuzzed: Fuzzed, examples: int) -> None:
 @FEW_OR_MANY
 def test_the_description_is_true(tmp_path: Path, examples: int) -> None:
     """Schemathesis draws requests from /openapi.json, good and bad ones, and holds the answers against it."""
-    pytest.importorskip("schemathesis")
     judges = {"fake": FAKE_JUDGE, "是非": FAKE_JUDGE | {"protocol": "resources/protocols/yesno.yaml"}}
     with RewardServer(tmp_path / "s", token=TOKEN, judges=judges, pickle=True, category="物理") as server:
         fuzzed = Fuzzed(server)

@@ -263,6 +263,9 @@ def test_what_the_server_tells_of_itself(server: RewardServer) -> None:
     assert about["limits"]["items"] == 256 and about["limits"]["body_bytes"] == 64_000_000
     status = server.get("/pool_status").json()
     assert status["total_clients"] == 2 and status["available_clients"] == 2
+    for one in status["workers"]:
+        variables = Path(f"/proc/{one['pid']}/environ").read_bytes().split(b"\0")
+        assert any(line.startswith(b"OMP_NUM_THREADS=") for line in variables), "workers share the cores"
     assert {one["state"] for one in status["workers"]} == {"ready"} and status["queue"]["items"] == 0
     assert server.get("/health").json()["status"] == "ok" and server.get("/ready").text == "ready"
     assert server.get("/nothing").status_code == 404 and server.get("/v1/score").status_code == 405
