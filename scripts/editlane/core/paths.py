@@ -46,6 +46,34 @@ def server_lock(folder: Path) -> Path:
     return folder / ".lock"
 
 
+FLEETS = Path("results/fleets")
+"""Has a folder for each fleet of model servers."""
+
+
+class FleetPaths:
+    """What a fleet keeps in `results/fleets/<fleet>/`. Several machines share the folder; each has a name in it."""
+
+    def __init__(self, fleet: str) -> None:
+        self.folder = FLEETS / fleet
+        self.nodes = self.folder / "nodes"
+        """Has the state of each machine's supervisor."""
+        self.accounts = self.folder / "accounts"
+        """Has a file for each process that asks the fleet."""
+        self.adapters = self.folder / "adapters"
+        """Has a copy of every adapter, by its name and its fingerprint."""
+        self.wishes = self.folder / "wishes"
+        """Has what the supervisors were asked to do, and their answers."""
+        self.logs = self.folder / "logs"
+
+    def state(self, node: str) -> Path:
+        """Return the state file of a machine's supervisor."""
+        return self.nodes / f"{node}.json"
+
+    def lock(self, node: str) -> Path:
+        """Return the lock file of a machine's supervisor, which holds its process id."""
+        return self.nodes / f"{node}.lock"
+
+
 class LaneId(NamedTuple):
     """One lane of an editor, or of a judge, which judges the edits of all editors."""
 
