@@ -16,11 +16,14 @@ from editlane.core.printable import has_hidden_letters
 
 
 class StepParser(argparse.ArgumentParser):
-    """The flags of a step; `doc` is what --help shows. A wrong flag is a UserError."""
+    """The flags of a step; `doc` is what --help shows. A wrong flag is a UserError.
 
-    def __init__(self, doc: str | None) -> None:
+    A program with commands has a parser for each; argparse then gives `prog`, the program with the command.
+    """
+
+    def __init__(self, doc: str | None, prog: str | None = None) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
-        super().__init__(description=doc, formatter_class=formatter, allow_abbrev=False)
+        super().__init__(prog=prog, description=doc, formatter_class=formatter, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}. `python scripts/{self.prog} --help` describes every flag.")

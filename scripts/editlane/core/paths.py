@@ -73,6 +73,10 @@ class FleetPaths:
         """Return the lock file of a machine's supervisor, which holds its process id."""
         return self.nodes / f"{node}.lock"
 
+    def sessions(self, node: str) -> Path:
+        """Return the file of the sessions that a machine's supervisor started."""
+        return self.nodes / f"{node}.sessions"
+
 
 class LaneId(NamedTuple):
     """One lane of an editor, or of a judge, which judges the edits of all editors."""

@@ -12,12 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from editlane.core.printable import escape
+from editlane.core.tokens import LOOPBACK
 from editlane.server.wire import IMAGES, ScoreItem, ScoreRequest, decode_json, decode_msgpack, is_text
 
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it logs what is wrong with each form
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-"""Hosts that only this machine can reach."""
 
 
 class Refused(Exception):

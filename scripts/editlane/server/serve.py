@@ -13,10 +13,10 @@ from editlane.core.errors import UserError
 from editlane.core.files import make_folder
 from editlane.core.locks import check_links, open_lock
 from editlane.core.paths import SERVERS, server_lock
+from editlane.core.tokens import read_token
 from editlane.server.app import DrainingServer, make_app
 from editlane.server.config import RewardConfig
 from editlane.server.front import Front
-from editlane.server.reading import LOOPBACK
 from editlane.server.service import RewardService
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ BACKLOG = 512
 
 def serve(config: RewardConfig) -> None:
     """Serve until the process is told to end. Raises UserError."""
-    token = read_token(config)
+    token = read_token(config.token_env, config.host)
     folder = SERVERS / config.server
     make_folder(folder)
     check_links(folder)
@@ -53,22 +53,6 @@ def serve(config: RewardConfig) -> None:
     os.close(lock)
     if front.fatal:
         raise UserError(front.fatal)
-
-
-def read_token(config: RewardConfig) -> str:
-    """Return the token; "" if there is none, which only this machine may do without. Raises UserError."""
-    token = os.environ.get(config.token_env, "") if config.token_env else ""
-    if config.token_env and len(token) < 16:
-        raise UserError(
-            f"The environment variable {config.token_env} holds no token of 16 characters or more. Make one: "
-            f'export {config.token_env}="$(python -c "import secrets; print(secrets.token_urlsafe(32))")"'
-        )
-    if not token and config.host not in LOOPBACK:
-        raise UserError(
-            f"config: host is {config.host}, so that others can reach the server, but there is no token. Set "
-            "`token_env:` to the name of a variable that holds one, or leave `host` out."
-        )
-    return token
 
 
 def _lock(folder: Path) -> int:

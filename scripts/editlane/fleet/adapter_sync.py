@@ -1,0 +1,109 @@
+"""Bring one server's adapters to what the catalogue wants, and prove that each acts before anybody is told of it."""
+
+import time
+from collections.abc import Sequence
+
+from editlane.fleet.catalogue import Catalogue, Wanted
+from editlane.fleet.site import Site
+from editlane.fleet.smoke import run_smoke_test
+from editlane.fleet.vllm_api import ServerError, VllmServer
+
+LOOK_SECONDS = 10.0
+"""Time between two looks at what a server lists, because everybody who can reach it can change that."""
+
+
+class Unfit(Exception):
+    """The server does not serve what it should; says what is wrong."""
+
+
+class AdapterSync:
+    """The adapters of one server. Used by the thread that looks after it; others read `verified` and `rejected`."""
+
+    def __init__(self, api: VllmServer, site: Site, catalogue: Catalogue, group: str | None) -> None:
+        self._api, self._site, self._catalogue, self._group = api, site, catalogue, group
+        self._seen: Wanted | None = None
+        self._looked_at = 0.0
+        self.verified: set[str] = set()
+        """Published names of the adapters that were proved to act here."""
+        self.rejected: dict[str, str] = {}
+        """Published name -> why it was unloaded again."""
+
+    def forget(self) -> None:
+        """Note that the server has ended."""
+        self._seen, self.verified, self.rejected = None, set(), {}
+
+    def is_changed(self) -> bool:
+        """Return whether the catalogue wants something else than at the last look."""
+        return self._catalogue.wanted(self._group) != self._seen
+
+    def is_for(self, published: str) -> bool:
+        """Return whether this server should have the adapter."""
+        return published in self._catalogue.wanted(self._group).published
+
+    def start(self) -> None:
+        """Load and prove everything. Raises Unfit, and ServerError if the server fails."""
+        self._seen = wanted = self._catalogue.wanted(self._group)
+        self.verified = set()
+        self._load(wanted)
+        problems = self._prove(wanted.published, base=self._site.base_names[0])
+        if problems:
+            raise Unfit(" ".join(problems))
+        self.verified = set(wanted.published)
+
+    def catch_up(self) -> None:
+        """Load what is new and prove it beside what is there; unload it again if it does not act.
+
+        Now and then also put right what somebody else changed. Raises Unfit if the server lacks the base model, and
+        ServerError if it fails.
+        """
+        wanted = self._catalogue.wanted(self._group)
+        if wanted == self._seen and time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return
+        # A base that is not served may be wrong beside the adapters, which are being asked.
+        base = self._site.base_names[0] if self._site.config.serve_base else None
+        new = [name for name in wanted.published if name not in self.verified | self.rejected.keys()]
+        try:
+            self._load(wanted)
+            problems = self._prove(wanted.published, base=base) if new else []
+        except Unfit as unfit:
+            if not new:
+                raise
+            problems = [str(unfit)]
+        if problems:
+            self._reject(new, " ".join(problems))
+        self.verified = {name for name in wanted.published if name not in self.rejected}
+        self._seen, self._looked_at = wanted, time.monotonic()
+
+    def _reject(self, names: Sequence[str], problem: str) -> None:
+        listed = self._api.list_models()
+        for name in names:
+            self.rejected[name] = problem
+            if name in listed:
+                self._api.unload_adapter(name)
+
+    def _load(self, wanted: Wanted) -> None:
+        listed = self._api.list_models()
+        base = set(self._site.base_names)
+        missing = base - listed.keys()
+        if missing:
+            raise Unfit(f"it does not serve {', '.join(sorted(missing))}; another program may have its port.")
+        for name in listed.keys() - base - wanted.adapters.keys():
+            self._api.unload_adapter(name)
+        for name, folder in wanted.adapters.items():
+            if name not in self.rejected and listed.get(name) != folder:
+                self._load_one(name, folder, replace=name in listed)
+
+    def _load_one(self, name: str, folder: str, *, replace: bool) -> None:
+        try:
+            self._api.load_adapter(name, folder, replace=replace)
+        except ServerError as error:
+            if not self._api.is_healthy():
+                raise
+            raise Unfit(f"vLLM does not load the adapter {name}: {error}") from error
+
+    def _prove(self, names: Sequence[str], *, base: str | None) -> Sequence[str]:
+        """Return what is wrong with the adapters. Asking nothing but the base proves nothing."""
+        if not names:
+            return []
+        serve_base = self._site.config.serve_base
+        return run_smoke_test(self._api.first_token, sorted(names), base=base, serve_base=serve_base).problems

@@ -1,0 +1,66 @@
+"""Build the command lines of a fleet's processes."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from editlane.fleet.config import FleetConfig
+
+PROGRAMS = Path(__file__).parents[2]
+"""The folder of the programs."""
+
+MOST_LORAS = 8
+"""Adapters in one batch, if the config does not say."""
+
+
+def server_command(config: FleetConfig, *, port: int, names: Sequence[str]) -> list[str]:
+    """Return the command of a model server that serves the base model under these names.
+
+    `vllm serve` is not used, because some builds of vLLM come without it.
+    """
+    words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", config.model]
+    words += ["--revision", config.revision] if config.revision else []
+    words += ["--served-model-name", *names, "--host", config.host, "--port", str(port), "--dtype", config.dtype]
+    words += ["--max-model-len", str(config.max_model_len), "--max-num-seqs", str(config.max_num_seqs)]
+    words += ["--gpu-memory-utilization", f"{config.gpu_memory_utilization:g}"]
+    words += ["--shutdown-timeout", str(round(config.grace))]  # without it, the work at hand is dropped
+    if config.affinity == "soft":
+        words += ["--max-num-queued-reqs", str(2 * config.max_num_seqs)]  # a full server says so, and clients spill
+    if takes_adapters(config):
+        most = config.max_loras or max(1, min(MOST_LORAS, len(config.adapters)))
+        words += ["--enable-lora", "--max-loras", str(most), "--max-lora-rank", str(config.max_lora_rank)]
+        # Each adapter has a name and an alias, and a retrained one stands beside its old version for a while.
+        words += ["--max-cpu-loras", str(max(most, 4 * len(config.adapters) + 8))]
+    return words + list(config.extra_args)
+
+
+def takes_adapters(config: FleetConfig) -> bool:
+    """Return whether the servers can have adapters, which costs a server without any some speed."""
+    return bool(config.adapters) or config.max_loras is not None
+
+
+def guarded(command: Sequence[str], parent: int, *, leased: bool) -> list[str]:
+    """Return the command that runs `command` so that nothing of it outlives `parent`, with a GPU of its own or none."""
+    tied = ["--with-parent", str(parent), "--"]
+    words = [sys.executable, str(PROGRAMS / "guard.py"), *tied, *command]
+    return [sys.executable, str(PROGRAMS / "gpulease.py"), *tied, *words] if leased else words
+
+
+def router_command(config: FleetConfig, *, port: int, metrics_port: int, urls: Sequence[str]) -> list[str]:
+    """Return the command of a router before the servers at these addresses."""
+    policy = "consistent_hash" if config.affinity == "soft" else "power_of_two"
+    words = [sys.executable, "-m", "vllm_router.launch_router", "--host", config.host, "--port", str(port)]
+    words += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics_port), "--policy", policy]
+    words += ["--request-timeout-secs", str(round(config.request_seconds))]
+    words += ["--health-check-interval-secs", "2", "--health-check-timeout-secs", "5"]
+    words += ["--cb-timeout-duration-secs", "3", "--worker-startup-check-interval", "1", "--queue-size", "10000"]
+    return [*words, "--worker-urls", *urls]
+
+
+def environment(token: str, *, lora: bool) -> Mapping[str, str]:
+    """Return the environment of a fleet's processes. `token`: "" for none."""
+    more = {"VLLM_NO_USAGE_STATS": "1", "RUST_LOG": "warn"}  # the router logs every choice otherwise
+    more |= {"VLLM_API_KEY": token} if token else {}
+    more |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if lora else {}
+    return os.environ | more

@@ -1,0 +1,169 @@
+"""Bring up and end a machine's part of a fleet: its lock, its ports, its supervisor."""
+
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from editlane.core.errors import UserError
+from editlane.core.files import make_folder
+from editlane.core.locks import check_links, open_lock
+from editlane.core.paths import FleetPaths
+from editlane.core.tokens import read_token
+from editlane.fleet.adapters import publish_base
+from editlane.fleet.config import FleetConfig
+from editlane.fleet.model_server import is_free
+from editlane.fleet.sessions import end_members
+from editlane.fleet.site import Site
+from editlane.fleet.status import is_locked
+from editlane.fleet.supervisor import Supervisor
+from editlane.lanes.gpu_lease import NO_DEVICE, device_pool
+
+log = logging.getLogger(__name__)
+
+
+def up(config: FleetConfig, node: str, *, has_routers: bool) -> None:
+    """Run the fleet until SIGTERM or Ctrl-C, which finish the work at hand; a second one ends at once.
+
+    Raises UserError.
+    """
+    paths = FleetPaths(config.fleet)
+    servers = count_servers(config)
+    token = read_token(config.token_env, config.host)
+    published = publish_base(config.model, config.revision, config.base_name)
+    make_folder(paths.nodes)
+    check_links(paths.folder)
+    with hold_lock(paths, node):
+        site = Site(config=config, paths=paths, node=node, token=token, published=published)
+        leftovers = end_members(paths.sessions(node))
+        if leftovers:
+            log.warning("ended %d processes of an earlier supervisor that was killed", leftovers)
+        check_ports(config, servers, has_routers=has_routers)
+        supervisor = Supervisor(site, servers, has_routers=has_routers)
+        _stop_at_signals(supervisor)
+        urls = ", ".join(f"{router.url}/v1" for router in supervisor.routers.values())
+        print(f"The fleet {config.fleet} is starting{f' at {urls}' if urls else ''}.", flush=True)
+        supervisor.run()
+
+
+def count_servers(config: FleetConfig) -> int:
+    """Return the number of servers on this machine. Raises UserError if it has too few GPUs."""
+    pool = device_pool()
+    gpus = [name for name in pool.values() if name not in NO_DEVICE]
+    servers = config.servers or max(1, len(gpus))
+    if servers > len(pool):
+        raise UserError(
+            f"config: `servers: {servers}`, but this machine offers {len(pool)}: {', '.join(pool)}. Each server takes "
+            "one for itself."
+        )
+    if config.affinity == "hard" and servers < len(config.groups):
+        raise UserError(
+            f"config: `affinity: hard` needs a server for each of the {len(config.groups)} groups, but there are only "
+            f"{servers} on this machine."
+        )
+    return servers
+
+
+def check_ports(config: FleetConfig, servers: int, *, has_routers: bool) -> None:
+    """Raise UserError for a port that another program has, before anything is started."""
+    routers = max(1, len(config.groups)) if config.affinity == "hard" else 1
+    wanted = {config.base_port + number: "a server (`base_port`)" for number in range(servers)}
+    own = {config.port - place: "a router (`port`)" for place in range(routers if has_routers else 0)}
+    figures = {config.metrics_port + place: "metrics (`metrics_port`)" for place in range(routers + 1)}
+    twice = [port for port, times in Counter([*wanted, *own, *figures]).items() if times > 1]
+    if twice:
+        raise UserError(
+            f"config: port {twice[0]} would be used twice. Choose `base_port`, `port` and `metrics_port` apart."
+        )
+    for port, whose in (wanted | own | figures).items():
+        if not 0 < port < 65536:
+            raise UserError(f"config: {whose} would need port {port}, which there is not.")
+        if not is_free("127.0.0.1" if port in figures else config.host, port):
+            raise UserError(
+                f"Port {port} is wanted for {whose}, but another program has it, or {config.host} is no address of "
+                f"this machine. See `ss -ltnp sport = :{port}`; free it, or choose another."
+            )
+
+
+@contextmanager
+def hold_lock(paths: FleetPaths, node: str) -> Iterator[None]:
+    """Keep other supervisors of this fleet away from this machine. Raises UserError if there is one."""
+    path = paths.lock(node)
+    handle = open_lock(str(path), otherwise="choose another `fleet:`")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise UserError(
+            f"The fleet {paths.folder.name} is up on {node} already (process {read_pid(path)}). End it with `down`, or "
+            "choose another `fleet:` in the config."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def read_pid(path: Path) -> int | None:
+    """Return the process id in a supervisor's lock file, or None."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _stop_at_signals(supervisor: Supervisor) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        if supervisor.stopping.is_set():
+            os._exit(128 + number)  # the guards notice, and end everything at once
+        log.info("finishes the work at hand; a second signal ends at once")
+        supervisor.stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def detach(config: FleetConfig, node: str, words: list[str]) -> None:
+    """Start this program in the background, and return once its supervisor runs. Raises UserError with its reason."""
+    paths = FleetPaths(config.fleet)
+    make_folder(paths.logs)
+    log_file = paths.logs / f"{node}-supervisor.log"
+    began = log_file.stat().st_size if log_file.exists() else 0
+    with log_file.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+    while process.poll() is None:
+        if paths.state(node).exists() and read_pid(paths.lock(node)) == process.pid and is_locked(paths.lock(node)):
+            print(f"The fleet {config.fleet} is starting (process {process.pid}); its log is {log_file}.")
+            return
+        time.sleep(0.1)
+    with log_file.open("rb") as lines:
+        lines.seek(began)
+        said = lines.read().decode(errors="replace").strip()
+    raise UserError(said.removeprefix("error: ") or f"The supervisor ended with exit code {process.returncode}.")
+
+
+def down(config: FleetConfig, node: str) -> None:
+    """End this machine's part, and return once all of it is gone. Raises UserError if it is not up."""
+    paths = FleetPaths(config.fleet)
+    pid = read_pid(paths.lock(node))
+    if pid is None or not is_locked(paths.lock(node)):
+        raise UserError(f"The fleet {config.fleet} is not up on {node}.")
+    os.kill(pid, signal.SIGTERM)
+    until = time.monotonic() + config.grace + 60
+    while is_locked(paths.lock(node)):
+        if time.monotonic() > until:
+            raise UserError(f"The supervisor (process {pid}) has not ended yet. See {paths.logs}.")
+        time.sleep(0.1)
+    print(f"The fleet {config.fleet} is down.")

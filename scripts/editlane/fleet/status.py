@@ -1,0 +1,130 @@
+"""Say what a fleet does: a table for people, JSON for programs."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from editlane.client.accounts import Accounts
+from editlane.client.fleet_state import NodeState, ServerState, read_nodes
+from editlane.core.paths import FleetPaths
+from editlane.core.printable import escape
+from editlane.fleet.nodes import FRESH_SECONDS
+
+STYLES = {"ready": "green", "wrong": "bold red", "resting": "red", "silent": "red"}
+
+
+def read_living(paths: FleetPaths, own: str) -> list[NodeState]:
+    """Return the states of the supervisors that live. For those of other machines this may take a while."""
+    before = {state.node: state for state in read_nodes(paths.nodes)}
+    living = [state for state in before.values() if state.node == own and is_locked(paths.lock(own))]
+    others = {node: state.beat for node, state in before.items() if node != own}
+    until = time.monotonic() + FRESH_SECONDS
+    while others and time.monotonic() < until:
+        time.sleep(0.2)
+        for state in read_nodes(paths.nodes):
+            if state.node in others and state.beat != others[state.node]:
+                living.append(state)
+                del others[state.node]
+    return sorted(living, key=lambda state: state.node)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a supervisor of this machine holds this lock."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
+def is_ready(nodes: Sequence[NodeState]) -> bool:
+    """Return whether there is a router, and all servers are ready."""
+    servers = [server for node in nodes for server in node.servers]
+    return bool(servers) and all(one.state == "ready" for one in servers) and any(node.routers for node in nodes)
+
+
+def to_json(nodes: Sequence[NodeState], accounts: Accounts) -> dict[str, Any]:
+    """Return the state of a fleet with the accounts of its clients, under the old names of their keys."""
+    servers = [(node.node, server) for node in nodes for server in node.servers]
+    total = accounts.to_json()
+    return {
+        "ready": is_ready(nodes),
+        "routers": {group: url for node in nodes for group, url in node.routers.items()},
+        "published": nodes[0].published if nodes else {},
+        "servers": [_describe(node, server) for node, server in servers],
+        **total["total"],
+        "models": total["models"],
+        "groups": total["groups"],
+        "gpu_distribution": {f"{node}/{server.number}": server.requests for node, server in servers},
+    }
+
+
+def _describe(node: str, server: ServerState) -> dict[str, Any]:
+    return {"node": node} | {name: getattr(server, name) for name in ServerState.__slots__}
+
+
+def make_tables(nodes: Sequence[NodeState], accounts: Accounts) -> Iterator[Any]:
+    """Yield the tables of `status`."""
+    for node in nodes:
+        for group, url in node.routers.items():
+            yield Text.assemble(f"{group}: " if group else "", (f"{url}/v1", "bold"))
+    yield _make_server_table(nodes)
+    if accounts.models:
+        yield _make_account_table(accounts)
+
+
+def _make_server_table(nodes: Sequence[NodeState]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    several, grouped = len(nodes) > 1, any(server.group for node in nodes for server in node.servers)
+    columns = [*(["node"] if several else []), "server", "GPU", "port", *(["group"] if grouped else []), "state"]
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for name in ("starts", "running", "waiting"):
+        table.add_column(name, justify="right")
+    table.add_column("adapters", overflow="fold")
+    table.add_column("last error", overflow="fold", ratio=1)
+    for node in nodes:
+        for one in node.servers:
+            cells = [*([node.node] if several else []), str(one.number), one.gpu, str(one.port)]
+            cells += [one.group or ""] if grouped else []
+            state = Text(one.state + (", full" if one.full else ""), STYLES.get(one.state, "yellow"))
+            counts = [str(count) for count in (one.starts, one.running, one.waiting)]
+            table.add_row(*cells, state, *counts, _list_adapters(one), Text(escape(one.error)))
+    return table
+
+
+def _list_adapters(server: ServerState) -> Text:
+    """Return the names of its adapters; those that it works for now stand out, so that a hot one is seen."""
+    busy = {name.partition("@")[0] for name in server.busy}
+    text = Text()
+    for published in server.adapters:
+        name = published.partition("@")[0]
+        text.append(", " if text else "")
+        text.append(published, "bold yellow" if server.full and name in busy else "bold" if name in busy else "")
+    return text
+
+
+def _make_account_table(accounts: Accounts) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("asked by Editlane", overflow="fold")
+    for name in ("requests", "failures", "success", "p50", "p99"):
+        table.add_column(name, justify="right")
+    for name, one in [*accounts.models.items(), *((f"group {name}", one) for name, one in accounts.groups.items())]:
+        success = "" if one.success_rate is None else f"{one.success_rate:.1%}"
+        slow = ["" if seconds is None else f"{seconds:.3g} s" for seconds in (one.p50, one.p99)]
+        table.add_row(escape(name), str(one.total_calls), str(one.error_calls), success, *slow)
+    return table

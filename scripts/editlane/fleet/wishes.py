@@ -1,0 +1,84 @@
+"""Ask a running supervisor for something: by files in the fleet's folder, so from every machine that has it."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from editlane.core.errors import UserError
+from editlane.core.files import make_folder, replace_text
+from editlane.core.paths import FleetPaths
+
+LOOK_SECONDS = 0.1
+LARGEST_WISH = 100_000
+
+
+def ask_supervisor(paths: FleetPaths, node: str, wish: dict[str, Any], timeout: float) -> str:
+    """Ask the supervisor of a machine, and return what it says was done.
+
+    Raises UserError with its reason if it refused, or if it says nothing for `timeout` seconds.
+    """
+    make_folder(paths.wishes)
+    name = f"{node}.{uuid.uuid4().hex}"
+    asked, answer = paths.wishes / f"{name}.json", paths.wishes / f"{name}.answer"
+    replace_text(asked, json.dumps(wish, ensure_ascii=False))
+    until = time.monotonic() + timeout
+    try:
+        while time.monotonic() < until:
+            with suppress(OSError, ValueError):
+                found = json.loads(answer.read_bytes())
+                if "refused" in found:
+                    raise UserError(found["refused"])
+                return str(found["done"])
+            time.sleep(LOOK_SECONDS)
+    finally:
+        for path in (asked, answer):
+            with suppress(OSError):
+                path.unlink()
+    raise UserError(
+        f"The supervisor on {node} did not answer within {timeout:g} s. See {paths.logs}; it may be at work on this, "
+        "which `status` shows."
+    )
+
+
+def grant_wishes(paths: FleetPaths, node: str, grant: Callable[[dict[str, Any]], str]) -> None:
+    """Carry out the wishes for this machine by `grant`, which returns what was done or raises UserError."""
+    for path in sorted(paths.wishes.glob(f"{escape(node)}.*.json"), key=_age):
+        answer = path.with_suffix(".answer")
+        try:
+            found = {"done": grant(_read(path))}
+        except UserError as error:
+            found = {"refused": str(error)}
+        with suppress(OSError):
+            path.unlink()
+            replace_text(answer, json.dumps(found, ensure_ascii=False))
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.is_symlink() or path.stat().st_uid not in (0, os.getuid()) or path.stat().st_size > LARGEST_WISH:
+            raise UserError(f"{path.name} is no wish of this user.")
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path.name} is no wish.")
+    return found
+
+
+def drop_wishes(paths: FleetPaths, node: str) -> None:
+    """Remove what an earlier supervisor of this machine was asked and did not do."""
+    for path in paths.wishes.glob(f"{escape(node)}.*"):
+        path.unlink(missing_ok=True)
