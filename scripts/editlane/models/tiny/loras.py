@@ -49,13 +49,10 @@ def save_lora(folder: Path, base: Path) -> None:
 
 def _find_layers(base: Path) -> dict[str, tuple[int, int]]:
     """Find the layers that get a LoRA: name -> (features out, features in)."""
-    headers = [read_safetensors_header(path)[1] for path in list_weight_files(base)]
-    shapes = {name: entry["shape"] for header in headers for name, entry in header.items()}
-    layers = {name.removesuffix(".weight"): shape for name, shape in shapes.items() if name.endswith(".weight")}
-    return {name: (outs, ins) for name, (outs, ins) in _select(layers).items()}
+    tensors = [pair for path in list_weight_files(base) for pair in read_safetensors_header(path)[1].items()]
+    layers = {name.removesuffix(".weight"): entry["shape"] for name, entry in tensors if name.endswith(".weight")}
+    return {name: (shape[0], shape[1]) for name, shape in layers.items() if _is_target(name)}
 
 
-def _select(layers: dict[str, list[int]]) -> dict[str, list[int]]:
-    return {
-        name: shape for name, shape in layers.items() if name.rpartition(".")[2] in TARGETS and "visual" not in name
-    }
+def _is_target(layer: str) -> bool:
+    return layer.rpartition(".")[2] in TARGETS and "visual" not in layer
