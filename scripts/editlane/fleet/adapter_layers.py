@@ -115,17 +115,22 @@ def _read_architecture(folder: Path | None) -> str | None:
 
 
 def _read_adapter_layers(weights: Path) -> tuple[dict[str, tuple[int, int]], str | None]:
-    """Return the features that each layer's LoRA is for, and a tensor that is no part of one, if there is any."""
+    """Return the features (out, in) of each layer that has a LoRA, and a tensor that is no part of one, if any."""
     parts: dict[str, dict[str, list[int]]] = defaultdict(dict)
+    tables = set()
     for name, entry in read_safetensors_header(weights)[1].items():
         found = _TENSOR.fullmatch(name)
-        if found is None or len(entry.get("shape", ())) != 2:
+        if found is None or len(entry["shape"]) != 2:
             return {}, name
         parts[found["layer"]][found["part"] or found["table"]] = entry["shape"]
+        if found["table"]:
+            tables.add(found["layer"])
     for layer, pair in parts.items():
         if pair.keys() != {"A", "B"} or (pair["A"][0] != pair["B"][1] and not _FUSED.search(layer)):
             return {}, f"{layer}.lora_{min(pair)}"
-    return {layer: (pair["B"][0], pair["A"][1]) for layer, pair in parts.items()}, None
+    shapes = {layer: (pair["B"][0], pair["A"][1]) for layer, pair in parts.items()}
+    # The weight of an embedding is (tokens, features), though tokens go in.
+    return {layer: shape[::-1] if layer in tables else shape for layer, shape in shapes.items()}, None
 
 
 class _Layers:
