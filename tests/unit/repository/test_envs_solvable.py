@@ -23,7 +23,7 @@ pytestmark = [
     ),
 ]
 
-WITH_CUDA = {"edit.yaml", "qwen3.yaml", "qwen3-vllm.yaml"}
+WITH_CUDA = {"edit.yaml", "qwen3.yaml", "qwen3-vllm.yaml", "fleet.yaml"}
 
 
 def index_only(folder: Path) -> dict[str, str]:

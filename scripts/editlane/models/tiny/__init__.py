@@ -1,7 +1,7 @@
 """Build tiny, randomly initialised checkpoints for the demo and for tests, without a download.
 
 They have the classes and the file layout of the released models, and about 2 MB. Their outputs are meaningless. Each
-folder has a marker (`checkpoints.RANDOM_WEIGHTS_FILE`), by which reports recognise it.
+folder has a marker (`checkpoints.RANDOM_WEIGHTS_FILE`), by which reports recognise it. So do LoRAs for them.
 """
 
 import importlib
@@ -11,8 +11,9 @@ from pathlib import Path
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.files import make_folder
 from editlane.core.shared_folders import build_folder
-from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE, is_randomly_initialised
+from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE, fingerprint_model, is_randomly_initialised
 from editlane.models.library_logs import quiet_model_libraries
+from editlane.models.tiny.loras import save_lora
 
 KINDS = {
     "flux-kontext": "editlane.models.tiny.flux_kontext:save_flux_kontext",
@@ -26,37 +27,45 @@ KINDS = {
 }
 """Kind -> function that saves such a checkpoint into an empty folder."""
 
+LORA = "lora"
+"""The kind that is no checkpoint, but a LoRA for one."""
 
 FILE_LIST = ".editlane_files.json"
 """The sizes of a checkpoint's files, by name, so that a deleted one is noticed. Hidden, so it is no part of keys."""
 
 
-def build_tiny_model(kind: str, out: Path, *, seed: int = 0) -> None:
+def build_tiny_model(kind: str, out: Path, *, seed: int = 0, base: Path | None = None) -> None:
     """Build the checkpoint folder `out`, which appears whole. The same kind and seed give the same bytes.
 
-    An earlier tiny model at `out` is replaced; who has its files open can read on. Raises UnknownName for a kind not in
-    `KINDS`, and UserError if `out` holds anything else.
+    With the kind `LORA` it is a LoRA for the checkpoint folder `base`. An earlier tiny model at `out` is replaced; who
+    has its files open can read on. Raises UnknownName for a kind that is neither this nor in `KINDS`, and UserError if
+    `out` holds anything else, or the base is wrong.
     """
-    check_place(kind, out)
+    check_place(kind, out, base)
     make_folder(out.parent)
     with build_folder(out) as new:
-        _save(kind, new, seed)
-        (new / RANDOM_WEIGHTS_FILE).write_text(_make_marker(kind, seed), encoding="utf-8")
+        _save(kind, new, seed, base)
+        (new / RANDOM_WEIGHTS_FILE).write_text(_make_marker(kind, seed, base), encoding="utf-8")
         (new / FILE_LIST).write_text(json.dumps(_list_sizes(new), sort_keys=True), encoding="utf-8")
 
 
-def check_place(kind: str, out: Path) -> None:
+def check_place(kind: str, out: Path, base: Path | None = None) -> None:
     """Raise like `build_tiny_model`."""
-    if kind not in KINDS:
-        raise UnknownName("kind of tiny model", kind, KINDS)
+    if kind not in (*KINDS, LORA):
+        raise UnknownName("kind of tiny model", kind, [*KINDS, LORA])
+    if (kind == LORA) != (base is not None):
+        raise UserError(
+            f"The kind {LORA!r} is a LoRA for a model, and no other kind is. Give --base with this kind, and "
+            "only with it."
+        )
     if out.exists() and not (is_randomly_initialised(str(out)) or _is_empty_folder(out)):
         raise UserError(f"{out} exists and is not a tiny model, so it is not overwritten. Choose another --out.")
 
 
-def is_built(kind: str, out: Path, seed: int) -> bool:
+def is_built(kind: str, out: Path, seed: int, base: Path | None = None) -> bool:
     """Return whether `out` is this checkpoint, with all of its files."""
-    marker = out / RANDOM_WEIGHTS_FILE
-    is_this = marker.is_file() and marker.read_text(encoding="utf-8", errors="replace") == _make_marker(kind, seed)
+    marker, wanted = out / RANDOM_WEIGHTS_FILE, _make_marker(kind, seed, base)
+    is_this = marker.is_file() and marker.read_text(encoding="utf-8", errors="replace") == wanted
     return is_this and (out / FILE_LIST).is_file() and not is_damaged(out)
 
 
@@ -76,19 +85,22 @@ def _list_sizes(folder: Path) -> dict[str, int]:
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def _make_marker(kind: str, seed: int) -> str:
-    return json.dumps({"kind": kind, "seed": seed}) + "\n"
+def _make_marker(kind: str, seed: int, base: Path | None) -> str:
+    of = {"base": {"folder": base.resolve().name} | fingerprint_model(str(base), None)} if base else {}
+    return json.dumps({"kind": kind, "seed": seed} | of) + "\n"
 
 
-def _save(kind: str, folder: Path, seed: int) -> None:
+def _save(kind: str, folder: Path, seed: int, base: Path | None) -> None:
     import torch
 
-    quiet_model_libraries()
-    module, _, function = KINDS[kind].partition(":")
-    save = getattr(importlib.import_module(module), function)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        save(folder)
+        if base is not None:
+            save_lora(folder, base)
+            return
+        quiet_model_libraries()
+        module, _, function = KINDS[kind].partition(":")
+        getattr(importlib.import_module(module), function)(folder)
 
 
 def _is_empty_folder(path: Path) -> bool:
