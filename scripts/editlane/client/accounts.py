@@ -12,7 +12,6 @@ import os
 import secrets
 import socket
 import threading
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,8 +40,9 @@ class Tally:
     failures: int = 0
     """Requests without a usable answer, after all attempts."""
     seconds: float = 0.0
-    """Of those with an answer, as their histogram: what failed tells nothing about a server's speed."""
-    steps: Counter[int] = field(default_factory=Counter)
+    """Of those with an answer, as in the histogram: what failed tells nothing about a server's speed."""
+    steps: dict[int, int] = field(default_factory=dict)
+    """Histogram: step -> answers."""
 
     def count(self, seconds: float, answered: bool) -> None:
         """Count one request."""
@@ -51,18 +51,22 @@ class Tally:
             self.failures += 1
             return
         self.seconds += seconds
-        self.steps[_find_step(seconds)] += 1
+        self._add_step(_find_step(seconds), 1)
 
     def add(self, other: "Tally") -> None:
         """Count the requests of another tally, too."""
         self.requests += other.requests
         self.failures += other.failures
         self.seconds += other.seconds
-        self.steps.update(other.steps)
+        for step, number in other.steps.items():
+            self._add_step(step, number)
+
+    def _add_step(self, step: int, number: int) -> None:
+        self.steps[step] = self.steps.get(step, 0) + number
 
     def find_percentile(self, percent: float) -> float | None:
         """Return seconds within which so many percent of the answers came, at most 12 % too many; None without one."""
-        needed, seen = percent / 100 * self.steps.total(), 0
+        needed, seen = percent / 100 * sum(self.steps.values()), 0
         for step, number in sorted(self.steps.items()):
             seen += number
             if seen >= needed:
@@ -212,7 +216,7 @@ def _read(path: Path) -> list[tuple[str, str | None, Tally]]:
                 requests=int(one["requests"]),
                 failures=int(one["failures"]),
                 seconds=float(one["seconds"]),
-                steps=Counter({int(step): int(number) for step, number in one["steps"].items()}),
+                steps={int(step): int(number) for step, number in one["steps"].items()},
             ),
         )
         for one in content["entries"]

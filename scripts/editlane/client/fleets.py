@@ -79,7 +79,7 @@ class FleetView:
                 f"{self} does not answer for its base model {plain} (`serve_base: false`). Set `model` to one of its "
                 f"adapters: {adapters}."
             )
-        raise UserError(f"{self} does not serve this model. {UnknownName('model', name, self.state.published)}")
+        raise UserError(f"{self} does not serve this model. {UnknownName('model', plain, self.state.published)}")
 
     def __str__(self) -> str:
         return f"The fleet {self.name} ({self.configfile})"

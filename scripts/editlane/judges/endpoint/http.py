@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -41,6 +42,8 @@ LONGEST_MESSAGE = 300
 """Maximum characters of what a server says about an error."""
 
 
+_make_mask = lru_cache(maxsize=4)(KeyMask)  # takes milliseconds, and an endpoint is copied for single requests
+
 _NO_ERROR = RequestHistory(None, None, None, None, None)
 """Begins the history of errors, because urllib3 makes no pause after the first one, which overloads a busy server."""
 
@@ -69,10 +72,13 @@ class Endpoint:
     """Sent as `X-Session-ID`, by which the consistent hash of vllm-router chooses the server: requests about one model
     then go to one server, which has it loaded. Other servers ignore the header."""
 
+    on_attempt: Callable[[], None] | None = field(default=None, compare=False)
+    """Is called before each attempt; what it raises ends the request."""
+
     _mask: KeyMask = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_mask", KeyMask(self.key))
+        object.__setattr__(self, "_mask", _make_mask(self.key))
 
     @property
     def via(self) -> str:
@@ -95,24 +101,21 @@ class Endpoint:
             backoff_max=LONGEST_PAUSE,
             retry_after_max=LONGEST_PAUSE,
         )
-        until, full = time.monotonic() + self.seconds, 0
+        until, asked, full = time.monotonic() + self.seconds, 0, 0
         while True:
+            if self.on_attempt is not None:
+                self.on_attempt()
             try:
+                asked += 1
                 timeout = max(0.0, min(self.timeout, until - time.monotonic()))
                 reply = self._ask_once(path, body, timeout, self._make_headers(full))
                 break
             except _Transient as error:
-                left = until - time.monotonic()
-                if not retries.total or left <= 0:
-                    asked = self.attempts - (retries.total or 0)
+                full += error.status in FULL_STATUSES
+                if not (retries.total and _pause(retries := retries.increment(error=error), error, until)):
                     times = f"{asked} times" if asked > 1 else "once"
                     where = self._mask.hide(f"{self.base_url}{path}{self.via}")
                     raise JudgeFailed(f"{where}, asked {times}: {error}", kind=error.kind) from error
-                full += error.status in FULL_STATUSES
-                retries = retries.increment(error=error)
-                retries.backoff_max = min(LONGEST_PAUSE, left)
-                retries.retry_after_max = math.ceil(retries.backoff_max)
-                _pause(retries, error)
         found: T = self._mask.clean(read(reply))
         return found
 
@@ -180,11 +183,15 @@ def _close(connection: Any) -> None:
         connection.close()
 
 
-def _pause(retries: Retry, error: _Transient) -> None:
+def _pause(retries: Retry, error: _Transient, until: float) -> bool:
+    """Wait before another attempt. Return False if there is no time left for one."""
+    left = max(0.0, until - time.monotonic())
+    retries.backoff_max, retries.retry_after_max = min(LONGEST_PAUSE, left), math.ceil(min(LONGEST_PAUSE, left))
     try:
         retries.sleep(error.response)
     except (InvalidHeader, ValueError, OverflowError):  # a Retry-After that is no time
         retries.sleep()
+    return time.monotonic() < until
 
 
 def _read(response: Any) -> bytes:
