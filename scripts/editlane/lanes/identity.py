@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane import __version__
+from editlane.client.fleets import fix_version, is_published
 from editlane.core.types import RunsOn
 from editlane.images.files import PREPROCESSING
 from editlane.lanes.journal import content_key
@@ -32,22 +33,28 @@ def identify(
 ) -> dict[str, Any]:
     """Return all that a result of this editor or judge depends on, besides the item and the place of the model.
 
-    Raises UserError for an unknown adapter, wrong params or a checkpoint that is not complete.
+    Raises UserError for an unknown adapter, wrong params, a checkpoint that is not complete, or a fleet that never ran
+    here.
     """
     found = find_adapter(kind, adapter)
     check_params(kind, adapter, params)
     return {
         "adapter": adapter,
         "version": found.VERSION,
-        "model": _model_part(found, model, revision) if model else None,
+        "model": _model_part(found, model, revision, params) if model else None,
         "params": found.PARAMS.key_parts(params),
         "preprocessing": PREPROCESSING,
     }
 
 
-def _model_part(adapter: Any, model: str, revision: str | None) -> dict[str, Any]:
-    """Return the part of a model. If a server has it, its name is all that can be found out."""
-    return {"served": model} if adapter.RUNS_ON == RunsOn.SERVER else fingerprint_model(model, revision)
+def _model_part(adapter: Any, model: str, revision: str | None, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a model. If a server has it, its name is all that can be found out.
+
+    The servers of a fleet have names that change with the weights.
+    """
+    if adapter.RUNS_ON != RunsOn.SERVER:
+        return fingerprint_model(model, revision)
+    return {"served": fix_version(params["fleet"], model) if params.get("fleet") else model}
 
 
 def model_options(settings: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +71,7 @@ def describe(
     parts: dict[str, Any], *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
 ) -> dict[str, Any]:
     """Return how a model was configured, without paths, times and devices."""
+    served = (parts["model"] or {}).get("served")
     files = {  # the params of which the key holds a fingerprint
         name: {"name": _named(params[name]), "fingerprint": shorten_key({name: part})}
         for name, part in parts["params"].items()
@@ -74,9 +82,9 @@ def describe(
     return {
         "adapter": adapter,
         "adapter_version": parts["version"],
-        "model": _named(model) if model else None,
+        "model": served or (_named(model) if model else None),
         "revision": revision,
-        "pinned": model is None or revision is not None or Path(model).exists(),
+        "pinned": model is None or revision is not None or Path(model).exists() or is_published(served or ""),
         "fingerprint": shorten_key({"model": parts["model"]}),
         "params": params | files | folders,
         "random_weights": model is not None and is_randomly_initialised(model),

@@ -1,12 +1,14 @@
 """Check that the servers of judges answer and serve the model."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from editlane.client.fleets import FleetDown, fix_version
 from editlane.core.errors import UserError
 from editlane.core.types import RunsOn
 from editlane.judges.endpoint.completions import NoAnswer
 from editlane.models.registry import check_params
-from editlane.preflight.context import RunContext
+from editlane.preflight.context import Part, RunContext
 from editlane.preflight.findings import Finding
 
 _TIMEOUT = 3
@@ -14,15 +16,34 @@ _TIMEOUT = 3
 
 
 def check_endpoints(context: RunContext) -> Iterator[Finding]:
-    """Yield one finding per judge on a server. No answer is only a warning: the server may be started later."""
+    """Yield one or two findings per judge on a server.
+
+    No answer is only a warning: the server, or the fleet, may be started later.
+    """
     for part in context.judges:
         if part.adapter.RUNS_ON == RunsOn.SERVER:
             try:
                 params = check_params("judge", part.settings["adapter"], part.settings["params"])
-                part.adapter.check_served(part.model, params, _TIMEOUT)
-            except NoAnswer as error:
+                versions = part.adapter.check_served(part.model, params, _TIMEOUT)
+            except (NoAnswer, FleetDown) as error:
                 yield Finding("warn", "endpoints", f"{part}: {error}")
             except UserError as error:
                 yield Finding("fail", "endpoints", f"{part}: {error}")
             else:
-                yield Finding("pass", "endpoints", f"{part}: {part.settings['params']['base_url']} serves {part.model}")
+                yield from _tell_served(part, params, versions)
+
+
+def _tell_served(part: Part, params: Any, versions: list[str]) -> Iterator[Finding]:
+    if params.fleet is not None:
+        served = fix_version(params.fleet, part.model)
+        yield Finding("pass", "endpoints", f"{part}: the fleet of {params.fleet} serves {served}")
+        return
+    yield Finding("pass", "endpoints", f"{part}: {params.base_url} serves {part.model}")
+    if versions:
+        yield Finding(
+            "warn",
+            "endpoints",
+            f"{part}: {params.base_url} belongs to a fleet, and {part.model} there may get other weights, which would "
+            "keep the old scores",
+            f"Use `model: {versions[-1]}`, or `fleet:` with the config of the fleet in place of `base_url`.",
+        )

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from editlane.client.fleets import fix_version
 from editlane.core.checkout import find_file
+from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import fingerprint_file
@@ -30,13 +33,24 @@ class RuleParams:
         return settings
 
     def make_model_flags(self, kind: str, name: str) -> list[str]:
-        """Return the flags that tell a step which model to use."""
-        settings = self.get_settings(kind, name)
+        """Return the flags that tell a step which model to use.
+
+        A fleet's model is named with its fingerprint, so that other weights rerun the rule, and all lanes of a run ask
+        the same ones.
+        """
+        settings = self.get_settings(kind, name) | {"model": self._name_version(kind, name)}
         flags = ["--adapter", settings["adapter"], "--params", json.dumps(settings["params"], ensure_ascii=False)]
         for flag in ("model", "revision"):
             if settings[flag]:
                 flags += [f"--{flag}", settings[flag]]
         return flags
+
+    def _name_version(self, kind: str, name: str) -> Any:
+        settings = self.get_settings(kind, name)
+        if fleet := self.get_adapter(kind, name).RUNS_ON == RunsOn.SERVER and settings["params"].get("fleet"):
+            with suppress(UserError):  # the checks and the lane say what is wrong with the fleet
+                return fix_version(fleet, settings["model"])
+        return settings["model"]
 
     def make_dataset_flags(self) -> list[str]:
         """Return the flags for the settings of the dataset that may be left out."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from editlane.client.fleets import fix_version
 from editlane.core.checkout import CHECKOUT, find_file
 from editlane.core.errors import UserError
 from editlane.core.types import RunsOn
@@ -16,7 +17,7 @@ from editlane.datasets.parsing import canonicalise
 from editlane.lanes.gpu_lease import device_pool
 from editlane.lanes.identity import model_options
 from editlane.lanes.judging import JudgeSpec
-from editlane.models.registry import find_adapter
+from editlane.models.registry import check_params, find_adapter
 from editlane.protocols.load import load_protocol
 from editlane.protocols.protocol import ScoringProtocol
 from editlane.server.backend import Backend, BackendState
@@ -68,14 +69,14 @@ class OnlineJudge:
     def describe(self) -> dict[str, Any]:
         """Return the provenance of its scores, without the addresses of servers."""
         found: dict[str, Any] = self.spec.describe(self.options)[self.name]
-        hidden = ("base_url", "proxy", "api_key_env")
+        hidden = ("base_url", "fleet", "proxy", "api_key_env")
         params = {name: value for name, value in found["params"].items() if name not in hidden}
         return found | {"texts_key": self.spec.texts_key, "params": params}
 
 
 def make_judges(config: RewardConfig, folder: Path, queues: Mapping[str, Queue], metrics: Metrics) -> list[OnlineJudge]:
     """Make every judge of the config; nothing is started. Raises UserError."""
-    resolved = {name: judge.resolve() for name, judge in config.judges.items()}
+    resolved = {name: _name_version(judge.resolve()) for name, judge in config.judges.items()}
     counts = count_workers(config, {name: one["adapter"] for name, one in resolved.items()})
     threads = max(1, (os.cpu_count() or 1) // max(1, sum(counts.values())))
     made = []
@@ -98,6 +99,18 @@ def make_judges(config: RewardConfig, folder: Path, queues: Mapping[str, Queue],
             backend.count_idle = judge.count_idle
         made.append(judge)
     return made
+
+
+def _name_version(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with a fleet's model by its published name, which the keys of this server's scores hold.
+
+    So a worker that starts again asks for the same weights. Raises UserError.
+    """
+    check_params("judge", settings["adapter"], settings["params"])
+    is_served = find_adapter("judge", settings["adapter"]).RUNS_ON == RunsOn.SERVER
+    if is_served and settings["model"] and settings["params"].get("fleet"):
+        return settings | {"model": fix_version(settings["params"]["fleet"], settings["model"])}
+    return settings
 
 
 def list_categories(protocol: ScoringProtocol, config: RewardConfig) -> list[str] | None:

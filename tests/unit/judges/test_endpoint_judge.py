@@ -97,9 +97,10 @@ def test_a_request_holds_the_question_in_its_order_and_asks_for_one_token(double
     judge = make_judge(double)
     read(judge, about(3))
     body = next(body for body in double.asked if number_of(body) == 3)
-    assert {name: body[name] for name in ("model", "seed", "max_tokens", "logprobs", "top_logprobs")} == {
+    assert {name: one for name, one in body.items() if name != "messages"} == {
         "model": MODEL,
-        "seed": 0,
+        "temperature": 1,
+        "top_p": 1,
         "max_tokens": 1,
         "logprobs": True,
         "top_logprobs": 20,
@@ -160,15 +161,39 @@ def reply_with(shown: dict[str, float]) -> dict[str, Any]:
     return {"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}
 
 
-@pytest.mark.parametrize(("drawn", "is_enough"), [("1", True), ("zz", False)])
-def test_a_drawn_token_in_the_place_of_a_legal_answer_is_noticed(drawn: str, is_enough: bool) -> None:
-    """The server shows what it drew and the 20 likeliest, cut to 20 in all."""
-    likeliest = {str(digit): 0.08 for digit in range(1, 10)} | {f"w{n}": 0.01 for n in range(10)} | {"0": 0.004}
-    every = likeliest | {"zz": 1e-6}
-    first = [drawn, *(token for token in likeliest if token != drawn)][:20]
-    shown = read_top_logprobs(reply_with({token: every[token] for token in first}), DIGITS)
-    assert shown.is_enough is is_enough
-    assert shown.hidden == pytest.approx(0 if is_enough else 0.01)
+def report_as_vllm(every: dict[str, float], drawn: str) -> dict[str, Any]:
+    """The reply of a server that reports what it drew and the 20 likeliest, cut to 20 in all."""
+    likeliest = sorted(every, key=lambda token: -every[token])[:20]
+    return reply_with({token: every[token] for token in [drawn, *(one for one in likeliest if one != drawn)][:20]})
+
+
+TAILS = {
+    "falling": [0.05 * 0.6**rank for rank in range(14)],
+    "19th and 20th alike": [0.03, 0.02, 0.01, 0.005, 0.004, 0.003, 0.002, 0.002, 0.001, 0.001, 0.001, 1e-4, 1e-5],
+    "flat": [0.005] * 20,
+}
+
+
+@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
+def test_what_is_read_does_not_depend_on_the_token_that_was_drawn(tail: list[float]) -> None:
+    """Among the tokens of the tail are legal answers, so that one may be the 19th, the 20th, or the one drawn."""
+    names = [str(digit) if digit % 3 == 0 else f"w{digit}" for digit in range(10)] + [f"z{n}" for n in range(20)]
+    every = {"7": 0.5, "8": 0.2, "1": 0.02, "2": 0.02, "4": 0.01, "5": 0.01} | dict(zip(names, tail, strict=False))
+    every |= {"rare": 1e-9}
+    read = [read_top_logprobs(report_as_vllm(every, drawn), DIGITS) for drawn in every]
+    assert len({(one.legal, one.bound, one.total) for one in read}) == 1
+    outside = math.fsum(every.get(digit, 0.0) for digit, one in zip(DIGITS, read[0].legal, strict=True) if one is None)
+    assert read[0].hidden >= outside
+
+
+def test_a_legal_answer_among_the_last_that_are_reported_counts_as_hidden() -> None:
+    likeliest = {str(digit): 0.08 for digit in range(1, 10)} | {f"w{n}": 0.01 for n in range(9)}
+    for chance in ({"0": 0.004, "w9": 0.004}, {"w9": 0.004, "zz": 1e-6}):
+        shown = read_top_logprobs(reply_with(likeliest | chance), DIGITS)
+        assert shown.legal[0] is None and not shown.is_enough
+        assert shown.hidden == pytest.approx(0.004)
+    unlikely = read_top_logprobs(reply_with(likeliest | {"0": 1e-5, "w9": 1e-5}), DIGITS)
+    assert unlikely.is_enough
 
 
 def test_a_single_token_that_is_shown_bounds_the_others_by_what_is_left() -> None:
@@ -538,7 +563,11 @@ def test_a_redirect_is_not_followed_with_the_key(double: Double, monkeypatch: py
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({}, r"base_url is missing; use a text. For example `http://127"),
+        ({}, r"neither `base_url` nor `fleet` is there; set one: `base_url` to the address"),
+        (
+            {"base_url": "http://host/v1", "fleet": "config/fleet.yaml"},
+            r"`base_url` and `fleet` are both there; set one",
+        ),
         ({"base_url": "127.0.0.1:8000/v1"}, r"base_url: '127.0.0.1:8000/v1' is not an address; use one such as"),
         ({"base_url": "http://host:port/v1"}, r"base_url: 'http://host:port/v1' is not an address"),
         ({"base_url": "ftp://host/v1"}, r"base_url: 'ftp://host/v1' is not an address"),
@@ -570,7 +599,7 @@ def test_wrong_params_are_named(params: dict[str, Any], message: str) -> None:
 
 def test_the_way_to_the_server_is_no_part_of_a_score() -> None:
     way = {"base_url": "http://host/v1", "proxy": "http://proxy:3128", "api_key_env": "JUDGE_KEY"}
-    assert EndpointParams.key_parts(way) == {}
+    assert EndpointParams.key_parts(way) == EndpointParams.key_parts({"fleet": "config/fleet.yaml"}) == {}
 
 
 def test_the_proxy_of_the_config_is_asked_before_the_first_score(double: Double) -> None:

@@ -77,7 +77,7 @@ def test_every_adapter_has_an_environment_for_its_engine() -> None:
         ),
         ({"engine": "vllm"}, r"adapter 'qwen3-vl/vllm' needs a `model`: a checkpoint folder or a hub id"),
         ({"engine": "vllm", "model": "./none"}, r"The model ./none is missing"),
-        ({"engine": "openai", "model": "m"}, r"params of the judge qwen3-vl on openai: base_url is missing"),
+        ({"engine": "openai", "model": "m"}, r"params of the judge qwen3-vl on openai: neither `base_url` nor `fleet`"),
         ({"engine": "openai", "params": {"base_url": "http://h/v1"}}, r"needs a `model`: the name under which the"),
         (
             {"engine": "openai", "model": "m", "revision": "main", "params": {"base_url": "http://h/v1"}},

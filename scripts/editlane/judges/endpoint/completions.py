@@ -1,6 +1,7 @@
 """Request chat completions from one model of an endpoint, and check that the endpoint supports read-outs."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -21,12 +22,12 @@ FIRST_TOKEN: Options = {
     "max_tokens": 1,
     "temperature": 1,
     "top_p": 1,
-    "seed": 0,
     "logprobs": True,
     "top_logprobs": TOP_TOKENS,
 }
 """At temperature 1 the probabilities are the model's, whether a server reports them before or after sampling. The
-sampled token does not matter, but a server may report it in place of another."""
+drawn token does not matter, because what is read does not depend on it (top_logprobs.py). So there is no seed: vLLM on
+the CPU ends at a seeded request whose prompt it reads in pieces."""
 
 Constraint = Literal["structured_outputs"]
 """Request fields that allow the given answers only; vLLM has this one since 0.12."""
@@ -42,6 +43,8 @@ class Completions:
 
     endpoint: Endpoint
     model: str
+    record: Callable[[float, bool], None] | None = None
+    """Is told of each request that reached an end: its seconds with all attempts, and whether it was answered."""
 
     def ask(self, messages: Messages, options: Options, read: Callable[[Any], T]) -> T:
         """Return what `read` takes from the parsed JSON of the endpoint's reply.
@@ -50,21 +53,30 @@ class Completions:
         rejects (kind `model`) or did not answer (`transport`, `timeout`).
         """
         body = json.dumps({"model": self.model, "messages": messages, **options}).encode()
+        started, answered = time.monotonic(), False
         try:
-            return self.endpoint.ask("/chat/completions", read, body)
+            found = self.endpoint.ask("/chat/completions", read, body)
+            answered = True
+            return found
         except Refused as error:
             if error.status in (401, 403, 404):
                 raise UserError(f"{self} refuses to answer ({error}). {_FIX}") from error
             raise JudgeFailed(f"the endpoint rejects the request: {error}") from error
+        finally:
+            if self.record is not None:
+                self.record(time.monotonic() - started, answered)
 
     def with_one_attempt(self, timeout: float) -> "Completions":
         """Return a copy that makes one attempt of at most `timeout` seconds per request."""
         endpoint = replace(self.endpoint, attempts=1, timeout=min(timeout, self.endpoint.timeout))
         return replace(self, endpoint=endpoint)
 
-    def check_served(self) -> None:
-        """Raise NoAnswer if the endpoint does not answer. Raise UserError if it rejects the key, or if it lists its
-        models and this is not among them."""
+    def check_served(self) -> list[str]:
+        """Return the models that the endpoint serves; empty if it has no such list.
+
+        Raises NoAnswer if the endpoint does not answer. Raises UserError if it rejects the key, or if it lists its
+        models and this is not among them.
+        """
         try:
             names = self._list_models()
         except JudgeFailed as error:
@@ -74,6 +86,7 @@ class Completions:
         if names and self.model not in names:
             unknown = UnknownName("model", self.model, get_close_matches(self.model, names[:_COMPARED], n=10, cutoff=0))
             raise UserError(f"The judge's endpoint {self.endpoint.base_url} does not serve this model. {unknown}")
+        return names
 
     def _list_models(self) -> list[str]:
         """List the models that the endpoint serves; empty if it has no such list."""
@@ -132,7 +145,8 @@ _LONGEST_NAME = 200
 _COMPARED = 200
 """Names that are compared with the model's, which takes a millisecond each."""
 _FIX = (
-    "Start the server, or fix `model`, or `base_url`, `proxy` and `api_key_env` in `params`; finished items are kept."
+    "Start the server or the fleet, or fix `model`, or `base_url`, `proxy` and `api_key_env` in `params`; finished "
+    "items are kept."
 )
 _WITHOUT = (
     "Set `answer_constraint: null` in `params` to read the unconstrained probabilities alone. An edit may then end as "

@@ -5,11 +5,15 @@ message and in no reply: key_mask.py takes it out of all that is read from what 
 """
 
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from requests import RequestException
 from urllib3.exceptions import HTTPError, InvalidHeader
@@ -26,6 +30,9 @@ T = TypeVar("T")
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Status codes after which the same request may succeed."""
 
+FULL_STATUSES = frozenset({429, 503})
+"""Those of a server that has no room. Another one behind the same router may have some."""
+
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30
 """Seconds between two attempts, unless the server asks for another pause. The pause doubles each time, with jitter."""
@@ -34,6 +41,8 @@ LONGEST_REPLY = 4 * 2**20
 LONGEST_MESSAGE = 300
 """Maximum characters of what a server says about an error."""
 
+
+_make_mask = lru_cache(maxsize=4)(KeyMask)  # takes milliseconds, and an endpoint is copied for single requests
 
 _NO_ERROR = RequestHistory(None, None, None, None, None)
 """Begins the history of errors, because urllib3 makes no pause after the first one, which overloads a busy server."""
@@ -57,11 +66,19 @@ class Endpoint:
     timeout: float = 120.0
     """Seconds that one attempt may take."""
     attempts: int = 5
+    seconds: float = math.inf
+    """Seconds that all attempts and pauses of a request may take together."""
+    session: str | None = None
+    """Sent as `X-Session-ID`, by which the consistent hash of vllm-router chooses the server: requests about one model
+    then go to one server, which has it loaded. Other servers ignore the header."""
+
+    on_attempt: Callable[[], None] | None = field(default=None, compare=False)
+    """Is called before each attempt; what it raises ends the request."""
 
     _mask: KeyMask = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_mask", KeyMask(self.key))
+        object.__setattr__(self, "_mask", _make_mask(self.key))
 
     @property
     def via(self) -> str:
@@ -84,25 +101,35 @@ class Endpoint:
             backoff_max=LONGEST_PAUSE,
             retry_after_max=LONGEST_PAUSE,
         )
+        until, asked, full = time.monotonic() + self.seconds, 0, 0
         while True:
+            if self.on_attempt is not None:
+                self.on_attempt()
             try:
-                reply = self._ask_once(path, body)
+                asked += 1
+                timeout = max(0.0, min(self.timeout, until - time.monotonic()))
+                reply = self._ask_once(path, body, timeout, self._make_headers(full))
                 break
             except _Transient as error:
-                if not retries.total:
-                    times = f"{self.attempts} times" if self.attempts > 1 else "once"
+                full += error.status in FULL_STATUSES
+                if not (retries.total and _pause(retries := retries.increment(error=error), error, until)):
+                    times = f"{asked} times" if asked > 1 else "once"
                     where = self._mask.hide(f"{self.base_url}{path}{self.via}")
                     raise JudgeFailed(f"{where}, asked {times}: {error}", kind=error.kind) from error
-                retries = retries.increment(error=error)
-                _pause(retries, error)
         found: T = self._mask.clean(read(reply))
         return found
 
-    def _ask_once(self, path: str, body: bytes | None) -> Any:
+    def _make_headers(self, full: int) -> dict[str, str]:
+        """Return the headers of an attempt. With each server that was `full`, another one is hashed to."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        if self.session is not None:
+            headers["X-Session-ID"] = quote(self.session, safe="@/:") + (f"/{full}" if full else "")
+        return headers
+
+    def _ask_once(self, path: str, body: bytes | None, timeout: float, headers: dict[str, str]) -> Any:
         try:
             with (
-                send(f"{self.base_url}{path}", body, headers, timeout=self.timeout, proxy=self.proxy) as response,
+                send(f"{self.base_url}{path}", body, headers, timeout=timeout, proxy=self.proxy) as response,
                 ExitStack() as at_end,
             ):
                 # After what is no whole answer more may come, and the next request would take that for its own.
@@ -116,14 +143,14 @@ class Endpoint:
                 if 400 <= status < 500 and response.raw.length_remaining == 0:
                     at_end.pop_all()
         except (RequestException, HTTPError) as error:  # `from None`, because their texts hold what was sent
-            raise self._explain(error) from None
+            raise self._explain(error, timeout) from None
         except (ValueError, RecursionError):
             raise _Transient("the answer is not JSON") from None
         if status in TRANSIENT_STATUSES:
-            raise _Transient(f"HTTP {status}: {message}", response=response.raw)
+            raise _Transient(f"HTTP {status}: {message}", status=status, response=response.raw)
         raise Refused(status, message)
 
-    def _explain(self, error: BaseException) -> "_Transient":
+    def _explain(self, error: BaseException, timeout: float) -> "_Transient":
         """Say what lies below the errors of requests and urllib3, which wrap it several times.
 
         They do so by an argument or a cause. The context does not help: it may be an error that the caller handles.
@@ -131,7 +158,7 @@ class Endpoint:
         while inner := next((one for one in (*error.args, error.__cause__) if isinstance(one, BaseException)), None):
             error = inner
         if isinstance(error, TimeoutError):
-            return _Transient(f"no answer within {self.timeout:g} s", kind="timeout")
+            return _Transient(f"no answer within {timeout:.4g} s", kind="timeout")
         return _Transient(self._shorten(f"{type(error).__name__}: {error}"))
 
     def _shorten(self, message: str) -> str:
@@ -142,9 +169,12 @@ class Endpoint:
 class _Transient(Exception):
     """An attempt failed in a way that another one may not."""
 
-    def __init__(self, message: str, *, kind: str = "transport", response: Any = None) -> None:
+    def __init__(
+        self, message: str, *, kind: str = "transport", status: int | None = None, response: Any = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
+        self.status = status
         self.response = response
 
 
@@ -153,11 +183,15 @@ def _close(connection: Any) -> None:
         connection.close()
 
 
-def _pause(retries: Retry, error: _Transient) -> None:
+def _pause(retries: Retry, error: _Transient, until: float) -> bool:
+    """Wait before another attempt. Return False if there is no time left for one."""
+    left = max(0.0, until - time.monotonic())
+    retries.backoff_max, retries.retry_after_max = min(LONGEST_PAUSE, left), math.ceil(min(LONGEST_PAUSE, left))
     try:
         retries.sleep(error.response)
     except (InvalidHeader, ValueError, OverflowError):  # a Retry-After that is no time
         retries.sleep()
+    return time.monotonic() < until
 
 
 def _read(response: Any) -> bytes:
@@ -189,16 +223,16 @@ def _read_message(content: bytes) -> str:
     return found if isinstance(found, str) else json.dumps(found)
 
 
-def read_key(variable: str | None) -> str | None:
-    """Return the key in this environment variable. Raises UserError if the variable is not set."""
+def read_key(variable: str | None, named_by: str = "params: api_key_env") -> str | None:
+    """Return the key in this environment variable. Raises UserError, which says who names it, if it is not set."""
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()
     name = variable if is_variable_name(variable) else "..."  # which may be the key itself
     if not key:
         raise UserError(
-            f"params: api_key_env names the environment variable {name}, which is not set. "
-            f"Set it where snakemake is started: export {name}=KEY"
+            f"{named_by} names the environment variable {name}, which is not set. "
+            f"Set it where the command is started: export {name}=KEY"
         )
     if not (key.isascii() and key.isprintable()):
         raise UserError(

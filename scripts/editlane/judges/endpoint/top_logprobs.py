@@ -1,8 +1,12 @@
 """Turn the likeliest tokens that a server reports into a distribution over the legal answers.
 
-A server reports at most 20 tokens: the likeliest, or, like vLLM, the sampled one and the likeliest beside it. So a
-missing legal answer is at most as likely as the second least likely token that is reported. If that could move a score,
-these tokens alone are not enough.
+A server reports at most 20 tokens: the likeliest, or, like vLLM, the drawn one and the likeliest beside it. The 20th is
+then a matter of chance, and the 19th if it is equally likely. So of 20 tokens those are read that are likelier than the
+19th, which are the same whatever was drawn. Any other token is at most as likely as the 19th. If that could move a
+score, these tokens alone are not enough.
+
+A server that reports fewer than 20 may report all that its constraint allows, so all of them are read. The drawn one
+may be in the place of another there, which is then at most as likely as the second least likely.
 """
 
 import math
@@ -16,6 +20,8 @@ from editlane.core.types import Readout
 
 TOP_TOKENS = 20
 """Tokens requested: the maximum of OpenAI's interface."""
+_CERTAIN = TOP_TOKENS - 1
+"""Of so many reported tokens it is certain that none is there because it was drawn, if all were reported."""
 
 NEGLIGIBLE = 1e-3
 """Share of the legal answers' probability that may be hidden. It moves an expectation by at most this share of the
@@ -44,19 +50,20 @@ class TopLogprobs:
     """Reported part of the distribution of the first token of a reply."""
 
     legal: tuple[float | None, ...]
-    """Probability of each legal answer; None if it is not reported."""
+    """Probability of each legal answer; None if it is not read."""
     bound: float
-    """Upper bound of the probability of every token that is not reported."""
+    """Upper bound of the probability of every token that is not read."""
     total: float
+    """Probability of all tokens that are read."""
 
     @property
     def mass(self) -> float:
-        """Total probability of the legal answers that are reported."""
+        """Total probability of the legal answers that are read."""
         return math.fsum(one for one in self.legal if one is not None)
 
     @property
     def hidden(self) -> float:
-        """Upper bound of the probability of the legal answers that are not reported."""
+        """Upper bound of the probability of the legal answers that are not read."""
         return min(self.legal.count(None) * self.bound, max(0.0, 1.0 - self.total))
 
     @property
@@ -65,7 +72,7 @@ class TopLogprobs:
         return self.hidden <= NEGLIGIBLE * self.mass and self.mass > 0
 
     def to_readout(self) -> Readout:
-        """Return the distribution over the legal answers. Those not reported count 0, and the mass leaves them out,
+        """Return the distribution over the legal answers. Those not read count 0, and the mass leaves them out,
         too."""
         return Readout(probabilities=tuple((one or 0.0) / self.mass for one in self.legal), mass=min(self.mass, 1.0))
 
@@ -81,17 +88,26 @@ def read_top_logprobs(reply: Any, answers: Sequence[str]) -> TopLogprobs:
         found = [(str(entry["token"]), _read_probability(entry["logprob"])) for entry in entries]
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise NoLogprobs("the endpoint's reply has no `top_logprobs`") from error
-    total = math.fsum(one for _, one in found)
-    if not found or not total <= 1.01:  # nan, too
+    if not found or not math.fsum(one for _, one in found) <= 1.01:  # nan, too
         raise NoLogprobs("the endpoint's `top_logprobs` are not log-probabilities", kind="nonfinite")
+    found, bound = _leave_out_chance(found)
+    total = math.fsum(one for _, one in found)
     by_text = defaultdict(list)
     for text, one in found:
         by_text[text].append(one)
     legal = tuple(math.fsum(by_text[answer]) if answer in by_text else None for answer in answers)
-    bound = sorted(one for _, one in found)[1] if len(found) > 1 else 1.0  # the least likely may have been drawn
     if total + _LARGEST_VOCABULARY * bound < 1 - _ROUNDING:  # then these are not the likeliest of a distribution
         bound = 1.0
     return TopLogprobs(legal=legal, bound=bound, total=total)
+
+
+def _leave_out_chance(found: list[tuple[str, float]]) -> tuple[list[tuple[str, float]], float]:
+    """Return the tokens that do not depend on what was drawn, and an upper bound of the probability of every other."""
+    falling = sorted((one for _, one in found), reverse=True)
+    if len(found) >= TOP_TOKENS:
+        bound = falling[_CERTAIN - 1]
+        return [(text, one) for text, one in found if one > bound], bound
+    return found, falling[-2] if len(found) > 1 else 1.0
 
 
 def _read_probability(logprob: Any) -> float:

@@ -18,13 +18,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from PIL import Image
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from editlane.client.accounts import open_ledger
+from editlane.client.fleets import find_fleet, fix_version, is_published
 from editlane.core.errors import ItemError, UserError
 from editlane.core.params import SPEED
+from editlane.core.strict_model import Text
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.core.urls import check_proxy, check_url, check_variable
 from editlane.images.files import PREPARING_THREADS, fit_within
@@ -47,10 +50,16 @@ T = TypeVar("T")
 class EndpointParams(QwenJudgeParams):
     """Settings of this judge."""
 
-    base_url: Annotated[str, AfterValidator(check_url), SPEED]
-    """For example `http://127.0.0.1:8000/v1`; requests go to `/chat/completions` and `/models` below it."""
+    base_url: Annotated[Annotated[str, AfterValidator(check_url)] | None, SPEED] = None
+    """Address of the server, for example `http://127.0.0.1:8000/v1`; requests go to `/chat/completions` and `/models`
+    below it. Exactly one of `base_url` and `fleet` is needed."""
+    fleet: Annotated[Text | None, SPEED] = None
+    """Config of a fleet of model servers, for example `config/fleet.yaml`, in the place of `base_url`. `model` is then
+    the name of one of its adapters or of its base model. The journal key holds the published name, so that other
+    weights are asked anew."""
     api_key_env: Annotated[str | None, BeforeValidator(check_variable), SPEED] = None
-    """Environment variable that holds the key; the key itself is never in the config."""
+    """Environment variable that holds the key; the key itself is never in the config. null with `fleet`: its
+    `token_env`."""
     proxy: Annotated[Annotated[str, AfterValidator(check_proxy)] | None, SPEED] = None
     """Proxy on the way to `base_url`, for example `http://proxy:3128`; null for none, whatever the environment says."""
     concurrency: Annotated[int, Field(ge=1), SPEED] = 16
@@ -62,12 +71,31 @@ class EndpointParams(QwenJudgeParams):
     answer_constraint: Constraint | None = "structured_outputs"
     """Request field of vLLM that allows legal answers only; null if the server has none."""
 
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        """Raise ValueError unless one place is named."""
+        if (self.base_url is None) == (self.fleet is None):
+            what = (
+                "neither `base_url` nor `fleet` is there"
+                if self.fleet is None
+                else "`base_url` and `fleet` are both there"
+            )
+            raise ValueError(
+                f"{what}; set one: `base_url` to the address of a server, such as http://127.0.0.1:8000/v1, or `fleet` "
+                "to the config of a fleet, such as config/fleet.yaml."
+            )
+        return self
+
 
 class EndpointJudge:
     """Model under the name by which a server serves it."""
 
     VERSION = "1"
-    """Bump when the same question would get other probabilities."""
+    """Bump when the same question would get other probabilities.
+
+    It was not for requests without a seed, nor when the 19th and the 20th reported token were no longer read: an answer
+    there counts as hidden, and where hidden answers may hold more than NEGLIGIBLE, the question is asked again.
+    """
     RUNS_ON = RunsOn.SERVER
     PARAMS = EndpointParams
 
@@ -85,9 +113,14 @@ class EndpointJudge:
         self._unclaimed: dict[bytes, Any] = {}
 
     @classmethod
-    def check_served(cls, model: str, params: EndpointParams, timeout: float) -> None:
-        """Raise UserError if the endpoint does not answer a single attempt, or does not serve this model."""
-        make_completions(model, params).with_one_attempt(timeout).check_served()
+    def check_served(cls, model: str, params: EndpointParams, timeout: float) -> list[str]:
+        """Return the published names that the endpoint lists for this model, as servers of a fleet do.
+
+        Raises UserError if the endpoint does not answer a single attempt, or does not serve this model; FleetDown if
+        its fleet does not run.
+        """
+        listed = make_completions(model, params).with_one_attempt(timeout).check_served()
+        return [name for name in listed if is_published(name) and name.rpartition("@")[0] == model]
 
     @property
     def max_batch_cost(self) -> int:
@@ -156,9 +189,10 @@ class EndpointJudge:
         Raises like read_out.
         """
         options = {"max_tokens": max_new_tokens, "temperature": self.params.temperature, "top_p": 1}
+        draws = self.params.temperature > 0  # else a seed decides nothing; see FIRST_TOKEN
 
         def write(messages: Messages, seed: int) -> str:
-            return self.completions.ask(messages, options | {"seed": seed}, read_text)
+            return self.completions.ask(messages, options | ({"seed": seed} if draws else {}), read_text)
 
         pairs = zip(batch, seeds, strict=True)
         return self._ask_each([list(zip(edit, own, strict=True)) for edit, own in pairs], write)
@@ -196,15 +230,33 @@ class EndpointJudge:
 
 
 def make_completions(model: str, params: EndpointParams) -> Completions:
-    """Build the client of the endpoint. Raises UserError if the key is not set."""
-    endpoint = Endpoint(
-        base_url=params.base_url.rstrip("/"),
-        key=read_key(params.api_key_env),
+    """Build the client of the endpoint, or of the fleet's router.
+
+    Raises UserError if the key is not set, or if the fleet does not serve the model; FleetDown if it does not run.
+    """
+    key = read_key(params.api_key_env)
+    if params.fleet is None:
+        assert params.base_url is not None, "checked with the params"
+        return Completions(endpoint=_make_endpoint(model, params, params.base_url, key), model=model)
+    version = fix_version(params.fleet, model)
+    fleet = find_fleet(params.fleet)
+    route = fleet.resolve(version)
+    key = key or read_key(fleet.token_env, f"{params.fleet}: token_env")
+    record = partial(open_ledger(fleet.name).record, route.model, route.group)
+    return Completions(
+        endpoint=_make_endpoint(route.model, params, route.base_url, key), model=route.model, record=record
+    )
+
+
+def _make_endpoint(session: str, params: EndpointParams, base_url: str, key: str | None) -> Endpoint:
+    return Endpoint(
+        base_url=base_url.rstrip("/"),
+        key=key,
         proxy=params.proxy,
         timeout=params.timeout,
         attempts=params.attempts,
+        session=session,
     )
-    return Completions(endpoint=endpoint, model=model)
 
 
 def _fill_messages(question: Question, urls: Mapping[int, str]) -> Messages:
