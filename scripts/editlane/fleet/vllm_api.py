@@ -49,7 +49,7 @@ class VllmServer:
     def is_healthy(self, *, seconds: float = QUICK) -> bool:
         """Return whether its API answers and its engine lives. One that hangs is healthy by this. Never raises."""
         try:
-            self._call("/health", None, seconds)
+            self.call("/health", None, seconds)
         except ServerError:
             return False
         return True
@@ -91,15 +91,15 @@ class VllmServer:
         Give changed weights a new path: vLLM keeps what it computed for prompts by name and path.
         """
         body = {"lora_name": name, "lora_path": path} | ({"load_inplace": True} if replace else {})
-        self._call("/v1/load_lora_adapter", body, seconds)
+        self.call("/v1/load_lora_adapter", body, seconds)
 
     def unload_adapter(self, name: str, *, seconds: float = ADAPTER_SECONDS) -> None:
         """Forget an adapter."""
-        self._call("/v1/unload_lora_adapter", {"lora_name": name}, seconds)
+        self.call("/v1/unload_lora_adapter", {"lora_name": name}, seconds)
 
     def read_metrics(self, *, seconds: float = QUICK) -> VllmMetrics:
         """Return its figures."""
-        text = self._call("/metrics", None, seconds).decode("utf-8", errors="replace")
+        text = self.call("/metrics", None, seconds).decode("utf-8", errors="replace")
         try:
             return read_metrics(text)
         except (ValueError, KeyError):
@@ -111,12 +111,12 @@ class VllmServer:
 
     def _call_json(self, path: str, body: dict[str, Any] | None, seconds: float) -> Any:
         try:
-            return json.loads(self._call(path, body, seconds))
+            return json.loads(self.call(path, body, seconds))
         except (ValueError, RecursionError):
             raise ServerError(f"{path}: the answer is not JSON") from None
 
-    def _call(self, path: str, body: dict[str, Any] | None, seconds: float) -> bytes:
-        """Send a GET, or a POST of `body`, and return the content of an answer with status 200."""
+    def call(self, path: str, body: dict[str, Any] | None, seconds: float) -> bytes:
+        """Send a GET, or a POST of `body`, and return the content of an answer with status 200. Raises ServerError."""
         headers = {"Content-Type": "application/json"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
