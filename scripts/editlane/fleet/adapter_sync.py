@@ -106,4 +106,4 @@ class AdapterSync:
         if not names:
             return []
         serve_base = self._site.config.serve_base
-        return run_smoke_test(self._api.first_token, sorted(names), base=base, serve_base=serve_base).problems
+        return run_smoke_test(self._api.first_tokens, sorted(names), base=base, serve_base=serve_base).problems

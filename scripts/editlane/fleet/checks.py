@@ -56,7 +56,7 @@ def check_smoke(node: NodeState, server: ServerState, token: str) -> SmokeResult
     """Prove once more that the adapters of a server act."""
     api = VllmServer(server.url, token or None)
     base = node.published.get(node.model) if node.model else None
-    return run_smoke_test(api.first_token, sorted(server.adapters), base=base)
+    return run_smoke_test(api.first_tokens, sorted(server.adapters), base=base)
 
 
 def to_json(found: Health) -> dict[str, object]:

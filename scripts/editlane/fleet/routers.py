@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 15.0
 """A router that answers nothing for so long is started again."""
-START_SECONDS = 60.0
+START_SECONDS = 30.0
 FIRST_REST, LONGEST_REST = 0.5, 30.0
 
 

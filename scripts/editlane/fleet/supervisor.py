@@ -52,7 +52,8 @@ class Supervisor:
         """Check an adapter and copy it into the fleet's folder. Raises UserError."""
         config = self.site.config
         model, revision, rank = config.model, config.revision, config.max_lora_rank
-        found = read_adapter(name, Path(folder), model=model, revision=revision, max_rank=rank)
+        towers = "--enable-tower-connector-lora" in config.extra_args
+        found = read_adapter(name, Path(folder), model=model, revision=revision, max_rank=rank, towers=towers)
         return store_adapter(found, self.site.paths.adapters)
 
     def run(self) -> None:

@@ -135,7 +135,7 @@ def test_a_router_that_hangs_is_started_again(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     old = router_pid(fleet)
     os.kill(old, signal.SIGSTOP)
-    fleet.wait(lambda: not Path(f"/proc/{old}").exists(), 40)
+    fleet.wait(lambda: not Path(f"/proc/{old}").exists(), 60)
     fleet.wait_ready()
     assert fleet.ask("kind")[0] == 200
 

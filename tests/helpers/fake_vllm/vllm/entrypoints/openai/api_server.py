@@ -143,7 +143,8 @@ async def ask(request: Request) -> Response:
         message = {"role": "assistant", "content": best}
         body["choices"] = [{"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "length"}]
     else:
-        logprobs = {"tokens": [best], "token_logprobs": [top[best]], "top_logprobs": [top]}
+        places = [top] + [ENGINE.top(repr(top).encode(), str(place)) for place in range(1, tokens)]
+        logprobs = {"tokens": [best], "token_logprobs": [top[best]], "top_logprobs": places}
         body["choices"] = [{"index": 0, "text": best, "logprobs": logprobs, "finish_reason": "length"}]
     return JSONResponse(body)
 
