@@ -5,7 +5,7 @@ from pathlib import Path
 
 from editlane.core.errors import UserError
 from editlane.models.checkpoints import check_checkpoint, read_safetensors_header
-from editlane.models.weight_files import list_weight_files
+from editlane.models.weight_files import list_part_files
 
 RANK = 8
 
@@ -49,7 +49,7 @@ def save_lora(folder: Path, base: Path) -> None:
 
 def _find_layers(base: Path) -> dict[str, tuple[int, int]]:
     """Find the layers that get a LoRA: name -> (features out, features in)."""
-    tensors = [pair for path in list_weight_files(base) for pair in read_safetensors_header(path)[1].items()]
+    tensors = [pair for path in list_part_files(base) for pair in read_safetensors_header(path)[1].items()]
     layers = {name.removesuffix(".weight"): entry["shape"] for name, entry in tensors if name.endswith(".weight")}
     return {name: (shape[0], shape[1]) for name, shape in layers.items() if _is_target(name)}
 
