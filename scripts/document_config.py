@@ -1,7 +1,8 @@
 """Write the JSON schema of a config and the tables of its keys and params, from the config's models.
 
     python scripts/document_config.py --schema workflow/schemas/config.schema.json --keys config/README.md \\
-        --params config/models.md --reward-schema workflow/schemas/reward.schema.json --rewards config/rewards.md
+        --params config/models.md --reward-schema workflow/schemas/reward.schema.json --rewards config/rewards.md \\
+        --fleet-schema workflow/schemas/fleet.schema.json --fleets config/fleet.md
 
 Only the lines between the markers of a page are replaced. A test fails if a file differs from the models.
 """
@@ -12,6 +13,7 @@ from typing import Any
 
 from editlane.cli.flags import StepParser, output_file
 from editlane.cli.step import run_step
+from editlane.fleet.config import FleetConfig
 from editlane.images.files import write_atomically
 from editlane.preflight.config_docs import fill_page, make_params_tables, make_reward_table, make_schema, make_table
 from editlane.preflight.run_config import RunConfig
@@ -30,6 +32,8 @@ def main() -> None:
     parser.add_argument("--params", type=Path, required=True, help="the page with the tables of params")
     parser.add_argument("--reward-schema", type=output_file, required=True, help="the same of a reward server's config")
     parser.add_argument("--rewards", type=Path, required=True, help="the page with the table of its keys")
+    parser.add_argument("--fleet-schema", type=output_file, required=True, help="the same of a fleet's config")
+    parser.add_argument("--fleets", type=Path, required=True, help="the page with the table of its keys")
     args = parser.parse_args()
     written = {
         args.keys: fill_page(args.keys, "keys", make_table(RunConfig.model_json_schema(), {})),
@@ -37,6 +41,8 @@ def main() -> None:
         args.rewards: fill_page(args.rewards, "rewards", make_reward_table()),
         args.schema: encode(make_schema(RunConfig)),
         args.reward_schema: encode(make_schema(RewardConfig)),
+        args.fleets: fill_page(args.fleets, "fleets", make_table(FleetConfig.model_json_schema(), {})),
+        args.fleet_schema: encode(make_schema(FleetConfig)),
     }
     for path, content in written.items():
         write_atomically(path, content)

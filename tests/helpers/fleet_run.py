@@ -75,7 +75,7 @@ class FleetRun:
         return self.folder / f"results/fleets/{self.config['fleet']}"
 
     def write_config(self) -> None:
-        (self.folder / "fleet.yaml").write_text(yaml.safe_dump(self.config, allow_unicode=True), encoding="utf-8")
+        (self.folder / "fleet.yaml").write_text(yaml.safe_dump(self.config, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, str(PROGRAM), *words, "--configfile", "fleet.yaml", "--node", NODE]
@@ -127,10 +127,10 @@ class FleetRun:
         self.wait(lambda: self.states().count("ready") == wanted and len(self.routed()) == wanted)
         return self
 
-    def routed(self, port: int | None = None) -> list[str]:
+    def routed(self, port: int | None = None, **more: Any) -> list[str]:
         with suppress(urllib3.exceptions.HTTPError, ValueError):
             url = f"http://127.0.0.1:{port or self.config['port']}/list_workers"
-            return list(json.loads(self.pool.request("GET", url, timeout=2).data)["urls"])
+            return list(json.loads(self.pool.request("GET", url, timeout=2, **more).data)["urls"])
         return []
 
     def ask(self, model: str, prompt: str = "x", **more: Any) -> tuple[int, dict[str, Any]]:

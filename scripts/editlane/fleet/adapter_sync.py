@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from editlane.fleet.catalogue import Catalogue, Wanted
 from editlane.fleet.site import Site
 from editlane.fleet.smoke import run_smoke_test
 from editlane.fleet.vllm_api import ServerError, VllmServer
+
+FULL_SECONDS = 60.0
+"""Time for a server that is full to take the smoke test's requests."""
 
 LOOK_SECONDS = 10.0
 """Time between two looks at what a server lists, because everybody who can reach it can change that."""
@@ -106,4 +110,15 @@ class AdapterSync:
         if not names:
             return []
         serve_base = self._site.config.serve_base
-        return run_smoke_test(self._api.first_tokens, sorted(names), base=base, serve_base=serve_base).problems
+        return run_smoke_test(self._ask, sorted(names), base=base, serve_base=serve_base).problems
+
+    def _ask(self, model: str, prompt: str, count: int) -> list[dict[str, float]]:
+        """Ask once more as long as the server is full of others' requests."""
+        until = time.monotonic() + FULL_SECONDS
+        while True:
+            try:
+                return self._api.first_tokens(model, prompt, count)
+            except ServerError as error:
+                if error.status != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > until:
+                    raise
+            time.sleep(0.5)

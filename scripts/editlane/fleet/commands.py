@@ -10,6 +10,9 @@ from editlane.fleet.config import FleetConfig
 PROGRAMS = Path(__file__).parents[2]
 """The folder of the programs."""
 
+LEAST_QUEUE = 64
+"""Requests that a server always takes, so that the smoke test fits in."""
+
 MOST_LORAS = 8
 """Adapters in one batch, if the config does not say."""
 
@@ -26,7 +29,10 @@ def server_command(config: FleetConfig, *, port: int, names: Sequence[str]) -> l
     words += ["--gpu-memory-utilization", f"{config.gpu_memory_utilization:g}"]
     words += ["--shutdown-timeout", str(round(config.grace))]  # without it, the work at hand is dropped
     if config.affinity == "soft":
-        words += ["--max-num-queued-reqs", str(2 * config.max_num_seqs)]  # a full server says so, and clients spill
+        words += [
+            "--max-num-queued-reqs",
+            str(max(LEAST_QUEUE, 2 * config.max_num_seqs)),
+        ]  # a full server says so, and clients spill
     if takes_adapters(config):
         most = config.max_loras or max(1, min(MOST_LORAS, len(config.adapters)))
         words += ["--enable-lora", "--max-loras", str(most), "--max-lora-rank", str(config.max_lora_rank)]
@@ -55,7 +61,9 @@ def router_command(config: FleetConfig, *, port: int, metrics_port: int, urls: S
     words += ["--request-timeout-secs", str(round(config.request_seconds))]
     words += ["--health-check-interval-secs", "2", "--health-check-timeout-secs", "5"]
     words += ["--cb-timeout-duration-secs", "3", "--worker-startup-check-interval", "1", "--queue-size", "10000"]
-    return [*words, "--worker-urls", *urls]
+    # This policy refuses to start with one server, but works with one later: the second address is taken out again.
+    twice = [f"{urls[0]}/"] if policy == "power_of_two" and len(urls) == 1 else []
+    return [*words, "--worker-urls", *urls, *twice]
 
 
 def environment(token: str, *, lora: bool) -> Mapping[str, str]:

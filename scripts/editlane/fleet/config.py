@@ -56,7 +56,8 @@ class FleetConfig(StrictModel):
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.92
     """Share of a GPU's memory that a server takes."""
     max_num_seqs: Annotated[int, Field(ge=1, le=100_000)] = 512
-    """Requests that a server works on at once. With `affinity: soft` one that has twice as many is full."""
+    """Requests that a server works on at once. With `affinity: soft` one that has twice as many, and 64 or
+    more, refuses further ones, which then go to another server."""
     max_model_len: Annotated[int, Field(ge=16)] = 32768
     """Tokens of a request and its answer together."""
     dtype: Text = "auto"
