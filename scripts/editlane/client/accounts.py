@@ -193,6 +193,12 @@ def open_ledger(fleet: str) -> Ledger:
         return _LEDGERS.get(folder) or _LEDGERS.setdefault(folder, Ledger(folder))
 
 
+def write_ledgers() -> None:
+    """Write the files of this process now, for one that ends without Python's exit."""
+    for ledger in list(_LEDGERS.values()):
+        ledger.write()
+
+
 def read_accounts(folder: Path) -> Accounts:
     """Add up the accounts of all processes; `folder`: `FleetPaths.accounts`. A file that cannot be read is left out."""
     found = []

@@ -179,6 +179,8 @@ class Fleet:
         def begin() -> None:
             if self._is_over:
                 raise JudgeFailed("the Fleet was closed")
+            if time.monotonic() >= job.until:
+                raise JudgeFailed("the deadline came before a request could be made")
             job.attempts += 1
 
         task, started, text = job.task, time.monotonic(), None
