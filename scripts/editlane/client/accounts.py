@@ -1,7 +1,8 @@
 """Keep accounts of what a process asked a fleet of model servers, and add up those of all processes.
 
 Each process writes a file of its own, so nothing is locked, and processes on several machines share the folder. The
-accounts are beside the point of the process: a full disk costs them, and never an answer.
+accounts are beside the point of the process: a full disk costs them, and never an answer. A process that is killed loses
+those of its last second.
 """
 
 import atexit
@@ -191,12 +192,6 @@ def open_ledger(fleet: str) -> Ledger:
     folder = FleetPaths(fleet).accounts.absolute()
     with _OPENING:
         return _LEDGERS.get(folder) or _LEDGERS.setdefault(folder, Ledger(folder))
-
-
-def write_ledgers() -> None:
-    """Write the files of this process now, for one that ends without Python's exit."""
-    for ledger in list(_LEDGERS.values()):
-        ledger.write()
 
 
 def read_accounts(folder: Path) -> Accounts:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from queue import Queue, SimpleQueue
 from typing import Any
 
-from editlane.client.accounts import write_ledgers
 from editlane.core.errors import UserError, one_line
 from editlane.core.types import Judge, Row, RunsOn
 from editlane.images.files import PREPARING_THREADS
@@ -109,7 +108,6 @@ class Worker:
         """Read ahead of all work, so that the end of the server is noticed whatever the judge does."""
         for chunk in self._wire.receive():
             self._chunks.put(chunk)
-        write_ledgers()
         end_group(0)
 
     def _serve_batches(self) -> None:
