@@ -55,9 +55,8 @@ class EndpointParams(QwenJudgeParams):
     """Address of the server, for example `http://127.0.0.1:8000/v1`; requests go to `/chat/completions` and `/models`
     below it. Exactly one of `base_url` and `fleet` is needed."""
     fleet: Annotated[Text | None, SPEED] = None
-    """Config of a fleet of model servers, for example `config/fleet.yaml`, in the place of `base_url`. `model` is then
-    the name of one of its adapters or of its base model. The journal key holds the published name, so that other
-    weights are asked anew."""
+    """Config file of a fleet (config/fleet.md), in the place of `base_url`. `model` is then the name of one of its
+    adapters or of its base model. The published name, which changes with the weights, counts as the model."""
     api_key_env: Annotated[str | None, BeforeValidator(check_variable), SPEED] = None
     """Environment variable that holds the key; the key itself is never in the config. null with `fleet`: its
     `token_env`."""
