@@ -18,7 +18,7 @@ PUBLISHED = {"base": BASE, "strict": STRICT, "lenient": LENIENT}
 def make_node(url: str = "http://127.0.0.1:8000", **changes: Any) -> NodeState:
     """The state of this machine's supervisor, which is this process; `url`: of the router, with or without /v1."""
     server = ServerState(number=1, port=8001, url="http://127.0.0.1:8001", state="ready", gpu="GPU-1")
-    server.adapters = [STRICT, LENIENT]
+    server.adapters, server.requests = [STRICT, LENIENT], 7
     told: dict[str, Any] = {
         "fleet": "judges",
         "node": socket.gethostname(),

@@ -1,7 +1,8 @@
 """Keep accounts of what a process asked a fleet of model servers, and add up those of all processes.
 
 Each process writes a file of its own, so nothing is locked, and processes on several machines share the folder. The
-accounts are beside the point of the process: a full disk costs them, and never an answer.
+accounts are beside the point of the process: a full disk costs them, and never an answer. One that is killed loses
+those of its last second.
 """
 
 import atexit

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from editlane.client.fleet_state import NodeState, read_node, read_nodes
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import FleetPaths
+from editlane.core.published_names import is_published, strip_fingerprint
 from editlane.core.urls import check_variable
 from editlane.core.yaml_files import read_yaml
 
@@ -70,7 +71,7 @@ class FleetView:
 
     def _find(self, name: str) -> tuple[str, str]:
         """Return the plain name of a model and its newest published one."""
-        plain = name.rpartition("@")[0] if is_published(name) else name
+        plain = strip_fingerprint(name)
         if plain in self.state.published:
             return plain, self.state.published[plain]
         if plain == self.base_name and self.state.model is None:
@@ -83,11 +84,6 @@ class FleetView:
 
     def __str__(self) -> str:
         return f"The fleet {self.name} ({self.configfile})"
-
-
-def is_published(name: str) -> bool:
-    """Return whether a name ends in a fingerprint, so that it stands for the same weights for ever."""
-    return re.fullmatch(r".+@[0-9a-f]{12}", name) is not None
 
 
 def find_fleet(configfile: str | Path) -> FleetView:

@@ -132,7 +132,8 @@ class RunsOn(StrEnum):
     DEVICE = "device"
     """The adapter loads a checkpoint onto the device of its process."""
     SERVER = "server"
-    """The adapter asks a server: it holds no device, and `model` is the name that the server knows."""
+    """The adapter asks a server: it holds no device, and `model` is the name that the server knows. Its class has
+    `name_version(model, params)`, which returns the name that keys hold."""
 
 
 class Editor(Protocol):

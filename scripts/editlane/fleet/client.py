@@ -13,13 +13,12 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from editlane.client.accounts import Ledger, open_ledger
-from editlane.client.fleet_state import NodeState, read_nodes
+from editlane.client.fleet_state import read_nodes
 from editlane.client.fleets import FleetDown, FleetView, Route, find_fleet, read_fleet
 from editlane.core.errors import JudgeFailed, UnknownName, UserError, one_line
 from editlane.core.paths import FleetPaths
@@ -179,6 +178,8 @@ class Fleet:
         def begin() -> None:
             if self._is_over:
                 raise JudgeFailed("the Fleet was closed")
+            if time.monotonic() >= job.until:
+                raise JudgeFailed("the deadline came before a request could be made")
             job.attempts += 1
 
         task, started, text = job.task, time.monotonic(), None
@@ -225,27 +226,15 @@ class Fleet:
     def get_statistics(self) -> dict[str, Any]:
         """Return figures about what this object asked; see `Totals` in client/accounts.py.
 
-        `models` and `groups` have the same figures by published name and by group. `gpu_distribution` counts the
-        registered models that each GPU of the fleet has loaded now, by machine and GPU; it is empty without a fleet.
+        `models` and `groups` have the same figures by published name and by group. `gpu_distribution` is about all
+        clients: the requests of each server, by machine and number; it is empty without a fleet's config.
         """
         accounts = self._counted.summarise().to_json()
         total: dict[str, Any] = accounts["total"]
+        nodes = list(read_nodes(FleetPaths(self._view.name).nodes)) if self._view else []
+        distribution = {f"{node.node}/{server.number}": server.requests for node in nodes for server in node.servers}
         own = {name: accounts[name] for name in ("models", "groups")}
-        return total | {"gpu_distribution": self._count_loaded()} | own
-
-    def _count_loaded(self) -> dict[str, int]:
-        registered, base, nodes = set[str](), set[str](), list[NodeState]()
-        with suppress(UserError):  # the fleet is gone, or some of its models
-            view = self._read_view()
-            nodes = list(read_nodes(FleetPaths(view.name).nodes)) if view else []
-            if view and view.state.model in view.state.published:
-                base.add(view.state.published[view.state.model])
-            registered.update(self._find_route(name).model for name in self._groups)
-        return {
-            f"{node.node}/{server.gpu or f'server {server.number}'}": len(registered & {*server.adapters, *base})
-            for node in nodes
-            for server in node.servers
-        }
+        return total | {"gpu_distribution": distribution} | own
 
     async def close(self) -> None:
         """Wait for the tasks at work, and end the threads. Later tasks are refused."""

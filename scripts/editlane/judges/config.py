@@ -18,11 +18,11 @@ class JudgeConfig(StrictModel):
     """`qwen3-vl` (Qwen3-VL, dense and MoE) or `fake` (no model)."""
     engine: Literal["transformers", "vllm", "openai"] = "transformers"
     """Engine that runs the judge's model. `transformers` and `vllm`: a process on each GPU. `openai`: a remote server
-    that speaks OpenAI's chat completions and returns log-probabilities, with its address in `params.base_url`; its
-    lanes take no GPU."""
+    that speaks OpenAI's chat completions and returns log-probabilities, with its address in `params.base_url`, or a
+    fleet of such servers in `params.fleet`; its lanes take no GPU."""
     model: str | None = None
     """A checkpoint folder, or a hub id such as `Qwen/Qwen3-VL-30B-A3B-Instruct`; with `engine: openai` the name under
-    which the server has it."""
+    which the server, or the fleet, has it."""
     revision: str | None = None
     """Commit or tag of the hub model."""
     protocol: str = "resources/protocols/rubric.yaml"

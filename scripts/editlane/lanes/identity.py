@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane import __version__
-from editlane.client.fleets import fix_version, is_published
+from editlane.core.published_names import is_published
 from editlane.core.types import RunsOn
 from editlane.images.files import PREPROCESSING
 from editlane.lanes.journal import content_key
@@ -48,13 +48,10 @@ def identify(
 
 
 def _model_part(adapter: Any, model: str, revision: str | None, params: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a model. If a server has it, its name is all that can be found out.
-
-    The servers of a fleet have names that change with the weights.
-    """
+    """Return the part of a model. If a server has it, its name is all that can be found out."""
     if adapter.RUNS_ON != RunsOn.SERVER:
         return fingerprint_model(model, revision)
-    return {"served": fix_version(params["fleet"], model) if params.get("fleet") else model}
+    return {"served": adapter.name_version(model, params)}
 
 
 def model_options(settings: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from editlane.client.fleets import FleetDown, fix_version
+from editlane.client.fleets import FleetDown
 from editlane.core.errors import UserError
 from editlane.core.types import RunsOn
 from editlane.judges.endpoint.completions import NoAnswer
@@ -35,7 +35,7 @@ def check_endpoints(context: RunContext) -> Iterator[Finding]:
 
 def _tell_served(part: Part, params: Any, versions: list[str]) -> Iterator[Finding]:
     if params.fleet is not None:
-        served = fix_version(params.fleet, part.model)
+        served = part.adapter.name_version(part.model, part.settings["params"])
         yield Finding("pass", "endpoints", f"{part}: the fleet of {params.fleet} serves {served}")
         return
     yield Finding("pass", "endpoints", f"{part}: {params.base_url} serves {part.model}")

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from editlane.client.fleets import fix_version
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
@@ -46,10 +45,10 @@ class RuleParams:
         return flags
 
     def _name_version(self, kind: str, name: str) -> Any:
-        settings = self.get_settings(kind, name)
-        if fleet := self.get_adapter(kind, name).RUNS_ON == RunsOn.SERVER and settings["params"].get("fleet"):
-            with suppress(UserError):  # the checks and the lane say what is wrong with the fleet
-                return fix_version(fleet, settings["model"])
+        settings, adapter = self.get_settings(kind, name), self.get_adapter(kind, name)
+        if adapter.RUNS_ON == RunsOn.SERVER:
+            with suppress(UserError):  # the checks and the lane say what is wrong with a fleet
+                return adapter.name_version(settings["model"], settings["params"])
         return settings["model"]
 
     def make_dataset_flags(self) -> list[str]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editlane.client.fleets import fix_version
 from editlane.core.checkout import CHECKOUT, find_file
 from editlane.core.errors import UserError
 from editlane.core.types import RunsOn
@@ -106,10 +105,10 @@ def _name_version(settings: dict[str, Any]) -> dict[str, Any]:
 
     So a worker that starts again asks for the same weights. Raises UserError.
     """
+    adapter = find_adapter("judge", settings["adapter"])
     check_params("judge", settings["adapter"], settings["params"])
-    is_served = find_adapter("judge", settings["adapter"]).RUNS_ON == RunsOn.SERVER
-    if is_served and settings["model"] and settings["params"].get("fleet"):
-        return settings | {"model": fix_version(settings["params"]["fleet"], settings["model"])}
+    if adapter.RUNS_ON == RunsOn.SERVER and settings["model"]:
+        return settings | {"model": adapter.name_version(settings["model"], settings["params"])}
     return settings
 
 

@@ -14,8 +14,9 @@ from fleet_double import BASE, LENIENT, PUBLISHED, STRICT, make_node, tell, writ
 
 from editlane.client import fleets
 from editlane.client.fleet_state import ServerState
-from editlane.client.fleets import FleetDown, find_fleet, fix_version, is_published, read_fleet
+from editlane.client.fleets import FleetDown, find_fleet, fix_version, read_fleet
 from editlane.core.errors import UserError
+from editlane.core.published_names import is_published
 
 
 @pytest.fixture(autouse=True)

@@ -4,14 +4,19 @@ The judge qwen3-vl on transformers has a newer version, because its scores have 
 """
 
 import json
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fleet_double import PUBLISHED, STRICT, make_node, tell, write_fleet
 from stand_ins import write_checkpoint, write_weights
 
+from editlane.client import fleets
+from editlane.client.fleets import FleetDown
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.judging import JudgeSpec
 from editlane.protocols.scoring import load_protocol
@@ -57,3 +62,49 @@ def test_judges_keep_their_keys(entry: dict[str, Any]) -> None:
     spec = JudgeSpec.of(Path(), "j", protocol, entry["options"])
     assert json.dumps(spec.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
     assert (spec.whole_key, spec.samples) == (entry["key"], entry["samples"])
+
+
+# --- judges of a fleet
+
+
+@pytest.fixture
+def fleet() -> Iterator[str]:
+    """The config of a fleet that runs."""
+    yield write_fleet(Path(), make_node())
+    fleets._VERSIONS.clear()
+
+
+def make_served(model: str, **params: Any) -> tuple[JudgeSpec, dict[str, Any]]:
+    protocol = load_protocol(ROOT / "resources/protocols/rubric.yaml")
+    options = {"adapter": "qwen3-vl/openai", "model": model, "revision": None, "params": params}
+    spec = JudgeSpec.of(Path(), "j", protocol, options)
+    return spec, spec.describe(options)["j"]
+
+
+def test_a_retrained_adapter_has_another_key(fleet: str) -> None:
+    before, about = make_served("strict", fleet=fleet)
+    assert before.identity["model"] == {"served": STRICT}
+    assert (about["model"], about["pinned"]) == (STRICT, True)
+    tell(make_node(published=PUBLISHED | {"strict": "strict@222222222222"}))
+    assert make_served("strict", fleet=fleet)[0].identity == before.identity, "a process asks for one version"
+    fleets._VERSIONS.clear()  # as the next process
+    after, _ = make_served("strict", fleet=fleet)
+    assert after.identity["model"] == {"served": "strict@222222222222"}
+    assert after.whole_key != before.whole_key and after.texts_key != before.texts_key
+
+
+def test_the_key_does_not_depend_on_how_a_version_is_named_or_reached(fleet: str) -> None:
+    spec, about = make_served("strict", fleet=fleet)
+    same, about_same = make_served(STRICT, base_url="http://127.0.0.1:8000/v1")
+    assert spec.whole_key == same.whole_key and about_same["pinned"]
+    assert about["params"] == {"fleet": fleet}
+    tell(make_node(pid=2**22 + 1))  # what was judged before can be found again without the fleet
+    fleets._VERSIONS.clear()
+    assert make_served("strict", fleet=fleet)[0].whole_key == spec.whole_key
+    assert not make_served("strict", base_url="http://127.0.0.1:8000/v1")[1]["pinned"]
+
+
+def test_of_a_fleet_that_never_ran_there_is_no_key(fleet: str) -> None:
+    shutil.rmtree("results")
+    with pytest.raises(FleetDown, match="does not run"):
+        make_served("strict", fleet=fleet)

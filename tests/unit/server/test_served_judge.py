@@ -1,5 +1,7 @@
 """A judge behind an endpoint, in a reward server: single edits at once, and failures without its address."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +9,12 @@ from typing import Any
 
 import pytest
 from endpoint_double import MODEL, Double, serving
+from fleet_double import LENIENT, PUBLISHED, STRICT, make_node, tell, write_fleet
 from reward_server import RewardServer
 from rewards import make_edit, to_json
+
+from editlane.client.accounts import read_accounts
+from editlane.core.paths import FleetPaths
 
 ANSWERED = ("scored", "judge_unreadable")
 """States of an edit that the judge was asked about: the double's answers are chance."""
@@ -78,3 +84,47 @@ def test_an_endpoint_that_is_not_there_yet(double: Double, tmp_path: Path) -> No
         time.sleep(0.1)
     assert score(server, range(1))[0]["state"] in ANSWERED
     server.stop()
+
+
+def make_fleet_judge(double: Double, folder: Path, model: str) -> dict[str, Any]:
+    double.models = [*PUBLISHED.values()]
+    folder.mkdir(exist_ok=True)
+    judge = make_judge(double, fleet=write_fleet(folder, make_node(double.url)))
+    del judge["params"]["base_url"]
+    return judge | {"model": model}
+
+
+def test_the_judges_of_a_fleet_are_named_by_their_weights(double: Double, tmp_path: Path) -> None:
+    judges = {name: make_fleet_judge(double, tmp_path, name) for name in ("strict", "lenient")}
+    with RewardServer(tmp_path, judges=judges) as server:
+        found = {}
+        for name in judges:
+            body = to_json([make_edit(number) for number in range(3)]) | {"judge": name}
+            found[name] = server.post("/v1/score", json=body).json()["items"]
+        assert all(one["state"] in ANSWERED for items in found.values() for one in items)
+        told = server.get("/v1/judges").json()
+        assert {one["model"] for one in told["judges"].values()} == {STRICT, LENIENT}
+        assert double.url not in str(told) and "fleet.yaml" not in str(told)
+        assert {body["model"] for body in double.asked} == {STRICT, LENIENT}
+        tell(make_node(double.url, published=PUBLISHED | {"strict": "strict@222222222222"}), tmp_path)
+        workers = {one["name"]: one["pid"] for one in server.get("/pool_status").json()["workers"]}
+        os.kill(workers["strict-1"], signal.SIGKILL)
+        body = to_json([make_edit(number) for number in range(10, 13)]) | {"judge": "strict"}
+        until = time.monotonic() + 30
+        while (answer := server.post("/v1/score", json=body)).status_code == 503:  # until another worker begins
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert all(one["state"] in ANSWERED for one in answer.json()["items"])
+        assert {body["model"] for body in double.asked} == {STRICT, LENIENT}, "a worker asks for what the keys name"
+        while set(read_accounts(tmp_path / FleetPaths("judges").accounts).groups) != {"A", "B"}:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+def test_a_fleet_that_never_ran_is_an_error_at_the_start(double: Double, tmp_path: Path) -> None:
+    judge = make_fleet_judge(double, tmp_path, "strict")
+    for path in tmp_path.rglob("nodes/*.json"):
+        path.unlink()
+    server = RewardServer(tmp_path, judges={"q": judge})
+    assert server.process.wait(30) == 2
+    assert "The fleet judges (config/fleet.yaml) does not run" in (tmp_path / "stderr.txt").read_text()

@@ -42,7 +42,7 @@ LONGEST_MESSAGE = 300
 """Maximum characters of what a server says about an error."""
 
 
-_make_mask = lru_cache(maxsize=4)(KeyMask)  # takes milliseconds, and an endpoint is copied for single requests
+_mask_key = lru_cache(maxsize=4)(KeyMask)  # takes milliseconds, and an endpoint is copied for single requests
 
 _NO_ERROR = RequestHistory(None, None, None, None, None)
 """Begins the history of errors, because urllib3 makes no pause after the first one, which overloads a busy server."""
@@ -78,7 +78,7 @@ class Endpoint:
     _mask: KeyMask = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_mask", _make_mask(self.key))
+        object.__setattr__(self, "_mask", _mask_key(self.key))
 
     @property
     def via(self) -> str:

@@ -24,9 +24,10 @@ from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from editlane.client.accounts import open_ledger
-from editlane.client.fleets import find_fleet, fix_version, is_published
+from editlane.client.fleets import find_fleet, fix_version
 from editlane.core.errors import ItemError, UserError
 from editlane.core.params import SPEED
+from editlane.core.published_names import is_published, strip_fingerprint
 from editlane.core.strict_model import Text
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.core.urls import check_proxy, check_url, check_variable
@@ -54,9 +55,8 @@ class EndpointParams(QwenJudgeParams):
     """Address of the server, for example `http://127.0.0.1:8000/v1`; requests go to `/chat/completions` and `/models`
     below it. Exactly one of `base_url` and `fleet` is needed."""
     fleet: Annotated[Text | None, SPEED] = None
-    """Config of a fleet of model servers, for example `config/fleet.yaml`, in the place of `base_url`. `model` is then
-    the name of one of its adapters or of its base model. The journal key holds the published name, so that other
-    weights are asked anew."""
+    """Config file of a fleet (config/fleet.md), in the place of `base_url`. `model` is then the name of one of its
+    adapters or of its base model. The published name, which changes with the weights, counts as the model."""
     api_key_env: Annotated[str | None, BeforeValidator(check_variable), SPEED] = None
     """Environment variable that holds the key; the key itself is never in the config. null with `fleet`: its
     `token_env`."""
@@ -120,7 +120,15 @@ class EndpointJudge:
         its fleet does not run.
         """
         listed = make_completions(model, params).with_one_attempt(timeout).check_served()
-        return [name for name in listed if is_published(name) and name.rpartition("@")[0] == model]
+        return [name for name in listed if is_published(name) and strip_fingerprint(name) == model]
+
+    @classmethod
+    def name_version(cls, model: str, params: Mapping[str, Any]) -> str:
+        """Return the name that stands for the model's weights in keys; with a fleet it changes with them.
+
+        Raises UserError if the fleet never ran here, or does not serve the model.
+        """
+        return fix_version(params["fleet"], model) if params.get("fleet") else model
 
     @property
     def max_batch_cost(self) -> int:
