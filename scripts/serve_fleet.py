@@ -1,16 +1,15 @@
 """Serve a model with LoRA adapters: one vLLM server per GPU, one URL in front.
 
-    python scripts/serve_fleet.py up --configfile config/fleet.yaml          # until SIGTERM or Ctrl-C
-    python scripts/serve_fleet.py up --detach                                # in the background
-    python scripts/serve_fleet.py status [--json]                            # what each server does
-    python scripts/serve_fleet.py health [--wait SECONDS]                    # do all answer, list, generate
-    python scripts/serve_fleet.py smoke                                      # does every adapter act
-    python scripts/serve_fleet.py drain 3                                    # finish its work, then start it again
-    python scripts/serve_fleet.py adapters add strict adapters/strict --group A
+    python scripts/serve_fleet.py up        # until SIGTERM or Ctrl-C
+    python scripts/serve_fleet.py status    # what each server does
+    python scripts/serve_fleet.py health    # do all answer, list their models, generate
+    python scripts/serve_fleet.py smoke     # does every adapter act
+    python scripts/serve_fleet.py drain 3   # finish its work, then start it again
+    python scripts/serve_fleet.py adapters add strict adapters/strict
     python scripts/serve_fleet.py adapters remove strict
     python scripts/serve_fleet.py down
 
-config/fleet.md describes the config. Keeps its state and its logs in results/fleets/<fleet>/.
+Each command has its own --help. config/fleet.md describes the config. Keeps its state and its logs in results/fleets/<fleet>/.
 Exit codes: 0 ended in good order, or all is well; 1 a server is not ready, not healthy, or an adapter does not act;
 2 the config or the machine is wrong, or the fleet is not up.
 """
@@ -26,10 +25,10 @@ from rich.console import Console
 
 from editlane.cli.flags import StepParser, folder_name, number, whole_number
 from editlane.cli.step import run_step
-from editlane.client.accounts import read_accounts
-from editlane.client.fleet_state import NodeState
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
+from editlane.core.fleet_accounts import read_accounts
+from editlane.core.fleet_state import NodeState
 from editlane.core.paths import FleetPaths
 from editlane.core.tokens import read_token
 from editlane.fleet import checks, status

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from editlane.client.fleet_state import NodeState, ServerState
+from editlane.core.fleet_state import NodeState, ServerState
 from editlane.core.paths import FLEETS
 
 STRICT, LENIENT, BASE = "strict@3f2a9c01b7de", "lenient@00aa11bb22cc", "base@999999999999"

@@ -75,7 +75,9 @@ class FleetRun:
         return self.folder / f"results/fleets/{self.config['fleet']}"
 
     def write_config(self) -> None:
-        (self.folder / "fleet.yaml").write_text(yaml.safe_dump(self.config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        (self.folder / "fleet.yaml").write_text(
+            yaml.safe_dump(self.config, allow_unicode=True, sort_keys=False), encoding="utf-8"
+        )
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, str(PROGRAM), *words, "--configfile", "fleet.yaml", "--node", NODE]

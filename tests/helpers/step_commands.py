@@ -144,6 +144,8 @@ GOOD: dict[str, Flags] = {
         "--params": ["data/params.md"],
         "--reward-schema": ["reward.json"],
         "--rewards": ["data/rewards.md"],
+        "--fleet-schema": ["fleet.json"],
+        "--fleets": ["data/fleets.md"],
     },
     "judge_worker": {
         "--run-dir": ["run"],
@@ -160,6 +162,7 @@ GOOD: dict[str, Flags] = {
     "watch_lanes": {"run_dir": ["run"], "--every": ["60"]},
     "check_setup": {"--configfile": ["config.yaml"], "--gpus": ["1"], "--sdm": ["conda"], "--estimate": []},
     "gpulease": {"-n": ["1"], "command": ["true"]},
+    "guard": {"--with-parent": ["1"], "command": ["true"]},
 }
 """Flags and their values, by step. Later steps read the output of earlier ones."""
 
@@ -168,6 +171,7 @@ NOT_RUN = {
     "check_setup": "what it finds depends on the machine",
     "build_tiny_model": "loads torch and diffusers for seconds; test_tiny_models.py builds every kind",
     "gpulease": "replaces itself by its command; test_gpulease.py starts it",
+    "guard": "runs with its parent; test_guard.py starts it",
     "judge_worker": "speaks with a server",
     "serve_rewards": "serves until it is stopped",
 }

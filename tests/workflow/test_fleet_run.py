@@ -6,8 +6,8 @@ import pytest
 from endpoint_double import Double, serving
 from fleet_double import LENIENT, PUBLISHED, STRICT, make_node, tell, write_fleet
 
-from editlane.client.accounts import read_accounts
 from editlane.core import tables
+from editlane.core.fleet_accounts import read_accounts
 from editlane.core.paths import FleetPaths
 
 THIRD, NEWER = "third@333333333333", "strict@222222222222"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from editlane.client.fleet_state import NodeState, ServerState
+from editlane.core.fleet_state import NodeState, ServerState
 from editlane.fleet.smoke import SmokeResult, run_smoke_test
 from editlane.fleet.vllm_api import ServerError, VllmServer
 

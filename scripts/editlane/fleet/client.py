@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from editlane.client.accounts import Ledger, open_ledger
-from editlane.client.fleet_state import read_nodes
-from editlane.client.fleets import FleetDown, FleetView, Route, find_fleet, read_fleet
 from editlane.core.errors import JudgeFailed, UnknownName, UserError, one_line
+from editlane.core.fleet_accounts import Ledger, open_ledger
+from editlane.core.fleet_state import read_nodes
+from editlane.core.fleets import FleetDown, FleetView, Route, find_fleet, read_fleet
 from editlane.core.paths import FleetPaths
 from editlane.core.urls import check_url
 from editlane.fleet.tasks import TaskDefinition, TaskResult, TaskState
@@ -224,7 +224,7 @@ class Fleet:
             return self._view
 
     def get_statistics(self) -> dict[str, Any]:
-        """Return figures about what this object asked; see `Totals` in client/accounts.py.
+        """Return figures about what this object asked; see `Totals` in core/fleet_accounts.py.
 
         `models` and `groups` have the same figures by published name and by group. `gpu_distribution` is about all
         clients: the requests of each server, by machine and number; it is empty without a fleet's config.

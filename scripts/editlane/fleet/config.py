@@ -79,7 +79,7 @@ class FleetConfig(StrictModel):
         """Raise ValueError for a group of adapters that there are not, or an adapter in two groups."""
         if not isinstance(data, dict):
             return data
-        groups, adapters = data.get("groups"), data.get("adapters")
+        groups, adapters = data.get("groups", {}), data.get("adapters")
         if not isinstance(groups, dict) or not all(isinstance(names, list) for names in groups.values()):
             return data
         grouped = [name for names in groups.values() for name in names]

@@ -2,7 +2,7 @@
 
 import time
 
-from editlane.client.fleet_state import ServerState
+from editlane.core.fleet_state import ServerState
 from editlane.fleet.site import Site
 from editlane.fleet.vllm_api import ServerError, VllmServer
 from editlane.fleet.vllm_metrics import VllmMetrics

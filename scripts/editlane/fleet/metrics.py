@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from editlane.client.accounts import read_accounts
+from editlane.core.fleet_accounts import read_accounts
 
 if TYPE_CHECKING:
     from editlane.fleet.supervisor import Supervisor

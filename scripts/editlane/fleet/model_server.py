@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import suppress
 
-from editlane.client.fleet_state import ServerState
+from editlane.core.fleet_state import ServerState
 from editlane.fleet.adapter_sync import AdapterSync, Unfit
 from editlane.fleet.catalogue import Catalogue
 from editlane.fleet.commands import environment, server_command, takes_adapters

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from editlane.client.fleet_state import NodeState, ServerState, read_nodes
+from editlane.core.fleet_state import NodeState, ServerState, read_nodes
 from editlane.core.paths import FleetPaths
 
 FRESH_SECONDS = 10.0

@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from editlane.client.accounts import Accounts
-from editlane.client.fleet_state import NodeState, ServerState, read_nodes
+from editlane.core.fleet_accounts import Accounts
+from editlane.core.fleet_state import NodeState, ServerState, read_nodes
 from editlane.core.paths import FleetPaths
 from editlane.core.printable import escape
 from editlane.fleet.nodes import FRESH_SECONDS

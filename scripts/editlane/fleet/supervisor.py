@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from editlane.client.fleet_state import NodeState
 from editlane.core.errors import UserError
 from editlane.core.files import replace_text
+from editlane.core.fleet_state import NodeState
 from editlane.fleet.adapters import Adapter, read_adapter, store_adapter
 from editlane.fleet.catalogue import Catalogue
 from editlane.fleet.commands import takes_adapters

@@ -20,7 +20,7 @@ def make_schema(config: type[StrictModel]) -> dict[str, Any]:
     """Return the schema of a config, in which `adapter` and `engine` decide which params there are."""
     schema: dict[str, Any] = {"$schema": DIALECT} | config.model_json_schema()
     for kind, known in ADAPTERS.items():
-        entry = schema["$defs"].get(f"{kind.title()}Config")
+        entry = schema.get("$defs", {}).get(f"{kind.title()}Config")
         if entry is None:
             continue
         entry["properties"]["adapter"]["enum"] = sorted({name.partition("/")[0] for name in known})

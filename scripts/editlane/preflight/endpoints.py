@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from editlane.client.fleets import FleetDown
 from editlane.core.errors import UserError
+from editlane.core.fleets import FleetDown
 from editlane.core.types import RunsOn
 from editlane.judges.endpoint.completions import NoAnswer
 from editlane.models.registry import check_params

@@ -264,6 +264,8 @@ WRONG: dict[str, dict[str, Wrong]] = {
         ],
         "--reward-schema": OUT_FILE,
         "--rewards": [("data/keys.md", "data/keys.md needs the lines `<!-- rewards: begin -->`")],
+        "--fleet-schema": OUT_FILE,
+        "--fleets": [("data/keys.md", "data/keys.md needs the lines `<!-- fleets: begin -->`")],
     },
     "extract_demo_photos": {"--out": OUT_FOLDER},
     "build_tiny_model": {
@@ -316,6 +318,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         ],
         "command": [([], "give a command after --")],
     },
+    "guard": {"command": [([], "give a command after --")]},
     "judge_worker": {
         "--run-dir": IN_FOLDER,
         "--judge": NAME,
@@ -336,7 +339,9 @@ RIGHT = {
     ("gpulease", "--forgive"): "is refused beside a command; test_gpulease.py gives it alone",
     ("gpulease", "--with-parent"): "comes before the command; test_gpulease.py gives it alone",
     ("gpulease", "--show"): "has no value; together with a command it is refused, see `command`",
+    ("guard", "--with-parent"): "is a process, whichever it is; test_guard.py gives one",
     ("score_lane", "--journal-only"): "has no value",
+    ("serve_fleet", "==SUPPRESS=="): "its commands have their own flags; test_serve_fleet.py gives wrong ones",
     **{("judge_worker", flag): "is checked by the server, and told over the wire" for flag in TOLD},
 }
 """Flags of which no value is wrong, and why."""

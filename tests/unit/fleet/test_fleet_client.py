@@ -14,10 +14,10 @@ import pytest
 from endpoint_double import Double, serving
 from fleet_double import BASE, LENIENT, PUBLISHED, STRICT, make_node, tell, write_fleet
 
-from editlane.client import accounts
-from editlane.client.accounts import read_accounts
-from editlane.client.fleets import FleetDown
+from editlane.core import fleet_accounts as accounts
 from editlane.core.errors import UserError
+from editlane.core.fleet_accounts import read_accounts
+from editlane.core.fleets import FleetDown
 from editlane.core.paths import FleetPaths
 from editlane.fleet import Fleet, TaskDefinition, TaskResult, TaskState
 from editlane.fleet import client as fleet_client

@@ -12,10 +12,11 @@ from endpoint_double import MODEL, Double, serving
 from fleet_double import BASE, LENIENT, PUBLISHED, STRICT, make_node, tell, write_fleet
 from PIL import Image
 
-from editlane.client import accounts, fleets
-from editlane.client.accounts import read_accounts
-from editlane.client.fleets import FleetDown
+from editlane.core import fleet_accounts as accounts
+from editlane.core import fleets
 from editlane.core.errors import JudgeFailed, UserError
+from editlane.core.fleet_accounts import read_accounts
+from editlane.core.fleets import FleetDown
 from editlane.core.paths import FleetPaths
 from editlane.core.types import Question
 from editlane.judges.endpoint import http as endpoints

@@ -15,8 +15,8 @@ import pytest
 from fleet_double import PUBLISHED, STRICT, make_node, tell, write_fleet
 from stand_ins import write_checkpoint, write_weights
 
-from editlane.client import fleets
-from editlane.client.fleets import FleetDown
+from editlane.core import fleets
+from editlane.core.fleets import FleetDown
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.judging import JudgeSpec
 from editlane.protocols.scoring import load_protocol

@@ -15,6 +15,8 @@ FILES = {
     "--params": "config/models.md",
     "--reward-schema": "workflow/schemas/reward.schema.json",
     "--rewards": "config/rewards.md",
+    "--fleet-schema": "workflow/schemas/fleet.schema.json",
+    "--fleets": "config/fleet.md",
 }
 
 

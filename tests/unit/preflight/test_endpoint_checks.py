@@ -9,7 +9,7 @@ from endpoint_double import Double, serving
 from fleet_double import PUBLISHED, STRICT, make_node, tell, write_fleet
 from preflight_project import fake_config, levels, make_context, write_project
 
-from editlane.client import fleets
+from editlane.core import fleets
 from editlane.core.errors import UserError
 from editlane.preflight.config import check_config
 from editlane.preflight.endpoints import check_endpoints

@@ -24,8 +24,7 @@ NOT_IMPORTED = {
     "edit.yaml": {"torchvision", "accelerate"},  # by transformers and diffusers, when they load a model
     "qwen3.yaml": {"torchvision", "accelerate"},
     "qwen3-vllm.yaml": {"torchvision"},
-    "fleet.yaml": {"vllm", "torch", "torchvision", "transformers", "vllm-router"}  # in processes of their own
-    | {"requests", "urllib3", "pydantic", "pyyaml", "rich", "prometheus-client"},
+    "fleet.yaml": {"vllm", "torch", "torchvision", "transformers", "vllm-router"},  # in processes of their own
     "serve.yaml": {"torchvision", "accelerate", "httptools", "uvloop", "python-multipart", "scikit-image"},
     "workflow.yaml": {"snakemake", "scikit-image"},  # the program itself; the demo's photos
 }

@@ -13,7 +13,7 @@ from fleet_double import LENIENT, PUBLISHED, STRICT, make_node, tell, write_flee
 from reward_server import RewardServer
 from rewards import make_edit, to_json
 
-from editlane.client.accounts import read_accounts
+from editlane.core.fleet_accounts import read_accounts
 from editlane.core.paths import FleetPaths
 
 ANSWERED = ("scored", "judge_unreadable")

@@ -23,9 +23,9 @@ from typing import Annotated, Any, Self, TypeVar
 from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from editlane.client.accounts import open_ledger
-from editlane.client.fleets import find_fleet, fix_version
 from editlane.core.errors import ItemError, UserError
+from editlane.core.fleet_accounts import open_ledger
+from editlane.core.fleets import find_fleet, fix_version
 from editlane.core.params import SPEED
 from editlane.core.published_names import is_published, strip_fingerprint
 from editlane.core.strict_model import Text

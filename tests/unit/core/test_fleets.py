@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from fleet_double import BASE, LENIENT, PUBLISHED, STRICT, make_node, tell, write_fleet
 
-from editlane.client import fleets
-from editlane.client.fleet_state import ServerState
-from editlane.client.fleets import FleetDown, find_fleet, fix_version, read_fleet
+from editlane.core import fleets
 from editlane.core.errors import UserError
+from editlane.core.fleet_state import ServerState
+from editlane.core.fleets import FleetDown, find_fleet, fix_version, read_fleet
 from editlane.core.published_names import is_published
 
 

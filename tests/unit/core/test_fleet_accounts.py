@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from editlane.client import accounts
-from editlane.client.accounts import Ledger, open_ledger, read_accounts
+from editlane.core import fleet_accounts as accounts
+from editlane.core.fleet_accounts import Ledger, open_ledger, read_accounts
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,7 +76,7 @@ def test_the_file_follows_within_a_second_and_no_thread_stays(tmp_path: Path) ->
 
 
 def test_a_process_writes_at_its_exit(tmp_path: Path) -> None:
-    code = "from editlane.client.accounts import open_ledger; open_ledger('f').record('a', None, 0.1, True)"
+    code = "from editlane.core.fleet_accounts import open_ledger; open_ledger('f').record('a', None, 0.1, True)"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "scripts")}, check=True)
     assert read_accounts(tmp_path / "results/fleets/f/accounts").total.total_calls == 1
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from editlane.client.fleet_state import NodeState, read_node, read_nodes
 from editlane.core.errors import UnknownName, UserError
+from editlane.core.fleet_state import NodeState, read_node, read_nodes
 from editlane.core.paths import FleetPaths
 from editlane.core.published_names import is_published, strip_fingerprint
 from editlane.core.urls import check_variable
