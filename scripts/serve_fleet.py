@@ -9,7 +9,7 @@
     python scripts/serve_fleet.py adapters remove strict
     python scripts/serve_fleet.py down
 
-Each command has its own --help. config/fleet.md describes the config. Keeps its state and its logs in results/fleets/<fleet>/.
+Each command has its own --help. config/fleet.md describes the config. State and logs are in results/fleets/<fleet>/.
 Exit codes: 0 ended in good order, or all is well; 1 a server is not ready, not healthy, or an adapter does not act;
 2 the config or the machine is wrong, or the fleet is not up.
 """

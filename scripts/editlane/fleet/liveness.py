@@ -1,6 +1,7 @@
 """Know whether a model server works: it answers, it serves what it should, and it generates."""
 
 import time
+from contextlib import suppress
 
 from editlane.core.fleet_state import ServerState
 from editlane.fleet.site import Site
@@ -36,7 +37,8 @@ class Liveness:
         try:
             if not self._api.is_healthy():
                 raise ServerError("GET /health does not answer 200")
-            self._take(self._api.read_metrics())
+            with suppress(ServerError):  # another version of vLLM may have other figures
+                self._take(self._api.read_metrics())
             self._prove()
         except ServerError as error:
             self._misses += 1

@@ -57,6 +57,9 @@ class ModelServer:
     def stop(self) -> None:
         """Have it finish its work and end for good."""
         self._stopping.set()
+        process = self._process
+        if process is not None and self.state.state not in ("ready", "silent", "draining"):
+            process.ask_to_end()  # it has no work, and its thread may wait for an answer
 
     @property
     def is_living(self) -> bool:
