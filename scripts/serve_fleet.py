@@ -1,6 +1,7 @@
 """Serve a model with LoRA adapters: one vLLM server per GPU, one URL in front.
 
     python scripts/serve_fleet.py up        # until SIGTERM or Ctrl-C
+    python scripts/serve_fleet.py demo      # try it with tiny models, on the CPU
     python scripts/serve_fleet.py status    # what each server does
     python scripts/serve_fleet.py health    # do all answer, list their models, generate
     python scripts/serve_fleet.py smoke     # does every adapter act
@@ -33,7 +34,8 @@ from editlane.core.paths import FleetPaths
 from editlane.core.tokens import read_token
 from editlane.fleet import checks, status
 from editlane.fleet.config import FleetConfig
-from editlane.fleet.launch import detach, down, up
+from editlane.fleet.demo import Demonstration, build_models
+from editlane.fleet.launch import check_installed, detach, down, up
 from editlane.fleet.site import name_node
 from editlane.fleet.wishes import ask_supervisor
 from editlane.preflight.fleet_config import read_fleet_config
@@ -56,6 +58,16 @@ def bring_up(config: FleetConfig, args: argparse.Namespace) -> int:
     return 0
 
 
+def show_demo(config: FleetConfig, args: argparse.Namespace) -> int:
+    """Run `demo`."""
+    check_installed(has_routers=True)
+    build_models(config)
+    demonstration = Demonstration(config, args.node, stays=not args.check)
+    demonstration.begin()
+    up(config, args.node, has_routers=True)
+    return int(demonstration.has_failed)
+
+
 def show_status(config: FleetConfig, args: argparse.Namespace) -> int:
     """Run `status`."""
     nodes = find_nodes(config, args.node)
@@ -73,7 +85,8 @@ def check_health(config: FleetConfig, args: argparse.Namespace) -> int:
     while True:
         token = read_token(config.token_env, config.host)
         nodes = status.read_living(FleetPaths(config.fleet), args.node)
-        found = [one for node in nodes for one in checks.check_health(node, token)]
+        kinds = (checks.check_health, checks.check_routers)
+        found = [one for node in nodes for check in kinds for one in check(node, token)]
         is_well = bool(found) and all(one.is_healthy for one in found) and status.is_ready(nodes)
         if is_well or time.monotonic() > until:
             break
@@ -85,7 +98,7 @@ def check_health(config: FleetConfig, args: argparse.Namespace) -> int:
 
 
 def print_health(found: list[checks.Health], *, as_json: bool) -> None:
-    """Print the health of each server."""
+    """Print the health of each server and router."""
     if as_json:
         print(json.dumps([checks.to_json(one) for one in found], ensure_ascii=False, indent=1))
         return
@@ -151,6 +164,8 @@ def make_parser() -> StepParser:
     one.add_argument("--detach", action="store_true", help="in the background")
     one.add_argument("--no-router", action="store_true", help="only add servers to a fleet of another machine")
     one.add_argument("--host", help="address of this machine, instead of the config's")
+    one = command(show_demo, "demo", "Build tiny models, start the fleet here, and show that each adapter acts.")
+    one.add_argument("--check", action="store_true", help="end after that, with exit code 1 if something failed")
     one = command(show_status, "status", "Show what each server does.")
     one.add_argument("--json", action="store_true", help="for programs")
     one = command(check_health, "health", "Ask every server whether it answers, lists its models and generates.")

@@ -15,7 +15,7 @@ from editlane.cli.flags import StepParser, folder_name, whole_number
 from editlane.cli.step import run_step
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
-from editlane.preflight.config import BUILT_MODELS
+from editlane.models.tiny import BUILT_MODELS
 from editlane.preflight.reward_config import read_reward_config
 from editlane.server.config import RewardConfig
 from editlane.server.serve import serve

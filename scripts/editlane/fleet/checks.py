@@ -10,7 +10,7 @@ from editlane.fleet.vllm_api import ServerError, VllmServer
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a server answered. Healthy is one that passes all three."""
+    """What a server, or a router, answered. Healthy is one that passes all three."""
 
     server: str
     answers: bool
@@ -30,18 +30,25 @@ class Health:
 def check_health(node: NodeState, token: str) -> Iterator[Health]:
     """Yield the health of each server."""
     for server in node.servers:
-        yield _check(node, server, VllmServer(server.url, token or None))
+        api, name = VllmServer(server.url, token or None), f"{node.node}/{server.number}"
+        yield _check(node, name, server.group, api, server.error or f"no answer; it is {server.state}")
 
 
-def _check(node: NodeState, server: ServerState, api: VllmServer) -> Health:
-    name = f"{node.node}/{server.number}"
+def check_routers(node: NodeState, token: str) -> Iterator[Health]:
+    """Yield what each router answers for the servers behind it."""
+    for group, url in node.routers.items():
+        name = f"{node.node}/router{f' {group}' if group else ''}"
+        yield _check(node, name, group or None, VllmServer(url, token or None), "no answer")
+
+
+def _check(node: NodeState, name: str, group: str | None, api: VllmServer, silent: str) -> Health:
     if not api.is_healthy():
-        return Health(name, False, False, False, server.error or f"no answer; it is {server.state}")
+        return Health(name, False, False, False, silent)
     try:
         listed = api.list_models()
     except ServerError as error:
         return Health(name, True, False, False, str(error))
-    own = [one for one in node.published if server.group is None or node.groups.get(one) in (None, server.group)]
+    own = [one for one in node.published if group is None or node.groups.get(one) in (None, group)]
     missing = sorted({node.published[one] for one in own} - listed.keys())
     if missing or not listed:
         return Health(name, True, False, False, f"it does not list {', '.join(missing) or 'anything'}")

@@ -1,6 +1,7 @@
 """Bring up and end a machine's part of a fleet: its lock, its ports, its supervisor."""
 
 import fcntl
+import importlib.util
 import logging
 import os
 import signal
@@ -35,6 +36,7 @@ def up(config: FleetConfig, node: str, *, has_routers: bool) -> None:
 
     Raises UserError.
     """
+    check_installed(has_routers=has_routers)
     paths = FleetPaths(config.fleet)
     servers = count_servers(config)
     token = read_token(config.token_env, config.host)
@@ -42,7 +44,7 @@ def up(config: FleetConfig, node: str, *, has_routers: bool) -> None:
     make_folder(paths.nodes)
     check_links(paths.folder)
     with hold_lock(paths, node):
-        site = Site(config=config, paths=paths, node=node, token=token, published=published)
+        site = Site(config=config, paths=paths, node=node, token=token, published=published, on_cpu=not list_gpus())
         leftovers = end_members(paths.sessions(node))
         if leftovers:
             log.warning("ended %d processes of an earlier supervisor that was killed", leftovers)
@@ -54,11 +56,27 @@ def up(config: FleetConfig, node: str, *, has_routers: bool) -> None:
         supervisor.run()
 
 
+def check_installed(*, has_routers: bool) -> None:
+    """Raise UserError if this Python has no vLLM or no router. Without them servers would be started for ever."""
+    wanted = {"vllm": "vLLM", "vllm_router": "vllm-router"} if has_routers else {"vllm": "vLLM"}
+    missing = [name for module, name in wanted.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UserError(
+            f"A fleet needs vLLM and vllm-router, and {sys.executable} has no {' and no '.join(missing)}. On a machine "
+            "with GPUs, install what envs/fleet.yaml lists into a venv of its own. To try a fleet on the CPU, run `make "
+            "fleet-demo`: it installs vLLM for the CPU into .venv-vllm (4 GB), by `sh tests/vllm/install.sh .venv-vllm`."
+        )
+
+
+def list_gpus() -> list[str]:
+    """Return the GPUs of this machine, as CUDA_VISIBLE_DEVICES names them."""
+    return [name for name in device_pool().values() if name not in NO_DEVICE]
+
+
 def count_servers(config: FleetConfig) -> int:
     """Return the number of servers on this machine. Raises UserError if it has too few GPUs."""
     pool = device_pool()
-    gpus = [name for name in pool.values() if name not in NO_DEVICE]
-    servers = config.servers or max(1, len(gpus))
+    servers = config.servers or max(1, len(list_gpus()))
     if servers > len(pool):
         raise UserError(
             f"config: `servers: {servers}`, but this machine offers {len(pool)}: {', '.join(pool)}. Each server takes "

@@ -105,7 +105,7 @@ class ModelServer:
         self.left_router.clear()
         self._process = GuardedProcess(
             server_command(site.config, port=self.state.port, names=site.base_names),
-            environment(site.token, lora=takes_adapters(site.config)),
+            environment(site.token, lora=takes_adapters(site.config), on_cpu=site.on_cpu),
             site.paths.logs / f"{site.node}-server{self.state.number}.log",
             site.paths.sessions(site.node),
             leased=True,
@@ -157,6 +157,7 @@ class ModelServer:
             except ServerError as error:
                 self._look()  # it may have ended meanwhile, which tells more
                 raise Ended(f"it fails while its adapters are checked: {error}") from error
+        self.state.adapters = sorted(self.sync.verified)
         self._set("ready")
 
     def _serve(self) -> None:

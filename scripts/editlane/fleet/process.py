@@ -17,9 +17,18 @@ from editlane.fleet.sessions import list_processes, note_session
 LARGEST_LOG = 64 * 2**20
 """Bytes; a longer log is put aside when its process starts again."""
 
-_TAIL = 20_000
+_TAIL = 200_000
+"""Bytes: vLLM ends with several tracebacks, and each of its processes with its own."""
 _LONGEST_REASON = 300
-_HARMLESS = re.compile(r"^\s*$|^gpulease: |^\s*(File|Traceback|During handling|The above exception|\^|~)")
+_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?([A-Z]+ [\d-]+ [\d:]+ \[[^\]]+\] ?)?")
+"""What vLLM begins its lines with: `(Worker pid=1) ERROR 12-01 01:38:53 [core.py:151] `."""
+_HARMLESS = re.compile(
+    r"\s*$|gpulease: |\s*(File|Traceback|During handling|The above exception|\^|~)"
+    r"|.*(See root cause above|leaked shared)"
+)
+_ERROR = re.compile(r"[\w.]+(Error|Exception)\b|[\w.-]+: error:")
+_HEADING = re.compile(r".*\d+ validation errors? for ")
+"""A line of pydantic's that says nothing; the next one does."""
 
 
 class GuardedProcess:
@@ -98,9 +107,19 @@ class GuardedProcess:
                 lines = log.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        telling = [line for line in lines if not _HARMLESS.match(line)]
-        errors = [line for line in telling if re.search(r"\w*(Error|Exception)\b|error:", line)]
-        return escape(" ".join((errors or telling or [""])[-1].split()))[:_LONGEST_REASON]
+        return escape(find_reason(lines))[:_LONGEST_REASON]
+
+
+def find_reason(lines: Sequence[str]) -> str:
+    """Return the last line of a log that tells why a program ended; "" if there is none."""
+    telling = [line for line in (_PREFIX.sub("", line) for line in lines) if not _HARMLESS.match(line)]
+    errors = [place for place, line in enumerate(telling) if _ERROR.match(line)]
+    if not errors:
+        return " ".join(telling[-1].split()) if telling else ""
+    last = errors[-1]
+    if _HEADING.match(telling[last]) and last + 1 < len(telling):
+        last += 1
+    return " ".join(telling[last].split())
 
 
 def _kill_tree(guard: int) -> None:

@@ -21,6 +21,8 @@ class Site:
     """What every request must bring; "" for none."""
     published: str
     """Published name of the base model."""
+    on_cpu: bool = False
+    """True on a machine without a GPU."""
     pid: int = field(default_factory=os.getpid)
     withheld: str = field(default_factory=lambda: f"withheld-{secrets.token_hex(8)}", repr=False)
     """Name of the base model if it is not served, which nobody can guess."""

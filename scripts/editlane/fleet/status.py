@@ -3,6 +3,7 @@
 import fcntl
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def make_tables(nodes: Sequence[NodeState], accounts: Accounts) -> Iterator[Any]
         for group, url in node.routers.items():
             yield Text.assemble(f"{group}: " if group else "", (f"{url}/v1", "bold"))
     yield _make_server_table(nodes)
+    for node in nodes:
+        for one in node.servers:
+            if one.error:
+                where = f"{node.node}/{one.number}" if len(nodes) > 1 else f"server {one.number}"
+                yield Text(f"{where}, last error: {escape(one.error)}", STYLES.get(one.state, ""))
+    yield ""
+    yield _make_name_table(nodes)
     if accounts.models:
         yield _make_account_table(accounts)
 
@@ -96,26 +104,47 @@ def _make_server_table(nodes: Sequence[NodeState]) -> Table:
     for name in ("starts", "running", "waiting"):
         table.add_column(name, justify="right")
     table.add_column("adapters", overflow="fold")
-    table.add_column("last error", overflow="fold", ratio=1)
     for node in nodes:
         for one in node.servers:
             cells = [*([node.node] if several else []), str(one.number), one.gpu, str(one.port)]
             cells += [one.group or ""] if grouped else []
             state = Text(one.state + (", full" if one.full else ""), STYLES.get(one.state, "yellow"))
             counts = [str(count) for count in (one.starts, one.running, one.waiting)]
-            table.add_row(*cells, state, *counts, _list_adapters(one), Text(escape(one.error)))
+            table.add_row(*cells, state, *counts, _list_adapters(one))
     return table
 
 
 def _list_adapters(server: ServerState) -> Text:
     """Return the names of its adapters; those that it works for now stand out, so that a hot one is seen."""
-    busy = {name.partition("@")[0] for name in server.busy}
+    busy = {_plain(name) for name in server.busy}
     text = Text()
-    for published in server.adapters:
-        name = published.partition("@")[0]
+    for name, versions in Counter(map(_plain, server.adapters)).items():
         text.append(", " if text else "")
-        text.append(published, "bold yellow" if server.full and name in busy else "bold" if name in busy else "")
+        text.append(escape(name), "bold yellow" if server.full and name in busy else "bold" if name in busy else "")
+        text.append(f" ({versions} versions)" if versions > 1 else "")
     return text
+
+
+def _plain(published: str) -> str:
+    """Return the name without its fingerprint."""
+    return published.rpartition("@")[0] or published
+
+
+def _make_name_table(nodes: Sequence[NodeState]) -> Table:
+    """Return the names to ask for; long ones stand here once, and not beside every server."""
+    newest = {name: published for node in nodes for name, published in node.published.items()}
+    groups = {name: group for node in nodes for name, group in node.groups.items()}
+    served = sorted({one for node in nodes for server in node.servers for one in server.adapters})
+    table = Table(box=None, pad_edge=False)
+    older = {name: [one for one in served if _plain(one) == name and one != newest[name]] for name in newest}
+    for column in ("name", *(["group"] if any(groups.values()) else []), "means"):
+        table.add_column(column, overflow="fold")
+    for _ in range(max(map(len, older.values()), default=0)):
+        table.add_column("older version", overflow="fold")
+    for name, published in newest.items():
+        cells = [name, *([groups.get(name) or ""] if any(groups.values()) else []), published, *older[name]]
+        table.add_row(*(Text(escape(cell)) for cell in cells))
+    return table
 
 
 def _make_account_table(accounts: Accounts) -> Table:

@@ -18,7 +18,7 @@ from editlane.datasets.public_formats import may_be_folder
 from editlane.judges.config import ENGINE_ENVS
 from editlane.models.checkpoints import check_checkpoint
 from editlane.models.registry import check_params, find_adapter, judge_on_engine
-from editlane.models.tiny import KINDS
+from editlane.models.tiny import BUILT_MODELS, KINDS
 from editlane.models.weight_formats import check_formats
 from editlane.preflight.config_values import check_path, check_paths, check_places, check_values
 from editlane.preflight.dataset_scan import find_edits_folders
@@ -27,9 +27,6 @@ from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
 
 Config = dict[str, Any]
-
-BUILT_MODELS = "resources/models/tiny-"
-"""Prefix of the models that the workflow builds."""
 
 
 def read_config(path: Path) -> Config:

@@ -12,8 +12,9 @@ from editlane.core.paths import RunPaths
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import is_randomly_initialised
 from editlane.models.registry import find_adapter
+from editlane.models.tiny import BUILT_MODELS
 from editlane.models.weight_files import find_checkpoint
-from editlane.preflight.config import BUILT_MODELS, Config
+from editlane.preflight.config import Config
 from editlane.preflight.dataset_scan import Scan, scan_dataset
 from editlane.preflight.devices import Devices
 

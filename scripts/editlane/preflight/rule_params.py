@@ -12,7 +12,8 @@ from editlane.core.paths import RunPaths
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import fingerprint_file
 from editlane.models.registry import find_adapter
-from editlane.preflight.config import BUILT_MODELS, Config
+from editlane.models.tiny import BUILT_MODELS
+from editlane.preflight.config import Config
 from editlane.preflight.dataset_scan import find_edits_folders
 from editlane.preflight.input_contents import FileDigests, find_annotations, find_images, hash_image
 

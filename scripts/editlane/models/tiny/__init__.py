@@ -27,6 +27,9 @@ KINDS = {
 }
 """Kind -> function that saves such a checkpoint into an empty folder."""
 
+BUILT_MODELS = "resources/models/tiny-"
+"""Prefix of the models that programs build when a config names them."""
+
 LORA = "lora"
 """The kind that is no checkpoint, but a LoRA for one."""
 
