@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from editlane.client.accounts import read_accounts
-from editlane.client.fleet_state import NodeState
 from editlane.core.errors import UserError
+from editlane.core.fleet_accounts import read_accounts
+from editlane.core.fleet_state import NodeState
 from editlane.core.paths import FleetPaths
 from editlane.core.printable import escape
 from editlane.core.text_width import pluralize

@@ -63,8 +63,8 @@ def check_installed(*, has_routers: bool) -> None:
     if missing:
         raise UserError(
             f"A fleet needs vLLM and vllm-router, and {sys.executable} has no {' and no '.join(missing)}. On a machine "
-            "with GPUs, install what envs/fleet.yaml lists into a venv of its own. To try a fleet on the CPU, run `make "
-            "fleet-demo`: it installs vLLM for the CPU into .venv-vllm (4 GB), by `sh tests/vllm/install.sh .venv-vllm`."
+            "with GPUs, install what envs/fleet.yaml lists into a venv of its own. To try a fleet on the CPU, run "
+            "`make fleet-demo`, which installs vLLM for the CPU into .venv-vllm (4 GB)."
         )
 
 
