@@ -85,7 +85,7 @@ def read_node(path: Path) -> NodeState | None:
             return None
         servers = [ServerState(**one) for one in found.pop("servers")]
         return NodeState(**found, servers=servers)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

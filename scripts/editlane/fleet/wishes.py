@@ -71,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
         if path.is_symlink() or path.stat().st_uid not in (0, os.getuid()) or path.stat().st_size > LARGEST_WISH:
             raise UserError(f"{path.name} is no wish of this user.")
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path.name} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path.name} is no wish.")
