@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from fleet_run import NODE, ROOT, FleetRun, Load
 
 Make = Callable[..., FleetRun]
@@ -60,6 +61,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.runs
 def test_a_server_that_hangs_gets_no_requests_and_is_started_again(make_fleet: Make) -> None:
     fleet = make_fleet(answer_seconds=12).start().wait_ready()
     os.kill(server_pid(fleet, 1), signal.SIGSTOP)
@@ -70,6 +72,7 @@ def test_a_server_that_hangs_gets_no_requests_and_is_started_again(make_fleet: M
     fleet.wait_ready()
 
 
+@pytest.mark.runs
 def test_a_server_that_only_paused_is_asked_again(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     pid = server_pid(fleet, 0)
@@ -131,6 +134,7 @@ def test_a_killed_router_comes_back(make_fleet: Make) -> None:
     assert "the router ended with exit code 137" in fleet.log()
 
 
+@pytest.mark.runs
 def test_a_router_that_hangs_is_started_again(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     old = router_pid(fleet)
