@@ -19,6 +19,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,16 +137,30 @@ def drain(config: FleetConfig, args: argparse.Namespace) -> int:
 
 
 def change_adapters(config: FleetConfig, args: argparse.Namespace) -> int:
-    """Run `adapters add` or `adapters remove`, on every machine of the fleet."""
+    """Run `adapters add` or `adapters remove`, on every machine of the fleet; those with routers tell clients last."""
+    nodes = [one.node for one in sorted(find_nodes(config, args.node), key=lambda node: bool(node.routers))]
+    paths, seconds = FleetPaths(config.fleet), config.start_seconds + 60
     wish: dict[str, Any] = {"remove": args.name}
     if args.verb == "add":
-        group = args.group or config.group_of(args.name)
-        wish = {"add": args.name, "folder": str(args.folder.absolute()), "group": group}
-    for node in find_nodes(config, args.node):
-        done = ask_supervisor(FleetPaths(config.fleet), node.node, wish, timeout=config.start_seconds + 60)
-        print(f"{node.node}: {done}.")
+        about = {"folder": str(args.folder.absolute()), "group": args.group or config.group_of(args.name)}
+        try_everywhere(paths, nodes, {"try": args.name} | about, seconds)
+        wish = {"add": args.name} | about
+    for node in nodes:
+        print(f"{node}: {ask_supervisor(paths, node, wish, seconds)}.")
     print(f"This lasts until the fleet ends. To keep it, change `adapters:` in {args.configfile}, too.")
     return 0
+
+
+def try_everywhere(paths: FleetPaths, nodes: list[str], wish: dict[str, Any], seconds: float) -> None:
+    """Have all machines prove an adapter before any tells clients of it. Raises UserError, and then none keeps it."""
+    for place, node in enumerate(nodes):
+        try:
+            published = ask_supervisor(paths, node, wish, seconds)
+        except UserError as error:
+            for other in nodes[:place]:
+                with suppress(UserError):  # it was served before, or its supervisor is gone
+                    ask_supervisor(paths, other, {"give_up": published}, seconds)
+            raise UserError(f"{node}: {error}") from error
 
 
 def make_parser() -> StepParser:

@@ -40,6 +40,14 @@ def free_ports(count: int) -> int:
     raise AssertionError("no free ports")
 
 
+def name_of(pid: int) -> str:
+    """The command line of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
 class FleetRun:
     """One supervisor with all that it starts. Adapters 严格 and kind are made unless others are given."""
 
@@ -62,13 +70,15 @@ class FleetRun:
             "VLLM_DOUBLE_SECONDS": "0.02",
         }
         self.environment |= environment or {}
+        self.node, self.prefix = NODE, list[str]()
+        self.headers: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
         self.pool = urllib3.PoolManager(maxsize=64, retries=False)
         self.write_config()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.config['port']}"
+        return f"http://{self.config.get('host', '127.0.0.1')}:{self.config['port']}"
 
     @property
     def results(self) -> Path:
@@ -80,10 +90,10 @@ class FleetRun:
         )
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, str(PROGRAM), *words, "--configfile", "fleet.yaml", "--node", NODE]
+        return [*self.prefix, sys.executable, str(PROGRAM), *words, "--configfile", "fleet.yaml", "--node", self.node]
 
     def start(self, *words: str, prefix: tuple[str, ...] = ()) -> "FleetRun":
-        log = (self.folder / "up.log").open("a")
+        log = (self.folder / f"up-{self.node}.log").open("a")
         self.process = subprocess.Popen(
             [*prefix, *self.command("up", *words)],
             cwd=self.folder,
@@ -102,11 +112,11 @@ class FleetRun:
         )
 
     def log(self) -> str:
-        return (self.folder / "up.log").read_text(errors="replace")
+        return (self.folder / f"up-{self.node}.log").read_text(errors="replace")
 
     def state(self) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.results / f"nodes/{NODE}.json").read_bytes()))
+            return dict(json.loads((self.results / f"nodes/{self.node}.json").read_bytes()))
         except (OSError, ValueError):
             return {"servers": [], "published": {}}
 
@@ -131,13 +141,14 @@ class FleetRun:
 
     def routed(self, port: int | None = None, **more: Any) -> list[str]:
         with suppress(urllib3.exceptions.HTTPError, ValueError):
-            url = f"http://127.0.0.1:{port or self.config['port']}/list_workers"
-            return list(json.loads(self.pool.request("GET", url, timeout=2, **more).data)["urls"])
+            url = f"http://127.0.0.1:{port}" if port else self.url
+            reply = self.pool.request("GET", f"{url}/list_workers", timeout=2, **{"headers": self.headers} | more)
+            return list(json.loads(reply.data)["urls"])
         return []
 
     def ask(self, model: str, prompt: str = "x", **more: Any) -> tuple[int, dict[str, Any]]:
         """One request through the router: status and body. `port` asks a server itself."""
-        port, headers = more.pop("port", None), more.pop("headers", {})
+        port, headers = more.pop("port", None), more.pop("headers", self.headers)
         url = f"http://127.0.0.1:{port}" if port else self.url
         body = {"model": model, "prompt": prompt, "max_tokens": 1} | more
         reply = self.pool.request("POST", f"{url}/v1/completions", json=body, headers=headers, timeout=60)
@@ -153,7 +164,19 @@ class FleetRun:
 
     def pids(self) -> set[int]:
         """Every process that this supervisor started and that lives."""
-        return set(find_members(self.results / f"nodes/{NODE}.sessions"))
+        return set(find_members(self.results / f"nodes/{self.node}.sessions"))
+
+    def server_pid(self, number: int, what: str = "api_server") -> int:
+        """The process of a server itself; its guard is the one in the state file."""
+        port = str(self.config["base_port"] + number)
+        pids = [pid for pid in self.pids() if what in (name := name_of(pid)) and f"--port {port} " in f"{name} "]
+        return next(pid for pid in pids if "guard.py" not in name_of(pid))
+
+    def held_leases(self) -> int:
+        """GPUs that somebody has leased."""
+        words = [sys.executable, str(ROOT / "scripts/gpulease.py"), "--show"]
+        shown = subprocess.run(words, env=self.environment, capture_output=True, text=True, check=True).stdout
+        return shown.count("in use")
 
     def kill(self) -> None:
         """SIGKILL to the supervisor."""

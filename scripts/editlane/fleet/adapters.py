@@ -37,6 +37,8 @@ class Adapter:
     fingerprint: str
     """Hexadecimal digits of a hash of its files and of the base model: other weights have another one."""
     path: Path
+    source: Path
+    """The folder that the user gave; `path` is that of the copy once there is one."""
     rank: int
     """The largest of its layers."""
     base: str = field(repr=False)
@@ -72,7 +74,8 @@ def read_adapter(
     rank = max(_read_config_rank(where, config), read_rank(folder / WEIGHTS))
     _check_rank(where, rank, max_rank)
     base = _hash_base(model, revision)
-    return Adapter(name=name, fingerprint=_hash_files(folder, base), path=folder, rank=rank, base=base)
+    fingerprint, source = _hash_files(folder, base), folder.absolute()
+    return Adapter(name=name, fingerprint=fingerprint, path=folder, source=source, rank=rank, base=base)
 
 
 def store_adapter(adapter: Adapter, store: Path) -> Adapter:

@@ -43,6 +43,11 @@ class Catalogue:
         with self._lock:
             self._entries.pop(published, None)
 
+    def adapters(self) -> list[Adapter]:
+        """Return every version of every adapter."""
+        with self._lock:
+            return [entry.adapter for entry in self._entries.values()]
+
     def versions(self, name: str) -> list[str]:
         """Return the published names of an adapter, the newest last. `name` may be one of these itself."""
         with self._lock:

@@ -55,10 +55,16 @@ def guarded(command: Sequence[str], parent: int, *, leased: bool) -> list[str]:
     return [sys.executable, str(PROGRAMS / "gpulease.py"), *tied, *words] if leased else words
 
 
-def router_command(config: FleetConfig, *, port: int, metrics_port: int, urls: Sequence[str]) -> list[str]:
+def router_command(
+    config: FleetConfig, *, port: int, metrics_port: int, urls: Sequence[str], has_token: bool
+) -> list[str]:
     """Return the command of a router before the servers at these addresses."""
     policy = "consistent_hash" if config.affinity == "soft" else "power_of_two"
-    words = [sys.executable, "-m", "vllm_router.launch_router", "--host", config.host, "--port", str(port)]
+    program = ["-m", "vllm_router.launch_router"]
+    if has_token:  # -P: the modules beside the program must not stand for others of the same name
+        known_by = ",".join(f"{url}/v1/models" for url in urls)
+        program = ["-P", str(Path(__file__).with_name("router_program.py")), known_by, "--"]
+    words = [sys.executable, *program, "--host", config.host, "--port", str(port)]
     words += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics_port), "--policy", policy]
     words += ["--request-timeout-secs", str(round(config.request_seconds))]
     words += ["--health-check-interval-secs", "2", "--health-check-timeout-secs", "5"]

@@ -1,6 +1,5 @@
 """Bring up and end a machine's part of a fleet: its lock, its ports, its supervisor."""
 
-import fcntl
 import importlib.util
 import logging
 import os
@@ -9,19 +8,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder
-from editlane.core.locks import check_links, open_lock
+from editlane.core.locks import check_links
 from editlane.core.paths import FleetPaths
-from editlane.core.tokens import read_token
+from editlane.core.tokens import LOOPBACK, read_token
 from editlane.fleet.adapters import publish_base
 from editlane.fleet.config import FleetConfig
 from editlane.fleet.model_server import is_free
+from editlane.fleet.node_lock import hold_lock, read_holder
 from editlane.fleet.sessions import end_members
 from editlane.fleet.site import Site
 from editlane.fleet.status import is_locked
@@ -38,18 +37,23 @@ def up(config: FleetConfig, node: str, *, has_routers: bool) -> None:
     """
     check_installed(has_routers=has_routers)
     paths = FleetPaths(config.fleet)
+    if not has_routers and config.host in (*LOOPBACK, "0.0.0.0", "::"):
+        raise UserError(
+            f"config: `host: {config.host}` is no address at which the router of another machine could ask the servers "
+            "of this one. Give this machine's: `--host 10.0.0.2`, for example."
+        )
     servers = count_servers(config)
     token = read_token(config.token_env, config.host)
     published = publish_base(config.model, config.revision, config.base_name)
     make_folder(paths.nodes)
     check_links(paths.folder)
-    with hold_lock(paths, node):
+    with hold_lock(paths, node) as lock:
         site = Site(config=config, paths=paths, node=node, token=token, published=published, on_cpu=not list_gpus())
         leftovers = end_members(paths.sessions(node))
         if leftovers:
             log.warning("ended %d processes of an earlier supervisor that was killed", leftovers)
         check_ports(config, servers, has_routers=has_routers)
-        supervisor = Supervisor(site, servers, has_routers=has_routers)
+        supervisor = Supervisor(site, servers, lock, has_routers=has_routers)
         _stop_at_signals(supervisor)
         urls = ", ".join(f"{router.url}/v1" for router in supervisor.routers.values())
         print(f"The fleet {config.fleet} is starting{f' at {urls}' if urls else ''}.", flush=True)
@@ -111,35 +115,6 @@ def check_ports(config: FleetConfig, servers: int, *, has_routers: bool) -> None
             )
 
 
-@contextmanager
-def hold_lock(paths: FleetPaths, node: str) -> Iterator[None]:
-    """Keep other supervisors of this fleet away from this machine. Raises UserError if there is one."""
-    path = paths.lock(node)
-    handle = open_lock(str(path), otherwise="choose another `fleet:`")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise UserError(
-            f"The fleet {paths.folder.name} is up on {node} already (process {read_pid(path)}). End it with `down`, or "
-            "choose another `fleet:` in the config."
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def read_pid(path: Path) -> int | None:
-    """Return the process id in a supervisor's lock file, or None."""
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
 def _stop_at_signals(supervisor: Supervisor) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         if supervisor.stopping.is_set():
@@ -156,13 +131,15 @@ def detach(config: FleetConfig, node: str, words: list[str]) -> None:
     paths = FleetPaths(config.fleet)
     make_folder(paths.logs)
     log_file = paths.logs / f"{node}-supervisor.log"
-    began = log_file.stat().st_size if log_file.exists() else 0
-    with log_file.open("ab") as out:
+    with log_file.open("ab", buffering=0) as out:
+        _begin_log(out, log_file)
+        began = log_file.stat().st_size
         process = subprocess.Popen(
             [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
     while process.poll() is None:
-        if paths.state(node).exists() and read_pid(paths.lock(node)) == process.pid and is_locked(paths.lock(node)):
+        holder = read_holder(paths.lock(node))
+        if paths.state(node).exists() and holder and holder.pid == process.pid and is_locked(paths.lock(node)):
             print(f"The fleet {config.fleet} is starting (process {process.pid}); its log is {log_file}.")
             return
         time.sleep(0.1)
@@ -172,16 +149,27 @@ def detach(config: FleetConfig, node: str, words: list[str]) -> None:
     raise UserError(said.removeprefix("error: ") or f"The supervisor ended with exit code {process.returncode}.")
 
 
+def _begin_log(out: IO[bytes], path: Path) -> None:
+    """Write a first line, because on a full disk nobody would read why the supervisor ended. Raises OSError."""
+    try:
+        out.write(f"-- up, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
 def down(config: FleetConfig, node: str) -> None:
     """End this machine's part, and return once all of it is gone. Raises UserError if it is not up."""
     paths = FleetPaths(config.fleet)
-    pid = read_pid(paths.lock(node))
-    if pid is None or not is_locked(paths.lock(node)):
+    holder = read_holder(paths.lock(node))
+    if holder is None or not is_locked(paths.lock(node)):
         raise UserError(f"The fleet {config.fleet} is not up on {node}.")
-    os.kill(pid, signal.SIGTERM)
+    if not holder.is_here:
+        raise UserError(f"{node} is another machine, whose processes cannot be ended from here. Run `down` there.")
+    os.kill(holder.pid, signal.SIGTERM)
     until = time.monotonic() + config.grace + 60
     while is_locked(paths.lock(node)):
         if time.monotonic() > until:
-            raise UserError(f"The supervisor (process {pid}) has not ended yet. See {paths.logs}.")
+            raise UserError(f"The supervisor (process {holder.pid}) has not ended yet. See {paths.logs}.")
         time.sleep(0.1)
     print(f"The fleet {config.fleet} is down.")

@@ -63,7 +63,8 @@ class Router:
 
     def _start(self, wanted: Collection[str]) -> None:
         site, name = self._site, f"-{self._group}" if self._group else ""
-        words = router_command(site.config, port=self._port, metrics_port=self._metrics_port, urls=sorted(wanted))
+        ports = {"port": self._port, "metrics_port": self._metrics_port}
+        words = router_command(site.config, **ports, urls=sorted(wanted), has_token=bool(site.token))
         sessions = site.paths.sessions(site.node)
         log_file = site.paths.logs / f"{site.node}-router{name}.log"
         try:

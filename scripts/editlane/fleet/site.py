@@ -33,9 +33,12 @@ class Site:
         return [self.config.base_name, self.published] if self.config.serve_base else [self.withheld]
 
     def url(self, port: int) -> str:
-        """Return the address of a server or a router of this machine."""
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        return f"http://{host}:{port}"
+        """Return the address of a server or a router of this machine.
+
+        Who listens on all of its addresses is reached by this one; on another machine it would mean that one itself.
+        """
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.config.host, self.config.host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def name_node() -> str:

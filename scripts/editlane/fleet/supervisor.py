@@ -4,18 +4,20 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import UserError
-from editlane.core.files import replace_text
+from editlane.core.files import make_folder, replace_text
 from editlane.core.fleet_state import NodeState
 from editlane.fleet.adapters import Adapter, read_adapter, store_adapter
 from editlane.fleet.catalogue import Catalogue
 from editlane.fleet.commands import takes_adapters
 from editlane.fleet.metrics import FleetMetrics
 from editlane.fleet.model_server import ModelServer
-from editlane.fleet.nodes import OtherNodes, ready_servers
+from editlane.fleet.node_lock import NodeLock
+from editlane.fleet.nodes import Neighbours
 from editlane.fleet.routers import Router
 from editlane.fleet.site import Site
 from editlane.fleet.wishes import drop_wishes, grant_wishes
@@ -23,13 +25,17 @@ from editlane.fleet.wishes import drop_wishes, grant_wishes
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
+ALIAS_SECONDS = 30.0
+COPY_SECONDS = 5.0
+"""Time between two looks whether the copies of the adapters are still there."""
 
 
 class Supervisor:
     """One machine's part of a fleet. `run` belongs to the main thread; each server has a thread of its own."""
 
-    def __init__(self, site: Site, servers: int, *, has_routers: bool) -> None:
+    def __init__(self, site: Site, servers: int, lock: NodeLock, *, has_routers: bool) -> None:
         config = site.config
+        self._lock = lock
         self.site, self.catalogue = site, Catalogue()
         self.stopping = threading.Event()
         groups = list(config.groups) if config.affinity == "hard" else [""]
@@ -41,7 +47,7 @@ class Supervisor:
             group: Router(site, group, port=config.port - place, metrics_port=config.metrics_port + 1 + place)
             for place, group in enumerate(groups if has_routers else [])
         }
-        self._others = OtherNodes(site.paths, site.node)
+        self._neighbours = Neighbours(site.paths, site.node)
         self._metrics = FleetMetrics(self)
         self._beat = 0
         self._last_error = ""
@@ -71,10 +77,11 @@ class Supervisor:
             self._end()
 
     def _look(self) -> None:
-        living = self._others.look() if self.routers else []
+        is_blind = bool(self._last_error)
+        others = self._neighbours.find_servers(self.describe(), is_blind=is_blind) if self.routers else []
         for group, router in self.routers.items():
-            own = {one.state.url for one in self.servers if one.is_routed and group in ("", one.state.group)}
-            router.look_after(own | {one.url for one in ready_servers(living, group)})
+            wanted = [one.state for one in self.servers if one.is_routed] + others
+            router.look_after({one.url for one in wanted if group in ("", one.group)})
         routed = set().union(*(router.routed for router in self.routers.values()))
         for server in self.servers:
             if not server.is_routed and server.state.url not in routed:
@@ -90,6 +97,7 @@ class Supervisor:
             time.sleep(LOOK_SECONDS)
         for router in self.routers.values():
             router.end()
+        self._neighbours.close()
         self._metrics.close()
         with suppress(OSError):
             self.site.paths.state(self.site.node).unlink()
@@ -98,12 +106,17 @@ class Supervisor:
         """Write the state file. A full disk is no reason to end: clients then see an older state."""
         self._beat += 1
         try:
+            self._lock.renew()
+            make_folder(self.site.paths.nodes)
             replace_text(self.site.paths.state(self.site.node), self.describe().to_json().decode())
-            self._last_error = ""
         except OSError as error:
-            if str(error) != self._last_error:
-                log.warning("the state file cannot be written: %s", error)
-                self._last_error = str(error)
+            if not self._last_error:
+                log.warning("the state file cannot be written, so that clients see an older state: %s", error)
+            self._last_error = str(error)
+            return
+        if self._last_error:
+            log.info("the state file can be written again")
+        self._last_error = ""
 
     def describe(self) -> NodeState:
         """Return the state of this machine's part."""
@@ -128,18 +141,36 @@ class Supervisor:
         )
 
     def _grant(self) -> None:
+        looked_at = time.monotonic()
         while not self.stopping.wait(LOOK_SECONDS):
             with suppress(OSError):
                 grant_wishes(self.site.paths, self.site.node, self._carry_out)
+            if time.monotonic() - looked_at > COPY_SECONDS:
+                looked_at = time.monotonic()
+                self._keep_copies()
+
+    def _keep_copies(self) -> None:
+        """Put back copies of adapters that somebody removed, for servers that start again."""
+        for adapter in self.catalogue.adapters():
+            if not adapter.path.is_dir():
+                try:
+                    store_adapter(replace(adapter, path=adapter.source), self.site.paths.adapters)
+                    log.warning("%s was removed; it is copied again from %s", adapter.path, adapter.source)
+                except (OSError, UserError) as error:
+                    log.warning("%s was removed and cannot be copied again: %s", adapter.path, error)
 
     def _carry_out(self, wish: dict[str, Any]) -> str:
         match wish:
             case {"drain": int(number)}:
                 return self._drain(number)
+            case {"try": str(name), "folder": str(folder), "group": str() | None as group}:
+                return self._try(name, folder, group).published
             case {"add": str(name), "folder": str(folder), "group": str() | None as group}:
                 return self._add(name, folder, group)
             case {"remove": str(name)}:
                 return self._remove(name)
+            case {"give_up": str(published)}:
+                return self._give_up(published)
         raise UserError("This supervisor knows no such wish; it runs another version of Editlane.")
 
     def _drain(self, number: int) -> str:
@@ -151,23 +182,42 @@ class Supervisor:
         server.drain()
         return f"server {number} finishes its work, then it starts again"
 
-    def _add(self, name: str, folder: str, group: str | None) -> str:
-        """Have every server load and prove an adapter, and only then tell clients of it."""
+    def _try(self, name: str, folder: str, group: str | None) -> Adapter:
+        """Have every server load and prove an adapter, of which nobody is told yet."""
         if not takes_adapters(self.site.config):
             raise UserError("The fleet was started without adapters. Set `max_loras:` and start it again.")
         if self.site.config.affinity == "hard" and group not in self.site.config.groups:
             raise UserError(f"With `affinity: hard` an adapter needs a group: {', '.join(self.site.config.groups)}.")
         adapter = self.read_adapter(name, folder)
-        if adapter.published in self.catalogue.versions(name)[-1:]:
+        if adapter.published != self._newest(name):
+            self.catalogue.add(adapter, group, is_trial=True)
+            try:
+                self._wait_for_proof(adapter.published)
+            except UserError:
+                self.catalogue.remove(adapter.published)
+                raise
+        return adapter
+
+    def _add(self, name: str, folder: str, group: str | None) -> str:
+        before, adapter = self._newest(name), self._try(name, folder, group)
+        if adapter.published == before:
             return f"{adapter.published} is served already"
-        self.catalogue.add(adapter, group, is_trial=True)
-        try:
-            self._wait_for_proof(adapter.published)
-        except UserError:
-            self.catalogue.remove(adapter.published)
-            raise
         self.catalogue.add(adapter, group)
+        self._wait_for_alias()
         return f"{adapter.published} is served; `{name}` now means it"
+
+    def _wait_for_alias(self) -> None:
+        """Wait until all servers that work know an adapter by its plain name, too."""
+        until = time.monotonic() + ALIAS_SECONDS
+        while time.monotonic() < until and not self.stopping.is_set():
+            if not any(one.sync.is_changed() for one in self.servers if one.state.state == "ready"):
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def _newest(self, name: str) -> str | None:
+        """Return the published name that an adapter's name means now."""
+        published, _ = self.catalogue.newest().get(name, (None, None))
+        return published
 
     def _wait_for_proof(self, published: str) -> None:
         """Wait until all servers that work have proved the adapter. Raises UserError."""
@@ -191,3 +241,9 @@ class Supervisor:
         for published in versions:
             self.catalogue.remove(published)
         return f"{', '.join(versions)} {'is' if len(versions) == 1 else 'are'} no longer served"
+
+    def _give_up(self, published: str) -> str:
+        """Forget an adapter that another machine did not take, unless it is served here already."""
+        if published not in [own for own, _ in self.catalogue.newest().values()]:
+            self.catalogue.remove(published)
+        return f"{published} is not tried any more"

@@ -12,6 +12,7 @@ from typing import Any
 
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder, replace_text
+from editlane.core.os_errors import explain_os_error
 from editlane.core.paths import FleetPaths
 
 LOOK_SECONDS = 0.1
@@ -54,6 +55,8 @@ def grant_wishes(paths: FleetPaths, node: str, grant: Callable[[dict[str, Any]],
             found = {"done": grant(_read(path))}
         except UserError as error:
             found = {"refused": str(error)}
+        except OSError as error:  # a full disk; without an answer the wish would be tried for ever
+            found = {"refused": str(explain_os_error(error) or error)}
         with suppress(OSError):
             path.unlink()
             replace_text(answer, json.dumps(found, ensure_ascii=False))

@@ -3,42 +3,18 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fleet_run import NODE, ROOT, FleetRun, Load
+from fleet_run import NODE, FleetRun, Load, name_of
 
 Make = Callable[..., FleetRun]
 
 
-def name_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def server_pid(fleet: FleetRun, number: int, what: str = "api_server") -> int:
-    """The process of a server itself; its guard is the one in the state file."""
-    port = str(fleet.config["base_port"] + number)
-    pids = [pid for pid in fleet.pids() if what in (name := name_of(pid)) and f"--port {port} " in f"{name} "]
-    return next(pid for pid in pids if "guard.py" not in name_of(pid))
-
-
 def router_pid(fleet: FleetRun) -> int:
     return next(pid for pid in fleet.pids() if name_of(pid).startswith("vllm::router"))
-
-
-def held_leases(fleet: FleetRun) -> int:
-    shown = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/gpulease.py"), "--show"],
-        env=fleet.environment, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    return shown.count("in use")
 
 
 def test_a_killed_server_costs_no_answer_and_comes_back_without_its_orphans(make_fleet: Make) -> None:
@@ -46,15 +22,15 @@ def test_a_killed_server_costs_no_answer_and_comes_back_without_its_orphans(make
     load = Load(fleet, ["严格", "kind"])
     load.wait_for(40)
     engine = next(pid for pid in fleet.pids() if name_of(pid).startswith("sleep"))
-    victim = next(n for n in (0, 1) if parent_of(engine) == server_pid(fleet, n))
-    os.kill(server_pid(fleet, victim), signal.SIGKILL)
+    victim = next(n for n in (0, 1) if parent_of(engine) == fleet.server_pid(n))
+    os.kill(fleet.server_pid(victim), signal.SIGKILL)
     fleet.wait(lambda: fleet.state()["servers"][victim]["starts"] == 2)
     assert not Path(f"/proc/{engine}").exists()
     fleet.wait_ready()
     load.wait_for(20)
     assert set(load.end()) == {200}
     assert "ended with exit code 137" in fleet.state()["servers"][victim]["error"]
-    assert held_leases(fleet) == 2
+    assert fleet.held_leases() == 2
 
 
 def parent_of(pid: int) -> int:
@@ -64,7 +40,7 @@ def parent_of(pid: int) -> int:
 @pytest.mark.runs
 def test_a_server_that_hangs_gets_no_requests_and_is_started_again(make_fleet: Make) -> None:
     fleet = make_fleet(answer_seconds=12).start().wait_ready()
-    os.kill(server_pid(fleet, 1), signal.SIGSTOP)
+    os.kill(fleet.server_pid(1), signal.SIGSTOP)
     fleet.wait(lambda: fleet.states()[1] == "silent" and len(fleet.routed()) == 1)
     assert [fleet.ask("kind")[0] for _ in range(5)] == [200] * 5
     fleet.wait(lambda: fleet.state()["servers"][1]["starts"] == 2)
@@ -75,7 +51,7 @@ def test_a_server_that_hangs_gets_no_requests_and_is_started_again(make_fleet: M
 @pytest.mark.runs
 def test_a_server_that_only_paused_is_asked_again(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
-    pid = server_pid(fleet, 0)
+    pid = fleet.server_pid(0)
     os.kill(pid, signal.SIGSTOP)
     fleet.wait(lambda: fleet.states()[0] == "silent")
     os.kill(pid, signal.SIGCONT)
@@ -91,7 +67,7 @@ def test_nothing_outlives_a_killed_supervisor(make_fleet: Make) -> None:
     while fleet.pids():
         assert time.monotonic() < until, [name_of(pid) for pid in fleet.pids()]
         time.sleep(0.05)
-    assert held_leases(fleet) == 0
+    assert fleet.held_leases() == 0
     fleet.start().wait_ready()
 
 
@@ -154,7 +130,7 @@ def test_sigterm_finishes_the_work_at_hand(make_fleet: Make) -> None:
     assert load.end() == {200: load.total}
     assert fleet.process.wait(20) == 0
     assert not fleet.pids()
-    assert held_leases(fleet) == 0
+    assert fleet.held_leases() == 0
     assert not (fleet.results / f"nodes/{NODE}.json").exists()
 
 
@@ -163,7 +139,7 @@ def test_a_second_signal_ends_at_once(make_fleet: Make) -> None:
     fleet.environment["VLLM_DOUBLE_SECONDS"] = "0.02"
     fleet.start().wait_ready()
     assert fleet.process is not None
-    for pid in (server_pid(fleet, 0), server_pid(fleet, 1)):
+    for pid in (fleet.server_pid(0), fleet.server_pid(1)):
         os.kill(pid, signal.SIGSTOP)  # so that they finish nothing
     fleet.process.send_signal(signal.SIGTERM)
     fleet.wait(lambda: "a second signal" in fleet.log())
@@ -210,5 +186,5 @@ def test_the_programs_of_a_fleet_in_turn(make_fleet: Make) -> None:
     assert "严格" in table.stdout and "ready" in table.stdout
     assert fleet.run("down").stdout == "The fleet f is down.\n"
     assert not fleet.pids()
-    assert held_leases(fleet) == 0
+    assert fleet.held_leases() == 0
     assert fleet.run("down").returncode == 2

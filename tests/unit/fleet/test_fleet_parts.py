@@ -18,7 +18,8 @@ from editlane.fleet.wishes import ask_supervisor, drop_wishes, grant_wishes
 
 
 def adapter(name: str, fingerprint: str) -> Adapter:
-    return Adapter(name=name, fingerprint=fingerprint, path=Path(name) / fingerprint, rank=8, base="b")
+    folder = Path(name) / fingerprint
+    return Adapter(name=name, fingerprint=fingerprint, path=folder, source=folder, rank=8, base="b")
 
 
 def make_config(**more: Any) -> FleetConfig:
@@ -95,9 +96,9 @@ def test_extra_arguments_come_last_and_so_decide() -> None:
 
 def test_a_router_starts_before_one_server_whatever_its_policy() -> None:
     """vllm-router refuses `power_of_two` with one address."""
-    words = router_command(make_config(affinity="none"), port=1, metrics_port=2, urls=["http://a:1"])
+    words = router_command(make_config(affinity="none"), port=1, metrics_port=2, urls=["http://a:1"], has_token=False)
     assert words[words.index("--worker-urls") + 1 :] == ["http://a:1", "http://a:1/"]
-    words = router_command(make_config(), port=1, metrics_port=2, urls=["http://a:1"])
+    words = router_command(make_config(), port=1, metrics_port=2, urls=["http://a:1"], has_token=False)
     assert words[words.index("--worker-urls") + 1 :] == ["http://a:1"]
 
 
