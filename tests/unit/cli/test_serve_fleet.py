@@ -20,7 +20,8 @@ def run(folder: Path, *words: str, **config: Any) -> str:
     before = sorted(folder.rglob("*"))
     done = subprocess.run(
         [sys.executable, str(PROGRAM), *words], cwd=folder, capture_output=True, text=True,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "0,1", "GPULEASE_DIR": str(folder / "leases"), "PYTHONPATH": str(DOUBLE)},
+        env=os.environ
+        | {"CUDA_VISIBLE_DEVICES": "0,1", "GPULEASE_DIR": str(folder / "leases"), "PYTHONPATH": str(DOUBLE)},
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1, done.stderr

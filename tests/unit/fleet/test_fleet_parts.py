@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,10 @@ def test_members_of_a_noted_session_are_found_and_ended(tmp_path: Path) -> None:
     noted = tmp_path / "n.sessions"
     started = subprocess.Popen(["sh", "-c", "sleep 1000 & sleep 1000"], start_new_session=True)
     note_session(noted, started.pid)
-    assert started.pid in find_members(noted)
+    until = time.monotonic() + 10
+    while len(found := find_members(noted)) < 2:  # the shell has to start the other one first
+        assert time.monotonic() < until
+    assert started.pid in found
     started.kill()
     started.wait()
     assert find_members(noted)
