@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from adapters import built
@@ -185,7 +186,7 @@ def test_each_adapter_answers_differently(fleet: RealFleet, alone: dict[str, lis
 def test_with_a_session_all_requests_go_to_one_server(fleet: RealFleet, name: str) -> None:
     before = [fleet.server(number).read_metrics().generated_tokens for number in (0, 1)]
     for number in range(20):
-        more = {"max_tokens": 20, "ignore_eos": True, "headers": {"X-Session-ID": fleet.published(name).encode()}}
+        more = {"max_tokens": 20, "ignore_eos": True, "headers": {"X-Session-ID": quote(fleet.published(name))}}
         assert fleet.ask(name, f"x{number}", **more)[0] == 200
     time.sleep(1)  # until the figures are there
     made = [fleet.server(number).read_metrics().generated_tokens - before[number] for number in (0, 1)]

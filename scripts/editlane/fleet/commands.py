@@ -26,7 +26,7 @@ def server_command(config: FleetConfig, *, port: int, names: Sequence[str]) -> l
     words += ["--revision", config.revision] if config.revision else []
     words += ["--served-model-name", *names, "--host", config.host, "--port", str(port), "--dtype", config.dtype]
     words += ["--max-model-len", str(config.max_model_len), "--max-num-seqs", str(config.max_num_seqs)]
-    # The supervisor alone would write a million lines a week, which nothing shortens while the server lives.
+    # The supervisor alone would write millions of lines a week, which nothing shortens while the server lives.
     words += ["--disable-uvicorn-access-log"]
     words += ["--gpu-memory-utilization", f"{config.gpu_memory_utilization:g}"]
     words += ["--shutdown-timeout", str(round(config.grace))]  # without it, the work at hand is dropped

@@ -25,7 +25,7 @@ class Site:
     """True on a machine without a GPU."""
     pid: int = field(default_factory=os.getpid)
     withheld: str = field(default_factory=lambda: f"withheld-{secrets.token_hex(8)}", repr=False)
-    """Name of the base model if it is not served, which nobody can guess."""
+    """Name of the base model if it is not served. Nobody knows it who does not look into the list of models."""
 
     @property
     def base_names(self) -> list[str]:
