@@ -207,7 +207,7 @@ class Supervisor:
         return f"{adapter.published} is served; `{name}` now means it"
 
     def _wait_for_alias(self) -> None:
-        """Wait until all servers that work know an adapter by its plain name, too."""
+        """Wait until all servers that work have what is wanted, plain names included, so that what is said is true."""
         until = time.monotonic() + ALIAS_SECONDS
         while time.monotonic() < until and not self.stopping.is_set():
             if not any(one.sync.is_changed() for one in self.servers if one.state.state == "ready"):
@@ -240,6 +240,7 @@ class Supervisor:
             raise UserError(f"There is no adapter {name!r}. Adapters: {known}.")
         for published in versions:
             self.catalogue.remove(published)
+        self._wait_for_alias()
         return f"{', '.join(versions)} {'is' if len(versions) == 1 else 'are'} no longer served"
 
     def _give_up(self, published: str) -> str:

@@ -24,7 +24,7 @@ LEAKED = "resource_tracker.py:254: UserWarning: resource_tracker: There appear t
         ),
         (
             [
-                "(APIServer pid=31125) WARNING 12-01 01:38:37 [u.py:2] This can cause errors like `OSError: [Errno 24]`",
+                "(APIServer pid=3) WARNING 12-01 01:38:37 [u.py:2] This can cause errors like `OSError: [Errno 24]`",
                 f"{WORKER}Traceback (most recent call last):",
                 f'{WORKER}  File "/site-packages/vllm/v1/worker/cpu_worker.py", line 219, in determine',
                 f"{WORKER}    raise ValueError(",
