@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from editlane.client.accounts import Ledger
-from editlane.client.fleet_state import NodeState, ServerState
+from editlane.core.fleet_accounts import Ledger
+from editlane.core.fleet_state import NodeState, ServerState
 from editlane.fleet.status import make_tables
 
 NEW, OLD, KIND = "严格@3f2a9c01b7de", "严格@111111111111", "kind@79bb7ac2fdcb"
