@@ -24,9 +24,9 @@ _PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?([A-Z]+ [\d-]+ [\d:]+ \[[^\]]+\] ?)?"
 """What vLLM begins its lines with: `(Worker pid=1) ERROR 12-01 01:38:53 [core.py:151] `."""
 _HARMLESS = re.compile(
     r"\s*$|gpulease: |\s*(File|Traceback|During handling|The above exception|\^|~)"
-    r"|.*(See root cause above|leaked shared)"
+    r"|.*(See root cause above|See stack trace \(above\)|\bleaked\b)|RuntimeError: cancelled$"
 )
-_ERROR = re.compile(r"[\w.]+(Error|Exception)\b|[\w.-]+: error:")
+_ERROR = re.compile(r"[\w.]+(Error|Exception)\b|[\w.-]+: error:|Worker proc \S+ died unexpectedly")
 _HEADING = re.compile(r".*\d+ validation errors? for ")
 """A line of pydantic's that says nothing; the next one does."""
 

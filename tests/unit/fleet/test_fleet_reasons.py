@@ -45,6 +45,18 @@ LEAKED = "resource_tracker.py:254: UserWarning: resource_tracker: There appear t
             ],
             "Value error, User-specified max_model_len (4000000) is too large",
         ),
+        (
+            [
+                "(EngineCore pid=8) ERROR 12-01 01:54:57 [m:3] Worker proc W-0 died unexpectedly (exit code: -9)",
+                "(EngineCore pid=80) ERROR 12-01 01:54:57 [core.py:1512] EngineCore encountered a fatal error.",
+                "(EngineCore pid=80) ERROR 12-01 01:54:57 [core.py:1512] RuntimeError: cancelled",
+                "(APIServer pid=77) ERROR 12-01 01:54:57 [a.py:9] vllm.EngineDeadError: See stack trace (above).",
+                "INFO:     Finished server process [7790]",
+                "nanobind: leaked 64 types!",
+                ' - leaked type "triton._C.libtriton.ir.location"',
+            ],
+            "Worker proc W-0 died unexpectedly (exit code: -9)",
+        ),
         (["torch.OutOfMemoryError: CUDA out of memory.", "INFO bye"], "torch.OutOfMemoryError: CUDA out of memory."),
         (["(APIServer pid=1) INFO 12-01 01:38:37 [u.py:1] Shutting down"], "Shutting down"),
         (["", "gpulease: leased 0"], ""),
