@@ -261,7 +261,7 @@ def test_a_worker_that_is_killed_under_load_costs_no_answer(fleet: RealFleet, al
     report("worker killed to noticed", time.monotonic() - killed)
     load.end()
     fleet.wait(lambda: fleet.state()["servers"][1]["starts"] == starts + 1)
-    assert "died unexpectedly (exit code: -9)" in fleet.state()["servers"][1]["error"]
+    assert "died unexpectedly" in fleet.state()["servers"][1]["error"]
     fleet.wait_ready()
     report("worker killed to ready again", time.monotonic() - killed)
 
