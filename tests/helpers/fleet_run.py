@@ -185,6 +185,8 @@ class FleetRun:
         self.process.wait()
 
     def stop(self) -> None:
+        if self.process is None and self.states():  # a test of `up --detach` that failed before `down`
+            self.run("down")
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:

@@ -28,7 +28,7 @@ def test_it_shows_that_each_adapter_answers_differently_and_ends(make_fleet: Mak
 
 def test_the_line_that_it_prints_works_and_ctrl_c_ends_it(make_fleet: Make) -> None:
     fleet = make_fleet()
-    with (fleet.folder / "up.log").open("w") as out:
+    with (fleet.folder / f"up-{fleet.node}.log").open("w") as out:
         fleet.process = subprocess.Popen(
             fleet.command("demo"), cwd=fleet.folder, env=fleet.environment, stdout=out, stderr=out, text=True
         )
