@@ -72,13 +72,17 @@ class ModelServer:
         return self.state.state == "ready" and not self._draining.is_set() and not self._stopping.is_set()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            reason = self._live()
-            self._set("resting", reason)
-            if reason:
-                log.warning("server %d: %s", self.state.number, reason)
-                self._stopping.wait(min(LONGEST_REST, 2.0 ** min(self._failures, 10)))
-                self._failures += 1
+        try:
+            while not self._stopping.is_set():
+                reason = self._live()
+                self._set("resting", reason)
+                if reason:
+                    log.warning("server %d: %s", self.state.number, reason)
+                    self._stopping.wait(min(LONGEST_REST, 2.0 ** min(self._failures, 10)))
+                    self._failures += 1
+        except BaseException:  # a bug, whose traceback goes to the log; no router may send it anything any more
+            self._set("resting", "nobody looks after it any more; see the supervisor's log")
+            raise
 
     def _live(self) -> str:
         """Run the server once, and return why it ended; "" if that was wished."""
