@@ -19,6 +19,7 @@ def make_node(url: str = "http://127.0.0.1:8000", **changes: Any) -> NodeState:
     """The state of this machine's supervisor, which is this process; `url`: of the router, with or without /v1."""
     server = ServerState(number=1, port=8001, url="http://127.0.0.1:8001", state="ready", gpu="GPU-1")
     server.adapters, server.requests = [STRICT, LENIENT], 7
+    server.aliases = {"strict": STRICT, "lenient": LENIENT}
     told: dict[str, Any] = {
         "fleet": "judges",
         "node": socket.gethostname(),
@@ -26,6 +27,7 @@ def make_node(url: str = "http://127.0.0.1:8000", **changes: Any) -> NodeState:
         "beat": 1,
         "model": "base",
         "published": PUBLISHED,
+        "served": [STRICT, LENIENT],
         "groups": {"base": None, "strict": "A", "lenient": "B"},
         "affinity": "soft",
         "routers": {"": url.removesuffix("/v1")},

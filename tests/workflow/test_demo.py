@@ -76,7 +76,7 @@ def test_no_table_holds_a_path_of_this_machine(demo: Path) -> None:
 def test_the_readmes_commands_are_the_makefiles(demo: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^(make [\w-]+)", readme, re.MULTILINE)
-    assert commands[:3] == ["make demo", "make serve", "make test"]
+    assert commands[:4] == ["make demo", "make serve", "make fleet-demo", "make test"]
     for command in commands:
         subprocess.run([*command.split(), "--dry-run"], cwd=demo, check=True, capture_output=True)
 

@@ -34,6 +34,8 @@ class ServerState:
     waiting: int = 0
     adapters: list[str] = field(default_factory=list)
     """Published names of the adapters that it has."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Plain name -> published name that it means there."""
     busy: list[str] = field(default_factory=list)
     """Those that it works for now."""
     full: bool = False
@@ -60,6 +62,8 @@ class NodeState:
     """Name of the base model, or None if it is not served."""
     published: dict[str, str]
     """Plain name of the base model and of each adapter -> published name of its newest version."""
+    served: list[str]
+    """Published names of all versions of the adapters; the older ones are for clients that began with them."""
     groups: dict[str, str | None]
     """Plain name -> group, or None."""
     affinity: str

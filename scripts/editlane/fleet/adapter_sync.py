@@ -31,10 +31,12 @@ class AdapterSync:
         """Published names of the adapters that were proved to act here."""
         self.rejected: dict[str, str] = {}
         """Published name -> why it was unloaded again."""
+        self.aliases: dict[str, str] = {}
+        """Plain name -> published name that it means here."""
 
     def forget(self) -> None:
         """Note that the server has ended."""
-        self._seen, self.verified, self.rejected = None, set(), {}
+        self._seen, self.verified, self.rejected, self.aliases = None, set(), {}, {}
 
     def is_changed(self) -> bool:
         """Return whether the catalogue wants something else than at the last look."""
@@ -52,7 +54,7 @@ class AdapterSync:
         problems = self._prove(wanted.published, base=self._site.base_names[0])
         if problems:
             raise Unfit(" ".join(problems))
-        self.verified = set(wanted.published)
+        self.verified, self.aliases = set(wanted.published), dict(wanted.aliases)
 
     def catch_up(self) -> None:
         """Load what is new and prove it beside what is there; unload it again if it does not act.
@@ -65,6 +67,7 @@ class AdapterSync:
             return
         # A base that is not served may be wrong beside the adapters, which are being asked.
         base = self._site.base_names[0] if self._site.config.serve_base else None
+        self.rejected = {name: why for name, why in self.rejected.items() if name in wanted.published}
         new = [name for name in wanted.published if name not in self.verified | self.rejected.keys()]
         try:
             self._load(wanted)
@@ -76,6 +79,7 @@ class AdapterSync:
         if problems:
             self._reject(new, " ".join(problems))
         self.verified = {name for name in wanted.published if name not in self.rejected}
+        self.aliases = dict(wanted.aliases)
         self._seen, self._looked_at = wanted, time.monotonic()
 
     def _reject(self, names: Sequence[str], problem: str) -> None:

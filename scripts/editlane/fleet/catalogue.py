@@ -15,6 +15,8 @@ class Wanted(NamedTuple):
     """Name or alias -> folder."""
     published: Sequence[str]
     """Those of the names that are no alias."""
+    aliases: Mapping[str, str]
+    """Alias -> published name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Catalogue:
         with self._lock:
             self._entries.pop(published, None)
 
+    def served(self) -> list[str]:
+        """Return the published names of all versions that clients may ask for."""
+        with self._lock:
+            return [name for name, entry in self._entries.items() if not entry.is_trial]
+
     def adapters(self) -> list[Adapter]:
         """Return every version of every adapter."""
         with self._lock:
@@ -64,5 +71,5 @@ class Catalogue:
         with self._lock:
             entries = [entry for entry in self._entries.values() if group in (None, entry.group)]
         folders = {entry.adapter.published: str(entry.adapter.path) for entry in entries}
-        aliases = {entry.adapter.name: str(entry.adapter.path) for entry in entries if not entry.is_trial}
-        return Wanted(folders | aliases, list(folders))
+        aliases = {entry.adapter.name: entry.adapter.published for entry in entries if not entry.is_trial}
+        return Wanted(folders | {name: folders[own] for name, own in aliases.items()}, list(folders), aliases)

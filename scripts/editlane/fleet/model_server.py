@@ -161,7 +161,7 @@ class ModelServer:
             except ServerError as error:
                 self._look()  # it may have ended meanwhile, which tells more
                 raise Ended(f"it fails while its adapters are checked: {error}") from error
-        self.state.adapters = sorted(self.sync.verified)
+        self._tell_adapters()
         self._set("ready")
 
     def _serve(self) -> None:
@@ -188,7 +188,10 @@ class ModelServer:
         except ServerError as error:
             log.warning("server %d: its adapters could not be changed: %s", self.state.number, error)
             self.state.error = str(error)
-        self.state.adapters = sorted(self.sync.verified)
+        self._tell_adapters()
+
+    def _tell_adapters(self) -> None:
+        self.state.adapters, self.state.aliases = sorted(self.sync.verified), self.sync.aliases
 
     def _finish(self, liveness: Liveness) -> None:
         """Leave the router, and wait until the work at hand is done, or for the grace."""
@@ -204,9 +207,10 @@ class ModelServer:
             with suppress(OSError):
                 process.end(self.site.config.grace if self.state.state == "draining" else 0)
         self.sync.forget()
+        self._tell_adapters()
         self._draining.clear()
         self.state.pid, self.state.running, self.state.waiting = None, 0, 0
-        self.state.adapters, self.state.busy, self.state.full = [], [], False
+        self.state.busy, self.state.full = [], False
 
 
 def is_free(host: str, port: int) -> bool:

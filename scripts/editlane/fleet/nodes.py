@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from editlane.core.fleet_state import NodeState, ServerState, read_nodes
 from editlane.core.paths import FleetPaths
+from editlane.core.published_names import strip_fingerprint
 from editlane.fleet.vllm_api import VllmServer
 
 log = logging.getLogger(__name__)
@@ -120,8 +121,13 @@ class Neighbours:
 def find_missing(own: NodeState, node: NodeState, server: ServerState) -> list[str]:
     """Return the published names of which this machine tells clients and that a server of another one lacks.
 
-    It lacks those that were added while its machine was away, and all if its machine runs another config.
+    It lacks those that were added while its machine was away, those whose plain name means another version there, and
+    all if its machine runs another config.
     """
-    wanted = {name: one for name, one in own.published.items() if server.group in (None, own.groups[name])}
-    base = {wanted[own.model]} if own.model in wanted else set()
-    return sorted((set(wanted.values()) - base - set(server.adapters)) | (base - set(node.published.values())))
+    names = [
+        name for name in own.published if None in (server.group, own.groups[name]) or server.group == own.groups[name]
+    ]
+    base = {own.published[own.model]} if own.model in names else set()
+    behind = {own.published[name] for name in names if server.aliases.get(name) != own.published[name]} - base
+    versions = {one for one in own.served if strip_fingerprint(one) in names}
+    return sorted(behind | (versions - set(server.adapters)) | (base - set(node.published.values())))

@@ -132,6 +132,7 @@ class Supervisor:
             beat=self._beat,
             model=config.base_name if config.serve_base else None,
             published=published,
+            served=self.catalogue.served(),
             groups=groups,
             affinity=config.affinity,
             routers={group: router.url for group, router in self.routers.items()},

@@ -35,6 +35,18 @@ def test_a_server_that_lacks_an_adapter_or_has_another_base_is_found() -> None:
     assert find_missing(own, other, server) == sorted([BASE, LENIENT])
 
 
+def test_a_server_whose_plain_name_means_another_version_or_that_lacks_an_older_one_is_found() -> None:
+    own, other = make_node(), make_node(node="b")
+    (server,) = other.servers
+    server.aliases = {"strict": STRICT}
+    assert find_missing(own, other, server) == [LENIENT]
+    server.aliases = {"strict": STRICT, "lenient": "lenient@000000000000"}
+    assert find_missing(own, other, server) == [LENIENT]
+    server.aliases["lenient"] = LENIENT
+    own.served = ["strict@000000000000", STRICT, LENIENT]
+    assert find_missing(own, other, server) == ["strict@000000000000"]
+
+
 def test_a_machine_lives_as_long_as_its_file_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "FRESH_SECONDS", 0.3)
     others = OtherNodes(FleetPaths("judges"), "a")
