@@ -39,6 +39,9 @@ class Route(NamedTuple):
     model: str
     """Published name."""
     group: str | None
+    session: str | None = None
+    """Sent as `X-Session-ID`, so that the router sends an adapter's requests to one server. None where that would only
+    keep others from working: for a base model, which all of them have, and without soft affinity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,9 @@ class FleetView:
             raise UserError(f"{self} serves {newest}, and no longer {name}. Ask for that, or start again what asks.")
         group, routers = self.state.groups.get(plain), self.state.routers
         router = routers.get(group or "") or next(iter(routers.values()))
-        return Route(f"{router.rstrip('/')}/v1", newest if name == plain else name, group)
+        model = newest if name == plain else name
+        session = model if self.state.affinity == "soft" and plain != self.state.model else None
+        return Route(f"{router.rstrip('/')}/v1", model, group, session)
 
     def find_version(self, name: str) -> str:
         """Return the published name of a model's newest version. Raises UserError if the fleet does not serve it."""

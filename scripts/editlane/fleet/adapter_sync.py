@@ -1,5 +1,6 @@
 """Bring one server's adapters to what the catalogue wants, and prove that each acts before anybody is told of it."""
 
+import threading
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -8,6 +9,9 @@ from editlane.fleet.catalogue import Catalogue, Wanted
 from editlane.fleet.site import Site
 from editlane.fleet.smoke import run_smoke_test
 from editlane.fleet.vllm_api import ServerError, VllmServer
+
+LOAD_SECONDS = 120.0
+"""Time to load an adapter, which comes from the fleet's folder."""
 
 FULL_SECONDS = 60.0
 """Time for a server that is full to take the smoke test's requests."""
@@ -20,17 +24,26 @@ class Unfit(Exception):
     """The server does not serve what it should; says what is wrong."""
 
 
+class Foreign(Unfit):
+    """What answers at the port is no server of this fleet."""
+
+
 class AdapterSync:
     """The adapters of one server. Used by the thread that looks after it; others read `verified` and `rejected`."""
 
-    def __init__(self, api: VllmServer, site: Site, catalogue: Catalogue, group: str | None) -> None:
+    def __init__(
+        self, api: VllmServer, site: Site, catalogue: Catalogue, group: str | None, stopping: threading.Event
+    ) -> None:
         self._api, self._site, self._catalogue, self._group = api, site, catalogue, group
+        self._stopping = stopping
         self._seen: Wanted | None = None
         self._looked_at = 0.0
         self.verified: set[str] = set()
         """Published names of the adapters that were proved to act here."""
         self.rejected: dict[str, str] = {}
         """Published name -> why it was unloaded again."""
+        self._silence: ServerError | None = None
+        """Why the server gave no answer to the smoke test."""
         self.aliases: dict[str, str] = {}
         """Plain name -> published name that it means here."""
 
@@ -94,7 +107,7 @@ class AdapterSync:
         base = set(self._site.base_names)
         missing = base - listed.keys()
         if missing:
-            raise Unfit(f"it does not serve {', '.join(sorted(missing))}; another program may have its port.")
+            raise Foreign(f"it does not serve {', '.join(sorted(missing))}: another program has its port.")
         for name in listed.keys() - base - wanted.adapters.keys():
             self._api.unload_adapter(name)
         for name, folder in wanted.adapters.items():
@@ -103,7 +116,7 @@ class AdapterSync:
 
     def _load_one(self, name: str, folder: str, *, replace: bool) -> None:
         try:
-            self._api.load_adapter(name, folder, replace=replace)
+            self._api.load_adapter(name, folder, replace=replace, seconds=LOAD_SECONDS)
         except ServerError as error:
             if not self._api.is_healthy():
                 raise
@@ -113,16 +126,24 @@ class AdapterSync:
         """Return what is wrong with the adapters. Asking nothing but the base proves nothing."""
         if not names:
             return []
-        serve_base = self._site.config.serve_base
-        return run_smoke_test(self._ask, sorted(names), base=base, serve_base=serve_base).problems
+        self._silence = None
+        found = run_smoke_test(self._ask, sorted(names), base=base, serve_base=self._site.config.serve_base)
+        if self._silence is not None:  # the server has failed, whatever its adapters do
+            raise self._silence
+        return found.problems
 
     def _ask(self, model: str, prompt: str, count: int) -> list[dict[str, float]]:
         """Ask once more as long as the server is full of others' requests."""
-        until = time.monotonic() + FULL_SECONDS
+        until, seconds = time.monotonic() + FULL_SECONDS, self._site.config.answer_seconds
         while True:
+            if self._silence is not None:  # once is enough to know, and each further request would wait as long
+                raise self._silence
             try:
-                return self._api.first_tokens(model, prompt, count)
+                return self._api.first_tokens(model, prompt, count, seconds=seconds)
             except ServerError as error:
+                if error.status is None or self._stopping.is_set():
+                    self._silence = error
+                    raise
                 if error.status != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > until:
                     raise
             time.sleep(0.5)

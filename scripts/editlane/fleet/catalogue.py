@@ -40,10 +40,11 @@ class Catalogue:
             self._entries.pop(adapter.published, None)
             self._entries[adapter.published] = _Entry(adapter, group, is_trial)
 
-    def remove(self, published: str) -> None:
-        """Remove a version. The one before it, if there is one, becomes the newest."""
+    def remove(self, *published: str) -> None:
+        """Remove versions. The one before them, if there is one, becomes the newest."""
         with self._lock:
-            self._entries.pop(published, None)
+            for one in published:
+                self._entries.pop(one, None)
 
     def served(self) -> list[str]:
         """Return the published names of all versions that clients may ask for."""

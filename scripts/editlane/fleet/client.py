@@ -190,7 +190,7 @@ class Fleet:
             endpoint = replace(
                 self._endpoint,
                 base_url=route.base_url,
-                session=route.model,
+                session=route.session,
                 seconds=max(0.0, job.until - started),
                 on_attempt=begin,
             )

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def up(config: FleetConfig, node: str, *, has_routers: bool) -> None:
-    """Run the fleet until SIGTERM or Ctrl-C, which finish the work at hand; a second one ends at once.
+    """Run the fleet until SIGTERM or Ctrl-C, which finish the work at hand; then Ctrl-C ends at once.
 
     Raises UserError.
     """
@@ -118,8 +118,10 @@ def check_ports(config: FleetConfig, servers: int, *, has_routers: bool) -> None
 def _stop_at_signals(supervisor: Supervisor) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         if supervisor.stopping.is_set():
-            os._exit(128 + number)  # the guards notice, and end everything at once
-        log.info("finishes the work at hand; a second signal ends at once")
+            if number == signal.SIGINT:
+                os._exit(128 + number)  # the guards notice, and end everything at once
+            return  # a second `down` must not drop the work at hand
+        log.info("finishes the work at hand; Ctrl-C now ends at once")
         supervisor.stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

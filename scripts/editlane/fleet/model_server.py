@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 from editlane.core.fleet_state import ServerState
-from editlane.fleet.adapter_sync import AdapterSync, Unfit
+from editlane.fleet.adapter_sync import AdapterSync, Foreign, Unfit
 from editlane.fleet.catalogue import Catalogue
 from editlane.fleet.commands import environment, server_command, takes_adapters
 from editlane.fleet.liveness import Liveness
@@ -37,9 +37,9 @@ class ModelServer:
         self.state = ServerState(number=number, port=port, url=site.url(port), group=group)
         self.site = site
         self.api = VllmServer(self.state.url, site.token or None)
-        self.sync = AdapterSync(self.api, site, catalogue, group)
-        self._process: GuardedProcess | None = None
         self._stopping, self._draining = threading.Event(), threading.Event()
+        self.sync = AdapterSync(self.api, site, catalogue, group, self._stopping)
+        self._process: GuardedProcess | None = None
         self.left_router = threading.Event()
         """Set by the supervisor when no router sends it anything any more."""
         self._failures = 0
@@ -61,6 +61,12 @@ class ModelServer:
         if process is not None and self.state.state not in ("ready", "silent", "draining"):
             process.ask_to_end()  # it has no work, and its thread may wait for an answer
 
+    def kill(self) -> None:
+        """End its processes at once, if there are any."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     @property
     def is_living(self) -> bool:
         """Return whether its thread still runs, and perhaps its process."""
@@ -72,17 +78,13 @@ class ModelServer:
         return self.state.state == "ready" and not self._draining.is_set() and not self._stopping.is_set()
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                reason = self._live()
-                self._set("resting", reason)
-                if reason:
-                    log.warning("server %d: %s", self.state.number, reason)
-                    self._stopping.wait(min(LONGEST_REST, 2.0 ** min(self._failures, 10)))
-                    self._failures += 1
-        except BaseException:  # a bug, whose traceback goes to the log; no router may send it anything any more
-            self._set("resting", "nobody looks after it any more; see the supervisor's log")
-            raise
+        while not self._stopping.is_set():
+            reason = self._live()
+            self._set("resting", reason)
+            if reason:
+                log.warning("server %d: %s", self.state.number, reason)
+                self._stopping.wait(min(LONGEST_REST, 2.0 ** min(self._failures, 10)))
+                self._failures += 1
 
     def _live(self) -> str:
         """Run the server once, and return why it ended; "" if that was wished."""
@@ -96,6 +98,9 @@ class ModelServer:
             return str(ended)
         except OSError as error:  # a disk that is full, no more processes
             return f"cannot be started: {error}"
+        except Exception as error:
+            log.exception("server %d", self.state.number)
+            return f"{type(error).__name__}: {error}; see the supervisor's log"
         finally:
             if time.monotonic() - began > STEADY_SECONDS:
                 self._failures = 0
@@ -150,7 +155,11 @@ class ModelServer:
             self._set("checking")
             try:
                 self.sync.start()
+                while self.sync.is_changed():  # while it was at that
+                    self.sync.catch_up()
                 break
+            except Foreign as foreign:
+                raise Ended(str(foreign)) from foreign
             except Unfit as unfit:
                 self._set("wrong", str(unfit))
                 log.warning("server %d is wrong: %s", self.state.number, unfit)
@@ -175,9 +184,9 @@ class ModelServer:
                 raise ended
             if reason := liveness.look():
                 raise Ended(reason)
-            self._set("ready" if liveness.is_sound else "silent", liveness.error)
             if liveness.is_sound:
                 self._sync()
+            self._set("ready" if liveness.is_sound else "silent", liveness.error)
         self._finish(liveness)
 
     def _sync(self) -> None:
@@ -192,9 +201,12 @@ class ModelServer:
 
     def _tell_adapters(self) -> None:
         self.state.adapters, self.state.aliases = sorted(self.sync.verified), self.sync.aliases
+        if self.sync.rejected:
+            self.state.error = " ".join(self.sync.rejected.values())
 
     def _finish(self, liveness: Liveness) -> None:
         """Leave the router, and wait until the work at hand is done, or for the grace."""
+        self.left_router.clear()
         self._set("draining")
         until = time.monotonic() + self.site.config.grace
         self.left_router.wait(max(0.0, until - time.monotonic()))

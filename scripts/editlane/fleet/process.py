@@ -83,6 +83,10 @@ class GuardedProcess:
         with suppress(ProcessLookupError):
             self._process.terminate()
 
+    def kill(self) -> None:
+        """End it and all that it started at once. It is still to be ended by its own thread."""
+        _kill_tree(self.pid)
+
     def end(self, grace: float) -> None:
         """End it and all that it started, after at most `grace` seconds."""
         self.ask_to_end()

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 15.0
 """A router that answers nothing for so long is started again."""
 START_SECONDS = 30.0
+CHANGE_SECONDS = 3.0
+"""Time for the router to take a server, which it asks for its health before."""
 FIRST_REST, LONGEST_REST = 0.5, 30.0
 
 
@@ -84,6 +86,7 @@ class Router:
     def _reconcile(self, wanted: Collection[str]) -> None:
         """Tell it of servers that came and went. Raises ServerError."""
         known = set(self._list())
+        self._heard = time.monotonic()  # what follows waits for servers, too
         for url in known - set(wanted):
             self._change("remove", url)
         for url in set(wanted) - known:
@@ -97,8 +100,12 @@ class Router:
             raise ServerError("/list_workers: the answer is no list of servers") from None
 
     def _change(self, what: str, url: str) -> None:
-        self._api.call(f"/{what}_worker?url={quote(url, safe='')}", {}, 10.0)
-        log.info("router %s: %s %s", self.url, what, url)
+        try:
+            self._api.call(f"/{what}_worker?url={quote(url, safe='')}", {}, CHANGE_SECONDS)
+        except ServerError as error:
+            log.info("router %s: cannot %s %s yet: %s", self.url, what, url, error)
+        else:
+            log.info("router %s: %s %s", self.url, what, url)
 
     def end(self) -> None:
         """End it. The connections of its clients break."""

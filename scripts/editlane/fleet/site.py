@@ -24,13 +24,14 @@ class Site:
     on_cpu: bool = False
     """True on a machine without a GPU."""
     pid: int = field(default_factory=os.getpid)
-    withheld: str = field(default_factory=lambda: f"withheld-{secrets.token_hex(8)}", repr=False)
-    """Name of the base model if it is not served. Nobody knows it who does not look into the list of models."""
+    mark: str = field(default_factory=lambda: f"fleet-{secrets.token_hex(8)}", repr=False)
+    """Name of the base model on every server, by which a server of another fleet at the same port is told. Who wants to
+    ask a base model that is not served finds it in the list of models."""
 
     @property
     def base_names(self) -> list[str]:
         """Return the names under which the base model is served."""
-        return [self.config.base_name, self.published] if self.config.serve_base else [self.withheld]
+        return [self.config.base_name, self.published, self.mark] if self.config.serve_base else [self.mark]
 
     def url(self, port: int) -> str:
         """Return the address of a server or a router of this machine.

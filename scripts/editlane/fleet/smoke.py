@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 
+from editlane.core.published_names import strip_fingerprint
 from editlane.core.text_width import pluralize
 from editlane.fleet.vllm_api import ServerError
 
@@ -140,7 +141,7 @@ class _Test:
                 "model, or was never trained (its lora_B is zero). Give one that was trained on this model."
             )
         for one, other in alike:
-            if self._base not in (one, other) and not {one, other} <= idle:
+            if self._base not in (one, other) and not {one, other} <= idle and not is_version(one, other):
                 self.problems.append(
                     f"the adapters `{one}` and `{other}` answer alike: they have the same weights, or neither does "
                     "anything. Give the right folder for each, or remove one of them."
@@ -194,6 +195,11 @@ class _Test:
 
     def _call(self, name: str) -> str:
         return "the base model" if name == self._base else f"the adapter `{name}`"
+
+
+def is_version(one: str, other: str) -> bool:
+    """Return whether these are versions of one adapter, which may answer alike."""
+    return strip_fingerprint(one) == strip_fingerprint(other)
 
 
 def measure(one: Answer, other: Answer) -> float:

@@ -15,7 +15,7 @@ from editlane.core.fleet_accounts import Accounts
 from editlane.core.fleet_state import NodeState, ServerState, read_nodes
 from editlane.core.paths import FleetPaths
 from editlane.core.printable import escape
-from editlane.fleet.nodes import FRESH_SECONDS
+from editlane.fleet.nodes import FRESH_SECONDS, find_missing
 
 STYLES = {"ready": "green", "wrong": "bold red", "resting": "red", "silent": "red"}
 
@@ -55,7 +55,9 @@ def is_locked(path: Path) -> bool:
 def is_ready(nodes: Sequence[NodeState]) -> bool:
     """Return whether there is a router, and all servers are ready."""
     servers = [server for node in nodes for server in node.servers]
-    return bool(servers) and all(one.state == "ready" for one in servers) and any(node.routers for node in nodes)
+    lacking = any(find_missing(node, node, server) for node in nodes for server in node.servers)
+    is_up = bool(servers) and all(one.state == "ready" for one in servers) and any(node.routers for node in nodes)
+    return is_up and not lacking
 
 
 def to_json(nodes: Sequence[NodeState], accounts: Accounts) -> dict[str, Any]:

@@ -1,23 +1,28 @@
 """Run one machine's part of a fleet: its model servers, its routers, its state file, and what it is asked for."""
 
 import logging
+import shutil
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder, replace_text
 from editlane.core.fleet_state import NodeState
+from editlane.core.strict_model import Name
 from editlane.fleet.adapters import Adapter, read_adapter, store_adapter
 from editlane.fleet.catalogue import Catalogue
 from editlane.fleet.commands import takes_adapters
 from editlane.fleet.metrics import FleetMetrics
 from editlane.fleet.model_server import ModelServer
 from editlane.fleet.node_lock import NodeLock
-from editlane.fleet.nodes import Neighbours
+from editlane.fleet.nodes import Neighbours, find_missing
 from editlane.fleet.routers import Router
 from editlane.fleet.site import Site
 from editlane.fleet.wishes import drop_wishes, grant_wishes
@@ -25,9 +30,30 @@ from editlane.fleet.wishes import drop_wishes, grant_wishes
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
+END_SECONDS = 15.0
+"""Time beyond the graces after which servers are killed when the fleet ends."""
+READY_SECONDS = 60.0
+"""Time for a server to be ready for a new adapter; one that only starts may take half an hour."""
 ALIAS_SECONDS = 30.0
 COPY_SECONDS = 5.0
 """Time between two looks whether the copies of the adapters are still there."""
+
+
+class Told(NamedTuple):
+    """What clients and other machines are told. What is tried, or on its way to the servers, is no part of it."""
+
+    newest: Mapping[str, tuple[str, str | None]]
+    """Adapter -> published name of its newest version, and its group."""
+    served: Sequence[str]
+    """Published names of all versions."""
+
+
+def check_adapter_name(name: str) -> None:
+    """Raise UserError for a name that the config would not take: it becomes a part of paths."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise UserError(f"{name!r} cannot be an adapter's name: {error.errors()[0]['msg']}") from error
 
 
 class Supervisor:
@@ -53,10 +79,13 @@ class Supervisor:
         self._last_error = ""
         for name, folder in config.adapters.items():
             self.catalogue.add(self.read_adapter(name, folder), config.group_of(name))
+        self._told = Told(self.catalogue.newest(), self.catalogue.served())
 
     def read_adapter(self, name: str, folder: str) -> Adapter:
         """Check an adapter and copy it into the fleet's folder. Raises UserError."""
         config = self.site.config
+        if name == config.base_name:
+            raise UserError(f"The adapter {name!r} has the name of the base model. Give it another one.")
         model, revision, rank = config.model, config.revision, config.max_lora_rank
         towers = "--enable-tower-connector-lora" in config.extra_args
         found = read_adapter(name, Path(folder), model=model, revision=revision, max_rank=rank, towers=towers)
@@ -77,11 +106,13 @@ class Supervisor:
             self._end()
 
     def _look(self) -> None:
-        is_blind = bool(self._last_error)
-        others = self._neighbours.find_servers(self.describe(), is_blind=is_blind) if self.routers else []
+        own, is_blind = self.describe(), bool(self._last_error)
+        is_asking = bool(self.routers) and not self.stopping.is_set()
+        others = self._neighbours.find_servers(own, is_blind=is_blind) if is_asking else []
+        # One that lacks an adapter would answer 404, which nobody asks again.
+        fitting = [one.state for one in self.servers if one.is_routed and not find_missing(own, own, one.state)]
         for group, router in self.routers.items():
-            wanted = [one.state for one in self.servers if one.is_routed] + others
-            router.look_after({one.url for one in wanted if group in ("", one.group)})
+            router.look_after({one.url for one in fitting + others if group in ("", one.group)})
         routed = set().union(*(router.routed for router in self.routers.values()))
         for server in self.servers:
             if not server.is_routed and server.state.url not in routed:
@@ -92,15 +123,18 @@ class Supervisor:
         """Finish the work at hand of all servers at the same time; the routers end last, since answers pass them."""
         for server in self.servers:
             server.stop()
+        until = time.monotonic() + 2 * self.site.config.grace + END_SECONDS
         while any(server.is_living for server in self.servers):
             self._look()
             time.sleep(LOOK_SECONDS)
+            if time.monotonic() > until:
+                for server in self.servers:
+                    server.kill()  # its thread waits for an answer that does not come
         for router in self.routers.values():
             router.end()
         self._neighbours.close()
         self._metrics.close()
-        with suppress(OSError):
-            self.site.paths.state(self.site.node).unlink()
+        self.write()  # kept: a finished run asks it for the names that its scores were made with
 
     def write(self) -> None:
         """Write the state file. A full disk is no reason to end: clients then see an older state."""
@@ -120,9 +154,9 @@ class Supervisor:
 
     def describe(self) -> NodeState:
         """Return the state of this machine's part."""
-        config, newest = self.site.config, self.catalogue.newest()
-        published = {name: own for name, (own, _) in newest.items()}
-        groups = {name: group for name, (_, group) in newest.items()}
+        config, told = self.site.config, self._told
+        published = {name: own for name, (own, _) in told.newest.items()}
+        groups = {name: group for name, (_, group) in told.newest.items()}
         if config.serve_base:
             published[config.base_name], groups[config.base_name] = self.site.published, None
         return NodeState(
@@ -132,7 +166,7 @@ class Supervisor:
             beat=self._beat,
             model=config.base_name if config.serve_base else None,
             published=published,
-            served=self.catalogue.served(),
+            served=list(told.served),
             groups=groups,
             affinity=config.affinity,
             routers={group: router.url for group, router in self.routers.items()},
@@ -162,6 +196,9 @@ class Supervisor:
 
     def _carry_out(self, wish: dict[str, Any]) -> str:
         match wish:
+            case {"try": str(name)} | {"add": str(name)}:
+                check_adapter_name(name)
+        match wish:
             case {"drain": int(number)}:
                 return self._drain(number)
             case {"try": str(name), "folder": str(folder), "group": str() | None as group}:
@@ -180,6 +217,9 @@ class Supervisor:
         server = self.servers[number]
         if server.state.state not in ("ready", "silent", "wrong"):
             raise UserError(f"Server {number} is {server.state.state}, so there is nothing to drain.")
+        others = [one for one in self.servers if one is not server and one.state.group == server.state.group]
+        if server.is_routed and others and not any(one.is_routed for one in others):
+            raise UserError(f"Server {number} is the only one that is ready. Wait for another one; see `status`.")
         server.drain()
         return f"server {number} finishes its work, then it starts again"
 
@@ -190,7 +230,7 @@ class Supervisor:
         if self.site.config.affinity == "hard" and group not in self.site.config.groups:
             raise UserError(f"With `affinity: hard` an adapter needs a group: {', '.join(self.site.config.groups)}.")
         adapter = self.read_adapter(name, folder)
-        if adapter.published != self._newest(name):
+        if adapter.published not in self.catalogue.versions(name):  # one that is served was proved
             self.catalogue.add(adapter, group, is_trial=True)
             try:
                 self._wait_for_proof(adapter.published)
@@ -205,6 +245,7 @@ class Supervisor:
             return f"{adapter.published} is served already"
         self.catalogue.add(adapter, group)
         self._wait_for_alias()
+        self._told = Told(self.catalogue.newest(), self.catalogue.served())
         return f"{adapter.published} is served; `{name}` now means it"
 
     def _wait_for_alias(self) -> None:
@@ -222,15 +263,16 @@ class Supervisor:
 
     def _wait_for_proof(self, published: str) -> None:
         """Wait until all servers that work have proved the adapter. Raises UserError."""
-        until = time.monotonic() + self.site.config.start_seconds
+        until, ready_until = time.monotonic() + self.site.config.start_seconds, time.monotonic() + READY_SECONDS
         while True:
             ready = [one for one in self.servers if one.state.state == "ready" and one.sync.is_for(published)]
+            ready_until = time.monotonic() + READY_SECONDS if ready else ready_until
             for server in ready:
                 if problem := server.sync.rejected.get(published):
                     raise UserError(f"Server {server.state.number} does not take {published}: {problem}")
             if ready and all(published in one.sync.verified for one in ready):
                 return
-            if time.monotonic() > until or self.stopping.is_set():
+            if time.monotonic() > min(until, ready_until) or self.stopping.is_set():
                 raise UserError(f"No server is ready to try {published}. See `status`.")
             time.sleep(LOOK_SECONDS)
 
@@ -239,13 +281,17 @@ class Supervisor:
         if not versions:
             known = ", ".join(self.catalogue.newest()) or "none"
             raise UserError(f"There is no adapter {name!r}. Adapters: {known}.")
-        for published in versions:
-            self.catalogue.remove(published)
+        removed = [one for one in self.catalogue.adapters() if one.published in versions]
+        self.catalogue.remove(*versions)
+        newest, served = self.catalogue.newest(), self.catalogue.served()
+        self._told = Told(newest, served)  # first, or the servers would count as lacking what they unload
         self._wait_for_alias()
+        for adapter in removed:
+            shutil.rmtree(adapter.path, ignore_errors=True)
         return f"{', '.join(versions)} {'is' if len(versions) == 1 else 'are'} no longer served"
 
     def _give_up(self, published: str) -> str:
         """Forget an adapter that another machine did not take, unless it is served here already."""
-        if published not in [own for own, _ in self.catalogue.newest().values()]:
+        if published not in self._told.served:
             self.catalogue.remove(published)
         return f"{published} is not tried any more"

@@ -131,10 +131,11 @@ def test_sigterm_finishes_the_work_at_hand(make_fleet: Make) -> None:
     assert fleet.process.wait(20) == 0
     assert not fleet.pids()
     assert fleet.held_leases() == 0
-    assert not (fleet.results / f"nodes/{NODE}.json").exists()
+    assert fleet.run("status").returncode == 2
+    assert fleet.state()["published"].keys() == {"base", "严格", "kind"}  # a finished run asks for it
 
 
-def test_a_second_signal_ends_at_once(make_fleet: Make) -> None:
+def test_ctrl_c_while_it_ends_ends_at_once(make_fleet: Make) -> None:
     fleet = make_fleet(environment={"VLLM_DOUBLE_SECONDS": "30"}, grace=60)
     fleet.environment["VLLM_DOUBLE_SECONDS"] = "0.02"
     fleet.start().wait_ready()
@@ -142,9 +143,12 @@ def test_a_second_signal_ends_at_once(make_fleet: Make) -> None:
     for pid in (fleet.server_pid(0), fleet.server_pid(1)):
         os.kill(pid, signal.SIGSTOP)  # so that they finish nothing
     fleet.process.send_signal(signal.SIGTERM)
-    fleet.wait(lambda: "a second signal" in fleet.log())
-    fleet.process.send_signal(signal.SIGTERM)
-    assert fleet.process.wait(10) == 128 + signal.SIGTERM
+    fleet.wait(lambda: "Ctrl-C now ends at once" in fleet.log())
+    fleet.process.send_signal(signal.SIGTERM)  # of a second `down`, which must not
+    time.sleep(0.5)
+    assert fleet.process.poll() is None
+    fleet.process.send_signal(signal.SIGINT)
+    assert fleet.process.wait(10) == 128 + signal.SIGINT
     until = time.monotonic() + 10
     while fleet.pids():
         assert time.monotonic() < until

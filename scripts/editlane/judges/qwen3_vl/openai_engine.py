@@ -245,18 +245,18 @@ def make_completions(model: str, params: EndpointParams) -> Completions:
     key = read_key(params.api_key_env)
     if params.fleet is None:
         assert params.base_url is not None, "checked with the params"
-        return Completions(endpoint=_make_endpoint(model, params, params.base_url, key), model=model)
+        return Completions(endpoint=_make_endpoint(None, params, params.base_url, key), model=model)
     version = fix_version(params.fleet, model)
     fleet = find_fleet(params.fleet)
     route = fleet.resolve(version)
     key = key or read_key(fleet.token_env, f"{params.fleet}: token_env")
     record = partial(open_ledger(fleet.name).record, route.model, route.group)
     return Completions(
-        endpoint=_make_endpoint(route.model, params, route.base_url, key), model=route.model, record=record
+        endpoint=_make_endpoint(route.session, params, route.base_url, key), model=route.model, record=record
     )
 
 
-def _make_endpoint(session: str, params: EndpointParams, base_url: str, key: str | None) -> Endpoint:
+def _make_endpoint(session: str | None, params: EndpointParams, base_url: str, key: str | None) -> Endpoint:
     return Endpoint(
         base_url=base_url.rstrip("/"),
         key=key,
