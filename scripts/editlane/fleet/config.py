@@ -46,7 +46,7 @@ class FleetConfig(StrictModel):
     """LoRA adapters by their names: folders that PEFT saved (`adapter_config.json`, `adapter_model.safetensors`)."""
     groups: dict[Name, list[Name]] = Field(default_factory=dict)
     """Groups of adapters. Accounts are kept by group; with `affinity: hard` each group has servers of its own."""
-    affinity: Literal["none", "soft", "hard"] = "soft"
+    affinity: Literal["none", "soft", "hard"] = "none"
     """Where an adapter's requests go. `none`: to the server with the least to do. `soft`: to one server as long as that
     is not full, so that it seldom loads another adapter. `hard`: only to the servers of its group."""
     max_loras: Annotated[int, Field(ge=1, le=1024)] | None = None

@@ -245,7 +245,7 @@ class Supervisor:
             return f"{adapter.published} is served already"
         self.catalogue.add(adapter, group)
         self._wait_for_alias()
-        self._told = Told(self.catalogue.newest(), self.catalogue.served())
+        self._tell()
         return f"{adapter.published} is served; `{name}` now means it"
 
     def _wait_for_alias(self) -> None:
@@ -255,6 +255,13 @@ class Supervisor:
             if not any(one.sync.is_changed() for one in self.servers if one.state.state == "ready"):
                 return
             time.sleep(LOOK_SECONDS)
+
+    def _tell(self) -> None:
+        """Tell clients and other machines of what is served now. Returns once it is in the state file."""
+        self._told = Told(self.catalogue.newest(), self.catalogue.served())
+        beat = self._beat + 2  # the next one may be written already
+        while self._beat < beat and not self.stopping.is_set():
+            time.sleep(LOOK_SECONDS / 5)
 
     def _newest(self, name: str) -> str | None:
         """Return the published name that an adapter's name means now."""
@@ -283,8 +290,7 @@ class Supervisor:
             raise UserError(f"There is no adapter {name!r}. Adapters: {known}.")
         removed = [one for one in self.catalogue.adapters() if one.published in versions]
         self.catalogue.remove(*versions)
-        newest, served = self.catalogue.newest(), self.catalogue.served()
-        self._told = Told(newest, served)  # first, or the servers would count as lacking what they unload
+        self._tell()  # first, or the servers would count as lacking what they unload
         self._wait_for_alias()
         for adapter in removed:
             shutil.rmtree(adapter.path, ignore_errors=True)

@@ -1,6 +1,8 @@
 """Adapters of a fleet that serves: proved before they are told of, replaced without a gap, sent to their servers."""
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -66,6 +68,33 @@ def test_an_adapter_is_replaced_without_a_gap_and_its_old_version_keeps_its_name
     assert fleet.text("kind", "p") == after[0]
 
 
+def test_a_server_that_missed_an_adapter_gets_no_requests_until_it_has_it(make_fleet: Make) -> None:
+    """It would answer 404, which ends what asks."""
+    fleet = make_fleet(environment={"VLLM_DOUBLE_LOAD_SECONDS": "0.5"}).start().wait_ready()
+    paused = fleet.server_pid(1)
+    os.kill(paused, signal.SIGSTOP)
+    fleet.wait(lambda: fleet.states()[1] == "silent")
+    make_adapter(fleet.folder / "third", 7)
+    done = fleet.run("adapters", "add", "third", "third")
+    assert done.returncode == 0, done.stderr
+    load = Load(fleet, ["third", published(fleet, "third"), "kind"])
+    os.kill(paused, signal.SIGCONT)
+    fleet.wait_ready()
+    load.wait_for(40)
+    assert set(load.end()) == {200}
+
+
+def test_names_that_would_lead_elsewhere_are_refused(make_fleet: Make) -> None:
+    fleet = make_fleet(servers=1).start().wait_ready()
+    make_adapter(fleet.folder / "new", 7)
+    before = fleet.text("base")
+    for name, said in {"base": "the name of the base model", "../../x": "cannot be", "a b": "cannot be"}.items():
+        done = fleet.run("adapters", "add", name, "new")
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert fleet.text("base") == before
+    assert not list(fleet.folder.glob("**/x@*"))
+
+
 def test_an_adapter_that_does_nothing_is_not_taken_while_the_others_are_served(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     load = Load(fleet, ["严格", "kind"])
@@ -81,7 +110,7 @@ def test_an_adapter_that_does_nothing_is_not_taken_while_the_others_are_served(m
     assert set(load.end()) == {200}
     assert fleet.states() == ["ready", "ready"]
     assert fleet.state()["published"].keys() == {"base", "严格", "kind"}
-    assert "idle" not in str(fleet.state()["servers"])
+    assert all("idle" not in str(one["adapters"]) for one in fleet.state()["servers"])
 
 
 def test_a_folder_that_vanished_or_was_trained_again_changes_nothing_that_is_served(make_fleet: Make) -> None:
@@ -107,7 +136,7 @@ def test_what_somebody_else_loads_is_unloaded_again(make_fleet: Make) -> None:
 
 
 def test_soft_affinity_sends_an_adapter_to_one_server(make_fleet: Make) -> None:
-    fleet = make_fleet(servers=4).start().wait_ready()
+    fleet = make_fleet(servers=4, affinity="soft").start().wait_ready()
     for name in ("严格", "kind"):
         asked = {"X-Session-ID": quote(published(fleet, name))}
         ports = {fleet.ask(name, str(turn), headers=asked)[1]["port"] for turn in range(20)}
@@ -133,7 +162,7 @@ def test_hard_affinity_gives_each_group_servers_and_a_url_of_its_own(make_fleet:
 
 
 def test_a_hot_adapter_that_fills_its_server_is_seen(make_fleet: Make) -> None:
-    fleet = make_fleet(max_num_seqs=2, environment={"VLLM_DOUBLE_SECONDS": "0.3"}).start().wait_ready()
+    fleet = make_fleet(affinity="soft", max_num_seqs=2, environment={"VLLM_DOUBLE_SECONDS": "0.3"}).start().wait_ready()
     hot = published(fleet, "kind")
     load = Load(fleet, ["kind"], clients=4, headers={"X-Session-ID": hot})
     full = fleet.wait(lambda: [one for one in fleet.state()["servers"] if one["full"]])

@@ -36,9 +36,9 @@ def dead_pid() -> int:
 def test_plain_and_published_names_lead_to_the_router() -> None:
     config = write_fleet(Path(), make_node())
     fleet = find_fleet(config)
-    assert fleet.resolve("strict") == ("http://127.0.0.1:8000/v1", STRICT, "A")
+    assert fleet.resolve("strict") == ("http://127.0.0.1:8000/v1", STRICT, "A", STRICT)
     assert fleet.resolve(STRICT) == fleet.resolve("strict")
-    assert fleet.resolve("base") == ("http://127.0.0.1:8000/v1", BASE, None)
+    assert fleet.resolve("base") == ("http://127.0.0.1:8000/v1", BASE, None, None)  # all servers have it
     assert fleet.find_version("lenient") == LENIENT
     assert is_published(STRICT) and not any(map(is_published, ("strict", "strict@3f2a", "@3f2a9c01b7de")))
 

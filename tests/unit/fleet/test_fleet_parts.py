@@ -75,7 +75,7 @@ def words_after(words: list[str], flag: str) -> str:
 
 
 def test_a_server_finishes_its_work_within_the_grace_and_says_when_it_is_full() -> None:
-    words = server_command(make_config(grace=7, max_num_seqs=100), port=1, names=["n"])
+    words = server_command(make_config(affinity="soft", grace=7, max_num_seqs=100), port=1, names=["n"])
     assert words_after(words, "--shutdown-timeout") == "7"
     assert words_after(words, "--max-num-queued-reqs") == "200"
     assert "--enable-lora" not in words
@@ -99,7 +99,7 @@ def test_a_router_starts_before_one_server_whatever_its_policy() -> None:
     """vllm-router refuses `power_of_two` with one address."""
     words = router_command(make_config(affinity="none"), port=1, metrics_port=2, urls=["http://a:1"], has_token=False)
     assert words[words.index("--worker-urls") + 1 :] == ["http://a:1", "http://a:1/"]
-    words = router_command(make_config(), port=1, metrics_port=2, urls=["http://a:1"], has_token=False)
+    words = router_command(make_config(affinity="soft"), port=1, metrics_port=2, urls=["http://a:1"], has_token=False)
     assert words[words.index("--worker-urls") + 1 :] == ["http://a:1"]
 
 

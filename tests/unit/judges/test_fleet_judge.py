@@ -144,10 +144,24 @@ def test_weights_that_change_under_a_running_judge_are_not_asked(double: Double)
 # --- affinity at any endpoint
 
 
-def test_requests_about_a_model_name_it_as_their_session(double: Double) -> None:
+@pytest.mark.parametrize(
+    ("model", "affinity", "session"),
+    [("strict", "soft", STRICT), ("strict", "none", None), ("strict", "hard", None), ("base", "soft", None)],
+)
+def test_only_an_adapter_of_a_fleet_with_soft_affinity_is_kept_to_one_server(
+    model: str, affinity: str, session: str | None, double: Double
+) -> None:
+    """A base model is on every server, and would have only one of them work."""
+    double.models = list(PUBLISHED.values())
+    read(make_judge(model, write_fleet(Path(), make_node(double.url, affinity=affinity))))
+    assert {headers.get("X-Session-ID") for headers in double.headers} == {session}
+
+
+def test_requests_to_an_address_name_no_session(double: Double) -> None:
+    """Gateways with sticky sessions would send them all to one replica."""
     double.models = [MODEL]
     read(built(EndpointJudge, model=MODEL, params={"base_url": double.url}))
-    assert {headers["X-Session-ID"] for headers in double.headers} == {"%E8%AF%84%E5%A7%94/qwen3-vl"}
+    assert not any("X-Session-ID" in headers for headers in double.headers)
 
 
 def test_an_attempt_after_a_full_server_goes_to_another_one(double: Double) -> None:

@@ -161,6 +161,7 @@ async def load(request: Request) -> Response:
         return refuse(400, f"The lora adapter '{name}' has already been loaded.")
     if not (path / "adapter_config.json").is_file():
         return refuse(404, f"Loading lora {name} failed: No adapter found for {path}")
+    await asyncio.sleep(float(os.environ.get("VLLM_DOUBLE_LOAD_SECONDS", "0")))
     content = (path / "adapter_model.safetensors").read_bytes()
     weights = ENGINE.base if ANOTHER_MODEL in content else hashlib.sha256(content).digest()
     ENGINE.adapters[name] = (str(path), weights)
