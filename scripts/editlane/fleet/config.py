@@ -25,7 +25,7 @@ class FleetConfig(StrictModel):
     """Name under which the base model is served. null: the last part of `model`."""
     serve_base: bool = True
     """Also answer for the base model. `false`: only the adapters should be asked. The base is then served under a name
-    that is new with each start, `withheld-...`. vLLM on the CPU needs that, because it answers base requests with an
+    that is new with each start, `fleet-...`. vLLM on the CPU needs that, because it answers base requests with an
     adapter's weights when both are asked at once."""
     servers: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Model servers on this machine, each on a GPU of its own. null: one per visible GPU."""
