@@ -32,6 +32,7 @@ BY_HAND = {
     "compare_votes": "report.yaml",
     "serve_rewards": "serve.yaml",
     "serve_fleet": "fleet.yaml",
+    "serve_policy": "robots.yaml",
 }
 """Programs that no rule starts and that need another environment than Snakemake's."""
 HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision", "vllm": "vllm"}

@@ -156,6 +156,7 @@ GOOD: dict[str, Flags] = {
         "--params": ["{}"],
     },
     "serve_rewards": {"--configfile": ["reward.yaml"], "--port": ["0"], "--server": ["s"]},
+    "serve_policy": {"--policy": ["reach"], "--port": ["0"], "--delay": ["0"], "--seed": ["0"]},
     "init_config": {"--dataset": ["data/items.jsonl"], "--out": ["first.yaml"]},
     "extract_demo_photos": {"--out": ["demo"]},
     "build_tiny_model": {"--kind": ["qwen3-vl"], "--out": ["model"]},
@@ -174,4 +175,5 @@ NOT_RUN = {
     "guard": "runs with its parent; test_guard.py starts it",
     "judge_worker": "speaks with a server",
     "serve_rewards": "serves until it is stopped",
+    "serve_policy": "serves until it is stopped",
 }

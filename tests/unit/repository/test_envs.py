@@ -86,4 +86,4 @@ def test_imports_inside_functions_and_behind_the_registry_are_seen() -> None:
 
 def test_every_environment_is_used_by_a_rule() -> None:
     used = {env for rule in read_rules() for step in list_rule_steps(rule) for env in step.envs}
-    assert used | {"serve.yaml", "fleet.yaml"} == {env.name for env in ENVS}
+    assert used | {"serve.yaml", "fleet.yaml", "robots.yaml"} == {env.name for env in ENVS}
