@@ -85,6 +85,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def run_service(policy: Policy, listening: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT. Prints the address."""
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)  # every client, and every look at the port
     stop, service = asyncio.Event(), PolicyService(policy)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
