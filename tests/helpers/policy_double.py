@@ -33,6 +33,7 @@ class PolicyDouble:
         self.metadata: dict[str, Any] = {"policy": policy, "action_dim": 7}
         self.tricks: list[Trick] = []
         self.greeting: str | bytes | None = None
+        self.greets_after = 0.0
         self.port = 0
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
@@ -67,6 +68,7 @@ class PolicyDouble:
         self.clients.add(client)
         self.paths.append(client.request.path if client.request else "")
         try:
+            await asyncio.sleep(self.greets_after)
             await client.send(self.greeting if self.greeting is not None else pack(self.metadata))
             while True:
                 observation = unpack(await client.recv())

@@ -92,7 +92,6 @@ class PolicyPool:
                     tried[-1].blame(refusal)
                 return Reply(actions, str(link.address), len(tried), time.monotonic() - began)
             except UnfitServer as reason:
-                link.drop()
                 link.exclude(reason)
             except UnsendableObservation as error:
                 raise PolicyFailed("policy_refused", error) from error
@@ -104,9 +103,6 @@ class PolicyPool:
                 if is_refused and not self._find_up(tried):
                     raise
                 refusal = failure if is_refused else None
-            except BaseException:  # cancelled while the answer was on its way
-                link.drop()
-                raise
             finally:
                 self._give_back(link)
 
@@ -276,3 +272,6 @@ async def _translate(link: PolicyLink, work: Coroutine[Any, Any, T]) -> T:
     except (OSError, WebSocketException, UnicodeError) as error:
         link.drop()
         raise PolicyFailed("policy_transport", f"{type(error).__name__}: {error}") from None
+    except BaseException:  # cancelled while a frame was on its way
+        link.drop()
+        raise

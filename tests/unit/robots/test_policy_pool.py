@@ -181,6 +181,23 @@ def test_a_cancelled_call_leaves_no_answer_behind() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("call", [lambda pool: pool.open(), infer])
+def test_a_socket_cancelled_before_its_first_frame_is_not_used_again(call: Any) -> None:
+    async def scene() -> None:
+        doubles = await start(1)
+        doubles[0].greets_after = 0.1
+        pool = make_pool(doubles)
+        task = asyncio.create_task(call(pool))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await infer_rightly(pool)
+        await end(pool, doubles)
+
+    play(scene)
+
+
 def test_a_call_cancelled_while_it_waits_keeps_no_server() -> None:
     async def scene() -> None:
         doubles = await start(1, delay=0.05)
