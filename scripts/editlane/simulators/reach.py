@@ -14,6 +14,8 @@ LONGEST_STEP = 0.05
 NEAR = 0.03
 """Closer than this the goal is reached."""
 
+_FAR_ENOUGH = 0.8
+"""Nine steps at least."""
 _FAR_AWAY = np.full(3, 9.0)
 _PICTURE = 224
 _DOT = 5
@@ -40,10 +42,10 @@ class Reach:
                 f"reach has the tasks 0 to {TASKS - 1} of the suite {SUITE!r}, from initial states 0, 1, ..."
             )
         random = np.random.default_rng((task.task_id, task.init_state, task.seed % 2**32))
-        self._hand = random.uniform(-0.5, 0.5, 3)
+        self._hand = random.uniform(-0.8, 0.8, 3)
         while True:
-            self._goal = np.round(random.uniform(-0.5, 0.5, 3), 3)
-            if np.linalg.norm(self._goal - self._hand) > 4 * LONGEST_STEP:
+            self._goal = np.round(random.uniform(-0.8, 0.8, 3), 3)
+            if np.linalg.norm(self._goal - self._hand) > _FAR_ENOUGH:
                 break
         words = "reach " + " ".join(f"{side:.3f}" for side in self._goal)
         if "impossible" in (task.prompt or ""):
