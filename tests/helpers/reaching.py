@@ -13,7 +13,7 @@ from editlane.simulators.reach import LONGEST_STEP
 from editlane.simulators.wire import EpisodeTask
 
 LIMITS = Limits(max_steps=40)
-HORIZON = 10
+HORIZON = 5
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from editlane.core.errors import ItemError, UserError
 from editlane.core.printable import escape
+from editlane.models.host_memory import read_available_memory
 from editlane.simulators.wire import (
     HEAD,
     LONGEST_FRAME,
@@ -33,7 +34,7 @@ from editlane.simulators.wire import (
 
 log = logging.getLogger(__name__)
 
-MEMORY_GB = {"libero": 1.85, "reach": 0.05}
+MEMORY_GB = {"libero": 2.0, "reach": 0.05}
 """Of one process, measured."""
 END_SECONDS = 5.0
 """Time for a killed process to be gone; only a driver or a disk that hangs takes longer."""
@@ -260,13 +261,13 @@ class Simulators:
 
 
 def check_memory(name: str, count: int) -> None:
-    """Check that so many simulators fit into this machine's memory. Raises UserError."""
+    """Check that so many simulators fit into the memory that is available here. Raises UserError."""
     if name not in MEMORY_GB:
         raise UserError(f"Unknown simulator {escape(repr(name))}. Available: {', '.join(sorted(MEMORY_GB))}.")
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    most = int(total / MEMORY_GB[name])
+    available = read_available_memory() / 1e9
+    most = int(available / MEMORY_GB[name])
     if not 1 <= count <= most:
         raise UserError(
-            f"{count} simulators of {name} do not fit: each takes {MEMORY_GB[name]:g} GB, and this machine has "
-            f"{total:.0f} GB. Set 1 to {most}."
+            f"There cannot be {count} simulators of {name}: each takes {MEMORY_GB[name]:g} GB, and {available:.1f} GB "
+            f"are available. Set 1 to {most}, or free memory."
         )

@@ -69,8 +69,8 @@ def test_three_callers_with_the_same_tasks_get_the_right_answers() -> None:
 
 
 def test_an_episode_that_is_never_solved_ends_at_its_limit() -> None:
-    result = play_one(EpisodeTask("reach", 0, prompt="impossible"), limits=Limits(replan_steps=7))
-    assert (result.solved, result.steps, result.infers) == (False, 60, 9)
+    result = play_one(EpisodeTask("reach", 0, prompt="impossible"), limits=Limits(replan_steps=4))
+    assert (result.solved, result.steps, result.infers) == (False, 60, 15)
     result = play_one(EpisodeTask("reach", 0, prompt="impossible"), limits=Limits(max_steps=12))
     assert (result.solved, result.steps, result.infers) == (False, 12, 3)
 

@@ -258,7 +258,7 @@ def test_no_process_is_left_after_the_parent_was_killed(is_hung: bool) -> None:
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(UserError, match=r"Unknown simulator 'gazebo'\. Available: libero, reach"):
         check_memory("gazebo", 1)
-    with pytest.raises(UserError, match=r"each takes 1.85 GB, and this machine has \d+ GB. Set 1 to \d+"):
+    with pytest.raises(UserError, match=r"each takes 2 GB, and \d+\.\d GB are available\. Set 1 to \d+"):
         check_memory("libero", 100_000)
     with pytest.raises(UserError, match="Set 1 to"):
         check_memory("reach", 0)
