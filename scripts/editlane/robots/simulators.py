@@ -103,14 +103,34 @@ class Simulator:
     async def _start(self) -> None:
         if self._ending is not None:  # its memory must be free before
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._ending.wait()), END_SECONDS)
+                await asyncio.wait_for(self._ending.wait(), END_SECONDS)
             self._ending = None
-        guard = [sys.executable, str(_PROGRAMS / "guard.py"), "--with-parent", str(os.getpid()), "--"]
-        pipe = asyncio.subprocess.PIPE
-        self._process = await asyncio.create_subprocess_exec(
-            *guard, *self._command, stdin=pipe, stdout=pipe, env=self._environment, start_new_session=True
-        )
+        await self._spawn()
         self.versions = (await self._ask(None, Hello, self._reset_s)).versions
+
+    async def _spawn(self) -> None:
+        """Start the process. Raises SimulatorFailed.
+
+        A cancelled caller waits for that, too: nobody else would know of the process."""
+        guard = [sys.executable, str(_PROGRAMS / "guard.py"), "--with-parent", str(os.getpid()), "--"]
+        options: dict[str, Any] = {"env": self._environment, "start_new_session": True}
+        options["limit"] = LONGEST_FRAME  # reading never pauses, so that a killed process is seen to end at once
+        pipe = asyncio.subprocess.PIPE
+        spawning = asyncio.create_task(
+            asyncio.create_subprocess_exec(*guard, *self._command, stdin=pipe, stdout=pipe, **options)
+        )
+        cancelled: asyncio.CancelledError | None = None
+        while not spawning.done():
+            try:
+                await asyncio.wait([spawning])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        try:
+            self._process = spawning.result()
+        except OSError as error:
+            raise self._fail(f"it cannot be started: {error}") from error
+        if cancelled:
+            raise cancelled
 
     async def _ask(self, message: Request | None, kind: type[_Kind], seconds: float) -> _Kind:
         """Send a message and return the answer, which has to be of this kind. Raises UnknownTask, SimulatorFailed."""
@@ -149,7 +169,7 @@ class Simulator:
     async def _explain_end(self) -> str:
         assert self._process is not None
         with suppress(TimeoutError):
-            code = await asyncio.wait_for(asyncio.shield(self._process.wait()), 1.0)
+            code = await asyncio.wait_for(self._process.wait(), 1.0)
             number = -code if code < 0 else code - 128  # guard.py's code for a signal
             return signal.Signals(number).name if number in set(signal.Signals) else f"exit code {code}"
         return "its output is closed"

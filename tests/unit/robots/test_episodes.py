@@ -5,10 +5,12 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from process_figures import list_children
 from reaching import LIMITS, Reply, ask, make_tasks, reach
 
 from editlane.core.errors import ItemError
@@ -204,3 +206,20 @@ def test_a_deadline_ends_an_episode_and_the_wait_for_a_simulator() -> None:
         assert deadlines == [until]
 
     run(body)
+
+
+def test_episodes_that_are_cancelled_at_any_moment_leave_nothing_behind() -> None:
+    random, tasks, before = Random(1), make_tasks(), set(list_children())
+
+    async def body(simulators: Simulators) -> list[EpisodeResult]:
+        for _ in range(15):
+            playing = [asyncio.create_task(play(task, simulators, ask, LIMITS)) for task, _ in random.sample(tasks, 4)]
+            await asyncio.sleep(random.uniform(0, 0.3))
+            for one in playing:
+                one.cancel()
+            await asyncio.gather(*playing, return_exceptions=True)
+            assert (simulators.describe()["playing"], simulators.describe()["waiting"]) == (0, 0)
+        return await asyncio.gather(*(play(task, simulators, ask, LIMITS) for task, _ in tasks))
+
+    assert [one.solved for one in run(body, 2)] == [is_solved for _, is_solved in tasks]
+    assert set(list_children()) <= before
