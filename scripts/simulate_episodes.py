@@ -6,6 +6,7 @@ Runs in the simulator's own environment (envs/libero.yaml), with numpy, msgspec 
 standard input and writes frames to standard output (editlane/simulators/wire.py). Ends when standard input closes.
 """
 
+import argparse
 import os
 import sys
 
@@ -13,10 +14,10 @@ from editlane.simulators.worker import SIMULATORS, Pipes, serve
 
 
 def main() -> None:
-    if len(sys.argv) != 2 or sys.argv[1] not in SIMULATORS:
-        print(f"simulate_episodes: name one of {', '.join(SIMULATORS)}.", file=sys.stderr)
-        sys.exit(2)
-    code = serve(sys.argv[1], Pipes())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("simulator", choices=SIMULATORS, help="what to play in")
+    args = parser.parse_args()
+    code = serve(args.simulator, Pipes())
     sys.stderr.flush()
     os._exit(code)  # the destructors of renderers raise at a usual end
 

@@ -264,8 +264,3 @@ def test_wrong_settings_are_refused() -> None:
         check_memory("reach", 0)
     with pytest.raises(UserError, match=r"There is no /no/python\. Name the Python"):
         Simulators("reach", 1, python="/no/python")
-
-
-def test_the_program_names_its_simulators() -> None:
-    done = subprocess.run([sys.executable, "scripts/simulate_episodes.py"], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "simulate_episodes: name one of reach, libero.\n")
