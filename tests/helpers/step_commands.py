@@ -164,6 +164,7 @@ GOOD: dict[str, Flags] = {
     "check_setup": {"--configfile": ["config.yaml"], "--gpus": ["1"], "--sdm": ["conda"], "--estimate": []},
     "gpulease": {"-n": ["1"], "command": ["true"]},
     "guard": {"--with-parent": ["1"], "command": ["true"]},
+    "simulate_episodes": {"simulator": ["reach"]},
 }
 """Flags and their values, by step. Later steps read the output of earlier ones."""
 
@@ -174,6 +175,7 @@ NOT_RUN = {
     "gpulease": "replaces itself by its command; test_gpulease.py starts it",
     "guard": "runs with its parent; test_guard.py starts it",
     "judge_worker": "speaks with a server",
+    "simulate_episodes": "speaks with who plays; test_simulators.py starts it",
     "serve_rewards": "serves until it is stopped",
     "serve_policy": "serves until it is stopped",
 }

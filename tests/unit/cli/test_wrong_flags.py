@@ -319,6 +319,9 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "command": [([], "give a command after --")],
     },
     "guard": {"command": [([], "give a command after --")]},
+    "simulate_episodes": {
+        "simulator": [("gazebo", "invalid choice: 'gazebo' (choose from"), ("", "invalid choice: ''")]
+    },
     "judge_worker": {
         "--run-dir": IN_FOLDER,
         "--judge": NAME,
