@@ -8,6 +8,7 @@
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
 # make test-vllm  test the judge's engines against vLLM on the CPU, in its own venv (4 GB); some minutes
+# make test-libero  let a scripted expert play LIBERO, in its own venv (2 GB); some minutes
 # make test-trainers  let trainers ask a reward server: TRL, verl, ms-swift, OpenRLHF, in their own venv (2 GB); some minutes
 # make bench   run the benchmarks and print tables
 # make bench-gpu  run judge and editor at full size with random weights, on a GPU of 80 GB or more; 8 minutes each at most
@@ -19,7 +20,7 @@ PYTHON ?= python3
 SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
-.PHONY: demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-trainers bench bench-gpu clean
+.PHONY: demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-libero test-trainers bench bench-gpu clean
 
 demo: $(VENV)/installed
 	@$(RUN) snakemake --cores all
@@ -69,6 +70,13 @@ test-vllm: .venv-vllm/installed
 .venv-vllm/installed: tests/vllm/install.sh
 	@echo "Installing vLLM for the CPU into .venv-vllm: 4 GB, once, 5 to 15 minutes."
 	@sh tests/vllm/install.sh .venv-vllm
+
+test-libero: $(VENV)/installed .venv-libero/installed
+	$(RUN) pytest -m libero tests/libero
+
+.venv-libero/installed: tests/libero/install.sh envs/libero.yaml
+	@echo "Installing LIBERO into .venv-libero: 2 GB, once, some minutes."
+	@sh tests/libero/install.sh .venv-libero
 
 test-trainers: $(VENV)/installed .venv-trainers/installed
 	.venv-trainers/bin/python -m pytest -m trainers tests/trainers

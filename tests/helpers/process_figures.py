@@ -21,3 +21,12 @@ def read_cpu(pid: int) -> float:
 def count_files(pid: int) -> int:
     """Return how many files and connections it has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def list_children() -> list[int]:
+    """Return the process ids of this process's children that still run."""
+    return [
+        pid
+        for thread in Path("/proc/self/task").iterdir()
+        for pid in map(int, (thread / "children").read_text().split())
+    ]

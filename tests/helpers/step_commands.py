@@ -156,6 +156,7 @@ GOOD: dict[str, Flags] = {
         "--params": ["{}"],
     },
     "serve_rewards": {"--configfile": ["reward.yaml"], "--port": ["0"], "--server": ["s"]},
+    "serve_policy": {"--policy": ["reach"], "--port": ["0"], "--delay": ["0"], "--seed": ["0"]},
     "init_config": {"--dataset": ["data/items.jsonl"], "--out": ["first.yaml"]},
     "extract_demo_photos": {"--out": ["demo"]},
     "build_tiny_model": {"--kind": ["qwen3-vl"], "--out": ["model"]},
@@ -163,6 +164,7 @@ GOOD: dict[str, Flags] = {
     "check_setup": {"--configfile": ["config.yaml"], "--gpus": ["1"], "--sdm": ["conda"], "--estimate": []},
     "gpulease": {"-n": ["1"], "command": ["true"]},
     "guard": {"--with-parent": ["1"], "command": ["true"]},
+    "simulate_episodes": {"simulator": ["reach"]},
 }
 """Flags and their values, by step. Later steps read the output of earlier ones."""
 
@@ -173,5 +175,7 @@ NOT_RUN = {
     "gpulease": "replaces itself by its command; test_gpulease.py starts it",
     "guard": "runs with its parent; test_guard.py starts it",
     "judge_worker": "speaks with a server",
+    "simulate_episodes": "speaks with who plays; test_simulators.py starts it",
     "serve_rewards": "serves until it is stopped",
+    "serve_policy": "serves until it is stopped",
 }

@@ -319,11 +319,21 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "command": [([], "give a command after --")],
     },
     "guard": {"command": [([], "give a command after --")]},
+    "simulate_episodes": {
+        "simulator": [("gazebo", "invalid choice: 'gazebo' (choose from"), ("", "invalid choice: ''")]
+    },
     "judge_worker": {
         "--run-dir": IN_FOLDER,
         "--judge": NAME,
         "--max-pixels": LANES,
         "--params": [("{", "is not JSON"), ("[1]", "is not a JSON object such as")],
+    },
+    "serve_policy": {
+        "--policy": [("reech", "Unknown policy 'reech'. Did you mean 'reach'?"), ("", "Unknown policy")],
+        "--host": [("host.invalid", "Cannot listen on host.invalid, port 0"), ("x" * 70, "Cannot listen on")],
+        "--port": [("65536", "'65536' is not a whole number from 0 to 65535"), ("x", "'x' is not a whole number")],
+        "--delay": [("-1", "'-1' is not a number from 0 to 3600"), ("nan", "'nan' is not a number from 0 to 3600")],
+        "--seed": [(text, f"{text!r} is not a whole number from 0 to 4294967295") for text in ("-1", "x")],
     },
     "serve_rewards": {
         "--configfile": [("none.yaml", "none.yaml"), ("garbage", "garbage"), ("other.yaml", "Unknown key 'lanse'")],

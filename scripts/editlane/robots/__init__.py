@@ -1,0 +1,1 @@
+"""Robot roll-outs as rewards."""

