@@ -1,5 +1,6 @@
 """A fleet as a process: real supervisor, real router, doubles of vLLM."""
 
+import itertools
 import json
 import os
 import signal
@@ -27,9 +28,18 @@ DOUBLE = ROOT / "tests/helpers/fake_vllm"
 NODE = "this"
 
 
+_BLOCK = 24
+_BLOCKS = itertools.count(os.getpid() % 100)
+
+
 def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, below those that the system deals out by itself."""
-    for first in range(20000 + os.getpid() % 8000, 32000, count):
+    """The first of so many free ports in a row, below those that the system deals out by itself.
+
+    Each process of pytest has a range of its own: what is free when a fleet is made is taken only when it starts.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for block in itertools.islice(_BLOCKS, 100):
+        first = 20000 + 2400 * (worker % 5) + _BLOCK * (block % 100)
         try:
             for port in range(first, first + count):
                 with closing(socket.socket()) as one:
@@ -38,14 +48,6 @@ def free_ports(count: int) -> int:
             continue
         return first
     raise AssertionError("no free ports")
-
-
-def name_of(pid: int) -> str:
-    """The command line of a process."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 class FleetRun:
