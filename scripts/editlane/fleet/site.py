@@ -25,7 +25,8 @@ class Site:
     """True on a machine without a GPU."""
     pid: int = field(default_factory=os.getpid)
     withheld: str = field(default_factory=lambda: f"withheld-{secrets.token_hex(8)}", repr=False)
-    """Name of the base model if it is not served. Nobody knows it who does not look into the list of models."""
+    """Name of the base model if it is not served. It is no secret, because `/v1/models` lists it: it only keeps clients
+    from asking for the base model by a name that they know."""
 
     @property
     def base_names(self) -> list[str]:
