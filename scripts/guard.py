@@ -65,6 +65,12 @@ def pass_on(command: int) -> None:
         os.kill(command, signal.SIGTERM)
 
 
+def ignore_signals() -> None:
+    """Let nothing break off what follows."""
+    for number in (_PARENT_ENDED, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def guard(command: list[str], parent: int) -> int:
     """Run the command, and return its exit code once nothing of it is left."""
     libc = ctypes.CDLL(None)
@@ -83,11 +89,12 @@ def guard(command: list[str], parent: int) -> int:
         signal.signal(signal.SIGTERM, lambda *_: pass_on(process.pid))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         code = wait_for(process.pid)
+        ignore_signals()  # within `try`: until then the parent may end, and then everything goes on below
     except ParentEnded:
         code = 128 + signal.SIGKILL
-    for number in (_PARENT_ENDED, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # what follows must not be broken off
-    kill_children()
+    finally:
+        ignore_signals()
+        kill_children()
     return code
 
 

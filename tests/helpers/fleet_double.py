@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from editlane.core.fleet_state import NodeState, ServerState
+from editlane.core.machine import read_machine
 from editlane.core.paths import FLEETS
 
 STRICT, LENIENT, BASE = "strict@3f2a9c01b7de", "lenient@00aa11bb22cc", "base@999999999999"
@@ -34,6 +35,7 @@ def make_node(url: str = "http://127.0.0.1:8000", **changes: Any) -> NodeState:
         "metrics": "http://127.0.0.1:8090",
         "token_env": None,
         "servers": [server],
+        "machine": read_machine(),
     }
     return NodeState(**told | changes)
 

@@ -50,6 +50,14 @@ def free_ports(count: int) -> int:
     raise AssertionError("no free ports")
 
 
+def name_of(pid: int) -> str:
+    """The command line of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
 class FleetRun:
     """One supervisor with all that it starts. Adapters 严格 and kind are made unless others are given."""
 

@@ -13,7 +13,9 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -157,13 +159,12 @@ class Ledger:
         with self._lock:
             timer, self._timer = self._timer, None
             if self._folder is not None and not self._is_written and self._pid == os.getpid():
-                self._is_written = True
-                self._replace_file(self._folder)
+                self._is_written = self._replace_file(self._folder)
         if timer is not None and timer is not threading.current_thread():
             timer.cancel()
             timer.join()
 
-    def _replace_file(self, folder: Path) -> None:
+    def _replace_file(self, folder: Path) -> bool:
         try:
             make_folder(folder)
             replace_text(folder / self._name, self._to_json())
@@ -171,6 +172,8 @@ class Ledger:
             if not self._has_failed:
                 log.warning("cannot write the accounts of requests to %s: %s", folder, error.strerror)
             self._has_failed = True
+            return False
+        return True
 
     def summarise(self) -> Accounts:
         """Return the figures of this process."""
@@ -203,6 +206,15 @@ def read_accounts(folder: Path) -> Accounts:
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             log.warning("the accounts in %s are left out: %s", path, error)
     return _add_up(found)
+
+
+def drop_old_accounts(folder: Path, days: float = 7) -> None:
+    """Remove the accounts of processes that asked nothing for so many days. One that still lives writes its anew."""
+    until = time.time() - days * 86400
+    for path in (*folder.glob("*.json"), *folder.glob("*.json.partial")):
+        with suppress(OSError):
+            if path.lstat().st_mtime < until:
+                path.unlink()
 
 
 def _read(path: Path) -> list[tuple[str, str | None, Tally]]:

@@ -6,10 +6,13 @@ taken for the old ones; the plain name is an alias of the newest.
 """
 
 import json
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 VERSION = 1
 """Bump when a reader of the old format would go wrong."""
@@ -74,6 +77,8 @@ class NodeState:
     """Address of the supervisor's own metrics."""
     token_env: str | None
     servers: list[ServerState]
+    machine: str = ""
+    """Where its process id means that process, as `read_machine` has it."""
     version: int = VERSION
 
     def to_json(self) -> bytes:
@@ -81,16 +86,29 @@ class NodeState:
         return json.dumps(asdict(self), ensure_ascii=False, indent=1).encode()
 
 
+_LARGEST = 16 * 2**20
+_FORMAT = TypeAdapter(NodeState)
+
+
 def read_node(path: Path) -> NodeState | None:
-    """Read a state file; None if it is missing, half copied, or of another version."""
+    """Read a state file; None if it is missing, half copied, of another version, or anything else than its format.
+
+    Neither links nor other users' files are believed: whoever asks a fleet sends its token to where they point.
+    """
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-        if found.pop("version") != VERSION:
-            return None
-        servers = [ServerState(**one) for one in found.pop("servers")]
-        return NodeState(**found, servers=servers)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        state = _FORMAT.validate_json(_read_own(path), strict=True)
+    except (OSError, ValueError, RecursionError):
         return None
+    return state if state.version == VERSION and path.name == f"{state.node}.json" else None
+
+
+def _read_own(path: Path) -> bytes:
+    """Return the content of a file of this user, or of root. Raises OSError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.getuid()) or found.st_size > _LARGEST:
+            raise PermissionError(f"{path} is no state file of this user")
+        return file.read()
 
 
 def read_nodes(folder: Path) -> Iterator[NodeState]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.fleet_state import NodeState, read_node, read_nodes
+from editlane.core.machine import is_here
 from editlane.core.paths import FleetPaths
 from editlane.core.published_names import is_published, strip_fingerprint
 from editlane.core.urls import check_variable
@@ -178,11 +179,11 @@ def _changed_at(path: Path) -> float:
 def _is_alive(view: FleetView) -> bool:
     """Return whether the supervisor of the routers lives.
 
-    On this machine its process tells. Of another one the beat has to grow, or the router has to take a connection,
-    because a shared folder may show old content for a minute.
+    On this machine its process tells. Of another one, or of another container of this one, the beat has to grow, or the
+    router has to take a connection, because a shared folder may show old content for a minute.
     """
     state = view.state
-    if state.node == socket.gethostname():
+    if is_here(state.machine):
         return _is_process(state.pid)
     path, until = FleetPaths(view.name).state(state.node), time.monotonic() + _BEAT_SECONDS
     while time.monotonic() < until:
@@ -204,8 +205,8 @@ def _is_process(pid: int) -> bool:
 
 
 def _takes_connection(url: str) -> bool:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_CONNECT_SECONDS).close()
     except (OSError, ValueError):
         return False

@@ -14,7 +14,7 @@ def read_token(variable: str | None, host: str) -> str:
 
     Raises UserError.
     """
-    token = os.environ.get(variable, "") if variable else ""
+    token = os.environ.get(variable, "").strip() if variable else ""  # a file's last line break is no part of it
     if variable and (len(token) < 16 or not (token.isascii() and token.isprintable())):
         raise UserError(
             f"The environment variable {variable} holds no token of 16 characters or more. Make one: "

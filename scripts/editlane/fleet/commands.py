@@ -1,5 +1,6 @@
 """Build the command lines of a fleet's processes."""
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -66,7 +67,7 @@ def router_command(
         program = ["-P", str(Path(__file__).with_name("router_program.py")), known_by, "--"]
     words = [sys.executable, *program, "--host", config.host, "--port", str(port)]
     words += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics_port), "--policy", policy]
-    words += ["--request-timeout-secs", str(round(config.request_seconds))]
+    words += ["--request-timeout-secs", str(max(1, math.ceil(config.request_seconds)))]
     words += ["--health-check-interval-secs", "2", "--health-check-timeout-secs", "5"]
     words += ["--cb-timeout-duration-secs", "3", "--worker-startup-check-interval", "1", "--queue-size", "10000"]
     # This policy refuses to start with one server, but works with one later: the second address is taken out again.
@@ -82,8 +83,9 @@ of 1 GiB is enough for models that a CPU can serve."""
 
 
 def environment(token: str, *, lora: bool, on_cpu: bool = False) -> Mapping[str, str]:
-    """Return the environment of a fleet's processes. `token`: "" for none."""
+    """Return the environment of a fleet's processes. `token`: "" for none, whatever the user has set."""
+    own = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
     more = {"VLLM_NO_USAGE_STATS": "1", "RUST_LOG": "warn"}  # the router logs every choice otherwise
     more |= {"VLLM_API_KEY": token} if token else {}
     more |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if lora else {}
-    return (ON_CPU if on_cpu else {}) | os.environ | more
+    return (ON_CPU if on_cpu else {}) | own | more

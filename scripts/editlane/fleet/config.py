@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from editlane.core.strict_model import Name, StrictModel, Text
 from editlane.core.urls import check_variable
@@ -10,6 +10,9 @@ from editlane.core.urls import check_variable
 Variable = Annotated[str, BeforeValidator(check_variable)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=1_000_000)]
+
+OWN_ARGS = frozenset({"--port", "--host", "--api-key", "--served-model-name", "--model"})
+"""Arguments of vLLM that the fleet gives."""
 
 
 class FleetConfig(StrictModel):
@@ -25,8 +28,8 @@ class FleetConfig(StrictModel):
     """Name under which the base model is served. null: the last part of `model`."""
     serve_base: bool = True
     """Also answer for the base model. `false`: only the adapters should be asked. The base is then served under a name
-    that is new with each start, `fleet-...`. vLLM on the CPU needs that, because it answers base requests with an
-    adapter's weights when both are asked at once."""
+    that is new with each start, `fleet-...`, which `/v1/models` lists. vLLM on the CPU needs that, because it
+    answers base requests with an adapter's weights when both are asked at once."""
     servers: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Model servers on this machine, each on a GPU of its own. null: one per visible GPU."""
     base_port: Port = 8001
@@ -63,7 +66,8 @@ class FleetConfig(StrictModel):
     dtype: Text = "auto"
     """Number format of the weights, such as `bfloat16`."""
     extra_args: list[Text] = Field(default_factory=list)
-    """Further arguments of `vllm serve`, such as `[--enforce-eager]`."""
+    """Further arguments of `vllm serve`, such as `[--enforce-eager]`. Address, port, model, names and key are the
+    fleet's."""
     start_seconds: Seconds = 1800
     """Time for a server to load its model. Waiting for a GPU does not count."""
     answer_seconds: Seconds = 60
@@ -72,6 +76,16 @@ class FleetConfig(StrictModel):
     """Time that the router gives a server for an answer."""
     grace: Annotated[float, Field(ge=0, le=1_000_000)] = 30
     """Time for the work at hand when a server is ended."""
+
+    @field_validator("extra_args")
+    @classmethod
+    def _check_extra_args(cls, words: list[str]) -> list[str]:
+        """Raise ValueError for an argument without which the fleet would not find its own servers."""
+        for word in words:
+            flag = word.partition("=")[0].replace("_", "-")  # vLLM takes both; the value may be a key
+            if flag in OWN_ARGS:
+                raise ValueError(f"{flag} is the fleet's to give to each server; take it out.")
+        return words
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from typing import IO
 
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder
+from editlane.core.fleet_accounts import drop_old_accounts
 from editlane.core.locks import check_links
 from editlane.core.paths import FleetPaths
 from editlane.core.tokens import LOOPBACK, read_token
@@ -47,6 +48,7 @@ def up(config: FleetConfig, node: str, *, has_routers: bool) -> None:
     published = publish_base(config.model, config.revision, config.base_name)
     make_folder(paths.nodes)
     check_links(paths.folder)
+    drop_old_accounts(paths.accounts)
     with hold_lock(paths, node) as lock:
         site = Site(config=config, paths=paths, node=node, token=token, published=published, on_cpu=not list_gpus())
         leftovers = end_members(paths.sessions(node))

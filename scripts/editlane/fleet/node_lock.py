@@ -1,5 +1,6 @@
 """Keep other supervisors of a fleet away from a machine, by a locked file that names the one that runs."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -11,23 +12,25 @@ from typing import NamedTuple
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder
 from editlane.core.locks import open_lock
+from editlane.core.machine import is_here, read_machine
 from editlane.core.paths import FleetPaths
-from editlane.fleet.sessions import BOOT
 
 log = logging.getLogger(__name__)
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 class Holder(NamedTuple):
     """Who wrote a lock file."""
 
     pid: int
-    boot: str
-    """Id of a machine's start: process ids of another machine mean nothing here."""
+    machine: str
+    """As `read_machine` has it: process ids of another machine or container mean nothing here."""
 
     @property
     def is_here(self) -> bool:
-        """Return whether it is a process of this machine."""
-        return self.boot == read_boot()
+        """Return whether its process id means that process here."""
+        return is_here(self.machine)
 
 
 class NodeLock:
@@ -38,20 +41,26 @@ class NodeLock:
         self._path = paths.lock(node)
         self._handle = open_lock(str(self._path), otherwise="choose another `fleet:`")
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._sign()
+            self._take(self._handle)
         except BlockingIOError as error:
             os.close(self._handle)
             holder = read_holder(self._path)
-            process = f"process {holder.pid}" if holder and holder.is_here else "on another machine of this name"
+            process = f"process {holder.pid}" if holder and holder.is_here else "in a container or machine of that name"
             raise UserError(
                 f"The fleet {paths.folder.name} is up on {node} already ({process}). End it with `down`, or choose "
                 "another `fleet:` in the config."
             ) from error
 
-    def _sign(self) -> None:
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, f"{os.getpid()} {read_boot()}\n".encode(), 0)
+    def _take(self, handle: int) -> None:
+        """Lock a file and sign it. Raises OSError; BlockingIOError if another has it."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            log.warning("%s has no file locks; make sure that only one supervisor of this name runs", self._path.parent)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()} {read_machine()}\n".encode(), 0)
 
     def renew(self) -> None:
         """Put the file back if somebody removed it, because then another supervisor could take it. Raises OSError."""
@@ -64,10 +73,13 @@ class NodeLock:
             handle = open_lock(str(self._path), otherwise="choose another `fleet:`")
         except UserError as error:
             raise OSError(str(error)) from error
+        try:
+            self._take(handle)
+        except OSError:
+            os.close(handle)
+            raise
         old, self._handle = self._handle, handle
         os.close(old)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._sign()
 
     def close(self) -> None:
         """Let others have it."""
@@ -84,18 +96,10 @@ def hold_lock(paths: FleetPaths, node: str) -> Iterator[NodeLock]:
         lock.close()
 
 
-def read_boot() -> str:
-    """Return the id of this machine's start."""
-    try:
-        return BOOT.read_text().strip()
-    except OSError:
-        return "unknown"
-
-
 def read_holder(path: Path) -> Holder | None:
     """Return who wrote a lock file, or None."""
     try:
-        pid, boot = path.read_text().split()
-        return Holder(int(pid), boot)
+        pid, machine = path.read_text().split()
+        return Holder(int(pid), machine)
     except (OSError, ValueError):
         return None

@@ -79,7 +79,8 @@ class Reach:
 
     def _renew(self, url: str, probe: _Probe) -> None:
         if probe.job is not None and probe.job.done():
-            probe.misses = 0 if probe.job.result() else probe.misses + 1
+            answers = probe.job.exception() is None and probe.job.result()  # the address may be anything
+            probe.misses = 0 if answers else probe.misses + 1
             probe.job = None
             if probe.misses >= MISSES and not probe.is_told:
                 log.warning("%s is ready on its machine, but does not answer here. Is its port closed?", url)

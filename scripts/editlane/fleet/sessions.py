@@ -2,6 +2,8 @@
 
 A process is known by its session, because model servers and routers overwrite their command line and with it their
 environment. A session's number is its first process's, and the kernel gives it to nobody else while a member lives.
+Once none lives it may give it away. If that session, too, has lost its leader, /proc does not tell it from ours; that
+takes a whole round of process ids between the crash and the next `up`.
 """
 
 import os
@@ -11,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-BOOT = Path("/proc/sys/kernel/random/boot_id")
+from editlane.core.machine import is_here, read_machine
 
 
 class Process(NamedTuple):
@@ -40,25 +42,25 @@ def note_session(path: Path, leader: int) -> None:
     """Add a session to the file of a supervisor. Without it only a crash of everything at once leaves something."""
     began = next((one.began for one in list_processes() if one.pid == leader), 0)
     with suppress(OSError), path.open("a", encoding="utf-8") as file:
-        file.write(f"{BOOT.read_text().strip()} {leader} {began}\n")
+        file.write(f"{read_machine()} {leader} {began}\n")
 
 
 def find_members(path: Path) -> list[int]:
     """Return the processes that live in the sessions of a supervisor's file."""
     noted = dict(_read(path))
     processes = list_processes()
-    # A leader that began at another time is somebody else's.
+    # A leader that began at another time is somebody else's, and so is what began before its leader.
     foreign = {one.pid for one in processes if one.pid in noted and one.began != noted[one.pid]}
-    return [one.pid for one in processes if one.session in noted.keys() - foreign]
+    ours = noted.keys() - foreign
+    return [one.pid for one in processes if one.session in ours and one.began >= noted[one.session]]
 
 
 def _read(path: Path) -> list[tuple[int, int]]:
     found = []
     with suppress(OSError):
-        boot = BOOT.read_text().strip()
         for line in path.read_text(encoding="utf-8").splitlines():
             words = line.split()
-            if len(words) == 3 and words[0] == boot and words[1].isdecimal() and words[2].isdecimal():
+            if len(words) == 3 and is_here(words[0]) and words[1].isdecimal() and words[2].isdecimal():
                 found.append((int(words[1]), int(words[2])))
     return found
 

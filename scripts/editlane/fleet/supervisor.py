@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder, replace_text
 from editlane.core.fleet_state import NodeState
+from editlane.core.machine import read_machine
 from editlane.core.strict_model import Name
 from editlane.fleet.adapters import Adapter, read_adapter, store_adapter
 from editlane.fleet.catalogue import Catalogue
@@ -173,6 +174,7 @@ class Supervisor:
             metrics=f"http://127.0.0.1:{config.metrics_port}/metrics",
             token_env=config.token_env,
             servers=[server.state for server in self.servers],
+            machine=read_machine(),
         )
 
     def _grant(self) -> None:

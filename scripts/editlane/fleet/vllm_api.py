@@ -73,7 +73,7 @@ class VllmServer:
         try:
             places = found["choices"][0]["logprobs"]["top_logprobs"]
             numbers = [{str(token): float(number) for token, number in place.items()} for place in places]
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
             raise ServerError("/v1/completions: the answer has no log-probabilities") from None
         if not numbers or not all(place and all(map(math.isfinite, place.values())) for place in numbers):
             raise ServerError("/v1/completions: the log-probabilities are no numbers")
@@ -102,7 +102,7 @@ class VllmServer:
         text = self.call("/metrics", None, seconds).decode("utf-8", errors="replace")
         try:
             return read_metrics(text)
-        except (ValueError, KeyError):
+        except (ValueError, LookupError, OverflowError):
             raise ServerError("/metrics: the answer has no figures of vLLM") from None
 
     def _generate(self, model: str, prompt: str, options: dict[str, Any], seconds: float) -> Any:

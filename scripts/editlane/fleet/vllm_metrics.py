@@ -60,14 +60,14 @@ def read_metrics(text: str) -> VllmMetrics:
         for sample in family.samples:
             match sample.name:
                 case "vllm:request_success_total":
-                    finished[sample.labels["finished_reason"]] += int(sample.value)
+                    finished[sample.labels["finished_reason"]] += _count(sample.value)
                 case "vllm:e2e_request_latency_seconds_bucket":
-                    latency[float(sample.labels["le"])] += int(sample.value)
+                    latency[float(sample.labels["le"])] += _count(sample.value)
                 case "vllm:lora_requests_info":
                     # A series for each set of adapters that ever ran. The value is the time at which it last did.
                     newest = max(newest, (sample.value, sample.labels["running_lora_adapters"]))
                 case name if name in _SUMMED:
-                    numbers[name] += int(sample.value)
+                    numbers[name] += _count(sample.value)
     running, waiting, prompt, generated = (numbers[name] if name in numbers else _miss(name) for name in _SUMMED)
     return VllmMetrics(
         running=running,
@@ -86,6 +86,12 @@ _SUMMED = (
     "vllm:prompt_tokens_total",
     "vllm:generation_tokens_total",
 )
+
+
+def _count(value: float) -> int:
+    if not math.isfinite(value):
+        raise ValueError("a count is no number")
+    return int(value)
 
 
 def _miss(name: str) -> int:

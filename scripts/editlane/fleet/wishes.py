@@ -1,12 +1,13 @@
 """Ask a running supervisor for something: by files in the fleet's folder, so from every machine that has it."""
 
 import json
+import logging
 import os
+import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from editlane.core.errors import UserError
 from editlane.core.files import make_folder, replace_text
 from editlane.core.os_errors import explain_os_error
 from editlane.core.paths import FleetPaths
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.1
 LARGEST_WISH = 100_000
@@ -48,8 +51,11 @@ def ask_supervisor(paths: FleetPaths, node: str, wish: dict[str, Any], timeout: 
 
 
 def grant_wishes(paths: FleetPaths, node: str, grant: Callable[[dict[str, Any]], str]) -> None:
-    """Carry out the wishes for this machine by `grant`, which returns what was done or raises UserError."""
-    for path in sorted(paths.wishes.glob(f"{escape(node)}.*.json"), key=_age):
+    """Carry out the wishes for this machine by `grant`, which returns what was done or raises UserError.
+
+    Whatever else it raises refuses the wish, too, because without this thread nobody could ask for anything any more.
+    """
+    for path in sorted(_find(paths, node, r"\.json"), key=_age):
         answer = path.with_suffix(".answer")
         try:
             found = {"done": grant(_read(path))}
@@ -57,9 +63,18 @@ def grant_wishes(paths: FleetPaths, node: str, grant: Callable[[dict[str, Any]],
             found = {"refused": str(error)}
         except OSError as error:  # a full disk; without an answer the wish would be tried for ever
             found = {"refused": str(explain_os_error(error) or error)}
+        except Exception as error:
+            log.exception("%s could not be carried out", path.name)
+            found = {"refused": f"The supervisor could not do this ({type(error).__name__}). See its log."}
         with suppress(OSError):
             path.unlink()
-            replace_text(answer, json.dumps(found, ensure_ascii=False))
+            replace_text(answer, json.dumps(found))
+
+
+def _find(paths: FleetPaths, node: str, end: str) -> Iterator[Path]:
+    """Yield the files of a machine's wishes. Another machine's name may begin with this one's and a dot."""
+    name = re.compile(rf"{re.escape(node)}\.[0-9a-f]{{32}}{end}")
+    return (path for path in paths.wishes.glob("*") if name.fullmatch(path.name))
 
 
 def _age(path: Path) -> float:
@@ -83,5 +98,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 def drop_wishes(paths: FleetPaths, node: str) -> None:
     """Remove what an earlier supervisor of this machine was asked and did not do."""
-    for path in paths.wishes.glob(f"{escape(node)}.*"):
+    for path in _find(paths, node, r"\.(json|answer)(\.partial)?"):
         path.unlink(missing_ok=True)

@@ -82,6 +82,32 @@ threading.Thread(target=begin).start()
     wait_until(lambda: not any(map(lives, family)))
 
 
+def test_a_parent_that_ends_just_after_the_command_leaves_nothing(tmp_path: Path) -> None:
+    """The moment before what follows can no longer be broken off."""
+    code = """
+import os, signal, subprocess, sys
+sys.path.insert(0, "scripts")
+import guard
+waited, left = guard.wait_for, []
+def wait_for(command):
+    code = waited(command)
+    left.append(subprocess.Popen(["sleep", "1000"], stdout=-3, stderr=-3).pid)
+    real, guard.signal.signal = signal.signal, late
+    def done(): guard.signal.signal = real
+    late.done, late.real = done, real
+    return code
+def late(number, handler):
+    late.done()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return late.real(number, handler)
+guard.wait_for = wait_for
+code = guard.guard(["true"], os.getppid())
+print(code, os.path.exists(f"/proc/{left[0]}"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == (f"{128 + signal.SIGKILL} False\n", "")
+
+
 def test_it_starts_nothing_if_the_parent_has_ended(tmp_path: Path) -> None:
     done = subprocess.run([*GUARD, "1", "--", "touch", str(tmp_path / "made")], capture_output=True, text=True)
     assert done.returncode == 128 + signal.SIGKILL

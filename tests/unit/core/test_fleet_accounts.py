@@ -3,6 +3,7 @@
 import json
 import logging
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from editlane.core import fleet_accounts as accounts
-from editlane.core.fleet_accounts import Ledger, open_ledger, read_accounts
+from editlane.core.fleet_accounts import Ledger, drop_old_accounts, open_ledger, read_accounts
 
 ROOT = Path(__file__).parents[3]
 
@@ -119,6 +120,26 @@ def test_a_full_disk_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFi
     (told,) = caplog.records
     assert told.message.startswith(f"cannot write the accounts of requests to {tmp_path}/file/accounts: ")
     assert ledger.summarise().total.total_calls == 3
+
+
+def test_what_was_counted_on_a_full_disk_is_written_once_there_is_room(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ledger = Ledger(tmp_path / "file/accounts")
+    ledger.record("a", None, 0.1, True)
+    ledger.write()
+    (tmp_path / "file").unlink()
+    ledger.write()
+    assert read_accounts(tmp_path / "file/accounts").total.total_calls == 1
+
+
+def test_accounts_of_a_week_ago_are_removed(tmp_path: Path) -> None:
+    ages = {"old.json": 8, "old.json.partial": 8, "new.json": 6, "other.txt": 8}
+    for name, days in ages.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - days * 86400,) * 2)
+    drop_old_accounts(tmp_path / "nothing")
+    drop_old_accounts(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.json", "other.txt"]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 2, "entries": []}', b'{"version": 1, "entries": [{}]}'])

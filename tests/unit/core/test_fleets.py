@@ -16,6 +16,7 @@ from editlane.core import fleets
 from editlane.core.errors import UserError
 from editlane.core.fleet_state import ServerState
 from editlane.core.fleets import FleetDown, find_fleet, fix_version, read_fleet
+from editlane.core.machine import read_machine
 from editlane.core.published_names import is_published
 
 
@@ -109,8 +110,18 @@ def test_a_supervisor_of_this_machine_lives_as_long_as_its_process() -> None:
     assert read_fleet(config).find_version("strict") == STRICT  # for the keys of what was asked before
 
 
+def test_a_process_id_of_another_container_proves_nothing() -> None:
+    """It has this machine's name and boot id."""
+    config = write_fleet(Path(), make_node("http://127.0.0.1:9", machine=f"{read_machine()}1"))
+    with pytest.raises(FleetDown, match="has ended"):
+        find_fleet(config)
+    tell(make_node("http://[", machine=""))
+    with pytest.raises(FleetDown, match="has ended"):
+        find_fleet(config)
+
+
 def test_a_supervisor_of_another_machine_lives_as_long_as_it_writes() -> None:
-    node = make_node("http://127.0.0.1:9", node="elsewhere", pid=os.getpid())
+    node = make_node("http://127.0.0.1:9", node="elsewhere", pid=os.getpid(), machine="elsewhere")
     config = write_fleet(Path(), node)
     with pytest.raises(FleetDown, match="on elsewhere has ended"):
         find_fleet(config)
@@ -122,12 +133,14 @@ def test_a_supervisor_of_another_machine_lives_as_long_as_it_writes() -> None:
 
 def test_an_old_view_of_a_shared_folder_is_no_death_if_the_router_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = write_fleet(Path(), make_node(f"http://127.0.0.1:{listening.getsockname()[1]}", node="elsewhere"))
+        config = write_fleet(
+            Path(), make_node(f"http://127.0.0.1:{listening.getsockname()[1]}", node="elsewhere", machine="x")
+        )
         assert find_fleet(config).state.node == "elsewhere"
 
 
 def test_a_fleet_that_moved_is_found_where_it_runs_now() -> None:
-    config = write_fleet(Path(), make_node("http://127.0.0.1:9", node="before"))
+    config = write_fleet(Path(), make_node("http://127.0.0.1:9", node="before", machine="before"))
     os.utime(tell(make_node("http://127.0.0.1:8000")), (2e9, 2e9))
     assert find_fleet(config).state.node == socket.gethostname() == read_fleet(config).state.node
     tell(make_node(routers={}, node="helper"))  # a machine without routers tells no address

@@ -25,7 +25,7 @@ def node(*, name: str = "vm", adapters: tuple[str, ...] = (NEW, KIND), error: st
     servers[1].error = error
     return NodeState(
         fleet="f", node=name, pid=1, beat=1, model=None, published={"严格": NEW, "kind": KIND},
-        served=[], groups={"严格": "A", "kind": None}, affinity="soft", routers={"": "http://127.0.0.1:8000"},
+        served=[NEW, KIND], groups={"严格": "A", "kind": None}, affinity="soft", routers={"": "http://127.0.0.1:8000"},
         metrics="", token_env=None, servers=servers,
     )  # fmt: skip
 

@@ -118,7 +118,9 @@ def test_tokens_are_asked_for_without_a_seed_and_read_anew(double: Double, vllm:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("places", [None, [], [{}], [{"a": None}], [["a"]], [{"a": math.nan}], [{"a": -math.inf}]])
+@pytest.mark.parametrize(
+    "places", [None, [], [{}], [{"a": None}], [["a"]], [{"a": math.nan}], [{"a": -math.inf}], [{"a": 10**400}]]
+)
 def test_an_answer_without_numbers_is_none(places: Any, double: Double, vllm: VllmServer) -> None:
     double.replies["/v1/completions"] = answer(places)
     assert "log-probabilities" in str(refuse(vllm.first_tokens, "a", "b"))
@@ -234,8 +236,12 @@ def test_only_the_newest_set_of_adapters_runs() -> None:
     assert read_metrics(write_metrics(adapters=(*sets, ("b", 1.7960868960e9)))).adapters == ("b",)
 
 
+def _endless() -> str:
+    return write_metrics().replace('finished_reason="stop"} 4.0', 'finished_reason="stop"} 1e400')
+
+
 def test_what_is_no_metrics_of_vllm_is_told(double: Double, vllm: VllmServer) -> None:
-    for text in ("", "up 1\n", "<html>", write_metrics().replace("num_requests_running", "x")):
+    for text in ("", "up 1\n", "<html>", write_metrics().replace("num_requests_running", "x"), _endless()):
         double.replies["/metrics"] = (200, text.encode())
         assert str(refuse(vllm.read_metrics)) == "/metrics: the answer has no figures of vLLM"
 
