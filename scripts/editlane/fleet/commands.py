@@ -70,8 +70,9 @@ def router_command(
     words += ["--request-timeout-secs", str(max(1, math.ceil(config.request_seconds)))]
     words += ["--health-check-interval-secs", "2", "--health-check-timeout-secs", "5"]
     words += ["--cb-timeout-duration-secs", "3", "--worker-startup-check-interval", "1", "--queue-size", "10000"]
-    # This policy refuses to start with one server, but works with one later: the second address is taken out again.
-    twice = [f"{urls[0]}/"] if policy == "power_of_two" and len(urls) == 1 else []
+    # This policy refuses to start with one server, but works with one later. The second address means the same server,
+    # because paths lose their dots, and is taken out again at once.
+    twice = [f"{urls[0]}/."] if policy == "power_of_two" and len(urls) == 1 else []
     return [*words, "--worker-urls", *urls, *twice]
 
 

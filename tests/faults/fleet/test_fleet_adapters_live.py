@@ -144,6 +144,13 @@ def test_soft_affinity_sends_an_adapter_to_one_server(make_fleet: Make) -> None:
     assert len({fleet.ask("kind", str(turn))[1]["port"] for turn in range(40)}) > 1
 
 
+def test_a_router_that_starts_before_one_server_finds_its_way_at_once(make_fleet: Make) -> None:
+    """It is told of the server twice, because its policy wants two."""
+    fleet = make_fleet(servers=1).start()
+    fleet.wait(lambda: fleet.routed())
+    assert {fleet.ask("kind", str(turn))[0] for turn in range(20)} == {200}
+
+
 def test_hard_affinity_gives_each_group_servers_and_a_url_of_its_own(make_fleet: Make) -> None:
     fleet = make_fleet(servers=3, affinity="hard", groups={"甲": ["严格"], "B": ["kind"]}).start()
     fleet.wait(lambda: fleet.states() == ["ready"] * 3)

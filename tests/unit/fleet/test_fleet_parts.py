@@ -100,7 +100,7 @@ def test_extra_arguments_come_last_and_so_decide() -> None:
 def test_a_router_starts_before_one_server_whatever_its_policy() -> None:
     """vllm-router refuses `power_of_two` with one address."""
     words = router_command(make_config(affinity="none"), port=1, metrics_port=2, urls=["http://a:1"], has_token=False)
-    assert words[words.index("--worker-urls") + 1 :] == ["http://a:1", "http://a:1/"]
+    assert words[words.index("--worker-urls") + 1 :] == ["http://a:1", "http://a:1/."]
     words = router_command(make_config(affinity="soft"), port=1, metrics_port=2, urls=["http://a:1"], has_token=False)
     assert words[words.index("--worker-urls") + 1 :] == ["http://a:1"]
 
