@@ -45,6 +45,7 @@ PROMPTS = [f"第 {number} 张图：把猫移开。 How good is it? " * 4 for num
 SAME = 1e-3
 """Difference of log-probabilities that batches make."""
 VLLM = {"max_num_seqs": 16, "max_model_len": 4096, "dtype": "float32", "grace": 30, "serve_base": False}
+VLLM |= {"affinity": "soft"}
 VLLM |= {"extra_args": ["--enforce-eager", "--limit-mm-per-prompt", '{"image": 2, "video": 0}']}
 VLLM["extra_args"] += ["--max-num-batched-tokens", "32768"]
 
