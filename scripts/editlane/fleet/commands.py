@@ -69,6 +69,8 @@ def router_command(
     words += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(metrics_port), "--policy", policy]
     words += ["--request-timeout-secs", str(max(1, math.ceil(config.request_seconds)))]
     words += ["--health-check-interval-secs", "2", "--health-check-timeout-secs", "5"]
+    # With consistent_hash all attempts go to the same server, until the supervisor has taken it out: a second or so.
+    words += ["--retry-max-retries", "8"]
     words += ["--cb-timeout-duration-secs", "3", "--worker-startup-check-interval", "1", "--queue-size", "10000"]
     # This policy refuses to start with one server, but works with one later. The second address means the same server,
     # because paths lose their dots, and is taken out again at once.
