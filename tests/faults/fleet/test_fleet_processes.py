@@ -17,8 +17,10 @@ def router_pid(fleet: FleetRun) -> int:
     return next(pid for pid in fleet.pids() if name_of(pid).startswith("vllm::router"))
 
 
-def test_a_killed_server_costs_no_answer_and_comes_back_without_its_orphans(make_fleet: Make) -> None:
-    fleet = make_fleet().start().wait_ready()
+@pytest.mark.parametrize("affinity", ["none", "soft"])
+def test_a_killed_server_costs_no_answer_and_comes_back_without_its_orphans(affinity: str, make_fleet: Make) -> None:
+    """With soft affinity, the router asks the dead server again and again, until it is taken out."""
+    fleet = make_fleet(affinity=affinity).start().wait_ready()
     load = Load(fleet, ["严格", "kind"])
     load.wait_for(40)
     engine = next(pid for pid in fleet.pids() if name_of(pid).startswith("sleep"))
