@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from full_disk import fill
 from project import wait_for
 from trial import PATIENCE, final_lines
 
@@ -36,17 +37,6 @@ def move_onto(disk, project, *, notes=True) -> None:
         shutil.copytree(project.folder / name, disk / name)
         shutil.rmtree(project.folder / name)
         (project.folder / name).symlink_to(disk / name)
-
-
-def fill(disk):
-    """Take all the space there is; the file to delete."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return filler
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from editlane.robots.episodes import Limits
+from editlane.robots.simulators import Simulators
 from editlane.simulators.reach import LONGEST_STEP
 from editlane.simulators.wire import EpisodeTask
 
@@ -52,3 +53,16 @@ def make_tasks() -> list[tuple[EpisodeTask, bool]]:
         (EpisodeTask("reach", number, init_state=number % 3, prompt=PROMPTS[number % 4]), PROMPTS[number % 4] is None)
         for number in range(8)
     ]
+
+
+def run(body: Callable[[Simulators], Awaitable[Any]], count: int = 1, **options: Any) -> Any:
+    """Run the body with simulators, and close them."""
+
+    async def inner() -> Any:
+        simulators = Simulators("reach", count, **options)
+        try:
+            return await body(simulators)
+        finally:
+            await simulators.close()
+
+    return asyncio.run(inner())

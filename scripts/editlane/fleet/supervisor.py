@@ -78,6 +78,8 @@ class Supervisor:
         self._metrics = FleetMetrics(self)
         self._beat = 0
         self._last_error = ""
+        self._uncopied: set[str] = set()
+        """Published names of adapters whose copy is gone, and cannot be made again yet."""
         for name, folder in config.adapters.items():
             self.catalogue.add(self.read_adapter(name, folder), config.group_of(name))
         self._told = Told(self.catalogue.newest(), self.catalogue.served())
@@ -194,7 +196,9 @@ class Supervisor:
                     store_adapter(replace(adapter, path=adapter.source), self.site.paths.adapters)
                     log.warning("%s was removed; it is copied again from %s", adapter.path, adapter.source)
                 except (OSError, UserError) as error:
-                    log.warning("%s was removed and cannot be copied again: %s", adapter.path, error)
+                    if adapter.published not in self._uncopied:  # or the log would fill
+                        log.warning("%s was removed and cannot be copied again: %s", adapter.path, error)
+                    self._uncopied.add(adapter.published)
 
     def _carry_out(self, wish: dict[str, Any]) -> str:
         match wish:

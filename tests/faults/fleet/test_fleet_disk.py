@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fleet_files import make_adapter
 from fleet_run import FleetRun, Load
+from full_disk import fill
 
 pytestmark = [pytest.mark.runs, pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")]
 Make = Callable[..., FleetRun]
@@ -37,17 +38,6 @@ def on_disk(make_fleet: Make) -> Iterator[Callable[..., FleetRun]]:
         fleet.stop()
     for disk in disks:
         subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Take all the space there is; the file to delete."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return filler
 
 
 def test_a_disk_that_fills_up_costs_no_answer_and_is_said_once(on_disk: Make) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dashboards import check_places
 from fleet_run import FleetRun
 
 from editlane.core.fleet_accounts import Ledger
@@ -114,11 +115,4 @@ def test_panels_have_ids_units_and_the_data_source_that_is_chosen(board: dict[st
 
 
 def test_panels_of_the_fleet_do_not_overlap(board: dict[str, Any]) -> None:
-    cells = [
-        (place["x"] + column, place["y"] + line)
-        for place in (panel["gridPos"] for panel in board["panels"])
-        for column in range(place["w"])
-        for line in range(place["h"])
-    ]
-    assert len(cells) == len(set(cells))
-    assert max(column for column, _ in cells) == 23
+    check_places(board)

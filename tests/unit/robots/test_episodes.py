@@ -4,14 +4,14 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 from process_figures import list_children
-from reaching import LIMITS, Reply, ask, make_tasks, reach
+from reaching import LIMITS, Reply, ask, make_tasks, reach, run
 
 from editlane.core.errors import ItemError
 from editlane.robots.episodes import EpisodeResult, Limits, play
@@ -19,19 +19,6 @@ from editlane.robots.simulators import Simulators
 from editlane.simulators.wire import EpisodeTask
 
 TASK = EpisodeTask("reach", 0)
-
-
-def run(body: Callable[[Simulators], Awaitable[Any]], count: int = 1, **options: Any) -> Any:
-    """Run the body with simulators, and close them."""
-
-    async def inner() -> Any:
-        simulators = Simulators("reach", count, **options)
-        try:
-            return await body(simulators)
-        finally:
-            await simulators.close()
-
-    return asyncio.run(inner())
 
 
 def play_one(task: EpisodeTask, infer: Any = ask, limits: Limits = LIMITS, **options: Any) -> EpisodeResult:

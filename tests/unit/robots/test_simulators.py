@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from reaching import reach
+from reaching import reach, run
 
 from editlane.core.errors import UserError
 from editlane.robots.simulators import Simulator, SimulatorFailed, Simulators, UnknownTask, check_memory
@@ -25,19 +24,6 @@ from editlane.simulators.wire import HEAD, Act, EpisodeTask, Hello, frame, unpac
 
 ROOT = Path(__file__).parents[3]
 TASK = EpisodeTask("reach", 0)
-
-
-def run(body: Callable[[Simulators], Awaitable[Any]], count: int = 1, **options: Any) -> Any:
-    """Run the body with simulators, and close them."""
-
-    async def inner() -> Any:
-        simulators = Simulators("reach", count, **options)
-        try:
-            return await body(simulators)
-        finally:
-            await simulators.close()
-
-    return asyncio.run(inner())
 
 
 def find_session(session: int) -> list[int]:

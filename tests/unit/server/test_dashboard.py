@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dashboards import check_places
 from reward_page import draw
 from reward_server import RewardServer
 
@@ -74,11 +75,4 @@ def test_panels_have_ids_of_their_own_and_the_data_source_that_is_chosen(board: 
 
 
 def test_panels_do_not_overlap(board: dict[str, Any]) -> None:
-    cells = [
-        (place["x"] + column, place["y"] + line)
-        for place in (panel["gridPos"] for panel in board["panels"])
-        for column in range(place["w"])
-        for line in range(place["h"])
-    ]
-    assert len(cells) == len(set(cells))
-    assert max(column for column, _ in cells) == 23
+    check_places(board)
