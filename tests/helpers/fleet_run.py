@@ -153,7 +153,7 @@ class FleetRun:
         with suppress(urllib3.exceptions.HTTPError, ValueError):
             url = f"http://127.0.0.1:{port}" if port else self.url
             reply = self.pool.request("GET", f"{url}/list_workers", timeout=2, **{"headers": self.headers} | more)
-            return list(json.loads(reply.data)["urls"])
+            return [url for url in json.loads(reply.data)["urls"] if not url.endswith("/.")]  # a second name of one
         return []
 
     def ask(self, model: str, prompt: str = "x", **more: Any) -> tuple[int, dict[str, Any]]:

@@ -14,6 +14,10 @@ PROGRAMS = Path(__file__).parents[2]
 LEAST_QUEUE = 64
 """Requests that a server always takes, so that the smoke test fits in."""
 
+GIVE_UP_SECONDS = 3
+"""Time for a server to answer a router that is told of it. A router asks for ten minutes otherwise, also for one that
+should not get requests any more."""
+
 MOST_LORAS = 8
 """Adapters in one batch, if the config does not say."""
 
@@ -71,7 +75,8 @@ def router_command(
     words += ["--health-check-interval-secs", "2", "--health-check-timeout-secs", "5"]
     # With consistent_hash all attempts go to the same server, until the supervisor has taken it out: a second or so.
     words += ["--retry-max-retries", "8"]
-    words += ["--cb-timeout-duration-secs", "3", "--worker-startup-check-interval", "1", "--queue-size", "10000"]
+    words += ["--cb-timeout-duration-secs", "3", "--queue-size", "10000"]
+    words += ["--worker-startup-check-interval", "1", "--worker-startup-timeout-secs", str(GIVE_UP_SECONDS)]
     # This policy refuses to start with one server, but works with one later. The second address means the same server,
     # because paths lose their dots, and is taken out again at once.
     twice = [f"{urls[0]}/."] if policy == "power_of_two" and len(urls) == 1 else []

@@ -16,8 +16,9 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 15.0
 """A router that answers nothing for so long is started again."""
 START_SECONDS = 30.0
-CHANGE_SECONDS = 3.0
-"""Time for the router to take a server, which it asks for its health before."""
+CHANGE_SECONDS = 10.0
+"""Time for the router to take a server. Longer than `GIVE_UP_SECONDS`: a change that only we gave up on comes later,
+when the server may lack what it should have."""
 FIRST_REST, LONGEST_REST = 0.5, 30.0
 
 

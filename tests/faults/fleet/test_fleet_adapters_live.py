@@ -9,6 +9,8 @@ from urllib.parse import quote
 from fleet_files import make_adapter
 from fleet_run import FleetRun, Load
 
+from editlane.fleet.routers import CHANGE_SECONDS
+
 Make = Callable[..., FleetRun]
 
 
@@ -82,6 +84,16 @@ def test_a_server_that_missed_an_adapter_gets_no_requests_until_it_has_it(make_f
     fleet.wait_ready()
     load.wait_for(40)
     assert set(load.end()) == {200}
+
+
+def test_a_router_gives_up_on_a_server_before_its_supervisor_does(make_fleet: Make) -> None:
+    """It would take the server as soon as that answers, adapters or not, long after it was told of it."""
+    fleet = make_fleet().start().wait_ready()
+    os.kill(fleet.server_pid(1), signal.SIGSTOP)
+    fleet.wait(lambda: fleet.states()[1] == "silent" and len(fleet.routed()) == 1)
+    url = fleet.state()["servers"][1]["url"]
+    reply = fleet.pool.request("POST", f"{fleet.url}/add_worker?url={quote(url, safe='')}", timeout=CHANGE_SECONDS)
+    assert (reply.status, url in fleet.routed()) == (400, False), reply.data
 
 
 def test_names_that_would_lead_elsewhere_are_refused(make_fleet: Make) -> None:
