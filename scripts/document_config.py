@@ -2,7 +2,8 @@
 
     python scripts/document_config.py --schema workflow/schemas/config.schema.json --keys config/README.md \\
         --params config/models.md --reward-schema workflow/schemas/reward.schema.json --rewards config/rewards.md \\
-        --fleet-schema workflow/schemas/fleet.schema.json --fleets config/fleet.md
+        --fleet-schema workflow/schemas/fleet.schema.json --fleets config/fleet.md \\
+        --robots-schema workflow/schemas/robots.schema.json --robots config/robots.md
 
 Only the lines between the markers of a page are replaced. A test fails if a file differs from the models.
 """
@@ -17,6 +18,7 @@ from editlane.fleet.config import FleetConfig
 from editlane.images.files import write_atomically
 from editlane.preflight.config_docs import fill_page, make_params_tables, make_reward_table, make_schema, make_table
 from editlane.preflight.run_config import RunConfig
+from editlane.rollouts.config import RolloutsConfig
 from editlane.server.config import RewardConfig
 
 
@@ -34,6 +36,8 @@ def main() -> None:
     parser.add_argument("--rewards", type=Path, required=True, help="the page with the table of its keys")
     parser.add_argument("--fleet-schema", type=output_file, required=True, help="the same of a fleet's config")
     parser.add_argument("--fleets", type=Path, required=True, help="the page with the table of its keys")
+    parser.add_argument("--robots-schema", type=output_file, required=True, help="the same of robot roll-outs")
+    parser.add_argument("--robots", type=Path, required=True, help="the page with the table of its keys")
     args = parser.parse_args()
     written = {
         args.keys: fill_page(args.keys, "keys", make_table(RunConfig.model_json_schema(), {})),
@@ -43,6 +47,8 @@ def main() -> None:
         args.reward_schema: encode(make_schema(RewardConfig)),
         args.fleets: fill_page(args.fleets, "fleets", make_table(FleetConfig.model_json_schema(), {})),
         args.fleet_schema: encode(make_schema(FleetConfig)),
+        args.robots: fill_page(args.robots, "robots", make_table(RolloutsConfig.model_json_schema(), {})),
+        args.robots_schema: encode(make_schema(RolloutsConfig)),
     }
     for path, content in written.items():
         write_atomically(path, content)

@@ -8,7 +8,7 @@ import numpy as np
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from editlane.robots.policy_link import PolicyAddress
+from editlane.robots.addresses import PolicyAddress
 from editlane.robots.wire import pack, unpack
 
 Trick = Callable[["PolicyDouble", ServerConnection, dict[str, Any]], Any]

@@ -146,6 +146,8 @@ GOOD: dict[str, Flags] = {
         "--rewards": ["data/rewards.md"],
         "--fleet-schema": ["fleet.json"],
         "--fleets": ["data/fleets.md"],
+        "--robots-schema": ["robots.json"],
+        "--robots": ["data/robots.md"],
     },
     "judge_worker": {
         "--run-dir": ["run"],

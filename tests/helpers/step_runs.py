@@ -45,7 +45,7 @@ def write_inputs(folder: Path) -> None:
     twice = "run: a\nrun: b\ndataset: {path: data/items.jsonl, categories: [物理]}\njudges: {j: {adapter: fake}}\n"
     (folder / "config.md").write_text("# Keys\n<!-- keys: begin -->\n<!-- keys: end -->\n")
     (folder / "other.yaml").write_text("lanse: 2\n")
-    for name in ("keys", "params", "rewards", "fleets"):
+    for name in ("keys", "params", "rewards", "fleets", "robots"):
         (folder / f"data/{name}.md").write_text(f"# A page\n<!-- {name}: begin -->\n<!-- {name}: end -->\n")
     (folder / "twice.yaml").write_text(twice, encoding="utf-8")
     (folder / "file").write_text("a file where a folder should be")

@@ -11,25 +11,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.protocol import State
 
 from editlane.core.errors import one_line
+from editlane.robots.addresses import PolicyAddress
 from editlane.robots.dialects import DIALECTS, Metadata, Observation, UnfitServer, make_frame, read_answer
 from editlane.robots.wire import MAX_FRAME, WireError, unpack
 
 FIRST_REST = 1.0
 """Seconds after a failure; each further one in a row doubles them."""
 LONGEST_REST = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyAddress:
-    """Where a policy server listens, and how it wants to be asked."""
-
-    host: str
-    port: int
-    dialect: str = "openpi"
-    """A name in `dialects.DIALECTS`."""
-
-    def __str__(self) -> str:
-        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 @dataclass(slots=True, eq=False)

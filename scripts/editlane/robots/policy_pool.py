@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from editlane.core.errors import format_value
+from editlane.robots.addresses import PolicyAddress
 from editlane.robots.dialects import Metadata, Observation, Refusal, UnfitServer, UnsendableObservation
-from editlane.robots.policy_link import PolicyAddress, PolicyLink
+from editlane.robots.policy_link import PolicyLink
 from editlane.robots.replies import Actions, PolicyFailed, Reply, check_actions
 from editlane.robots.wire import WireError
 

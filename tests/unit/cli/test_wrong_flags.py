@@ -266,6 +266,8 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--rewards": [("data/keys.md", "data/keys.md needs the lines `<!-- rewards: begin -->`")],
         "--fleet-schema": OUT_FILE,
         "--fleets": [("data/keys.md", "data/keys.md needs the lines `<!-- fleets: begin -->`")],
+        "--robots-schema": OUT_FILE,
+        "--robots": [("data/keys.md", "data/keys.md needs the lines `<!-- robots: begin -->`")],
     },
     "extract_demo_photos": {"--out": OUT_FOLDER},
     "build_tiny_model": {

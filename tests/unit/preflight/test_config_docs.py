@@ -17,6 +17,8 @@ FILES = {
     "--rewards": "config/rewards.md",
     "--fleet-schema": "workflow/schemas/fleet.schema.json",
     "--fleets": "config/fleet.md",
+    "--robots-schema": "workflow/schemas/robots.schema.json",
+    "--robots": "config/robots.md",
 }
 
 

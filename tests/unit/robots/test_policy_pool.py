@@ -10,7 +10,7 @@ import pytest
 from policy_double import PolicyDouble, act, observe
 
 from editlane.robots import policy_link
-from editlane.robots.policy_link import PolicyAddress
+from editlane.robots.addresses import PolicyAddress
 from editlane.robots.policy_pool import PolicyPool, PoolLimits
 from editlane.robots.replies import PolicyFailed, Reply
 from editlane.robots.wire import pack

@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from editlane.robots.policy_link import PolicyAddress
+from editlane.robots.addresses import PolicyAddress
 from editlane.robots.policy_pool import PolicyPool
 from editlane.robots.wire import pack, unpack
 
