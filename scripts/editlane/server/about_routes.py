@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from editlane.server.backend import BackendState
-from editlane.server.front import Front
+from editlane.server.reward_front import RewardFront
 from editlane.server.score_routes import REWARD
 
 PAGE = Path(__file__).parent / "page"
@@ -26,14 +26,14 @@ _POLICY = (
 )
 
 
-async def health(front: Front, request: Request) -> Response:
+async def health(front: RewardFront, request: Request) -> Response:
     """Answer that the process lives. UniRL looks for its rewards here."""
     judges = {REWARD: front.service.find_judge(None)} | front.service.judges
     states = {name: ["ready" if judge.is_available else "loading"] for name, judge in judges.items()}
     return JSONResponse({"status": "ok", "rewards": states})
 
 
-async def ready(front: Front, request: Request) -> Response:
+async def ready(front: RewardFront, request: Request) -> Response:
     """Answer 200 if edits are judged now, else 503 with the judges that are not ready."""
     waiting = [name for name, judge in front.service.judges.items() if not judge.is_available]
     if front.draining.is_set():
@@ -43,7 +43,7 @@ async def ready(front: Front, request: Request) -> Response:
     return PlainTextResponse("ready")
 
 
-async def pool_status(front: Front, request: Request) -> Response:
+async def pool_status(front: RewardFront, request: Request) -> Response:
     """Answer what every worker does, and how full the queue is. The first two keys are the Pi0 reward server's."""
     service = front.service
     backends = [one for judge in service.judges.values() for one in judge.backends]
@@ -70,7 +70,7 @@ async def pool_status(front: Front, request: Request) -> Response:
     )
 
 
-async def judges(front: Front, request: Request) -> Response:
+async def judges(front: RewardFront, request: Request) -> Response:
     """Answer who judges here: what a run's report says of its judges, and what a request may hold."""
     limits = front.limits
     return JSONResponse(
@@ -92,26 +92,26 @@ async def judges(front: Front, request: Request) -> Response:
     )
 
 
-def _describe(front: Front, name: str) -> dict[str, Any]:
+def _describe(front: RewardFront, name: str) -> dict[str, Any]:
     judge = front.service.judges[name]
     return front.service.provenance[name] | {
         "workers": sum(one.state in (BackendState.READY, BackendState.IDLE) for one in judge.backends)
     }
 
 
-async def metrics(front: Front, request: Request) -> Response:
+async def metrics(front: RewardFront, request: Request) -> Response:
     """Answer the figures for Prometheus."""
     front.service.show_workers()
     return Response(generate_latest(front.service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def drain(front: Front, request: Request) -> Response:
+async def drain(front: RewardFront, request: Request) -> Response:
     """Refuse new work, finish what is at work, then end, as after SIGTERM."""
     front.draining.set()
     return JSONResponse({"draining": True, "requests": front.running})
 
 
-async def page(front: Front, request: Request) -> Response:
+async def page(front: RewardFront, request: Request) -> Response:
     """Answer the page and its files. It asks for the token itself."""
     kind, *names = _FILES[request.url.path]
     content = b"".join((PAGE / name).read_bytes() for name in names)

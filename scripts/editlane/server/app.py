@@ -3,54 +3,62 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Match, Route
+from starlette.responses import Response
+from starlette.routing import Route
 
 from editlane.server import about_routes, job_routes, openapi, score_routes
-from editlane.server.front import Front
+from editlane.server.front import Front, refuse_unrouted
+from editlane.server.reward_front import RewardFront
 from editlane.server.service import log_failure
 
 log = logging.getLogger(__name__)
+
+Handler = Callable[[RewardFront, Request], Awaitable[Response]]
 
 TWICE_SECONDS = 1.0
 """Time within which a second signal counts as the first one."""
 
 
-def list_routes(front: Front) -> list[Route]:
+def list_routes(front: RewardFront) -> list[Route]:
     """Return every route. Those that are not private answer without the token."""
+
+    def route(path: str, handler: Handler, method: str = "GET", *, private: bool = True) -> Route:
+        return front.route(path, partial(handler, front), method, private=private)
+
     return [
-        front.route("/v1/score", score_routes.score, "POST"),
-        front.route("/v1/rows", score_routes.rows, "POST"),
-        front.route("/compute", score_routes.flow_factory, "POST"),
-        front.route("/get_reward", score_routes.openrlhf, "POST"),
-        front.route("/score", score_routes.listed, "POST"),
-        front.route("/", score_routes.pickled, "POST"),
-        front.route("/mode/logits_non_cot", score_routes.pickled, "POST"),
-        front.route("/v1/jobs", job_routes.begin, "POST"),
-        front.route("/v1/jobs/{id}", job_routes.look, "GET"),
-        front.route("/v1/jobs/{id}", job_routes.delete, "DELETE"),
-        front.route("/v1/judges", about_routes.judges),
-        front.route("/v1/drain", about_routes.drain, "POST"),
-        front.route("/health", about_routes.health, private=False),
-        front.route("/ping", about_routes.health, private=False),
-        front.route("/ready", about_routes.ready),
-        front.route("/pool_status", about_routes.pool_status),
-        front.route("/metrics", about_routes.metrics),
-        front.route("/", about_routes.page, private=False),
-        front.route("/page.css", about_routes.page, private=False),
-        front.route("/page.js", about_routes.page, private=False),
-        front.route("/openapi.json", openapi.openapi, private=False),
+        route("/v1/score", score_routes.score, "POST"),
+        route("/v1/rows", score_routes.rows, "POST"),
+        route("/compute", score_routes.flow_factory, "POST"),
+        route("/get_reward", score_routes.openrlhf, "POST"),
+        route("/score", score_routes.listed, "POST"),
+        route("/", score_routes.pickled, "POST"),
+        route("/mode/logits_non_cot", score_routes.pickled, "POST"),
+        route("/v1/jobs", job_routes.begin, "POST"),
+        route("/v1/jobs/{id}", job_routes.look, "GET"),
+        route("/v1/jobs/{id}", job_routes.delete, "DELETE"),
+        route("/v1/judges", about_routes.judges),
+        route("/v1/drain", about_routes.drain, "POST"),
+        route("/health", about_routes.health, private=False),
+        route("/ping", about_routes.health, private=False),
+        route("/ready", about_routes.ready),
+        route("/pool_status", about_routes.pool_status),
+        route("/metrics", about_routes.metrics),
+        route("/", about_routes.page, private=False),
+        route("/page.css", about_routes.page, private=False),
+        route("/page.js", about_routes.page, private=False),
+        route("/openapi.json", openapi.openapi, private=False),
     ]
 
 
-def make_app(front: Front) -> Starlette:
+def make_app(front: RewardFront) -> Starlette:
     """Return the application. Workers, jobs and the canary live as long as it does."""
 
     @asynccontextmanager
@@ -69,18 +77,8 @@ def make_app(front: Front) -> Starlette:
             await front.service.stop()
             front.access.close()
 
-    handlers = dict.fromkeys((404, 405), _refuse_unrouted)
+    handlers = dict.fromkeys((404, 405), refuse_unrouted)
     return Starlette(routes=list_routes(front), lifespan=live, exception_handlers=handlers)
-
-
-async def _refuse_unrouted(request: Request, error: Exception) -> Response:
-    """Answer a request that no route takes, in the shape of all refusals and with all methods of the path."""
-    matching = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
-    methods = {method for route in matching for method in route.methods}
-    if not methods:
-        return JSONResponse({"error": "there is nothing at this path; /openapi.json lists what there is"}, 404)
-    listed = ", ".join(sorted(methods))
-    return JSONResponse({"error": f"this path takes {listed}"}, 405, {"Allow": listed})
 
 
 class DrainingServer(uvicorn.Server):

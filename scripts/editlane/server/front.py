@@ -1,65 +1,55 @@
-"""What all routes of the server share: the token, the limits, the refusals, the log of requests."""
+"""What all routes of a server share: the token, the limits, the refusals, the log of requests."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
-from editlane.core.errors import UnknownName
-from editlane.core.types import Row
 from editlane.server.access_log import AccessLog
-from editlane.server.canary import CanaryWatch
-from editlane.server.jobs import Jobs
-from editlane.server.online_judge import OnlineJudge
+from editlane.server.metrics import RequestMetrics
 from editlane.server.reading import Refused, check_origin, check_token, read_body
-from editlane.server.service import ClientGone, NotReady, RewardService
-from editlane.server.wire import WARNING_HEADER, ScoreItem
-from editlane.server.work_queue import Full
+from editlane.server.wire import WARNING_HEADER
 
 log = logging.getLogger(__name__)
 
 CLIENT_GONE = 499
 """Status in the log of a request whose client has left."""
 
-MAX_SECONDS = 3600.0
-"""Longest deadline of a request; longer work is a job."""
-
 NOT_READY_SECONDS = 5.0
-"""When to ask again while no judge is ready."""
+"""When to ask again while nothing is ready."""
 
 T = TypeVar("T")
-Handler = Callable[["Front", Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
 
 
 class Front:
-    """The state of the HTTP side."""
+    """The state of a server's HTTP side, whatever it answers."""
 
-    def __init__(self, service: RewardService, token: str) -> None:
-        self.service, self.token = service, token
-        self.canary, self.jobs = CanaryWatch(service), Jobs(service)
-        self.limits = service.config.limits
+    def __init__(
+        self, metrics: RequestMetrics, folder: Path, token: str, *, body_bytes: int, body_seconds: float, all_bytes: int
+    ) -> None:
+        """`body_bytes`, `body_seconds`: bounds of one body; `all_bytes`: of all that are being answered."""
+        self.metrics, self.token = metrics, token
+        self._body_bytes, self._body_seconds, self._all_bytes = body_bytes, body_seconds, max(all_bytes, body_bytes)
         self.draining = asyncio.Event()
         self.fatal = ""
-        """Why no judge will ever be ready, if that is so; the server ends then."""
-        for judge in service.judges.values():
-            for backend in judge.backends:
-                backend.on_fatal = partial(self._give_up, judge)
+        """Why the server will never be ready, if that is so; it ends then."""
+        self.find_warning: Callable[[], str] = lambda: ""
+        """Returns what every answer should say besides."""
         self.running = 0
         """Requests with a body that are being read or answered."""
         self._arriving = 0
-        self.access = AccessLog(service.folder / "access.jsonl")
-
-    def _give_up(self, judge: OnlineJudge, reason: str) -> None:
-        """End the server if a judge has never been ready and cannot be loaded. A single worker is tried again."""
-        if not judge.was_ready:
-            self.fatal = reason
-            self.draining.set()
+        self.access = AccessLog(folder / "access.jsonl")
 
     def route(self, path: str, handler: Handler, method: str = "GET", *, private: bool = True) -> Route:
         """Return the route of a handler. A private one needs the token."""
@@ -74,8 +64,8 @@ class Front:
                 self._arriving -= getattr(request.state, "held", 0)
             status = str(response.status_code)
             if method == "POST":
-                self.service.metrics.seconds.labels(path).observe(time.monotonic() - started)
-            self.service.metrics.requests.labels(path, status).inc()
+                self.metrics.seconds.labels(path).observe(time.monotonic() - started)
+            self.metrics.requests.labels(path, status).inc()
             self.access.write(request, path, response.status_code, time.monotonic() - started)
             return response
 
@@ -86,7 +76,7 @@ class Front:
             check_origin(request, self.token)
             if private:
                 check_token(request, self.token)
-            response = await handler(self, request)
+            response = await handler(request)
         except Refused as refused:
             return self._refuse(refused, str(refused.status))
         except (ClientDisconnect, ClientGone):
@@ -94,57 +84,26 @@ class Front:
         except Exception:
             log.exception("%s failed", request.url.path)
             return JSONResponse({"error": "the server failed; its log says more"}, 500)
-        if warning := self.canary.warning:
+        if warning := self.find_warning():
             response.headers[WARNING_HEADER] = warning
         return response
 
     def _refuse(self, refused: Refused, why: str) -> Response:
-        self.service.metrics.refused.labels(why).inc()
+        self.metrics.refused.labels(why).inc()
         return refused.make_response()
 
     async def read(self, request: Request) -> bytes:
-        """Return the body of a request for scores. Raises Refused."""
+        """Return the body of a request for work. Raises Refused."""
         if self.draining.is_set():
             raise Refused(503, "the server is going down", NOT_READY_SECONDS)
-        return await read_body(request, int(self.limits.body_megabytes * 1e6), self.limits.body_seconds, self._hold)
+        return await read_body(request, self._body_bytes, self._body_seconds, self._hold)
 
     def _hold(self, request: Request, size: int) -> None:
         """Count bytes of a body until its request is answered. Raises Refused if all bodies together are too large."""
-        if self._arriving + size > max(self.service.room.max_bytes, int(self.limits.body_megabytes * 1e6)):
+        if self._arriving + size > self._all_bytes:
             raise Refused(503, "too much is arriving at once", NOT_READY_SECONDS)
         request.state.held = getattr(request.state, "held", 0) + size
         self._arriving += size
-
-    async def score(
-        self,
-        request: Request,
-        items: Sequence[ScoreItem],
-        judge: str | None = None,
-        seconds: float | None = None,
-        at_once: int | None = None,
-    ) -> list[Row]:
-        """Return the row of each item, in order. Raises Refused for the request as a whole, and ClientGone."""
-        if len(items) > self.limits.request_items:
-            raise Refused(413, f"{len(items)} edits; a request may have {self.limits.request_items}")
-        try:
-            named = self.service.find_judge(judge)
-        except UnknownName as error:
-            raise Refused(400, str(error)) from error
-        seconds = min(max(self.limits.deadline_seconds if seconds is None else seconds, 0.1), MAX_SECONDS)
-        try:
-            if at_once is None:
-                return await _while_connected(request, self.service.score(named, items, seconds))
-            rows: dict[int, Row] = {}
-            await _while_connected(request, self.service.score_few_at_once(named, items, at_once, seconds, rows))
-            return [rows[place] for place in range(len(items))]
-        except Full as full:
-            if full.seconds is None:
-                raise Refused(413, "the request is larger than the queue; send fewer edits at once") from full
-            raise Refused(503, "the queue is full", full.seconds) from full
-        except NotReady as error:
-            raise Refused(503, str(error), NOT_READY_SECONDS) from error
-        finally:
-            note(request, items=len(items))
 
 
 def note(request: Request, **values: Any) -> None:
@@ -152,7 +111,7 @@ def note(request: Request, **values: Any) -> None:
     request.state.note = getattr(request.state, "note", {}) | values
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return what `work` returns. Cancels it and raises ClientGone if the client closes the connection before."""
     task, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_wait_until_left(request))
     try:
@@ -170,3 +129,13 @@ async def _wait_until_left(request: Request) -> None:
     """Wait until the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+async def refuse_unrouted(request: Request, error: Exception) -> Response:
+    """Answer a request that no route takes, in the shape of all refusals and with all methods of the path."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    methods = {method for route in matching for method in route.methods}
+    if not methods:
+        return JSONResponse({"error": "there is nothing at this path; /openapi.json lists what there is"}, 404)
+    listed = ", ".join(sorted(methods))
+    return JSONResponse({"error": f"this path takes {listed}"}, 405, {"Allow": listed})

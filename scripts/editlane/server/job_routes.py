@@ -4,9 +4,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from editlane.core.errors import UnknownName
-from editlane.server.front import Front, note
+from editlane.server.front import note
 from editlane.server.jobs import NoRoom
 from editlane.server.reading import Refused, decode_request
+from editlane.server.reward_front import RewardFront
 from editlane.server.service import PANEL
 
 NO_ROOM_SECONDS = 60.0
@@ -14,7 +15,7 @@ NO_ROOM_SECONDS = 60.0
 _MISSING = Refused(404, "there is no job of this id; finished ones are deleted after a while")
 
 
-async def begin(front: Front, request: Request) -> Response:
+async def begin(front: RewardFront, request: Request) -> Response:
     """Answer POST /v1/jobs: the id of the job."""
     asked = await decode_request(request, await front.read(request))
     if asked.judge == PANEL:
@@ -30,7 +31,7 @@ async def begin(front: Front, request: Request) -> Response:
     return JSONResponse({"id": name, "count": len(asked.items)}, 202, {"Location": f"/v1/jobs/{name}"})
 
 
-async def look(front: Front, request: Request) -> Response:
+async def look(front: RewardFront, request: Request) -> Response:
     """Answer GET /v1/jobs/<id>: how far it is, and what is there."""
     found = await front.jobs.look(request.path_params["id"])
     if found is None:
@@ -38,7 +39,7 @@ async def look(front: Front, request: Request) -> Response:
     return Response(found, media_type="application/json")
 
 
-async def delete(front: Front, request: Request) -> Response:
+async def delete(front: RewardFront, request: Request) -> Response:
     """Answer DELETE /v1/jobs/<id>."""
     if not await front.jobs.delete(request.path_params["id"]):
         raise _MISSING

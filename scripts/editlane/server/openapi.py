@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, Response
 
 from editlane import __version__
 from editlane.server import wire
-from editlane.server.front import Front
 from editlane.server.operations import FILE, JSON, STRING, TEXT, Operation, list_operations
+from editlane.server.reward_front import RewardFront
 
 ABOUT = """Rewards for image edits: the judges of a benchmark, online, with the same scores.
 
@@ -33,12 +33,12 @@ REFUSALS = {
 HEADERS = {202: "Location", 401: "WWW-Authenticate", 503: "Retry-After"}
 
 
-async def openapi(front: Front, request: Request) -> Response:
+async def openapi(front: RewardFront, request: Request) -> Response:
     """Answer the description of this server."""
     return JSONResponse(describe(front))
 
 
-def describe(front: Front) -> dict[str, Any]:
+def describe(front: RewardFront) -> dict[str, Any]:
     """Return the description of a server with this config. What can only happen under another one is left out."""
     used: set[type] = {wire.Refusal}
     paths: dict[str, dict[str, Any]] = {}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from editlane.server import dialects, wire
-from editlane.server.front import Front
+from editlane.server.reward_front import RewardFront
 from editlane.server.service import PANEL
 
 JSON, MSGPACK, FORM, BYTES = (
@@ -37,12 +37,12 @@ class Operation(NamedTuple):
     private: bool = True
 
 
-def list_operations(front: Front) -> dict[tuple[str, str], Operation]:
+def list_operations(front: RewardFront) -> dict[tuple[str, str], Operation]:
     """Return every operation by its method and path."""
     return _list_scoring(front) | _list_dialects(front) | _list_others()
 
 
-def _list_scoring(front: Front) -> dict[tuple[str, str], Operation]:
+def _list_scoring(front: RewardFront) -> dict[tuple[str, str], Operation]:
     names, most = list(front.service.judges), front.limits.request_items
     score, rows, job = _ask([*names, PANEL], most), _ask(names, most), _ask(names, None)
     either = {"anyOf": [wire.ScoreAnswer, wire.PanelAnswer]}
@@ -58,7 +58,7 @@ def _list_scoring(front: Front) -> dict[tuple[str, str], Operation]:
     }
 
 
-def _list_dialects(front: Front) -> dict[tuple[str, str], Operation]:
+def _list_dialects(front: RewardFront) -> dict[tuple[str, str], Operation]:
     lost = (*READING, 422) if front.service.config.on_error == "fail" else READING
     flow, rewards = {JSON: dialects.FlowFactoryRequest}, {JSON: dialects.Rewards}
     openrlhf, twice = {JSON: dialects.OpenrlhfRequest}, {JSON: dialects.OpenrlhfRewards}

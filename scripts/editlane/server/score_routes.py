@@ -10,9 +10,10 @@ from starlette.responses import JSONResponse, Response
 from editlane.core.errors import TRANSIENT_KINDS
 from editlane.core.types import Row
 from editlane.server import dialects
-from editlane.server.front import Front, note
+from editlane.server.front import note
 from editlane.server.jobs import list_ids
 from editlane.server.reading import Refused, decode_request
+from editlane.server.reward_front import RewardFront
 from editlane.server.service import PANEL
 from editlane.server.wire import (
     PanelAnswer,
@@ -41,7 +42,7 @@ REWARD = "editlane"
 """The name of the first judge's reward in UniRL's config."""
 
 
-async def score(front: Front, request: Request) -> Response:
+async def score(front: RewardFront, request: Request) -> Response:
     """Answer /v1/score: a state, and a score or a reason, for every item."""
     asked = await decode_request(request, await front.read(request))
     answer = await (_ask_panel if asked.judge == PANEL else _ask_one)(front, request, asked)
@@ -49,14 +50,14 @@ async def score(front: Front, request: Request) -> Response:
     return _encode(request, answer)
 
 
-async def _ask_one(front: Front, request: Request, asked: ScoreRequest) -> ScoreAnswer:
+async def _ask_one(front: RewardFront, request: Request, asked: ScoreRequest) -> ScoreAnswer:
     rows = await front.score(request, asked.items, asked.judge, asked.deadline_s)
     scored = sum(row["score"] is not None for row in rows)
     items = list(map(name_answer, list_ids(asked.items), rows))
     return {"items": items, "n_ok": scored, "n_error": len(items) - scored}
 
 
-async def _ask_panel(front: Front, request: Request, asked: ScoreRequest) -> PanelAnswer:
+async def _ask_panel(front: RewardFront, request: Request, asked: ScoreRequest) -> PanelAnswer:
     """Ask all judges at once. If one refuses, the request is refused."""
     names = list(front.service.judges)
     if len(asked.items) * len(names) > front.limits.request_items:
@@ -76,7 +77,7 @@ async def _ask_panel(front: Front, request: Request, asked: ScoreRequest) -> Pan
     return {"items": items, "n_ok": scored, "n_error": len(items) - scored}
 
 
-async def rows(front: Front, request: Request) -> Response:
+async def rows(front: RewardFront, request: Request) -> Response:
     """Answer /v1/rows: the whole score columns of every item, as a run's table has them."""
     asked = await decode_request(request, await front.read(request))
     return _encode(request, {"rows": await front.score(request, asked.items, asked.judge, asked.deadline_s)})
@@ -88,20 +89,20 @@ def _encode(request: Request, answer: Any) -> Response:
     return Response(encode_json(answer), media_type="application/json")
 
 
-async def flow_factory(front: Front, request: Request) -> Response:
+async def flow_factory(front: RewardFront, request: Request) -> Response:
     """Answer Flow-Factory's POST /compute."""
     items = await _read(dialects.read_flow_factory, await front.read(request))
     return JSONResponse({"rewards": await _reward(front, request, items, FLOW_FACTORY_SECONDS)})
 
 
-async def openrlhf(front: Front, request: Request) -> Response:
+async def openrlhf(front: RewardFront, request: Request) -> Response:
     """Answer OpenRLHF's POST /get_reward."""
     items = await _read(dialects.read_openrlhf, await front.read(request))
     rewards = await _reward(front, request, items, OPENRLHF_SECONDS)
     return JSONResponse({"rewards": rewards, "scores": rewards, "extra_logs": {}})
 
 
-async def pickled(front: Front, request: Request) -> Response:
+async def pickled(front: RewardFront, request: Request) -> Response:
     """Answer the trainers that send pickles: UniRL, Edit-R1, EditScore."""
     if not front.service.config.pickle:
         raise Refused(415, "this server takes no pickles; its config can allow plain ones with `pickle: true`")
@@ -110,7 +111,7 @@ async def pickled(front: Front, request: Request) -> Response:
     return Response(dialects.write_pickle(dialect, rewards), media_type="application/octet-stream")
 
 
-async def listed(front: Front, request: Request) -> Response:
+async def listed(front: RewardFront, request: Request) -> Response:
     """Answer POST /score: a list in and an ordered list out. What has no reward is null and has an error."""
     data = await _read(dialects.load_json, await front.read(request))
     if "requests" in data:
@@ -123,7 +124,7 @@ async def listed(front: Front, request: Request) -> Response:
     return JSONResponse({"done_result": rewards, "errors": errors})
 
 
-async def _answer_histories(front: Front, request: Request, data: dict[str, Any]) -> Response:
+async def _answer_histories(front: RewardFront, request: Request, data: dict[str, Any]) -> Response:
     """Answer UniRL's RemoteRewardBackend, which leaves out what has no reward. A name is a judge's, or REWARD."""
     asked = await _read(dialects.read_histories, data)
     results: list[dict[str, Any]] = [{} for _ in asked]
@@ -148,7 +149,7 @@ async def _read(read: Any, content: Any) -> Any:
         raise Refused(400, str(error)) from error
 
 
-async def _reward(front: Front, request: Request, items: Sequence[ScoreItem], seconds: float) -> list[float]:
+async def _reward(front: RewardFront, request: Request, items: Sequence[ScoreItem], seconds: float) -> list[float]:
     """Return a number for each item, 0..1, for trainers that know no missing reward.
 
     One failed item refuses the request, so that its failure is no score, unless the config says `on_error: zero`.

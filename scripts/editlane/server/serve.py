@@ -1,13 +1,16 @@
-"""Run a reward server: its folder, its lock, its socket, its process."""
+"""Run a server: its folder, its lock, its socket, its process."""
 
 import fcntl
 import logging
 import os
 import resource
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
+from starlette.applications import Starlette
 
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder
@@ -17,6 +20,7 @@ from editlane.core.tokens import read_token
 from editlane.server.app import DrainingServer, make_app
 from editlane.server.config import RewardConfig
 from editlane.server.front import Front
+from editlane.server.reward_front import RewardFront
 from editlane.server.service import RewardService
 
 log = logging.getLogger(__name__)
@@ -27,8 +31,30 @@ KEEP_ALIVE_SECONDS = 75
 BACKLOG = 512
 
 
+class Listening(Protocol):
+    """The part of a server's config that says where it keeps its things and where it listens."""
+
+    server: str
+    host: str
+    port: int
+    token_env: str | None
+
+
 def serve(config: RewardConfig) -> None:
-    """Serve until the process is told to end. Raises UserError."""
+    """Serve rewards for edits until the process is told to end. Raises UserError."""
+
+    def make(folder: Path, token: str) -> tuple[Front, Starlette]:
+        front = RewardFront(RewardService(config, folder), token)
+        return front, make_app(front)
+
+    run_server(config, config.limits.drain_seconds, make)
+
+
+def run_server(config: Listening, drain_seconds: float, make: Callable[[Path, str], tuple[Front, Starlette]]) -> None:
+    """Serve what `make` returns for the server's folder and its token, until the process is told to end.
+
+    Raises UserError.
+    """
     token = read_token(config.token_env, config.host)
     folder = SERVERS / config.server
     make_folder(folder)
@@ -36,9 +62,9 @@ def serve(config: RewardConfig) -> None:
     lock = _lock(folder)
     listening = _listen(config.host, config.port)
     _raise_file_limit()
-    front = Front(RewardService(config, folder), token)
+    front, app = make(folder, token)
     settings = uvicorn.Config(
-        make_app(front),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -48,7 +74,7 @@ def serve(config: RewardConfig) -> None:
     )
     host, port = listening.getsockname()[:2]
     print(f"Open http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
-    server = DrainingServer(settings, front, config.limits.drain_seconds)
+    server = DrainingServer(settings, front, drain_seconds)
     server.run([listening])
     os.close(lock)
     if front.fatal:

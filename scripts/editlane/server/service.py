@@ -45,10 +45,6 @@ class NotReady(Exception):
     """No back-end of this judge answers at the moment."""
 
 
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
-
-
 class RewardService:
     """The judges of a server, and the scores that it knows."""
 
