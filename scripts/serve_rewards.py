@@ -1,9 +1,10 @@
-"""Serve rewards for edits: the judges of a config, online, with the scores of the benchmark.
+"""Serve rewards: for edits the judges of a config, with the scores of the benchmark; for robots, roll-outs.
 
-    python scripts/serve_rewards.py --configfile config/reward.yaml
+    python scripts/serve_rewards.py --configfile config/reward.yaml   # judges of edits; see config/rewards.md
+    python scripts/serve_rewards.py --configfile config/robots.yaml   # robot roll-outs; see config/robots.md
 
 Answers at the printed address until SIGTERM or Ctrl-C, which finish the work at hand; a second one ends at once.
-config/rewards.md describes the config and the requests. Keeps scores, jobs and logs in results/servers/<server>/.
+Keeps results and logs in results/servers/<server>/.
 Exit codes: 0 ended in good order; 2 the config or the machine is wrong.
 """
 
@@ -17,6 +18,8 @@ from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.models.tiny import BUILT_MODELS
 from editlane.preflight.reward_config import read_reward_config
+from editlane.preflight.rollouts_config import is_of_rollouts, read_rollouts_config
+from editlane.rollouts import app
 from editlane.server.config import RewardConfig
 from editlane.server.serve import serve
 
@@ -37,10 +40,13 @@ def main() -> None:
     parser.add_argument("--server", type=folder_name, help="its name, instead of the config's")
     parser.add_argument("--port", type=whole_number(0, 65535), help="instead of the config's")
     args = parser.parse_args()
-    config = read_reward_config(args.configfile)
-    build_tiny_models(config)
     given = {name: value for name in ("server", "port") if (value := getattr(args, name)) is not None}
-    serve(config.model_copy(update=given))
+    if is_of_rollouts(args.configfile):
+        app.serve(read_rollouts_config(args.configfile).model_copy(update=given))
+    else:
+        config = read_reward_config(args.configfile)
+        build_tiny_models(config)
+        serve(config.model_copy(update=given))
 
 
 if __name__ == "__main__":

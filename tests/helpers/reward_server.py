@@ -25,7 +25,8 @@ END_SECONDS = 20
 
 
 class RewardServer:
-    """A server on a free port, with one fake judge unless the config says otherwise. `stop` ends it.
+    """A server on a free port, with one fake judge unless the config says otherwise or is one of roll-outs. `stop` ends
+    it.
 
     Keyword arguments are keys of the config. `environment` is added to this process's; a `token` goes into the variable
     that `token_env` names, and every request brings it. `prefix`: a command that starts it.
@@ -45,8 +46,8 @@ class RewardServer:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.token, self.start_seconds = folder, token, start_seconds
         self.settings, self.environment = config, environment
-        settings: dict[str, Any] = {"server": "t", "judges": {"fake": FAKE_JUDGE}, "port": 0}
-        settings |= {"canary": {"minutes": None}} | config
+        judging = {} if "simulator" in config else {"judges": {"fake": FAKE_JUDGE}, "canary": {"minutes": None}}
+        settings: dict[str, Any] = {"server": "t", "port": 0} | judging | config
         variables = os.environ | {"GPULEASE_DIR": str(folder / "leases")} | dict(environment or {})
         if token:
             settings["token_env"] = "REWARD_TOKEN"

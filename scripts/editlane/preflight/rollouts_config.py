@@ -11,6 +11,12 @@ from editlane.rollouts.config import RolloutsConfig
 _HELP = "config/robots.md describes every key."
 
 
+def is_of_rollouts(path: Path) -> bool:
+    """Return whether a server's config names a simulator, and no judges. Raises UserError."""
+    content = read_yaml(path)
+    return isinstance(content, dict) and "simulator" in content
+
+
 def read_rollouts_config(path: Path) -> RolloutsConfig:
     """Read and check a config file. Raises UserError."""
     content = read_yaml(path)

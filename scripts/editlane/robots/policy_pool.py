@@ -57,6 +57,11 @@ class PolicyPool:
         return self._policy
 
     @property
+    def count_open(self) -> int:
+        """Return how many servers are connected now, or are being asked."""
+        return sum(link.is_open or link.is_busy for link in self._links)
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Return what the policy wants to know besides pictures, state and prompt, by its metadata."""
         told = (self._policy or {}).get("needs")

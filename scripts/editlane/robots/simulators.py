@@ -224,6 +224,11 @@ class Simulators:
         self._waiting = 0
 
     @property
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self._all)
+
+    @property
     def versions(self) -> Mapping[str, str]:
         """Return the versions that a simulator told last; empty before the first episode."""
         return next((one.versions for one in self._all if one.versions), {})

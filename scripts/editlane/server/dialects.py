@@ -159,7 +159,7 @@ def read_listed(data: dict[str, Any]) -> tuple[list[ScoreItem], int | None]:
         if not isinstance(meta, dict):
             raise Malformed("an entry of `metas` is no object")
         text = meta.get("original_instruction") or meta.get("instruction")
-        items.append(_make_item(meta.get("source"), _find_text(response), text, meta))
+        items.append(_make_item(meta.get("source"), find_text(response), text, meta))
     settings = data.get("reward_function_kwargs") or {}
     at_once = settings.get("max_workers") if isinstance(settings, dict) else None
     if at_once is not None and (not isinstance(at_once, int) or isinstance(at_once, bool) or at_once < 1):
@@ -252,7 +252,7 @@ def _make_item(source: Any, edited: Any, text: Any, more: dict[str, Any] | None 
     return ScoreItem(source=decode_image(source), edited=decode_image(edited), instruction=text, **named)
 
 
-def _find_text(response: Any) -> Any:
+def find_text(response: Any) -> Any:
     """Return the text of a reply in one of the shapes of servers of language models."""
     while isinstance(response, list) and response:
         response = response[0]

@@ -50,6 +50,10 @@ class ScoreStore:
         self._writer.write(key, row)
         return True
 
+    def list_rows(self) -> Iterable[Row]:
+        """Return the server's own rows, the oldest first."""
+        return map(_decode, self._own.values())
+
     def close(self) -> None:
         """Wait until all is on the disk, or the disk takes nothing."""
         self._writer.close()
