@@ -38,7 +38,9 @@ ADDED = {
 
 def find_roots() -> tuple[Path, Path]:
     """Return the folders of the assets and of the tasks, as LIBERO itself finds them."""
-    code = "from libero.libero import get_libero_path as find; print('ROOTS', find('assets'), find('bddl_files'), sep='|')"
+    code = (
+        "from libero.libero import get_libero_path as find; print('ROOTS', find('assets'), find('bddl_files'), sep='|')"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([PYTHON, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
