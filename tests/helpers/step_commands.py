@@ -164,6 +164,7 @@ GOOD: dict[str, Flags] = {
     "build_tiny_model": {"--kind": ["qwen3-vl"], "--out": ["model"]},
     "watch_lanes": {"run_dir": ["run"], "--every": ["60"]},
     "check_setup": {"--configfile": ["config.yaml"], "--gpus": ["1"], "--sdm": ["conda"], "--estimate": []},
+    "check_robots": {"--configfile": ["robots.yaml"]},
     "gpulease": {"-n": ["1"], "command": ["true"]},
     "guard": {"--with-parent": ["1"], "command": ["true"]},
     "simulate_episodes": {"simulator": ["reach"]},
@@ -173,6 +174,7 @@ GOOD: dict[str, Flags] = {
 NOT_RUN = {
     "watch_lanes": "waits for the end of a run",
     "check_setup": "what it finds depends on the machine",
+    "check_robots": "what it finds depends on the machine; test_robot_checks.py starts it",
     "build_tiny_model": "loads torch and diffusers for seconds; test_tiny_models.py builds every kind",
     "gpulease": "replaces itself by its command; test_gpulease.py starts it",
     "guard": "runs with its parent; test_guard.py starts it",

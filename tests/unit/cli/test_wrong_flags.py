@@ -303,6 +303,9 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--sdm": [("apptainer", "invalid choice: 'apptainer'")],
         "--from": IN_FOLDER,
     },
+    "check_robots": {
+        "--configfile": [("none.yaml", "none.yaml"), ("garbage", "garbage"), ("other.yaml", "Unknown key 'lanse'")],
+    },
     "init_config": {
         "--dataset": [
             ("none.csv", "There is no dataset file none.csv"),
