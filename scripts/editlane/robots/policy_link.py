@@ -37,6 +37,8 @@ class PolicyLink:
     served: int = 0
     failures: int = 0
     last_error: str = ""
+    _was_away: bool = False
+    """Whether it failed last because there was no connection. Others fail again at once if they are asked."""
     _socket: ClientConnection | None = None
 
     @property
@@ -102,7 +104,13 @@ class PolicyLink:
         self.failed_in_row += 1
         self.doubts += 1
         self.last_error = one_line(Exception(error))
+        self._was_away = getattr(error, "kind", "") == "policy_transport"
         self.rests_until = time.monotonic() + min(LONGEST_REST, FIRST_REST * 2 ** min(self.failed_in_row - 1, 9))
+
+    def welcome(self) -> None:
+        """End the rest of a server that could not be reached, and now can."""
+        if self._was_away:
+            self.rests_until = 0.0
 
     def exclude(self, error: Exception) -> None:
         """Leave out a server that is unfit. It is looked at again after the longest rest."""

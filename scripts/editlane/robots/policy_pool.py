@@ -188,6 +188,7 @@ class PolicyPool:
             if error is not None:
                 raise error
             self._admit(link)
+            link.welcome()
         except UnfitServer as reason:
             link.drop()
             link.exclude(reason)

@@ -92,7 +92,7 @@ def check_room(config: RolloutsConfig) -> Iterator[Finding]:
     name, cores = config.simulator.name, len(os.sched_getaffinity(0))
     available = read_available_memory()
     fitting = int(available / 1e9 / MEMORY_GB[name])
-    count = config.simulator.count or max(1, min(cores, fitting))
+    count = count_simulators(config)
     check_memory(name, count)
     text = f"{pluralize(count, 'simulator')} of {name}, {MEMORY_GB[name]:g} GB each; {format_bytes(available)} are "
     yield Finding("pass", "memory", f"{text}available, enough for {fitting}")
@@ -116,9 +116,9 @@ def check_port(config: RolloutsConfig) -> Iterator[Finding]:
 
 def check_policies(config: RolloutsConfig) -> Iterator[Finding]:
     """Ask every policy server what it serves: all have to serve the same."""
-    own, others = _list_own_addresses(config), _list_other_addresses(config)
+    own = list_own_addresses(config)
     free = [one for one in own if _is_free(one.host, one.port)]
-    asked = [one for one in dict.fromkeys([*own, *others]) if one not in free]
+    asked = [one for one in list_addresses(config) if one not in free]
     if free:
         text = f"none runs yet at {join_names([str(one) for one in free])}; the ports are free"
         yield Finding("warn", "policies", text, "Start them: `serve_policies.py up` with this file.")
@@ -215,29 +215,12 @@ def _compare(what: str, place: str, env: str, pins: dict[str, str], found: dict[
 
 
 async def _begin_episode(config: RolloutsConfig) -> dict[str, str]:
-    simulator = config.simulator
-    python, seconds = simulator.python or sys.executable, simulator.reset_seconds
-    environment = {"MUJOCO_GL": simulator.renderer}
-    simulators = Simulators(simulator.name, 1, python=python, environment=environment, reset_seconds=seconds)
+    simulators = make_simulators(config, 1)
     try:
         await warm_up(simulators)
         return dict(simulators.versions)
     finally:
         await simulators.close()
-
-
-def _list_own_addresses(config: RolloutsConfig) -> list[PolicyAddress]:
-    """Return where the servers listen that `serve_policies.py` starts: as many as the config says, or one per GPU."""
-    start = config.policy.start
-    if start is None:
-        return []
-    gpus = [name for name in device_pool().values() if name not in NO_DEVICE] if start.servers is None else []
-    ports = range(start.base_port, start.base_port + (start.servers or max(1, len(gpus))))
-    return [parse_address(f"127.0.0.1:{port}", config.policy.dialect) for port in ports]
-
-
-def _list_other_addresses(config: RolloutsConfig) -> list[PolicyAddress]:
-    return [parse_address(one, config.policy.dialect) for one in config.policy.addresses]
 
 
 async def _ask_policies(config: RolloutsConfig, addresses: list[PolicyAddress]) -> tuple[object, list[dict[str, str]]]:
