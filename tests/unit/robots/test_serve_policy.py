@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from editlane.robots.addresses import PolicyAddress
@@ -25,21 +25,28 @@ Serve = Callable[..., int]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """`serve(*flags)` starts the program and returns its port. In the end each one must end in good order."""
+    """`serve(*flags)` starts the program and returns its port; `serve.end()` sends SIGTERM to all. In the end each one must end in good order."""
     started: list[subprocess.Popen[str]] = []
+    waiting = list(started)
 
     def start(*flags: str) -> int:
         command = [sys.executable, str(SCRIPT), "--port", "0", *flags]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(process)
+        waiting.append(process)
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith(f"serving {flags[1]} at ws://127.0.0.1:"), process.communicate()[1]
         return int(line.rsplit(":", 1)[1].strip().rstrip("/"))
 
+    def end() -> None:
+        while waiting:
+            waiting.pop().send_signal(signal.SIGTERM)
+
+    start.end = end  # type: ignore[attr-defined]
     yield start
+    end()
     for process in started:
-        process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
         assert process.returncode == 0
 
@@ -144,12 +151,25 @@ def test_a_page_of_a_browser_is_refused(serve: Serve) -> None:
         connect(f"ws://127.0.0.1:{port}/", origin="http://example.org", proxy=None)  # type: ignore[arg-type]
 
 
-def test_sigterm_finishes_the_observation_at_hand(serve: Serve) -> None:
+def test_sigterm_finishes_the_observation_at_hand_for_whoever_asked(serve: Serve) -> None:
+    port = serve("--policy", "reach", "--delay", "1")
+    with link(port) as client, link(port) as idle:
+        for one in (client, idle):
+            one.recv()
+        client.send(pack(observe()))
+        time.sleep(0.3)
+        serve.end()  # type: ignore[attr-defined]
+        assert unpack(client.recv())["actions"].shape == (5, 7)  # type: ignore[arg-type]
+        for one in (client, idle):
+            with pytest.raises(ConnectionClosed):
+                one.recv()
+
+
+def test_sigterm_ends_it_if_whoever_asked_is_gone(serve: Serve) -> None:
     port = serve("--policy", "reach", "--delay", "0.5")
     with link(port) as client:
         client.recv()
         client.send(pack(observe()))
-    # the fixture sends SIGTERM while it infers for a client that is gone
 
 
 @pytest.mark.usefixtures("tiny_model")  # so that `make check` leaves it out
