@@ -25,7 +25,10 @@ Serve = Callable[..., int]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """`serve(*flags)` starts the program and returns its port; `serve.end()` sends SIGTERM to all. In the end each one must end in good order."""
+    """`serve(*flags)` starts the program and returns its port; `serve.end()` sends SIGTERM to all.
+
+    In the end each one must end in good order.
+    """
     started: list[subprocess.Popen[str]] = []
     waiting = list(started)
 
