@@ -88,11 +88,16 @@ class _Response:
     """A response while it arrives; httptools calls the methods that begin with `on`."""
 
     def __init__(self) -> None:
-        self.status = 0
+        self.parser: Any = httptools.HttpResponseParser(self)
+        self.status, self.keeps_open = 0, False
+        self.messages = 0
         self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.size = 0
         self._body = bytearray()
         self._is_msgpack = False
+
+    def on_message_begin(self) -> None:
+        self.messages += 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-type":
@@ -100,6 +105,9 @@ class _Response:
 
     def on_body(self, data: bytes) -> None:
         self._body += data
+
+    def on_headers_complete(self) -> None:
+        self.status, self.keeps_open = self.parser.get_status_code(), self.parser.should_keep_alive()
 
     def on_message_complete(self) -> None:
         if not self.arrived.done():
@@ -133,7 +141,6 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.is_open, self.lost = False, asyncio.Event()
         self._transport: asyncio.Transport | None = None
-        self._parser: Any = None
         self._response: _Response | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -146,7 +153,7 @@ class _Connection(asyncio.Protocol):
             return
         response.size += len(data)
         try:
-            self._parser.feed_data(data)
+            response.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(WireError(f"the answer is no HTTP: {error}"))
         if response.size > MAX_FRAME + LARGEST_HEAD:
@@ -178,14 +185,14 @@ class _Connection(asyncio.Protocol):
         if not self.is_open or self._transport is None:
             raise ConnectionResetError("the server closed the connection")
         response = self._response = _Response()
-        self._parser = httptools.HttpResponseParser(response)
         lines = [f"{what} HTTP/1.1", f"Host: {address}", "Accept: application/msgpack, application/json"]
         lines += ["Accept-Encoding: identity"]
         lines += ["Content-Type: application/msgpack", f"Content-Length: {len(body)}"] if body else []
         self._transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         await response.arrived
-        response.status = self._parser.get_status_code()
-        if not self._parser.should_keep_alive():
+        if response.messages > 1:
+            raise WireError("it sent two answers to one request")
+        if not response.keeps_open:
             self.abort()
         return response
 
