@@ -182,8 +182,8 @@ def _explain_missing(checkpoint: Path) -> str:
     if next(checkpoint.rglob(OPENPI), None) is None:
         return said
     return (
-        f"{said} Its {OPENPI} of openpi does not suffice: whether its actions are relative to the state is told only by "
-        "openpi's training config. Serve such a checkpoint with openpi's own server."
+        f"{said} Its {OPENPI} of openpi does not suffice: only openpi's training config tells whether its actions are "
+        "relative to the state. Serve such a checkpoint with openpi's own server."
     )
 
 
@@ -220,8 +220,8 @@ def _read_lerobot(checkpoint: Path) -> Statistics:
 
 def _find_step(path: Path, wanted: str) -> dict[str, Any]:
     """Return a step of LeRobot's. Raises UserError if there is not one, or another one that is not known here."""
-    steps = _read_json(path).get("steps") if path.exists() else []
-    steps = [step for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+    listed = _read_json(path).get("steps") if path.exists() else []
+    steps: list[dict[str, Any]] = [step for step in listed or [] if isinstance(step, dict)]
     for step in steps:
         name, is_off = step.get("registry_name", step.get("class")), step.get("config", {}).get("enabled") is False
         if name not in KNOWN_STEPS and not is_off:
@@ -241,9 +241,10 @@ def _read_tensors(path: Path) -> dict[str, Any]:
 
     check_regular(path)
     try:
-        return dict(load_file(path))
+        tensors: dict[str, Any] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}, which has the checkpoint's statistics, cannot be read: {one_line(error)}") from error
+    return tensors
 
 
 def _make_scale(path: Path, name: str, how: str, told: dict[str, Any]) -> Scale:
@@ -271,4 +272,4 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {one_line(error)}. Copy or download the checkpoint again.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a JSON object. Copy or download the checkpoint again.")
-    return dict(content)
+    return content

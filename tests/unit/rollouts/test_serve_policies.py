@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fleet_run import name_of
-from policies_run import ROOT, PoliciesRun
+from policies_run import PROGRAM, ROOT, PoliciesRun
 from policy_double import observe
 
 from editlane.robots.addresses import PolicyAddress
@@ -250,3 +250,18 @@ def test_a_config_that_cannot_be_is_refused(make: Make) -> None:
     run.config["policy"] = {"start": run.start | {"servers": 1, "folder": "nowhere"}}
     run.write_config()
     assert "`folder: nowhere` is no folder" in run.run("up").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["begin"], "invalid choice: 'begin'"),
+        (["up", "--json"], "unrecognized arguments: --json"),
+        (["status", "--configfile", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_wrong_words_are_one_paragraph(words: list[str], said: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(PROGRAM), *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1 and said in done.stderr
