@@ -182,4 +182,5 @@ NOT_RUN = {
     "simulate_episodes": "speaks with who plays; test_simulators.py starts it",
     "serve_rewards": "serves until it is stopped",
     "serve_policy": "serves until it is stopped",
+    "serve_policies": "has commands with flags of their own; test_serve_policies.py runs them",
 }

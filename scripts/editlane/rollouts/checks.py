@@ -14,15 +14,15 @@ from editlane.core.findings import Finding, format_bytes, join_names
 from editlane.core.pins import differ, read_pip_pins
 from editlane.core.text_width import pluralize
 from editlane.core.tokens import read_token
-from editlane.lanes.gpu_lease import NO_DEVICE, device_pool
+from editlane.fleet.ports import is_free
 from editlane.models.host_memory import read_available_memory
-from editlane.robots.addresses import PolicyAddress, parse_address
+from editlane.robots.addresses import PolicyAddress
 from editlane.robots.policy_pool import PolicyPool, PoolLimits
-from editlane.robots.policy_service import listen
-from editlane.robots.simulators import MEMORY_GB, SimulatorFailed, Simulators, check_memory
+from editlane.robots.simulators import MEMORY_GB, SimulatorFailed, check_memory
 from editlane.robots.videos import find_encoder
 from editlane.robots.warm_up import warm_up
 from editlane.rollouts.config import RolloutsConfig
+from editlane.rollouts.site import count_simulators, list_addresses, list_own_addresses, make_simulators
 
 OWN_ENV = "envs/robots.yaml"
 SIMULATOR_ENVS = {"libero": "envs/libero.yaml"}
@@ -107,7 +107,7 @@ def check_port(config: RolloutsConfig) -> Iterator[Finding]:
     """Check that the server can listen."""
     if config.port == 0:
         yield Finding("pass", "port", "any free one")
-    elif _is_free(config.host, config.port):
+    elif is_free(config.host, config.port):
         yield Finding("pass", "port", f"{config.host}, port {config.port}, is free")
     else:
         remedy = "End the server that uses it, or choose another `port:`; 0 is any free one."
@@ -117,7 +117,7 @@ def check_port(config: RolloutsConfig) -> Iterator[Finding]:
 def check_policies(config: RolloutsConfig) -> Iterator[Finding]:
     """Ask every policy server what it serves: all have to serve the same."""
     own = list_own_addresses(config)
-    free = [one for one in own if _is_free(one.host, one.port)]
+    free = [one for one in own if is_free(one.host, one.port)]
     asked = [one for one in list_addresses(config) if one not in free]
     if free:
         text = f"none runs yet at {join_names([str(one) for one in free])}; the ports are free"
@@ -165,15 +165,6 @@ ALL: Checks = {
     "video": check_video,
     "token": check_token,
 }
-
-
-def _is_free(host: str, port: int) -> bool:
-    """Return whether a server could listen there."""
-    try:
-        listen(host, port).close()
-    except UserError:
-        return False
-    return True
 
 
 def _find_version(name: str) -> str | None:
