@@ -154,8 +154,11 @@ class Simulator:
     async def _exchange(self, message: Request | None) -> Answer:
         assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
         if message is not None:
-            self._process.stdin.write(frame(message))
-            await self._process.stdin.drain()
+            try:
+                self._process.stdin.write(frame(message))
+                await self._process.stdin.drain()
+            except RuntimeError as error:  # uvloop's, where asyncio raises a ConnectionError
+                raise ConnectionResetError(str(error)) from error
         size = int.from_bytes(await self._process.stdout.readexactly(HEAD), "big")
         if size > LONGEST_FRAME:
             raise ValueError("a frame too large")

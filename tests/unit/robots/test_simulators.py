@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -198,6 +199,27 @@ def test_garbage_from_a_process_is_no_answer(program: str, why: str) -> None:
             await simulator.close()
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_process_that_ended_between_two_steps_has_failed_whatever_the_event_loop(loop: Any) -> None:
+    """The server runs on uvloop, which raises RuntimeError for a closed pipe."""
+
+    async def body() -> None:
+        simulators = Simulators("reach", 1)
+        with pytest.raises(SimulatorFailed, match="ended"):
+            async with simulators.lease(TASK) as simulator:
+                await simulator.reset(TASK)
+                process = simulator._process
+                assert process is not None
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+                await asyncio.sleep(0.1)
+                await simulator.act(np.zeros((1, 7)))
+        await simulators.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(body())
 
 
 def test_what_a_simulator_raises_is_told_and_ends_it() -> None:
