@@ -1,7 +1,11 @@
-"""A server of SGLang's action API, in the test's own event loop: `GET /v1/actions/metadata`, `POST .../generations`."""
+"""A server of SGLang's action API, in the test's own event loop: `GET /v1/actions/metadata`, `POST .../generations`.
+
+python sglang_double.py PORT
+"""
 
 import asyncio
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -57,18 +61,18 @@ class SglangDouble:
 
     async def start(self) -> "SglangDouble":
         """Listen, on the port of before if there was one."""
-        routes = [
-            Route("/v1/actions/metadata", self._tell),
-            Route("/v1/actions/generations", self._answer, methods=["POST"]),
-        ]
         listening = socket.create_server(("127.0.0.1", self.port))
         self.port = listening.getsockname()[1]
-        settings = uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", ws="none")
+        settings = uvicorn.Config(self.make_app(), log_config=None, lifespan="off", ws="none")
         self._server = uvicorn.Server(settings)
         self._task = asyncio.create_task(self._server._serve([listening]), name="whole")  # without its signal handlers
         while not self._server.started:
             await asyncio.sleep(0.01)
         return self
+
+    def make_app(self) -> Starlette:
+        generations = Route("/v1/actions/generations", self._answer, methods=["POST"])
+        return Starlette(routes=[Route("/v1/actions/metadata", self._tell), generations])
 
     async def kill(self) -> None:
         """Break all connections at once, as the death of a process does."""
@@ -105,3 +109,7 @@ class SglangDouble:
             return answer_msgpack(make_envelope(observation))
         finally:
             self.at_work -= 1
+
+
+if __name__ == "__main__":
+    uvicorn.run(SglangDouble().make_app(), host="127.0.0.1", port=int(sys.argv[1]))

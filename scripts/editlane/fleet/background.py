@@ -1,5 +1,6 @@
 """Start a supervisor in the background, and end one that runs."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from editlane.core.errors import UserError
 from editlane.core.files import make_folder
 from editlane.fleet.node_lock import is_locked, read_holder
 
+log = logging.getLogger(__name__)
+
 
 def stop_at_signals(stopping: threading.Event) -> None:
     """Have SIGTERM and Ctrl-C finish the work at hand; a second Ctrl-C ends at once."""
@@ -23,6 +26,7 @@ def stop_at_signals(stopping: threading.Event) -> None:
             if number == signal.SIGINT:
                 os._exit(128 + number)  # the guards notice, and end everything at once
             return  # a second `down` must not drop the work at hand
+        log.info("finishes the work at hand; Ctrl-C now ends at once")
         stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,6 +19,8 @@ METADATA_PATH = "/v1/actions/metadata"
 REFUSED = (400, 413, 422, 500)
 """Statuses with which a server says that it cannot act on an observation."""
 LARGEST_HEAD = 2**16
+LARGEST_JSON = 2**20
+"""Bytes. Lists in JSON take many times their size in memory, and actions of a policy are few."""
 
 
 class HttpSocket:
@@ -117,6 +119,8 @@ class _Response:
         """Return the content. Raises WireError."""
         if self._is_msgpack:
             return unpack(bytes(self._body))
+        if len(self._body) > LARGEST_JSON:
+            raise WireError(f"the answer has more than {LARGEST_JSON} bytes of JSON")
         try:
             return json.loads(self._body)
         except (ValueError, RecursionError) as error:
@@ -206,6 +210,6 @@ def _find_actions(answer: Any) -> Any:
     if not isinstance(values, list):
         return values
     try:
-        return np.array(values, np.float64)
-    except (ValueError, TypeError, OverflowError) as error:
+        return np.array(values)
+    except (ValueError, OverflowError) as error:
         raise WireError("its actions are no numbers in rows of one length") from error

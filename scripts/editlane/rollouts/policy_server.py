@@ -156,10 +156,10 @@ class PolicyServer:
         return self._process
 
     def _watch(self) -> None:
-        """Return never: wait until the process has ended, or its port is closed for longer than its last work takes.
+        """Wait until the process has ended, or its port is closed for longer than its last observation may take.
 
         The port is tried by binding it. A connection would stand in the queue of a server that computes, fill it, and
-        leave a traceback in openpi's log.
+        leave a traceback in openpi's log. Raises Ended.
         """
         open_at = time.monotonic()
         while True:

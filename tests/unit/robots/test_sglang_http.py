@@ -153,6 +153,8 @@ GARBAGE = {
     "no actions": say(lambda seen: JSONResponse({"data": []})),
     "ragged": say(lambda seen: JSONResponse(make_envelope(seen, [[1.0] * 7, [1.0] * 6]))),
     "words": say(lambda seen: JSONResponse(make_envelope(seen, [["a"] * 7] * 5))),
+    "numbers as text": say(lambda seen: JSONResponse(make_envelope(seen, [["1"] * 7] * 5))),
+    "much JSON": say(lambda seen: Response(b"[" + b"[]," * 400_000 + b"0]", media_type="application/json")),
     "six columns": say(lambda seen: answer_msgpack(make_envelope(seen, np.ones((5, 6))))),
     "not finite": say(lambda seen: answer_msgpack(make_envelope(seen, np.full((5, 7), np.nan)))),
     "too few bytes": say(lambda seen: Response(b"x", headers={"content-length": "9"})),
