@@ -238,6 +238,8 @@ class RolloutService:
             "simulators": self.simulators.describe(),
             "queue": {"episodes": self.room.items, "max_episodes": self.room.max_items, "playing": len(self._playing)},
             "known_episodes": len(self.store),
+            "ended_episodes": self.tally.ended,
+            "policy_name": self.players.policy or None,
         }
 
 

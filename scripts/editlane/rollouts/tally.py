@@ -30,12 +30,15 @@ class Tally:
     """Counts of episodes. Rates of different policies, or of different versions of a simulator, are never joined."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
+        self.ended = 0
+        """Episodes that were counted, those that failed too."""
         self._counts: dict[tuple[str, str, str, int], _Count] = {}
         for row in rows:
             self.add(row)
 
     def add(self, row: Row) -> None:
         """Count an episode that ended. One that failed counts as no episode of the policy's."""
+        self.ended += 1
         key = (row["policy"], describe_versions(row["versions"]), row["suite"], row["task_id"])
         count = self._counts.setdefault(key, _Count())
         if row["solved"] is None:
@@ -47,11 +50,30 @@ class Tally:
     def list_rates(self) -> list[dict[str, Any]]:
         """Return a row for each policy, simulator, suite and task, in that order."""
         return [
-            {"policy": policy, "simulator": versions, "suite": suite, "task_id": task}
-            | make_rate(count.solved, count.played)
-            | {"failed": dict(sorted(count.failed.items()))}
+            {"policy": policy, "simulator": versions, "suite": suite, "task_id": task} | _describe(count)
             for (policy, versions, suite, task), count in sorted(self._counts.items())
         ]
+
+    def list_totals(self) -> list[dict[str, Any]]:
+        """Return a row for each policy, simulator and suite, in that order.
+
+        A rate counts every episode once, so that a task with more episodes weighs more. Its interval is for these
+        tasks: another choice of tasks would vary more.
+        """
+        totals: dict[tuple[str, str, str], _Count] = {}
+        for (policy, versions, suite, _), count in self._counts.items():
+            total = totals.setdefault((policy, versions, suite), _Count())
+            total.solved += count.solved
+            total.played += count.played
+            total.failed.update(count.failed)
+        return [
+            {"policy": policy, "simulator": versions, "suite": suite} | _describe(total)
+            for (policy, versions, suite), total in sorted(totals.items())
+        ]
+
+
+def _describe(count: _Count) -> dict[str, Any]:
+    return make_rate(count.solved, count.played) | {"failed": dict(sorted(count.failed.items()))}
 
 
 def describe_versions(versions: Mapping[str, str]) -> str:

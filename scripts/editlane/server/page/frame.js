@@ -103,6 +103,22 @@ function replaceIfChanged(id, data, build) {
   at(id).replaceChildren(...build());
 }
 
+const madeOf = new WeakMap();
+/** Give an element a child for each item, and keep those of items that are as before: nothing flickers. */
+function keepChildren(parent, items, build, name = JSON.stringify) {
+  const before = new Map([...parent.children].map((child) => [madeOf.get(child), child]));
+  const children = items.map((item) => {
+    const key = lang + name(item);
+    const child = before.get(key) ?? build(item);
+    before.delete(key); // two items may be the same
+    madeOf.set(child, key);
+    return child;
+  });
+  const kept = new Set(children);
+  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+  children.forEach((child, place) => parent.children[place] === child || parent.insertBefore(child, parent.children[place] ?? null));
+}
+
 function switchLanguage() {
   lang = lang === "en" ? "zh" : "en";
   remember(LANGUAGE, lang);
