@@ -109,6 +109,6 @@ function noteUnplayable() {
 
 function listenForVideos() {
   at("player-close").addEventListener("click", () => at("player").close());
-  at("player").addEventListener("close", forgetFilm);
+  at("player").addEventListener("close", () => at("player").open || forgetFilm()); // told late: it may be open again
   at("video").addEventListener("error", noteUnplayable);
 }
