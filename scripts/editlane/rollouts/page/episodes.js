@@ -38,10 +38,14 @@ function fold(content) {
   return make("details", {}, make("summary", {}, short), content);
 }
 
+function nameResult(one) {
+  if (one.solved === null) return text().noResult(one.error_kind);
+  return one.solved ? text().solved : text().unsolved;
+}
+
 function describeResult(one) {
-  const words = text();
-  if (one.solved !== null) return make("span", { class: one.solved ? "good" : "" }, one.solved ? words.solved : words.unsolved);
-  return make("div", {}, make("span", { class: "alarm" }, words.noResult(one.error_kind)), make("div", { class: "soft", dir: "auto" }, fold(one.error ?? "")));
+  if (one.solved !== null) return make("span", { class: one.solved ? "good" : "" }, nameResult(one));
+  return make("div", {}, make("span", { class: "alarm" }, nameResult(one)), make("div", { class: "soft", dir: "auto" }, fold(one.error ?? "")));
 }
 
 /** A link to the episode's video. The server's own is fetched with the token, which no other address gets. */
@@ -65,7 +69,7 @@ let watched = null;
 async function watch(one, address) {
   forgetFilm();
   watched = one;
-  write("player-title", `${one.suite} ${formatTask(one)}${text().colon}${describeResult(one).textContent}`);
+  write("player-title", `${one.suite} ${formatTask(one)}${text().colon}${nameResult(one)}`);
   write("player-prompt", one.prompt ?? "");
   write("player-said", text().loadingVideo);
   if (!at("player").open) at("player").showModal();

@@ -70,9 +70,9 @@ function makeRateRow(name, row) {
   const isPlayed = row.rate !== null;
   return makeRow([
     ["name", name],
-    ["n rate", isPlayed ? percent(row.rate) : make("span", { class: "soft" }, words.noRate)],
+    ["n rate", isPlayed ? percent(row.rate) : ""],
     ["bar", isPlayed ? drawInterval(row.rate, row.interval) : ""],
-    ["interval", isPlayed ? words.to(formatNumber(100 * row.interval[0], digits), percent(row.interval[1])) : ""],
+    ["interval", isPlayed ? words.to(formatNumber(100 * row.interval[0], digits), percent(row.interval[1])) : make("span", { class: "soft" }, words.noRate)],
     ["n", words.ofEpisodes(formatNumber(row.solved), formatNumber(row.played))],
     ["failed", Object.entries(row.failed).map(([kind, n]) => words.failedKind(formatNumber(n), kind)).join(", ")],
   ]);
