@@ -101,7 +101,7 @@ addTexts({
     noName: "此策略无法与其他策略区分，因此结果不会重复使用。请在服务器配置中设置 `policy.name`，并随权重更改。",
     resultsTitle: "成功率",
     resultsHint: "均附 95 % Wilson 区间。不同的策略、不同版本的仿真器从不混合。",
-    resultsNone: "还没有玩过任何回合。下面的命令会开始第一个：",
+    resultsNone: "还没有进行过任何回合。下面的命令会开始第一个：",
     policy: "策略",
     policyUnknown: "没有名称",
     metadata: "它的自述",
