@@ -17,13 +17,13 @@ from pathlib import Path
 from editlane.cli.flags import StepParser, input_folder, whole_number
 from editlane.cli.step import run_step
 from editlane.core.checkout import find_file
+from editlane.core.findings import Finding, format_counts, format_findings, get_terminal_width, run_checks
 from editlane.core.paths import RunPaths
 from editlane.preflight.checks import ALL
 from editlane.preflight.config import read_config
 from editlane.preflight.context import RunContext
 from editlane.preflight.devices import find_devices
 from editlane.preflight.estimate.estimate import estimate_run
-from editlane.preflight.findings import Finding, format_counts, format_findings, get_terminal_width, run_checks
 from editlane.preflight.machine import check_locale
 
 

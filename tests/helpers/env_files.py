@@ -33,6 +33,8 @@ BY_HAND = {
     "serve_rewards": "serve.yaml",
     "serve_fleet": "fleet.yaml",
     "serve_policy": "robots.yaml",
+    "check_robots": "robots.yaml",
+    "serve_policies": "robots.yaml",
     "simulate_episodes": "libero.yaml",
 }
 """Programs that no rule starts and that need another environment than Snakemake's."""

@@ -7,10 +7,10 @@ from typing import Any
 from PIL import Image
 from step_runs import run_step_program
 
+from editlane.core.findings import Finding
 from editlane.preflight.config import check_config
 from editlane.preflight.context import RunContext
 from editlane.preflight.devices import Devices, Gpu
-from editlane.preflight.findings import Finding
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = ["物理", "因果"]

@@ -173,6 +173,7 @@ GOOD: dict[str, Flags] = {
     "build_tiny_model": {"--kind": ["qwen3-vl"], "--out": ["model"]},
     "watch_lanes": {"run_dir": ["run"], "--every": ["60"]},
     "check_setup": {"--configfile": ["config.yaml"], "--gpus": ["1"], "--sdm": ["conda"], "--estimate": []},
+    "check_robots": {"--configfile": ["robots.yaml"]},
     "gpulease": {"-n": ["1"], "command": ["true"]},
     "guard": {"--with-parent": ["1"], "command": ["true"]},
     "simulate_episodes": {"simulator": ["reach"]},
@@ -182,6 +183,7 @@ GOOD: dict[str, Flags] = {
 NOT_RUN = {
     "watch_lanes": "waits for the end of a run",
     "check_setup": "what it finds depends on the machine",
+    "check_robots": "what it finds depends on the machine; test_robot_checks.py starts it",
     "build_tiny_model": "loads torch and diffusers for seconds; test_tiny_models.py builds every kind",
     "gpulease": "replaces itself by its command; test_gpulease.py starts it",
     "guard": "runs with its parent; test_guard.py starts it",
@@ -190,4 +192,5 @@ NOT_RUN = {
     "serve_rewards": "serves until it is stopped",
     "serve_policy": "serves until it is stopped",
     "example_client": "asks a server; test_example_client.py starts one",
+    "serve_policies": "has commands with flags of their own; test_serve_policies.py runs them",
 }

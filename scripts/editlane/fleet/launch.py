@@ -2,15 +2,8 @@
 
 import importlib.util
 import logging
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
-from pathlib import Path
-from types import FrameType
-from typing import IO
 
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder
@@ -19,14 +12,14 @@ from editlane.core.locks import check_links
 from editlane.core.paths import FleetPaths
 from editlane.core.tokens import LOOPBACK, read_token
 from editlane.fleet.adapters import publish_base
+from editlane.fleet.background import end_supervisor, start_in_background, stop_at_signals
 from editlane.fleet.config import FleetConfig
-from editlane.fleet.model_server import is_free
-from editlane.fleet.node_lock import hold_lock, read_holder
+from editlane.fleet.devices import count_servers, list_gpus
+from editlane.fleet.node_lock import hold_lock
+from editlane.fleet.ports import check_free
 from editlane.fleet.sessions import end_members
 from editlane.fleet.site import Site
-from editlane.fleet.status import is_locked
 from editlane.fleet.supervisor import Supervisor
-from editlane.lanes.gpu_lease import NO_DEVICE, device_pool
 
 log = logging.getLogger(__name__)
 
@@ -43,20 +36,20 @@ def up(config: FleetConfig, node: str, *, has_routers: bool) -> None:
             f"config: `host: {config.host}` is no address at which the router of another machine could ask the servers "
             "of this one. Give this machine's: `--host 10.0.0.2`, for example."
         )
-    servers = count_servers(config)
+    servers = count_model_servers(config)
     token = read_token(config.token_env, config.host)
     published = publish_base(config.model, config.revision, config.base_name)
     make_folder(paths.nodes)
     check_links(paths.folder)
     drop_old_accounts(paths.accounts)
-    with hold_lock(paths, node) as lock:
+    with hold_lock(paths.lock(node), f"The fleet {config.fleet} is up on {node}", "fleet") as lock:
         site = Site(config=config, paths=paths, node=node, token=token, published=published, on_cpu=not list_gpus())
         leftovers = end_members(paths.sessions(node))
         if leftovers:
             log.warning("ended %d processes of an earlier supervisor that was killed", leftovers)
         check_ports(config, servers, has_routers=has_routers)
         supervisor = Supervisor(site, servers, lock, has_routers=has_routers)
-        _stop_at_signals(supervisor)
+        stop_at_signals(supervisor.stopping)
         urls = ", ".join(f"{router.url}/v1" for router in supervisor.routers.values())
         print(f"The fleet {config.fleet} is starting{f' at {urls}' if urls else ''}.", flush=True)
         supervisor.run()
@@ -74,20 +67,9 @@ def check_installed(*, has_routers: bool) -> None:
         )
 
 
-def list_gpus() -> list[str]:
-    """Return the GPUs of this machine, as CUDA_VISIBLE_DEVICES names them."""
-    return [name for name in device_pool().values() if name not in NO_DEVICE]
-
-
-def count_servers(config: FleetConfig) -> int:
+def count_model_servers(config: FleetConfig) -> int:
     """Return the number of servers on this machine. Raises UserError if it has too few GPUs."""
-    pool = device_pool()
-    servers = config.servers or max(1, len(list_gpus()))
-    if servers > len(pool):
-        raise UserError(
-            f"config: `servers: {servers}`, but this machine offers {len(pool)}: {', '.join(pool)}. Each server takes "
-            "one for itself."
-        )
+    servers = count_servers(config.servers, "servers")
     if config.affinity == "hard" and servers < len(config.groups):
         raise UserError(
             f"config: `affinity: hard` needs a server for each of the {len(config.groups)} groups, but there are only "
@@ -108,72 +90,25 @@ def check_ports(config: FleetConfig, servers: int, *, has_routers: bool) -> None
             f"config: port {twice[0]} would be used twice. Choose `base_port`, `port` and `metrics_port` apart."
         )
     for port, whose in (wanted | own | figures).items():
-        if not 0 < port < 65536:
-            raise UserError(f"config: {whose} would need port {port}, which there is not.")
-        if not is_free("127.0.0.1" if port in figures else config.host, port):
-            raise UserError(
-                f"Port {port} is wanted for {whose}, but another program has it, or {config.host} is no address of "
-                f"this machine. See `ss -ltnp sport = :{port}`; free it, or choose another."
-            )
-
-
-def _stop_at_signals(supervisor: Supervisor) -> None:
-    def stop(number: int, frame: FrameType | None) -> None:
-        if supervisor.stopping.is_set():
-            if number == signal.SIGINT:
-                os._exit(128 + number)  # the guards notice, and end everything at once
-            return  # a second `down` must not drop the work at hand
-        log.info("finishes the work at hand; Ctrl-C now ends at once")
-        supervisor.stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+        check_free("127.0.0.1" if port in figures else config.host, port, whose)
 
 
 def detach(config: FleetConfig, node: str, words: list[str]) -> None:
     """Start this program in the background, and return once its supervisor runs. Raises UserError with its reason."""
     paths = FleetPaths(config.fleet)
-    make_folder(paths.logs)
     log_file = paths.logs / f"{node}-supervisor.log"
-    with log_file.open("ab", buffering=0) as out:
-        _begin_log(out, log_file)
-        began = log_file.stat().st_size
-        process = subprocess.Popen(
-            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
-    while process.poll() is None:
-        holder = read_holder(paths.lock(node))
-        if paths.state(node).exists() and holder and holder.pid == process.pid and is_locked(paths.lock(node)):
-            print(f"The fleet {config.fleet} is starting (process {process.pid}); its log is {log_file}.")
-            return
-        time.sleep(0.1)
-    with log_file.open("rb") as lines:
-        lines.seek(began)
-        said = lines.read().decode(errors="replace").strip()
-    raise UserError(said.removeprefix("error: ") or f"The supervisor ended with exit code {process.returncode}.")
-
-
-def _begin_log(out: IO[bytes], path: Path) -> None:
-    """Write a first line, because on a full disk nobody would read why the supervisor ended. Raises OSError."""
-    try:
-        out.write(f"-- up, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
-    except OSError as error:
-        error.filename = str(path)
-        raise
+    pid = start_in_background(words, log_file, paths.lock(node), paths.state(node))
+    print(f"The fleet {config.fleet} is starting (process {pid}); its log is {log_file}.")
 
 
 def down(config: FleetConfig, node: str) -> None:
     """End this machine's part, and return once all of it is gone. Raises UserError if it is not up."""
     paths = FleetPaths(config.fleet)
-    holder = read_holder(paths.lock(node))
-    if holder is None or not is_locked(paths.lock(node)):
-        raise UserError(f"The fleet {config.fleet} is not up on {node}.")
-    if not holder.is_here:
-        raise UserError(f"{node} is another machine, whose processes cannot be ended from here. Run `down` there.")
-    os.kill(holder.pid, signal.SIGTERM)
-    until = time.monotonic() + config.grace + 60
-    while is_locked(paths.lock(node)):
-        if time.monotonic() > until:
-            raise UserError(f"The supervisor (process {holder.pid}) has not ended yet. See {paths.logs}.")
-        time.sleep(0.1)
+    end_supervisor(
+        paths.lock(node),
+        seconds=config.grace + 60,
+        what=f"The fleet {config.fleet}",
+        node=node,
+        logs=paths.logs,
+    )
     print(f"The fleet {config.fleet} is down.")

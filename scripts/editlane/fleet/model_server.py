@@ -1,7 +1,6 @@
 """Look after one model server: start it, know whether it works, keep its adapters as wished, start it again."""
 
 import logging
-import socket
 import threading
 import time
 from contextlib import suppress
@@ -11,17 +10,15 @@ from editlane.fleet.adapter_sync import AdapterSync, Foreign, Unfit
 from editlane.fleet.catalogue import Catalogue
 from editlane.fleet.commands import environment, server_command, takes_adapters
 from editlane.fleet.liveness import Liveness
+from editlane.fleet.ports import is_free
 from editlane.fleet.process import GuardedProcess
+from editlane.fleet.rests import Rests
 from editlane.fleet.site import Site
 from editlane.fleet.vllm_api import ServerError, VllmServer
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-LONGEST_REST = 60.0
-"""Seconds before the next start of a server that fails again and again; the first one is after a second."""
-STEADY_SECONDS = 120.0
-"""A server that worked for so long begins with the shortest rest again."""
 DRAIN_LOOK_SECONDS = 0.1
 
 
@@ -42,7 +39,7 @@ class ModelServer:
         self._process: GuardedProcess | None = None
         self.left_router = threading.Event()
         """Set by the supervisor when no router sends it anything any more."""
-        self._failures = 0
+        self._rests = Rests()
         self._thread = threading.Thread(target=self._run, name=f"server {number}", daemon=True)
 
     def begin(self) -> None:
@@ -83,12 +80,11 @@ class ModelServer:
             self._set("resting", reason)
             if reason:
                 log.warning("server %d: %s", self.state.number, reason)
-                self._stopping.wait(min(LONGEST_REST, 2.0 ** min(self._failures, 10)))
-                self._failures += 1
+                self._stopping.wait(self._rests.choose())
 
     def _live(self) -> str:
         """Run the server once, and return why it ended; "" if that was wished."""
-        began = time.monotonic()
+        self._rests.begin()
         try:
             self._start()
             self._wait_until_answering()
@@ -102,8 +98,6 @@ class ModelServer:
             log.exception("server %d", self.state.number)
             return f"{type(error).__name__}: {error}; see the supervisor's log"
         finally:
-            if time.monotonic() - began > STEADY_SECONDS:
-                self._failures = 0
             self._end()
         return ""
 
@@ -223,15 +217,3 @@ class ModelServer:
         self._draining.clear()
         self.state.pid, self.state.running, self.state.waiting = None, 0, 0
         self.state.busy, self.state.full = [], False
-
-
-def is_free(host: str, port: int) -> bool:
-    """Return whether a server could listen there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((host, port))
-        except OSError:
-            return False
-    return True

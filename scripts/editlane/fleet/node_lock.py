@@ -1,4 +1,4 @@
-"""Keep other supervisors of a fleet away from a machine, by a locked file that names the one that runs."""
+"""Keep other supervisors of the same processes away, by a locked file that names the one that runs."""
 
 import errno
 import fcntl
@@ -13,7 +13,6 @@ from editlane.core.errors import UserError
 from editlane.core.files import make_folder
 from editlane.core.locks import open_lock
 from editlane.core.machine import is_here, read_machine
-from editlane.core.paths import FleetPaths
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +35,13 @@ class Holder(NamedTuple):
 class NodeLock:
     """The lock of one machine's supervisor."""
 
-    def __init__(self, paths: FleetPaths, node: str) -> None:
-        """Take it. Raises UserError if another supervisor has it."""
-        self._path = paths.lock(node)
-        self._handle = open_lock(str(self._path), otherwise="choose another `fleet:`")
+    def __init__(self, path: Path, what: str, key: str) -> None:
+        """Take it. Raises UserError if another supervisor has it.
+
+        `what`: what it says to be up, such as `The fleet judges is up on this`; `key`: the config's key of its name.
+        """
+        self._path, self._otherwise = path, f"choose another `{key}:`"
+        self._handle = open_lock(str(self._path), otherwise=self._otherwise)
         try:
             self._take(self._handle)
         except BlockingIOError as error:
@@ -47,8 +49,7 @@ class NodeLock:
             holder = read_holder(self._path)
             process = f"process {holder.pid}" if holder and holder.is_here else "in a container or machine of that name"
             raise UserError(
-                f"The fleet {paths.folder.name} is up on {node} already ({process}). End it with `down`, or choose "
-                "another `fleet:` in the config."
+                f"{what} already ({process}). End it with `down`, or {self._otherwise} in the config."
             ) from error
 
     def _take(self, handle: int) -> None:
@@ -70,7 +71,7 @@ class NodeLock:
         make_folder(self._path.parent)
         log.warning("%s was removed; it is put back", self._path.parent)
         try:
-            handle = open_lock(str(self._path), otherwise="choose another `fleet:`")
+            handle = open_lock(str(self._path), otherwise=self._otherwise)
         except UserError as error:
             raise OSError(str(error)) from error
         try:
@@ -87,9 +88,9 @@ class NodeLock:
 
 
 @contextmanager
-def hold_lock(paths: FleetPaths, node: str) -> Iterator[NodeLock]:
-    """Hold the lock of a machine. Raises UserError if another supervisor has it."""
-    lock = NodeLock(paths, node)
+def hold_lock(path: Path, what: str, key: str) -> Iterator[NodeLock]:
+    """Hold the lock of a machine, as NodeLock takes it. Raises UserError if another supervisor has it."""
+    lock = NodeLock(path, what, key)
     try:
         yield lock
     finally:
@@ -103,3 +104,20 @@ def read_holder(path: Path) -> Holder | None:
         return Holder(int(pid), machine)
     except (OSError, ValueError):
         return None
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a supervisor of this machine holds this lock."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False

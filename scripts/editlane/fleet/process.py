@@ -38,8 +38,16 @@ class GuardedProcess:
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], log: Path, sessions: Path, *, leased: bool
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        sessions: Path,
+        *,
+        leased: bool,
+        folder: Path | None = None,
     ) -> None:
+        """Start it, in this folder or in the current one. Raises OSError."""
         make_folder(log.parent)
         with suppress(OSError):
             if log.stat().st_size > LARGEST_LOG:
@@ -49,7 +57,13 @@ class GuardedProcess:
         words = guarded(command, os.getpid(), leased=leased)
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                words, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                words,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         self.pid = self._process.pid
         note_session(sessions, self.pid)

@@ -1,11 +1,8 @@
 """Say what a fleet does: a table for people, JSON for programs."""
 
-import fcntl
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -15,6 +12,7 @@ from editlane.core.fleet_accounts import Accounts
 from editlane.core.fleet_state import NodeState, ServerState, read_nodes
 from editlane.core.paths import FleetPaths
 from editlane.core.printable import escape
+from editlane.fleet.node_lock import is_locked
 from editlane.fleet.nodes import FRESH_SECONDS, find_missing
 
 STYLES = {"ready": "green", "wrong": "bold red", "resting": "red", "silent": "red"}
@@ -33,23 +31,6 @@ def read_living(paths: FleetPaths, own: str) -> list[NodeState]:
                 living.append(state)
                 del others[state.node]
     return sorted(living, key=lambda state: state.node)
-
-
-def is_locked(path: Path) -> bool:
-    """Return whether a supervisor of this machine holds this lock."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return False
 
 
 def is_ready(nodes: Sequence[NodeState]) -> bool:

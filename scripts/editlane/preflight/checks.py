@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from editlane.core.findings import Finding, format_findings, run_checks
 from editlane.preflight.config import Config
 from editlane.preflight.context import RunContext
 from editlane.preflight.control_counts import check_controls
@@ -12,7 +13,6 @@ from editlane.preflight.dataset import check_dataset, check_edits, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.estimate.disk import check_disk
-from editlane.preflight.findings import Finding, format_findings, run_checks
 from editlane.preflight.folders import check_leases, check_results
 from editlane.preflight.gpus import check_gpus, check_lanes
 from editlane.preflight.machine import check_clock, check_limits, check_software, check_temp

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from editlane.core.findings import Finding, join_names
 from editlane.core.text_width import pluralize
 from editlane.core.types import SAME_FOR_ALL, WRONG
 from editlane.preflight.context import RunContext
-from editlane.preflight.findings import Finding, join_names
 from editlane.protocols.controls import Cell, count_controls
 
 NEEDED = 13

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.core.checkout import find_file
+from editlane.core.findings import Finding, join_names
 from editlane.core.text_width import agree, pluralize
 from editlane.preflight.context import RunContext
 from editlane.preflight.dataset_scan import Scan, find_edits_folders
-from editlane.preflight.findings import Finding, join_names
 from editlane.protocols.load import load_protocol
 from editlane.protocols.protocol import ScoringProtocol
 

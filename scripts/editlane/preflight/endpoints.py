@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from editlane.core.errors import UserError
+from editlane.core.findings import Finding
 from editlane.core.fleets import FleetDown
 from editlane.core.types import RunsOn
 from editlane.judges.endpoint.completions import NoAnswer
 from editlane.models.registry import check_params
 from editlane.preflight.context import Part, RunContext
-from editlane.preflight.findings import Finding
 
 _TIMEOUT = 3
 """Seconds."""

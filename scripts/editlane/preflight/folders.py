@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.core.errors import UserError
+from editlane.core.findings import Finding
 from editlane.core.locks import open_lock_folder
 from editlane.lanes.gpu_lease import lease_folder
 from editlane.preflight.context import RunContext
-from editlane.preflight.findings import Finding
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "beegfs", "ceph", "gpfs", "lustre", "panfs", "wekafs"}
 """File systems shared by several machines. Nearly all FUSE file systems are, too."""

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from editlane.core.findings import Finding, format_bytes, join_names
 from editlane.core.text_width import agree, pluralize
 from editlane.preflight.context import RunContext
 from editlane.preflight.devices import Gpu
-from editlane.preflight.findings import Finding, format_bytes, join_names
 
 _OCCUPIED_BYTES = 1e9
 """A GPU with more memory in use than this counts as occupied."""

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from editlane.core.checkout import find_dataset
+from editlane.core.findings import Finding, join_names
 from editlane.preflight.context import RunContext
-from editlane.preflight.findings import Finding, join_names
 
 SNAKEMAKE = (9, 0)
 """Oldest version that the Snakefile accepts."""

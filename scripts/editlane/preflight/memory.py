@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.core.findings import Finding, format_bytes, join_names
 from editlane.core.text_width import pluralize
 from editlane.editors.optimizations.apply import starts_on_cpu
 from editlane.judges.qwen3_vl.vllm_engine import VllmParams
@@ -10,7 +11,6 @@ from editlane.lanes.lane_status import read_heartbeats
 from editlane.models.devices import rounds_pinned_blocks
 from editlane.models.host_memory import read_available_memory, read_container_memory
 from editlane.preflight.context import Part, RunContext
-from editlane.preflight.findings import Finding, format_bytes, join_names
 from editlane.preflight.weights import choose_dtype, count_device_bytes, count_loaded_bytes
 
 BASE, SHARE = 2e9, 0.08

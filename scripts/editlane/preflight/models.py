@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from editlane.core.findings import Finding, format_bytes
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import find_problem, is_hub_id, is_randomly_initialised
 from editlane.models.lora import parse_hub_file
 from editlane.models.weight_files import find_cached_snapshot
 from editlane.models.weight_formats import find_format_problem
 from editlane.preflight.context import Part, RunContext
-from editlane.preflight.findings import Finding, format_bytes
 from editlane.preflight.weights import count_stored_bytes, is_offline
 
 

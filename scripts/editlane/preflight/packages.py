@@ -10,11 +10,11 @@ from pathlib import Path
 
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
+from editlane.core.findings import Finding, join_names
+from editlane.core.pins import differ, read_pip_pins
 from editlane.core.text_width import pluralize
-from editlane.core.yaml_files import read_yaml
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.estimate.remaining_work import find_remaining_work
-from editlane.preflight.findings import Finding, join_names
 
 CONDA = (24, 7, 1)
 """Oldest conda that Snakemake 9 accepts."""
@@ -135,15 +135,6 @@ def _group_by_env(context: RunContext) -> dict[str, list[Part]]:
     return users
 
 
-def read_pip_pins(env: Path) -> dict[str, str]:
-    """Read the lines `name==version` of an environment file's pip section, as package -> version."""
-    content = read_yaml(env)
-    listed_ones = content.get("dependencies") or [] if isinstance(content, dict) else []
-    requirements = [line for entry in listed_ones if isinstance(entry, dict) for line in entry.get("pip") or []]
-    found = (re.fullmatch(r"\s*([\w.-]+)(?:\[.*\])?\s*==\s*([\w.+!]+)\s*", line) for line in requirements)
-    return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] for match in found if match}
-
-
 def _select_pins(env: str, parts: list[Part]) -> dict[str, str]:
     pins = read_pip_pins(find_file(env))
     if parts and not any(part.needs_model for part in parts):
@@ -161,7 +152,7 @@ def _find_version(name: str) -> str | None:
 def _compare_versions(env: str, parts: list[Part]) -> Finding:
     wanted = _select_pins(env, parts)
     found = {name: _find_version(name) for name in wanted}
-    other = [f"{name} {has}, not {wanted[name]}" for name, has in found.items() if has and _differ(has, wanted[name])]
+    other = [f"{name} {has}, not {wanted[name]}" for name, has in found.items() if has and differ(has, wanted[name])]
     other += [_describe_missing(name) for name, has in found.items() if has is None and name not in OPTIONAL]
     absent = [name for name, has in found.items() if has is None and name in OPTIONAL]
     without = f", without {join_names(absent)} (optional)" if absent else ""
@@ -173,11 +164,6 @@ def _compare_versions(env: str, parts: list[Part]) -> Finding:
 
 def _describe_missing(name: str) -> str:
     return f"no {name}" + (f", which only {PROGRAMS[name]} needs" if name in PROGRAMS else "")
-
-
-def _differ(there: str, wanted: str) -> bool:
-    """Compare versions without their build tag, such as +cpu."""
-    return there.partition("+")[0] != wanted.partition("+")[0]
 
 
 def _check_torch(context: RunContext) -> Iterator[Finding]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from editlane.core import tables
 from editlane.core.errors import UserError
+from editlane.core.findings import Finding, join_names
 from editlane.core.text_width import pluralize
 from editlane.preflight.context import RunContext
-from editlane.preflight.findings import Finding, join_names
 from editlane.preflight.input_contents import THREADS, FileDigests, hash_image
 
 MEMORY = Path(".snakemake/editlane_pictures.json")

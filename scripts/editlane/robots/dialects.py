@@ -1,5 +1,6 @@
 """How servers of different makes want an observation, and how they say that they cannot act on it."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,17 +43,31 @@ def _make_openpi_request(observation: Observation, metadata: Metadata) -> dict[s
 
 
 def _make_sglang_request(observation: Observation, metadata: Metadata) -> dict[str, Any]:
+    pictures = {f"observation.images.{key}": picture for key, picture in _name_pictures(observation, metadata).items()}
+    state = np.asarray(observation["observation/state"], np.float32)
+    return {"task": observation["prompt"], "observation.state": state, "output_format": "numpy"} | pictures
+
+
+def _make_http_request(observation: Observation, metadata: Metadata) -> dict[str, Any]:
+    state = np.asarray(observation["observation/state"], np.float32)
+    return {
+        "input": {
+            "task": observation["prompt"],
+            "observation": {"images": _name_pictures(observation, metadata), "state": state},
+        },
+        "runtime": {"output_format": "numpy", "response_format": "envelope"},
+    }
+
+
+def _name_pictures(observation: Observation, metadata: Metadata) -> dict[str, Any]:
     """Name the pictures as the server's metadata does. Raises UnfitServer for more than two cameras."""
     told = metadata.get("input", metadata)
     keys = told.get("image_keys", LIBERO_CAMERAS) if isinstance(told, Mapping) else LIBERO_CAMERAS
     if not isinstance(keys, list | tuple) or len(keys) > len(CAMERAS) or not all(isinstance(key, str) for key in keys):
         raise UnfitServer(f"its policy wants the cameras {str(keys)[:100]}; there are two")
-    pictures = {
-        f"observation.images.{key.removeprefix('observation.images.')}": observation[camera]
-        for key, camera in zip(keys, CAMERAS, strict=False)
+    return {
+        key.removeprefix("observation.images."): observation[camera] for key, camera in zip(keys, CAMERAS, strict=False)
     }
-    state = np.asarray(observation["observation/state"], np.float32)
-    return {"task": observation["prompt"], "observation.state": state, "output_format": "numpy"} | pictures
 
 
 def _make_omni_request(observation: Observation, metadata: Metadata) -> dict[str, Any]:
@@ -68,9 +83,12 @@ class Dialect:
     make_request: Callable[[Observation, Metadata], dict[str, Any]]
 
 
+HTTP = "sglang-http"
+"""The one dialect that is spoken without a WebSocket."""
 DIALECTS = {
     "openpi": Dialect("/", _make_openpi_request),
     "sglang": Dialect("/openpi/policy", _make_sglang_request),
+    HTTP: Dialect("/v1/actions/generations", _make_http_request),
     "vllm-omni": Dialect("/v1/realtime/robot/openpi", _make_omni_request),
 }
 
@@ -100,3 +118,20 @@ def read_answer(frame: str | bytes) -> dict[str, Any]:
     if answer.get("type") == "error":
         raise Refusal(str(answer.get("message", "an error")), keeps_socket=True)
     return answer
+
+
+def read_metadata(metadata: Any) -> dict[str, Any]:
+    """Read what a server tells first as what JSON can hold. Raises WireError for garbage, UnfitServer for no JSON."""
+    if not isinstance(metadata, dict):
+        raise WireError(f"the metadata is {type(metadata).__name__}, not a map")
+    try:
+        read: dict[str, Any] = json.loads(json.dumps(metadata, sort_keys=True, default=_to_json))
+    except TypeError as error:
+        raise UnfitServer(f"its metadata cannot be compared: {error}") from error
+    return read
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.hex()  # bytes; frames hold nothing else

@@ -16,6 +16,8 @@ MOST_ATTEMPTS = 2
 """Simulators that an episode may cost."""
 ACTION = 7
 """Columns of an action that a simulator takes."""
+PICTURE = "observation/image"
+"""What a film is made of."""
 
 
 class Inferred(Protocol):
@@ -109,14 +111,21 @@ class PolicyGarbage(ItemError):
 
 
 async def play(
-    task: EpisodeTask, simulators: Simulators, infer: Infer, limits: Limits, needs: Sequence[str] = ()
+    task: EpisodeTask,
+    simulators: Simulators,
+    infer: Infer,
+    limits: Limits,
+    needs: Sequence[str] = (),
+    film: list[np.ndarray] | None = None,
 ) -> EpisodeResult:
     """Play an episode, and once more on another simulator if the first one died.
 
-    `needs`: what the policy announced that it wants to know besides. A cancelled episode frees its simulator.
+    `needs`: what the policy announced that it wants to know besides. `film`: a list that is to hold the pictures which
+    the last attempt showed to the policy, uint8 [height, width, 3]; none is drawn for it. A cancelled episode frees its
+    simulator.
     """
     begin = time.monotonic()
-    episode = _Episode(task, simulators, infer, limits, tuple(needs))
+    episode = _Episode(task, simulators, infer, limits, tuple(needs), film)
     left = None if limits.deadline is None else max(0.0, limits.deadline - begin)
     try:
         async with asyncio.timeout(left) as timer:
@@ -151,6 +160,7 @@ class _Episode:
     infer: Infer
     limits: Limits
     needs: tuple[str, ...]
+    film: list[np.ndarray] | None = None
     attempts: int = 0
     progress: _Progress = field(default_factory=_Progress)
     """Of the last attempt."""
@@ -159,6 +169,8 @@ class _Episode:
         """Play it, with another simulator if one dies; return why there is no result."""
         while True:
             self.progress = _Progress()
+            if self.film is not None:
+                self.film.clear()
             try:
                 async with self.simulators.lease(self.task) as simulator:
                     self.attempts += 1
@@ -186,6 +198,8 @@ class _Episode:
         seen: Mapping[str, Any] | None = began.observation
         solved = False
         while seen is not None and not solved and reached.steps < most:
+            if self.film is not None:
+                self.film.append(seen[PICTURE])
             actions = await self._ask_policy({**seen, "prompt": reached.prompt})
             actions = actions[: min(limits.replan_steps, most - reached.steps), :ACTION]
             acted = await simulator.act(actions, look=reached.steps + len(actions) < most)

@@ -1,15 +1,18 @@
-"""Policies that need no checkpoint, for tests and for a look at how everything works together."""
+"""Policies by name. Most need no checkpoint: they are for tests and for a look at how everything works together."""
 
 import re
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from editlane.core.errors import UnknownName
+from editlane.core.errors import UnknownName, UserError
 from editlane.robots.dialects import Observation
+from editlane.robots.expert import Expert
+from editlane.robots.pi0 import TransformersPi0
 from editlane.robots.tiny_pi0 import TinyPi0
 
 STEPS = 5
@@ -80,15 +83,23 @@ class Slow:
         return self._policy.infer(observation)
 
 
-POLICIES: dict[str, Callable[[int], Policy]] = {"reach": Reach, "noise": Noise, "tiny-pi0": TinyPi0}
+POLICIES: dict[str, Callable[[int], Policy]] = {"reach": Reach, "noise": Noise, "expert": Expert, "tiny-pi0": TinyPi0}
 """Name -> what makes the policy with a seed."""
+PI0 = "transformers-pi0"
+"""The one policy that has a checkpoint."""
 
 
-def make_policy(name: str, seed: int, delay: float) -> Policy:
-    """Return the policy of this name; `delay` are seconds that it takes longer. Raises UnknownName."""
-    if name not in POLICIES:
-        raise UnknownName("policy", name, POLICIES)
-    policy = POLICIES[name](seed)
+def make_policy(name: str, seed: int, delay: float, checkpoint: Path | None = None) -> Policy:
+    """Return the policy of this name; `delay` are seconds that it takes longer. Raises UserError."""
+    if name not in POLICIES and name != PI0:
+        raise UnknownName("policy", name, [*POLICIES, PI0])
+    if (checkpoint is not None) != (name == PI0):
+        raise UserError(
+            f"--policy {PI0} needs a --checkpoint, its folder."
+            if name == PI0
+            else f"--policy {name} has no --checkpoint."
+        )
+    policy = POLICIES[name](seed) if checkpoint is None else TransformersPi0(checkpoint, seed)
     return Slow(policy, delay) if delay else policy
 
 

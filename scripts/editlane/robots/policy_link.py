@@ -1,19 +1,15 @@
 """One policy server: its socket, and what is known of it."""
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.protocol import State
-
 from editlane.core.errors import one_line
 from editlane.robots.addresses import PolicyAddress
-from editlane.robots.dialects import DIALECTS, Metadata, Observation, UnfitServer, make_frame, read_answer
-from editlane.robots.wire import MAX_FRAME, WireError, unpack
+from editlane.robots.dialects import HTTP, Metadata, Observation
+from editlane.robots.http_socket import HttpSocket
+from editlane.robots.web_socket import WebSocket
 
 FIRST_REST = 1.0
 """Seconds after a failure; each further one in a row doubles them."""
@@ -28,7 +24,6 @@ class PolicyLink:
     metadata: Metadata = field(default_factory=dict)
     is_busy: bool = False
     is_unfit: bool = False
-    is_closed: bool = False
     rests_until: float = 0.0
     used_at: float = 0.0
     doubts: int = 0
@@ -37,64 +32,41 @@ class PolicyLink:
     served: int = 0
     failures: int = 0
     last_error: str = ""
-    _socket: ClientConnection | None = None
+    _was_away: bool = False
+    """Whether it failed last because there was no connection. Others fail again at once if they are asked."""
+    _socket: WebSocket | HttpSocket = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._socket = HttpSocket(self.address) if self.address.dialect == HTTP else WebSocket(self.address)
 
     @property
     def is_open(self) -> bool:
         """Return whether the last socket is still open. One that the server closed while it was idle is not."""
-        return self._socket is not None and self._socket.state is State.OPEN
+        return self._socket.is_open
 
     async def open(self, seconds: float) -> None:
         """Open a new socket and read the metadata.
 
         Raises TimeoutError, OSError, WebSocketException, WireError, and UnfitServer for metadata that is no JSON.
         """
-        self.drop()
-        if self.is_closed:
-            raise ConnectionAbortedError("the pool was closed")
         async with asyncio.timeout(seconds):
-            self._socket = await connect(
-                f"ws://{self.address}{DIALECTS[self.address.dialect].path}",
-                host=self.address.host,  # a redirect to another host is refused
-                port=self.address.port,
-                compression=None,
-                max_size=MAX_FRAME,
-                ping_interval=None,  # a server that computes answers no pings
-                open_timeout=None,
-                proxy=None,
-            )
-            if self.is_closed:
-                raise ConnectionAbortedError("the pool was closed")
-            first = await self._socket.recv()
-        if isinstance(first, str):
-            raise WireError("the first frame is text, not the policy's metadata")
-        self.metadata = _read_metadata(first)
+            self.metadata = await self._socket.open()
 
     async def ask(self, observation: Observation, seconds: float) -> dict[str, Any]:
         """Send an observation over the open socket and return the answer.
 
         Raises TimeoutError, OSError, WebSocketException, WireError, Refusal, UnfitServer, and UnsendableObservation.
         """
-        if self._socket is None:
-            raise ConnectionAbortedError("the socket was closed")
-        frame = make_frame(self.address.dialect, observation, self.metadata)
         async with asyncio.timeout(seconds):
-            await self._socket.send(frame)
-            answer = await self._socket.recv()
-        return read_answer(answer)
+            return await self._socket.ask(observation, self.metadata)
 
     def drop(self) -> None:
-        """Throw the socket away: its next frame may be the answer to somebody else's observation."""
-        if self._socket is not None:
-            self._socket.transport.abort()
-            self._socket = None
+        """Throw the socket away: what comes next may be the answer to somebody else's observation."""
+        self._socket.drop()
 
     async def close(self) -> None:
         """Throw the socket away for good, and wait until it is gone."""
-        self.is_closed, socket = True, self._socket
-        self.drop()
-        if socket is not None:
-            await socket.wait_closed()
+        await self._socket.close()
 
     def blame(self, error: Exception | str) -> None:
         """Count a failure, and let the server rest for 1, 2, 4 ... 30 s."""
@@ -102,7 +74,13 @@ class PolicyLink:
         self.failed_in_row += 1
         self.doubts += 1
         self.last_error = one_line(Exception(error))
+        self._was_away = getattr(error, "kind", "") == "policy_transport"
         self.rests_until = time.monotonic() + min(LONGEST_REST, FIRST_REST * 2 ** min(self.failed_in_row - 1, 9))
+
+    def welcome(self) -> None:
+        """End the rest of a server that could not be reached, and now can."""
+        if self._was_away:
+            self.rests_until = 0.0
 
     def exclude(self, error: Exception) -> None:
         """Leave out a server that is unfit. It is looked at again after the longest rest."""
@@ -123,21 +101,3 @@ class PolicyLink:
         about |= {"connected": self.is_open or self.is_busy, "rest_seconds": round(rest, 1)}
         about |= {"served": self.served, "failures": self.failures}
         return about | {"last_error": self.last_error}
-
-
-def _read_metadata(frame: bytes) -> dict[str, Any]:
-    """Read the first frame as what JSON can hold. Raises WireError for garbage, UnfitServer for what is no JSON."""
-    metadata = unpack(frame)
-    if not isinstance(metadata, dict):
-        raise WireError(f"the metadata is {type(metadata).__name__}, not a map")
-    try:
-        read: dict[str, Any] = json.loads(json.dumps(metadata, sort_keys=True, default=_to_json))
-    except TypeError as error:
-        raise UnfitServer(f"its metadata cannot be compared: {error}") from error
-    return read
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.hex()  # bytes; frames hold nothing else

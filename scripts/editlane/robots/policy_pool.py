@@ -161,7 +161,7 @@ class PolicyPool:
             await self._open(link, deadline)
         try:
             answer = await link.ask(observation, min(self._limits.infer_seconds, deadline - time.monotonic()))
-        except ConnectionClosed:
+        except (ConnectionClosed, ConnectionResetError):
             if not was_open:
                 raise
             await self._open(link, deadline)  # it was idle too long, nobody's fault; a server that is gone shows here
@@ -188,6 +188,7 @@ class PolicyPool:
             if error is not None:
                 raise error
             self._admit(link)
+            link.welcome()
         except UnfitServer as reason:
             link.drop()
             link.exclude(reason)

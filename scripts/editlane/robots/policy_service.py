@@ -29,6 +29,8 @@ class PolicyService:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._thread = ThreadPoolExecutor(1)
+        self._at_work = 0
+        self._is_ending = False
 
     async def answer(self, client: ServerConnection) -> None:
         """Send the metadata, then answer every observation until the client leaves or an exception ends it."""
@@ -37,15 +39,31 @@ class PolicyService:
             spent: float | None = None
             while True:
                 frame, began = await client.recv(), time.monotonic()
-                try:
-                    reply = await self._infer(frame, spent)
-                except Exception as error:
-                    log.warning("a policy failed", exc_info=not isinstance(error, WireError))
-                    await client.send(f"{type(error).__name__}: {one_line(error)}")
-                    await client.close(1011, ERROR)
+                if self._is_ending:
                     return
-                await client.send(reply)
+                self._at_work += 1
+                try:
+                    if not await self._reply(client, frame, spent):
+                        return
+                finally:
+                    self._at_work -= 1
                 spent = time.monotonic() - began
+
+    async def _reply(self, client: ServerConnection, frame: str | bytes, spent: float | None) -> bool:
+        """Answer an observation, and return whether the socket may go on."""
+        try:
+            reply = await self._infer(frame, spent)
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
+            return False  # it was never begun
+        except Exception as error:
+            log.warning("a policy failed", exc_info=not isinstance(error, WireError))
+            await client.send(f"{type(error).__name__}: {one_line(error)}")
+            await client.close(1011, ERROR)
+            return False
+        await client.send(reply)
+        return True
 
     async def _infer(self, frame: str | bytes, spent: float | None) -> bytes:
         """Return the frame of the reply. `spent` are the seconds of this client's last observation."""
@@ -61,9 +79,12 @@ class PolicyService:
             timing["prev_total_ms"] = spent * 1e3
         return pack(reply | {"server_timing": timing})
 
-    def end(self) -> None:
-        """Forget observations that wait; the one at hand is finished."""
+    async def end(self) -> None:
+        """Forget observations that wait, and return once the one at hand is answered."""
+        self._is_ending = True
         self._thread.shutdown(wait=False, cancel_futures=True)
+        while self._at_work:
+            await asyncio.sleep(0.02)
 
 
 def answer_health(client: ServerConnection, request: Request) -> Response | None:
@@ -101,4 +122,4 @@ async def run_service(policy: Policy, listening: socket.socket) -> None:
         host, port = listening.getsockname()[:2]
         print(f"serving {policy.metadata['policy']} at ws://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
         await stop.wait()
-        service.end()
+        await service.end()

@@ -38,25 +38,37 @@ class TinyPi0:
 
     def infer(self, observation: Observation) -> dict[str, Any]:
         """Return `actions`, float32 [10, 7]. Raises ValueError for pictures that are not uint8 [224, 224, 3]."""
-        import torch
-
-        config = self._model.config
         words = [zlib.crc32(word.encode()) % WORDS for word in str(observation["prompt"]).split()]
-        ids = torch.tensor([[IMAGE_TOKEN] * (len(CAMERAS) * (SIDE // PATCH) ** 2) + [FIRST_TOKEN, *words]])
-        told = torch.tensor(np.asarray(observation["observation/state"], np.float32))
-        state = torch.zeros(1, config.max_state_dim)
-        state[0, : len(told)] = told
-        drawn = torch.Generator().manual_seed(self._seed)
-        with torch.inference_mode():
-            actions = self._model.sample_actions(
-                state=state,
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                pixel_values=torch.from_numpy(read_pictures(observation)),
-                pixel_attention_mask=torch.ones(1, len(CAMERAS), dtype=torch.bool),
-                noise=torch.randn(1, STEPS, config.max_action_dim, generator=drawn),
-            )
-        return {"actions": actions[0, :, :COLUMNS].numpy()}
+        told = np.asarray(observation["observation/state"], np.float32)
+        pictures = read_pictures(observation)
+        return {"actions": sample(self._model, pictures, [FIRST_TOKEN, *words], told, self._seed)[:, :COLUMNS]}
+
+
+def sample(model: Any, pictures: np.ndarray[Any, Any], words: list[int], state: np.ndarray[Any, Any], seed: int) -> Any:
+    """Return what a pi0 of transformers computes, float32 [steps, max_action_dim], as it was trained: normalised.
+
+    `pictures`: those of `read_pictures`; `words`: the prompt's tokens. The noise is the same for every observation.
+    """
+    import torch
+
+    config, device = model.config, model.device
+    vision = config.vlm_config.vision_config
+    patches = pictures.shape[1] * (vision.image_size // vision.patch_size) ** 2
+    ids = torch.tensor([[config.vlm_config.image_token_id] * patches + words], device=device)
+    padded = torch.zeros(1, config.max_state_dim, device=device)
+    padded[0, : len(state)] = torch.tensor(state)
+    drawn = torch.Generator().manual_seed(seed)
+    noise = torch.randn(1, config.chunk_size, config.max_action_dim, generator=drawn)
+    with torch.inference_mode():
+        actions = model.sample_actions(
+            state=padded,
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=torch.from_numpy(pictures).to(device),
+            pixel_attention_mask=torch.ones(1, pictures.shape[1], dtype=torch.bool, device=device),
+            noise=noise.to(device),
+        )
+    return actions[0].cpu().numpy()
 
 
 def make_tiny_config() -> Any:

@@ -6,10 +6,9 @@ import numpy as np
 
 from editlane.core.errors import UserError
 from editlane.core.printable import escape
+from editlane.robots.episodes import PICTURE
 from editlane.robots.simulators import SimulatorFailed, Simulators, UnknownTask
 from editlane.simulators.wire import EpisodeTask
-
-PICTURE = "observation/image"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ def list_routes(front: RolloutFront) -> list[Route]:
     return [
         route("/score", routes.score, "POST"),
         route("/v1/episodes", routes.episodes),
+        route("/videos/{key}.mp4", routes.video),
         route("/v1/drain", routes.drain, "POST"),
         route("/health", routes.health, private=False),
         route("/ready", routes.ready),

@@ -131,8 +131,3 @@ class RolloutsConfig(StrictModel):
     """Size of the journal of episodes; the oldest make room."""
     video_megabytes: Annotated[float, Field(gt=0, le=1_000_000)] = 1024
     """Size of all videos; the oldest make room."""
-
-
-def list_ports(start: PolicyServersConfig, servers: int | None = None) -> list[int]:
-    """Return the ports of the servers on this machine. `servers`: how many there are if the config does not say."""
-    return [start.base_port + number for number in range(start.servers or servers or 1)]

@@ -41,10 +41,14 @@ def name_policy(name: str | None, metadata: Mapping[str, Any] | None) -> str:
     return f"{own}@{digest}" if isinstance(own, str) and own.isidentifier() else digest
 
 
-def find_key(task: EpisodeTask, replan_steps: int, players: Players) -> str:
-    """Return the key of an episode: whoever has this one gets the same result."""
+def find_key(task: EpisodeTask, replan_steps: int, players: Players, salt: str = "") -> str:
+    """Return the key of an episode, a SHA-256 in hex: whoever has this one gets the same result.
+
+    `salt`: makes it a key that no other episode has, for players of whom too little is known.
+    """
     parts = {
         "version": VERSION,
+        "salt": salt,
         "suite": task.suite,
         "task_id": task.task_id,
         "seed": task.seed,

@@ -6,10 +6,12 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
+from editlane.core.errors import UserError
 from editlane.core.printable import hide_places
 from editlane.core.types import Row
+from editlane.robots.videos import find_encoder
 from editlane.rollouts.request import Asked, UnfitItem, read_request
 from editlane.rollouts.service import NotReady, RolloutService
 from editlane.rollouts.tally import make_rate
@@ -20,7 +22,7 @@ from editlane.server.work_queue import Full
 
 TRIAL = (
     "solved", "seed", "init_state", "prompt", "steps", "infers", "retries", "servers", "attempts", "seconds", "policy",
-    "versions", "cached",
+    "versions", "cached", "video",
 )  # fmt: skip
 """What is told of a trial, besides its error."""
 
@@ -48,6 +50,8 @@ async def score(front: RolloutFront, request: Request) -> Response:
         asked = await asyncio.to_thread(lambda: read_request(load_json(body), front.service.config))
     except Malformed as error:
         raise Refused(400, str(error)) from error
+    if asked.is_filmed:
+        _check_encoder()
     most = front.service.config.limits.request_items
     if len(asked.items) > most:
         raise Refused(413, f"{len(asked.items)} responses; a request may have {most}")
@@ -62,6 +66,14 @@ async def score(front: RolloutFront, request: Request) -> Response:
     answer = _make_answer(front.service, asked, found)
     note(request, items=len(asked.items), errors=answer["num_errors"])
     return JSONResponse(answer)
+
+
+def _check_encoder() -> None:
+    """Refuse a request for videos before anything is played. Raises Refused."""
+    try:
+        find_encoder()
+    except UserError as error:
+        raise Refused(422, hide_places(str(error))) from error
 
 
 def _make_answer(service: RolloutService, asked: Asked, found: Sequence[Sequence[Row] | UnfitItem]) -> dict[str, Any]:
@@ -126,6 +138,17 @@ async def episodes(front: RolloutFront, request: Request) -> Response:
     tally = front.service.tally
     rates = {"rates": tally.list_rates(), "totals": tally.list_totals()}
     return JSONResponse(rates | {"recent": list(front.service.recent)})
+
+
+async def video(front: RolloutFront, request: Request) -> Response:
+    """Answer the video of an episode."""
+    try:
+        path = front.service.videos.path_of(request.path_params["key"])
+    except ValueError as error:
+        raise Refused(404, str(error)) from error
+    if not path.is_file():
+        raise Refused(404, "there is no such video; the oldest make room for new ones")
+    return FileResponse(path, media_type="video/mp4")
 
 
 async def metrics(front: RolloutFront, request: Request) -> Response:

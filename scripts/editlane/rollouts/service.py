@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,19 +10,21 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+
 from editlane.core.errors import ItemError, UserError
 from editlane.core.paths import RunEntry
 from editlane.core.types import Row
-from editlane.models.host_memory import read_available_memory
-from editlane.robots.addresses import PolicyAddress, parse_address
 from editlane.robots.episodes import Limits, play
 from editlane.robots.policy_pool import PolicyPool, PoolLimits
-from editlane.robots.simulators import MEMORY_GB, SimulatorFailed, Simulators
+from editlane.robots.simulators import SimulatorFailed
+from editlane.robots.videos import VideoFailed, VideoFolder
 from editlane.robots.warm_up import warm_up
-from editlane.rollouts.config import RolloutsConfig, list_ports
+from editlane.rollouts.config import RolloutsConfig
 from editlane.rollouts.episode_rows import Players, find_key, make_failed_row, make_row, name_policy
 from editlane.rollouts.metrics import RolloutMetrics
 from editlane.rollouts.request import Asked, UnfitItem
+from editlane.rollouts.site import list_addresses, make_simulators
 from editlane.rollouts.tally import Tally
 from editlane.server.store import ScoreStore
 from editlane.server.work_queue import Room
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 """Time between two looks for policy servers that were not there, and between two attempts to start a simulator."""
+
+CONTROL_RATE = 20.0
+"""Steps a second of LIBERO's robot, with which a video has the speed of life."""
 
 RECENT = 50
 """Episodes that the page shows."""
@@ -57,7 +60,7 @@ class TooLate(ItemError):
 class _Playing:
     """An episode at play, or waiting for a simulator, and how many requests wait for it."""
 
-    key: str
+    name: str
     task: "asyncio.Task[Row]"
     waiters: int = 0
 
@@ -72,7 +75,7 @@ class RolloutService:
         limits = PoolLimits(config.policy.connect_seconds, config.policy.infer_seconds)
         self.pool = PolicyPool(list_addresses(config), limits)
         self.simulators = make_simulators(config)
-        self.count = self.simulators.count
+        self.videos = VideoFolder(folder / "videos", config.video_megabytes)
         self.room = Room(config.limits.episodes, 1)
         self.store = ScoreStore(
             folder / RunEntry.JOURNAL,
@@ -82,6 +85,8 @@ class RolloutService:
         )
         self.tally = Tally(self.store.list_rows())
         self.recent: deque[Row] = deque(maxlen=RECENT)
+        self.ended = 0
+        """Episodes since the start, those without a result too."""
         self.is_warm = False
         self._playing: dict[str, _Playing] = {}
         self._finished: deque[float] = deque(maxlen=RECENT)
@@ -136,7 +141,7 @@ class RolloutService:
         items = [item if isinstance(item, UnfitItem) else list(item) for item in asked.items]
         self.room.check(sum(len(item) for item in items if isinstance(item, list)), 0, self._rate)
         until = time.monotonic() + asked.seconds
-        gate = asyncio.Semaphore(asked.at_once or self.count)  # so that a small request passes a large one
+        gate = asyncio.Semaphore(asked.at_once or self.simulators.count)  # so that a small request passes a large one
 
         async def find(task: EpisodeTask) -> Row:
             async with gate:
@@ -165,22 +170,28 @@ class RolloutService:
     async def _find(self, task: EpisodeTask, asked: Asked, until: float) -> Row:
         """Return the row of an episode: a known one, that of another request, or a new one."""
         players = self.players
-        key = find_key(task, asked.replan_steps, players) if players.are_known else uuid4().hex
+        key = find_key(task, asked.replan_steps, players, "" if players.are_known else uuid4().hex)
         known = self.store.find(key)
-        if known is not None:
+        if known is not None and not (asked.is_filmed and not self.videos.path_of(key).exists()):
             self.metrics.known.labels("store").inc()
-            return known | {"cached": True}
-        row = await self._wait_for(self._join(key, task, asked.replan_steps, players), until)
+            return known | {"cached": True} | self._find_video(key, asked)
+        row = await self._wait_for(self._join(key, task, asked, players), until)
         if row is None:
             row = make_failed_row(task, TooLate(f"not over within {asked.seconds:g} s"))
             self._note(row)
-        return row | {"cached": False}
+        return row | {"cached": False} | self._find_video(key, asked)
 
-    def _join(self, key: str, task: EpisodeTask, replan_steps: int, players: Players) -> _Playing:
-        playing = self._playing.get(key)
+    def _find_video(self, key: str, asked: Asked) -> Row:
+        """Return where the video of an episode is, for a request that wants it."""
+        is_there = asked.is_filmed and self.videos.path_of(key).exists()
+        return {"video": f"/videos/{key}.mp4" if is_there else None}
+
+    def _join(self, key: str, task: EpisodeTask, asked: Asked, players: Players) -> _Playing:
+        name = f"{key} filmed" if asked.is_filmed else key
+        playing = self._playing.get(name)
         if playing is None:
-            work = asyncio.create_task(self._play(key, task, replan_steps, players))
-            playing = self._playing[key] = _Playing(key, work)
+            work = asyncio.create_task(self._play(key, task, asked, players))
+            playing = self._playing[name] = _Playing(name, work)
             work.add_done_callback(lambda _: self._forget(playing))
         else:
             self.metrics.known.labels("joined").inc()
@@ -188,8 +199,8 @@ class RolloutService:
         return playing
 
     def _forget(self, playing: _Playing) -> None:
-        if self._playing.get(playing.key) is playing:  # a later request may have begun it again
-            del self._playing[playing.key]
+        if self._playing.get(playing.name) is playing:  # a later request may have begun it again
+            del self._playing[playing.name]
 
     async def _wait_for(self, playing: _Playing, until: float) -> Row | None:
         """Return the row, or None if it is not there in time. What nobody waits for any more is ended."""
@@ -202,25 +213,38 @@ class RolloutService:
                 playing.task.cancel()
         return playing.task.result() if playing.task.done() and not playing.task.cancelled() else None
 
-    async def _play(self, key: str, task: EpisodeTask, replan_steps: int, players: Players) -> Row:
+    async def _play(self, key: str, task: EpisodeTask, asked: Asked, players: Players) -> Row:
         """Play an episode and keep its row if it has a result. Does not raise."""
-        limits = Limits(replan_steps, infer_seconds=INFER_TIMES * self.config.policy.infer_seconds)
+        limits = Limits(asked.replan_steps, infer_seconds=INFER_TIMES * self.config.policy.infer_seconds)
+        film: list[np.ndarray] | None = [] if asked.is_filmed else None
         try:
-            result = await play(task, self.simulators, self.pool.infer, limits, self.pool.needs)
+            result = await play(task, self.simulators, self.pool.infer, limits, self.pool.needs, film)
         except Exception as error:
             log.exception("an episode failed")
             return make_failed_row(task, ItemError(f"the server failed; its log says more: {type(error).__name__}"))
         row = make_row(task, result, players.policy)
+        is_again = self.store.find(key) is not None  # played once more, for its video
         is_same = players.are_known and dict(result.versions) == dict(players.versions)
         if result.error is None and is_same and self.players.policy == players.policy:
             self.store.keep(key, row)
-        self._note(row)
+        if film:
+            await self._keep_video(key, film, asked.replan_steps)
+        self._note(row | self._find_video(key, asked), is_again)
         return row
 
-    def _note(self, row: Row) -> None:
-        """Count an episode that ended, and keep what the page shows of it."""
+    async def _keep_video(self, key: str, film: list[np.ndarray], replan_steps: int) -> None:
+        """Write the video of an episode. Without one the result counts all the same."""
+        try:
+            await self.videos.write(key, film, CONTROL_RATE / replan_steps)
+        except (UserError, VideoFailed) as error:
+            log.warning("no video: %s", error)
+
+    def _note(self, row: Row, is_again: bool = False) -> None:
+        """Count an episode that ended, and keep what the page shows of it. One that has a result counts once."""
+        self.ended += 1
         self.metrics.count_episode(row)
-        self.tally.add(row)
+        if row["solved"] is None or not is_again:
+            self.tally.add(row)
         self.recent.appendleft(row | {"time": round(time.time(), 1)})
 
     def show_load(self) -> None:
@@ -238,31 +262,6 @@ class RolloutService:
             "simulators": self.simulators.describe(),
             "queue": {"episodes": self.room.items, "max_episodes": self.room.max_items, "playing": len(self._playing)},
             "known_episodes": len(self.store),
-            "ended_episodes": self.tally.ended,
+            "ended_episodes": self.ended,
             "policy_name": self.players.policy or None,
         }
-
-
-def list_addresses(config: RolloutsConfig) -> list[PolicyAddress]:
-    """Return where the policy's servers listen: those that `serve_policies.py` starts, then the others."""
-    policy, start = config.policy, config.policy.start
-    own = [f"127.0.0.1:{port}" for port in list_ports(start)] if start else []
-    return [parse_address(one, policy.dialect) for one in dict.fromkeys([*own, *policy.addresses])]
-
-
-def make_simulators(config: RolloutsConfig) -> Simulators:
-    """Return the simulators, none of them started. Raises UserError."""
-    simulator = config.simulator
-    return Simulators(
-        simulator.name,
-        simulator.count or count_simulators(simulator.name),
-        python=simulator.python or sys.executable,
-        environment={"MUJOCO_GL": simulator.renderer},
-        reset_seconds=simulator.reset_seconds,
-        step_seconds=simulator.step_seconds,
-    )
-
-
-def count_simulators(name: str) -> int:
-    """Return how many simulators this machine can carry: one for each core, as far as the memory goes."""
-    return max(1, min(len(os.sched_getaffinity(0)), int(read_available_memory() / 1e9 / MEMORY_GB[name])))

@@ -34,15 +34,12 @@ class Tally:
     """Counts of episodes. Rates of different policies, or of different versions of a simulator, are never joined."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        self.ended = 0
-        """Episodes that were counted, those that failed too."""
         self._counts: dict[tuple[str, str, str, int], _Count] = {}
         for row in rows:
             self.add(row)
 
     def add(self, row: Row) -> None:
         """Count an episode that ended. One that failed counts as no episode of the policy's."""
-        self.ended += 1
         key = (row["policy"], describe_versions(row["versions"]), row["suite"], row["task_id"])
         count = self._counts.setdefault(key, _Count())
         if row["solved"] is None:

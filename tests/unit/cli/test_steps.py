@@ -10,7 +10,7 @@ import pytest
 from step_runs import run_step_program
 
 STEPS = sorted(path for path in Path("scripts").glob("*.py"))
-DEFAULT_CONFIGS = {"check_setup": "config.yaml", "serve_rewards": "reward.yaml"}
+DEFAULT_CONFIGS = {"check_setup": "config.yaml", "check_robots": "robots.yaml", "serve_rewards": "reward.yaml"}
 IDS = [path.stem for path in STEPS]
 
 

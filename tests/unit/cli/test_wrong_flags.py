@@ -303,6 +303,9 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--sdm": [("apptainer", "invalid choice: 'apptainer'")],
         "--from": IN_FOLDER,
     },
+    "check_robots": {
+        "--configfile": [("none.yaml", "none.yaml"), ("garbage", "garbage"), ("other.yaml", "Unknown key 'lanse'")],
+    },
     "init_config": {
         "--dataset": [
             ("none.csv", "There is no dataset file none.csv"),
@@ -336,6 +339,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--port": [("65536", "'65536' is not a whole number from 0 to 65535"), ("x", "'x' is not a whole number")],
         "--delay": [("-1", "'-1' is not a number from 0 to 3600"), ("nan", "'nan' is not a number from 0 to 3600")],
         "--seed": [(text, f"{text!r} is not a whole number from 0 to 4294967295") for text in ("-1", "x")],
+        "--checkpoint": [("none", "--policy reach has no --checkpoint")],
     },
     "example_client": {
         "--url": [("ftp://x", "'ftp://x' is no address"), ("http://a:b@c", "has no password")],
@@ -367,6 +371,7 @@ RIGHT = {
     ("guard", "--with-parent"): "is a process, whichever it is; test_guard.py gives one",
     ("score_lane", "--journal-only"): "has no value",
     ("serve_fleet", "==SUPPRESS=="): "its commands have their own flags; test_serve_fleet.py gives wrong ones",
+    ("serve_policies", "==SUPPRESS=="): "its commands have their own flags; test_serve_policies.py gives wrong ones",
     **{("judge_worker", flag): "is checked by the server, and told over the wire" for flag in TOLD},
 }
 """Flags of which no value is wrong, and why."""

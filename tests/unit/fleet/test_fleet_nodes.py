@@ -158,25 +158,29 @@ def test_a_server_that_never_answers_is_not_asked_and_said_once(caplog: pytest.L
     reach.close()
 
 
+def take_lock(paths: FleetPaths, node: str) -> NodeLock:
+    return NodeLock(paths.lock(node), f"The fleet judges is up on {node}", "fleet")
+
+
 def test_a_lock_that_was_removed_is_put_back() -> None:
     paths = FleetPaths("judges")
     paths.nodes.mkdir(parents=True)
-    lock = NodeLock(paths, "a")
+    lock = take_lock(paths, "a")
     shutil.rmtree(paths.folder)
     lock.renew()
     holder = read_holder(paths.lock("a"))
     assert holder is not None and holder.is_here
     with pytest.raises(UserError, match=r"is up on a already \(process \d+\)"):
-        NodeLock(paths, "a")
+        take_lock(paths, "a")
     lock.close()
-    NodeLock(paths, "a").close()
+    take_lock(paths, "a").close()
 
 
 def test_the_processes_of_another_machine_are_not_ended_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shared disk may show its lock here, but its process ids are those of other processes here."""
     paths = FleetPaths("judges")
     paths.nodes.mkdir(parents=True)
-    lock = NodeLock(paths, "b")
+    lock = take_lock(paths, "b")
     holder = read_holder(paths.lock("b"))
     paths.lock("b").write_text(f"{os.getpid()} of-another-machine\n")
     assert holder is not None and holder.pid == os.getpid()
@@ -206,7 +210,7 @@ def test_a_disk_without_locks_is_warned_of(monkeypatch: pytest.MonkeyPatch, capl
     paths = FleetPaths("judges")
     paths.nodes.mkdir(parents=True)
     monkeypatch.setattr(fcntl, "flock", refuse)
-    lock = NodeLock(paths, "a")
+    lock = take_lock(paths, "a")
     assert "has no file locks" in caplog.text
     shutil.rmtree(paths.folder)
     lock.renew()
@@ -217,15 +221,15 @@ def test_a_disk_without_locks_is_warned_of(monkeypatch: pytest.MonkeyPatch, capl
 def test_a_lock_that_another_took_meanwhile_is_asked_for_again() -> None:
     paths = FleetPaths("judges")
     paths.nodes.mkdir(parents=True)
-    lock = NodeLock(paths, "a")
+    lock = take_lock(paths, "a")
     shutil.rmtree(paths.folder)
     paths.nodes.mkdir(parents=True)
-    other = NodeLock(paths, "a")
+    other = take_lock(paths, "a")
     for _ in range(2):
         with pytest.raises(BlockingIOError):
             lock.renew()
     other.close()
     lock.renew()
     with pytest.raises(UserError, match="is up on a already"):
-        NodeLock(paths, "a")
+        take_lock(paths, "a")
     lock.close()

@@ -10,9 +10,9 @@ import pytest
 from preflight_project import CATEGORIES, fake_config, make_context, write_project
 
 from editlane.core import schemas
+from editlane.core.findings import Finding
 from editlane.core.types import Control
 from editlane.preflight.control_counts import ENOUGH, NEEDED, check_controls
-from editlane.preflight.findings import Finding
 from editlane.protocols.controls import count_controls, plan_controls
 from editlane.stats.acceptance import compare_controls
 

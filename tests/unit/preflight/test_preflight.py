@@ -19,6 +19,8 @@ from stand_ins import NVIDIA_SMI, write_checkpoint, write_program, write_weights
 
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
+from editlane.core.findings import Finding, format_counts, format_findings, run_checks
+from editlane.core.pins import read_pip_pins
 from editlane.core.text_width import measure_width
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.journal import Journal
@@ -31,7 +33,6 @@ from editlane.preflight.dataset import check_dataset, check_prompts
 from editlane.preflight.devices import Devices, find_devices
 from editlane.preflight.estimate import disk
 from editlane.preflight.estimate.disk import check_disk
-from editlane.preflight.findings import Finding, format_counts, format_findings, run_checks
 from editlane.preflight.folders import check_leases, check_results
 from editlane.preflight.gpus import check_gpus, check_lanes
 from editlane.preflight.machine import check_clock, check_limits, check_software, check_temp
@@ -481,7 +482,7 @@ def test_the_hubs_cache_is_where_huggingface_hub_looks(
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str | None], None]:
     """`installed(name, version)`: what this Python has, apart from the pins; None: not there."""
     changed: dict[str, str | None] = {}
-    pins = {name: pin for env in Path("envs").glob("*.yaml") for name, pin in packages.read_pip_pins(env).items()}
+    pins = {name: pin for env in Path("envs").glob("*.yaml") for name, pin in read_pip_pins(env).items()}
     monkeypatch.setattr(packages, "_find_version", lambda name: (pins | changed)[name])
     monkeypatch.setattr(packages, "find_spec", lambda name: None)
     return changed.__setitem__
@@ -490,8 +491,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str | None], No
 def test_packages_as_pinned_other_and_missing(project: Path, installed: Callable[[str, str | None], None]) -> None:
     write_checkpoint(project / "model", 0.002)
     context = make_context(with_model("model"))
-    installed("transformers", packages.read_pip_pins(Path("envs/edit.yaml"))["transformers"])
-    installed("torch", packages.read_pip_pins(Path("envs/edit.yaml"))["torch"] + "+cpu")
+    installed("transformers", read_pip_pins(Path("envs/edit.yaml"))["transformers"])
+    installed("torch", read_pip_pins(Path("envs/edit.yaml"))["torch"] + "+cpu")
     installed("nvidia-ml-py", None)
     found = list(check_packages(context))
     assert levels(found) == ["pass"] * 4

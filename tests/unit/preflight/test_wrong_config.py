@@ -11,9 +11,9 @@ import yaml
 
 from editlane.core.errors import UserError
 from editlane.core.json_schema import iterate_keys
+from editlane.core.pins import read_pip_pins
 from editlane.preflight import config_values
 from editlane.preflight.config import RESERVED_EDITOR_NAMES, check_config, check_config_file, read_config
-from editlane.preflight.packages import read_pip_pins
 from editlane.preflight.run_config import RunConfig
 from editlane.protocols.load import load_protocol
 

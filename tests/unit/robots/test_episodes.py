@@ -93,6 +93,23 @@ def test_a_policy_sees_openpis_keys_and_what_it_needs() -> None:
     assert np.array_equal(seen[-1]["privileged"]["goal"], seen[-1]["observation/state"][3:6])
 
 
+def test_a_film_holds_what_the_policy_saw_in_the_last_attempt() -> None:
+    seen: list[Mapping[str, Any]] = []
+    film: list[np.ndarray] = [np.zeros(0)]
+
+    async def watch(observation: Mapping[str, Any], deadline: float) -> Reply:
+        seen.append(observation)
+        return await ask(observation, deadline)
+
+    async def body(simulators: Simulators) -> EpisodeResult:
+        return await play(TASK, simulators, watch, LIMITS, film=film)
+
+    result = run(body)
+    assert len(film) == len(seen) == result.infers > 1
+    assert all(frame is shown["observation/image"] for frame, shown in zip(film, seen, strict=True))
+    assert not np.array_equal(film[0], film[-1])
+
+
 def test_an_unknown_task_is_no_score() -> None:
     result = play_one(EpisodeTask("reach", 99))
     assert result.solved is None and result.error is not None and result.error.kind == "unknown_task"
@@ -101,6 +118,8 @@ def test_an_unknown_task_is_no_score() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_an_episode_whose_simulator_died_is_played_once_more(number: int) -> None:
+    films: list[list[np.ndarray]] = [[], []]
+
     def harm(simulators: Simulators, times: int) -> Any:
         left = [times]
 
@@ -114,9 +133,14 @@ def test_an_episode_whose_simulator_died_is_played_once_more(number: int) -> Non
         return infer
 
     async def body(simulators: Simulators) -> list[EpisodeResult]:
-        return [await play(TASK, simulators, harm(simulators, times), LIMITS) for times in (1, 2)]
+        return [
+            await play(TASK, simulators, harm(simulators, times), LIMITS, film=film)
+            for times, film in zip((1, 2), films, strict=True)
+        ]
 
     once, twice = run(body, 2, step_seconds=0.5)
+    assert len(films[0]) == once.infers  # the attempt that died is not in it
+    assert len(films[1]) == 1
     assert (once.solved, once.error, once.attempts) == (True, None, 2)
     assert once.steps == play_one(TASK).steps
     assert (twice.solved, twice.attempts) == (None, 2)

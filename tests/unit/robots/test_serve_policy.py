@@ -12,34 +12,42 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from pi0_checkpoint import ACTIONS_STD, add_transformers, make_checkpoint, observe_scene
+from policy_process import PROGRAM, start_policy
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from editlane.robots.addresses import PolicyAddress
 from editlane.robots.policy_pool import PolicyPool
+from editlane.robots.replies import PolicyFailed
 from editlane.robots.wire import pack, unpack
 
-SCRIPT = Path(__file__).parents[3] / "scripts/serve_policy.py"
 Serve = Callable[..., int]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """`serve(*flags)` starts the program and returns its port. In the end each one must end in good order."""
+    """`serve(*flags)` starts the program and returns its port; `serve.end()` sends SIGTERM to all.
+
+    In the end each one must end in good order.
+    """
     started: list[subprocess.Popen[str]] = []
+    waiting = list(started)
 
     def start(*flags: str) -> int:
-        command = [sys.executable, str(SCRIPT), "--port", "0", *flags]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process, port = start_policy(*flags)
         started.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith(f"serving {flags[1]} at ws://127.0.0.1:"), process.communicate()[1]
-        return int(line.rsplit(":", 1)[1].strip().rstrip("/"))
+        waiting.append(process)
+        return port
 
+    def end() -> None:
+        while waiting:
+            waiting.pop().send_signal(signal.SIGTERM)
+
+    start.end = end  # type: ignore[attr-defined]
     yield start
+    end()
     for process in started:
-        process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
         assert process.returncode == 0
 
@@ -144,12 +152,84 @@ def test_a_page_of_a_browser_is_refused(serve: Serve) -> None:
         connect(f"ws://127.0.0.1:{port}/", origin="http://example.org", proxy=None)  # type: ignore[arg-type]
 
 
-def test_sigterm_finishes_the_observation_at_hand(serve: Serve) -> None:
+def test_sigterm_finishes_the_observation_at_hand_for_whoever_asked(serve: Serve) -> None:
+    port = serve("--policy", "reach", "--delay", "1")
+    with link(port) as client, link(port) as idle:
+        for one in (client, idle):
+            one.recv()
+        client.send(pack(observe()))
+        time.sleep(0.3)
+        serve.end()  # type: ignore[attr-defined]
+        assert unpack(client.recv())["actions"].shape == (5, 7)  # type: ignore[arg-type]
+        for one in (client, idle):
+            with pytest.raises(ConnectionClosed):
+                one.recv()
+
+
+def test_sigterm_ends_it_if_whoever_asked_is_gone(serve: Serve) -> None:
     port = serve("--policy", "reach", "--delay", "0.5")
     with link(port) as client:
         client.recv()
         client.send(pack(observe()))
-    # the fixture sends SIGTERM while it infers for a client that is gone
+
+
+def scene(hand: list[float], fingers: float = 0.08) -> dict[str, Any]:
+    """An object on a table, and the hand of the robot somewhere."""
+    told = {"object": np.array([0.1, 0.2, 0.9]), "goal": np.array([-0.1, 0.1, 0.9]), "grip_offset": np.zeros(3)}
+    told |= {"lift": 0.3, "open": 0.08, "table": 0.88, "finger_speed": 0.0}
+    state = np.array([*hand, 0, 0, 0, fingers / 2, -fingers / 2])
+    return observe() | {"observation/state": state, "privileged": told}
+
+
+def test_the_expert_says_what_it_needs_and_closes_the_gripper_at_the_object(serve: Serve) -> None:
+    port = serve("--policy", "expert")
+
+    async def play() -> list[np.ndarray]:
+        pool = PolicyPool([PolicyAddress("127.0.0.1", port)])
+        await pool.open()
+        assert set(pool.needs) == scene([0, 0, 1])["privileged"].keys()
+        seen = [scene([0.4, 0.2, 1.2]), scene([0.1, 0.2, 0.91]), scene([0.1, 0.2, 0.91], fingers=0.05)]
+        replies = [await pool.infer(one, time.monotonic() + 20) for one in seen]
+        with pytest.raises(PolicyFailed, match="KeyError: 'privileged'"):
+            await pool.infer(observe(), time.monotonic() + 20)
+        await pool.close()
+        return [reply.actions for reply in replies]
+
+    far, there, held = asyncio.run(play())
+    assert far.shape == (1, 7)
+    assert far[0, 0] == -1 and far[0, 6] == -1  # towards the object, with an open gripper
+    assert not there[0, :3].any() and there[0, 6] == 1  # closes it
+    assert held[0, 2] > 0 and held[0, 6] == 1  # lifts it
+
+
+def test_a_checkpoint_is_named_by_the_one_policy_that_has_one(tmp_path: Path) -> None:
+    for flags, told in (
+        (["transformers-pi0"], "--policy transformers-pi0 needs a --checkpoint, its folder."),
+        (["reach", "--checkpoint", str(tmp_path)], "--policy reach has no --checkpoint."),
+        (["transformers-pi0", "--checkpoint", str(tmp_path)], "cannot be loaded: it has neither model_index.json nor"),
+    ):
+        done = subprocess.run([sys.executable, str(PROGRAM), "--policy", *flags], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("tiny_model")  # so that `make check` leaves it out
+def test_a_checkpoint_is_served(serve: Serve, tmp_path: Path) -> None:
+    checkpoint = add_transformers(make_checkpoint(tmp_path / "tiny"))
+    wider = add_transformers(make_checkpoint(tmp_path / "other/tiny"), actions_std=(2 * ACTIONS_STD).tolist())
+    ports = [serve("--policy", "transformers-pi0", "--checkpoint", str(folder)) for folder in (checkpoint, wider)]
+
+    async def play() -> np.ndarray:
+        pool = PolicyPool([PolicyAddress("127.0.0.1", port) for port in ports])
+        policy = await pool.open()
+        assert policy is not None and policy["checkpoint"] == "tiny"
+        assert [one["state"] for one in pool.describe()["servers"]] == ["idle", "unfit"]
+        replies = [await pool.infer(observe_scene(), time.monotonic() + 60) for _ in range(2)]
+        await pool.close()
+        assert np.array_equal(replies[0].actions, replies[1].actions)
+        return replies[0].actions
+
+    assert asyncio.run(play()).shape == (10, 7)
 
 
 @pytest.mark.usefixtures("tiny_model")  # so that `make check` leaves it out

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -246,6 +247,21 @@ def test_a_video_is_fetched_and_played_in_the_page(page: ServerPage) -> None:
     assert page.complaints() == []
 
 
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_the_servers_own_videos_are_played(browser: Browser, policies: PolicyServers, tmp_path: Path) -> None:
+    with make_server(tmp_path, policies.addresses, token="right-token-0123456789") as server:
+        settings = {"reward_function_kwargs": {"video": True}}
+        assert server.post("/score", json={"responses": [""]} | settings).status_code == 200
+        page = open_page(browser, server)
+        page.fill("#token", server.token)
+        page.click("#token-form button")
+        assert page.until("document.querySelector('#recent .video a')")
+        page.click("#recent .video a")
+        assert page.until("document.getElementById('video').readyState >= 2")
+        assert page.text("#player-title") == "reach task 0: solved"
+        assert len(page.complaints()) == 1  # that the server asked for the token
+
+
 def test_a_video_that_cannot_be_shown_says_why(page: ServerPage) -> None:
     show_film(page, "new Response('', { status: 404 })")
     assert page.until("document.getElementById('player-said').innerText.includes('no such video any more')")
@@ -271,7 +287,7 @@ def test_a_token_is_asked_for_and_goes_along_to_the_videos(
         page.click("#token-form button")
         assert page.until("known.episodes") and page.shows("#groups")
         assert "-H 'Authorization: Bearer TOKEN'" in page.run("document.getElementById('curl').textContent")
-        page.run("known.episodes.recent[0].video = '/videos/abc.mp4'; showPool()")
+        page.run(f"known.episodes.recent[0].video = '/videos/{'0' * 64}.mp4'; showPool()")
         page.click("#recent .video a")
         assert page.until("document.getElementById('player-said').innerText.includes('no such video any more')")
         sent = [one["params"]["request"] for one in browser.events if one["method"] == "Network.requestWillBeSent"]

@@ -1,6 +1,7 @@
 """Rewards of robot roll-outs over HTTP: real processes, a toy simulator, a scripted policy over openpi's protocol."""
 
 import os
+import shutil
 import signal
 import socket
 import time
@@ -249,6 +250,34 @@ def test_a_killed_server_leaves_no_simulator(policies: PolicyServers, tmp_path: 
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_a_video_is_made_for_who_asks_and_stays_in_the_servers_folder(policies: PolicyServers, tmp_path: Path) -> None:
+    items = [("", {"task_id": 6, "video_out_path": "/tmp/elsewhere"})]
+    with make_server(tmp_path, policies.addresses, token=TOKEN) as server:
+        (item,) = ask(server, items)["items"]
+        assert item["trials"][0]["video"] is None
+        (item,) = ask(server, items, video=True)["items"]
+        (trial,) = item["trials"]
+        found = server.get(trial["video"])
+        assert (found.status_code, found.headers["Content-Type"]) == (200, "video/mp4")
+        assert found.content[4:8] == b"ftyp"
+        (again,) = ask(server, items, video=True)["items"]
+        assert (again["trials"][0]["cached"], again["trials"][0]["video"]) == (True, trial["video"])
+        (rate,) = server.get("/v1/episodes").json()["rates"]
+        assert rate["played"] == 1  # twice, but it is one episode
+        assert requests.get(server.url + trial["video"], timeout=10).status_code == 401
+        for name in ("0" * 64, "..%2f..%2f..%2fjournal%2f00000001", "x"):
+            assert server.get(f"/videos/{name}.mp4").status_code == 404
+    (path,) = (tmp_path / "results").rglob("*.mp4")
+    assert path.parent == tmp_path / "results/servers/t/videos"
+
+
+def test_without_an_encoder_a_request_for_videos_is_refused(policies: PolicyServers, tmp_path: Path) -> None:
+    with make_server(tmp_path, policies.addresses, environment={"PATH": ""}) as server:
+        reply = server.post("/score", json={"responses": [""], "reward_function_kwargs": {"video": True}})
+        assert (reply.status_code, "ffmpeg" in reply.json()["error"]) == (422, True)
 
 
 def test_the_journal_has_the_results_and_no_failures(policies: PolicyServers, tmp_path: Path) -> None:

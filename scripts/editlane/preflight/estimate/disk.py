@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from editlane.core import tables
+from editlane.core.findings import Finding, format_bytes
 from editlane.core.text_width import pluralize
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.dataset_scan import Scan
-from editlane.preflight.findings import Finding, format_bytes
 from editlane.preflight.folders import find_existing_folder
 
 PNG_BYTES = 2.0

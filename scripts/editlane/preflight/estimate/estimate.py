@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from pathlib import Path
 
+from editlane.core.findings import Finding, format_findings
 from editlane.core.text_width import pluralize
 from editlane.preflight.context import Part, RunContext
 from editlane.preflight.estimate.disk import estimate_output
 from editlane.preflight.estimate.past_runs import PastCost, find_past_cost, list_runs
 from editlane.preflight.estimate.remaining_work import RemainingWork, belongs_to, find_remaining_work
-from editlane.preflight.findings import Finding, format_findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

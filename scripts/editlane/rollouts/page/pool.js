@@ -72,13 +72,14 @@ function makeServers() {
   const head = makeHead([["name", words.address], ["state", words.state], ["n", words.answers], ["n", words.failures]]);
   const rows = servers.flatMap((one) => {
     const host = one.host.includes(":") ? `[${one.host}]` : one.host;
-    const isAway = !one.connected && one.state !== "unknown";
-    const state = isAway && one.state !== "unfit" ? words.away : (words.serverStates[one.state] ?? one.state);
+    const isAway = !one.connected && ["idle", "resting"].includes(one.state);
+    const state = isAway ? words.away : (words.serverStates[one.state] ?? one.state);
+    const kind = isAway || ["resting", "unfit"].includes(one.state) ? "away" : one.connected ? "up" : "unknown";
     const cells = [
-      ["name", `${host}:${one.port}`], [`state is-${one.connected ? "up" : isAway ? "away" : "unknown"}`, state],
+      ["name", `${host}:${one.port}`], [`state is-${kind}`, state],
       ["n", formatNumber(one.served), words.answers], ["n", formatNumber(one.failures), words.failures],
     ];
-    return withError(cells, one.last_error, isAway);
+    return withError(cells, one.last_error, kind === "away");
   });
   return [head, make("tbody", { role: "rowgroup" }, ...rows)];
 }

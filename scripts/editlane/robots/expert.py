@@ -5,10 +5,24 @@ from typing import Any
 
 import numpy as np
 
+from editlane.robots.dialects import Observation
+
 NEEDS = ("object", "goal", "grip_offset", "lift", "open", "table", "finger_speed")
+"""What it wants to know besides pictures, state and prompt."""
 
 
-def pick_and_place(observation: Mapping[str, Any]) -> np.ndarray:
+class Expert:
+    """Pick the object up and put it where it belongs: one action for each look. It remembers nothing."""
+
+    def __init__(self, seed: int) -> None:
+        self.metadata = {"policy": "expert", "action_dim": 7, "action_horizon": 1, "needs": list(NEEDS)}
+
+    def infer(self, observation: Observation) -> dict[str, Any]:
+        """Return `actions`, float32 [1, 7]. Raises KeyError for an observation without what it needs."""
+        return {"actions": pick_and_place(observation), "state": observation["observation/state"]}
+
+
+def pick_and_place(observation: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """Return the next action, float32 [1, 7]. It follows from the observation alone."""
     told = observation["privileged"]
     hand, fingers = np.asarray(observation["observation/state"])[:3], observation["observation/state"][6:8]
@@ -33,7 +47,7 @@ def pick_and_place(observation: Mapping[str, Any]) -> np.ndarray:
     return action
 
 
-def _carry(hand: np.ndarray, carry: np.ndarray, high: float) -> tuple[np.ndarray, int]:
+def _carry(hand: np.ndarray[Any, Any], carry: np.ndarray[Any, Any], high: float) -> tuple[np.ndarray[Any, Any], int]:
     """Return where the hand goes with what it holds, and whether it stays closed."""
     if np.linalg.norm((hand - carry)[:2]) < 0.03:
         return (hand, -1) if hand[2] < carry[2] + 0.11 else (np.array([*carry[:2], carry[2] + 0.08]), 1)
