@@ -159,6 +159,15 @@ GOOD: dict[str, Flags] = {
     },
     "serve_rewards": {"--configfile": ["reward.yaml"], "--port": ["0"], "--server": ["s"]},
     "serve_policy": {"--policy": ["reach"], "--port": ["0"], "--delay": ["0"], "--seed": ["0"]},
+    "example_client": {
+        "--url": ["http://127.0.0.1:9"],
+        "--token-env": ["HOME"],
+        "--parallel": ["1"],
+        "--suite": ["reach"],
+        "--tasks": ["0"],
+        "--trials": ["1"],
+        "texts": ["go"],
+    },
     "init_config": {"--dataset": ["data/items.jsonl"], "--out": ["first.yaml"]},
     "extract_demo_photos": {"--out": ["demo"]},
     "build_tiny_model": {"--kind": ["qwen3-vl"], "--out": ["model"]},
@@ -182,5 +191,6 @@ NOT_RUN = {
     "simulate_episodes": "speaks with who plays; test_simulators.py starts it",
     "serve_rewards": "serves until it is stopped",
     "serve_policy": "serves until it is stopped",
+    "example_client": "asks a server; test_example_client.py starts one",
     "serve_policies": "has commands with flags of their own; test_serve_policies.py runs them",
 }

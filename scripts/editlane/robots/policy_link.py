@@ -98,5 +98,6 @@ class PolicyLink:
         state = "unfit" if self.is_unfit else "busy" if self.is_busy else "resting" if rest else "idle"
         about: dict[str, Any] = {"host": self.address.host, "port": self.address.port, "dialect": self.address.dialect}
         about |= {"state": state if self.metadata or self.failures or self.is_unfit else "unknown"}
-        about |= {"rest_seconds": round(rest, 1), "served": self.served, "failures": self.failures}
+        about |= {"connected": self.is_open or self.is_busy, "rest_seconds": round(rest, 1)}
+        about |= {"served": self.served, "failures": self.failures}
         return about | {"last_error": self.last_error}

@@ -16,8 +16,13 @@ from editlane.rollouts.config import RolloutsConfig
 from editlane.rollouts.routes import RolloutFront
 from editlane.rollouts.service import RolloutService
 from editlane.server.front import refuse_unrouted
+from editlane.server.pages import list_page_routes
 from editlane.server.serve import run_server
 from editlane.server.service import log_failure
+
+PAGE = Path(__file__).parent / "page"
+SCRIPTS = ("texts.js", "pool.js", "rates.js", "episodes.js", "page.js")
+"""Those of the page, in the order in which they run."""
 
 Handler = Callable[[RolloutFront, Request], Awaitable[Response]]
 
@@ -37,6 +42,7 @@ def list_routes(front: RolloutFront) -> list[Route]:
         route("/ready", routes.ready),
         route("/pool_status", routes.pool_status),
         route("/metrics", routes.metrics),
+        *list_page_routes(front, PAGE, SCRIPTS, plays=True),
     ]
 
 

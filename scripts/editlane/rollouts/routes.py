@@ -135,8 +135,9 @@ async def pool_status(front: RolloutFront, request: Request) -> Response:
 
 async def episodes(front: RolloutFront, request: Request) -> Response:
     """Answer the success rates by suite and task, failures by kind, and the episodes that ended last."""
-    service = front.service
-    return JSONResponse({"rates": service.tally.list_rates(), "recent": list(service.recent)})
+    tally = front.service.tally
+    rates = {"rates": tally.list_rates(), "totals": tally.list_totals()}
+    return JSONResponse(rates | {"recent": list(front.service.recent)})
 
 
 async def video(front: RolloutFront, request: Request) -> Response:

@@ -85,6 +85,8 @@ class RolloutService:
         )
         self.tally = Tally(self.store.list_rows())
         self.recent: deque[Row] = deque(maxlen=RECENT)
+        self.ended = 0
+        """Episodes since the start, those without a result too."""
         self.is_warm = False
         self._playing: dict[str, _Playing] = {}
         self._finished: deque[float] = deque(maxlen=RECENT)
@@ -221,12 +223,13 @@ class RolloutService:
             log.exception("an episode failed")
             return make_failed_row(task, ItemError(f"the server failed; its log says more: {type(error).__name__}"))
         row = make_row(task, result, players.policy)
+        is_again = self.store.find(key) is not None  # played once more, for its video
         is_same = players.are_known and dict(result.versions) == dict(players.versions)
         if result.error is None and is_same and self.players.policy == players.policy:
             self.store.keep(key, row)
         if film:
             await self._keep_video(key, film, asked.replan_steps)
-        self._note(row | self._find_video(key, asked))
+        self._note(row | self._find_video(key, asked), is_again)
         return row
 
     async def _keep_video(self, key: str, film: list[np.ndarray], replan_steps: int) -> None:
@@ -236,10 +239,12 @@ class RolloutService:
         except (UserError, VideoFailed) as error:
             log.warning("no video: %s", error)
 
-    def _note(self, row: Row) -> None:
-        """Count an episode that ended, and keep what the page shows of it."""
+    def _note(self, row: Row, is_again: bool = False) -> None:
+        """Count an episode that ended, and keep what the page shows of it. One that has a result counts once."""
+        self.ended += 1
         self.metrics.count_episode(row)
-        self.tally.add(row)
+        if row["solved"] is None or not is_again:
+            self.tally.add(row)
         self.recent.appendleft(row | {"time": round(time.time(), 1)})
 
     def show_load(self) -> None:
@@ -257,4 +262,6 @@ class RolloutService:
             "simulators": self.simulators.describe(),
             "queue": {"episodes": self.room.items, "max_episodes": self.room.max_items, "playing": len(self._playing)},
             "known_episodes": len(self.store),
+            "ended_episodes": self.ended,
+            "policy_name": self.players.policy or None,
         }

@@ -1,6 +1,5 @@
-"""The routes that tell of the server: health, judges, figures, the page."""
+"""The routes that tell of the server: health, judges, figures."""
 
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,20 +9,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from editlane.server.backend import BackendState
 from editlane.server.reward_front import RewardFront
 from editlane.server.score_routes import REWARD
-
-PAGE = Path(__file__).parent / "page"
-
-_FILES = {
-    "/": ("text/html", "page.html"),
-    "/page.css": ("text/css", "page.css"),
-    "/page.js": ("text/javascript", "texts.js", "elements.js", "images.js", "scoring.js", "status.js", "page.js"),
-}
-"""What is answered at each path: its type, and the files that are joined."""
-
-_POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 async def health(front: RewardFront, request: Request) -> Response:
@@ -109,11 +94,3 @@ async def drain(front: RewardFront, request: Request) -> Response:
     """Refuse new work, finish what is at work, then end, as after SIGTERM."""
     front.draining.set()
     return JSONResponse({"draining": True, "requests": front.running})
-
-
-async def page(front: RewardFront, request: Request) -> Response:
-    """Answer the page and its files. It asks for the token itself."""
-    kind, *names = _FILES[request.url.path]
-    content = b"".join((PAGE / name).read_bytes() for name in names)
-    headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    return Response(content, media_type=kind, headers=headers)

@@ -16,12 +16,16 @@ from starlette.routing import Route
 
 from editlane.server import about_routes, job_routes, openapi, score_routes
 from editlane.server.front import Front, refuse_unrouted
+from editlane.server.pages import SHARED, list_page_routes
 from editlane.server.reward_front import RewardFront
 from editlane.server.service import log_failure
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[RewardFront, Request], Awaitable[Response]]
+
+SCRIPTS = ("texts.js", "images.js", "scoring.js", "status.js", "page.js")
+"""Those of the page, in the order in which they run."""
 
 TWICE_SECONDS = 1.0
 """Time within which a second signal counts as the first one."""
@@ -51,10 +55,8 @@ def list_routes(front: RewardFront) -> list[Route]:
         route("/ready", about_routes.ready),
         route("/pool_status", about_routes.pool_status),
         route("/metrics", about_routes.metrics),
-        route("/", about_routes.page, private=False),
-        route("/page.css", about_routes.page, private=False),
-        route("/page.js", about_routes.page, private=False),
         route("/openapi.json", openapi.openapi, private=False),
+        *list_page_routes(front, SHARED, SCRIPTS),
     ]
 
 

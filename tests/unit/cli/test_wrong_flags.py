@@ -341,6 +341,17 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--seed": [(text, f"{text!r} is not a whole number from 0 to 4294967295") for text in ("-1", "x")],
         "--checkpoint": [("none", "--policy reach has no --checkpoint")],
     },
+    "example_client": {
+        "--url": [("ftp://x", "'ftp://x' is no address"), ("http://a:b@c", "has no password")],
+        "--token-env": [("NO_SUCH_TOKEN", "The environment variable NO_SUCH_TOKEN is not set"), ("", "is not set")],
+        "--parallel": [("0", "'0' is not a whole number from 1 to 256")],
+        "--tasks": [
+            ("1,x", "'1,x' is no list of tasks such as 0,1,2"),
+            ("", "'' is no list"),
+            ("-1", "'-1' is no list"),
+        ],
+        "--trials": [("0", "'0' is not a whole number from 1 to 1000")],
+    },
     "serve_rewards": {
         "--configfile": [("none.yaml", "none.yaml"), ("garbage", "garbage"), ("other.yaml", "Unknown key 'lanse'")],
         "--server": NAME,
@@ -351,6 +362,8 @@ WRONG: dict[str, dict[str, Wrong]] = {
 TOLD = ("--adapter", "--model", "--revision", "--protocol")
 
 RIGHT = {
+    ("example_client", "--suite"): "is checked by the server",
+    ("example_client", "texts"): "is whatever the policy is told",
     ("check_setup", "--estimate"): "has no value",
     ("gpulease", "--forgive"): "is refused beside a command; test_gpulease.py gives it alone",
     ("gpulease", "--with-parent"): "comes before the command; test_gpulease.py gives it alone",

@@ -265,6 +265,8 @@ def test_a_video_is_made_for_who_asks_and_stays_in_the_servers_folder(policies: 
         assert found.content[4:8] == b"ftyp"
         (again,) = ask(server, items, video=True)["items"]
         assert (again["trials"][0]["cached"], again["trials"][0]["video"]) == (True, trial["video"])
+        (rate,) = server.get("/v1/episodes").json()["rates"]
+        assert rate["played"] == 1  # twice, but it is one episode
         assert requests.get(server.url + trial["video"], timeout=10).status_code == 401
         for name in ("0" * 64, "..%2f..%2f..%2fjournal%2f00000001", "x"):
             assert server.get(f"/videos/{name}.mp4").status_code == 404

@@ -117,5 +117,4 @@ function writeStaticTexts() {
   write("language", text().other);
   at("language").lang = lang === "en" ? "zh-CN" : "en";
   forEachWith("text", (element, name) => (element.textContent = text()[name]));
-  for (const side of SIDES) at(`${side}-file`).ariaLabel = text().fileLabel[side];
 }

@@ -1,110 +1,28 @@
-// The state of the server: asked every two seconds, shown where it changed.
-const POLL = 2000;
-const POLL_HIDDEN = 15000;
-const PATIENCE = 10000;
+// The state of the server and of its judges, shown where it changed.
+known.judges = null;
 
-const known = { pool: null, judges: null, goneSince: null, trouble: "", needsToken: false };
-let timer = 0;
-let isPolling = false;
-
-/** Ask for the state, and again after a while. Nothing is asked while the server waits for a token. */
-async function poll() {
-  if (isPolling) return;
-  isPolling = true;
-  clearTimeout(timer);
-  try {
-    await look();
-  } catch {
-    known.goneSince ??= new Date();
-  }
-  isPolling = false;
-  showState();
-  if (!known.needsToken) timer = setTimeout(poll, document.hidden ? POLL_HIDDEN : POLL);
+async function lookFurther() {
+  if (known.judges && !known.goneSince) return;
+  known.judges = (await readAnswer("/v1/judges")) ?? known.judges; // it may be another server now
+  if (known.judges) showChoices();
 }
 
-/** Ask for the state once. Throws if nothing answers. */
-async function look() {
-  const answer = await ask("/pool_status", { signal: AbortSignal.timeout(PATIENCE) });
-  if (answer.status === 401) return needToken();
-  known.trouble = answer.ok ? "" : text().trouble(answer.status, await readError(answer));
-  if (answer.ok) {
-    known.pool = await answer.json();
-    if (!known.judges || known.goneSince) await lookAtJudges(); // it may be another server now
-  }
-  known.goneSince = null;
+function forgetKnown() {
+  known.judges = null;
 }
 
-async function lookAtJudges() {
-  const answer = await ask("/v1/judges", { signal: AbortSignal.timeout(PATIENCE) });
-  if (answer.status === 401) return needToken();
-  if (!answer.ok) return;
-  known.judges = await answer.json();
-  showChoices();
-}
-
-function needToken() {
-  const wasGiven = Boolean(recall(TOKEN));
-  remember(TOKEN, "");
-  known.needsToken = true;
-  known.goneSince = null;
-  write("token-error", wasGiven ? text().tokenWrong : "");
-  showState();
-  at("token").focus();
-}
-
-function giveToken(event) {
-  event.preventDefault();
-  const given = at("token").value.trim();
-  if (!given) return at("token").focus();
-  at("token").value = "";
-  write("token-error", "");
-  if (!/^[\x21-\x7e]+$/.test(given)) return write("token-error", text().tokenWrong); // no header can hold it
-  remember(TOKEN, given);
-  known.needsToken = false;
-  poll();
-}
-
-function forgetToken() {
-  remember(TOKEN, "");
-  known.pool = known.judges = null;
-  poll();
-}
-
-/** The state in words, and the colour of its lamp. */
-function summarise() {
-  if (known.needsToken) return [text().waitingToken, "wait"];
-  if (known.goneSince) return [text().gone(formatTime(known.goneSince)), "alarm"];
-  if (known.trouble) return [known.trouble, "alarm"];
-  if (!known.pool) return [text().connecting, "wait"];
-  if (known.pool.draining) return [text().draining, "wait"];
+function summarisePool() {
   const available = known.pool.workers.filter((worker) => ["ready", "idle"].includes(worker.state)).map((worker) => worker.judge);
   const missing = Object.keys(known.pool.queue.waiting).filter((judge) => !available.includes(judge));
   return missing.length ? [text().loading(missing.join(", ")), "wait"] : [text().ready, "good"];
 }
 
-function showState() {
-  const [words, colour] = summarise();
-  write("server-state", words);
-  at("server").className = colour;
-  at("token-form").hidden = !known.needsToken;
-  at("main").hidden = known.needsToken || !known.pool;
-  at("main").classList.toggle("old", Boolean(known.goneSince));
-  at("forget").hidden = !recall(TOKEN);
-  if (!known.pool) return;
+function showPool() {
   replaceIfChanged("facts", [known.pool.queue, known.pool.known_scores, known.pool.requests], showFacts);
   replaceIfChanged("workers", known.pool.workers, showWorkers);
   replaceIfChanged("canary", [known.pool.canary, Object.keys(known.pool.queue.waiting)], showCanary);
   replaceIfChanged("recent", known.pool.recent, showRecent);
   showSuggestions();
-}
-
-const shownBefore = new Map();
-/** Build the content again only if its data are new, so that a selection or the focus in it stays. */
-function replaceIfChanged(id, data, build) {
-  const now = lang + JSON.stringify(data);
-  if (shownBefore.get(id) === now) return;
-  shownBefore.set(id, now);
-  at(id).replaceChildren(...build());
 }
 
 function showFacts() {
