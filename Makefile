@@ -98,6 +98,7 @@ bench: $(VENV)/installed
 	$(RUN) python tests/bench/bench_unchanged.py
 	$(RUN) python tests/bench/bench_server.py
 	$(RUN) python tests/bench/bench_fleet.py
+	$(RUN) python tests/bench/bench_rollouts.py
 
 bench-gpu: $(VENV)/installed
 	$(RUN) python tests/bench/gpu_judge.py --model dense

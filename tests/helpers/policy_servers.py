@@ -5,36 +5,53 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 PROGRAM = Path(__file__).parents[2] / "scripts" / "serve_policy.py"
 
 
-class PolicyServer:
-    """One server on a free port; started again, it has the same one."""
+def start_policy(*flags: str, port: int = 0) -> tuple[subprocess.Popen[str], int]:
+    """Start the program, at any free port by default, and wait until it listens. Returns the process and the port.
 
-    def __init__(self, policy: str = "reach", delay: float = 0.0, seed: int = 0) -> None:
-        self._words = ["--policy", policy, "--delay", str(delay), "--seed", str(seed)]
+    `flags` begin with `--policy NAME`.
+    """
+    command = [sys.executable, str(PROGRAM), "--port", str(port), *flags]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith(f"serving {flags[1]} at ws://127.0.0.1:"), process.communicate()[1]
+    return process, int(line.rsplit(":", 1)[1].strip().rstrip("/"))
+
+
+@contextmanager
+def serve_policy(*flags: str) -> Iterator[int]:
+    """Give the block the port of a policy, which must end in good order."""
+    process, port = start_policy(*flags)
+    try:
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+class PolicyServer:
+    """One server that a test may strike; started again, it has the same port."""
+
+    def __init__(self, policy: str = "reach", delay: float = 0.0) -> None:
+        self._flags = ("--policy", policy, "--delay", str(delay))
         self.port = 0
         self.start()
         atexit.register(self.stop)
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
-        self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), "--port", str(self.port), *self._words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        with self.process.stdout as out:
-            said = out.readline()
-        self.port = int(said.rsplit(":", 1)[1].strip("/\n"))
+        self.process, self.port = start_policy(*self._flags, port=self.port)
 
     @property
     def address(self) -> str:
@@ -43,10 +60,16 @@ class PolicyServer:
     def signal(self, number: int) -> None:
         os.kill(self.process.pid, number)
 
+    def wait(self) -> None:
+        """Wait until the killed process is gone."""
+        self.process.communicate()
+
     def stop(self) -> None:
+        atexit.unregister(self.stop)
         with suppress(ProcessLookupError):
             self.process.kill()
-        self.process.wait()
+        if self.process.stdout and not self.process.stdout.closed:
+            self.wait()
 
 
 class PolicyServers:

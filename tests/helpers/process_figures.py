@@ -30,3 +30,9 @@ def list_children() -> list[int]:
         for thread in Path("/proc/self/task").iterdir()
         for pid in map(int, (thread / "children").read_text().split())
     ]
+
+
+def list_descendants(pid: int) -> list[int]:
+    """Return the process ids of all that a process has started, the deepest first."""
+    found = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [below for child in found for below in (*list_descendants(child), child)]

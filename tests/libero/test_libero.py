@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from policy_process import serve_policy
+from policy_servers import serve_policy
 from reaching import Reply
 
 from editlane.core.errors import UserError

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from policy_servers import PolicyServers
+from process_figures import list_descendants
 from reward_server import RewardServer
 
 PYTHON = Path(__file__).parents[2] / ".venv-libero/bin/python"
@@ -76,7 +77,8 @@ def test_an_expert_is_rewarded_although_a_policy_server_and_a_simulator_die(
             wait_for_answers(server, 8)
             policies.all[0].signal(signal.SIGKILL)
             wait_for_answers(server, 16)
-            os.kill(list_playing(server)[0], signal.SIGKILL)
+            for pid in list_descendants(list_playing(server)[0]):
+                os.kill(pid, signal.SIGKILL)
             answer = asking.result()
         assert answer["done_result"] == [1.0, 1.0, 1.0, 1.0, None]
         assert answer["errors"][4]["kind"] == "unknown_task"

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 from policy_servers import PolicyServers
+from process_figures import list_descendants
 from reward_server import RewardServer
 
 pytestmark = pytest.mark.runs
@@ -125,7 +126,7 @@ def test_one_of_four_policy_servers(server: RewardServer, policies: PolicyServer
     damage, trials = callers.finish()
     assert sum(trial["retries"] for trial in trials) >= 1
     if number == signal.SIGKILL:
-        victim.process.wait()
+        victim.wait()
         began = time.monotonic()
         victim.start()
     else:
@@ -144,7 +145,7 @@ def test_all_policy_servers(server: RewardServer, policies: PolicyServers, tell:
     callers.wait_for_work()
     for one in policies.all:
         one.signal(signal.SIGKILL)
-        one.process.wait()
+        one.wait()
     began = time.monotonic()
     wait_for(lambda: server.get("/ready").status_code == 503)
     detected = time.monotonic() - began
@@ -169,7 +170,7 @@ def test_a_simulator(policies: PolicyServers, tmp_path: Path, tell: Any, number:
         callers.wait_for_work()
         processes = server.get("/pool_status").json()["simulators"]["processes"]
         pid = next(one["pid"] for one in processes if one["pid"])
-        for child in (*list_children(pid), pid):
+        for child in (*list_descendants(pid), pid):
             os.kill(child, number)
         began = time.monotonic()
         wait_for(lambda: sum(one["ends"] for one in server.get("/pool_status").json()["simulators"]["processes"]), 60)
@@ -216,9 +217,3 @@ def test_health_answers_while_everything_is_busy(server: RewardServer) -> None:
         stop.wait(0.05)
     callers.finish()
     assert len(seconds) > 10
-
-
-def list_children(pid: int) -> list[int]:
-    """Every process below this one."""
-    found = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [below for child in found for below in (*list_children(child), child)]

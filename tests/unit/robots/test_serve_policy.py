@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 from pi0_checkpoint import ACTIONS_STD, add_transformers, make_checkpoint, observe_scene
-from policy_process import PROGRAM, start_policy
+from policy_servers import PROGRAM, start_policy
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 

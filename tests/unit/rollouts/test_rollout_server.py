@@ -135,7 +135,7 @@ def test_a_dead_policy_server_costs_attempts_and_no_results(tmp_path: Path) -> N
             policies.all[0].signal(signal.SIGKILL)
             answer = asking.result()
         assert answer["done_result"] == right
-        policies.all[0].process.wait()
+        policies.all[0].wait()
         policies.all[0].start()
         wait_for(lambda: server.get("/pool_status").json()["available_clients"] == 2)
 
