@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from editlane.core.errors import one_line
 from editlane.robots.wire import WireError, pack, unpack
 
 Observation = Mapping[str, Any]
@@ -19,6 +20,10 @@ Metadata = Mapping[str, Any]
 CAMERAS = ("observation/image", "observation/wrist_image")
 LIBERO_CAMERAS = ("image", "image2")
 """SGLang's names of the two, for policies of LIBERO."""
+
+
+LARGEST_METADATA = 64 * 1024
+"""Bytes of a server's metadata as JSON."""
 
 
 class UnfitServer(Exception):
@@ -125,9 +130,12 @@ def read_metadata(metadata: Any) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise WireError(f"the metadata is {type(metadata).__name__}, not a map")
     try:
-        read: dict[str, Any] = json.loads(json.dumps(metadata, sort_keys=True, default=_to_json))
-    except TypeError as error:
-        raise UnfitServer(f"its metadata cannot be compared: {error}") from error
+        written = json.dumps(metadata, sort_keys=True, default=_to_json, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:  # NaN and halves of characters, too
+        raise UnfitServer(f"its metadata cannot be compared: {one_line(error)}") from error
+    if len(written) > LARGEST_METADATA:
+        raise UnfitServer(f"its metadata has {len(written)} bytes, more than {LARGEST_METADATA}")
+    read: dict[str, Any] = json.loads(written)
     return read
 
 

@@ -125,7 +125,7 @@ def _load(checkpoint: Path) -> tuple[Any, Any]:
     from transformers import AutoTokenizer, PI0ForConditionalGeneration
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"--checkpoint {checkpoint} has no tokenizer: {one_line(error)} Copy the tokenizer's files of "
@@ -137,7 +137,12 @@ def _load(checkpoint: Path) -> tuple[Any, Any]:
         )
     try:
         model, told = PI0ForConditionalGeneration.from_pretrained(
-            checkpoint, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            checkpoint,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"--checkpoint {checkpoint} cannot be loaded: {one_line(error)}") from error

@@ -29,6 +29,8 @@ class PolicyLink:
     doubts: int = 0
     """Failures since it last answered, and deadlines of callers: others are asked first."""
     failed_in_row: int = 0
+    asked: int = 0
+    """Observations that it was sent."""
     served: int = 0
     failures: int = 0
     last_error: str = ""
@@ -57,6 +59,7 @@ class PolicyLink:
 
         Raises TimeoutError, OSError, WebSocketException, WireError, Refusal, UnfitServer, and UnsendableObservation.
         """
+        self.asked += 1
         async with asyncio.timeout(seconds):
             return await self._socket.ask(observation, self.metadata)
 

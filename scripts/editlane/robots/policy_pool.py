@@ -18,7 +18,7 @@ from editlane.robots.wire import WireError
 T = TypeVar("T")
 
 ATTEMPTS = 3
-"""Servers that are asked for one observation."""
+"""Servers that are asked for one observation. Those that cannot be reached do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,10 @@ class PolicyPool:
         """
         began, tried = time.monotonic(), list[PolicyLink]()
         refusal: PolicyFailed | None = None
+        answers_missed = 0
         while True:
             link = await self._lease(tried, deadline, refusal)
+            asked = link.asked
             try:
                 actions = await self._ask(link, observation, deadline)
                 link.praise()
@@ -104,7 +106,8 @@ class PolicyPool:
             except PolicyFailed as failure:
                 tried.append(link)
                 is_refused = failure.kind == "policy_refused"
-                if refusal or len(tried) == ATTEMPTS or failure.kind == "deadline":
+                answers_missed += link.asked > asked  # one that is away rests, and may be back before the deadline
+                if refusal or answers_missed == ATTEMPTS or failure.kind == "deadline":
                     raise refusal or failure from None
                 if is_refused and not self._find_up(tried):
                     raise
@@ -178,7 +181,8 @@ class PolicyPool:
             self._policy, self._reference = link.metadata, link.address
         elif link.metadata != self._policy:
             raise UnfitServer(
-                f"it serves another policy than {self._reference}: {_compare(link.metadata, self._policy)}"
+                f"it serves another policy than {self._reference}, which was reached first: "
+                f"{_compare(link.metadata, self._policy)}; if that is meant, restart what asks it"
             )
         link.is_unfit = False
 
@@ -276,7 +280,7 @@ async def _translate(link: PolicyLink, work: Coroutine[Any, Any, T]) -> T:
     except TimeoutError as error:
         link.drop()
         raise PolicyFailed("policy_timeout", error if str(error) else "no answer in time") from None
-    except (OSError, WebSocketException, UnicodeError) as error:
+    except (OSError, WebSocketException, ValueError) as error:  # ValueError: a redirect to elsewhere, an odd host name
         link.drop()
         raise PolicyFailed("policy_transport", f"{type(error).__name__}: {error}") from None
     except BaseException:  # cancelled while a frame was on its way

@@ -58,7 +58,7 @@ class PolicyService:
                 raise
             return False  # it was never begun
         except Exception as error:
-            log.warning("a policy failed", exc_info=not isinstance(error, WireError))
+            log.warning("a policy failed: %s", one_line(error), exc_info=not isinstance(error, WireError))
             await client.send(f"{type(error).__name__}: {one_line(error)}")
             await client.close(1011, ERROR)
             return False

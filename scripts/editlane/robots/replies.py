@@ -26,6 +26,10 @@ LEAST_COLUMNS = 7
 """Numbers of an action: three to move, three to turn, one for the gripper."""
 
 
+MOST_STEPS, MOST_COLUMNS = 1000, 256
+"""More than any policy answers; bounds what is computed of an answer."""
+
+
 class PolicyFailed(ItemError):
     """There are no actions. `kind` is a FailureKind; the message is one printable line."""
 
@@ -60,6 +64,8 @@ def check_actions(answer: dict[str, Any], observation: Observation, metadata: Me
     columns = _find_columns(metadata)
     if actions.ndim != 2 or not len(actions) or actions.shape[1] < columns:
         raise PolicyFailed("policy_garbage", f"actions of the shape {actions.shape}, not [steps, {columns}]")
+    if actions.shape[0] > MOST_STEPS or actions.shape[1] > MOST_COLUMNS:
+        raise PolicyFailed("policy_garbage", f"actions of the shape {actions.shape} are too many")
     if not np.isfinite(actions).all():
         raise PolicyFailed("policy_garbage", "an action is not finite")
     sent, told = observation.get("observation/state"), answer.get("state")

@@ -233,7 +233,7 @@ class Simulators:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Return the versions that a simulator told last; empty before the first episode."""
+        """Return the versions of the first one that told them; empty before that."""
         return next((one.versions for one in self._all if one.versions), {})
 
     @asynccontextmanager

@@ -7,7 +7,9 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +27,10 @@ REMEDY = "Install it (apt-get install ffmpeg), or the package imageio-ffmpeg, wh
 _KEY = re.compile(r"[0-9a-f]{64}")
 _ENDING = ".mp4"
 _PARTIAL = ".partial"
+
+
+ENCODERS = 2
+"""Videos that are encoded at the same time."""
 
 
 class VideoFailed(Exception):
@@ -81,6 +87,7 @@ class VideoFolder:
     def __init__(self, folder: Path, megabytes: float) -> None:
         """Create the folder, and remove what a process that died has left in it. Raises OSError."""
         self._folder, self._most = folder, megabytes * 1e6
+        self._encoders = ThreadPoolExecutor(ENCODERS, "video")  # not those that read requests
         make_folder(folder)
         for left in folder.glob(f"*{_PARTIAL}"):
             left.unlink(missing_ok=True)
@@ -102,7 +109,9 @@ class VideoFolder:
         Raises UserError without an encoder, and VideoFailed.
         """
         path = self.path_of(key)
-        size = await asyncio.to_thread(encode_video, path, frames, frames_per_second)
+        make_folder(self._folder)  # somebody may have moved it away
+        work = partial(encode_video, path, frames, frames_per_second)
+        size = await asyncio.get_running_loop().run_in_executor(self._encoders, work)
         self._size += size - self._sizes.pop(path, 0)
         self._sizes[path] = size
         self._make_room()

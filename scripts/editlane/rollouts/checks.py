@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError, format_value, one_line
@@ -34,6 +35,7 @@ _PACKAGES_SECONDS = 60
 _LIST_VERSIONS = """
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 def find(name):
     try:
         return version(name)
@@ -79,7 +81,10 @@ def check_drawing(config: RolloutsConfig) -> Iterator[Finding]:
     except SimulatorFailed as error:
         remedy = "What it printed is above."
         if simulator.name in SIMULATOR_ENVS:
-            remedy += f" If it cannot draw: {_LIBRARIES[simulator.renderer]}, or choose another `simulator.renderer`."
+            remedy += (
+                f" Packages are those of {SIMULATOR_ENVS[simulator.name]}. If it cannot draw: "
+                f"{_LIBRARIES[simulator.renderer]}, or choose another `simulator.renderer`."
+            )
         yield Finding("fail", "episode", f"{simulator.name} does not begin an episode: {error}", remedy)
         return
     told = ", ".join(f"{name} {one}" for name, one in versions.items() if name != "MUJOCO_GL")
@@ -116,6 +121,10 @@ def check_port(config: RolloutsConfig) -> Iterator[Finding]:
 
 def check_policies(config: RolloutsConfig) -> Iterator[Finding]:
     """Ask every policy server what it serves: all have to serve the same."""
+    start = config.policy.start
+    if start and start.folder and not Path(start.folder).is_dir():
+        remedy = "Correct `policy.start.folder`, in which the command runs."
+        yield Finding("fail", "policies", f"there is no folder {start.folder}", remedy)
     own = list_own_addresses(config)
     free = [one for one in own if is_free(one.host, one.port)]
     asked = [one for one in list_addresses(config) if one not in free]
@@ -224,4 +233,6 @@ async def _ask_policies(config: RolloutsConfig, addresses: list[PolicyAddress]) 
 
 
 def _describe_policy(policy: object) -> str:
-    return format_value(policy) if policy else "nothing of itself; set `policy.name`, else no result is used twice"
+    if not isinstance(policy, dict) or not policy:
+        return "nothing of itself; set `policy.name`, else no result is used twice"
+    return ", ".join(f"{name} {format_value(value)}" for name, value in policy.items())

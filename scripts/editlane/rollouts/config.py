@@ -79,7 +79,7 @@ class PolicyConfig(StrictModel):
     """Time to reach a server."""
     infer_seconds: Seconds = 30
     """Time for an answer. The first one of a server may include the compilation of its model."""
-    replan_steps: Annotated[int, Field(ge=1, le=1000)] = 5
+    replan_steps: Annotated[int, Field(ge=1, le=50)] = 5
     """Steps of each answer that are taken before the policy looks again. A request may say another number."""
 
 
@@ -87,7 +87,7 @@ class LimitsConfig(StrictModel):
     """Bounds of what the server takes, and how long it waits."""
 
     episodes: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    """Episodes that wait or are being played. A request for more is refused with 503."""
+    """Episodes that wait or are being played. A request that finds no room is refused with 503, one for more with 413."""
     request_items: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Items of one request; more are refused with 413."""
     trials: Annotated[int, Field(ge=1, le=1000)] = 50
@@ -98,7 +98,7 @@ class LimitsConfig(StrictModel):
     """Size of one request."""
     body_seconds: Seconds = 30
     """Time for a request to arrive."""
-    deadline_seconds: Seconds = 3600
+    deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3600
     """Time for a request that names none. What is not over by then is returned with the kind `deadline`."""
     drain_seconds: Annotated[float, Field(ge=0, le=1_000_000)] = 60
     """Time for the episodes at hand after SIGTERM."""

@@ -20,7 +20,10 @@ class Players:
     """Who decides about an episode: a policy, and a simulator with its versions."""
 
     policy: str
-    """Its name, or what its servers announce; "" if nothing tells it from another one."""
+    """Its name, or a name for what its servers announce; "" if nothing tells it from another one."""
+    announced: str | None
+    """SHA-256 of what its servers announce; None before one was reached."""
+    dialect: str
     simulator: str
     versions: Mapping[str, str]
     """Empty before a simulator has started."""
@@ -28,17 +31,19 @@ class Players:
     @property
     def are_known(self) -> bool:
         """Return whether a result of these would be the same again."""
-        return bool(self.policy and self.versions)
+        return bool(self.policy and self.announced and self.versions)
 
 
-def name_policy(name: str | None, metadata: Mapping[str, Any] | None) -> str:
-    """Return the policy's name in the config, or a name for what its servers announce; "" if that is nothing."""
-    if name or not metadata:
-        return name or ""
-    told = json.dumps(metadata, sort_keys=True, ensure_ascii=False, default=str)
+def name_players(
+    name: str | None, dialect: str, metadata: Mapping[str, Any] | None, simulator: str, versions: Mapping[str, str]
+) -> Players:
+    """Return the players. `name`: the policy's, in the config; `metadata`: what its servers announce, if known."""
+    if metadata is None:
+        return Players(name or "", None, dialect, simulator, dict(versions))
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
     own = metadata.get("policy")
-    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
-    return f"{own}@{digest}" if isinstance(own, str) and own.isidentifier() else digest
+    label = f"{own}@{digest[:12]}" if isinstance(own, str) and own.isidentifier() else digest[:12]
+    return Players(name or (label if metadata else ""), digest, dialect, simulator, dict(versions))
 
 
 def find_key(task: EpisodeTask, replan_steps: int, players: Players, salt: str = "") -> str:
@@ -56,13 +61,15 @@ def find_key(task: EpisodeTask, replan_steps: int, players: Players, salt: str =
         "prompt": task.prompt,
         "replan_steps": replan_steps,
         "policy": players.policy,
+        "announced": players.announced,
+        "dialect": players.dialect,
         "simulator": players.simulator,
         "versions": dict(players.versions),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def make_row(task: EpisodeTask, result: EpisodeResult, policy: str) -> Row:
+def make_row(task: EpisodeTask, result: EpisodeResult, players: Players) -> Row:
     """Return the row of an episode that was played."""
     error = result.error
     return {
@@ -80,14 +87,14 @@ def make_row(task: EpisodeTask, result: EpisodeResult, policy: str) -> Row:
         "servers": list(result.servers),
         "attempts": result.attempts,
         "seconds": round(result.seconds, 3),
-        "policy": policy,
-        "versions": dict(result.versions),
+        "policy": players.policy,
+        "versions": dict(result.versions or players.versions),
     }
 
 
-def make_failed_row(task: EpisodeTask, error: ItemError) -> Row:
+def make_failed_row(task: EpisodeTask, error: ItemError, players: Players) -> Row:
     """Return the row of an episode of which nothing is known."""
     named = {"suite": task.suite, "task_id": task.task_id, "seed": task.seed, "init_state": task.init_state}
     missing = dict.fromkeys(("solved", "steps", "infers", "retries", "attempts", "seconds"))
-    told: Row = {"prompt": task.prompt, "servers": [], "policy": "", "versions": {}}
+    told: Row = {"prompt": task.prompt, "servers": [], "policy": players.policy, "versions": dict(players.versions)}
     return named | missing | told | {"error_kind": error.kind, "error": one_line(error)}

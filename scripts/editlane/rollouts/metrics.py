@@ -12,7 +12,8 @@ class RolloutMetrics(RequestMetrics):
     def __init__(self) -> None:
         super().__init__()
         self.episodes = self.count("episodes", "Episodes that ended, by how", "outcome", "kind")
-        self.known = self.count("episodes_known", "Episodes not played again: of the store, or joined", "how")
+        self.known = self.count("episodes_known", "Episodes answered from the journal")
+        self.joined = self.gauge("episodes_joined", "Requests that waited for an episode of another one, so far")
         self.infers = self.count("policy_answers", "Answers of the policy in these episodes")
         self.retries = self.count("policy_retries", "Answers that failed at one server and came from another")
         self.again = self.count("episodes_again", "Simulators that were lost in the middle of an episode")

@@ -90,8 +90,8 @@ def read_state(server: str) -> PoliciesState:
     except (OSError, ValueError, KeyError):
         pass
     raise UserError(
-        f"No policy server of {server} is up. Start them: python scripts/serve_policies.py up. If that was done, they "
-        f"begin just now, or {paths.supervisor_log} says why they ended."
+        f"No policy server of {server} is up. Start them: python scripts/serve_policies.py up --configfile <this one>. "
+        f"If that was done, they begin just now, or {paths.supervisor_log} says why they ended."
     )
 
 
@@ -107,6 +107,11 @@ def make_table(state: PoliciesState) -> Iterator[Any]:
         about = ", ".join(f"{name} {value}" for name, value in one.metadata.items() if isinstance(value, str | int))
         table.add_row(str(one.number), escape(one.gpu), str(one.port), words, str(one.starts), Text(escape(about)))
     yield table
+    if any(one.state == "waiting" for one in state.servers):
+        yield Text(
+            "waiting: for a GPU, or without one for a core, that another program has leased; "
+            "python scripts/gpulease.py --show says which"
+        )
     for one in state.servers:
         if one.error:
             yield Text(f"server {one.number}, last error: {escape(one.error)}", STYLES.get(one.state, ""))

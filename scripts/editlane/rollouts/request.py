@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editlane.core.errors import ItemError, format_value
+from editlane.core.printable import escape
 from editlane.rollouts.config import RolloutsConfig
 from editlane.server.dialects import Malformed, find_text
 from editlane.server.wire import is_text
@@ -18,6 +19,12 @@ DEFAULT_SUITES = {"libero": "libero_spatial", "reach": "reach"}
 """Simulator -> the suite of items that name none."""
 
 SUITE_NAMES = ("suite", "task_suite_name", "suite_name")
+EPISODE_NAMES = ("task_id", "seed", "init_state_id")
+READ = frozenset({"responses", "metas", "reward_function_kwargs", "deadline_s"})
+READ_SETTINGS = frozenset({"max_workers", "num_trials_per_task", "libero_cfg", "on_error", "video", "danger"})
+READ_CFG = frozenset({"task_suite_name", "instruction", "replan_steps", *EPISODE_NAMES})
+READ_METAS = frozenset({"original_instruction", *SUITE_NAMES, *EPISODE_NAMES})
+MOST_IGNORED = 20
 LONGEST_SUITE = 80
 MOST = 10_000
 """Largest number of a task or of an initial state."""
@@ -26,6 +33,10 @@ MOST_STEPS = 50
 DEFAULT_SEED = 7
 MAX_SECONDS = 86_400.0
 """Longest deadline of a request."""
+
+
+class TooMany(Exception):
+    """The request has more items or episodes than the server takes."""
 
 
 class UnfitItem(ItemError):
@@ -47,27 +58,43 @@ class Asked:
     """Whether an item without a result gets 0."""
     is_filmed: bool
     seconds: float
+    ignored: Sequence[str] = ()
+    """Names in the request that mean nothing here: a misspelt one asks for another episode than was meant."""
 
 
 def read_request(data: Mapping[str, Any], config: RolloutsConfig) -> Asked:
-    """Read a request. Raises Malformed for what concerns all of its items."""
+    """Read a request. Raises Malformed for what concerns all of its items, and TooMany."""
     responses, metas, settings = _read_lists(data)
+    limits = config.limits
+    if len(responses) > limits.request_items:  # before anything is made of them
+        raise TooMany(f"{len(responses)} responses; a request may have {limits.request_items}")
     cfg = _read_mapping(settings, "libero_cfg")
     if settings.get("danger"):
         raise Malformed("`danger` asks for collisions, which this server does not count; leave it out")
-    trials = _read_whole(settings, "num_trials_per_task", 1, (1, config.limits.trials))
+    trials = _read_whole(settings, "num_trials_per_task", 1, (1, limits.trials))
+    if trials * len(responses) > limits.episodes:
+        raise TooMany(f"{trials * len(responses)} episodes; the queue takes {limits.episodes}")
     suite = config.suite or DEFAULT_SUITES[config.simulator.name]
     return Asked(
         items=[
-            _read_item(response, meta, cfg, trials, suite, config.limits.text)
+            _read_item(response, meta, cfg, trials, suite, limits.text)
             for response, meta in zip(responses, metas, strict=True)
         ],
         at_once=_read_whole(settings, "max_workers", None, (1, 1_000_000)),
         replan_steps=_read_whole(cfg, "replan_steps", config.policy.replan_steps, (1, MOST_STEPS)),
         is_zero=_read_on_error(settings, config),
-        is_filmed=settings.get("video") is True,
+        is_filmed=_read_switch(settings, "video"),
         seconds=_read_seconds(data, config),
+        ignored=_find_ignored(data, settings, cfg, metas),
     )
+
+
+def _find_ignored(data: Mapping[str, Any], settings: Any, cfg: Any, metas: Sequence[Any]) -> list[str]:
+    """Return the names that are not read, the first few of them."""
+    places = [("", data, READ), ("reward_function_kwargs.", settings, READ_SETTINGS), ("libero_cfg.", cfg, READ_CFG)]
+    places += [("metas.", meta, READ_METAS) for meta in metas if isinstance(meta, dict)]
+    found = {f"{place}{name}"[:LONGEST_SUITE] for place, one, read in places for name in one if name not in read}
+    return sorted(escape(name) for name in found if is_text(name))[:MOST_IGNORED]
 
 
 def _read_lists(data: Mapping[str, Any]) -> tuple[list[Any], list[Any], Mapping[str, Any]]:
@@ -104,6 +131,13 @@ def is_whole(value: Any, bounds: tuple[int, int]) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and bounds[0] <= value <= bounds[1]
 
 
+def _read_switch(settings: Mapping[str, Any], name: str) -> bool:
+    value = settings.get(name)
+    if not isinstance(value, bool | None):
+        raise Malformed(f"`{name}` must be true or false")
+    return value is True
+
+
 def _read_on_error(settings: Mapping[str, Any], config: RolloutsConfig) -> bool:
     match settings.get("on_error", config.on_error):
         case "zero":
@@ -119,7 +153,7 @@ def _read_seconds(data: Mapping[str, Any], config: RolloutsConfig) -> float:
         return config.limits.deadline_seconds
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
         raise Malformed("`deadline_s` is not a number of seconds above 0")
-    return min(float(seconds), MAX_SECONDS)
+    return float(min(seconds, MAX_SECONDS))
 
 
 def _read_item(

@@ -12,11 +12,11 @@ from editlane.core.errors import UserError
 from editlane.core.printable import hide_places
 from editlane.core.types import Row
 from editlane.robots.videos import find_encoder
-from editlane.rollouts.request import Asked, UnfitItem, read_request
+from editlane.rollouts.request import Asked, TooMany, UnfitItem, read_request
 from editlane.rollouts.service import NotReady, RolloutService
 from editlane.rollouts.tally import make_rate
 from editlane.server.dialects import Malformed, load_json
-from editlane.server.front import NOT_READY_SECONDS, Front, note, while_connected
+from editlane.server.front import NOT_READY_SECONDS, Front, note
 from editlane.server.reading import Refused
 from editlane.server.work_queue import Full
 
@@ -50,16 +50,13 @@ async def score(front: RolloutFront, request: Request) -> Response:
         asked = await asyncio.to_thread(lambda: read_request(load_json(body), front.service.config))
     except Malformed as error:
         raise Refused(400, str(error)) from error
+    except TooMany as error:
+        raise Refused(413, str(error)) from error
     if asked.is_filmed:
         _check_encoder()
-    most = front.service.config.limits.request_items
-    if len(asked.items) > most:
-        raise Refused(413, f"{len(asked.items)} responses; a request may have {most}")
     try:
-        found = await while_connected(request, front.service.play(asked))
+        found = await front.while_connected(request, front.service.play(asked))
     except Full as full:
-        if full.seconds is None:
-            raise Refused(413, "the request has more episodes than the queue takes; send fewer at once") from full
         raise Refused(503, "the queue is full", full.seconds) from full
     except NotReady as error:
         raise Refused(503, str(error), NOT_READY_SECONDS) from error
@@ -86,6 +83,7 @@ def _make_answer(service: RolloutService, asked: Asked, found: Sequence[Sequence
         "num_samples": len(items),
         "num_errors": sum(item["error"] is not None for item in items),
         "items": items,
+        "ignored": asked.ignored,
         "policy": {"name": players.policy or None, "metadata": service.pool.policy},
         "simulator": {"name": players.simulator, "versions": dict(players.versions)},
     }
@@ -95,7 +93,8 @@ def _make_item(found: Sequence[Row] | UnfitItem) -> dict[str, Any]:
     """Return what is told of an item. Its score is null if any of its trials has no result."""
     if isinstance(found, UnfitItem):
         error = {"kind": found.kind, "message": str(found)}
-        return {"score": None, "error": error} | make_rate(0, 0) | {"trials": []}
+        unnamed = {"suite": None, "task_id": None}
+        return unnamed | {"score": None, "error": error} | make_rate(0, 0) | {"trials": []}
     trials = [{name: row[name] for name in TRIAL} | {"error": _make_error(row)} for row in found]
     failed = next((trial["error"] for trial in trials if trial["error"]), None)
     played = [trial["solved"] for trial in trials if trial["solved"] is not None]
@@ -105,9 +104,11 @@ def _make_item(found: Sequence[Row] | UnfitItem) -> dict[str, Any]:
 
 
 def _make_error(row: Row) -> dict[str, str] | None:
+    """Return the error of a trial. Addresses of policy servers are told, as in `servers`; paths are not."""
     if row["error_kind"] is None:
         return None
-    return {"kind": row["error_kind"], "message": hide_places(row["error"])}
+    is_policys = row["error_kind"].startswith("policy_") or row["error_kind"] == "no_server"
+    return {"kind": row["error_kind"], "message": row["error"] if is_policys else hide_places(row["error"])}
 
 
 async def health(front: RolloutFront, request: Request) -> Response:
@@ -137,7 +138,7 @@ async def episodes(front: RolloutFront, request: Request) -> Response:
     """Answer the success rates by suite and task, failures by kind, and the episodes that ended last."""
     tally = front.service.tally
     rates = {"rates": tally.list_rates(), "totals": tally.list_totals()}
-    return JSONResponse(rates | {"recent": list(front.service.recent)})
+    return JSONResponse(rates | {"recent": front.service.list_recent()})
 
 
 async def video(front: RolloutFront, request: Request) -> Response:

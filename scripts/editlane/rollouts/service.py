@@ -2,29 +2,26 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-
 from editlane.core.errors import ItemError, UserError
-from editlane.core.paths import RunEntry
 from editlane.core.types import Row
-from editlane.robots.episodes import Limits, play
 from editlane.robots.policy_pool import PolicyPool, PoolLimits
 from editlane.robots.simulators import SimulatorFailed
-from editlane.robots.videos import VideoFailed, VideoFolder
+from editlane.robots.videos import VideoFolder
 from editlane.robots.warm_up import warm_up
 from editlane.rollouts.config import RolloutsConfig
-from editlane.rollouts.episode_rows import Players, find_key, make_failed_row, make_row, name_policy
+from editlane.rollouts.episode_rows import Players, find_key, make_failed_row, name_players
 from editlane.rollouts.metrics import RolloutMetrics
 from editlane.rollouts.request import Asked, UnfitItem
 from editlane.rollouts.site import list_addresses, make_simulators
+from editlane.rollouts.stage import Stage, Wanted
 from editlane.rollouts.tally import Tally
 from editlane.server.store import ScoreStore
 from editlane.server.work_queue import Room
@@ -35,15 +32,14 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
 """Time between two looks for policy servers that were not there, and between two attempts to start a simulator."""
 
-CONTROL_RATE = 20.0
-"""Steps a second of LIBERO's robot, with which a video has the speed of life."""
+STARTS = 3
+"""Attempts to start the first simulator, after which the server ends: its environment is wrong."""
+
+EPISODES = "episodes"
+"""The journal's folder, in that of the server. A server of judges has its own beside it."""
 
 RECENT = 50
 """Episodes that the page shows."""
-
-
-INFER_TIMES = 4
-"""Time for one reply in an episode, in times of `infer_seconds`: others are asked first, and servers fail."""
 
 
 class NotReady(Exception):
@@ -54,15 +50,6 @@ class TooLate(ItemError):
     """An episode was not over when its request's time was."""
 
     kind = "deadline"
-
-
-@dataclass(slots=True, eq=False)
-class _Playing:
-    """An episode at play, or waiting for a simulator, and how many requests wait for it."""
-
-    name: str
-    task: "asyncio.Task[Row]"
-    waiters: int = 0
 
 
 class RolloutService:
@@ -78,24 +65,29 @@ class RolloutService:
         self.videos = VideoFolder(folder / "videos", config.video_megabytes)
         self.room = Room(config.limits.episodes, 1)
         self.store = ScoreStore(
-            folder / RunEntry.JOURNAL,
+            folder / EPISODES,
             int(config.journal_megabytes * 1e6),
             [],
             self.metrics.store_errors.labels("disk").inc,
         )
         self.tally = Tally(self.store.list_rows())
-        self.recent: deque[Row] = deque(maxlen=RECENT)
+        self._recent: deque[tuple[str, Row]] = deque(maxlen=RECENT)
         self.ended = 0
         """Episodes since the start, those without a result too."""
-        self.is_warm = False
-        self._playing: dict[str, _Playing] = {}
+        self.is_warm, self._failed_starts = False, 0
+        self.stage = Stage(self.pool, self.simulators, self.videos, config.policy.infer_seconds, self._end)
+        self._players: tuple[object, Players] | None = None
         self._finished: deque[float] = deque(maxlen=RECENT)
 
     @property
     def players(self) -> Players:
         """Return who decides about the next episode."""
-        policy = name_policy(self.config.policy.name, self.pool.policy)
-        return Players(policy, self.simulators.name, self.simulators.versions)
+        told = (self.pool.policy, self.simulators.versions)
+        if self._players is None or self._players[0] != told:
+            policy, simulator = self.config.policy, self.simulators.name
+            named = name_players(policy.name, policy.dialect, self.pool.policy, simulator, self.simulators.versions)
+            self._players = (told, named)
+        return self._players[1]
 
     @property
     def is_ready(self) -> bool:
@@ -108,7 +100,9 @@ class RolloutService:
         `give_up` is called with the reason if no episode can ever be played.
         """
         while True:
-            await asyncio.gather(self._warm_up(give_up), self.pool.open())
+            for error in await asyncio.gather(self._warm_up(give_up), self.pool.open(), return_exceptions=True):
+                if isinstance(error, Exception):
+                    log.error("a look at simulators and policy servers failed", exc_info=error)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _warm_up(self, give_up: Callable[[str], None]) -> None:
@@ -120,13 +114,18 @@ class RolloutService:
         except UserError as error:
             give_up(str(error))
         except SimulatorFailed as error:
+            self._failed_starts += 1
             log.warning("no simulator starts: %s", error)
+            if self._failed_starts == STARTS:
+                name, python = self.config.simulator.name, self.config.simulator.python or sys.executable
+                give_up(
+                    f"No simulator of {name} starts with {python} (`simulator.python`): {error}. Run "
+                    "scripts/check_robots.py with this config; it says what is missing."
+                )
 
     async def stop(self) -> None:
         """End everything, and write what is known to the disk."""
-        for playing in self._playing.values():
-            playing.task.cancel()
-        await asyncio.gather(*(one.task for one in self._playing.values()), return_exceptions=True)
+        await self.stage.stop()
         await self.pool.close()
         await self.simulators.close()
         await asyncio.to_thread(self.store.close)
@@ -171,86 +170,51 @@ class RolloutService:
         """Return the row of an episode: a known one, that of another request, or a new one."""
         players = self.players
         key = find_key(task, asked.replan_steps, players, "" if players.are_known else uuid4().hex)
-        known = self.store.find(key)
-        if known is not None and not (asked.is_filmed and not self.videos.path_of(key).exists()):
-            self.metrics.known.labels("store").inc()
-            return known | {"cached": True} | self._find_video(key, asked)
-        row = await self._wait_for(self._join(key, task, asked, players), until)
+        wanted = Wanted(key, task, asked.replan_steps, players, asked.is_filmed)
+        row = self.store.find(key)
+        is_known = row is not None
+        if row is not None:
+            self.metrics.known.inc()
+            if asked.is_filmed and not self._find_video(key):
+                await self.stage.film(wanted, row, until)
+        elif time.monotonic() < until:
+            row = await self.stage.find(wanted, until)
         if row is None:
-            row = make_failed_row(task, TooLate(f"not over within {asked.seconds:g} s"))
-            self._note(row)
-        return row | {"cached": False} | self._find_video(key, asked)
+            row = make_failed_row(task, TooLate(f"not over within {asked.seconds:g} s"), players)
+            self._note(key, row)
+        return row | {"cached": is_known, "video": self._find_video(key) if asked.is_filmed else None}
 
-    def _find_video(self, key: str, asked: Asked) -> Row:
-        """Return where the video of an episode is, for a request that wants it."""
-        is_there = asked.is_filmed and self.videos.path_of(key).exists()
-        return {"video": f"/videos/{key}.mp4" if is_there else None}
+    def _find_video(self, key: str) -> str | None:
+        """Return where the server answers the video of an episode, if there is one."""
+        return f"/videos/{key}.mp4" if self.videos.path_of(key).exists() else None
 
-    def _join(self, key: str, task: EpisodeTask, asked: Asked, players: Players) -> _Playing:
-        name = f"{key} filmed" if asked.is_filmed else key
-        playing = self._playing.get(name)
-        if playing is None:
-            work = asyncio.create_task(self._play(key, task, asked, players))
-            playing = self._playing[name] = _Playing(name, work)
-            work.add_done_callback(lambda _: self._forget(playing))
-        else:
-            self.metrics.known.labels("joined").inc()
-        playing.waiters += 1
-        return playing
+    def _end(self, wanted: Wanted, row: Row) -> bool:
+        """Keep the row of an episode that ended, if it has a result that would be the same again."""
+        players = wanted.players
+        self._note(wanted.key, row)
+        if row["solved"] is None:
+            return False
+        if not players.are_known:  # its key is its own
+            return True
+        is_same = row["versions"] == players.versions and self.players == players
+        return is_same and self.store.keep(wanted.key, row)
 
-    def _forget(self, playing: _Playing) -> None:
-        if self._playing.get(playing.name) is playing:  # a later request may have begun it again
-            del self._playing[playing.name]
-
-    async def _wait_for(self, playing: _Playing, until: float) -> Row | None:
-        """Return the row, or None if it is not there in time. What nobody waits for any more is ended."""
-        try:
-            await asyncio.wait([playing.task], timeout=max(0.0, until - time.monotonic()))
-        finally:
-            playing.waiters -= 1
-            if not playing.waiters and not playing.task.done():
-                self._forget(playing)
-                playing.task.cancel()
-        return playing.task.result() if playing.task.done() and not playing.task.cancelled() else None
-
-    async def _play(self, key: str, task: EpisodeTask, asked: Asked, players: Players) -> Row:
-        """Play an episode and keep its row if it has a result. Does not raise."""
-        limits = Limits(asked.replan_steps, infer_seconds=INFER_TIMES * self.config.policy.infer_seconds)
-        film: list[np.ndarray] | None = [] if asked.is_filmed else None
-        try:
-            result = await play(task, self.simulators, self.pool.infer, limits, self.pool.needs, film)
-        except Exception as error:
-            log.exception("an episode failed")
-            return make_failed_row(task, ItemError(f"the server failed; its log says more: {type(error).__name__}"))
-        row = make_row(task, result, players.policy)
-        is_again = self.store.find(key) is not None  # played once more, for its video
-        is_same = players.are_known and dict(result.versions) == dict(players.versions)
-        if result.error is None and is_same and self.players.policy == players.policy:
-            self.store.keep(key, row)
-        if film:
-            await self._keep_video(key, film, asked.replan_steps)
-        self._note(row | self._find_video(key, asked), is_again)
-        return row
-
-    async def _keep_video(self, key: str, film: list[np.ndarray], replan_steps: int) -> None:
-        """Write the video of an episode. Without one the result counts all the same."""
-        try:
-            await self.videos.write(key, film, CONTROL_RATE / replan_steps)
-        except (UserError, VideoFailed) as error:
-            log.warning("no video: %s", error)
-
-    def _note(self, row: Row, is_again: bool = False) -> None:
-        """Count an episode that ended, and keep what the page shows of it. One that has a result counts once."""
+    def _note(self, key: str, row: Row) -> None:
+        """Count an episode that ended, and keep what the page shows of it."""
         self.ended += 1
         self.metrics.count_episode(row)
-        if row["solved"] is None or not is_again:
-            self.tally.add(row)
-        self.recent.appendleft(row | {"time": round(time.time(), 1)})
+        self.tally.add(row)
+        self._recent.appendleft((key, row | {"time": round(time.time(), 1)}))
+
+    def list_recent(self) -> list[Row]:
+        """Return the episodes that ended last, the newest first, with the videos that there are."""
+        return [row | {"video": self._find_video(key)} for key, row in self._recent]
 
     def show_load(self) -> None:
         """Bring the figures of the load up to date."""
         simulators, servers = self.simulators.describe(), self.pool.describe()["servers"]
         self.metrics.waiting.set(self.room.items)
+        self.metrics.joined.set(self.stage.joined)
         self.metrics.playing.set(simulators["playing"])
         self.metrics.simulators.set(simulators["count"])
         self.metrics.servers.labels("connected").set(self.pool.count_open)
@@ -260,7 +224,7 @@ class RolloutService:
         """Return what /pool_status says. The first two keys are the original's."""
         return self.pool.describe() | {
             "simulators": self.simulators.describe(),
-            "queue": {"episodes": self.room.items, "max_episodes": self.room.max_items, "playing": len(self._playing)},
+            "queue": {"episodes": self.room.items, "max_episodes": self.room.max_items, "playing": len(self.stage)},
             "known_episodes": len(self.store),
             "ended_episodes": self.ended,
             "policy_name": self.players.policy or None,

@@ -3,11 +3,14 @@
 import os
 import sys
 
+from editlane.core.errors import UserError
 from editlane.fleet.devices import count_servers
 from editlane.models.host_memory import read_available_memory
 from editlane.robots.addresses import PolicyAddress, parse_address
 from editlane.robots.simulators import MEMORY_GB, Simulators
 from editlane.rollouts.config import RolloutsConfig
+
+LAST_PORT = 65535
 
 
 def list_own_addresses(config: RolloutsConfig) -> list[PolicyAddress]:
@@ -16,6 +19,8 @@ def list_own_addresses(config: RolloutsConfig) -> list[PolicyAddress]:
     if start is None:
         return []
     ports = range(start.base_port, start.base_port + count_servers(start.servers, "servers"))
+    if ports[-1] > LAST_PORT:
+        raise UserError(f"config: the last of {len(ports)} servers would need port {ports[-1]}; lower `base_port`.")
     return [parse_address(f"127.0.0.1:{port}", config.policy.dialect) for port in ports]
 
 

@@ -39,7 +39,12 @@ class Tally:
             self.add(row)
 
     def add(self, row: Row) -> None:
-        """Count an episode that ended. One that failed counts as no episode of the policy's."""
+        """Count an episode that ended. One that failed counts as no episode of the policy's.
+
+        One that does not exist is not counted: its name is whatever a request says.
+        """
+        if row["error_kind"] == "unknown_task":
+            return
         key = (row["policy"], describe_versions(row["versions"]), row["suite"], row["task_id"])
         count = self._counts.setdefault(key, _Count())
         if row["solved"] is None:

@@ -96,6 +96,7 @@ class DrainingServer(uvicorn.Server):
         """Begin to drain; at the second time, end. Launchers often send the first signal twice at once."""
         now = time.monotonic()
         if self._first_signal is not None and now - self._first_signal > TWICE_SECONDS:
+            self._front.ending.set()
             self.should_exit = self.force_exit = True
         self._first_signal = self._first_signal or now
         self._front.draining.set()
@@ -107,6 +108,8 @@ class DrainingServer(uvicorn.Server):
             if self._until is None:
                 self._until = now + self._drain_seconds
                 log.info("going down: %d requests are finished first", self._front.running)
+            if now > self._until:
+                self._front.ending.set()
             if self._front.running == 0 or now > self._until:
                 self.should_exit = True
         return await super().on_tick(counter)

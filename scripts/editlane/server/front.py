@@ -41,7 +41,8 @@ class Front:
         """`body_bytes`, `body_seconds`: bounds of one body; `all_bytes`: of all that are being answered."""
         self.metrics, self.token = metrics, token
         self._body_bytes, self._body_seconds, self._all_bytes = body_bytes, body_seconds, max(all_bytes, body_bytes)
-        self.draining = asyncio.Event()
+        self.draining, self.ending = asyncio.Event(), asyncio.Event()
+        """Set when no new work is taken, and when the work at hand is given up."""
         self.fatal = ""
         """Why the server will never be ready, if that is so; it ends then."""
         self.find_warning: Callable[[], str] = lambda: ""
@@ -105,24 +106,29 @@ class Front:
         request.state.held = getattr(request.state, "held", 0) + size
         self._arriving += size
 
+    async def while_connected(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` returns.
+
+        Cancels it and raises ClientGone if the client closes the connection before, and Refused if the server ends.
+        """
+        task, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_wait_until_left(request))
+        ending = asyncio.ensure_future(self.ending.wait())
+        try:
+            await asyncio.wait([task, leaving, ending], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            if leaving.done():
+                raise ClientGone
+            raise Refused(503, "the server ended before this was finished; ask again", NOT_READY_SECONDS)
+        finally:
+            for one in (task, leaving, ending):
+                one.cancel()
+            await asyncio.gather(task, leaving, ending, return_exceptions=True)
+
 
 def note(request: Request, **values: Any) -> None:
     """Add values to the request's line in the log."""
     request.state.note = getattr(request.state, "note", {}) | values
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` returns. Cancels it and raises ClientGone if the client closes the connection before."""
-    task, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_wait_until_left(request))
-    try:
-        await asyncio.wait([task, leaving], return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return task.result()
-    finally:
-        for one in (task, leaving):
-            one.cancel()
-        await asyncio.gather(task, leaving, return_exceptions=True)
 
 
 async def _wait_until_left(request: Request) -> None:
@@ -136,6 +142,7 @@ async def refuse_unrouted(request: Request, error: Exception) -> Response:
     matching = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
     methods = {method for route in matching for method in route.methods}
     if not methods:
-        return JSONResponse({"error": "there is nothing at this path; /openapi.json lists what there is"}, 404)
+        paths = ", ".join(sorted({route.path for route in request.app.routes}))
+        return JSONResponse({"error": f"there is nothing at this path; there are {paths}"}, 404)
     listed = ", ".join(sorted(methods))
     return JSONResponse({"error": f"this path takes {listed}"}, 405, {"Allow": listed})

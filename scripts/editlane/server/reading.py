@@ -61,7 +61,7 @@ async def read_body(request: Request, max_bytes: int, seconds: float, hold: Call
 
     Raises Refused for one that is too long or too slow, ClientDisconnect if the client left.
     """
-    too_large = Refused(413, f"the request has more than {max_bytes / 1e6:g} MB; send fewer edits at once")
+    too_large = Refused(413, f"the request has more than {max_bytes / 1e6:g} MB; send less at once")
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise too_large

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from editlane.core.errors import UnknownName
 from editlane.core.types import Row
 from editlane.server.canary import CanaryWatch
-from editlane.server.front import NOT_READY_SECONDS, Front, note, while_connected
+from editlane.server.front import NOT_READY_SECONDS, Front, note
 from editlane.server.jobs import Jobs
 from editlane.server.online_judge import OnlineJudge
 from editlane.server.reading import Refused
@@ -63,9 +63,9 @@ class RewardFront(Front):
         seconds = min(max(self.limits.deadline_seconds if seconds is None else seconds, 0.1), MAX_SECONDS)
         try:
             if at_once is None:
-                return await while_connected(request, self.service.score(named, items, seconds))
+                return await self.while_connected(request, self.service.score(named, items, seconds))
             rows: dict[int, Row] = {}
-            await while_connected(request, self.service.score_few_at_once(named, items, at_once, seconds, rows))
+            await self.while_connected(request, self.service.score_few_at_once(named, items, at_once, seconds, rows))
             return [rows[place] for place in range(len(items))]
         except Full as full:
             if full.seconds is None:

@@ -84,7 +84,8 @@ def serve(name: str, pipes: Pipes) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:  # noqa: BLE001 - whatever a simulator raises
-        traceback.print_exc()
+        if not isinstance(error, ImportError):  # a package is missing, which says it all
+            traceback.print_exc()
         pipes.send(Failed("simulator", f"{type(error).__name__}: {error}"[:_LONGEST_REASON]))
         return 1
     return 0

@@ -42,7 +42,7 @@ def test_the_demo_is_read_and_a_judges_config_is_another_kind() -> None:
 
 def test_the_program_shows_no_traceback(tmp_path: Path) -> None:
     path = tmp_path / "robots.yaml"
-    path.write_text(f"{REACH.replace('reach', 'reach, python: /nowhere')}policy: {{addresses: ['h:1']}}\n")
+    path.write_text(f"{REACH.replace('reach', 'reach, python: /nowhere')}policy: {{addresses: ['h:1']}}\nport: 0\n")
     words = [sys.executable, str(ROOT / "scripts/serve_rewards.py"), "--configfile", str(path)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, "There is no /nowhere" in done.stderr, "Traceback" in done.stderr) == (2, True, False)

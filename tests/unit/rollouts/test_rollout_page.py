@@ -53,8 +53,10 @@ def policies() -> Iterator[PolicyServers]:
 
 @pytest.fixture(scope="module")
 def server(policies: PolicyServers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RewardServer]:
-    """A server that has played: some tasks solved, some not, one unknown, one with a hostile prompt."""
+    """A server that has played: some tasks solved, some not, one unknown, one too late, one with a hostile prompt."""
     with make_server(tmp_path_factory.mktemp("推演"), policies.addresses) as started:
+        late = {"responses": [""], "metas": [{"task_id": 3}], "deadline_s": 1e-6}
+        assert started.post("/score", json=late).json()["errors"][0]["kind"] == "deadline"
         play(started, ["", "", WRONG, HOSTILE, ""], [0, 0, 1, 2, 99])
         yield started
 
@@ -95,17 +97,17 @@ def test_rates_are_the_servers_with_a_total_for_the_suite(page: ServerPage) -> N
     low, high = total["interval"]
     first, *tasks = page.run(RATES)
     name, rate, _, interval, counts, failed = first
-    assert (name, rate, counts, failed) == ("reach, all 3 tasks", "75 %", "3 of 4", "1 unknown_task")
+    assert (name, rate, counts, failed) == ("reach, all 3 tasks", "75 %", "3 of 4", "1 deadline")
     assert interval == f"{100 * low:.0f} to {100 * high:.0f} %"
     assert [(row[0], row[1] or row[3], row[4]) for row in tasks] == [
         ("task 0", "100 %", "2 of 2"),
         ("task 1", "0 %", "0 of 1"),
         ("task 2", "100 %", "1 of 1"),
-        ("task 99", "none played", "0 of 0"),
+        ("task 3", "none played", "0 of 0"),
     ]
     drawn = page.run("[...document.querySelector('.total svg').children].map((one) => one.getAttribute('width'))")
     assert drawn[1] == "75%" and float(drawn[2].strip("%")) == pytest.approx(100 * (high - low))
-    assert page.run(ROWS.format("#kinds"))[0][:2] == ["unknown_task", "1"]
+    assert page.run(ROWS.format("#kinds"))[0][:2] == ["deadline", "1"]
     assert page.complaints() == []
 
 

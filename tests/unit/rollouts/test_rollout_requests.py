@@ -1,5 +1,6 @@
 """What the Pi0 reward server's requests mean: texts, suites, seeds, trials."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,7 +70,9 @@ def test_trials_begin_from_states_in_a_row() -> None:
 
 def test_where_the_policy_listens_and_what_it_may_write_is_not_the_requests() -> None:
     cfg = {"host": "10.0.0.1", "port": 22, "checkpoint": "/etc/passwd", "video_out_path": "/etc", "num_steps_wait": 99}
-    assert read([""], [cfg], {"libero_cfg": cfg, "max_workers": 2}) == read([""], [{}], {"max_workers": 2})
+    told, plain = read([""], [cfg], {"libero_cfg": cfg, "max_workers": 2}), read([""], [{}], {"max_workers": 2})
+    assert replace(told, ignored=[]) == plain
+    assert {"metas.host", "libero_cfg.checkpoint"} <= set(told.ignored)
 
 
 def test_an_item_that_cannot_be_played_costs_the_others_nothing() -> None:
@@ -96,6 +99,7 @@ def test_an_item_that_cannot_be_played_costs_the_others_nothing() -> None:
         ({"responses": [], "reward_function_kwargs": {"danger": True}}, "collisions"),
         ({"responses": [], "deadline_s": float("nan")}, "`deadline_s`"),
         ({"responses": [], "deadline_s": 0}, "`deadline_s`"),
+        ({"responses": [], "reward_function_kwargs": {"video": "true"}}, "`video` must be true or false"),
     ],
 )
 def test_what_is_wrong_with_a_whole_request_is_said(data: dict[str, Any], said: str) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,6 +210,51 @@ def test_malformed_requests_are_refused_with_the_reason(
     assert (reply.status_code, said in reply.json()["error"]) == (status, True), reply.text
 
 
+def test_a_huge_request_is_refused_before_anything_is_made_of_it(server: RewardServer) -> None:
+    for body in (
+        {"responses": [""] * 100_000},
+        {"responses": [""] * 200, "reward_function_kwargs": {"num_trials_per_task": 50}},
+    ):
+        assert server.post("/score", json=body).status_code == 413
+    assert server.post("/score", data=b'{"responses": [""], "deadline_s": 1' + b"0" * 400 + b"}").status_code == 200
+
+
+def test_names_that_mean_nothing_are_told(server: RewardServer) -> None:
+    body = {"responses": [""], "metas": [{"task": 5, "host": "x"}], "reward_function_kwargs": {"videos": True}}
+    assert server.post("/score", json=body).json()["ignored"] == [
+        "metas.host",
+        "metas.task",
+        "reward_function_kwargs.videos",
+    ]
+    assert ask(server, [("", {"task_id": 5})])["ignored"] == []
+
+
+def test_tasks_that_do_not_exist_are_not_counted(server: RewardServer) -> None:
+    ask(server, [("", {"suite": f"invented-{number}"}) for number in range(8)])
+    assert not any("invented" in row["suite"] for row in server.get("/v1/episodes").json()["rates"])
+
+
+def test_an_episode_that_outlives_the_drain_is_refused_with_a_time_to_ask_again(tmp_path: Path) -> None:
+    with PolicyServers(1, delay=0.5) as policies:
+        server = make_server(tmp_path, policies.addresses, limits={"drain_seconds": 1}).start()
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(server.post, "/score", json={"responses": [WRONG] * 2, "metas": [{}, {"task_id": 1}]})
+            wait_for(lambda: server.get("/pool_status").json()["queue"]["playing"])
+            os.kill(server.process.pid, signal.SIGTERM)
+            reply = asking.result()
+        assert (reply.status_code, int(reply.headers["Retry-After"]) > 0) == (503, True)
+        assert server.process.wait(20) == 0
+        assert "Traceback" not in server.stderr
+
+
+def test_an_environment_without_the_simulator_ends_the_server_with_what_to_do(tmp_path: Path) -> None:
+    simulator = {"name": "libero", "count": 1, "python": sys.executable}
+    server = RewardServer(tmp_path, simulator=simulator, policy={"addresses": ["127.0.0.1:1"]})
+    assert server.process.wait(60) == 2
+    assert "check_robots.py" in server.stderr and "Traceback" not in server.stderr
+    server.stop()
+
+
 def test_pool_status_keeps_the_originals_keys(server: RewardServer, policies: PolicyServers) -> None:
     status = server.get("/pool_status").json()
     assert (status["total_clients"], status["available_clients"]) == (2, 2)
@@ -253,6 +299,25 @@ def test_a_killed_server_leaves_no_simulator(policies: PolicyServers, tmp_path: 
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_a_video_shows_the_result_that_is_told_and_asking_for_it_changes_none(tmp_path: Path) -> None:
+    """A policy that acts in another way when it is asked again must not change what was answered."""
+    with PolicyServers(1) as policies:
+        server = make_server(tmp_path, policies.addresses, policy={"name": "p"})
+        with server:
+            items = [("", {"task_id": number}) for number in range(3)]
+            assert ask(server, items)["done_result"] == [1.0] * 3
+            wrong = [(WRONG, {"task_id": 7})]
+            filmed = [ask(server, wrong, video=True) for _ in range(2)]
+            with ThreadPoolExecutor(6) as pool:
+                answers = list(pool.map(lambda number: ask(server, items, video=number % 2 == 0), range(6)))
+            assert all(answer["done_result"] == [1.0] * 3 for answer in answers)
+            assert all(item["trials"][0]["video"] for item in answers[0]["items"])
+            assert [one["done_result"] for one in filmed] == [[0.0]] * 2
+            (total,) = server.get("/v1/episodes").json()["totals"]
+            assert (total["played"], total["solved"]) == (4, 3)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_a_video_is_made_for_who_asks_and_stays_in_the_servers_folder(policies: PolicyServers, tmp_path: Path) -> None:
     items = [("", {"task_id": 6, "video_out_path": "/tmp/elsewhere"})]
     with make_server(tmp_path, policies.addresses, token=TOKEN) as server:
@@ -283,7 +348,7 @@ def test_without_an_encoder_a_request_for_videos_is_refused(policies: PolicyServ
 def test_the_journal_has_the_results_and_no_failures(policies: PolicyServers, tmp_path: Path) -> None:
     with make_server(tmp_path, policies.addresses) as server:
         ask(server, [("", {"task_id": 4}), ("", {"task_id": 99})])
-    rows = read_journal(server.folder / "results/servers/t/journal").rows.values()
+    rows = read_journal(server.folder / "results/servers/t/episodes").rows.values()
     assert [(row["task_id"], row["solved"]) for row in rows] == [(4, True)]
 
 

@@ -302,7 +302,7 @@ def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_next_one(bro
 
 
 def test_work_can_be_cancelled_and_a_server_that_goes_down_says_so(browser: Browser, tmp_path: Path) -> None:
-    slow = FAKE_JUDGE | {"params": {"seconds": 1.0}}
+    slow = FAKE_JUDGE | {"params": {"seconds": 3.0}}  # longer than the page takes to look again
     with RewardServer(tmp_path, judges={"slow": slow}) as server:
         page = RewardPage(browser, server).open()
         page.drop("source", name_png("a.png", draw(1)), name_png("b.png", draw(2)))
