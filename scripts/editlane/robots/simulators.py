@@ -109,9 +109,7 @@ class Simulator:
         self.versions = (await self._ask(None, Hello, self._reset_s)).versions
 
     async def _spawn(self) -> None:
-        """Start the process. Raises SimulatorFailed.
-
-        A cancelled caller waits for that, too: nobody else would know of the process."""
+        """Start the process; a cancelled caller waits for it, too, or it would be lost. Raises SimulatorFailed."""
         guard = [sys.executable, str(_PROGRAMS / "guard.py"), "--with-parent", str(os.getpid()), "--"]
         options: dict[str, Any] = {"env": self._environment, "start_new_session": True}
         options["limit"] = LONGEST_FRAME  # reading never pauses, so that a killed process is seen to end at once

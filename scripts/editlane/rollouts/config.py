@@ -87,7 +87,7 @@ class LimitsConfig(StrictModel):
     """Bounds of what the server takes, and how long it waits."""
 
     episodes: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    """Episodes that wait or are being played. A request that finds no room is refused with 503, one for more with 413."""
+    """Episodes that wait or are being played. A request that finds no room is refused with 503."""
     request_items: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Items of one request; more are refused with 413."""
     trials: Annotated[int, Field(ge=1, le=1000)] = 50

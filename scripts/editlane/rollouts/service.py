@@ -115,7 +115,6 @@ class RolloutService:
             give_up(str(error))
         except SimulatorFailed as error:
             self._failed_starts += 1
-            log.warning("no simulator starts: %s", error)
             if self._failed_starts == STARTS:
                 name, python = self.config.simulator.name, self.config.simulator.python or sys.executable
                 give_up(
