@@ -20,6 +20,7 @@ from editlane.stats.comparisons import compare
 COUNT = 24
 BASE = made_scores(COUNT)
 OTHER_PROTOCOL = JUDGE["protocol"] | {"version": "2", "sha256": "t" * 64, "text": "Judge it well.\nFrom 0 to 9.\n"}
+FINISHED = Path(__file__).parents[2] / "workflow/finished_run/run"
 FILES = ("comparison.html", "comparison.json", "comparison.md")
 
 
@@ -213,7 +214,7 @@ def test_nothing_is_said_by_a_judge_that_is_not_accepted_in_one_run(tmp_path: Pa
     rows = one["judges"][0]["comparisons"]
     assert {row["verdict"] for row in rows} == {"not_believed"} and rows[0]["difference"] == pytest.approx(2)
     text = (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
-    assert "j is not accepted in b, so no verdict is given" in text and "scores higher" not in text
+    assert "j is not accepted in b, as the report there says" in text and "scores higher" not in text
 
 
 def test_what_changed_between_the_runs_without_secrets(tmp_path: Path) -> None:
@@ -266,6 +267,73 @@ def test_a_folder_that_is_no_finished_run_ends_with_one_paragraph(two: Path, tmp
         ended = run_program(tmp_path, *arguments)
         assert ended.code == 2 and message in ended.err and "Traceback" not in ended.err, (arguments, ended.err)
         assert len(ended.err.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_runs_without_a_shared_item_say_so(tmp_path: Path) -> None:
+    write_finished_run(tmp_path / "a", made_items(12), {"a": BASE[:12]})
+    write_finished_run(tmp_path / "b", made_items(12, first=50), {"a": BASE[:12]})
+    (one,) = compare_folders(tmp_path, "a", "b")["comparisons"]
+    assert (one["items"]["matched"], one["items"]["only_run"]) == (0, 12)
+    (row,) = one["judges"][0]["comparisons"]
+    assert (row["n"], row["difference"], row["verdict"]) == (0, None, "no_common_items")
+    text = (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
+    assert "b and a share no item, so nothing is compared." in text
+
+
+def test_three_runs_are_corrected_together_and_told_apart_by_number(tmp_path: Path) -> None:
+    shifts = {"x/run": 0.0, "y/run": 1.5, "third": 0.4}
+    for place, (name, shift) in enumerate(shifts.items()):
+        scores = [round(a + shift * b, 4) for a, b in zip(BASE, made_scores(COUNT, -4, seed=place), strict=True)]
+        write_finished_run(tmp_path / name, made_items(COUNT), {"a": scores, "b": scores[::-1]})
+    found = compare_folders(tmp_path, *shifts)
+    assert [run["name"] for run in found["runs"]] == ["run", "run (2)", "third"]
+    rows = [row for one in found["comparisons"] for row in one["judges"][0]["comparisons"] if row["category"] is None]
+    tested = [row for row in rows if row["p_holm"] is not None]
+    assert len(rows) == 4 and len(tested) > 1
+    smallest = min(tested, key=lambda row: row["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1, 4 * smallest["p"]))
+
+
+def test_a_difference_that_may_be_the_judges_preference_is_no_verdict(tmp_path: Path) -> None:
+    for name, shift in (("a", 0.0), ("b", 2.0)):
+        scores = [round(score + shift + 0.01 * place * shift, 4) for place, score in enumerate(BASE)]
+        run = write_finished_run(tmp_path / name, made_items(COUNT), {"a": scores})
+        rows = tables.read_rows(run / "scores.parquet")
+        wrong = {"control": "other_instruction", "repeat": 0, "other_item_id": None}
+        asked = [row | wrong | {"score": 1 + shift + place % 5 / 10} for place, row in enumerate(rows)]
+        schema = schemas.controls_schema(["category", "instruction"])
+        tables.write_table(run / "controls.parquet", asked, schema)
+    (one,) = compare_folders(tmp_path, "a", "b")["comparisons"]
+    overall = one["judges"][0]["comparisons"][0]
+    assert overall["difference"] > 2 and overall["verdict"] == "prefers"
+
+
+def test_a_real_run_and_its_copy_with_other_scores_and_another_machine(tmp_path: Path) -> None:
+    for name in ("试验", "later"):
+        shutil.copytree(FINISHED, tmp_path / name, ignore=shutil.ignore_patterns("journal", "logs", "shards"))
+    path = tmp_path / "later/scores.parquet"
+    rows = [row | {"score": row["score"] + 0.5} for row in tables.read_rows(path)]
+    criteria = schemas.criteria_among(tables.read_columns(path))
+    tables.write_table(path, rows, schemas.scores_schema(criteria), provenance=tables.read_provenance(path))
+    path = tmp_path / "later/costs.parquet"
+    lanes = [row | {"host": "node-2"} for row in tables.read_rows(path)]
+    tables.write_table(path, lanes, schemas.COSTS)
+    for name in ("试验", "later"):
+        given = {"--scores": "scores", "--items": "items", "--controls": "controls", "--costs": "costs"}
+        flags = [text for flag, table in given.items() for text in (flag, f"{name}/{table}.parquet")]
+        made = run_step_program("make_report", [*flags, "--run-dir", name, "--out-dir", f"{name}/report"], tmp_path)
+        assert made.code == 0, made.err
+    found = compare_folders(tmp_path, "试验", "later")
+    (judge,) = found["comparisons"][0]["judges"]
+    assert [row["difference"] for row in judge["comparisons"]] == pytest.approx([0.5] * 3)
+    assert [(drift["kind"], drift["n"], drift["equal"]) for drift in judge["drift"]] == [
+        ("edits", 4, 0),
+        ("controls", 4, 4),
+    ]
+    (change,) = found["changes"]
+    assert (change["part"], change["setting"], change["values"][1]) == ("machine", "host", "node-2")
+    text = (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
+    assert "Scores of fake models mean nothing." in text and "judge is not accepted in 试验, later" in text
 
 
 HOSTILE = "<img src=x onerror=alert(1)>|`*\u202e\x1b[31m"

@@ -134,7 +134,7 @@ def _list_drift_tables(numbers: Numbers, t: Texts) -> list[Table]:
                             format_interval(drift["interval"]),
                             format_p(drift["p"]),
                             format_number(drift["largest"]),
-                            t("page.yes" if drift["moved"] else "page.no"),
+                            _say_moved(drift, t),
                         ),
                     )
                     for drift in judge["drift"]
@@ -154,6 +154,13 @@ def _list_drift_tables(numbers: Numbers, t: Texts) -> list[Table]:
         heads = (t("head.judge"), t("runs.drift.kind"))
         found += [Table(title=title, heads=heads, columns=tuple(columns), groups=groups)] if groups else []
     return found
+
+
+def _say_moved(drift: Numbers, t: Texts) -> str:
+    """Say whether the judge moved; nothing if there are too few answers to tell, unless all of them are equal."""
+    if drift["p"] is None and drift["equal"] < drift["n"]:
+        return NONE
+    return t("page.yes" if drift["moved"] else "page.no")
 
 
 def _make_items_table(numbers: Numbers, t: Texts) -> Table:
