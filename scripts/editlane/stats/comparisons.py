@@ -15,8 +15,10 @@ from statsmodels.stats.power import TTestPower
 from editlane.core.types import SCALE
 from editlane.stats.intervals import ALPHA, Inference, Interval, infer_mean
 
-Verdict = Literal["a_better", "b_better", "not_separable", "no_common_items", "too_few", "not_believed", "prefers"]
-"""`not_believed` and `prefers` are the report's, which knows the judge."""
+Verdict = Literal[
+    "a_better", "b_better", "not_separable", "no_common_items", "too_few", "not_believed", "prefers", "drift"
+]
+"""`not_believed` and `prefers` are the report's, which knows the judge; `drift` is that of a comparison of runs."""
 
 POWER = 0.8
 

@@ -183,6 +183,20 @@ def test_identical_edits_show_whether_the_judge_drifted(tmp_path: Path) -> None:
     assert "b and a have no editor of the same name." in text
 
 
+def test_a_difference_that_may_be_the_judges_drift_is_no_verdict(tmp_path: Path) -> None:
+    edits = {"a": [f"p{place}" for place in range(COUNT)], "b": [f"q{place}" for place in range(COUNT)]}
+    write_finished_run(tmp_path / "a", made_items(COUNT), {"a": BASE, "b": BASE}, edits=edits)
+    moved = [round(score + 1 + 0.1 * (place % 5), 4) for place, score in enumerate(BASE)]
+    much = [round(score + 2.8 + 0.1 * (place % 5), 4) for place, score in enumerate(BASE)]
+    edits = {"a": edits["a"], "b": [f"new{place}" for place in range(COUNT)]}
+    write_finished_run(tmp_path / "b", made_items(COUNT), {"a": moved, "b": much}, edits=edits)
+    (one,) = compare_folders(tmp_path, "a", "b")["comparisons"]
+    verdicts = {row["editor"]: row["verdict"] for row in one["judges"][0]["comparisons"] if row["category"] is None}
+    assert verdicts == {"a": "drift", "b": "a_better"}, "1.2 of drift is less than half of 3.0"
+    text = (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
+    assert "a differs in b and a, but the judge itself may have changed as much: +1.19" in text
+
+
 def test_controls_and_canaries_of_both_runs_are_compared(tmp_path: Path) -> None:
     for name, shift in (("a", 0.0), ("b", 0.5)):
         run = write_finished_run(tmp_path / name, made_items(12), {"a": BASE[:12]})

@@ -11,11 +11,11 @@ from editlane.core.errors import UserError
 from editlane.core.types import State
 from editlane.report.belief import list_believed
 from editlane.report.runs.changes import list_changes, list_protocol_changes
-from editlane.report.runs.drift import measure_drift
+from editlane.report.runs.drift import Drift, measure_drift
 from editlane.report.runs.load import FinishedRun
 from editlane.report.runs.matching import SameJudge, match_editors, match_items, match_judges
 from editlane.stats.comparisons import Compared, compare_pair, correct
-from editlane.stats.preference import explains, measure_preferences
+from editlane.stats.preference import SHARE, explains, measure_preferences
 
 Row = dict[str, Any]
 
@@ -30,6 +30,7 @@ class _Case(NamedTuple):
     run: FinishedRun
     judge: SameJudge
     items: pd.DataFrame
+    drift: Sequence[Drift]
 
     @property
     def sides(self) -> list[tuple[FinishedRun, str, str]]:
@@ -61,7 +62,7 @@ def compare_runs(runs: Sequence[FinishedRun], chosen: Sequence[tuple[str, str]] 
         same, not_compared = match_judges(reference, run)
         judges = []
         for judge in same:
-            case = _Case(reference, run, judge, items)
+            case = _Case(reference, run, judge, items, measure_drift(reference, run, judge))
             compared = [one for pair in match_editors(reference, run, chosen) for one in _compare_editors(case, pair)]
             families.setdefault(judge.reference, []).extend((case, row, pair) for row, pair in compared)
             judges.append(_describe_judge(case) | {"comparisons": [row for row, _ in compared]})
@@ -93,7 +94,7 @@ def _describe_judge(case: _Case) -> Row:
         "key": record["key"],
         "protocol_sha256": record["protocol"]["sha256"],
         "acceptance": accepted,
-        "drift": measure_drift(case.reference, case.run, case.judge),
+        "drift": case.drift,
     }
 
 
@@ -145,7 +146,7 @@ def _decide(family: Sequence[tuple[_Case, Row, Compared]]) -> None:
     correct([compared for case, _, compared in family if _is_in_believed_category(case, compared)])
     for case, row, compared in family:
         one = compared[0]
-        _withhold(case, compared)
+        _withhold(case, row, compared)
         row |= {"editor": one["b"], "editor_in_run": one["a"]}
         row |= {name: value for name, value in one.items() if name not in ("a", "b")}
 
@@ -155,8 +156,8 @@ def _is_in_believed_category(case: _Case, compared: Compared) -> bool:
     return category is not None and bool(case.list_believed("categories", [category]))
 
 
-def _withhold(case: _Case, compared: Compared) -> None:
-    """Take the verdict where a run does not believe the judge, or where it may only prefer one editor's pictures."""
+def _withhold(case: _Case, row: Row, compared: Compared) -> None:
+    """Take the verdict where a run does not believe the judge, or where the difference may be the judge's own."""
     one = compared[0]
     editors = [one["a"], one["b"]]
     believed = case.is_accepted and (one["category"] is None or _is_in_believed_category(case, compared))
@@ -165,10 +166,24 @@ def _withhold(case: _Case, compared: Compared) -> None:
     if not believed:
         one["verdict"] = "not_believed"
     elif one["verdict"] in ("a_better", "b_better"):
-        controls = [
-            run.controls[(run.controls["judge"] == judge) & (run.controls["editor"] == editor)].assign(editor=side)
-            for (run, judge, _), editor, side in zip(case.sides, editors, SIDES, strict=True)
-        ]
-        found = measure_preferences(pd.concat(controls), SIDES)
-        if found and explains(found[0], one["difference"] or 0.0):
+        difference = one["difference"] or 0.0
+        if row["same_edits"] == row["items"] or _may_be_drift(case.drift, difference):
+            one["verdict"] = "drift"
+        elif _may_be_preference(case, editors, difference):
             one["verdict"] = "prefers"
+
+
+def _may_be_drift(drift: Sequence[Drift], difference: float) -> bool:
+    """Return whether the judge moved in the direction of a difference, by SHARE of it or more."""
+    sign = 1 if difference > 0 else -1
+    return any(one["moved"] and sign * (one["difference"] or 0.0) >= SHARE * abs(difference) for one in drift)
+
+
+def _may_be_preference(case: _Case, editors: Sequence[str], difference: float) -> bool:
+    """Return whether the judge may only like the pictures of one more; see stats/preference.py."""
+    controls = [
+        run.controls[(run.controls["judge"] == judge) & (run.controls["editor"] == editor)].assign(editor=side)
+        for (run, judge, _), editor, side in zip(case.sides, editors, SIDES, strict=True)
+    ]
+    found = measure_preferences(pd.concat(controls), SIDES)
+    return bool(found) and explains(found[0], difference)
