@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from editlane.core.printable import escape_lines
-from editlane.report.cells import format_mean
+from editlane.report.cells import format_interval, format_signed
 from editlane.report.page.charts import MARGIN, WIDTH, fit_label
 from editlane.report.runs.words import name_judge, name_pair
 from editlane.report.texts import Texts
@@ -69,7 +69,8 @@ def _draw(rows: Sequence[Mapping[str, Any]], place: int, reach: float, alt: str,
 
 def _draw_row(row: Mapping[str, Any], top: int, reach: float, t: Texts) -> Markup:
     difference, interval = row["difference"], row["interval"]
-    said = t("page.no_data") if difference is None else format_mean(difference, interval)
+    said = t("page.no_data") if difference is None else format_signed(difference)
+    said += f" {format_interval(interval)}" if interval else ""
     name = t("page.macro") if row["category"] is None else row["category"]
     label = '<text x="0" y="{y}">{label}</text><text class="numbers" x="{w}" y="{y}">{said}</text>'
     parts = [Markup(label).format(y=top + 12, w=WIDTH, label=fit_label(name, said), said=said)]

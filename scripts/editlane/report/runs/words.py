@@ -47,7 +47,7 @@ def list_run_facts(numbers: Numbers, t: Texts) -> list[Fact]:
 
 def _name_few(names: Sequence[str], kind: str, t: Texts) -> str:
     """Return the names, or how many they are."""
-    return t.join(names) if len(names) <= FEW else t(f"facts.count_{kind}", n=len(names))
+    return t(f"runs.{kind}", names=t.join(names)) if len(names) <= FEW else t(f"facts.count_{kind}", n=len(names))
 
 
 def find_run_notices(runs: Sequence[FinishedRun], numbers: Numbers, t: Texts) -> list[Notice]:
