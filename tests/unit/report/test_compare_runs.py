@@ -258,7 +258,7 @@ def test_only_settings_that_are_named_like_secrets_are_hidden(setting: str, show
 
 
 def test_a_folder_that_is_no_finished_run_ends_with_one_paragraph(two: Path, tmp_path: Path) -> None:
-    for name in ("a", "b", "half", "old", "foreign", "broken", "partial"):
+    for name in ("a", "b", "half", "old", "foreign", "swapped", "broken", "partial"):
         shutil.copytree(two / ("b" if name == "b" else "a"), tmp_path / name)
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to("a")
@@ -267,6 +267,7 @@ def test_a_folder_that_is_no_finished_run_ends_with_one_paragraph(two: Path, tmp
     change_report(tmp_path / "partial", missing=3)
     (tmp_path / "broken/report/report.json").write_text('{"missing": ')
     shutil.copy(tmp_path / "b/scores.parquet", tmp_path / "foreign/scores.parquet")
+    shutil.copy(tmp_path / "b/items.parquet", tmp_path / "swapped/items.parquet")
     for arguments, message in (
         (("a",), "Only one run is given."),
         (("a", "a"), "are the same run"),
@@ -276,7 +277,8 @@ def test_a_folder_that_is_no_finished_run_ends_with_one_paragraph(two: Path, tmp
         (("a", "old"), "old/report/report.json is no report of this version. Make it again"),
         (("a", "broken"), "broken/report/report.json is no report of this version."),
         (("a", "partial"), "its report lacks 3 rows"),
-        (("a", "foreign"), "foreign/report/report.json is not the report of foreign/scores.parquet"),
+        (("a", "foreign"), "foreign/report/report.json is not the report of the tables foreign/scores.parquet"),
+        (("a", "swapped"), "is not the report of the tables swapped/scores.parquet and swapped/items.parquet"),
     ):
         ended = run_program(tmp_path, *arguments)
         assert ended.code == 2 and message in ended.err and "Traceback" not in ended.err, (arguments, ended.err)

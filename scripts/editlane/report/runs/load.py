@@ -78,15 +78,19 @@ def _load_run(folder: Path, name: str) -> FinishedRun:
         raise UserError(
             f"{folder} is no finished run: its report lacks {report['missing']} rows. Finish the run first."
         )
-    made = tables.read_provenance(run.scores)
-    if any(report["provenance"].get(kind) != made.get(kind) for kind in ("editors", "judges")):
-        raise UserError(f"{report_file} is not the report of {run.scores}. Make it again: run the same command.")
-    items = tables.read_frame(run.items, ITEM_COLUMNS)
+    items, scores = tables.read_frame(run.items, ITEM_COLUMNS), tables.read_frame(run.scores, SCORE_COLUMNS)
+    made, told = tables.read_provenance(run.scores), report["provenance"]
+    is_of_tables = all(told.get(kind) == made.get(kind) for kind in ("editors", "judges"))
+    if not is_of_tables or report["rows"] != len(scores) or set(items["item_id"]) != set(scores["item_id"]):
+        raise UserError(
+            f"{report_file} is not the report of the tables {run.scores} and {run.items}. Make it again: delete it and "
+            "run the same command."
+        )
     texts = ["instruction", "description", "rationale"]
     return FinishedRun(
         name=name,
         items=items.assign(**items[texts].fillna("").astype(str), category=items["category"].astype(str)),
-        scores=_keep_scored(tables.read_frame(run.scores, SCORE_COLUMNS)),
+        scores=_keep_scored(scores),
         controls=_keep_scored(tables.read_frame(run.controls, CONTROL_COLUMNS))
         if run.controls.is_file()
         else pd.DataFrame(columns=list(CONTROL_COLUMNS)),
@@ -103,16 +107,29 @@ def _read_report(path: Path) -> dict[str, Any]:
     """Read report.json. Raises UserError if it is not what this version writes."""
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for kind, known in (("editors", report["editors"]), ("judges", report["acceptance"])):
-            assert all(isinstance(report["provenance"][kind][name]["key"], str) for name in known)
-        for judge, accepted in report["acceptance"].items():
-            assert isinstance(report["provenance"]["judges"][judge]["protocol"]["sha256"], str)
-            assert all(part in accepted for part in ("verdict", "categories", "editors"))
-        assert all("device" in lane for lane in report["costs"]["lanes"]) and "missing" in report
+        is_known = _is_of_this_version(report)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Check its rights.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError) as error:
-        raise UserError(
-            f"{path} is no report of this version. Make it again: delete it and run the same command."
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        is_known = False
+    if not is_known:
+        raise UserError(f"{path} is no report of this version. Make it again: delete it and run the same command.")
     return report
+
+
+def _is_of_this_version(report: dict[str, Any]) -> bool:
+    """Return whether a report has what a comparison reads of it. May raise KeyError, TypeError, AttributeError."""
+    made, accepted = report["provenance"], report["acceptance"]
+    keys = [
+        made[kind][name]["key"]
+        for kind, names in (("editors", report["editors"]), ("judges", accepted))
+        for name in names
+    ]
+    protocols = [made["judges"][judge]["protocol"]["sha256"] for judge in accepted]
+    counts = [report["missing"], report["rows"]]
+    return (
+        all(isinstance(text, str) for text in [*keys, *protocols])
+        and all(isinstance(count, int) for count in counts)
+        and all(part in one for one in accepted.values() for part in ("verdict", "categories", "editors"))
+        and all("device" in lane for lane in report["costs"]["lanes"])
+    )

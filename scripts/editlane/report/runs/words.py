@@ -176,10 +176,11 @@ def _say(numbers: Numbers, place: int, one: Numbers, judge: Numbers, t: Texts) -
     )
 
 
-def _rank_weakness(row: Numbers) -> tuple[bool, float, float]:
+def _rank_weakness(row: Numbers) -> tuple[int, float, float]:
     """Return a sort key that puts the strongest statement first, as in a report."""
+    order = (*BETTER, "drift", "prefers", "not_separable", "too_few", "no_common_items", "not_believed")
     p = row["p_holm"]
-    return row["verdict"] not in BETTER, 1.0 if p is None else p, -abs(row["difference"] or 0.0)
+    return max(order.index(row["verdict"]), 1), 1.0 if p is None else p, -abs(row["difference"] or 0.0)
 
 
 def _state(row: Numbers, place: int, names: Mapping[str, str], t: Texts) -> Statement:
