@@ -114,6 +114,12 @@ GOOD: dict[str, Flags] = {
         "--min-coverage": ["0.5"],
         "--language": ["zh"],
     },
+    "compare_runs": {
+        "runs": ["run", "run again"],
+        "--out": ["compared"],
+        "--editors": ["a=a"],
+        "--language": ["zh"],
+    },
     "collect_scores": {
         "--run-dir": ["run"],
         "--items": ["run/items.parquet"],

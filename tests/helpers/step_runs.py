@@ -85,6 +85,8 @@ def make_stages(folder: Path) -> Stages:
             current = folder / str(place)
             shutil.copytree(stages.folders[step], current)
             stages.ended[step] = run_step_program(step, GOOD[step], current)
+        if step == "make_report":
+            shutil.copytree(current / "run", current / "run again")
         if step == "prepare_items":
             rows = tables.read_rows(current / "run/items.parquet")
             foreign = [row | {"item_id": f"other {row['item_id']}"} for row in rows]

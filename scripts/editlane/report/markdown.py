@@ -15,10 +15,13 @@ from editlane.report.time_breakdown import summarise_time
 
 def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverage: float = 0.0) -> str:
     """Return the text of `report.md`: the notices, the statements, then the tables of the page."""
-    title = f"# {t('page.kicker')}: {_text(report.numbers['run'])}"
-    head = [f"- {one.label}: **{_text(one.name)}** {_text(one.detail)}".rstrip() for one in list_facts(report, t)]
+    title = f"# {t('page.kicker')}: {format_text(report.numbers['run'])}"
+    head = [
+        f"- {one.label}: **{format_text(one.name)}** {format_text(one.detail)}".rstrip()
+        for one in list_facts(report, t)
+    ]
     quotes = [
-        "\n".join([f"> **{_text(notice.title)}**", *(f"> - {_text(line)}" for line in notice.lines)])
+        "\n".join([f"> **{format_text(notice.title)}**", *(f"> - {format_text(line)}" for line in notice.lines)])
         for notice in notices
     ]
     blocks = [title, "\n".join(head), *quotes]
@@ -28,41 +31,42 @@ def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverag
             blocks += [block for said in make_statements(report, t) for block in _said(said, t)]
         elif section.tables:
             spent = summarise_time(report, t) if section.name == "time" else None
-            said = [_text(spent.sentence)] if spent else []
-            blocks += [f"## {section.title}", section.hint, *said, *map(_table, section.tables)]
+            said = [format_text(spent.sentence)] if spent else []
+            blocks += [f"## {section.title}", section.hint, *said, *map(format_table, section.tables)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _said(said: JudgeStatements, t: Texts) -> list[str]:
-    blocks = [f"### {_text(t('said.by', judge=said.judge))}", _text(said.verdict)]
+    blocks = [f"### {format_text(t('said.by', judge=said.judge))}", format_text(said.verdict)]
     if said.matrix:
-        blocks.append(_table(said.matrix))
+        blocks.append(format_table(said.matrix))
     for statements in (said.overall, said.categories):
         lines = [f"- {_format_statement(one)}" for one in statements[:SHOWN]]
         if len(statements) > SHOWN:
             rest = t("said.more", n=len(statements) - SHOWN)
-            lines.append(f"- {_text(t.join([rest, t('said.see_table')]))}")
+            lines.append(f"- {format_text(t.join([rest, t('said.see_table')]))}")
         if lines:
             blocks.append("\n".join(lines))
     return blocks
 
 
 def _format_statement(one: Statement) -> str:
-    claim = _text(one.claim) if one.winner is None else f"**{_text(one.claim)}**"
-    return f"{claim}{one.space}{_text(one.evidence)}"
+    claim = format_text(one.claim) if one.winner is None else f"**{format_text(one.claim)}**"
+    return f"{claim}{one.space}{format_text(one.evidence)}"
 
 
-def _table(table: Table) -> str:
+def format_table(table: Table) -> str:
+    """Return a table with its title and note."""
     columns = (*table.heads, *table.columns)
     align = ["---"] * len(table.heads) + ["---:" if table.numeric else "---"] * len(table.columns)
     names = len(table.heads)
     rows = [((group.name, line.name)[-names:] + line.cells) for group in table.groups for line in group.lines]
-    body = ["| " + " | ".join(map(_text, row)) + " |" for row in (columns, align, *rows)]
-    note = f"{_text(table.note)}\n\n" if table.note else ""
-    return f"### {_text(table.title)}\n\n{note}" + "\n".join(body)
+    body = ["| " + " | ".join(map(format_text, row)) + " |" for row in (columns, align, *rows)]
+    note = f"{format_text(table.note)}\n\n" if table.note else ""
+    return f"### {format_text(table.title)}\n\n{note}" + "\n".join(body)
 
 
-def _text(text: str) -> str:
+def format_text(text: str) -> str:
     """Escape data as one printable line of Markdown, so that it neither ends a cell nor starts markup."""
     text = escape(" ".join(text.split()))
     for mark in ("\\", "|", "<", "*", "_", "`", "["):

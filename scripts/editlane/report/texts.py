@@ -34,8 +34,9 @@ class Texts:
 @cache
 def load_texts(language: str) -> Texts:
     """Load the texts of one of LANGUAGES."""
-    with (FOLDER / f"{language}.yaml").open(encoding="utf-8") as file:
-        return Texts(language, dict(_flatten(yaml.safe_load(file))))
+    files = (f"{language}.yaml", f"runs.{language}.yaml")
+    texts = [yaml.safe_load((FOLDER / name).read_text(encoding="utf-8")) for name in files]
+    return Texts(language, dict(pair for one in texts for pair in _flatten(one)))
 
 
 def _flatten(texts: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:

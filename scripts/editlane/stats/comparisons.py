@@ -15,8 +15,10 @@ from statsmodels.stats.power import TTestPower
 from editlane.core.types import SCALE
 from editlane.stats.intervals import ALPHA, Inference, Interval, infer_mean
 
-Verdict = Literal["a_better", "b_better", "not_separable", "no_common_items", "too_few", "not_believed", "prefers"]
-"""`not_believed` and `prefers` are the report's, which knows the judge."""
+Verdict = Literal[
+    "a_better", "b_better", "not_separable", "no_common_items", "too_few", "not_believed", "prefers", "drift"
+]
+"""`not_believed` and `prefers` are the report's, which knows the judge; `drift` is that of a comparison of runs."""
 
 POWER = 0.8
 
@@ -57,6 +59,10 @@ class Comparison(PairedComparison):
     """None: the macro mean over all categories."""
     p_holm: float | None
     """p with Holm's correction, which decides: over all pairs of editors, or over all pairs and categories."""
+
+
+Compared = tuple[Comparison, Inference | None]
+"""A comparison, and what its verdict is decided by."""
 
 
 def compare(
@@ -131,24 +137,43 @@ def compare_all(
     table = table.reindex(columns=list(editors)).astype(np.float64)
     named = items["category"].astype(str).to_numpy()
     every = np.full(len(items), True) if headline is None else np.isin(named, list(headline))
-    found: list[tuple[Comparison, Inference | None]] = []
-    for a, b in combinations(editors, 2):
-        for category in (None, *categories):
-            there = every if category is None else named == category
-            first, second = (table[name].to_numpy()[there] for name in (a, b))
-            clusters = items["cluster"].to_numpy()[there]
-            part, inferred = _compare(first, second, clusters, named[there], (-REACH, REACH))
-            readable = there & items["readable"].to_numpy(dtype=bool)
-            first, second = (table[name].to_numpy()[readable] for name in (a, b))
-            part["bounds"] = _bound(first, second, named[readable])
-            found.append(({"a": a, "b": b, "category": category, "p_holm": None, **part}, inferred))
-    _correct([one for one in found if one[0]["category"] is None])
+    found = [
+        one
+        for a, b in combinations(editors, 2)
+        for one in compare_pair((a, b), table[a].to_numpy(), table[b].to_numpy(), items, categories, every)
+    ]
+    correct([one for one in found if one[0]["category"] is None])
     of_category = [one for one in found if one[0]["category"] is not None]
-    _correct([one for one in of_category if headline is None or one[0]["category"] in headline])
+    correct([one for one in of_category if headline is None or one[0]["category"] in headline])
     return [comparison for comparison, _ in found]
 
 
-def _correct(family: Sequence[tuple[Comparison, Inference | None]]) -> None:
+def compare_pair(
+    names: tuple[str, str],
+    a: npt.NDArray[np.float64],
+    b: npt.NDArray[np.float64],
+    items: pd.DataFrame,
+    categories: Sequence[str],
+    every: npt.NDArray[np.bool_],
+) -> list[Compared]:
+    """Compare two columns of scores by the macro mean of the items in `every`, and then within each category.
+
+    a, b: float64 (n,), the scores of the n `items`, NaN = not scored. items: columns category, cluster and `readable`.
+    every: bool (n,). `correct` still has to decide.
+    """
+    named, clusters = items["category"].astype(str).to_numpy(), items["cluster"].to_numpy()
+    is_readable = items["readable"].to_numpy(dtype=bool)
+    found: list[Compared] = []
+    for category in (None, *categories):
+        there = every if category is None else named == category
+        part, inferred = _compare(a[there], b[there], clusters[there], named[there], (-REACH, REACH))
+        readable = there & is_readable
+        part["bounds"] = _bound(a[readable], b[readable], named[readable])
+        found.append(({"a": names[0], "b": names[1], "category": category, "p_holm": None, **part}, inferred))
+    return found
+
+
+def correct(family: Sequence[Compared]) -> None:
     """Apply Holm's correction to the comparisons of one family, and decide their verdicts by the corrected p."""
     tested = [(comparison, inferred) for comparison, inferred in family if inferred]
     if tested:

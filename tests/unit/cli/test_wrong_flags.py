@@ -209,6 +209,23 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--out": OUT_FILE,
         "--controls": OUT_FILE,
     },
+    "compare_runs": {
+        "runs": [
+            (["run", "none"], "there is no folder 'none'"),
+            (["run", "file"], "there is no folder 'file'"),
+            ("run", "Only one run is given"),
+            (["run", "run"], "run and run are the same run"),
+            (["run", "empty"], "empty is no finished run: there is no items.parquet"),
+        ],
+        "--out": OUT_FOLDER,
+        "--editors": [
+            ("a", "'a' is not A=B, two names of editors"),
+            ("a=../x", "'../x' cannot name a folder"),
+            ("b=a", "Unknown editor of run 'b'"),
+            (["a=a", "a=a"], "is named twice"),
+        ],
+        "--language": [("de", "invalid choice: 'de' (choose from 'en', 'zh')")],
+    },
     "compare_ratings": {
         "--ratings": [
             ("none.csv", "There is no file none.csv"),

@@ -29,17 +29,7 @@ SCRIPTS = ("script.js", "gallery.js")
 
 def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Texts, *, min_coverage: float = 0.0) -> str:
     """Render the page with its gallery."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: escape_lines(value) if type(value) is str else value,  # not our own Markup
-    )
-    environment.filters["escape_lines"] = escape_lines
-    environment.filters["lang"] = make_language_marker(t.language)
-    environment.globals["t"] = t
+    environment = make_environment(t)
     failures, failed = find_failures(report, t)
     scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
     panels = draw_panels(report, t)
@@ -62,6 +52,22 @@ def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Text
         scripts=list(map(Markup, scripts)),
         script_hashes=list(map(hash_script, scripts)),
     )
+
+
+def make_environment(t: Texts) -> Environment:
+    """Make what renders the templates of this folder. All texts are escaped but our own Markup."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: escape_lines(value) if type(value) is str else value,  # not our own Markup
+    )
+    environment.filters["escape_lines"] = escape_lines
+    environment.filters["lang"] = make_language_marker(t.language)
+    environment.globals["t"] = t
+    return environment
 
 
 def hash_script(script: str) -> str:
