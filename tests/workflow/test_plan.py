@@ -64,7 +64,7 @@ def test_every_config_of_the_repository_is_planned_here() -> None:
         "fleet.yaml",
         "robots.yaml",
     }  # of servers
-    assert found == {"config.yaml", "qwen.yaml", "small.yaml"}
+    assert found == {"config.yaml", "gallery.yaml", "qwen.yaml", "small.yaml"}
 
 
 def test_the_demo_builds_what_it_needs_itself() -> None:
@@ -73,6 +73,12 @@ def test_the_demo_builds_what_it_needs_itself() -> None:
     assert counts["build_tiny_model"] == 3
     assert counts["edit_lane"] == 4
     assert counts["merge_scores"] == counts["make_report"] == 1
+
+
+def test_the_worked_example_plans_without_a_model() -> None:
+    counts = planned(dry_run("--configfile", "config/gallery.yaml"))
+    assert "build_tiny_model" not in counts
+    assert (counts["edit_lane"], counts["score_lane"]) == (3 * 2, 2)
 
 
 def test_every_editor_and_every_judge_has_a_job_per_lane(project) -> None:
