@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from conda_double import install_conda
+from copied_checkout import copy_checkout, run_in
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,8 +77,13 @@ def test_the_demo_builds_what_it_needs_itself() -> None:
     assert counts["merge_scores"] == counts["make_report"] == 1
 
 
-def test_the_worked_example_plans_without_a_model() -> None:
-    counts = planned(dry_run("--configfile", "config/gallery.yaml"))
+def test_the_worked_example_plans_without_a_model(tmp_path: Path) -> None:
+    copy_checkout(tmp_path)
+    for name in ("careful", "hasty", "lazy", "asked"):
+        (tmp_path / "resources/demo/gallery" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "resources/demo/gallery" / name / "a.png")
+    snakemake = (sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "all")
+    counts = planned(run_in(tmp_path, *snakemake, "--configfile", "config/gallery.yaml"))
     assert "build_tiny_model" not in counts
     assert (counts["edit_lane"], counts["score_lane"]) == (3 * 2, 2)
 
