@@ -1,4 +1,5 @@
 # make demo    run the whole workflow on photos and tiny models, on the CPU
+# make gallery-demo  draw edits of three made-up editors and show a report about them: what you will get; no model, about a minute
 # make fleet-demo  start two vLLM servers on the CPU with tiny models behind a router, in their own venv (4 GB); some minutes
 # make serve   start a reward server with a tiny judge on the CPU, at http://127.0.0.1:8200
 # make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
@@ -20,13 +21,20 @@ PYTHON ?= python3
 SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
-.PHONY: demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-libero test-trainers bench bench-gpu clean
+.PHONY: demo gallery-demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-libero test-trainers bench bench-gpu clean
 
 demo: $(VENV)/installed
 	@$(RUN) snakemake --cores all
 	@echo "Open $(REPORT) in a browser. Next, check this machine for real models:"
 	@echo "  source $(VENV)/bin/activate && python scripts/check_setup.py --configfile config/small.yaml"
 	@echo "For photos of your own, read config/README.md."
+
+gallery-demo: $(VENV)/installed
+	@$(RUN) python scripts/extract_demo_photos.py --out resources/demo/photos
+	@$(RUN) python scripts/draw_gallery_demo.py --items resources/demo/gallery.jsonl --photos resources/demo/photos \
+		--out resources/demo/gallery
+	@$(RUN) snakemake --configfile config/gallery.yaml --cores all
+	@echo "Open results/gallery/report/report.html in a browser. Its edits and its judge are made up."
 
 serve: $(VENV)/installed
 	@$(RUN) python scripts/serve_rewards.py --configfile config/reward.yaml $(if $(PORT),--port $(PORT))
@@ -111,4 +119,4 @@ $(VENV)/installed: envs/install.sh envs/local.txt envs/local.lock.txt
 	@PYTHON="$(PYTHON)" sh envs/install.sh $(VENV)
 
 clean:
-	rm -rf $(VENV) .snakemake results/demo resources/models resources/demo/photos
+	rm -rf $(VENV) .snakemake results/demo results/gallery resources/models resources/demo/photos resources/demo/gallery

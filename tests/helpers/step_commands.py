@@ -41,6 +41,7 @@ GOOD: dict[str, Flags] = {
         "--edits": [f"run/a/edits/{category}/lane0.parquet" for category in CATEGORIES],
     },
     "draw_canary": {"--items": ["canary/items.jsonl"], "--photos": ["data"], "--out": ["canary/pictures"]},
+    "draw_gallery_demo": {"--items": ["gallery/items.jsonl"], "--photos": ["data"], "--out": ["gallery/pictures"]},
     "plan_controls": {
         "--items": ["run/items.parquet"],
         "--editors": ["a"],

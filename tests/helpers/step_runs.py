@@ -42,6 +42,11 @@ def write_inputs(folder: Path) -> None:
     drawn = {"photo": "图 0.png", "draw": [["rectangle", [0.1, 0.1, 0.5, 0.5], "#e0c020"]]}
     canary = {"item_id": "c", "category": "物理", "instruction": "Draw.", "image": "pictures/p.ppm"}
     (folder / "canary/items.jsonl").write_text(json.dumps(canary | drawn | {"edited": "pictures/e.ppm"}) + "\n")
+    (folder / "gallery").mkdir()
+    drawn = {"image": "图 0.png", "draw": {"asked": [["night", {}]], "a": [["asked", 0.5]]}}
+    (folder / "gallery/items.jsonl").write_text(
+        json.dumps({"item_id": "g", "instruction": "Make it night."} | drawn) + "\n"
+    )
     twice = "run: a\nrun: b\ndataset: {path: data/items.jsonl, categories: [物理]}\njudges: {j: {adapter: fake}}\n"
     (folder / "config.md").write_text("# Keys\n<!-- keys: begin -->\n<!-- keys: end -->\n")
     (folder / "other.yaml").write_text("lanse: 2\n")

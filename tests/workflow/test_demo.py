@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from copied_checkout import copy_checkout, make
 
 pytestmark = pytest.mark.runs
 
@@ -19,23 +19,10 @@ ROOT = Path(__file__).parents[2]
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tracked and new files, with the installed packages, after `make demo`."""
     folder = tmp_path_factory.mktemp("新 用户") / "editlane"
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    out = make(folder)
+    copy_checkout(folder)
+    out = make(folder, "demo")
     assert "report: results/demo/report/report.html" in out
     return folder
-
-
-def make(folder: Path) -> str:
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "GPULEASE_DIR": str(folder / ".leases")}
-    command = ["make", "demo", "--old-file=.venv/installed"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return done.stdout + done.stderr
 
 
 def test_every_item_of_every_editor_and_judge_is_there(demo: Path) -> None:
@@ -56,7 +43,7 @@ def test_the_report_says_that_the_weights_are_random(demo: Path) -> None:
 
 
 def test_a_second_make_demo_has_nothing_to_do(demo: Path) -> None:
-    assert "Nothing to be done" in make(demo)
+    assert "Nothing to be done" in make(demo, "demo")
 
 
 def test_the_demo_is_small_on_disk(demo: Path) -> None:
@@ -76,7 +63,7 @@ def test_no_table_holds_a_path_of_this_machine(demo: Path) -> None:
 def test_the_readmes_commands_are_the_makefiles(demo: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^(make [\w-]+)", readme, re.MULTILINE)
-    assert commands[:4] == ["make demo", "make serve", "make fleet-demo", "make test"]
+    assert commands[:5] == ["make demo", "make gallery-demo", "make serve", "make fleet-demo", "make test"]
     for command in commands:
         subprocess.run([*command.split(), "--dry-run"], cwd=demo, check=True, capture_output=True)
 

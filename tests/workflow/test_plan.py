@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from conda_double import install_conda
+from copied_checkout import copy_checkout, run_in
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +66,7 @@ def test_every_config_of_the_repository_is_planned_here() -> None:
         "fleet.yaml",
         "robots.yaml",
     }  # of servers
-    assert found == {"config.yaml", "qwen.yaml", "small.yaml"}
+    assert found == {"config.yaml", "gallery.yaml", "qwen.yaml", "small.yaml"}
 
 
 def test_the_demo_builds_what_it_needs_itself() -> None:
@@ -73,6 +75,17 @@ def test_the_demo_builds_what_it_needs_itself() -> None:
     assert counts["build_tiny_model"] == 3
     assert counts["edit_lane"] == 4
     assert counts["merge_scores"] == counts["make_report"] == 1
+
+
+def test_the_worked_example_plans_without_a_model(tmp_path: Path) -> None:
+    copy_checkout(tmp_path)
+    for name in ("careful", "hasty", "lazy", "asked"):
+        (tmp_path / "resources/demo/gallery" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "resources/demo/gallery" / name / "a.png")
+    snakemake = (sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "all")
+    counts = planned(run_in(tmp_path, *snakemake, "--configfile", "config/gallery.yaml"))
+    assert "build_tiny_model" not in counts
+    assert (counts["edit_lane"], counts["score_lane"]) == (3 * 2, 2)
 
 
 def test_every_editor_and_every_judge_has_a_job_per_lane(project) -> None:

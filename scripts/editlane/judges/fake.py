@@ -1,11 +1,12 @@
-"""Judge by hashes instead of a model, for tests and dry runs. Every number is reproducible.
+"""Judge by hashes, or by given pictures, instead of a model: for tests, dry runs and the worked example.
 
-The judge can fail and give unreadable answers on demand.
+Every number is reproducible. The judge can fail and give unreadable answers on demand.
 """
 
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import NormalDist
 from typing import Annotated, Literal
 
@@ -13,8 +14,9 @@ from PIL.Image import Image
 from pydantic import Field
 
 from editlane.core.errors import JudgeFailed
-from editlane.core.params import SPEED, JudgeParams
+from editlane.core.params import SPEED, JudgeParams, KeyedBy
 from editlane.core.types import Question, Readout, RunsOn
+from editlane.judges.fake_comparison import fingerprint_references, rate_by_reference
 from editlane.models.fake_signals import Seconds, hash_to_share, is_signed, is_signed_for, pick_duration
 
 Behaviour = Literal["sees", "constant", "random", "ignores_images", "ignores_instruction"]
@@ -44,6 +46,9 @@ class FakeJudgeParams(JudgeParams):
     """Time to load, as a model takes."""
     behaviour: Behaviour = "sees"
     """Parts of a question that decide the score."""
+    references: Annotated[Annotated[str, Field(min_length=1)] | None, KeyedBy(fingerprint_references)] = None
+    """Folder of pictures of what the instructions ask for, of a worked example. An edit is then rated by how near it
+    comes to its picture, and `behaviour` does not count."""
     unreadable_rate: Share = 0.0
     """Share of items, 0..1, without a legal answer; the item decides, not the order."""
     failure_rate: Share = 0.0
@@ -91,7 +96,7 @@ class FakeJudge:
 
     def _read(self, question: Question, answers: Sequence[str]) -> Readout:
         unreadable = self._is_unreadable(question)
-        height = rate_edit(self.params.behaviour, question)
+        height = self._rate(question)
         peak = min(int(height * len(answers)), len(answers) - 1)
         weights = [math.exp(-2.0 * abs(rank - peak)) for rank in rank_answers(answers)]
         probabilities = tuple(weight / sum(weights) for weight in weights)
@@ -113,6 +118,11 @@ class FakeJudge:
             for questions, own in zip(batch, seeds, strict=True)
         ]
 
+    def _rate(self, question: Question, *salt: str) -> float:
+        if self.params.references:
+            return rate_by_reference(Path(self.params.references), question)
+        return rate_edit(self.params.behaviour, question, *salt)
+
     def _wait_for_batch(self) -> None:
         if self.params.batch_seconds:
             time.sleep(self.params.batch_seconds)
@@ -124,7 +134,7 @@ class FakeJudge:
         return f'{{"score": [{first}, {second}], "reasoning": "a fake"}}'
 
     def _number(self, question: Question, seed: int, *salt: str) -> str:
-        height = rate_edit(self.params.behaviour, question, *salt)
+        height = self._rate(question, *salt)
         if self.params.noise:
             share = max(hash_to_share("noise", str(seed), *salt), 2**-50)  # 0 has no quantile
             height += self.params.noise * NormalDist().inv_cdf(share)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated
 
 from PIL.Image import Image, frombytes
@@ -40,6 +41,17 @@ def is_signed_for(image: Image, texts: Iterable[str]) -> bool:
     """Return True if the image is signed for an instruction in these texts: whole lines, or what follows a colon."""
     corner = _crop_corner(image)
     return any(corner == _MARK + _hash_instruction(part) for text in texts for part in _split_text(text))
+
+
+def name_reference(instruction: str) -> str:
+    """Return the name of the file that shows what the instruction asks for."""
+    return f"{_hash_instruction(instruction)[:8].hex()}.png"
+
+
+def find_reference(folder: Path, texts: Iterable[str]) -> Path | None:
+    """Find the picture of what an instruction in these texts asks for (see is_signed_for), or None."""
+    named = (folder / name_reference(part) for text in texts for part in _split_text(text))
+    return next((path for path in named if path.is_file()), None)
 
 
 def _hash_instruction(instruction: str) -> bytes:

@@ -47,14 +47,28 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
     return [notice for notice in found if notice]
 
 
+def list_made_up(report: Report) -> dict[str, list[str]]:
+    """List the editors and judges that are no real models: drawn by a program, of random weights, or without a model.
+
+    In a worked example a judge compares edits with pictures of what was asked for; then given edits count as drawn.
+    """
+    models = list_models(report)
+    compared = any((record.get("params") or {}).get("references") for _, _, record in models)
+    return {
+        "drawn": sorted(
+            name for kind, name, record in models if compared and kind == "editor" and record.get("adapter") == "given"
+        ),
+        "random_weights": sorted(name for _, name, record in models if record.get("random_weights")),
+        "no_model": sorted(name for _, name, record in models if record.get("adapter") == "fake"),
+    }
+
+
 def _meaningless(report: Report, t: Texts) -> Notice | None:
-    random = sorted(name for _, name, record in list_models(report) if record.get("random_weights"))
-    fake = sorted(name for _, name, record in list_models(report) if record.get("adapter") == "fake")
-    if not random and not fake:
+    made_up = {kind: names for kind, names in list_made_up(report).items() if names}
+    if not made_up:
         return None
-    named = (("notice.random_weights", random), ("notice.no_model", fake))
-    lines = tuple(t(key, names=t.join(names)) for key, names in named if names)
-    return Notice(title=t(f"notice.meaningless_{'random' if random else 'fake'}"), lines=lines)
+    lines = tuple(t(f"notice.{kind}", names=t.join(names)) for kind, names in made_up.items())
+    return Notice(title=t(f"notice.meaningless_{next(iter(made_up))}"), lines=lines)
 
 
 def _partial(report: Report, t: Texts) -> Notice | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from editlane.images.files import write_atomically
 from editlane.report.load import Report
 from editlane.report.markdown import to_markdown
-from editlane.report.notices import Notice
+from editlane.report.notices import Notice, list_made_up
 from editlane.report.page.gallery import make_gallery
 from editlane.report.page.html import to_html
 from editlane.report.texts import load_texts
@@ -29,7 +29,10 @@ def write_report(
     t = load_texts(language)
     gallery = make_gallery(report, run_dir, out_dir)
     texts = {
-        "report.json": json.dumps(report.numbers, ensure_ascii=False, allow_nan=False, indent=2) + "\n",
+        "report.json": json.dumps(
+            report.numbers | {"made_up": list_made_up(report)}, ensure_ascii=False, allow_nan=False, indent=2
+        )
+        + "\n",
         "report.md": to_markdown(report, notices, t, min_coverage),
         "report.html": to_html(report, notices, gallery, t, min_coverage=min_coverage),
     }

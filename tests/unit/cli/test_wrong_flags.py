@@ -106,6 +106,15 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--photos": [*IN_FOLDER, ("empty", "Cannot draw c")],
         "--out": OUT_FOLDER,
     },
+    "draw_gallery_demo": {
+        "--items": [
+            ("none", "Cannot read the worked example none"),
+            ("data/items.jsonl", "Cannot read the worked example data/items.jsonl: 'draw'"),
+            ("data", "Cannot read the worked example data"),
+        ],
+        "--photos": [*IN_FOLDER, ("empty", "Cannot draw g")],
+        "--out": OUT_FOLDER,
+    },
     "plan_controls": {
         "--items": TABLE,
         "--editors": NAMES,
