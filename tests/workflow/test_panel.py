@@ -35,6 +35,8 @@ def test_a_panel_is_added_to_a_finished_run_without_judging_anything_again(proje
     report = project.report()
     assert report["missing"] == 0 and set(report["acceptance"]) == {*JUDGES, *PANELS}
     assert report["provenance"]["panels"]["all"]["quorum"] == 3
+    text = (project.results / "report/report.md").read_text(encoding="utf-8")
+    assert "## Judges together" in text and text.count("nothing was asked for them") == len(PANELS)
     project.run("partial_report")
     partial = pq.read_table(project.results / "partial_report/scores.parquet").to_pylist()
     assert {name: sum(row["judge"] == name for row in partial) for name in PANELS} == dict.fromkeys(PANELS, 20)

@@ -150,8 +150,8 @@ def _orders(report: Report, group: Mapping[str, Any], label: str, t: Texts) -> l
 
 
 def _name_judge(report: Report, judge: str, t: Texts) -> str:
-    accepted = report.numbers["acceptance"][judge]["verdict"] == "accepted"
-    return judge if accepted else t("together.not_accepted", judge=judge)
+    verdict = report.numbers["acceptance"][judge]["verdict"]
+    return judge if verdict == "accepted" else t(f"together.{verdict}", judge=judge)
 
 
 def _format_difference(one: Mapping[str, Any]) -> str:

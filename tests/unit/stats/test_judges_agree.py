@@ -82,7 +82,7 @@ def test_copies_of_one_judge_are_one_judge() -> None:
     found = measure_agreement(scores, np.arange(80), ["a", "b", "c"])
     assert found["effective_judges"]["value"] == 1.0
     assert found["alpha"]["value"] == pytest.approx(1.0)
-    assert found["alpha"]["why"] == "no interval: the judges agree exactly"
+    assert found["alpha"]["why"] == "no interval: the judges agree or contradict each other exactly"
 
 
 def test_judges_that_see_nothing_are_as_many_as_there_are() -> None:
@@ -127,3 +127,25 @@ def test_many_photos_are_left_out_in_groups() -> None:
     found = interval_alpha(scores, np.arange(len(scores)))["interval"] or (0, 0)
     alone = np.array([interval_alpha(judged(seed, 3 * MOST_GROUPS), np.arange(600))["value"] for seed in range(60)])
     assert np.ptp(found) == pytest.approx(2 * 1.97 * alone.std(ddof=1), rel=0.35)
+
+
+@pytest.mark.runs
+@pytest.mark.parametrize("photos", [12, 60])
+def test_intervals_of_alpha_hold_the_truth_in_about_95_of_100_samples(photos: int) -> None:
+    truth = interval_alpha(judged(0, 100_000), np.arange(100_000))["value"]
+    found = [interval_alpha(judged(1 + seed, photos), np.arange(photos))["interval"] or (0, 0) for seed in range(600)]
+    held = np.mean([low <= truth <= high for low, high in found])
+    assert 0.92 < held < 0.98
+
+
+@pytest.mark.runs
+def test_three_independent_judges_count_for_more_than_three_copies() -> None:
+    shown = {
+        shared: [
+            measure_agreement(judged(seed, 120, shared=shared), np.arange(120), ["a", "b", "c"])["effective_judges"]
+            for seed in range(50)
+        ]
+        for shared in (0.0, 1.0)
+    }
+    assert {one["value"] for one in shown[1.0]} == {1.0}
+    assert all(low > 1.2 for low, _ in (one["interval"] or (0, 0) for one in shown[0.0]))
