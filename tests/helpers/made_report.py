@@ -139,6 +139,7 @@ def made_report(
         "preferences": {"j": []},
         "noise": {"j": None},
         "canary": {"j": None},
+        "judges_together": [],
         "preservation": {editor: {} for editor in cells},
         "costs": {"stages": [], "lanes": [], "total": {"attempts": 0}},
         "provenance": {},

@@ -80,7 +80,7 @@ rule merge_controls:
     params:
         run_dir=subpath(input.plan, parent=True),
         editors=EDITORS,
-        judges=JUDGES,
+        judges=JUDGES + PARAMS.make_panel_flags(),
         lanes=len(LANES),
     shell:
         r"""

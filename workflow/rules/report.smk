@@ -49,7 +49,7 @@ rule make_report:
         out_dir=subpath(output.html, parent=True),
         run=config["run"],  # which the report names
         editors=EDITORS,
-        judges=JUDGES,
+        judges=JUDGES + list(config["panels"]),
         categories=CATEGORIES,
         baseline=(
             ["--baseline", config["report"]["baseline"]]
@@ -84,7 +84,7 @@ rule partial_report:
         run_dir=RESULTS,
         config=json.dumps(config, ensure_ascii=False),
         editors=EDITORS,
-        judges=JUDGES,
+        judges=JUDGES + list(config["panels"]),
         categories=CATEGORIES,
         lanes=len(LANES),
         baseline=(

@@ -102,7 +102,7 @@ rule merge_scores:
     params:
         run_dir=subpath(input.item_table, parent=True),
         editors=EDITORS,
-        judges=JUDGES,
+        judges=JUDGES + PARAMS.make_panel_flags(),
         categories=CATEGORIES,
         lanes=len(LANES),
     shell:

@@ -18,6 +18,7 @@ from editlane.lanes.editing import EditorSpec
 from editlane.lanes.identity import model_options
 from editlane.lanes.journal import read_journal
 from editlane.lanes.judging import JudgeSpec, is_judgeable
+from editlane.lanes.panels import describe_panels, make_panel, read_panels
 from editlane.protocols.controls import plan_controls, select_lane_questions
 from editlane.protocols.scoring import load_protocol
 
@@ -49,6 +50,7 @@ class FinishedRun:
         self.judges = {
             name: JudgeSpec.of(run_dir, name, load_protocol(protocol), options) for name, protocol, options in judges
         }
+        self.panels = read_panels(dict(config.get("panels") or {}), list(self.judges))
         self._dataset = tables.read_provenance(items)
         self._items = tables.read_items(items)
         self._plan = self._read_plan(items, plan)
@@ -65,20 +67,28 @@ class FinishedRun:
             made["editors"] |= editor.describe(model_options(self.config["editors"][name]))
         for name, judge in self.judges.items():
             made["judges"] |= judge.describe(model_options(self.config["judges"][name]))
-        return made
+        return made | describe_panels(self.panels)
 
     def parts(self) -> Iterator[Part]:
-        """Yield the rows of every editor with every judge, one pair at a time."""
+        """Yield the rows of every editor with every judge, one pair at a time.
+
+        After an editor's last judge come the rows of the panels, about what all of their judges have finished.
+        """
         scores, controls = schemas.scores_schema(self.criteria), schemas.controls_schema(self.criteria)
         for name, editor in self.editors.items():
             edits = self._edits(editor)
             planned = self._plan.filter(pc.equal(self._plan["editor"], name)).to_pylist()
+            of_judges: dict[str, Part] = {}
             for judge in self.judges.values():
                 asked = select_lane_questions(planned, edits, name, 0, judge.samples)
-                yield Part(
+                of_judges[judge.judge] = Part(
                     scores=tables.from_rows(self._scores(judge, name, edits), scores),
                     controls=tables.from_rows(self._scores(judge, name, asked), controls),
                 )
+            yield from of_judges.values()
+            for panel in self.panels:
+                parts = [of_judges[judge] for judge in panel.judges]
+                yield Part(*(make_panel(panel, part) for part in zip(*parts, strict=True)))
 
     def _edits(self, editor: EditorSpec) -> list[QuestionRow]:
         finished = read_journal(self.paths.journal(editor.editor)).rows

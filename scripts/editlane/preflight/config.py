@@ -22,6 +22,7 @@ from editlane.models.tiny import BUILT_MODELS, KINDS
 from editlane.models.weight_formats import check_formats
 from editlane.preflight.config_values import check_path, check_paths, check_places, check_values
 from editlane.preflight.dataset_scan import find_edits_folders
+from editlane.preflight.panels import check_panels
 from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
@@ -58,6 +59,7 @@ def check_config(config: Config) -> Config:
         for name, settings in filled[f"{kind}s"].items():
             check_adapter(kind, name, settings)
     _check_names(filled)
+    check_panels(filled)
     return filled
 
 

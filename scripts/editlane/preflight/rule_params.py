@@ -60,6 +60,11 @@ class RuleParams:
             flags += ["--given", *(f"{name}={folder}" for name, folder in self._edits_folders.items())]
         return flags + (["--limit", str(dataset["limit"])] if "limit" in dataset else [])
 
+    def make_panel_flags(self) -> list[str]:
+        """Return the flag for the panels of judges. Without any there is none, as in runs that recorded none."""
+        panels = self._config["panels"]
+        return ["--panels", json.dumps(panels, ensure_ascii=False)] if panels else []
+
     def find_given(self, editor: str | None = None) -> str | list[str]:
         """Return the table of given edits if this editor, or without a name any editor, has a folder of them."""
         needed = editor in self._edits_folders if editor else self._edits_folders

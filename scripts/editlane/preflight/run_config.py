@@ -72,6 +72,21 @@ class ControlsConfig(StrictModel):
     """Ask each judge about twenty fixed pairs, to notice a judge that changed between two runs."""
 
 
+class PanelConfig(StrictModel):
+    """Several judges whose scores are combined into one."""
+
+    judges: Annotated[list[Text], Field(min_length=2)]
+    """Two or more of the run's judges."""
+    combine: Literal["mean", "median", "weighted"] = "mean"
+    """How their scores of an edit become one. `weighted` is a mean with `weights`."""
+    quorum: Annotated[int, Field(ge=2)] | None = None
+    """Judges that must have scored an edit. With fewer scores it has no score from the panel; with more it has that of
+    those that scored it, and no missing score is filled. Default: all, so that every score is of the same judges."""
+    weights: dict[Name, Annotated[float, Field(gt=0)]] | None = None
+    """For `weighted`: a number above 0 for each judge. Take them from people's ratings. Judges that agree with each
+    other may be wrong together, so nothing is derived from their agreement."""
+
+
 class ReportConfig(StrictModel):
     """Settings of the report."""
 
@@ -102,6 +117,9 @@ class RunConfig(StrictModel):
     """Editing models, by a name of your choice. Omit it for `format: pairs` and for `edited_dir`."""
     judges: Annotated[dict[Name, JudgeConfig], Field(min_length=1)]
     """Judging models, by a name of your choice."""
+    panels: dict[Name, PanelConfig] = Field(default_factory=dict)
+    """Panels of judges, by a name of your choice. A panel is one more judge in the tables and in the report: its scores
+    and its controls are combined from those of its judges, and nothing is judged again."""
     controls: ControlsConfig = ControlsConfig()
     """Extra questions to every judge whose answers can be checked. A judge must tell real edits from the source image,
     from edits for another instruction, from blank images, from source and edit swapped, and from worse copies of

@@ -1,6 +1,8 @@
 """Find the notices that a reader needs before the numbers."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from editlane.protocols.load import find_generally_judged
 from editlane.report.cells import SMALL_P, format_p, format_percent, format_rate
@@ -47,12 +49,13 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
     return [notice for notice in found if notice]
 
 
-def list_made_up(report: Report) -> dict[str, list[str]]:
+def list_made_up(models: Sequence[tuple[str, str, Any]]) -> dict[str, list[str]]:
     """List the editors and judges that are no real models: drawn by a program, of random weights, or without a model.
+
+    `models`: as `list_models` returns them.
 
     In a worked example a judge compares edits with pictures of what was asked for; then given edits count as drawn.
     """
-    models = list_models(report)
     compared = any((record.get("params") or {}).get("references") for _, _, record in models)
     return {
         "drawn": sorted(
@@ -64,7 +67,12 @@ def list_made_up(report: Report) -> dict[str, list[str]]:
 
 
 def _meaningless(report: Report, t: Texts) -> Notice | None:
-    made_up = {kind: names for kind, names in list_made_up(report).items() if names}
+    return say_made_up(list_made_up(list_models(report)), t)
+
+
+def say_made_up(named: Mapping[str, Sequence[str]], t: Texts) -> Notice | None:
+    """Return what a reader has to know of models that are made up; None if there are none."""
+    made_up = {kind: names for kind, names in named.items() if names}
     if not made_up:
         return None
     lines = tuple(t(f"notice.{kind}", names=t.join(names)) for kind, names in made_up.items())

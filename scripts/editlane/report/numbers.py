@@ -11,6 +11,7 @@ from editlane.core.schemas import criterion_columns
 from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.report.belief import list_believed, withhold
+from editlane.report.judges_together import compute_judges_together
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
 from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
@@ -84,6 +85,7 @@ def compute_numbers(
         "acceptance": acceptance,
         "preferences": preferences,
         "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
+        "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}),
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
         "costs": compute_costs(inputs.costs),

@@ -20,6 +20,7 @@ from editlane.report.summary import (
 )
 from editlane.report.texts import Texts
 from editlane.report.time_breakdown import make_time_tables
+from editlane.report.together import make_together_tables
 from editlane.report.trust import make_trust_tables
 from editlane.stats.acceptance import BEST
 from editlane.stats.intervals import FEWEST_CLUSTERS
@@ -46,6 +47,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "leaderboard": make_leaderboards(report, t),
         "charts": (),
         "trust": make_trust_tables(report, t),
+        "together": make_together_tables(report, t),
         "scores": make_score_tables(report, t, min_coverage),
         "preservation": make_preservation_tables(report, t),
         "comparisons": make_comparison_tables(report, t),

@@ -119,6 +119,8 @@ def _verdict(report: Report, judge: str, t: Texts) -> str:
     verdict = t(f"trust.verdict_{acceptance['verdict']}", controls=name_missed_controls(report, judge, t))
     if left_out := name_left_out(report, judge, t):
         verdict = t("trust.verdict_in_part", names=left_out)
+    if judge in (report.numbers["provenance"].get("panels") or {}):
+        return t("page.space").join((verdict, t("trust.combined")))
     calls, share = t("trust.calls", n=acceptance["calls"]), acceptance["share"]
     cost = t("trust.calls_plain" if share is None else "trust.calls_share", calls=calls, share=format_percent(share))
     return t("page.space").join((verdict, cost))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from editlane.images.files import write_atomically
-from editlane.report.load import Report
+from editlane.report.load import Report, list_models
 from editlane.report.markdown import to_markdown
 from editlane.report.notices import Notice, list_made_up
 from editlane.report.page.gallery import make_gallery
@@ -30,7 +30,10 @@ def write_report(
     gallery = make_gallery(report, run_dir, out_dir)
     texts = {
         "report.json": json.dumps(
-            report.numbers | {"made_up": list_made_up(report)}, ensure_ascii=False, allow_nan=False, indent=2
+            report.numbers | {"made_up": list_made_up(list_models(report))},
+            ensure_ascii=False,
+            allow_nan=False,
+            indent=2,
         )
         + "\n",
         "report.md": to_markdown(report, notices, t, min_coverage),

@@ -6,6 +6,7 @@
 - `noise`: repeatability of one judge, within a run and between runs
 - `summaries`: mean, spread, coverage and states of a set of rows
 - `agreement`, `pairwise`: a judge against human raters
+- `panel`, `disputes`: judges with each other
 - `resampled`: the bootstrap of `agreement`, over items
 - `legacy`: the numbers that the original benchmark's rules would have printed
 """

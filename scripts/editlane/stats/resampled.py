@@ -33,7 +33,7 @@ _PART = 1 << 21
 class Estimate(TypedDict):
     value: float | None
     interval: Interval | None
-    """95 %, percentiles of the bootstrap."""
+    """95 %: percentiles of the bootstrap, or the jackknife of `panel`."""
     why: str | None
     """Reason for a missing value or interval."""
 

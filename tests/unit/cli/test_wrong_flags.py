@@ -57,6 +57,17 @@ def config(**changes: object) -> str:
     return json.dumps({name: value for name, value in (CONFIG | changes).items() if value is not None})
 
 
+def panel(**changes: object) -> str:
+    return json.dumps({"both": {"judges": ["j", "j"], "combine": "mean", "quorum": 2, "weights": None} | changes})
+
+
+PANELS = [
+    ("{", "is not JSON"),
+    ("[]", "is not a JSON object"),
+    ('{"both": {}}', "The panel both is not whole ('combine')"),
+    (panel(judges=["j", "k"]), "The panel both has the judge k, which is none of: j"),
+]
+
 WRONG: dict[str, dict[str, Wrong]] = {
     "prepare_items": {
         "--dataset": [*ITEM_LIST, ("garbage", "garbage ends in ''"), ("garbage.parquet", "garbage.parquet")],
@@ -149,6 +160,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--run-dir": [*IN_FOLDER, ("empty", "There is no table empty/a/scores/j/物理/lane0.parquet")],
         "--editors": [*NAMES, ("nobody", "There is no table run/nobody/scores")],
         "--judges": [*NAMES, ("nobody", "There is no table run/a/scores/nobody")],
+        "--panels": PANELS,
         "--categories": [*CATEGORY_NAMES, ("天气", "There is no table"), ("物理", "rows are lost")],
         "--lanes": [*LANES, ("2", "There is no table run/a/scores/j/物理/lane1.parquet")],
         "--items": TABLE,
@@ -158,6 +170,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--run-dir": [*IN_FOLDER, ("empty", "There is no table empty/a/controls/j/lane0.parquet")],
         "--editors": [*NAMES, ("nobody", "There is no table run/nobody/controls")],
         "--judges": [*NAMES, ("nobody", "There is no table run/a/controls/nobody")],
+        "--panels": PANELS,
         "--lanes": [*LANES, ("2", "There is no table run/a/controls/j/lane1.parquet")],
         "--plan": TABLE,
         "--out": OUT_FILE,

@@ -18,13 +18,17 @@ from editlane.preflight.run_config import RunConfig
 from editlane.protocols.load import load_protocol
 
 DEMO = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-NAMES = {"editors": "tiny-qwen", "judges": "tiny-qwen3-vl"}
+NAMES = {"editors": "tiny-qwen", "judges": "tiny-qwen3-vl", "panels": "both"}
 """What stands for {name}."""
 
 MISSING: Any = ...
 NAN, INFINITE = float("nan"), float("inf")
 
 FAKE = {"adapter": "fake"}
+
+
+PANEL = {"judges": ["tiny-qwen3-vl", "second"]}
+"""The panel of both judges that a config with a wrong key of `panels` has."""
 
 
 def given(**params: Any) -> dict[str, Any]:
@@ -232,6 +236,32 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ({"optional_criteria": 5}, rf"{JUDGE}: params .*: optional_criteria is 5; use a list, each a text"),
         ("{}", rf"{JUDGE}.params is '{{}}'; use a mapping"),
     ],
+    "panels": [
+        ([PANEL], r"panels is .*; use a mapping"),
+        ({"a b": PANEL}, r"'a b' cannot be a name; use letters"),
+        ({"second": PANEL}, r"panels\.second: a judge has this name\. Rename the panel"),
+    ],
+    "panels.{name}": [
+        (["tiny-qwen3-vl", "second"], r"panels\.both is .*; use a mapping"),
+        (PANEL | {"vote": "mean"}, r"Unknown key in panels\.both: 'vote'"),
+        (PANEL | {"combine": "weighted"}, r"panels\.both: `combine: weighted` needs `weights`.*people's ratings"),
+    ],
+    "panels.{name}.judges": [
+        (MISSING, r"panels\.both\.judges is missing"),
+        (["second"], r"panels\.both\.judges is \['second'\]; use a list of 2 or more"),
+        (["second", "secnd"], r"panels\.both: Unknown judge 'secnd'\. Did you mean 'second'\?"),
+        (["second", "second"], r"panels\.both: `judges` names one twice: second, second\. Name each once"),
+    ],
+    "panels.{name}.combine": [("vote", r"Unknown panels\.both\.combine 'vote'\. .*Available: mean, median, weighted")],
+    "panels.{name}.quorum": [
+        (1, r"panels\.both\.quorum is 1; use a whole number of 2 or more"),
+        (3, r"panels\.both: `quorum` is 3, but there are 2 judges\. Use a smaller one"),
+        ("all", r"panels\.both\.quorum is 'all'; use a whole number"),
+    ],
+    "panels.{name}.weights": [
+        ({"second": 0}, r"panels\.both\.weights\.second is 0; use a number above 0"),
+        ({"second": 1}, r"panels\.both: `weights` need `combine: weighted`, but it is 'mean'\. Change it, or remove"),
+    ],
     "controls": [
         (None, r"controls is None; use a mapping"),
         ({"shares": 1}, r"Unknown key in controls: 'shares'. Did you mean 'share'\?"),
@@ -288,6 +318,9 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     if not key:
         return copy.deepcopy(value)
     config = copy.deepcopy(DEMO)
+    if key.startswith("panels"):
+        config["judges"] |= {"second": FAKE}
+        config["panels"] = {"both": copy.deepcopy(PANEL)}
     *parents, last = [NAMES[key.split(".")[0]] if name == "{name}" else name for name in key.split(".")]
     place = config
     for name in parents:
@@ -321,6 +354,22 @@ def test_every_key_has_a_wrong_value() -> None:
     keys = [key for key, *_ in iterate_keys(RunConfig.model_json_schema())]
     assert len(keys) > 30
     assert sorted(key for key, wrong in WRONG.items() if key and wrong) == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"second": 1.0}, r"`weights` lacks tiny-qwen3-vl\. Give each judge of the panel a number above 0"),
+        ({"secnd": 1.0}, r"Unknown judge in weights 'secnd'\. Did you mean 'second'\?"),
+    ],
+)
+def test_weights_of_a_panel_are_those_of_its_judges(weights: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=rf"^config: panels\.both: {message}"):
+        check_config(changed("panels.{name}", PANEL | {"combine": "weighted", "weights": weights}))
+
+
+def test_the_quorum_of_a_panel_is_all_of_its_judges_unless_it_is_given() -> None:
+    assert check_config(changed("panels.{name}.quorum", None))["panels"]["both"]["quorum"] == 2
 
 
 @pytest.mark.parametrize("kind", ["editors", "judges"])

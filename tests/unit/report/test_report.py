@@ -109,12 +109,13 @@ def test_markdown_lists_states_error_kinds_criteria_and_provenance(files: dict[s
 def test_both_files_have_the_same_sections_in_the_same_order(files: dict[str, str]) -> None:
     sections = [section["id"] for section in Page(files[".html"]).of("section")]
     assert sections == [
-        *("said", "leaderboard", "charts", "trust", "scores", "comparisons", "criteria", "states", "failures"),
-        *("gallery", "provenance"),
+        *("said", "leaderboard", "charts", "trust", "together", "scores", "comparisons", "criteria", "states"),
+        *("failures", "gallery", "provenance"),
     ]
     titles = re.findall("^## (.*)$", files[".md"], re.MULTILINE)
     assert titles == [
-        *("What can be said", "Leaderboard", "Scores", "Comparisons", "Criteria", "States", "Provenance"),
+        *("What can be said", "Leaderboard", "Judges together", "Scores", "Comparisons", "Criteria", "States"),
+        "Provenance",
     ]
     links = [link["href"] for link in Page(files[".html"]).of("a")]
     assert {f"#{section}" for section in sections} <= set(links)

@@ -6,7 +6,7 @@ from typing import Any
 
 from editlane.report.cells import SMALL_P, format_interval, format_p, format_signed
 from editlane.report.load import get_record
-from editlane.report.notices import Notice
+from editlane.report.notices import Notice, list_made_up, say_made_up
 from editlane.report.runs.load import FinishedRun
 from editlane.report.statements import BETTER, Statement
 from editlane.report.summary import FEW, Fact
@@ -64,21 +64,15 @@ def find_run_notices(runs: Sequence[FinishedRun], numbers: Numbers, t: Texts) ->
 
 
 def _meaningless(runs: Sequence[FinishedRun], t: Texts) -> Iterator[Notice]:
-    records = [
-        (name, get_record(run.report["provenance"], kind, name))
+    models = [
+        (kind, name, get_record(run.report["provenance"], f"{kind}s", name))
         for run in runs
-        for kind, names in (("editors", run.editors), ("judges", run.judges))
+        for kind, names in (("editor", run.editors), ("judge", run.judges))
         for name in names
     ]
-    random = sorted({name for name, record in records if record.get("random_weights")})
-    fake = sorted({name for name, record in records if record.get("adapter") == "fake"})
-    lines = [
-        t(key, names=t.join(names))
-        for key, names in (("notice.random_weights", random), ("notice.no_model", fake))
-        if names
-    ]
-    if lines:
-        yield Notice(title=t(f"notice.meaningless_{'random' if random else 'fake'}"), lines=tuple(lines))
+    named = {kind: sorted(set(names)) for kind, names in list_made_up(models).items()}
+    if notice := say_made_up(named, t):
+        yield notice
 
 
 def _nothing_in_common(numbers: Numbers, one: Numbers, names: Mapping[str, str], t: Texts) -> Iterator[Notice]:
