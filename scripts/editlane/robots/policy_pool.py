@@ -106,7 +106,8 @@ class PolicyPool:
             except PolicyFailed as failure:
                 tried.append(link)
                 is_refused = failure.kind == "policy_refused"
-                answers_missed += link.asked > asked  # one that is away rests, and may be back before the deadline
+                is_away = link.asked == asked and failure.kind in ("policy_transport", "policy_timeout")
+                answers_missed += not is_away  # it rests, and may be back before the deadline
                 if refusal or answers_missed == ATTEMPTS or failure.kind == "deadline":
                     raise refusal or failure from None
                 if is_refused and not self._find_up(tried):

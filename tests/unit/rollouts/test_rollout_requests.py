@@ -111,3 +111,27 @@ def test_old_callers_may_ask_for_zeros() -> None:
     assert not read().is_zero
     assert not read(settings={"on_error": None}).is_zero
     assert read(settings={"on_error": "zero"}).is_zero
+
+
+def test_requests_as_the_originals_client_sends_them() -> None:
+    """Recorded from example_client.py of the Pi0 reward server (a10b9e9): one task, and four with two trials each."""
+    single = read(
+        ["pick up the black bowl and place it on the plate"],
+        [{"suite": "libero_spatial", "task_id": 0, "seed": 7}],
+        {"num_trials_per_task": 1, "max_workers": 1},
+    )
+    told = "pick up the black bowl and place it on the plate"
+    assert list(single.items) == [[EpisodeTask("libero_spatial", 0, 7, 0, told)]]
+    assert (single.at_once, single.replan_steps, single.is_zero, list(single.ignored)) == (1, 5, False, [])
+    texts = [
+        "put the robot toy on the shelf",
+        "pick up the red bowl and place it on the rack",
+        "move the plate to the left of the bowl",
+        "put the toy car next to the plate",
+    ]
+    metas = [{"suite": "libero_spatial", "task_id": number, "seed": 7} for number in range(4)]
+    parallel = read(texts, metas, {"num_trials_per_task": 2, "max_workers": 2})
+    assert [list(item) for item in parallel.items if not isinstance(item, UnfitItem)] == [
+        [EpisodeTask("libero_spatial", number, 7, trial, text) for trial in range(2)]
+        for number, text in enumerate(texts)
+    ]
