@@ -214,6 +214,7 @@ def test_a_checkpoint_is_named_by_the_one_policy_that_has_one(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("tiny_model")  # so that `make check` leaves it out
+@pytest.mark.runs
 def test_a_checkpoint_is_served(serve: Serve, tmp_path: Path) -> None:
     checkpoint = add_transformers(make_checkpoint(tmp_path / "tiny"))
     wider = add_transformers(make_checkpoint(tmp_path / "other/tiny"), actions_std=(2 * ACTIONS_STD).tolist())

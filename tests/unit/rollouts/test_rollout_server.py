@@ -106,6 +106,7 @@ def test_nothing_is_played_twice_even_after_a_restart(policies: PolicyServers, t
     assert sum(row["played"] for row in rates) == 6
 
 
+@pytest.mark.runs
 def test_another_policy_plays_anew(policies: PolicyServers, tmp_path: Path) -> None:
     items = [("", {"task_id": 2})]
     with make_server(tmp_path, policies.addresses, policy={"name": "step-100"}) as server:
@@ -127,6 +128,7 @@ def test_three_requests_with_the_same_items_at_once_get_their_own_results(server
         assert states == [meta["init_state_id"] for _, meta in items]
 
 
+@pytest.mark.runs
 def test_a_dead_policy_server_costs_attempts_and_no_results(tmp_path: Path) -> None:
     items, right = make_items(16)
     with PolicyServers(2, delay=0.05) as policies, make_server(tmp_path, policies.addresses) as server:
@@ -141,6 +143,7 @@ def test_a_dead_policy_server_costs_attempts_and_no_results(tmp_path: Path) -> N
         wait_for(lambda: server.get("/pool_status").json()["available_clients"] == 2)
 
 
+@pytest.mark.runs
 def test_without_a_policy_server_results_are_null_and_it_is_not_ready(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -179,10 +182,11 @@ def test_late_episodes_are_null_and_no_reason_to_play_them_for_nobody(tmp_path: 
 
 
 def test_more_than_the_queue_takes_is_refused(tmp_path: Path) -> None:
-    with PolicyServers(1, delay=0.3) as policies:
+    unsolved = [(WRONG, {"task_id": number}) for number in range(4)]  # so that none is over soon
+    with PolicyServers(1, delay=0.1) as policies:
         server = make_server(tmp_path, policies.addresses, limits={"episodes": 4, "request_items": 8})
         with server, ThreadPoolExecutor(1) as pool:
-            asking = pool.submit(ask, server, make_items(4)[0])
+            asking = pool.submit(ask, server, unsolved)
             wait_for(lambda: server.get("/pool_status").json()["queue"]["episodes"] == 4)
             full = server.post("/score", json={"responses": [""]})
             assert (full.status_code, int(full.headers["Retry-After"]) > 0) == (503, True)
@@ -234,6 +238,7 @@ def test_tasks_that_do_not_exist_are_not_counted(server: RewardServer) -> None:
     assert not any("invented" in row["suite"] for row in server.get("/v1/episodes").json()["rates"])
 
 
+@pytest.mark.runs
 def test_an_episode_that_outlives_the_drain_is_refused_with_a_time_to_ask_again(tmp_path: Path) -> None:
     with PolicyServers(1, delay=0.5) as policies:
         server = make_server(tmp_path, policies.addresses, limits={"drain_seconds": 1}).start()
@@ -247,6 +252,7 @@ def test_an_episode_that_outlives_the_drain_is_refused_with_a_time_to_ask_again(
         assert "Traceback" not in server.stderr
 
 
+@pytest.mark.runs
 def test_an_environment_without_the_simulator_ends_the_server_with_what_to_do(tmp_path: Path) -> None:
     simulator = {"name": "libero", "count": 1, "python": sys.executable}
     server = RewardServer(tmp_path, simulator=simulator, policy={"addresses": ["127.0.0.1:1"]})
@@ -274,6 +280,7 @@ def test_a_token_is_asked_for(policies: PolicyServers, tmp_path: Path) -> None:
         assert requests.get(server.url + "/health", timeout=10).status_code == 200
 
 
+@pytest.mark.runs
 def test_sigterm_finishes_the_episodes_at_hand_and_leaves_nothing(tmp_path: Path) -> None:
     with PolicyServers(1, delay=0.1) as policies:
         server = make_server(tmp_path, policies.addresses).start()
@@ -299,6 +306,7 @@ def test_a_killed_server_leaves_no_simulator(policies: PolicyServers, tmp_path: 
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.runs
 def test_a_video_shows_the_result_that_is_told_and_asking_for_it_changes_none(tmp_path: Path) -> None:
     """A policy that acts in another way when it is asked again must not change what was answered."""
     with PolicyServers(1) as policies:

@@ -111,6 +111,7 @@ def test_nothing_outlives_a_killed_supervisor(make: Make) -> None:
     run.up().wait_ready()
 
 
+@pytest.mark.runs
 def test_what_a_killed_guard_leaves_is_ended(make: Make) -> None:
     run = make(servers=1).up().wait_ready()
     server, guard = run.server_pid(0), run.servers()[0]["pid"]
@@ -141,6 +142,7 @@ def test_a_taken_port_is_said(make: Make) -> None:
     assert not run.pids()
 
 
+@pytest.mark.runs
 def test_a_port_that_is_taken_later_is_said_by_status(make: Make) -> None:
     run = make(servers=1).up().wait_ready()
     os.kill(run.server_pid(0), signal.SIGKILL)
@@ -151,6 +153,7 @@ def test_a_port_that_is_taken_later_is_said_by_status(make: Make) -> None:
     run.wait_ready()
 
 
+@pytest.mark.runs
 def test_it_runs_in_the_background(make: Make) -> None:
     run = make()
     done = run.run("up", "--detach")
@@ -181,6 +184,7 @@ def is_connected(port: int) -> bool:
     return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "01" for line in lines)
 
 
+@pytest.mark.runs
 def test_a_server_that_answers_nothing_while_it_infers_stays(make: Make, tmp_path: Path) -> None:
     """It runs in a folder of its own, and is asked for nothing once it has announced its policy."""
     folder = tmp_path / "openpi"
