@@ -174,10 +174,10 @@ class RolloutService:
         is_known = row is not None
         if row is not None:
             self.metrics.known.inc()
-            if asked.is_filmed and not self._find_video(key):
-                await self.stage.film(wanted, row, until)
         elif time.monotonic() < until:
             row = await self.stage.find(wanted, until)
+        if row is not None and asked.is_filmed and key in self.store and not self._find_video(key):
+            await self.stage.film(wanted, row, until)  # it was played for a request without a video
         if row is None:
             row = make_failed_row(task, TooLate(f"not over within {asked.seconds:g} s"), players)
             self._note(key, row)

@@ -326,6 +326,20 @@ def test_a_video_shows_the_result_that_is_told_and_asking_for_it_changes_none(tm
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_who_joins_an_episode_without_a_video_gets_one_all_the_same(tmp_path: Path) -> None:
+    items = [(WRONG, {"task_id": 8})]
+    with PolicyServers(1, delay=0.05) as policies, make_server(tmp_path, policies.addresses) as server:
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(ask, server, items)
+            wait_for(lambda: server.get("/pool_status").json()["queue"]["playing"])
+            (item,) = ask(server, items, video=True)["items"]
+            assert asking.result()["done_result"] == [item["score"]] == [0.0]
+        assert item["trials"][0]["video"]
+        (total,) = server.get("/v1/episodes").json()["totals"]
+        assert total["played"] == 1
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_a_video_is_made_for_who_asks_and_stays_in_the_servers_folder(policies: PolicyServers, tmp_path: Path) -> None:
     items = [("", {"task_id": 6, "video_out_path": "/tmp/elsewhere"})]
     with make_server(tmp_path, policies.addresses, token=TOKEN) as server:
