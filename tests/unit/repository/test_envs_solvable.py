@@ -23,7 +23,7 @@ pytestmark = [
     ),
 ]
 
-WITH_CUDA = {"edit.yaml", "qwen3.yaml", "qwen3-vllm.yaml", "fleet.yaml"}
+WITH_CUDA = {"edit.yaml", "qwen3.yaml", "qwen3-vllm.yaml", "fleet.yaml", "serve.yaml", "robots.yaml"}
 
 
 def index_only(folder: Path) -> dict[str, str]:
