@@ -36,6 +36,7 @@ def main() -> None:
         "--given", type=named_folder, nargs="+", action=ByName, help="EDITOR=FOLDER: take this editor's edits from here"
     )
     parser.add_argument("--limit", type=whole_number(1), help="only the first items of each category, this many")
+    parser.add_argument("--samples", type=whole_number(1), default=1, help="edits of each item, with different seeds")
     parser.add_argument("--run-dir", type=output_folder, required=True, help="the run's folder, results/<run>")
     parser.add_argument("--out", type=output_file, required=True, help="the table of items to write")
     args = parser.parse_args()
@@ -49,6 +50,7 @@ def main() -> None:
         edited_dir=args.edited_dir,
         given=args.given,
         limit=args.limit,
+        samples=args.samples,
     )
     tables.write_table(args.out, map(tables.item_row, items), schemas.ITEMS, provenance=provenance)
 

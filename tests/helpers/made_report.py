@@ -138,6 +138,7 @@ def made_report(
         "acceptance": {"j": accepted or acceptance()},
         "preferences": {"j": []},
         "noise": {"j": None},
+        "seeds": None,
         "canary": {"j": None},
         "judges_together": [],
         "preservation": {editor: {} for editor in cells},

@@ -6,12 +6,13 @@ import pandas as pd
 
 
 def item(item_id: str, category: str) -> dict[str, Any]:
-    return {"item_id": item_id, "category": category, "source_sha256": item_id}
+    return {"item_id": item_id, "category": category, "source_sha256": item_id, "sample_of": None}
 
 
 def row(item_id: str, score: float | None, state: str = "scored", **more: Any) -> dict[str, Any]:
     base = {"item_id": item_id, "category": "物理", "editor": "a", "judge": "j", "state": state, "score": score}
     base |= {"unchanged": False, "error_kind": None, "score_instruction": score, "source_sha256": item_id}
+    base |= {"edited_sha256": f"edit of {item_id}"}
     base |= {"edit_seconds": 2.0, "score_seconds": 0.5, "edit_device": "cuda:0 X", "score_device": "cuda:0 X"}
     return base | more
 

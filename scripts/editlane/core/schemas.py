@@ -32,6 +32,7 @@ class ItemRow(TypedDict):
     difficulty: str | None
     given_path: str | None
     given_sha256: str | None
+    sample_of: str | None
 
 
 class GivenRow(TypedDict):
@@ -213,8 +214,8 @@ COSTS_ADDED = (
 )
 """Columns that costs tables of older versions do not have."""
 
-ADDED = {"prompt_truncated": pa.bool_(), "unchanged_rule": pa.int32()}
-"""Columns that edits and scores of older versions do not have. They are read as null there."""
+ADDED = {"prompt_truncated": pa.bool_(), "unchanged_rule": pa.int32(), "sample_of": pa.string()}
+"""Columns that tables of older versions do not have. They are read as null there."""
 
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")
 """Columns about how a run went, not about its results; they differ between two equal runs."""

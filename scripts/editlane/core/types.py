@@ -95,6 +95,8 @@ class Item:
     """The edit that came with the dataset (`format: pairs` or `edited_dir`); in a lane of an editor with a folder of
     its own, the one from there. None if its file is missing."""
     given_sha256: str | None = None
+    sample_of: str | None = None
+    """The item that this one repeats with another seed (`samples`); None for the item itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,22 @@ def _cut(text: str, limit: int) -> str:
     return text.encode()[:limit].decode(errors="ignore")
 
 
+def name_samples(ids: Sequence[str], samples: int) -> dict[str, list[str]]:
+    """Return the ids of each item's further samples, `-seed2` to `-seed{samples}`, by its own id.
+
+    A sample whose name is taken, or that two long ids share, also gets the hash of its item's id.
+    """
+    plain = {item_id: [_append(item_id, f"seed{number}") for number in range(2, samples + 1)] for item_id in ids}
+    times = Counter([*ids, *(name for names in plain.values() for name in names)])
+    return {
+        item_id: [
+            name if times[name] == 1 else _append(item_id, f"{digest(item_id)[:16]}-seed{number}")
+            for number, name in enumerate(names, 2)
+        ]
+        for item_id, names in plain.items()
+    }
+
+
 def make_unique(ids: Sequence[str], identities: Sequence[str]) -> list[str]:
     """Make the ids unique. `identities` are hashes (hex) of everything known about each item.
 

@@ -28,7 +28,7 @@ from editlane.core.text_width import pluralize
 from editlane.core.types import Item
 from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import EditedFolders, find_edits, open_folders
-from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, sanitise_id
+from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, name_samples, sanitise_id
 from editlane.datasets.parsing import LeftOut, ParsedRecord, RawImage, Selection, Skipped, canonicalise, parse_records
 from editlane.datasets.provenance import describe_items, log_items
 from editlane.datasets.public_formats import FORMATS, find_annotation_files
@@ -52,13 +52,15 @@ def prepare_items(
     edited_dir: Path | None = None,
     given: Mapping[str, Path] | None = None,
     limit: int | None = None,
+    samples: int = 1,
 ) -> tuple[list[Item], dict[str, Any]]:
     """Prepare a dataset's items and store their original images in `run_dir`/sources.
 
     With `edited_dir`, each item gets the edit found there under its id. `given` names the folders of editors that have
     one for themselves; their edits become the table given.parquet in `run_dir`. With `limit`, only the first items of
-    each category are prepared. Returns the items, sorted by category and id, and their provenance. Raises UserError
-    before anything is written if the dataset or the settings are invalid.
+    each category are prepared. `samples` is how often each item comes, to be edited with as many seeds. Returns the
+    items, sorted by category and id, and their provenance. Raises UserError before anything is written if the dataset
+    or the settings are invalid.
     """
     if language not in LANGUAGES:
         raise UnknownName("language", language, LANGUAGES)
@@ -81,7 +83,25 @@ def prepare_items(
     _warn_of_missing_edits(folders, provenance)
     if given:
         tables.write_table(RunPaths(run_dir).given, _list_given(made, given), schemas.GIVEN)
-    return items, provenance
+    if samples > 1:
+        provenance["samples"] = samples
+    return repeat_items(items, samples), provenance
+
+
+def repeat_items(items: Sequence[Item], samples: int) -> list[Item]:
+    """Let each item be followed by its further samples, up to `samples` in all.
+
+    The seed of an edit derives from the item's id, so each sample has another one, and that of the first stays.
+    """
+    names = name_samples([item.item_id for item in items], samples)
+    return [
+        one
+        for item in items
+        for one in (
+            item,
+            *(dataclasses.replace(item, item_id=name, sample_of=item.item_id) for name in names[item.item_id]),
+        )
+    ]
 
 
 def _describe(selection: Selection, items: Sequence[Item], skipped: Skipped, references: int) -> dict[str, Any]:
@@ -175,6 +195,7 @@ def _get_other_id(record: ParsedRecord, selection: Selection) -> str | None:
 def _hash_item(record: ParsedRecord, item: Item) -> str:
     """Return a hash of everything that the dataset says about an item; a folder of edits is no part of it."""
     known = dataclasses.asdict(item)
+    del known["sample_of"]  # which is new, and must not change the ids of older runs
     if record.edit_is_found:
         known |= {"given_path": None, "given_sha256": None}
     return digest(record.given_id, record.name, json.dumps(known, sort_keys=True))

@@ -52,6 +52,7 @@ def check_config(config: Config) -> Config:
             "config: `editors` is missing. Name at least one, or judge given edits with `dataset: {format: pairs}` or "
             f"`dataset: {{edited_dir: ...}}`. {_HELP}"
         )
+    _check_samples(filled)
     for name, judge in filled["judges"].items():
         _set_engine(name, judge)
     _check_files(filled)
@@ -77,6 +78,15 @@ def check_config_file(file: Path) -> None:
 
 def _has_edits(config: Config) -> bool:
     return config["dataset"]["format"] == "pairs" or config["dataset"]["edited_dir"] is not None
+
+
+def _check_samples(config: Config) -> None:
+    given = [name for name, one in config["editors"].items() if one["adapter"] == "given"]
+    if config["samples"] > 1 and given:
+        raise UserError(
+            f"config: `samples` is {config['samples']}, but the edits of {given[0]!r} were made elsewhere, one for "
+            "each item. Remove `samples`, or this editor."
+        )
 
 
 _HELP = "config/README.md describes every key."

@@ -86,9 +86,12 @@ class RunContext:
 
     @cached_property
     def is_prepared(self) -> bool:
-        """True if the run has the items of this config, and not those of a trial with another `limit`."""
+        """True if the run has the items of this config, and not those with another `limit` or number of `samples`."""
         table = self.paths.items
-        return table.is_file() and tables.read_provenance(table).get("limit") == self.limit
+        if not table.is_file():
+            return False
+        made = tables.read_provenance(table)
+        return bool(made.get("limit") == self.limit and made.get("samples", 1) == self.config["samples"])
 
     @property
     def limit(self) -> int | None:

@@ -58,7 +58,8 @@ class RuleParams:
         flags = ["--edited-dir", dataset["edited_dir"]] if dataset["edited_dir"] else []
         if self._edits_folders:
             flags += ["--given", *(f"{name}={folder}" for name, folder in self._edits_folders.items())]
-        return flags + (["--limit", str(dataset["limit"])] if "limit" in dataset else [])
+        flags += ["--limit", str(dataset["limit"])] if "limit" in dataset else []
+        return flags + (["--samples", str(self._config["samples"])] if self._config["samples"] > 1 else [])
 
     def make_panel_flags(self) -> list[str]:
         """Return the flag for the panels of judges. Without any there is none, as in runs that recorded none."""

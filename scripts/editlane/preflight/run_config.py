@@ -113,6 +113,10 @@ class RunConfig(StrictModel):
     journal. Loading the model, including its download, must take less."""
     seed: Annotated[int, Field(ge=0)] = 42
     """Seeds of all items derive from this number and the item's id."""
+    samples: Annotated[int, Field(ge=1, le=100)] = 1
+    """Edits of each item by each editor, every one with a seed of its own. With two or more, the report tells how much
+    of the spread is the seed's. The first sample is the edit that a run with one has, so raising the number recomputes
+    nothing. Not for edits made elsewhere."""
     editors: Annotated[dict[Name, EditorConfig], Field(min_length=1)] = Field(default_factory=dict)
     """Editing models, by a name of your choice. Omit it for `format: pairs` and for `edited_dir`."""
     judges: Annotated[dict[Name, JudgeConfig], Field(min_length=1)]

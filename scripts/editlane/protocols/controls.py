@@ -49,8 +49,10 @@ def plan_controls(
 ) -> pa.Table:
     """Build the plan: item columns (with the instruction to show), editor, control, other_item_id.
 
-    `share` and `least`: see `count_controls`. `repeats` is the share of items that are asked again.
+    `share` and `least`: see `count_controls`. `repeats` is the share of items that are asked again. Further samples of
+    an item are left out, because controls without an edit would be the same question again.
     """
+    items = items.filter(pc.is_null(items["sample_of"]))
     order = pc.sort_indices(items, sort_keys=[("category", "ascending"), ("item_id", "ascending")])
     names = items.select(["category", "item_id", "instruction"]).take(order)
     sizes = {entry["values"]: entry["counts"] for entry in names["category"].value_counts().to_pylist()}

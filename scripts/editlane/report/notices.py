@@ -39,6 +39,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _canary(report, t),
         _coverage(report, min_coverage, t),
         _unchanged(report, t),
+        _seed_ignored(report, t),
         _truncated(report, t),
         _unscored(report, t),
         _left_out(report, t),
@@ -146,6 +147,19 @@ def _unchanged(report: Report, t: Texts) -> Notice | None:
             )
             lines.append(line)
     return Notice(title=t("notice.unchanged"), lines=tuple(lines), severe=False) if lines else None
+
+
+def _seed_ignored(report: Report, t: Texts) -> Notice | None:
+    """Name the editors of which all samples of every item are the same picture."""
+    seeds = report.numbers["seeds"]
+    spreads = {name: list(of.values()) for name, of in seeds["editors"].items()} if seeds else {}
+    ignoring = [
+        name
+        for name, of_judges in spreads.items()
+        if any(one["items"] for one in of_judges) and all(one["equal_edits"] == one["items"] for one in of_judges)
+    ]
+    lines = tuple(t("notice.seed_ignored_line", editor=name) for name in ignoring)
+    return Notice(title=t("notice.seed_ignored"), lines=lines, severe=False) if lines else None
 
 
 def _truncated(report: Report, t: Texts) -> Notice | None:

@@ -12,6 +12,7 @@ from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.report.belief import list_believed, withhold
 from editlane.report.judges_together import compute_judges_together
+from editlane.report.seeds import compute_seeds
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
 from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
@@ -71,6 +72,7 @@ def compute_numbers(
     as_zero = {
         judge: _count_failures_as_zero(of, clustered, editors, sizes, believed[judge]) for judge, of in by_judge.items()
     }
+    noise = {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()}
     for judge in judges:
         withhold(comparisons[judge], acceptance[judge], preferences[judge])
         withhold((as_zero[judge] or {}).get("comparisons", ()), acceptance[judge], preferences[judge])
@@ -84,7 +86,8 @@ def compute_numbers(
         "failures_as_zero": as_zero,
         "acceptance": acceptance,
         "preferences": preferences,
-        "noise": {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()},
+        "noise": noise,
+        "seeds": compute_seeds(rows, items, editors, judges, noise),
         "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}),
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},

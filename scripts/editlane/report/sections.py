@@ -9,6 +9,7 @@ from editlane.report.costs import make_cost_tables
 from editlane.report.leaderboard import make_leaderboards
 from editlane.report.load import Report
 from editlane.report.provenance import make_provenance_tables
+from editlane.report.seed_tables import make_seed_tables
 from editlane.report.statements import make_comparison_tables
 from editlane.report.summary import (
     make_criterion_tables,
@@ -47,6 +48,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "leaderboard": make_leaderboards(report, t),
         "charts": (),
         "trust": make_trust_tables(report, t),
+        "seeds": make_seed_tables(report, t),
         "together": make_together_tables(report, t),
         "scores": make_score_tables(report, t, min_coverage),
         "preservation": make_preservation_tables(report, t),

@@ -70,9 +70,19 @@ def list_facts(report: Report, t: Texts) -> list[Fact]:
             if kind == "judge"
         ),
         Fact(label=t("facts.items"), name=str(counts["items"]), detail=in_categories),
+        *_describe_seeds(report, t),
         Fact(label=t("facts.rows"), name=str(rows), detail=of_rows),
         Fact(label=t("facts.scored"), name=str(scored), detail=of_scored),
     ]
+
+
+def _describe_seeds(report: Report, t: Texts) -> list[Fact]:
+    """Name the number of seeds of each item. Empty if there is one."""
+    seeds = report.numbers["seeds"]
+    if not seeds:
+        return []
+    first = int(report.items["sample_of"].isna().sum())
+    return [Fact(label=t("facts.seeds"), name=str(seeds["samples"]), detail=t("facts.seeds_of", n=first))]
 
 
 def _list_editors(report: Report, t: Texts) -> list[Fact]:

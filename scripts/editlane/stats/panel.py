@@ -8,22 +8,15 @@ like an intraclass correlation. In simulations they held the truth more often th
 (tests/bench/simulate_panels.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from editlane.stats.intervals import ALPHA, FEWEST_CLUSTERS
+from editlane.stats.jackknife import ROUNDING, group_clusters, jackknife, leave_out
 from editlane.stats.resampled import MIN_ITEMS, Estimate, Floats, spearman, undefined_estimate
-
-MOST_GROUPS = 200
-"""More source images are left out in so many groups of about the same size."""
-
-_SAME = 1e-12
-"""Correlations that are so close to 1 are 1, but for rounding."""
 
 
 class Correlation(TypedDict):
@@ -57,7 +50,7 @@ def measure_agreement(scores: Floats, clusters: NDArray[Any], judges: Sequence[s
     """Compute the agreement of two or more judges, which are the columns of `scores`."""
     paired = (~np.isnan(scores)).sum(axis=1) >= 2
     scores, clusters = scores[paired], clusters[paired]
-    groups = _group_clusters(clusters)
+    groups = group_clusters(clusters)
     pairs = list(combinations(range(len(judges)), 2))
     mean = _mean_correlation(scores, groups, pairs)
     return {
@@ -93,13 +86,13 @@ def interval_alpha(scores: Floats, clusters: NDArray[Any]) -> Estimate:
     scores = scores - np.nanmean(scores)  # sums of squares of large numbers would lose digits
     added, squares = np.nansum(scores, axis=1), np.nansum(scores**2, axis=1)
     within = size / (size - 1) * np.maximum(squares - added**2 / size, 0)
-    groups = _group_clusters(clusters[paired])
-    sums = _leave_out(np.column_stack([within, size, added, squares]), groups)
+    groups = group_clusters(clusters[paired])
+    sums = leave_out(np.column_stack([within, size, added, squares]), groups)
 
     def compute(observed: Floats, count: Floats, total: Floats, square: Floats) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):
             expected = (square - total**2 / count) / (count - 1)
-            return np.where(expected > _SAME, 1 - observed / count / expected, np.nan)
+            return np.where(expected > ROUNDING, 1 - observed / count / expected, np.nan)
 
     others = float(size.mean()) - 1
 
@@ -109,7 +102,7 @@ def interval_alpha(scores: Floats, clusters: NDArray[Any]) -> Estimate:
     def back(z: Floats) -> Floats:
         return (np.exp(z) - 1) / (np.exp(z) + others)
 
-    return _jackknife(compute(*sums.T), scale, back, "all scores are equal")
+    return jackknife(compute(*sums.T), scale, back, "all scores are equal")
 
 
 def count_effective(mean_correlation: Estimate, judges: int) -> Estimate:
@@ -132,59 +125,17 @@ def count_effective(mean_correlation: Estimate, judges: int) -> Estimate:
     }
 
 
-def _group_clusters(clusters: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the group of each edit, 0..G-1: its source image, or with many of them a random part of all."""
-    found, codes = np.unique(clusters, return_inverse=True)
-    if len(found) <= MOST_GROUPS:
-        return codes.astype(np.intp)
-    groups: NDArray[np.intp] = (np.random.default_rng(0).permutation(len(found)) % MOST_GROUPS)[codes]
-    return groups
-
-
-def _leave_out(parts: Floats, groups: NDArray[np.intp]) -> Floats:
-    """Add up the rows of `parts` (edits, S): first all of them, then without each group. Returns (1 + G, S)."""
-    sums = np.stack([np.bincount(groups, column) for column in parts.T], axis=1)
-    total = sums.sum(axis=0, keepdims=True)
-    return np.concatenate([total, total - sums])
-
-
-def _jackknife(
-    values: Floats, scale: Callable[[Floats], Floats], back: Callable[[Floats], Floats], why: str
-) -> Estimate:
-    """Return values[0] with the interval that the values without each group, values[1:], give.
-
-    `scale` makes the estimate nearly normal, and `back` undoes it. `why` is the reason for a value of NaN.
-    """
-    if np.isnan(values[0]):
-        return undefined_estimate(why)
-    value, groups = float(values[0]), len(values) - 1
-    if groups < FEWEST_CLUSTERS:
-        return {"value": value, "interval": None, "why": f"no interval: fewer than {FEWEST_CLUSTERS} source images"}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scaled = scale(values)
-    if not np.isfinite(scaled).all() or np.ptp(scaled[1:]) <= _SAME:
-        return {
-            "value": value,
-            "interval": None,
-            "why": "no interval: the judges agree or contradict each other exactly",
-        }
-    error = np.sqrt((groups - 1) / groups * np.square(scaled[1:] - scaled[1:].mean()).sum())
-    ends = scaled[0] + np.array([-1, 1]) * stats.t.ppf(1 - ALPHA / 2, groups - 1) * error
-    low, high = sorted(back(ends).tolist())
-    return {"value": value, "interval": (low, high), "why": None}
-
-
 def _spearman(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Estimate:
     count = groups.max(initial=-1) + 1
     weights = np.vstack([np.ones((1, len(x))), groups != np.arange(count)[:, None]])
     why = f"fewer than {MIN_ITEMS} edits were scored by both, or one gave all the same score"
-    return _jackknife(_round(spearman(x, y, weights)), np.arctanh, np.tanh, why)
+    return jackknife(_round(spearman(x, y, weights)), np.arctanh, np.tanh, why)
 
 
 def _mean_correlation(scores: Floats, groups: NDArray[np.intp], pairs: Sequence[tuple[int, int]]) -> Estimate:
     of_pairs = [_pearson(scores[:, a], scores[:, b], groups) for a, b in pairs]
     why = f"fewer than {MIN_ITEMS} edits were scored by two judges, or one gave all the same score"
-    return _jackknife(_round(np.mean(of_pairs, axis=0)), np.arctanh, np.tanh, why)
+    return jackknife(_round(np.mean(of_pairs, axis=0)), np.arctanh, np.tanh, why)
 
 
 def _pearson(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:
@@ -193,11 +144,11 @@ def _pearson(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:
     if both.sum() < MIN_ITEMS:
         return np.full(groups.max(initial=-1) + 2, np.nan)
     x, y = (np.where(both, one - one[both].mean(), 0.0) for one in (x, y))
-    n, a, b, ab, aa, bb = _leave_out(np.column_stack([both, x, y, x * y, x * x, y * y]), groups).T
+    n, a, b, ab, aa, bb = leave_out(np.column_stack([both, x, y, x * y, x * x, y * y]), groups).T
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = (aa - a * a / n) * (bb - b * b / n)
-        return np.where(spread > _SAME, (ab - a * b / n) / np.sqrt(spread), np.nan)
+        return np.where(spread > ROUNDING, (ab - a * b / n) / np.sqrt(spread), np.nan)
 
 
 def _round(correlations: Floats) -> Floats:
-    return np.where(np.abs(correlations) > 1 - _SAME, np.sign(correlations), correlations)
+    return np.where(np.abs(correlations) > 1 - ROUNDING, np.sign(correlations), correlations)

@@ -125,6 +125,12 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (4.2, r"seed is 4.2; use a whole number"),
         ("42", r"seed is '42'; use a whole number"),
     ],
+    "samples": [
+        (0, r"samples is 0; use a whole number from 1 to 100\. Edits of each item"),
+        (101, r"samples is 101; use a whole number"),
+        ("3", r"samples is '3'; use a whole number"),
+        (None, r"samples is None; use a whole number"),
+    ],
     "editors": [
         (MISSING, r"`editors` is missing. Name at least one, or judge given edits"),
         ({}, r"editors is {}; use a mapping of names to values, at least one"),

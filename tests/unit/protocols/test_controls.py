@@ -282,3 +282,9 @@ def test_a_lane_reads_of_the_plan_its_own_items_and_the_canaries_of_its_editor(t
     write_table(tmp_path / "edits.parquet", [], EDITS)
     with pytest.raises(UserError, match=r"edits\.parquet has no column control, other_item_id; it is not the table"):
         read_plan(tmp_path / "edits.parquet", "a", own)
+
+
+def test_further_samples_of_an_item_add_no_controls() -> None:
+    first = items(20)
+    more = [replace(item, item_id=f"{item.item_id}-seed2", sample_of=item.item_id) for item in first]
+    assert plan(1.0, 0.2, of=[*first, *more]) == plan(1.0, 0.2, of=first)

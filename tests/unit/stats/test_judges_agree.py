@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from editlane.stats.panel import MOST_GROUPS, count_effective, interval_alpha, measure_agreement
+from editlane.stats.jackknife import MOST_GROUPS
+from editlane.stats.panel import count_effective, interval_alpha, measure_agreement
 
 NAN = np.nan
 

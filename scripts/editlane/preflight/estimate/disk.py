@@ -76,8 +76,8 @@ def estimate_output(context: RunContext, scan: Scan | None) -> ExpectedOutput | 
         items, sources = len(sizes), 0.0
         pixels = _average_pixels(sizes.slice(0, _ROWS).to_pydict())
     elif scan is not None and scan.headers:
-        items = scan.items.total()
-        pixels, sources = scan.pixels / scan.headers, scan.size / scan.headers * items
+        items = scan.items.total() * context.config["samples"]
+        pixels, sources = scan.pixels / scan.headers, scan.size / scan.headers * scan.items.total()
     else:
         return None
     size: float = sources

@@ -68,7 +68,8 @@ def find_remaining_work(context: RunContext) -> RemainingWork:
             questions = _list_questions(context, editor, asked, edits, later, plan)
             counts = _count_by_lane(questions, lane_of, lanes)
             if plan is None:
-                counts = _add(counts, _count_expected_controls(context, editor, len(later), asked))
+                first = len(set(later) - {item.item_id for item in items if item.sample_of})
+                counts = _add(counts, _count_expected_controls(context, editor, first, asked))
             work.left[editor.name, judge.name] = counts
     return work
 
@@ -97,7 +98,8 @@ def _add(counts: list[int], more: list[int]) -> list[int]:
 def _estimate_unprepared(context: RunContext) -> RemainingWork:
     if context.scan.error:
         raise UserError(context.scan.error)
-    count, lanes = context.scan.items.total(), context.config["lanes"]
+    first, lanes = context.scan.items.total(), context.config["lanes"]
+    count = first * context.config["samples"]
     work = RemainingWork(items=count, is_prepared=False)
     judges = {judge.name: _make_judge_spec(context, judge) for judge in context.judges}
     work.keys |= {f"judge {name}": spec.whole_key if spec else None for name, spec in judges.items()}
@@ -106,7 +108,7 @@ def _estimate_unprepared(context: RunContext) -> RemainingWork:
         work.keys[str(editor)] = spec.editor_key if spec else None
         work.left[editor.name, None] = _spread_evenly(count, lanes)
         for name, asked in judges.items():
-            controls = _count_expected_controls(context, editor, count, asked)
+            controls = _count_expected_controls(context, editor, first, asked)
             work.left[editor.name, name] = _add(_spread_evenly(count, lanes), controls)
     return work
 
@@ -169,7 +171,10 @@ def _list_later_controls(editor: Part, plan: list[PlanRow], later: set[str], sam
 
 
 def _count_expected_controls(context: RunContext, editor: Part, later: int, spec: JudgeSpec | None) -> list[int]:
-    """Estimate the controls of each lane from the settings. The first lane asks the canaries."""
+    """Estimate the controls of each lane from the settings, about `later` items without their further samples.
+
+    The first lane asks the canaries.
+    """
     controls, samples = context.config["controls"], spec.samples if spec else 1
     counts = _spread_evenly(int(later * (controls["share"] + controls["repeats"] * samples)), context.config["lanes"])
     counts[0] += CANARIES * (controls["canary"] and editor.name == context.editors[0].name)

@@ -12,7 +12,7 @@ from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 
-ITEM_COLUMNS = ("item_id", "category", "instruction", "source_sha256", "description", "rationale")
+ITEM_COLUMNS = ("item_id", "category", "instruction", "source_sha256", "description", "rationale", "sample_of")
 SCORE_COLUMNS = (
     *("item_id", "editor", "judge", "state", "score", "instruction", "source_sha256", "edited_sha256"),
     *("editor_key", "judge_key"),
@@ -27,7 +27,8 @@ class FinishedRun:
     name: str
     """The name of its folder; a second one of this name is told apart by a number."""
     items: pd.DataFrame
-    """ITEM_COLUMNS, one row per item. Missing texts are empty."""
+    """ITEM_COLUMNS and `sample`, one row per item. Missing texts are empty. `sample`: 0 for an item, 1 and on for its
+    further samples."""
     scores: pd.DataFrame
     """SCORE_COLUMNS, one row per item, editor and judge. A row that is not `scored` has no score."""
     controls: pd.DataFrame
@@ -89,7 +90,11 @@ def _load_run(folder: Path, name: str) -> FinishedRun:
     texts = ["instruction", "description", "rationale"]
     return FinishedRun(
         name=name,
-        items=items.assign(**items[texts].fillna("").astype(str), category=items["category"].astype(str)),
+        items=items.assign(
+            **items[texts].fillna("").astype(str),
+            category=items["category"].astype(str),
+            sample=items.groupby(items["sample_of"].fillna(items["item_id"])).cumcount(),
+        ),
         scores=_keep_scored(scores),
         controls=_keep_scored(tables.read_frame(run.controls, CONTROL_COLUMNS))
         if run.controls.is_file()

@@ -9,8 +9,8 @@ from editlane.report.provenance import flatten
 from editlane.report.runs.changes import hide
 from editlane.report.runs.load import FinishedRun
 
-CONTENT = ["source_sha256", "instruction"]
-"""What an item is: its photo and its instruction."""
+CONTENT = ["source_sha256", "instruction", "sample"]
+"""What an item is: its photo, its instruction, and which sample of its edits it asks for."""
 
 ASKED = ["category", "description", "rationale"]
 """What else a judge is told of an item."""
