@@ -57,7 +57,9 @@ def test_a_run_ends_with_one_row_per_item_editor_and_judge_and_a_report(project)
             assert list(numbers["categories"]) == ["物理", "环境", "社会", "因果", "指代"]
     assert "物理" in (project.results / "report/report.html").read_text(encoding="utf-8")
 
-    assert "Nothing to be done" in project.run()
+    again = project.run()
+    assert "Nothing to be done" in again and "Macro mean" in again and "report: results/" in again
+    assert "Macro mean" not in project.run("--dry-run")
 
 
 @pytest.mark.runs
@@ -70,6 +72,7 @@ def test_the_same_config_gives_byte_equal_tables(finished, other_project) -> Non
     assert tables[0].equals(tables[1], check_metadata=True)
     reports = [each.report() for each in (project, other)]
     assert [report.pop("costs")["stages"][0]["items"] for report in reports] == [20, 20]  # the rest is times
+    assert [set(report.pop("speed")["editors"]) for report in reports] == [{"fake-a"}] * 2  # these, too
     assert reports[0] == reports[1]
 
 

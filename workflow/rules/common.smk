@@ -46,6 +46,7 @@ RUN = WorkflowRun(config, workflow)
 RUN.forget_lost_folders()
 RUN.compare_with_records()
 RUN.check_pictures()
+RUN.answer_if_up_to_date()
 EDITORS = list(config["editors"])
 JUDGES = list(config["judges"])
 CATEGORIES = config["dataset"]["categories"]

@@ -23,6 +23,7 @@ from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
 from editlane.models.tiny import is_damaged
+from editlane.preflight.answer import print_answer
 from editlane.preflight.config import Config, check_config, check_config_file
 from editlane.preflight.made_from import keep_records, mark_outdated, restore_records
 from editlane.preflight.outdated_lanes import find_outdated_outputs
@@ -108,6 +109,7 @@ class WorkflowRun:
         self._lane_rules = {rename(name): stage for name, stage in LANE_RULES.items()}
         self._partial_report, self._partial_scores = rename("partial_report"), rename("partial_scores")
         self.paths = RunPaths.of_run(config["run"])
+        self._make_report = rename("make_report")
         self._started = time.time()
         self._lock: int | None = None  # kept open, because closing it would release the lock
         record = WorkflowRecord(
@@ -217,14 +219,36 @@ class WorkflowRun:
             _exit_with_error(f"cannot write to {results}: {error.strerror}. Check the folder's rights and its disk.")
 
     def succeed(self) -> None:
-        """Print the warnings of this run and where its report is."""
+        """Print the warnings of this run, what its report found, and where the report is."""
         atexit.unregister(self.fail)
         self._keep_records()
         self._terminal.end("done")
         for line in run_errors.find_warnings(self.paths, self._started):
             print(line, file=sys.stderr)
-        for page in self.paths.report_pages():
-            if page.exists() and page.stat().st_mtime >= self._started:
+        self._print_answers()
+
+    def answer_if_up_to_date(self) -> None:
+        """Have the answer printed at the end if there is nothing to do: Snakemake then calls no `onsuccess`."""
+        if self._workflow.is_main_process:
+            atexit.register(self._answer_if_up_to_date)
+
+    def _answer_if_up_to_date(self) -> None:
+        """Print the answer unless anything ran, or the command was for something else, such as a dry run or a lint."""
+        workflow = self._workflow
+        executed = workflow.executor_plugin is not None and not (workflow.dryrun or workflow.touch)
+        if executed and workflow.dag is not None and not len(workflow.dag) and self._has_report():
+            self._print_answers()
+
+    def _has_report(self) -> bool:
+        """Return whether the report is among what this command asks for."""
+        return any(job.rule.name == self._make_report for job in self._workflow.dag.jobs)
+
+    def _print_answers(self) -> None:
+        """Print what each report says that this command asked for, and where it lies."""
+        report, partial = self.paths.report_pages()
+        for page, asked in ((report, self._has_report()), (partial, False)):
+            if page.exists() and (asked or page.stat().st_mtime >= self._started):
+                print_answer(page, self._config["report"]["language"])
                 print(f"report: {page}")
 
     def fail(self) -> None:

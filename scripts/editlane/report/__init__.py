@@ -8,6 +8,7 @@ notices          warn about what affects all numbers
 statements       state which editor is better, by how much and how surely; tables of comparisons
 leaderboard      rank the editors by their means
 trust            show the controls, noise and canaries of each judge
+breakdowns       compute scores by difficulty and tag, win rates, seconds; breakdown_tables.py shows the first
 summary          list the facts; tables of scores, criteria, states, preservation and old rules
 failures         list the items without a score
 costs            tables of what the lanes cost
@@ -15,9 +16,11 @@ time_breakdown   show where the time of the devices went
 provenance       show how the numbers were made
 sections         order all of these
 markdown         write report.md
+exports/         write every table as CSV and LaTeX
 write            write all files
 page/charts      draw the scores as SVG, one strip per editor
+page/figures     draw the other charts: *_chart.py, with axis.py
 page/thumbnails  embed reduced pictures in the page
 page/gallery     make the data of the gallery, one card per item
-page/html        render report.html from template.html, gallery.html, style.css, gallery.css, script.js, gallery.js
+page/html        render report.html from the templates, styles and scripts of this folder; tables.js sorts and exports
 """

@@ -43,6 +43,8 @@ class Table:
     """Index of the emphasised column."""
     folded: bool = False
     """True if the table is collapsed on the page, because it is long."""
+    about: tuple[str, ...] = ()
+    """What distinguishes it from the other tables of its section, such as the judge, for the names of its files."""
 
     @property
     def rows(self) -> int:

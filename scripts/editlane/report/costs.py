@@ -100,6 +100,7 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
         if (of_editor := [one for one in lanes if (one["editor"], one["judge"]) == (editor, judge)])
     ]
     return Table(
+        about=("lanes",),
         title=t("costs.lanes"),
         heads=(t("head.stage"), " · ".join([t("head.lane"), *(t(f"head.{place}") for place in places)])),
         columns=(*title_columns(t, "processes"), *scale.titles),

@@ -43,6 +43,7 @@ def _make_leaderboard(report: Report, judge: str, t: Texts) -> Table:
     rank = ["rank"] if accepted else []
     lines = (_make_line(report, editor, judge, ranks, t) for editor in _order(report, judge, ranks))
     return Table(
+        about=(judge,),
         title=t("leaderboard.ranked" if accepted else "leaderboard.not_ranked", judge=judge),
         heads=(t("head.editor"),),
         columns=title_columns(t, *rank, "macro", "categories", "micro", "scored", "coverage", "unchanged_rate"),
@@ -69,6 +70,7 @@ def _make_zero_leaderboard(report: Report, judge: str, t: Texts) -> Table:
         for editor in _order(report, judge, ranks)
     )
     return Table(
+        about=(judge, "failures_as_zero"),
         title=t("leaderboard.as_zero", judge=judge),
         heads=(t("head.editor"),),
         columns=title_columns(t, "rank", "macro", "categories", "failed"),
@@ -127,6 +129,13 @@ def find_rank_ranges(report: Report, judge: str) -> Ranks:
     """
     scored = [e for e in report.editors if report.numbers["editors"][e][judge]["macro"]["categories"]]
     return _rank(report.numbers["comparisons"][judge], _list_ranked(report, judge, scored))
+
+
+def list_ranks(report: Report) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return the rank ranges by judge and editor, for report.json. A judge that is not accepted ranks nobody."""
+    return {
+        judge: dict(find_rank_ranges(report, judge)) if is_accepted(report, judge) else {} for judge in report.judges
+    }
 
 
 def _list_ranked(report: Report, judge: str, editors: Sequence[str]) -> list[str]:

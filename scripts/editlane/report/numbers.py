@@ -11,6 +11,7 @@ from editlane.core.schemas import criterion_columns
 from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.report.belief import list_believed, withhold
+from editlane.report.breakdowns import compute_explorations
 from editlane.report.judges_together import compute_judges_together
 from editlane.report.seeds import compute_seeds
 from editlane.stats.acceptance import ASKED, accept
@@ -76,12 +77,13 @@ def compute_numbers(
     for judge in judges:
         withhold(comparisons[judge], acceptance[judge], preferences[judge])
         withhold((as_zero[judge] or {}).get("comparisons", ()), acceptance[judge], preferences[judge])
+    cells = _compute_cells(editors, by_judge, sizes, criteria, controls, protocols, believed)
     return {
         "run": run,
         "items": len(items),
         "rows": len(scores),
         "missing": len(items) * len(editors) * len(judges) - len(scores),
-        "editors": _compute_cells(editors, by_judge, sizes, criteria, controls, protocols, believed),
+        "editors": cells,
         "comparisons": comparisons,
         "failures_as_zero": as_zero,
         "acceptance": acceptance,
@@ -93,7 +95,7 @@ def compute_numbers(
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
         "costs": compute_costs(inputs.costs),
         "provenance": dict(provenance or {}),
-    }
+    } | compute_explorations(rows, clustered, editors, acceptance, cells, provenance or {})
 
 
 def _add_clusters(items: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from editlane.images.preservation import CHANGED_LEVELS, COMMON_SIDE
+from editlane.report.breakdown_tables import make_breakdown_tables
 from editlane.report.cells import Table
 from editlane.report.costs import make_cost_tables
 from editlane.report.leaderboard import make_leaderboards
 from editlane.report.load import Report
+from editlane.report.page.figure import Figure
 from editlane.report.provenance import make_provenance_tables
 from editlane.report.seed_tables import make_seed_tables
 from editlane.report.statements import make_comparison_tables
@@ -39,6 +41,8 @@ class Section:
     title: str
     hint: str
     tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    """Charts above the tables, on the page only."""
 
 
 def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[Section]:
@@ -51,6 +55,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "seeds": make_seed_tables(report, t),
         "together": make_together_tables(report, t),
         "scores": make_score_tables(report, t, min_coverage),
+        "breakdowns": make_breakdown_tables(report, t),
         "preservation": make_preservation_tables(report, t),
         "comparisons": make_comparison_tables(report, t),
         "legacy": make_legacy_tables(report, t),

@@ -253,6 +253,7 @@ def make_comparison_tables(report: Report, t: Texts) -> list[Table]:
         if comparisons:
             found.append(
                 Table(
+                    about=(judge,),
                     title=t("comparisons.table", judge=judge),
                     heads=(t("head.category"), t("column.pair")),
                     columns=title_columns(t, *names),

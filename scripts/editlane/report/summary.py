@@ -150,6 +150,7 @@ def make_score_tables(report: Report, t: Texts, min_coverage: float = 0.0) -> li
 
     return [
         Table(
+            about=(judge,),
             title=t("scores.table", judge=judge),
             heads=(t("head.category"), t("head.editor")),
             columns=title_columns(t, *SPREAD_COLUMNS, "unchanged", "unchanged_rate", *partial),
@@ -194,6 +195,7 @@ def make_criterion_tables(report: Report, t: Texts) -> list[Table]:
 
     return [
         Table(
+            about=(judge,),
             title=t("criteria.table", judge=judge),
             heads=(t("head.criterion"), t("head.editor")),
             columns=title_columns(t, *SPREAD_COLUMNS, *(["yes_rate"] if says_yes(judge) else [])),
@@ -236,7 +238,9 @@ def make_error_tables(report: Report, t: Texts) -> list[Table]:
         if lines:
             groups.append(Group(name=judge, lines=lines))
     heads, titles = (t("head.judge"), t("head.editor")), title_columns(t, "state", "error_kind", "count")
-    table = Table(title=t("states.errors"), heads=heads, columns=titles, groups=tuple(groups), numeric=False)
+    table = Table(
+        about=("errors",), title=t("states.errors"), heads=heads, columns=titles, groups=tuple(groups), numeric=False
+    )
     return [table] if groups else []
 
 
@@ -295,6 +299,7 @@ def _tabulate(
         for category, name in name_categories(report, t)
     )
     heads = (t("head.category"), t("head.editor"))
-    return [Table(title=t(title, **placeholders), heads=heads, columns=title_columns(t, *names), groups=groups)][
+    columns, about = title_columns(t, *names), tuple(placeholders.values())
+    return [Table(about=about, title=t(title, **placeholders), heads=heads, columns=columns, groups=groups)][
         : len(numbers)
     ]

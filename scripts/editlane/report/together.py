@@ -51,6 +51,7 @@ def _agreement(report: Report, t: Texts) -> Table:
         lines.append(Line(name=_label(group, t), cells=cells))
     names = ("judges", "edits", "photos", "alpha", "correlation", "effective")
     return Table(
+        about=("agreement",),
         title=t("together.agreement"),
         heads=(t("trust.where"),),
         columns=title_columns(t, *names),
@@ -86,6 +87,7 @@ def _correlations(group: Mapping[str, Any], label: str, t: Texts) -> Table:
         for one in group["agreement"]["correlations"]
     )
     return Table(
+        about=("correlations", group["panel"] or "all"),
         title=_title("correlations", label, t),
         heads=(t("column.pair"),),
         columns=title_columns(t, "edits", "spearman"),
@@ -112,6 +114,7 @@ def _disagreement(report: Report, group: Mapping[str, Any], label: str, t: Texts
         for name, lines in parts.items()
     )
     return Table(
+        about=("disagreement", group["panel"] or "all"),
         title=_title("disagreement", label, t),
         heads=(t("trust.where"), t("together.which")),
         columns=title_columns(t, "edits", "range", "interval"),
@@ -139,6 +142,7 @@ def _orders(report: Report, group: Mapping[str, Any], label: str, t: Texts) -> l
         for one in group["orders"]
     )
     table = Table(
+        about=("orders", group["panel"] or "all"),
         title=_title("orders", label, t),
         heads=(t("column.pair"),),
         columns=(t("column.n"), *(_name_judge(report, judge, t) for judge in group["judges"]), t("column.order")),
@@ -186,6 +190,7 @@ def _disputed(group: Mapping[str, Any], label: str, t: Texts) -> list[Table]:
         for one in group["disputed"]
     )
     table = Table(
+        about=("disputed", group["panel"] or "all"),
         title=_title("disputed", label, t),
         heads=(t("head.item"),),
         columns=(t("head.category"), t("head.editor"), *title_columns(t, "range", "std"), *group["judges"]),

@@ -83,6 +83,7 @@ def _acceptance(report: Report, t: Texts) -> list[Table]:
         ]
         if acceptance["controls"]:
             table = Table(
+                about=(judge,),
                 title=t("trust.acceptance", judge=judge),
                 heads=(t("trust.where"), t("head.control")),
                 columns=title_columns(t, "scored", "mean", "missed", "chance", "verdict"),
@@ -171,6 +172,7 @@ def format_canary_difference(canary: Mapping[str, Any]) -> str:
 
 def _by_judge(t: Texts, what: str, names: tuple[str, ...], lines: tuple[Line, ...]) -> list[Table]:
     table = Table(
+        about=(what,),
         title=t(f"trust.{what}"),
         heads=(t("head.judge"),),
         columns=title_columns(t, *names),

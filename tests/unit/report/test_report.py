@@ -22,7 +22,7 @@ from editlane.core.errors import UnknownName, UserError
 from editlane.report.failures import SHOWN, find_failures
 from editlane.report.load import Report, find_earlier_controls
 from editlane.report.notices import Notice, find_notices
-from editlane.report.page.charts import HALF, LIMIT, WIDTH, arrange_dots, draw_bars, draw_panels
+from editlane.report.page.charts import BINS, draw_bars
 from editlane.report.summary import make_criterion_tables
 from editlane.report.texts import load_texts
 from editlane.report.write import write_report
@@ -135,7 +135,7 @@ def test_the_page_loads_nothing_from_anywhere(files: dict[str, str]) -> None:
     assert all(str(link["href"]).startswith("#") for link in page.of("a"))
     policy = next(str(meta["content"]) for meta in page.of("meta") if "content" in meta and "'none'" in str(meta))
     scripts = [script for script in page.of("script") if "type" not in script]
-    assert policy.startswith("default-src 'none'") and policy.count("sha256-") == len(scripts) == 2
+    assert policy.startswith("default-src 'none'") and policy.count("sha256-") == len(scripts) == 3
 
 
 def test_names_from_the_data_are_escaped_everywhere(tmp_path: Path) -> None:
@@ -218,37 +218,18 @@ def test_headings_follow_each_other_without_a_gap(files: dict[str, str]) -> None
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
-def test_one_dot_per_scored_item_in_every_strip(files: dict[str, str]) -> None:
+def test_every_strip_has_a_histogram_of_its_scored_items(files: dict[str, str]) -> None:
     svgs = re.findall(r'<svg viewBox="0 0 360.*?</svg>', files[".html"])
-    dots = [[path.count("h0") for path in re.findall(r'class="dots"[^>]*d="([^"]*)"', svg)] for svg in svgs]
-    by_j, by_k = [[4, 2], [2, 2], [1], [1]], [[3, 2], [1, 2], [1], [1]]  # overall, 物理, 环境, 指代
-    assert dots == by_j + by_k
+    columns = [[path.count("M") for path in re.findall(r'class="bars" d="([^"]*)"', svg)] for svg in svgs]
+    by_j, by_k = [[4, 2], [2, 2], [1], [1]], [[3, 2], [1, 2], [1], [1]]  # overall, 物理, 环境, 指代; no score twice
+    assert columns == by_j + by_k
     assert "no data" in svgs[2], "no edit of b in 环境 was scored"
-
-
-def test_dots_keep_their_score_and_stay_within_their_strip() -> None:
-    dots = arrange_dots(np.array([0.0, 10.0, *[5.0] * 400]), 3)
-    assert dots.shape == (402, 2)
-    assert set(dots[:, 0]) == {8.0, WIDTH / 2, WIDTH - 8.0}
-    assert (np.abs(dots[:, 1]) <= HALF).all()
-    assert len(np.unique(arrange_dots(np.full(5, 5.0), 3)[:, 1])) == 5, "side by side"
-
-
-def test_a_strip_with_many_scores_is_a_histogram(tmp_path: Path) -> None:
-    few, many = LIMIT, LIMIT + 1
-    items = pd.DataFrame({"item_id": [f"x-{i}" for i in range(many)], "category": ["物理"] * few + ["因果"]})
-    rows = items.assign(item=items.index, editor="A", judge="j", state="scored", score=5.0)
-    scores = rows.assign(error_kind=None, error=None)
-    report = made_report({"A": cell(5.0)}, items=items, scores=scores)
-    ((_, panels),) = draw_panels(report, load_texts("en"))
-    assert [panel.histogram for panel in panels] == [True, False, False]
-    assert 'class="bars"' in panels[0].svg and "h0" not in panels[0].svg
-    assert panels[1].svg.count("h0") == few
 
 
 def test_columns_of_a_histogram_are_as_high_as_there_are_scores() -> None:
     path = draw_bars(np.array([0.0, 0.0, 0.0, 0.0, 10.0]), 40)
-    assert re.findall(r"M([\d.]+) 40v-([\d.]+)", path) == [("8", "20"), ("348.6", "5")]
+    assert re.findall(r"M([\d.]+) 40v-([\d.]+)", path) == [("8", "20"), ("343.4", "5")]
+    assert draw_bars(np.linspace(0, 10, 400), 40).count("M") == BINS
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path, files: dict[str, str]) -> None:
@@ -259,13 +240,13 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path, files: dict[str, str]
 def test_what_an_earlier_larger_report_left_beside_the_page_is_removed(
     report: Report, run: Path, tmp_path: Path
 ) -> None:
-    stale = tmp_path / "gallery" / "items-7.js"
-    stale.parent.mkdir()
-    stale.write_text("old")
+    for stale in (tmp_path / "gallery" / "items-7.js", tmp_path / "tables" / "scores-gone.csv"):
+        stale.parent.mkdir()
+        stale.write_text("old")
     write_report(report, [], run_dir=run, out_dir=tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
-        *("report.html", "report.json", "report.md")
-    ]
+    names = sorted(path.name for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "tables")
+    assert names == ["report.html", "report.json", "report.md"]
+    assert not (tmp_path / "tables" / "scores-gone.csv").exists() and (tmp_path / "tables" / "scores-j.csv").exists()
 
 
 def test_nothing_on_the_page_turns_the_direction_of_what_is_beside_it(tmp_path: Path) -> None:
@@ -284,7 +265,7 @@ def test_nothing_on_the_page_turns_the_direction_of_what_is_beside_it(tmp_path: 
     assert unquote(link) == index["ids"][0] == r"\u202egpj-1"
 
 
-def test_a_run_where_everything_failed_has_no_mean_and_no_dots(tmp_path: Path) -> None:
+def test_a_run_where_everything_failed_has_no_mean_and_no_histogram(tmp_path: Path) -> None:
     run = write_run(tmp_path / "demo", {("a", "j"): [("edit_failed", "oom")] * 5})
     files = write(load(run), run)
     overall = json.loads(files[".json"])["editors"]["a"]["j"]["overall"]
@@ -293,7 +274,7 @@ def test_a_run_where_everything_failed_has_no_mean_and_no_dots(tmp_path: Path) -
         "| All items (micro) | a | 0 | 5 | 0.0% | no data | – | 0.00 – 10.00 | – | – | – | – | 0 / 0 | – |"
         in files[".md"]
     )
-    assert not re.findall(r'class="dots"[^>]*d="M8', files[".html"])
+    assert not re.findall(r'class="bars" d="M[^"]*"/></g>', files[".html"])
 
 
 def test_one_editor_and_one_judge_without_failures(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Draw the scores as SVG: one panel per judge and category, with one strip per editor.
 
-A strip shows the distribution, the mean and its interval. Text stays text, so that the browser renders any script.
-Colours are the page's CSS variables, so that they follow light and dark mode. The page's tables have the same numbers.
+A strip shows the distribution as a histogram, the mean and its interval. Text stays text, so that the browser renders
+any script. Colours are the page's CSS variables, so that they follow light and dark mode. The page's tables have the
+same numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +23,14 @@ from editlane.stats.summaries import Spread
 WIDTH = 360
 MARGIN = 8
 STRIP = 52
-"""Height of a strip with its line of text and its dots."""
+"""Height of a strip with its line of text and its columns."""
 CENTRE = 31
 HALF = 12
-"""The dots of a strip lie within HALF of its CENTRE."""
+"""The columns of a strip lie within HALF of its CENTRE."""
 MEAN = 45
 """Vertical position of the mean and its interval."""
-LIMIT = 1000
-"""A strip with more scores is drawn as a histogram, because one dot per score would make the page too large."""
-BINS = 101
+BINS = 40
+"""Columns of a histogram: a quarter of a point each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,6 @@ class Panel:
 
     name: str
     svg: Markup
-    histogram: bool
-    """True if a strip has too many scores for one dot per item."""
 
 
 def draw_panels(report: Report, t: Texts) -> list[tuple[str, list[Panel]]]:
@@ -81,8 +79,7 @@ def _panel(
                 spread=get_category(report.numbers["editors"][editor][judge], category),
             )
         )
-    full = any(len(strip.scores) > LIMIT for strip in strips)
-    return Panel(name=name, svg=draw_panel(name, strips, t), histogram=full)
+    return Panel(name=name, svg=draw_panel(name, strips, t))
 
 
 def draw_panel(name: str, strips: Sequence[Strip], t: Texts) -> Markup:
@@ -110,18 +107,10 @@ def _draw_strip(strip: Strip, top: int, t: Texts) -> Markup:
         Markup('<text x="{x}" y="{y}">{label}</text>').format(x=13, y=top + 12, label=fit_label(strip.label, text)),
         Markup('<text class="numbers" x="{x}" y="{y}">{said}</text>').format(x=WIDTH, y=top + 12, said=text),
     ]
-    if len(strip.scores) > LIMIT:
+    if len(strip.scores):
         parts.append(Markup('<path class="bars" d="{d}"/>').format(d=draw_bars(strip.scores, top + CENTRE + HALF - 3)))
-    elif len(strip.scores):
-        parts.append(_draw_dots(strip.scores, top + CENTRE))
     parts += _draw_mean(s, top)
     return Markup('<g style="--c:var(--e{e})">{parts}</g>').format(e=strip.editor % 8, parts=Markup("").join(parts))
-
-
-def _draw_dots(scores: np.ndarray, y: int) -> Markup:
-    step = 6 if len(scores) <= 60 else 4 if len(scores) <= 240 else 3
-    dots = "".join(f"M{dot_x:g} {y + dot_y:g}h0" for dot_x, dot_y in arrange_dots(scores, step))
-    return Markup('<path class="dots" stroke-width="{s}" d="{d}"/>').format(s=step, d=dots)
 
 
 def _draw_mean(s: Spread, top: int) -> list[Markup]:
@@ -140,18 +129,6 @@ def _draw_mean(s: Spread, top: int) -> list[Markup]:
         diamond = '<path class="mean" d="M{x} {a}l5 5l-5 5l-5 -5z"/>'
         parts.append(Markup(diamond).format(x=_to_x(s["mean"]), a=y - 5))
     return parts
-
-
-def arrange_dots(scores: np.ndarray, step: int) -> np.ndarray:
-    """Return (x, distance from the strip's centre) of one dot per score, in pixels, shape (len(scores), 2).
-
-    Dots in the same column of `step` pixels are spread side by side, closer together if the column is full.
-    """
-    x = _to_pixels(np.sort(scores))
-    _, first, size = np.unique(np.round(x / step), return_index=True, return_counts=True)
-    size_of, place = np.repeat(size, size), np.arange(len(x)) - np.repeat(first, size)
-    gap = np.minimum(step, 2 * (HALF - step) / np.maximum(size_of - 1, 1))
-    return np.column_stack([x, np.round(gap * (place - (size_of - 1) / 2) - 2, 1)])
 
 
 def draw_bars(scores: np.ndarray, bottom: int) -> str:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -13,7 +14,8 @@ from editlane.core.printable import escape_lines
 from editlane.report.failures import find_failures
 from editlane.report.load import Report
 from editlane.report.notices import Notice
-from editlane.report.page.charts import LIMIT, draw_panels
+from editlane.report.page.charts import draw_panels
+from editlane.report.page.figures import make_figures
 from editlane.report.page.gallery import Gallery
 from editlane.report.provenance import list_protocol_texts
 from editlane.report.sections import make_sections
@@ -23,8 +25,8 @@ from editlane.report.texts import Texts
 from editlane.report.time_breakdown import summarise_time
 
 HERE = Path(__file__).parent
-STYLES = ("style.css", "gallery.css")
-SCRIPTS = ("script.js", "gallery.js")
+STYLES = ("style.css", "tables.css", "gallery.css")
+SCRIPTS = ("script.js", "tables.js", "gallery.js")
 
 
 def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Texts, *, min_coverage: float = 0.0) -> str:
@@ -32,18 +34,17 @@ def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Text
     environment = make_environment(t)
     failures, failed = find_failures(report, t)
     scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
-    panels = draw_panels(report, t)
+    figures = make_figures(report, t)
+    sections = [replace(one, figures=figures.get(one.name, ())) for one in make_sections(report, t, min_coverage)]
     return environment.get_template("template.html").render(
         report=report,
         notices=notices,
         facts=list_facts(report, t),
-        sections=make_sections(report, t, min_coverage),
+        sections=sections,
         said=make_statements(report, t),
         shown=SHOWN,
-        panels=panels,
+        panels=draw_panels(report, t),
         spent=summarise_time(report, t),
-        histograms=any(panel.histogram for _, of_judge in panels for panel in of_judge),
-        limit=LIMIT,
         failures=failures,
         failed=failed,
         protocols=list_protocol_texts(report, t),

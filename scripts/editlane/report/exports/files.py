@@ -1,0 +1,50 @@
+"""Name and make the files of `report/tables/`."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from editlane.report.cells import Table
+from editlane.report.exports import csv_text, latex
+from editlane.report.exports.tidy import make_tidy_tables
+from editlane.report.sections import Section
+
+FOLDER = "tables"
+"""The folder beside the page."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+
+
+def make_table_files(numbers: Mapping[str, Any], sections: Iterable[Section]) -> dict[str, bytes]:
+    """Make all files: path relative to the page -> content."""
+    texts = {
+        f"{name}.csv": csv_text.format_records(tidy.records, tidy.columns)
+        for name, tidy in make_tidy_tables(numbers).items()
+    }
+    for name, table in _name_tables(sections, {path.removesuffix(".csv") for path in texts}):
+        texts |= {f"{name}.csv": csv_text.format_table(table), f"{name}.tex": latex.format_table(table)}
+    return {f"{FOLDER}/{name}": text.encode() for name, text in texts.items()}
+
+
+def _name_tables(sections: Iterable[Section], taken: set[str]) -> list[tuple[str, Table]]:
+    """Name each table by its section and what it is about. Names that some disks take for the same get a number."""
+    named, used = [], {name.lower() for name in taken}
+    for section in sections:
+        for table in section.tables:
+            stem = name = "-".join([section.name, *map(name_safely, table.about)])
+            number = 1
+            while name.lower() in used:
+                number += 1
+                name = f"{stem}-{number}"
+            used.add(name.lower())
+            named.append((name, table))
+    return named
+
+
+def name_safely(name: str) -> str:
+    """Return a name as a part of a file's name: as it is, if that is safe anywhere, or else in ASCII with a hash."""
+    if _SAFE.fullmatch(name):
+        return name
+    plain = re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:32]
+    return "-".join(filter(None, [plain, hashlib.sha256(name.encode()).hexdigest()[:8]]))
