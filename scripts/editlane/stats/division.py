@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 FEWEST_ITEMS = 80
 """Items of a category that all editors have a score for. With fewer, figures of nothing look like something."""
 
-PERMUTATIONS = 1999
+PERMUTATIONS = 999
 FOLDS = 5
 REACH = SCALE[1] - SCALE[0]
 
