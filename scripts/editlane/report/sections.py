@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from editlane.images.preservation import CHANGED_LEVELS, COMMON_SIDE
+from editlane.report.arena_tables import make_arena_tables
 from editlane.report.cells import Table
 from editlane.report.costs import make_cost_tables
+from editlane.report.division_tables import make_division_tables
 from editlane.report.leaderboard import make_leaderboards
 from editlane.report.load import Report
 from editlane.report.provenance import make_provenance_tables
@@ -48,6 +50,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "charts": (),
         "trust": make_trust_tables(report, t),
         "together": make_together_tables(report, t),
+        "arena": [*make_arena_tables(report, t), *make_division_tables(report, t)],
         "scores": make_score_tables(report, t, min_coverage),
         "preservation": make_preservation_tables(report, t),
         "comparisons": make_comparison_tables(report, t),

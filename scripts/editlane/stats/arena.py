@@ -32,8 +32,7 @@ class Strength(TypedDict):
     strength: float
     """Log-odds, centred at 0."""
     interval: Interval | None
-    why: str | None
-    """Reason for no interval."""
+    """None if an editor is open-ended."""
     rank: tuple[int, int] | None
     """The best and the worst rank that the differences leave open. Null where the judge is not believed."""
 
@@ -58,7 +57,11 @@ class Ranking(TypedDict):
 
     n: int
     clusters: int
-    why: str | None
+    why: Literal["too_few_photos", "not_connected"] | None
+    groups: list[list[str]]
+    """Editors that duels connect: one group, unless they are not connected."""
+    open_ended: list[str]
+    """Editors that won or lost nearly every duel; see FEWEST_LOST."""
     editors: dict[str, Strength]
     differences: list[Difference]
 
@@ -83,13 +86,17 @@ def fit_duels(duels: pd.DataFrame, editors: Sequence[str]) -> Fit:
     place = {name: at for at, name in enumerate(names)}
     a, b = (duels[side].map(place).to_numpy(dtype=int) for side in ("a", "b"))
     wins = add_wins(a, b, duels["win"].to_numpy(dtype=float), duels["cluster"].to_numpy(), len(names))
-    ranking: Ranking = {"n": len(duels), "clusters": len(wins), "why": None, "editors": {}, "differences": []}
-    if len(wins) < FEWEST_CLUSTERS:
-        ranking["why"] = f"fewer than {FEWEST_CLUSTERS} source images"
-        return Fit(ranking=ranking, inferences=(), reversible=())
-    if len(groups := find_groups(wins.sum(axis=0))) > 1:
-        parts = "; ".join(", ".join(names[at] for at in group) for group in groups)
-        ranking["why"] = f"no duel connects these: {parts}"
+    groups = [[names[at] for at in group] for group in find_groups(wins.sum(axis=0))]
+    ranking: Ranking = {
+        "n": len(duels),
+        "clusters": len(wins),
+        "why": "too_few_photos" if len(wins) < FEWEST_CLUSTERS else "not_connected" if len(groups) > 1 else None,
+        "groups": groups,
+        "open_ended": [],
+        "editors": {},
+        "differences": [],
+    }
+    if ranking["why"]:
         return Fit(ranking=ranking, inferences=(), reversible=())
     return _fit_connected(ranking, wins, names)
 
@@ -99,16 +106,14 @@ def _fit_connected(ranking: Ranking, wins: Floats, names: Sequence[str]) -> Fit:
     pseudo, (lost, won) = make_pseudo_values(wins, strengths), span_unseen(wins, strengths)
     games, total = wins + wins.swapaxes(1, 2), wins.sum(axis=0)
     codes, open_ended = np.arange(len(wins)), _find_open_ended(wins)
-    ended = [name for name, is_open in zip(names, open_ended, strict=True) if is_open]
-    why = f"won or lost nearly every duel: {', '.join(ended)}" if ended else None
+    ranking["open_ended"] = [name for name, is_open in zip(names, open_ended, strict=True) if is_open]
     for i, name in enumerate(names):
         found = infer_mean(pseudo[:, i], codes)
         ends = float(lost[i, i]), float(won[i, i])
         ranking["editors"][name] = {
             "n": round(float(games[:, i].sum())),
             "strength": float(strengths[i]),
-            "interval": _widen(found, ends) if found and not ended else None,
-            "why": why,
+            "interval": _widen(found, ends) if found and not any(open_ended) else None,
             "rank": None,
         }
     inferences, reversible = [], []
