@@ -9,7 +9,7 @@ added. Intervals draw RESAMPLES samples, not as many as those of a report.
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -244,11 +244,11 @@ def simulate_division(cases: int, rng: np.random.Generator) -> Iterator[list[str
     for kind in KINDS:
         large = draw_scores(kind, rng, LARGE)
         close, winners = measure_closeness(large[0], large[2])["value"], count_winners(large[0], large[2])["value"]
-        for size in (80, 200):
+        for size in (80, 160):
             found, gains, held = [], [], np.zeros(2)
             for case in range(cases):
                 scores, groups, clusters = draw_scores(kind, rng, size)
-                found.append(measure_differentiation(scores, groups, clusters, seed=case, permutations=199))
+                found.append(measure_differentiation(scores, groups, clusters, seed=case, permutations=99))
                 gains.append(measure_routing(scores, groups, clusters, seed=case))
                 held += [
                     holds(measure_closeness(scores, clusters)["interval"], close),
@@ -269,7 +269,7 @@ def simulate_kings(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
     """How often an editor of four times the seconds is said to pay more for no more."""
     yield ["the dear editor is better by", "items a category", "said to pay for no more", "by the textbook rule"]
     for better in (1.5, 0.5, MARGIN, 0.0, -0.5):
-        for size in (80, 200):
+        for size in (80, 160):
             kings, textbook = 0, 0
             for _ in range(cases):
                 scores, groups, clusters = draw_scores("alike", rng, size)
@@ -289,19 +289,25 @@ def print_table(title: str, lines: Iterator[list[str]]) -> None:
             print("|" + "---|" * len(line), flush=True)
 
 
+TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[list[str]]], int]] = {
+    "Strengths and ranks": (simulate_strengths, 1),
+    "Orders that are found": (simulate_power, 1),
+    "Preference for a place": (simulate_place, 3),
+    "Division of labour": (simulate_division, 1),
+    "More seconds for no more": (simulate_kings, 1),
+}
+"""Each table, and the share of the cases that it has."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=300, help="samples of each kind")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     intervals.RESAMPLES = RESAMPLES
-    rng = np.random.default_rng(args.seed)
-    few = max(2, args.cases // 3)
-    print_table("Strengths and ranks", simulate_strengths(args.cases, rng))
-    print_table("Orders that are found", simulate_power(few, rng))
-    print_table("Preference for a place", simulate_place(few, rng))
-    print_table("Division of labour", simulate_division(few, rng))
-    print_table("More seconds for no more", simulate_kings(few, rng))
+    for place, (title, (simulate, share)) in enumerate(TABLES.items()):
+        rng = np.random.default_rng([args.seed, place])
+        print_table(title, simulate(max(2, args.cases // share), rng))
 
 
 if __name__ == "__main__":

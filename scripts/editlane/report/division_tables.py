@@ -51,7 +51,7 @@ def _figures(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
     differentiation, gain = found["overall_differentiation"], found["routing_gain"]
     if differentiation:
         null = t(
-            "division.null",
+            "division.nothing",
             mean=format_number(differentiation["null_mean"], 3),
             p95=format_number(differentiation["null_p95"], 3),
             p=format_p(differentiation["p"]),

@@ -114,7 +114,8 @@ def _compare(
     """Compare two editors; None unless `cheap` takes less time by the interval. `p_holm` is not corrected yet."""
     saved = seconds[:, dear] - seconds[:, cheap]
     timed = ~np.isnan(saved)
-    span = mean_interval(saved[timed], clusters[timed]) if timed.any() else None
+    cheaper = timed.any() and saved[timed].mean() > 0
+    span = mean_interval(saved[timed], clusters[timed]) if cheaper else None
     if span is None or span[0] <= 0:
         return None
     differences = scores[:, cheap] - scores[:, dear]
