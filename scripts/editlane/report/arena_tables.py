@@ -99,7 +99,7 @@ def _strengths(report: Report, found: Mapping[str, Any], who: str, t: Texts) -> 
     """Show ranks and strengths, overall and in each category, and if failures lost."""
     failing = found.get("failure_loses")
     groups = []
-    for category, name in name_categories(report, t, "arena.overall"):
+    for category, name in name_categories(report, t, "arena.overall" if "acceptance" in found else "arena.every"):
         ranking = found["overall"] if category is None else found["categories"][category]
         other = failing if category is None else None
         if ranking["why"]:

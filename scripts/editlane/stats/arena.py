@@ -16,6 +16,7 @@ from editlane.stats.strengths import (
     find_groups,
     fit_strengths,
     make_pseudo_values,
+    score_difference,
     span_unseen,
 )
 
@@ -46,7 +47,7 @@ class Difference(TypedDict):
     """Strength of a less that of b."""
     interval: Interval | None
     p: float | None
-    """Two-sided, of equal strengths."""
+    """Two-sided, of equal strengths: from the distribution of the interval, or a score test if there is none."""
     p_holm: float | None
     """Corrected over all pairs, or over all pairs and believed categories; it decides."""
     verdict: Verdict
@@ -118,7 +119,9 @@ def _fit_connected(ranking: Ranking, wins: Floats, names: Sequence[str]) -> Fit:
         }
     inferences, reversible = [], []
     for i, j in combinations(range(len(names)), 2):
-        found = infer_mean(pseudo[:, i] - pseudo[:, j], codes)
+        ended = open_ended[i] or open_ended[j]
+        values = score_difference(wins, strengths, i, j) if ended else pseudo[:, i] - pseudo[:, j]
+        found = infer_mean(values, codes)
         if found is None:  # one cluster per value, and enough of them
             raise AssertionError("photos were counted before")
         spans = sorted(float(one[i] - one[j]) for one in (lost[i], won[i], lost[j], won[j]))
@@ -131,7 +134,7 @@ def _fit_connected(ranking: Ranking, wins: Floats, names: Sequence[str]) -> Fit:
                 "b": names[j],
                 "n": round(float(total[i, j] + total[j, i])),
                 "difference": float(strengths[i] - strengths[j]),
-                "interval": None if open_ended[i] or open_ended[j] else _widen(found, ends),
+                "interval": None if ended else _widen(found, ends),
                 "p": None,
                 "p_holm": None,
                 "verdict": "too_few",

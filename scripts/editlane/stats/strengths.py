@@ -124,3 +124,28 @@ def span_unseen(wins: Floats, strengths: Floats) -> tuple[Floats, Floats]:
         lost[i, :, i] += more[:, i]
         won[i, i, :] += more[i]
     return fit_many(lost, strengths), fit_many(won, strengths)
+
+
+def score_difference(wins: Floats, strengths: Floats, i: int, j: int) -> Floats:
+    """Return what each photo says (photos,) about a difference between editors i and j, if they were equally strong.
+
+    It is the photo's part of one Newton step from the fit in which both are equal, times the photos: a score test (Rao
+    1948). Unlike a pseudo-value it stays bounded where an editor wins nearly every duel.
+    """
+    size, total = wins.shape[1], wins.sum(axis=0)
+    merged = np.eye(size)
+    merged[i, j] = merged[j, i] = 1
+    kept = [at for at in range(size) if at != j]
+    table = (merged @ total @ merged)[np.ix_(kept, kept)]
+    equal = np.empty(size)
+    equal[kept] = fit_many(table[None], center(strengths[kept]))[0]
+    equal[j] = equal[i]
+    games = wins + wins.swapaxes(1, 2)
+    chance = 1 / (1 + np.exp(equal[None, :] - equal[:, None]))
+    slopes = (wins - games * chance).sum(axis=2)
+    bend = -(games.sum(axis=0) + 2 * PRIOR * (games.sum(axis=0) > 0)) * chance * (1 - chance)
+    bend -= np.diag(bend.sum(axis=1))
+    contrast = np.zeros(size)
+    contrast[i], contrast[j] = 1, -1
+    step: Floats = len(wins) * slopes @ np.linalg.solve(bend + 1.0, contrast)
+    return step

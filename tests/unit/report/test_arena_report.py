@@ -124,7 +124,7 @@ def test_people_stand_beside_the_judge_and_earlier_edits_are_left_out(tmp_path: 
     assert people["left_out"] == {"unknown": 2, "outdated": 1}
     assert people["overall"]["editors"]["c"]["rank"] == (1, 1)
     judge = people["judges"]["p"]
-    assert judge["agreement"]["votes"] == 101 and judge["kendall"]["value"] is not None
+    assert judge["agreement"]["votes"] == 101 and judge["agreement"]["accuracy"]["four"]["n"] == 101
     text = write(report, run)[".md"]
     assert "Strengths by people" in text and "101 votes of people (raters: 2)" in text and "Judges and people" in text
     assert "人工投票 101 张" in write(report, run, "zh")[".md"]

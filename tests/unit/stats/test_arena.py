@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from editlane.stats.arena import decide, distrust, fit_duels
-from editlane.stats.strengths import PRIOR, add_wins, fit_many, fit_strengths, make_pseudo_values
+from editlane.stats.strengths import PRIOR, add_wins, fit_many, fit_strengths, make_pseudo_values, score_difference
 
 
 def duels(*rows: tuple[str, str, float, int]) -> pd.DataFrame:
@@ -69,6 +69,22 @@ def test_a_clean_sweep_is_finite_and_has_no_interval_but_a_verdict() -> None:
     found = ranked(many({("x", "y"): 1.0}, 30, 0), ["x", "y"])
     assert np.isfinite(found["editors"]["x"]["strength"]) and found["open_ended"] == ["x", "y"]
     assert found["editors"]["x"]["interval"] is None and found["differences"][0]["verdict"] == "a_better"
+
+
+def test_an_editor_that_loses_one_duel_of_many_is_still_found_stronger() -> None:
+    frame = many({("x", "y"): 1.0, ("x", "z"): 1.0, ("y", "z"): 0.5}, 30, 0)
+    frame.loc[0, "win"] = 0.0
+    found = ranked(frame, list("xyz"))
+    assert found["open_ended"] == ["x"] and found["editors"]["x"]["rank"] == (1, 1)
+    assert [one["verdict"] for one in found["differences"]] == ["a_better", "a_better", "not_separable"]
+
+
+def test_the_score_of_two_editors_is_that_of_their_win_rate() -> None:
+    frame = many({("x", "y"): 0.7}, 40, 0.2)
+    wins = add_wins(np.zeros(40, int), np.ones(40, int), frame["win"].to_numpy(), frame["cluster"].to_numpy(), 2)
+    scores = score_difference(wins, fit_strengths(wins.sum(axis=0)), 0, 1)
+    expected = frame["win"].to_numpy() - 0.5
+    assert scores / scores.mean() == pytest.approx(expected / expected.mean())
 
 
 def test_too_few_photos_give_nothing_but_the_reason() -> None:
