@@ -291,10 +291,10 @@ def print_table(title: str, lines: Iterator[list[str]]) -> None:
 
 TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[list[str]]], int]] = {
     "Strengths and ranks": (simulate_strengths, 1),
-    "Orders that are found": (simulate_power, 1),
+    "Orders that are found": (simulate_power, 2),
     "Preference for a place": (simulate_place, 3),
     "Division of labour": (simulate_division, 1),
-    "More seconds for no more": (simulate_kings, 1),
+    "More seconds for no more": (simulate_kings, 2),
 }
 """Each table, and the share of the cases that it has."""
 

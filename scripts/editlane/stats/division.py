@@ -22,6 +22,11 @@ FEWEST_ITEMS = 80
 
 PERMUTATIONS = 999
 FOLDS = 5
+STRETCH = (1 + FOLDS / (FOLDS - 1)) ** 0.5
+"""Held-out gains depend on each other, because each part also serves to choose for the others. So their interval is
+stretched, as Nadeau and Bengio (Machine Learning 2003) correct the variance of cross-validation. In simulations without
+a difference, intervals that were not stretched left out 0 in 14 to 18 of 100 runs."""
+
 REACH = SCALE[1] - SCALE[0]
 
 
@@ -41,7 +46,6 @@ class Gain(TypedDict):
     value: float
     """On photos that the choice did not see."""
     interval: Interval | None
-    p: float | None
     apparent: float
     """On the photos that it was made by. It is never negative, and no estimate."""
     choice: dict[str, int]
@@ -140,18 +144,19 @@ def measure_routing(scores: Floats, groups: NDArray[Any], clusters: NDArray[Any]
     found = infer_mean(gains, clusters, groups, scale=(-REACH, REACH)) if gains.any() else None
     return {
         "value": float(np.mean([gains[codes == code].mean() for code in range(len(names))])),
-        "interval": _get_interval(found, (-REACH, REACH)) if found else (0.0, 0.0) if not gains.any() else None,
-        "p": found.p if found else None,
+        "interval": _stretch(found) if found else None if gains.any() else (0.0, 0.0),
         "apparent": float(means.max(axis=1).mean() - means.mean(axis=0).max()),
         "choice": {str(name): int(at) for name, at in zip(names, means.argmax(axis=1), strict=True)},
         "best": int(means.mean(axis=0).argmax()),
     }
 
 
-def _get_interval(found: Inference, scale: Interval) -> Interval | None:
+def _stretch(found: Inference) -> Interval | None:
+    """Stretch the interval from the mean; see STRETCH."""
     if found.interval is None:
         return None
-    return max(scale[0], found.interval[0]), min(scale[1], found.interval[1])
+    low, high = (found.mean + STRETCH * (end - found.mean) for end in found.interval)
+    return max(-REACH, low), min(REACH, high)
 
 
 def _average(scores: Floats, codes: NDArray[np.intp], size: int) -> Floats:
