@@ -9,6 +9,7 @@ from pathlib import Path
 
 from editlane.cli.flags import NAMES, StepParser, input_folder, number, output_folder
 from editlane.cli.step import run_step
+from editlane.ratings.votes import make_frame, read_people
 from editlane.report.load import find_earlier_controls, load_report
 from editlane.report.notices import find_notices
 from editlane.report.texts import LANGUAGES
@@ -29,6 +30,10 @@ def main() -> None:
     parser.add_argument("--controls", type=Path, help="controls.parquet; without it nothing is ranked")
     parser.add_argument("--preservation", type=Path, help="preservation.parquet")
     parser.add_argument("--costs", type=Path, help="costs.parquet")
+    parser.add_argument("--pairs", type=Path, help="pairs.parquet, the answers of pairwise judges")
+    parser.add_argument(
+        "--votes", type=Path, nargs="*", default=[], help="people's votes on pairs, by collect_ratings.py --pairs"
+    )
     parser.add_argument("--baseline", help="the editor that comes first")
     parser.add_argument("--min-coverage", type=number(0, 1), default=0.0, help="0..1; warn below this share")
     parser.add_argument("--language", choices=LANGUAGES, default="en", help="the language of the report")
@@ -46,6 +51,8 @@ def main() -> None:
         preservation=args.preservation,
         costs=args.costs,
         earlier=find_earlier_controls(args.run_dir),
+        pairs=args.pairs,
+        votes=make_frame(read_people(args.votes)) if args.votes else None,
     )
     options = {"min_coverage": args.min_coverage, "language": args.language}
     notices = find_notices(report, **options)

@@ -35,6 +35,7 @@ rule make_report:
         controls="<results>/controls.parquet",
         costs="<results>/costs.parquet",
         preservation="<results>/preservation.parquet" if config["preservation"] else [],
+        votes=config["report"]["votes"] or [],
     output:
         html="<results>/report/report.html",
         markdown="<results>/report/report.md",
@@ -66,8 +67,8 @@ rule make_report:
     shell:
         r"""
         python scripts/make_report.py --items {input.item_table:q} --scores {input.scores:q} --run-dir {params.run_dir:q} \
-            --controls {input.controls:q} --costs {input.costs:q} {params.preservation:q} --language {params.language} \
-            --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
+            --controls {input.controls:q} --costs {input.costs:q} {params.preservation:q} --votes {input.votes:q} \
+            --language {params.language} --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
             --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q} \
             >{log:q} 2>&1
         """

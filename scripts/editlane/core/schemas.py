@@ -148,6 +148,41 @@ class PreservationRow(TypedDict):
     changed_share: float | None
 
 
+class PairAnswerRow(TypedDict):
+    """A row of pairs.parquet: one question of a pairwise judge about two pictures, in one order.
+
+    `editor_a` and `editor_b` are shown as A and B. `control` is null for two edits; else `control_side` (a or b) tells
+    which picture is the control instead of that editor's edit, and is null for `itself`. The probabilities of the four
+    answers add up to 1; they are null unless `scored`.
+    """
+
+    item_id: str
+    category: str
+    judge: str
+    editor_a: str
+    editor_b: str
+    control: str | None
+    control_side: str | None
+    round: Int32
+    state: str
+    error_kind: str | None
+    error: str | None
+    p_a: float | None
+    p_b: float | None
+    p_tie: float | None
+    p_both_bad: float | None
+    mode: str | None
+    entropy: float | None
+    mass: float | None
+    source_sha256: str
+    a_sha256: str | None
+    b_sha256: str | None
+    judge_key: str
+    protocol_version: str
+    score_seconds: float | None
+    score_device: str | None
+
+
 class CostRow(TypedDict):
     """One row per lane of an editor, and of a judge, over all its processes; see lanes/costs.py.
 
@@ -206,6 +241,7 @@ EDIT_COLUMNS = tuple(get_type_hints(EditColumns))
 EDITS = pa.schema(_fields(ItemRow) + _fields(EditColumns))
 PLAN = pa.schema(_fields(PlanRow))
 PRESERVATION = pa.schema(_fields(PreservationRow))
+PAIR_ANSWERS = pa.schema(_fields(PairAnswerRow))
 COSTS = pa.schema(_fields(CostRow))
 
 COSTS_ADDED = (
@@ -266,7 +302,7 @@ def controls_schema(criteria: Sequence[str]) -> pa.Schema:
 
 _COLUMN_TYPES = {
     field.name: field.type
-    for schema in (EDITS, GIVEN, PLAN, PRESERVATION, COSTS, controls_schema(()))
+    for schema in (EDITS, GIVEN, PLAN, PRESERVATION, COSTS, controls_schema(()), PAIR_ANSWERS)
     for field in schema
 }
 

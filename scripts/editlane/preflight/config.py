@@ -224,6 +224,11 @@ def _check_names(config: Config) -> None:
             "config: dataset.edited_dir is set, but no editor has the adapter 'given' without `dir`, which reads them. "
             "Add one, remove `editors`, or remove edited_dir."
         )
+    votes = config["report"]["votes"]
+    if votes is not None:
+        check_path("report.votes", votes)
+        if not find_file(votes).is_file():
+            raise UserError(f"config: report.votes is {votes}, which is not a file. {_PATHS}")
     baseline = config["report"]["baseline"]
     if baseline is not None and baseline not in config["editors"]:
         names = ", ".join(config["editors"])

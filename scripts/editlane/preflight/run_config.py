@@ -96,6 +96,9 @@ class ReportConfig(StrictModel):
     """Editor that comes first in every table."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Warn if a smaller share of the items was scored."""
+    votes: str | None = None
+    """A file of people's votes on pairs of edits, as `collect_ratings.py --pairs` writes it. The report shows what they
+    say beside the judges."""
 
 
 class RunConfig(StrictModel):

@@ -1,9 +1,12 @@
 """Read votes of people and of judges on pairs of edits.
 
 A file of votes (.csv, .tsv, .jsonl, .parquet) has a row per item, pair and voter: `item, system_a, system_b, vote`, and
-optionally `rater`. Files of GenAI-Bench, which name no systems, are read as they come: `idx, human_vote, model_vote`.
+optionally `rater` and what was voted on (`PairSubject`).
+Files of GenAI-Bench, which name no systems, are read as they come: `idx, human_vote, model_vote`.
 """
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from editlane.core.errors import UserError, format_value
+from editlane.images.files import write_atomically
 from editlane.ratings.rows import read_name, read_rows
 
 A, B, TIE, BAD = VOTES = ("A", "B", "tie", "both_bad")
@@ -28,11 +32,24 @@ _SPELLED = {
 }
 _VOTE = {text: vote for vote, texts in _SPELLED.items() for text in texts}
 _TAG = re.compile(r"\[\[(?:A>B|B>A|A=B=Good|A=B=Bad)\]\]")
-_SWAPPED = {A: B, B: A}
+SWAPPED = {A: B, B: A}
 
 SYSTEMS = ("system_a", "system_b")
+COLUMNS = ("item", *SYSTEMS, "rater", "vote")
 _NAMELESS = ("first", "second")
 """Systems of a file that names none."""
+
+
+SUBJECT_COLUMNS = ("source_sha256", "a_sha256", "b_sha256", "instruction_sha256")
+
+
+class PairSubject(NamedTuple):
+    """What was voted on, as SHA-256 in hex. Empty where the file does not tell."""
+
+    source: str = ""
+    a: str = ""
+    b: str = ""
+    instruction: str = ""
 
 
 class Vote(NamedTuple):
@@ -44,15 +61,16 @@ class Vote(NamedTuple):
     rater: str
     vote: str | None
     """One of VOTES or CONTRADICTORY; None if there is none that can be read."""
+    subject: PairSubject = PairSubject()
 
 
 def read_people(paths: Iterable[Path]) -> list[Vote]:
     """Read the votes of people.
 
     Raises UserError for an invalid row, a vote that is none, and a second vote of a person on the same pair in the same
-    order.
+    order, unless both tell that they are on different edits.
     """
-    votes: dict[tuple[str, ...], Vote] = {}
+    votes: dict[tuple[Any, ...], Vote] = {}
     for path in paths:
         for where, row in _read(path, "vote"):
             found = find_vote(row["vote"])
@@ -60,7 +78,7 @@ def read_people(paths: Iterable[Path]) -> list[Vote]:
                 said = format_value(str(row["vote"]))
                 raise UserError(f"{path}, {where}: the vote is {said}. Give A, B, tie or both_bad, or leave it empty.")
             vote = _make_vote(path, where, row, found)
-            if votes.setdefault(vote[:4], vote) is not vote:
+            if votes.setdefault((*vote[:4], vote.subject), vote) is not vote:
                 raise UserError(
                     f"{path}, {where}: a second vote of {vote.rater!r} on item {vote.item!r}, {vote.system_a!r} "
                     f"against {vote.system_b!r}. Remove the wrong one, or name the raters in a column `rater`."
@@ -86,7 +104,7 @@ def read_judge(paths: Iterable[Path], column: str) -> list[Vote]:
 
 
 def _read(path: Path, column: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    return read_rows(path, ("item", column), ("system_a", "system_b", "rater"))
+    return read_rows(path, ("item", column), ("system_a", "system_b", "rater", "source", *SUBJECT_COLUMNS[1:]))
 
 
 def _make_vote(path: Path, where: str, row: dict[str, Any], vote: str | None) -> Vote:
@@ -97,7 +115,8 @@ def _make_vote(path: Path, where: str, row: dict[str, Any], vote: str | None) ->
     if first == second:
         raise UserError(f"{path}, {where}: system_a and system_b are both {first!r}; a vote is on two systems.")
     rater = read_name(path, where, row, "rater") if row.get("rater") else path.stem
-    return Vote(item, first, second, rater, vote)
+    subject = PairSubject(*(str(row.get(name) or "").strip().lower() for name in ("source", *SUBJECT_COLUMNS[1:])))
+    return Vote(item, first, second, rater, vote, subject)
 
 
 def find_vote(said: Any) -> str | None:
@@ -122,8 +141,23 @@ def join_votes(people: Iterable[Vote], judge: Iterable[Vote]) -> pd.DataFrame:
         mirrored = (vote.item, vote.system_b, vote.system_a)
         if vote.vote is not None and (vote[:3] in asked or mirrored in asked):
             said = asked.get(mirrored)
-            rows.append((*vote, asked.get(vote[:3], _SWAPPED.get(said or "", said))))
+            rows.append((*vote[:5], asked.get(vote[:3], SWAPPED.get(said or "", said))))
     return pd.DataFrame(rows, columns=["item", "system_a", "system_b", "rater", "vote", "judge"], dtype=object)
+
+
+def write_votes(path: Path, votes: Iterable[Vote]) -> None:
+    """Write a CSV file atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS + SUBJECT_COLUMNS)
+    writer.writerows((*vote[:4], vote.vote or "", *vote.subject) for vote in votes)
+    write_atomically(path, text.getvalue().encode())
+
+
+def make_frame(votes: Iterable[Vote]) -> pd.DataFrame:
+    """Put the votes that were given into a table: item, system_a, system_b, rater, vote, and SUBJECT_COLUMNS."""
+    rows = [(*vote[:5], *vote.subject) for vote in votes if vote.vote is not None]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *SUBJECT_COLUMNS], dtype=object)
 
 
 def find_mirrored(votes: Iterable[Vote]) -> Iterator[tuple[str, str]]:
@@ -132,4 +166,4 @@ def find_mirrored(votes: Iterable[Vote]) -> Iterator[tuple[str, str]]:
     for (item, first, second), vote in by_order.items():
         other = by_order.get((item, second, first))
         if first < second and vote in VOTES and other in VOTES:
-            yield str(vote), _SWAPPED.get(str(other), str(other))
+            yield str(vote), SWAPPED.get(str(other), str(other))

@@ -77,11 +77,14 @@ def load_report(
     preservation: Path | None = None,
     costs: Path | None = None,
     earlier: Sequence[Path] = (),
+    pairs: Path | None = None,
+    votes: pd.DataFrame | None = None,
 ) -> Report:
     """Read the tables. Editors, judges and categories default to those that have rows.
 
     A report that is made early has no `controls`, `preservation` and `costs`. `earlier` are the controls tables of
-    other runs, the oldest first. Raises UserError if a table is damaged, if the tables are not of one run, or if the
+    other runs, the oldest first. `votes` are people's, on pairs; see `people.compute_people`.
+    Raises UserError if a table is damaged, if the tables are not of one run, or if the
     baseline is unknown.
     """
     criteria = criteria_among(tables.read_columns(scores))
@@ -97,6 +100,8 @@ def load_report(
         preservation=_read_own_table(preservation, item_rows, editors, schemas.PRESERVATION.names),
         earlier=list(_read_canaries(earlier)),
         costs=_read_costs(costs, editors, judges),
+        pairs=_read_pairs(pairs, item_rows, editors),
+        votes=votes,
     )
     provenance = {"dataset": tables.read_provenance(items)} | tables.read_provenance(scores)
     named = {"editors": editors, "judges": judges, "categories": categories, "criteria": criteria}
@@ -152,6 +157,23 @@ def _read_own_table(
         raise UserError(
             f"{path} does not belong to this run: it has item {first['item_id']!r} of category {first['category']!r}, "
             f"editor {first['editor']!r}, which are not in the items and scores tables. Give this run's own table."
+        )
+    return frame
+
+
+def _read_pairs(path: Path | None, items: pd.DataFrame, editors: Sequence[str]) -> pd.DataFrame | None:
+    """Read the answers of pairwise judges. Raises UserError if the table belongs to another run."""
+    if path is None:
+        return None
+    frame = tables.read_frame(path, schemas.PAIR_ANSWERS.names)
+    category = frame["item_id"].map(items.set_index("item_id")["category"].astype(object))
+    foreign = category != frame["category"].astype(object)
+    foreign |= ~frame["editor_a"].isin(editors) | ~frame["editor_b"].isin(editors)
+    if foreign.any():
+        first = frame[foreign].iloc[0]
+        raise UserError(
+            f"{path} does not belong to this run: it has item {first['item_id']!r} with editors {first['editor_a']!r} "
+            f"and {first['editor_b']!r}, which are not in the items and scores tables. Give this run's own table."
         )
     return frame
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,20 +10,22 @@ import pandas as pd
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
+from editlane.report.arena import compute_arena
 from editlane.report.belief import list_believed, withhold
 from editlane.report.breakdowns import compute_explorations
+from editlane.report.division import compute_editors_together
 from editlane.report.judges_together import compute_judges_together
+from editlane.report.preserved import summarise_preservation
 from editlane.report.seeds import compute_seeds
+from editlane.report.steadiness import compare_own_canary, measure_own_noise
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
-from editlane.stats.intervals import macro_interval, mean_interval, rate_interval
+from editlane.stats.intervals import macro_interval, rate_interval
 from editlane.stats.legacy import summarise_legacy
-from editlane.stats.noise import compare_canaries, measure_noise
 from editlane.stats.preference import measure_preferences
 from editlane.stats.summaries import check_rows, count_error_kinds, summarise, summarise_scores
 
 STAGE = ("stage", "editor", "judge")
-PRESERVATION = ("ssim", "psnr", "mae", "changed_share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,10 @@ class Inputs:
     """(run, its controls), the oldest first, for the comparison of the canaries."""
     costs: Sequence[Mapping[str, Any]] = ()
     """The rows of the costs table."""
+    pairs: pd.DataFrame | None = None
+    """The answers of pairwise judges."""
+    votes: pd.DataFrame | None = None
+    """People's votes on pairs; see `compute_people`."""
 
 
 def compute_numbers(
@@ -73,7 +79,7 @@ def compute_numbers(
     as_zero = {
         judge: _count_failures_as_zero(of, clustered, editors, sizes, believed[judge]) for judge, of in by_judge.items()
     }
-    noise = {judge: _noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()}
+    noise = {judge: measure_own_noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()}
     for judge in judges:
         withhold(comparisons[judge], acceptance[judge], preferences[judge])
         withhold((as_zero[judge] or {}).get("comparisons", ()), acceptance[judge], preferences[judge])
@@ -91,8 +97,13 @@ def compute_numbers(
         "noise": noise,
         "seeds": compute_seeds(rows, items, editors, judges, noise),
         "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}),
-        "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
-        "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
+        "editors_together": {
+            judge: compute_editors_together(of, editors, list(sizes), acceptance[judge])
+            for judge, of in by_judge.items()
+        },
+        "arena": compute_arena(inputs.pairs, inputs.votes, clustered, scores, editors, list(sizes)),
+        "canary": {judge: compare_own_canary(controls[judge], inputs.earlier) for judge in judges},
+        "preservation": {editor: summarise_preservation(inputs.preservation, editor, sizes) for editor in editors},
         "costs": compute_costs(inputs.costs),
         "provenance": dict(provenance or {}),
     } | compute_explorations(rows, clustered, editors, acceptance, cells, provenance or {})
@@ -248,60 +259,6 @@ def _accept(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any]:
     asked = rows[rows["state"].isin(ASKED)]
     changed = asked.assign(score=asked["score"].where(~asked["unchanged"].fillna(False).astype(bool)))
     return dict(accept(changed, controls[controls["control"].isin(list(map(str, ACCEPTANCE)))]))
-
-
-def _noise(rows: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Any] | None:
-    """Measure how much the judge's answers to the same question differ."""
-    again = controls[controls["control"] == Control.REPEAT]
-    if again.empty:
-        return None
-    names = ["editor", "item_id"]
-    asked = again[names].drop_duplicates().astype(str)
-    first = rows.astype(dict.fromkeys(names, str)).merge(asked, on=names)[[*names, "score"]].assign(repeat=0)
-    every = pd.concat([first, again.astype(dict.fromkeys(names, str))[[*names, "score", "repeat"]]])
-    kind: Literal["sampled", "batch_order"] = "sampled" if int(again["repeat"].max()) > 1 else "batch_order"
-    return dict(measure_noise(every.assign(item=every["editor"] + "\n" + every["item_id"]), kind))
-
-
-def _canary(controls: pd.DataFrame, earlier: Sequence[tuple[str, pd.DataFrame]]) -> dict[str, Any] | None:
-    """Compare this run's canaries with those of the oldest run with the same judge and the same pairs."""
-    mine = controls[controls["control"] == Control.CANARY]
-    if mine.empty:
-        return None
-    same = ["item_id", "judge_key", "edited_sha256"]
-    for run, theirs in earlier:
-        reference = theirs[theirs["control"] == Control.CANARY].drop_duplicates(same)  # two judges of one configuration
-        if len(mine[same].merge(reference[same], on=same)):
-            return dict(compare_canaries(mine, reference, run))
-    return dict(compare_canaries(mine, mine.iloc[:0], None))
-
-
-def _preservation(frame: pd.DataFrame | None, editor: str, sizes: Mapping[str, int]) -> dict[str, Any]:
-    if frame is None:
-        return {}
-    rows = frame[frame["editor"] == editor]
-    rows = rows.assign(cluster=pd.factorize(rows["source_sha256"])[0])
-    in_category = {category: rows[rows["category"] == category] for category in sizes}
-    return {
-        "overall": _summarise_preservation(rows, sum(sizes.values())),
-        "categories": {
-            category: _summarise_preservation(in_category[category], size) for category, size in sizes.items()
-        },
-    }
-
-
-def _summarise_preservation(rows: pd.DataFrame, expected: int) -> dict[str, Any]:
-    measured = rows[rows["state"] == "measured"]
-    found: dict[str, Any] = {"n": expected, "measured": len(measured)}
-    for name in PRESERVATION:
-        there = measured[measured[name].notna()]
-        values = there[name].to_numpy(dtype=np.float64)
-        found[name] = {
-            "mean": float(values.mean()) if len(values) else None,
-            "interval": mean_interval(values, there["cluster"].to_numpy()),
-            "median": float(np.median(values)) if len(values) else None,
-        }
-    return found
 
 
 def compute_costs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from editlane.images.preservation import CHANGED_LEVELS, COMMON_SIDE
+from editlane.report.arena_tables import make_arena_tables
 from editlane.report.breakdown_tables import make_breakdown_tables
 from editlane.report.cells import Table
 from editlane.report.costs import make_cost_tables
+from editlane.report.division_tables import make_division_tables
 from editlane.report.leaderboard import make_leaderboards
 from editlane.report.load import Report
 from editlane.report.page.figure import Figure
@@ -54,6 +56,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "trust": make_trust_tables(report, t),
         "seeds": make_seed_tables(report, t),
         "together": make_together_tables(report, t),
+        "arena": [*make_arena_tables(report, t), *make_division_tables(report, t)],
         "scores": make_score_tables(report, t, min_coverage),
         "breakdowns": make_breakdown_tables(report, t),
         "preservation": make_preservation_tables(report, t),

@@ -34,7 +34,7 @@ class Texts:
 @cache
 def load_texts(language: str) -> Texts:
     """Load the texts of one of LANGUAGES."""
-    files = (f"{language}.yaml", f"runs.{language}.yaml")
+    files = (f"{language}.yaml", f"runs.{language}.yaml", f"arena.{language}.yaml")
     texts = [yaml.safe_load((FOLDER / name).read_text(encoding="utf-8")) for name in files]
     return Texts(language, dict(pair for one in texts for pair in _flatten(one)))
 

@@ -18,6 +18,8 @@ RESAMPLES = 500
 
 FEWEST_SYSTEMS = 3
 
+_WINNERS = {"A": evalica.Winner.X, "B": evalica.Winner.Y}
+
 
 class Share(TypedDict):
     count: int
@@ -126,7 +128,7 @@ def rank_systems(votes: pd.DataFrame, *, seed: int = 0) -> Ranking:
 
 
 def _fit(votes: pd.DataFrame, column: str, systems: list[str], weights: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    winners = votes[column].map({"A": evalica.Winner.X, "B": evalica.Winner.Y}).fillna(evalica.Winner.Draw)
+    winners = [_WINNERS.get(vote, evalica.Winner.Draw) for vote in votes[column]]  # pandas would make them numbers
     found = evalica.bradley_terry(votes["system_a"], votes["system_b"], winners, weights=list(weights))
     logarithms = np.log(found.scores.reindex(systems).to_numpy(dtype=np.float64).clip(1e-9))
     centred: npt.NDArray[Any] = logarithms - logarithms.mean()

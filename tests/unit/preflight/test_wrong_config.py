@@ -316,6 +316,11 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (NAN, r"at report.min_coverage: nan is not a finite number"),
         ("all", r"report.min_coverage is 'all'; use a number"),
     ],
+    "report.votes": [
+        (1, r"report.votes is 1; use a text in quotes.*, or null"),
+        ("nowhere.csv", r"report.votes is nowhere.csv, which is not a file"),
+        ("", r"report.votes is"),
+    ],
 }
 
 

@@ -29,10 +29,7 @@ class SavedRatings:
         """Open the file. Raises UserError if it exists and has other columns."""
         self.path, self.rater = path, rater
         self._threads = threading.Lock()
-        if path.suffix.lower() != ".csv":
-            raise UserError(f"--out is {path}; ratings are written as CSV, so give a name that ends in .csv.")
-        if path.exists() and _read_header(path) not in ([*COLUMNS, *SUBJECT_COLUMNS], [*COLUMNS]):
-            raise UserError(f"{path} does not start with the columns {','.join(COLUMNS)}. Give another --out.")
+        check_columns(path, COLUMNS, SUBJECT_COLUMNS)
 
     def find_scores(self, tasks: Sequence[Task]) -> list[float | None]:
         """Return this rater's score of each task; None if there is none of this edit.
@@ -57,7 +54,7 @@ class SavedRatings:
     def save(self, task: Task, score: int) -> None:
         """Add the rating of an edit, or replace it in its row. Ratings of earlier edits of that name stay."""
         rating = Rating(task.item_id, task.editor, self.rater, float(score), task.subject)
-        with self._threads, self._lock():
+        with self._threads, lock_file(self.path):
             rows = self._read()
             same = [place for place, row in enumerate(rows) if row[:3] == rating[:3] and _is_of(row, task)]
             place = same[0] if same else len(rows)
@@ -74,22 +71,31 @@ class SavedRatings:
     def _read(self) -> list[Rating]:
         return read_ratings([self.path]) if self.path.exists() else []
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Keep other processes from writing to the file, if the file system supports locks."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = self.path.with_name(f".{self.path.name}.lock")
-        with os.fdopen(open_lock(str(lock), otherwise="give another --out", mode=None), "r+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-            yield
+
+@contextmanager
+def lock_file(path: Path) -> Iterator[None]:
+    """Keep other processes from writing to the file, if the file system supports locks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with os.fdopen(open_lock(str(lock), otherwise="give another --out", mode=None), "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
 
 
 def _is_of(rating: Rating, task: Task) -> bool:
     return rating.subject in (None, task.subject)
+
+
+def check_columns(path: Path, columns: Sequence[str], optional: Sequence[str]) -> None:
+    """Raise UserError unless the file is a CSV file that can be written: a new one, or one with just these columns."""
+    if path.suffix.lower() != ".csv":
+        raise UserError(f"--out is {path}; ratings are written as CSV, so give a name that ends in .csv.")
+    if path.exists() and _read_header(path) not in ([*columns, *optional], [*columns]):
+        raise UserError(f"{path} does not start with the columns {','.join(columns)}. Give another --out.")
 
 
 def _read_header(path: Path) -> list[str]:

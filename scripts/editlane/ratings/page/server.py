@@ -10,23 +10,23 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from editlane.core.errors import ItemError, UserError
 from editlane.core.printable import escape, escape_lines
 from editlane.images.files import open_image
-from editlane.ratings.page.saved import SavedRatings
-from editlane.ratings.page.tasks import Task
 
 log = logging.getLogger(__name__)
 
-HIGHEST = 9
+SCORES = tuple(range(10))
 """Scores are the keys 0..9, stored unchanged."""
+
+LANGUAGES = ("en", "zh")
 
 MAX_SIDE = 2048
 """Images are shrunk to this longer side, in pixels."""
@@ -47,19 +47,53 @@ _HEADERS = {
 }
 
 
+class Question(Protocol):
+    """What a rater is shown."""
+
+    @property
+    def pictures(self) -> Mapping[str, Path]: ...
+
+    @property
+    def instruction(self) -> str: ...
+
+    @property
+    def language(self) -> str: ...
+
+
+class Saved(Protocol):
+    """A file of answers to questions of one kind."""
+
+    path: Path
+
+    def find_scores(self, tasks: Any, /) -> Sequence[Any]: ...
+
+    def save(self, task: Any, score: Any, /) -> None: ...
+
+
 class RatingServer(ThreadingHTTPServer):
     """Serve the tasks in their order at `url`."""
 
     daemon_threads = True
 
-    def __init__(self, tasks: Sequence[Task], saved: SavedRatings, port: int) -> None:
-        """Bind to `port`; 0 picks a free one. Raises OSError if the port is in use."""
+    def __init__(
+        self,
+        tasks: Sequence[Question],
+        saved: Saved,
+        port: int,
+        *,
+        answers: Sequence[int] | Sequence[str] = SCORES,
+        language: str | None = None,
+    ) -> None:
+        """Bind to `port`; 0 picks a free one. Raises OSError if the port is in use.
+
+        answers: the legal ones, scores or votes. language: of the page; None: the browser's.
+        """
         super().__init__(("127.0.0.1", port), RatingHandler)
-        self.tasks, self.saved = list(tasks), saved
+        self.tasks, self.saved, self.answers, self.language = list(tasks), saved, list(answers), language
         self.secret = secrets.token_urlsafe(12)
         self.images: dict[str, Path] = {}
         self._shown = [
-            {"source": self._add_image(task.source), "edit": self._add_image(task.edit)}
+            {side: self._add_image(path) for side, path in task.pictures.items()}
             | {"instruction": escape_lines(task.instruction), "language": task.language}
             for task in self.tasks
         ]
@@ -78,9 +112,11 @@ class RatingServer(ThreadingHTTPServer):
         """Return the page's data. It must not name an editor or an item."""
         scores = self.saved.find_scores(self.tasks)
         tasks = [shown | {"score": score} for shown, score in zip(self._shown, scores, strict=True)]
-        return {"file": escape(self.saved.path.name), "highest": HIGHEST, "tasks": tasks}
+        kind = "vote" if isinstance(self.answers[0], str) else "score"
+        about = {"file": escape(self.saved.path.name), "kind": kind, "answers": self.answers}
+        return about | {"language": self.language, "tasks": tasks}
 
-    def rate(self, task: int, score: int) -> dict[str, int]:
+    def rate(self, task: int, score: Any) -> dict[str, Any]:
         """Save one rating and return it."""
         self.saved.save(self.tasks[task], score)
         return {"task": task, "score": score}
@@ -148,7 +184,7 @@ class RatingHandler(BaseHTTPRequestHandler):
         except ValueError:  # half an IPv6 address
             return None
 
-    def _read_rating(self) -> tuple[int, int] | None:
+    def _read_rating(self) -> tuple[int, int | str] | None:
         """Parse (task, score) from the body. None if it is not a valid rating."""
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch("[0-9]{1,6}", length) or int(length) > _MAX_BODY:
@@ -158,8 +194,9 @@ class RatingHandler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError):
             return None
         match body:
-            case {"task": int(task), "score": int(score)} if not isinstance(score, bool) and not isinstance(task, bool):
-                return (task, score) if task in range(len(self.server.tasks)) and 0 <= score <= HIGHEST else None
+            case {"task": int(task), "score": int(score) | str(score)} if not isinstance(score, bool | float):
+                known = not isinstance(task, bool) and task in range(len(self.server.tasks))
+                return (task, score) if known and score in self.server.answers else None
         return None
 
     def _answer(self, work: Callable[[], dict[str, Any]]) -> None:

@@ -33,6 +33,10 @@ class Task:
     edit: Path
     subject: Subject
 
+    @property
+    def pictures(self) -> dict[str, Path]:
+        return {"source": self.source, "edit": self.edit}
+
 
 def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
     """Read all edits with an image of the run, or of these editors, sorted by item and editor.

@@ -1,0 +1,154 @@
+"""The section about editors against each other: from pairs and votes to the tables, in both languages."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_pairs import fail, made_pairs
+from report_run import write, write_run
+
+import make_report
+from editlane.core import tables
+from editlane.core.errors import UserError
+from editlane.core.schemas import PAIR_ANSWERS
+from editlane.ratings.votes import COLUMNS, SUBJECT_COLUMNS
+from editlane.report.load import load_report
+
+CATEGORIES = ("物理", "环境")
+ITEMS = [(f"item-{place:02}", CATEGORIES[place % 2], "Make it night.", "en", f"photo-{place}") for place in range(40)]
+CATEGORY = {item[0]: item[1] for item in ITEMS}
+EDITORS = ("a", "b", "c")
+
+
+def scores_of(count: int = 40, means: dict[str, float] | None = None) -> dict[tuple[str, str], list[Any]]:
+    rng = np.random.default_rng(0)
+    means = means or dict.fromkeys(EDITORS, 5.0)
+    return {
+        (name, "j"): [float(np.clip(mean + rng.normal(), 0, 10)) for _ in range(count)] for name, mean in means.items()
+    }
+
+
+def make(folder: Path, pairs: pd.DataFrame | None = None, votes: pd.DataFrame | None = None):
+    run = write_run(folder / "run", scores_of(), ITEMS)
+    path = run / "pairs.parquet" if pairs is not None else None
+    if pairs is not None and path is not None:
+        rows = pairs.astype(object).where(pairs.notna(), None).to_dict("records")
+        tables.write_table(path, rows, PAIR_ANSWERS)
+    about = {"run": "run", "scores": run / "scores.parquet", "items": run / "items.parquet"}
+    return run, load_report(**about, pairs=path, votes=votes)
+
+
+def vote(item: str, a: str, b: str, said: str, rater: str = "anna", **more: str) -> dict[str, str]:
+    names = dict(zip(COLUMNS, (item, a, b, rater, said), strict=True))
+    return names | dict.fromkeys(SUBJECT_COLUMNS, "") | more
+
+
+PAIRS = made_pairs({"a": 0.0, "b": 0.1, "c": 2.0}, CATEGORY)
+
+
+def test_without_pairs_and_votes_there_is_no_arena(tmp_path: Path) -> None:
+    run, report = make(tmp_path)
+    assert report.numbers["arena"] is None
+    assert "Strengths by" not in write(report, run)[".md"]
+
+
+def test_the_stronger_editor_is_ranked_first_in_both_languages(tmp_path: Path) -> None:
+    run, report = make(tmp_path, fail(PAIRS, "item-03", ["a"]))
+    arena = report.numbers["arena"]
+    assert arena["definition_version"] == 1 and arena["people"] is None
+    found = arena["judges"]["p"]
+    assert found["acceptance"]["verdict"] == "accepted" and found["believed"] == list(CATEGORIES)
+    assert found["overall"]["editors"]["c"]["rank"] == (1, 1)
+    assert found["overall"]["editors"]["a"]["rank"][1] == 3
+    assert set(found["categories"]) == set(CATEGORIES)
+    first = found["pairs"][0]
+    assert (first["a"], first["b"], first["asked"], first["n"], first["failed_a"]) == ("a", "b", 40, 39, 1)
+    losing = found["failure_loses"]
+    assert losing["n"] == found["overall"]["n"] + 2 and (
+        losing["editors"]["a"]["strength"] < found["overall"]["editors"]["a"]["strength"]
+    )
+    written = write(report, run)
+    for told in ("Editors against each other", "Strengths by p", "c stronger", "Strength if failures lose", "39)"):
+        assert told in written[".md"], told
+    assert "Strengths by p" in written[".html"]
+    assert json.loads(written[".json"])["arena"]["judges"]["p"]["overall"]["editors"]["c"]["rank"] == [1, 1]
+    chinese = write(report, run, "zh")[".md"]
+    assert "编辑模型两两对比" in chinese and "c 更强" in chinese
+
+
+@pytest.mark.parametrize(
+    ("more", "verdict"), [({"control": 0.0}, "not_accepted"), ({}, "not_tested")], ids=["blind", "no controls"]
+)
+def test_a_judge_that_is_not_accepted_ranks_nobody(tmp_path: Path, more: dict[str, float], verdict: str) -> None:
+    pairs = made_pairs({"a": 0.0, "b": 0.1, "c": 2.0}, CATEGORY, **more)
+    run, report = make(tmp_path, pairs if more else pairs[pairs["control"].isna()])
+    found = report.numbers["arena"]["judges"]["p"]
+    assert found["acceptance"]["verdict"] == verdict
+    for ranking in (found["overall"], *found["categories"].values()):
+        assert {one["verdict"] for one in ranking["differences"]} == {"not_believed"}
+        assert {one["rank"] for one in ranking["editors"].values()} == {None}
+    assert "nothing is ranked" in write(report, run)[".md"]
+
+
+def test_too_few_photos_are_said_to_be_too_few(tmp_path: Path) -> None:
+    few = {f"item-{place:02}" for place in range(8)}
+    run, report = make(tmp_path, PAIRS[PAIRS["item_id"].isin(few)])
+    assert report.numbers["arena"]["judges"]["p"]["categories"]["物理"]["why"] == "too_few_photos"
+    assert "too few source images (4)" in write(report, run)[".md"]
+    assert "原图太少（4 张）" in write(report, run, "zh")[".md"]
+
+
+def test_pairs_of_another_run_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"does not belong to this run.*'item-00'"):
+        make(tmp_path, PAIRS.assign(category="因果"))
+
+
+def test_people_stand_beside_the_judge_and_earlier_edits_are_left_out(tmp_path: Path) -> None:
+    said = [vote(item, "c", "a", "A") for item in list(CATEGORY)[:30]]
+    said += [vote(item, "b", "c", "B", "陈") for item in list(CATEGORY)[:30]]
+    said += [vote(item, "a", "b", ("A", "B", "tie", "both_bad")[at % 4]) for at, item in enumerate(CATEGORY)]
+    instruction = hashlib.sha256(b"Make it night.").hexdigest()
+    said += [
+        vote("item-31", "a", "c", "A", instruction_sha256=instruction),
+        vote("item-32", "a", "c", "A", instruction_sha256="f" * 64),
+        vote("item-33", "a", "q", "A"),
+        vote("elsewhere", "a", "c", "A"),
+    ]
+    run, report = make(tmp_path, PAIRS, pd.DataFrame(said))
+    people = report.numbers["arena"]["people"]
+    assert (people["votes"], people["raters"]) == (101, 2)
+    assert people["left_out"] == {"unknown": 2, "outdated": 1}
+    assert people["overall"]["editors"]["c"]["rank"] == (1, 1)
+    judge = people["judges"]["p"]
+    assert judge["agreement"]["votes"] == 101 and judge["agreement"]["accuracy"]["four"]["n"] == 101
+    text = write(report, run)[".md"]
+    assert "Strengths by people" in text and "101 votes of people (raters: 2)" in text and "Judges and people" in text
+    assert "人工投票 101 张" in write(report, run, "zh")[".md"]
+
+
+def test_votes_without_a_judge_make_a_section_of_their_own(tmp_path: Path) -> None:
+    _, report = make(tmp_path, None, pd.DataFrame([vote(item, "c", "a", "A") for item in CATEGORY]))
+    arena = report.numbers["arena"]
+    assert arena["judges"] == {} and arena["people"]["overall"]["differences"][0]["verdict"] == "b_better"
+
+
+def test_votes_on_another_run_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no vote on two editors of this run's items"):
+        make(tmp_path, None, pd.DataFrame([vote("elsewhere", "a", "c", "A")]))
+
+
+def test_the_program_reads_a_file_of_votes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "run", scores_of(), ITEMS)
+    (tmp_path / "票.csv").write_text(
+        "item,system_a,system_b,rater,vote\n" + "".join(f"{item},a,c,anna,B\n" for item in CATEGORY), encoding="utf-8"
+    )
+    flags = ["--scores", run / "scores.parquet", "--items", run / "items.parquet", "--run-dir", run]
+    flags += ["--out-dir", tmp_path / "out", "--votes", tmp_path / "票.csv"]
+    monkeypatch.setattr("sys.argv", ["make_report.py", *map(str, flags)])
+    make_report.main()
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert numbers["arena"]["people"]["votes"] == 40
