@@ -19,7 +19,7 @@ from editlane.core.checkout import find_file
 from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import UserError, format_value
 from editlane.core.locks import check_links, open_existing_lock, open_lock
-from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
+from editlane.core.paths import COMPARE, EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
 from editlane.models.tiny import is_damaged
@@ -30,7 +30,7 @@ from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
 
-LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE, "score_edited": SCORE}
+LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE, "score_edited": SCORE, "compare_lane": COMPARE}
 
 SHARED_FOLDERS = {"photos": Path("resources/demo/photos"), "canary": Path("resources/canary/pictures")}
 """What the workflow builds beside the tiny models in resources/models, by the name of a run's mark."""

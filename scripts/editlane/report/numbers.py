@@ -36,6 +36,8 @@ class Inputs:
     """(run, its controls), the oldest first, for the comparison of the canaries."""
     costs: Sequence[Mapping[str, Any]] = ()
     """The rows of the costs table."""
+    pairs: pd.DataFrame | None = None
+    """The arena's answers."""
 
 
 def compute_numbers(

@@ -97,7 +97,7 @@ class Watcher:
 
         Without a judge that has begun, this is the number of editors.
         """
-        begun = [one for one in newest if one.lane_id.editor is None]
+        begun = [one for one in newest if one.stage == SCORE and one.editor is None]
         items = sum(self._shards.get(one.lane, 0) for one in begun)
         return sum(one.total for one in begun) / items if items else float(max(1, len(self._editors)))
 

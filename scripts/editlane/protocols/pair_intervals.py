@@ -1,0 +1,83 @@
+"""Tell which pairs of editors the arena has separated, to spend its questions on the others.
+
+This is the planner's own rule, and no result: the report computes strengths from all answers. It is a race: a pair is
+asked until the interval of its difference leaves out zero, as in Heckel, Shah, Ramchandran and Wainwright, "Active
+ranking from pairwise comparisons", Annals of Statistics 47 (2019), which assumes no model of strengths.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from editlane.core.types import Row, State
+
+ALPHA = 0.05
+"""Share of runs in which some pair is separated though its editors do not differ, at most: it is divided by the number
+of pairs and of times that they are looked at (Bonferroni)."""
+
+LEAST_PHOTOS = 6
+"""Photos below which a pair is not separated, as in the report's comparisons."""
+
+UNSEEN = 3.0
+"""Photos of the opposite answer that must not reverse a difference (rule of three), as in the report's comparisons."""
+
+EditorPair = tuple[str, str]
+"""Two editors, in the order of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much more often the first editor of a pair wins, from -1 to 1, with an interval clustered by photo."""
+
+    mean: float
+    low: float
+    high: float
+    items: int
+    photos: int
+
+    @property
+    def is_separated(self) -> bool:
+        """True if the interval leaves out zero, and a few photos could not change that."""
+        enough = self.photos >= LEAST_PHOTOS and abs(self.mean) * self.photos > UNSEEN
+        return enough and not self.low <= 0 <= self.high
+
+
+def find_differences(answers: Iterable[Row], pairs: int, looks: int) -> dict[EditorPair, Difference]:
+    """Return the difference of each pair with an item that was answered in both orders.
+
+    `answers`: rows of pairs.parquet by one judge. `pairs`, `looks`: how many pairs there are, and how often they are
+    looked at, which widen the intervals.
+    """
+    of_item: dict[tuple[EditorPair, str, str], list[float]] = defaultdict(list)
+    for row in answers:
+        if row["control"] is None and row["state"] == State.SCORED:
+            names = row["editor_a"], row["editor_b"]
+            first, second = sorted(names)
+            won = row["p_a"] - row["p_b"]
+            of_item[(first, second), row["source_sha256"], row["item_id"]].append(won if names[0] == first else -won)
+    by_photo: dict[EditorPair, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (pair, photo, _), both in of_item.items():
+        if len(both) == 2:  # else the judge's taste for a place would count
+            by_photo[pair][photo].append(math.fsum(both) / 2)
+    level = ALPHA / max(1, pairs * looks)
+    return {pair: _make_interval(list(photos.values()), level) for pair, photos in by_photo.items()}
+
+
+def find_unseparated(pairs: Sequence[EditorPair], differences: Mapping[EditorPair, Difference]) -> list[EditorPair]:
+    """Return the pairs that are still to be asked about."""
+    return [pair for pair in pairs if pair not in differences or not differences[pair].is_separated]
+
+
+def _make_interval(by_photo: Sequence[Sequence[float]], level: float) -> Difference:
+    """Return the mean over items with its t interval; photos are drawn, not items (linearised variance)."""
+    count, photos = sum(map(len, by_photo)), len(by_photo)
+    mean = math.fsum(value for values in by_photo for value in values) / count
+    if photos < 2:
+        return Difference(mean, -1.0, 1.0, count, photos)
+    off = math.fsum(math.fsum(value - mean for value in values) ** 2 for values in by_photo)
+    error = math.sqrt(photos / (photos - 1) * off) / count
+    half = float(stats.t.ppf(1 - level / 2, photos - 1)) * error
+    return Difference(mean, mean - half, mean + half, count, photos)
