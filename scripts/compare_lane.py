@@ -12,6 +12,7 @@ from editlane.cli.flags import StepParser, folder_name, output_file, whole_numbe
 from editlane.cli.model_flags import add_lane_flags, read_model_flags
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
+from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.lanes.comparing import CompareWork, PairSpec
 from editlane.lanes.journal import Journal
@@ -35,6 +36,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.lane >= args.lanes:
+        raise UserError(f"--lane is {args.lane}, but --lanes is {args.lanes}; lanes are counted from 0.")
     stop = StopSignal()
     options = read_model_flags(args)
     spec = PairSpec.of(args.run_dir, args.judge, load_pairwise(args.protocol), options)

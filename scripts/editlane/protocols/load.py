@@ -59,7 +59,7 @@ def read_protocol_file(path: Path) -> tuple[Any, bytes]:
     try:
         content = read_content(path)
     except FileNotFoundError as error:
-        raise UserError(f"There is no protocol file {path}. Check `protocol:` of the judge in the config.") from error
+        raise UserError(f"There is no protocol file {path}. Check `protocol:` in the config.") from error
     except OSError as error:
         raise UserError(f"The protocol file {path} cannot be read: {error.strerror}.") from error
     try:

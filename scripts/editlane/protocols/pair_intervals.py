@@ -15,14 +15,8 @@ from scipy import stats
 from editlane.core.types import Row, State
 
 ALPHA = 0.05
-"""Share of runs in which some pair is separated though its editors do not differ, at most: it is divided by the number
-of pairs and of times that they are looked at (Bonferroni)."""
-
-LEAST_PHOTOS = 6
-"""Photos below which a pair is not separated, as in the report's comparisons."""
-
-UNSEEN = 3.0
-"""Photos of the opposite answer that must not reverse a difference (rule of three), as in the report's comparisons."""
+"""Share of runs in which some pair is to be separated though its editors do not differ. It is divided by the number of
+pairs and of times that they are looked at (Bonferroni)."""
 
 EditorPair = tuple[str, str]
 """Two editors, in the order of their names."""
@@ -37,11 +31,18 @@ class Difference:
     high: float
     items: int
     photos: int
+    level: float
+    """Share of intervals that miss the true difference."""
 
     @property
     def is_separated(self) -> bool:
-        """True if the interval leaves out zero, and a few photos could not change that."""
-        enough = self.photos >= LEAST_PHOTOS and abs(self.mean) * self.photos > UNSEEN
+        """True if the interval leaves out zero, and is no chance of few photos.
+
+        Photos of the opposite answer may not have been drawn (rule of three): they must not reverse the difference. And
+        a coin must not give so many photos the same answer.
+        """
+        unseen, coin = -math.log(self.level), 2.0 ** (1 - self.photos)
+        enough = abs(self.mean) * self.photos > unseen and coin <= self.level
         return enough and not self.low <= 0 <= self.high
 
 
@@ -76,8 +77,8 @@ def _make_interval(by_photo: Sequence[Sequence[float]], level: float) -> Differe
     count, photos = sum(map(len, by_photo)), len(by_photo)
     mean = math.fsum(value for values in by_photo for value in values) / count
     if photos < 2:
-        return Difference(mean, -1.0, 1.0, count, photos)
+        return Difference(mean, -1.0, 1.0, count, photos, level)
     off = math.fsum(math.fsum(value - mean for value in values) ** 2 for values in by_photo)
     error = math.sqrt(photos / (photos - 1) * off) / count
     half = float(stats.t.ppf(1 - level / 2, photos - 1)) * error
-    return Difference(mean, mean - half, mean + half, count, photos)
+    return Difference(mean, mean - half, mean + half, count, photos, level)

@@ -82,8 +82,8 @@ def load_report(
     """Read the tables. Editors, judges and categories default to those that have rows.
 
     A report that is made early has no `controls`, `preservation` and `costs`, and a run without an arena no `pairs`.
-    `earlier` are the controls tables of other runs, the oldest first. Raises UserError if a table is damaged, if the tables are not of one run, or if the
-    baseline is unknown.
+    `earlier` are the controls tables of other runs, the oldest first. Raises UserError if a table is damaged, if the
+    tables are not of one run, or if the baseline is unknown.
     """
     criteria = criteria_among(tables.read_columns(scores))
     rows = tables.read_frame(scores, schemas.scores_schema(criteria).names)
