@@ -255,6 +255,10 @@ class RunPaths:
         """Return the table of one lane's answers in a round of the arena."""
         return self / RunEntry.ARENA / judge / f"round{round_number}" / _table(lane)
 
+    def all_lane_pairs(self, judge: str) -> list[Path]:
+        """Return the tables of a judge's answers in the arena that exist, of all rounds and lanes."""
+        return sorted((self / RunEntry.ARENA / judge).glob("round*/lane*.parquet"))
+
     def lane_preservation(self, editor: str, lane: int) -> Path:
         """Return the preservation table of a lane."""
         return self / editor / "preservation" / _table(lane)

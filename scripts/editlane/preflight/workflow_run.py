@@ -145,6 +145,10 @@ class WorkflowRun:
             doubtful = set(restore_records(self.paths))
             if not self.paths.scores.exists():
                 doubtful |= set(self.paths.all_tables())
+            if self._config["arena"] and not self.paths.pairs.exists():
+                doubtful |= {
+                    path for judge in self._config["arena"]["judges"] for path in self.paths.all_lane_pairs(judge)
+                }
             mark_outdated(find_outdated_outputs(self._config, self.paths, doubtful))
 
     def check_pictures(self) -> None:

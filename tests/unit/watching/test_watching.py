@@ -169,6 +169,12 @@ def test_a_plain_line_holds_all_stages_and_the_lanes_in_trouble(busy_run: Path) 
     assert score.endswith("[lane 1 of qwen3-vl-30b-a3b-instruct: failed]")
 
 
+def test_the_lanes_of_an_arena_do_not_count_as_those_of_a_judge(busy_run: Path) -> None:
+    before = drawn(Watcher(RunPaths(busy_run)).look())
+    beat(busy_run, stage="compare", editor=None, judge="judge", total=5000, lane=0)
+    assert drawn(Watcher(RunPaths(busy_run)).look()) == before
+
+
 def test_a_lane_is_silent_by_the_watchers_own_clock(tmp_path: Path) -> None:
     """The lane's clock is a year behind, then jumps into the future; neither counts."""
     clock = Clock()
