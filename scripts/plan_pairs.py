@@ -17,6 +17,7 @@ from editlane.core import schemas, tables
 from editlane.core.paths import RunPaths
 from editlane.core.text_width import pluralize
 from editlane.lanes.merging_pairs import read_answers, read_ordered_edits
+from editlane.protocols.pair_intervals import READ
 from editlane.protocols.pair_plan import ArenaPlan
 from editlane.protocols.pair_table import list_edits, make_plan_table
 
@@ -45,7 +46,7 @@ def main() -> None:
     edits = {name: read_ordered_edits(run, name, args.categories, args.lanes, items) for name in args.editors}
     answers = [run.lane_pairs(args.judge, past, lane) for past in range(1, args.round) for lane in range(args.lanes)]
     plan = ArenaPlan(items, args.editors, seed=args.seed, rounds=args.rounds, budget=args.budget)
-    questions = plan.plan_pairs(args.round, read_answers(answers).to_pylist())
+    questions = plan.plan_pairs(args.round, read_answers(answers).select(READ).to_pylist())
     pairs = len(questions) // 2
     if args.round == 1:
         made = {name: list_edits(table) for name, table in edits.items()}

@@ -264,7 +264,12 @@ class RunPaths:
         return self / editor / "preservation" / _table(lane)
 
     def lane_tables(self, lane: LaneId, editors: Sequence[str], categories: Sequence[str]) -> list[Path]:
-        """Return the tables of edits or scores that a lane writes once all of its items are done."""
+        """Return the tables of edits or scores that a lane writes once all of its items are done.
+
+        None for a lane of the arena, whose tables are of its rounds.
+        """
+        if lane.stage == COMPARE:
+            return []
         named = [lane.editor] if lane.editor is not None else editors
         places = [(editor, category) for editor in named for category in categories]
         if lane.judge is None:

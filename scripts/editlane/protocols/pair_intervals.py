@@ -46,6 +46,10 @@ class Difference:
         return enough and not self.low <= 0 <= self.high
 
 
+READ = ("item_id", "source_sha256", "editor_a", "editor_b", "control", "state", "p_a", "p_b")
+"""Columns of the answers that decide which pairs are separated."""
+
+
 def find_differences(answers: Iterable[Row], pairs: int, looks: int) -> dict[EditorPair, Difference]:
     """Return the difference of each pair with an item that was answered in both orders.
 

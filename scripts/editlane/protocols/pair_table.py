@@ -115,15 +115,14 @@ def _join_keys(keys: Sequence[pa.ChunkedArray]) -> pa.Array:
 
 def select_lane(plan: pa.Table, lane: int, lanes: int) -> list[PairPlanRow]:
     """Return the rows of a lane, in an order by content. Items are dealt whole, so that a photo is looked at once."""
-    rows = cast(list[PairPlanRow], plan.to_pylist())
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["item_id"]] = counts.get(row["item_id"], 0) + 1
+    counts = {entry["values"]: entry["counts"] for entry in plan["item_id"].value_counts().to_pylist()}
     loads, lane_of = [(0, number) for number in range(lanes)], dict[str, int]()
     for item in sorted(counts, key=lambda item: (-counts[item], item)):
         load, lane_of[item] = loads[0]
         heapreplace(loads, (load + counts[item], lane_of[item]))
-    return sorted((row for row in rows if lane_of[row["item_id"]] == lane), key=_order)
+    own = pa.array([item for item in counts if lane_of[item] == lane], pa.string())
+    rows = cast(list[PairPlanRow], plan.filter(pc.is_in(plan["item_id"], value_set=own)).to_pylist())
+    return sorted(rows, key=_order)
 
 
 def _order(row: PairPlanRow) -> tuple[str, ...]:
