@@ -10,7 +10,7 @@ import pytest
 
 from editlane.core.schemas import ITEMS
 from editlane.core.types import EDITED, PairControl
-from editlane.protocols.pair_intervals import Difference, find_differences, find_unseparated
+from editlane.protocols.pair_intervals import find_differences, find_unseparated
 from editlane.protocols.pair_plan import ArenaPlan, Edits, PairQuestion, share_out
 
 EDITORS = ["甲", "乙", "丙"]
@@ -153,11 +153,22 @@ def test_an_item_without_an_answer_in_both_orders_does_not_count() -> None:
     assert next(iter(find_differences(answers, 1, 1).values())).items == 19
 
 
-def test_separated_means_that_a_few_photos_that_were_not_drawn_could_not_reverse_it() -> None:
-    assert Difference(0.6, 0.3, 0.9, 7, 7, 0.05).is_separated
-    assert not Difference(0.4, 0.3, 0.5, 7, 7, 0.05).is_separated  # three photos of -1 among ten
-    assert not Difference(0.6, -0.1, 1.0, 7, 7, 0.05).is_separated
-    assert not Difference(1.0, 1.0, 1.0, 5, 5, 0.05).is_separated  # a coin gives five equal answers more often
+@pytest.mark.parametrize(
+    ("photos", "others", "separated"),
+    [(7, 0, False), (8, 0, True), (10, 0, True), (10, 1, False), (30, 3, True), (30, 9, False)],
+)
+def test_equal_answers_separate_where_a_coin_would_not_give_them(photos: int, others: int, separated: bool) -> None:
+    """`others`: photos of the opposite answer. A level of 0.05 for 6 looks; a coin gives 8 equal answers in 0.8 %."""
+    items = make_items(photos)
+    lost = {row["item_id"] for row in items.to_pylist()[:others]}
+    asked = make_plan(items, ["甲", "乙"]).plan_pairs(1, [])
+
+    def beaten(first: str, second: str, item: dict[str, Any]) -> float:
+        return 1.0 if (first == "甲") != (item["item_id"] in lost) else -1.0
+
+    (found,) = find_differences(answer(items, asked, beaten), 3, 2).values()
+    assert found.is_separated == separated
+    assert abs(found.mean) == pytest.approx(1 - 2 * others / photos)
 
 
 @pytest.mark.parametrize("answers_of_judge", [[-1.0, 0.2, 0.2, 0.2, 0.2, 0.2], [-1.0, 1.0], [-1.0, 1.0, 0.0, 0.0, 0.0]])
