@@ -50,8 +50,8 @@ def main() -> None:
         controls=args.controls,
         preservation=args.preservation,
         costs=args.costs,
-        earlier=find_earlier_controls(args.run_dir),
         pairs=args.pairs,
+        earlier=find_earlier_controls(args.run_dir),
         votes=make_frame(read_people(args.votes)) if args.votes else None,
     )
     options = {"min_coverage": args.min_coverage, "language": args.language}

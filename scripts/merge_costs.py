@@ -26,12 +26,16 @@ def main() -> None:
     parser.add_argument("--run-dir", type=input_folder, required=True, help="results/<run>")
     parser.add_argument("--scores", type=Path, required=True, help="scores.parquet")
     parser.add_argument("--lanes", type=whole_number(1), required=True)
+    parser.add_argument("--with-pairs", action="store_true", help="also the arena's lanes, of RUN/pairs.parquet")
     parser.add_argument("--out", type=output_file, required=True, help="costs.parquet")
     args = parser.parse_args()
 
     provenance = tables.read_provenance(args.scores)
     if not {"editors", "judges"} <= provenance.keys():
         raise UserError(f"{args.scores} names no editors and judges; it is not the table this step reads.")
+    if args.with_pairs:
+        pairs = tables.read_provenance(RunPaths(args.run_dir).pairs)
+        provenance["comparing"] = pairs.get("judges", {})
     rows = lane_costs(read_heartbeats(RunPaths(args.run_dir)), provenance, args.lanes)
     tables.write_table(args.out, rows, schemas.COSTS)
     log.info("%s, %d with work", pluralize(len(rows), "lane"), sum(row["attempts"] > 0 for row in rows))

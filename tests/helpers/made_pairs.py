@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from editlane.core.schemas import PAIR_ANSWERS
+from editlane.core.schemas import PAIRS
 
 MODES = ("A", "B", "tie", "both_bad")
 
@@ -25,7 +25,7 @@ def row(item: str, a: str, b: str, **more: Any) -> dict[str, Any]:
     about = {"item_id": item, "category": "物理", "judge": "p", "editor_a": a, "editor_b": b, "round": 1}
     shown = {"source_sha256": f"photo of {item}", "a_sha256": f"{item} {a}", "b_sha256": f"{item} {b}"}
     ran = {"judge_key": "k", "protocol_version": "1", "state": "judge_failed"}
-    return dict.fromkeys(PAIR_ANSWERS.names) | about | shown | ran | more
+    return dict.fromkeys(PAIRS.names) | about | shown | ran | more
 
 
 def made_pairs(
@@ -55,7 +55,7 @@ def made_pairs(
                 ask(editor, editor, gap, control=name, control_side="b")
                 ask(editor, editor, -gap, control=name, control_side="a")
             ask(editor, editor, 0.0, control="itself")
-    return pd.DataFrame(rows, columns=PAIR_ANSWERS.names)
+    return pd.DataFrame(rows, columns=PAIRS.names)
 
 
 def fail(pairs: pd.DataFrame, item: str, editors: Sequence[str]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 PROTOCOL = Path(__file__).parents[2] / "resources/protocols/rubric.yaml"
+PAIRWISE = PROTOCOL.with_name("pairwise.yaml")
 CATEGORIES = ["物理", "因果"]
 FAKE = {"adapter": "fake", "model": None, "revision": None, "params": {}}
 CONFIG = {
@@ -81,6 +82,41 @@ GOOD: dict[str, Flags] = {
         "--plan": ["run/plan.parquet"],
         "--out": ["run/controls.parquet"],
     },
+    "plan_pairs": {
+        "--items": ["run/items.parquet"],
+        "--run-dir": ["run"],
+        "--editors": ["a"],
+        "--categories": CATEGORIES,
+        "--lanes": ["1"],
+        "--judge": ["j"],
+        "--round": ["1"],
+        "--rounds": ["2"],
+        "--budget": ["5"],
+        "--share": ["1"],
+        "--least": ["9"],
+        "--seed": ["7"],
+        "--out": ["run/arena/j/round1/plan.parquet"],
+    },
+    "compare_lane": {
+        "--run-dir": ["run"],
+        "--judge": ["j"],
+        "--adapter": ["fake"],
+        "--protocol": [str(PAIRWISE)],
+        "--lane": ["0"],
+        "--lanes": ["1"],
+        "--timeout": ["60"],
+        "--plan": ["run/arena/j/round1/plan.parquet"],
+        "--out": ["run/arena/j/round1/lane0.parquet"],
+    },
+    "merge_pairs": {
+        "--items": ["run/items.parquet"],
+        "--run-dir": ["run"],
+        "--editors": ["a"],
+        "--judges": ["j"],
+        "--rounds": ["1"],
+        "--lanes": ["1"],
+        "--out": ["run/pairs.parquet"],
+    },
     "measure_preservation": {
         "--run-dir": ["run"],
         "--editor": ["a"],
@@ -111,6 +147,7 @@ GOOD: dict[str, Flags] = {
         "--controls": ["run/controls.parquet"],
         "--preservation": ["run/preservation.parquet"],
         "--costs": ["run/costs.parquet"],
+        "--pairs": ["run/pairs.parquet"],
         "--baseline": ["a"],
         "--min-coverage": ["0.5"],
         "--language": ["zh"],

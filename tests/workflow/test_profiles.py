@@ -64,4 +64,4 @@ def test_kubernetes_jobs_keep_everything_on_the_volume(project) -> None:
 def test_judging_what_is_edited_takes_what_judging_takes(name: str) -> None:
     profile = yaml.safe_load((ROOT / f"workflow/profiles/{name}/config.yaml").read_text(encoding="utf-8"))
     for settings in (profile["set-resources"], profile["set-threads"]):
-        assert settings["score_edited"] == settings["score_lane"]
+        assert settings["score_edited"] == settings["compare_lane"] == settings["score_lane"]

@@ -51,6 +51,8 @@ EDITORS = list(config["editors"])
 JUDGES = list(config["judges"])
 CATEGORIES = config["dataset"]["categories"]
 LANES = range(config["lanes"])
+COMPARING = config["arena"]["judges"] if config["arena"] else []
+ROUNDS = range(1, PARAMS.count_rounds() + 1)
 LANE_THREADS = RUN.count_lane_threads()
 RESULTS = str(RUN.paths.run_dir)
 LISTS_TO_COPY = [
@@ -89,6 +91,7 @@ wildcard_constraints:
     editor="|".join(map(re.escape, EDITORS)),
     judge="|".join(map(re.escape, JUDGES)),
     lane=r"\d+",
+    round=r"\d+",
 
 
 onstart:

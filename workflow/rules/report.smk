@@ -1,7 +1,7 @@
 """From scores to a report.
 
-REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet, and the lanes'
-heartbeats in results/<run>/heartbeats/. Heartbeats are outputs of no rule, so that a killed lane keeps its own.
+REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet, pairs.parquet of a
+run with an arena, and the lanes' heartbeats in results/<run>/heartbeats/. Heartbeats are outputs of no rule, so that a killed lane keeps its own.
 OUTPUTS: results/<run>/costs.parquet, results/<run>/report/report.html, report.md, report.json
 """
 
@@ -10,6 +10,7 @@ rule merge_costs:
     """Sum the costs of all lanes; again whenever a lane has new scores."""
     input:
         scores="<results>/scores.parquet",
+        pairs="<results>/pairs.parquet" if COMPARING else [],
     output:
         costs="<results>/costs.parquet",
     log:
@@ -19,7 +20,7 @@ rule merge_costs:
         "../../envs/workflow.yaml"
     params:
         run_dir=subpath(input.scores, parent=True),
-        lanes=len(LANES),
+        lanes=[len(LANES), "--with-pairs"] if COMPARING else len(LANES),
     shell:
         r"""
         python scripts/merge_costs.py --run-dir {params.run_dir:q} --scores {input.scores:q} --lanes {params.lanes} \
@@ -35,6 +36,7 @@ rule make_report:
         controls="<results>/controls.parquet",
         costs="<results>/costs.parquet",
         preservation="<results>/preservation.parquet" if config["preservation"] else [],
+        pairs="<results>/pairs.parquet" if COMPARING else [],
         votes=config["report"]["votes"] or [],
     output:
         html="<results>/report/report.html",
@@ -57,18 +59,14 @@ rule make_report:
             if config["report"]["baseline"]
             else []
         ),
-        preservation=(
-            ["--preservation", f"{RESULTS}/preservation.parquet"]
-            if config["preservation"]
-            else []
-        ),
+        preservation=PARAMS.make_report_flags(),  # pairs and votes, too: a new name would run finished jobs again
         language=config["report"]["language"],
         min_coverage=config["report"]["min_coverage"],
     shell:
         r"""
         python scripts/make_report.py --items {input.item_table:q} --scores {input.scores:q} --run-dir {params.run_dir:q} \
-            --controls {input.controls:q} --costs {input.costs:q} {params.preservation:q} --votes {input.votes:q} \
-            --language {params.language} --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
+            --controls {input.controls:q} --costs {input.costs:q} {params.preservation:q} --language {params.language} \
+            --expected-editors {params.editors:q} --expected-judges {params.judges:q} \
             --categories {params.categories:q} {params.baseline:q} --min-coverage {params.min_coverage} --out-dir {params.out_dir:q} \
             >{log:q} 2>&1
         """

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-EDIT, SCORE = "edit", "score"
+EDIT, SCORE, COMPARE = "edit", "score", "compare"
 """The stages of a run."""
 
 
@@ -20,9 +20,11 @@ class RunEntry(StrEnum):
     SCORES = "scores.parquet"
     CONTROLS = "controls.parquet"
     PRESERVATION = "preservation.parquet"
+    PAIRS = "pairs.parquet"
     COSTS = "costs.parquet"
     SOURCES = "sources"
     SHARDS = "shards"
+    ARENA = "arena"
     JOURNAL = "journal"
     HEARTBEATS = "heartbeats"
     REPORT = "report"
@@ -82,9 +84,9 @@ class LaneId(NamedTuple):
     """One lane of an editor, or of a judge, which judges the edits of all editors."""
 
     stage: str
-    """EDIT or SCORE."""
+    """EDIT, SCORE or COMPARE."""
     editor: str | None
-    """None in the stage SCORE, except in heartbeats of older versions, whose judges had a process per editor."""
+    """None for a judge, except in heartbeats of older versions, whose judges had a process per editor."""
     judge: str | None
     """None in the stage EDIT."""
     number: int
@@ -95,7 +97,7 @@ class LaneId(NamedTuple):
         return f"lane{self.number}"
 
     def __str__(self) -> str:
-        """Return `edit/EDITOR/NUMBER` or `score/JUDGE/NUMBER`."""
+        """Return `edit/EDITOR/NUMBER`, `score/JUDGE/NUMBER` or `compare/JUDGE/NUMBER`."""
         return "/".join(map(str, (*self.folders, self.number)))
 
     @property
@@ -159,6 +161,11 @@ class RunPaths:
     @property
     def controls(self) -> Path:
         return self / RunEntry.CONTROLS
+
+    @property
+    def pairs(self) -> Path:
+        """The arena's answers."""
+        return self / RunEntry.PAIRS
 
     @property
     def costs(self) -> Path:
@@ -240,12 +247,29 @@ class RunPaths:
         """Return the controls table of a lane."""
         return self / editor / "controls" / judge / _table(lane)
 
+    def pair_plan(self, judge: str, round_number: int) -> Path:
+        """Return the plan of a judge's round of the arena, counted from 1."""
+        return self / RunEntry.ARENA / judge / f"round{round_number}" / "plan.parquet"
+
+    def lane_pairs(self, judge: str, round_number: int, lane: int) -> Path:
+        """Return the table of one lane's answers in a round of the arena."""
+        return self / RunEntry.ARENA / judge / f"round{round_number}" / _table(lane)
+
+    def all_lane_pairs(self, judge: str) -> list[Path]:
+        """Return the tables of a judge's answers in the arena that exist, of all rounds and lanes."""
+        return sorted((self / RunEntry.ARENA / judge).glob("round*/lane*.parquet"))
+
     def lane_preservation(self, editor: str, lane: int) -> Path:
         """Return the preservation table of a lane."""
         return self / editor / "preservation" / _table(lane)
 
     def lane_tables(self, lane: LaneId, editors: Sequence[str], categories: Sequence[str]) -> list[Path]:
-        """Return the tables of edits or scores that a lane writes once all of its items are done."""
+        """Return the tables of edits or scores that a lane writes once all of its items are done.
+
+        None for a lane of the arena, whose tables are of its rounds.
+        """
+        if lane.stage == COMPARE:
+            return []
         named = [lane.editor] if lane.editor is not None else editors
         places = [(editor, category) for editor in named for category in categories]
         if lane.judge is None:
@@ -266,7 +290,7 @@ class RunPaths:
 
     def all_tables(self) -> Iterator[Path]:
         """Yield every table of the run that exists, without a walk through its images."""
-        of_lanes = ("*/edits/*/*", "*/scores/*/*/*", "*/controls/*/*", "*/preservation/*")
+        of_lanes = ("*/edits/*/*", "*/scores/*/*/*", "*/controls/*/*", "*/preservation/*", f"{RunEntry.ARENA}/*/*/*")
         for pattern in ("*", f"{RunEntry.SHARDS}/*/*", *of_lanes):
             yield from self.run_dir.glob(f"{pattern}.parquet")
 
@@ -279,6 +303,10 @@ class RunPaths:
         """Return the folder of an editor's journal, or of a judge's journal about its edits."""
         stage = EDIT if judge is None else SCORE
         return (self / RunEntry.JOURNAL / stage).joinpath(editor, *([judge] if judge is not None else []))
+
+    def pair_journal(self, judge: str) -> Path:
+        """Return the folder of a judge's journal about pairs of edits."""
+        return self / RunEntry.JOURNAL / COMPARE / judge
 
     def judge_journals(self, judge: str) -> list[Path]:
         """Return the journals of a judge about the edits of every editor."""

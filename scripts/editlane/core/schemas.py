@@ -148,12 +148,12 @@ class PreservationRow(TypedDict):
     changed_share: float | None
 
 
-class PairAnswerRow(TypedDict):
-    """A row of pairs.parquet: one question of a pairwise judge about two pictures, in one order.
+class PairColumns(TypedDict):
+    """The columns of a question about two edits of an item, in the order in which the judge sees them.
 
-    `editor_a` and `editor_b` are shown as A and B. `control` is null for two edits; else `control_side` (a or b) tells
-    which picture is the control instead of that editor's edit, and is null for `itself`. The probabilities of the four
-    answers add up to 1; they are null unless `scored`.
+    `control`: null for two editors' edits; see types.PairControl. Of a control, both editors are the same, and
+    `control_side` (`a` or `b`) is the picture that is not that editor's edit; null if both are. `state`: that of a
+    missing edit, or how the judge's answer ended.
     """
 
     item_id: str
@@ -167,6 +167,37 @@ class PairAnswerRow(TypedDict):
     state: str
     error_kind: str | None
     error: str | None
+    source_sha256: str
+    a_sha256: str | None
+    b_sha256: str | None
+
+
+class PairPlanRow(PairColumns):
+    """A planned question. `state` is `edited` where both pictures exist. A picture without a path is blank."""
+
+    instruction: str
+    description: str | None
+    rationale: str | None
+    source_path: str
+    width: Int32 | None
+    height: Int32 | None
+    a_path: str | None
+    b_path: str | None
+    a_width: Int32 | None
+    a_height: Int32 | None
+    b_width: Int32 | None
+    b_height: Int32 | None
+    editor_keys: str | None
+
+
+class PairAnswerRow(PairColumns):
+    """A row of pairs.parquet.
+
+    `p_a`, `p_b`, `p_tie`, `p_both_bad`: probabilities of the answers, given that it is one of them; they sum to 1, and
+    are null unless scored. `mode`: the likeliest, a value of types.PAIR_ANSWERS with A and B in capitals. `mass`: the
+    probability of all legal answers.
+    """
+
     p_a: float | None
     p_b: float | None
     p_tie: float | None
@@ -174,9 +205,6 @@ class PairAnswerRow(TypedDict):
     mode: str | None
     entropy: float | None
     mass: float | None
-    source_sha256: str
-    a_sha256: str | None
-    b_sha256: str | None
     judge_key: str
     protocol_version: str
     score_seconds: float | None
@@ -185,6 +213,8 @@ class PairAnswerRow(TypedDict):
 
 class CostRow(TypedDict):
     """One row per lane of an editor, and of a judge, over all its processes; see lanes/costs.py.
+
+    A judge of the arena has rows of its own for its comparisons.
 
     `editor` is null for a judge, except in tables of older versions, which had a row per editor. `died` counts the
     attempts that failed, or were stopped or killed. `items` of a score lane are questions. Null are the seconds of a
@@ -241,8 +271,9 @@ EDIT_COLUMNS = tuple(get_type_hints(EditColumns))
 EDITS = pa.schema(_fields(ItemRow) + _fields(EditColumns))
 PLAN = pa.schema(_fields(PlanRow))
 PRESERVATION = pa.schema(_fields(PreservationRow))
-PAIR_ANSWERS = pa.schema(_fields(PairAnswerRow))
 COSTS = pa.schema(_fields(CostRow))
+PAIR_PLAN = pa.schema(_fields(PairPlanRow))
+PAIRS = pa.schema(_fields(PairAnswerRow))
 
 COSTS_ADDED = (
     *("died", "imports_seconds", "reading_seconds", "transfer_seconds", "warmup_seconds"),
@@ -302,7 +333,7 @@ def controls_schema(criteria: Sequence[str]) -> pa.Schema:
 
 _COLUMN_TYPES = {
     field.name: field.type
-    for schema in (EDITS, GIVEN, PLAN, PRESERVATION, COSTS, controls_schema(()), PAIR_ANSWERS)
+    for schema in (EDITS, GIVEN, PLAN, PRESERVATION, COSTS, PAIR_PLAN, PAIRS, controls_schema(()))
     for field in schema
 }
 

@@ -66,6 +66,23 @@ ACCEPTANCE = (*WRONG, *DEGRADED)
 SAME_FOR_ALL = (Control.SOURCE_AS_EDIT, Control.BLANK_EDIT)
 """Controls whose question about an item is the same for every editor. It is asked, and counts, once."""
 
+
+class PairControl(StrEnum):
+    """A question about two pictures whose answer can be checked; `pairs.parquet` has rows for each."""
+
+    SOURCE = "source"
+    """An edit beside its own source."""
+    BLANK = "blank"
+    """An edit beside a blank image."""
+    ITSELF = "itself"
+    """An edit beside itself: what the judge says of the first and the second place alone."""
+    OTHER_ITEM = "other_item"
+    """An edit beside the same editor's edit of another item of the category."""
+
+
+PAIR_ANSWERS = ("a", "b", "tie", "both_bad")
+"""The answers to a question about two edits, in the order of the columns: p_a, p_b, p_tie, p_both_bad."""
+
 SCALE = (0.0, 10.0)
 """Lowest and highest score an item can get."""
 

@@ -17,12 +17,16 @@ from editlane.core.errors import JudgeFailed
 from editlane.core.params import SPEED, JudgeParams, KeyedBy
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.judges.fake_comparison import fingerprint_references, rate_by_reference
+from editlane.judges.fake_pairs import choose_by_rating, choose_by_share, is_comparison, weigh
 from editlane.models.fake_signals import Seconds, hash_to_share, is_signed, is_signed_for, pick_duration
 
 Behaviour = Literal["sees", "constant", "random", "ignores_images", "ignores_instruction"]
 """sees: as in `_rate_seen_edit`, by a hash of the whole question. ignores_instruction: the same, but every edit counts
 as the right one. It hashes the images and the criterion, which is the first line of a question's last part. constant:
-always the middle. random: by a hash of the whole question. ignores_images: by a hash of the texts."""
+always the middle. random: by a hash of the whole question. ignores_images: by a hash of the texts.
+
+Of two edits, each is rated as if it were asked about alone. random and ignores_images choose an answer by their hash,
+so that the latter names the same place in both orders."""
 
 MASS = 0.95
 UNREADABLE_MASS = 0.001
@@ -96,6 +100,8 @@ class FakeJudge:
 
     def _read(self, question: Question, answers: Sequence[str]) -> Readout:
         unreadable = self._is_unreadable(question)
+        if is_comparison(question):
+            return Readout(probabilities=weigh(self._choose(question)), mass=UNREADABLE_MASS if unreadable else MASS)
         height = self._rate(question)
         peak = min(int(height * len(answers)), len(answers) - 1)
         weights = [math.exp(-2.0 * abs(rank - peak)) for rank in rank_answers(answers)]
@@ -117,6 +123,10 @@ class FakeJudge:
             ]
             for questions, own in zip(batch, seeds, strict=True)
         ]
+
+    def _choose(self, question: Question) -> str:
+        blind = not self.params.references and self.params.behaviour in ("random", "ignores_images")
+        return choose_by_share(self._rate(question)) if blind else choose_by_rating(self._rate, question)
 
     def _rate(self, question: Question, *salt: str) -> float:
         if self.params.references:

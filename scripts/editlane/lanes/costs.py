@@ -8,7 +8,7 @@ held_seconds = load_seconds + busy_seconds + idle_seconds + lost_seconds.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from editlane.core.paths import EDIT, SCORE, LaneId
+from editlane.core.paths import COMPARE, EDIT, SCORE, LaneId
 from editlane.core.types import Row
 from editlane.lanes.lane_status import LaneStatus
 
@@ -27,7 +27,7 @@ SUMS = (
 
 
 def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], lanes: int) -> list[Row]:
-    """Return the rows of a costs table: every editor of `provenance`, then every judge, by lane.
+    """Return the rows of a costs table: every editor of `provenance`, every judge, then those `comparing`, by lane.
 
     Only processes with the settings in `provenance` are counted; a judge's, if one of the editors it judged has them. A
     lane below `lanes` always has a row. A lane above it, from an earlier split, has a row if it did something, because
@@ -40,10 +40,12 @@ def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], la
         own = [one for one in statuses if (one.stage, one.editor, one.editor_key) == (EDIT, editor, key)]
         names = {"stage": EDIT, "editor": editor, "judge": None, "editor_key": key, "judge_key": None}
         rows += sum_lanes(own, names, lanes)
-    for judge, key in judges.items():
-        own = [one for one in statuses if (one.stage, one.judge, one.judge_key) == (SCORE, judge, key)]
+    comparing = {name: about.get("key") for name, about in provenance.get("comparing", {}).items()}
+    asking = [(SCORE, *one) for one in judges.items()] + [(COMPARE, *one) for one in comparing.items()]
+    for stage, judge, key in asking:
+        own = [one for one in statuses if (one.stage, one.judge, one.judge_key) == (stage, judge, key)]
         own = [one for one in own if one.editor_key is None or editors_of(one) & set(editors.values())]
-        names = {"stage": SCORE, "editor": None, "judge": judge, "editor_key": None, "judge_key": key}
+        names = {"stage": stage, "editor": None, "judge": judge, "editor_key": None, "judge_key": key}
         rows += sum_lanes(own, names, lanes)
     return rows
 

@@ -3,29 +3,27 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from PIL import Image
 
-from editlane.core.errors import CRASHED, ItemError, JudgeFailed, SourceUnreadable
+from editlane.core.errors import CRASHED, JudgeFailed, SourceUnreadable
 from editlane.core.paths import SCORE, LaneId, RunPaths
 from editlane.core.schemas import QuestionRow, controls_schema, scores_schema
 from editlane.core.tables import to_item
 from editlane.core.types import DEGRADED, EDITED, Control, Item, Judge, Row
 from editlane.images.degraded import blend_half, blur
-from editlane.images.files import PREPARING_THREADS
 from editlane.images.recorded import open_recorded
-from editlane.lanes.batches import cut_batches
+from editlane.lanes.asked import Asked, cut_by_item, read_batch, share_seconds
 from editlane.lanes.identity import describe, identify
-from editlane.lanes.journal import DEATHS, content_key, read_journal
+from editlane.lanes.journal import content_key, read_journal
 from editlane.models.devices import device_label
 from editlane.models.registry import check_params
-from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns, prepare
+from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns
 from editlane.protocols.controls import SAMPLES
 from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerprint_category, prompt_parts_for_batching
 
@@ -67,7 +65,7 @@ class JudgeSpec:
         protocol = {name: getattr(self.protocol, name) for name in ("name", "version", "sha256", "text")}
         return {self.judge: describe(self.identity, **options) | {"key": self.whole_key, "protocol": protocol}}
 
-    def _protocol_parts(self, category: str) -> list[str]:
+    def protocol_parts(self, category: str) -> list[str]:
         """Return what a score of this category depends on in the protocol."""
         name = category if self.protocol.rubrics else ""  # all are asked the same, and there may be any number of them
         if name not in self._fingerprints:  # needed for every key
@@ -78,7 +76,7 @@ class JudgeSpec:
         """Return the journal key of this edit's score. It covers the protocol's text of its own category only."""
         return content_key(
             judge=self.identity,
-            protocol=self._protocol_parts(row["category"]),
+            protocol=self.protocol_parts(row["category"]),
             criteria=self.criteria,
             source=row["source_sha256"],
             edited=row["edited_sha256"],
@@ -101,7 +99,7 @@ class JudgeSpec:
 
     def judge_key(self, category: str) -> str:
         """Return 16 hex digits of the judge's settings and its protocol for one category."""
-        return content_key(judge=self.identity, protocol=self._protocol_parts(category))[:16]
+        return content_key(judge=self.identity, protocol=self.protocol_parts(category))[:16]
 
     def make_common_columns(self, row: QuestionRow) -> Row:
         """Return the columns that every score of this edit has."""
@@ -174,18 +172,14 @@ def group_by_item(rows: Sequence[QuestionRow]) -> list[QuestionRow]:
     return sorted(rows, key=lambda row: places[row["item_id"]])
 
 
+def name_row(row: QuestionRow) -> tuple[str, str]:
+    """Return the item and the category of a row."""
+    return row["item_id"], row["category"]
+
+
 def is_judgeable(row: QuestionRow) -> bool:
     """Return whether this row has an edit to judge."""
     return bool(row["state"] == EDITED)
-
-
-class Asked(NamedTuple):
-    """A row that a judge is asked about."""
-
-    key: str
-    row: QuestionRow
-    is_first: bool
-    """True if no earlier row of the lane has the same key; only the first of equal questions is asked."""
 
 
 class JudgeWork:
@@ -214,7 +208,7 @@ class JudgeWork:
         self._judge: Judge
         self._device = ""
 
-    def _asked(self, row: QuestionRow) -> Asked:
+    def _asked(self, row: QuestionRow) -> Asked[QuestionRow]:
         key = self.spec.key(row)
         self._edits[key] += "control" not in row
         return Asked(key, row, is_first=self.wanted.setdefault(key, row) is row)
@@ -259,61 +253,40 @@ class JudgeWork:
         self._device = device_label(self._judge)
         return self._device
 
-    def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[list[Asked]]:
+    def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[list[Asked[QuestionRow]]]:
         """Cut the missing edits into batches. An edit that one more death would fail is asked alone.
 
-        Editors that lack nothing are left out. Otherwise each edit of an added editor would be alone in its batch. The
-        edits of an item all cost as much as the largest, so that they stay together.
+        Editors that lack nothing are left out. Otherwise each edit of an added editor would be alone in its batch.
         """
         left = set(missing)
         editors = {self.wanted[key]["editor"] for key in left}
-        batches: list[list[Asked]] = []
+        batches: list[list[Asked[QuestionRow]]] = []
         for asked in self._lists:
             edits = [edit for edit in asked if edit.row["editor"] in editors]
-            costs: dict[str, int] = {}
-            for edit in edits:
-                item, cost = edit.row["item_id"], self.spec.batch_cost(self._judge, edit.row)
-                costs[item] = max(cost, costs.get(item, 0))
-            batches += cut_batches(
-                edits,
-                category=lambda edit: edit.row["category"],
-                cost=lambda edit: costs[edit.row["item_id"]],  # noqa: B023  used at once
-                max_cost=self._judge.max_batch_cost,
-                wanted=lambda edit: edit.is_first and edit.key in left,
-                alone=lambda edit: deaths[edit.key] >= DEATHS - 1,
-            )
+            cost = partial(self.spec.batch_cost, self._judge)
+            batches += cut_by_item(edits, name_row, cost, self._judge.max_batch_cost, left, deaths)
         return batches
 
-    def get_keys(self, batch: list[Asked]) -> list[str]:
+    def get_keys(self, batch: list[Asked[QuestionRow]]) -> list[str]:
         """Return the journal keys of a batch."""
         return [edit.key for edit in batch]
 
-    def get_name(self, batch: list[Asked]) -> tuple[str, str]:
+    def get_name(self, batch: list[Asked[QuestionRow]]) -> tuple[str, str]:
         """Return the id of a batch's first item and its category."""
-        return batch[0].row["item_id"], batch[0].row["category"]
+        return name_row(batch[0].row)
 
-    def read(self, batch: list[Asked]) -> Batch:
+    def read(self, batch: list[Asked[QuestionRow]]) -> Batch:
         """Read the images of a batch and let the judge prepare them."""
+        return read_batch(self._judge, batch, self.spec.questions)
 
-        def read_one(edit: Asked) -> Questions | ItemError:
-            try:
-                return self.spec.questions(edit.row)
-            except ItemError as error:
-                return error
-
-        with ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images") as threads:
-            asked = list(threads.map(read_one, batch))
-        return prepare(self._judge, asked)
-
-    def compute(self, batch: list[Asked], inputs: Batch, on_step: Callable[[int, int], None]) -> list[Row]:
+    def compute(self, batch: list[Asked[QuestionRow]], inputs: Batch, on_step: Callable[[int, int], None]) -> list[Row]:
         """Ask the judge. Seeds come from the edits' keys, so they are equal in every batch and differ for a repeat."""
         return ask(self.spec.protocol, self._judge, inputs, [int(edit.key[:12], 16) for edit in batch])
 
-    def save(self, batch: list[Asked], answers: list[Row], seconds: float) -> dict[str, Row]:
+    def save(self, batch: list[Asked[QuestionRow]], answers: list[Row], seconds: float) -> dict[str, Row]:
         """Complete the score columns of a batch; each edit gets an equal part of the seconds."""
-        rows = {}
+        rows, timing = {}, share_seconds(seconds, batch, self._device)
         for edit, columns in zip(batch, answers, strict=True):
-            timing = {"score_seconds": round(seconds / len(batch), 4), "score_device": self._device}
             rows[edit.key] = columns | self.spec.make_common_columns(edit.row) | timing
             name = "/".join([edit.row["editor"], edit.row["category"], edit.row["item_id"]])
             log.info("%s %s on %s", name, _verdict(columns), self._device)

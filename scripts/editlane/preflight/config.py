@@ -20,6 +20,7 @@ from editlane.models.checkpoints import check_checkpoint
 from editlane.models.registry import check_params, find_adapter, judge_on_engine
 from editlane.models.tiny import BUILT_MODELS, KINDS
 from editlane.models.weight_formats import check_formats
+from editlane.preflight.arena import check_arena
 from editlane.preflight.config_values import check_path, check_paths, check_places, check_values
 from editlane.preflight.dataset_scan import find_edits_folders
 from editlane.preflight.panels import check_panels
@@ -61,6 +62,7 @@ def check_config(config: Config) -> Config:
             check_adapter(kind, name, settings)
     _check_names(filled)
     check_panels(filled)
+    check_arena(filled)
     return filled
 
 

@@ -9,6 +9,7 @@ from editlane.core.text_width import agree, pluralize
 from editlane.preflight.context import RunContext
 from editlane.preflight.dataset_scan import Scan, find_edits_folders
 from editlane.protocols.load import load_protocol
+from editlane.protocols.pairwise import load_pairwise
 from editlane.protocols.protocol import ScoringProtocol
 
 DEMO = Path("resources/demo")
@@ -94,6 +95,11 @@ def check_prompts(context: RunContext) -> Iterator[Finding]:
             text = f"{part}: {path} version {protocol.version}, asks {', '.join(criteria)}; "
             text += _describe_rubrics(protocol, categories)
             yield Finding("pass", "prompts", text)
+    if arena := context.config["arena"]:
+        path = find_file(arena["protocol"])
+        prompt = load_pairwise(path).prompt
+        text = f"arena: {path} version {prompt.version}, asked of {', '.join(arena['judges'])}; "
+        yield Finding("pass", "prompts", text + _describe_rubrics(prompt, categories))
 
 
 def _describe_rubrics(protocol: ScoringProtocol, categories: list[str]) -> str:

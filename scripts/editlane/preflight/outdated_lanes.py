@@ -9,10 +9,12 @@ from editlane.core import tables
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.core.paths import LaneId, RunPaths, all_lanes
+from editlane.lanes.comparing import PairSpec
 from editlane.lanes.editing import EditorSpec
 from editlane.lanes.identity import model_options
 from editlane.lanes.judging import JudgeSpec
 from editlane.preflight.config import Config
+from editlane.protocols.pairwise import load_pairwise
 from editlane.protocols.scoring import load_protocol
 
 IsCurrent = Callable[[Path], bool]
@@ -35,6 +37,16 @@ def find_outdated_outputs(config: Config, paths: RunPaths, doubtful: Collection[
         is_current = checks[name]
         if is_current and not all(map(is_current, compared)):
             yield from made
+    yield from _find_outdated_pairs(config, paths, doubtful)
+
+
+def _find_outdated_pairs(config: Config, paths: RunPaths, doubtful: Collection[Path]) -> Iterator[Path]:
+    """Yield the tables of the arena's lanes, each the only one of its job, that have another key than today's."""
+    for judge in config["arena"]["judges"] if config["arena"] else ():
+        compared = [path for path in paths.all_lane_pairs(judge) if path in doubtful]
+        with suppress(UserError, OSError):
+            is_current = _check_comparing(config, paths, judge) if compared else bool
+            yield from (path for path in compared if not is_current(path))
 
 
 def _list_tables(config: Config, paths: RunPaths, lane: LaneId) -> list[Path]:
@@ -71,7 +83,17 @@ def _check_editor(config: Config, paths: RunPaths, name: str) -> IsCurrent:
 def _check_judge(config: Config, paths: RunPaths, name: str) -> IsCurrent:
     settings = config["judges"][name]
     spec = JudgeSpec.of(paths.run_dir, name, load_protocol(find_file(settings["protocol"])), model_options(settings))
-    keys = {category: spec.judge_key(category) for category in config["dataset"]["categories"]}
+    return _check_keys(spec, config["dataset"]["categories"])
+
+
+def _check_comparing(config: Config, paths: RunPaths, name: str) -> IsCurrent:
+    protocol = load_pairwise(find_file(config["arena"]["protocol"]))
+    spec = PairSpec.of(paths.run_dir, name, protocol, model_options(config["judges"][name]))
+    return _check_keys(spec.judge, config["dataset"]["categories"])
+
+
+def _check_keys(spec: JudgeSpec, categories: Collection[str]) -> IsCurrent:
+    keys = {category: spec.judge_key(category) for category in categories}
 
     def is_current(table: Path) -> bool:
         with suppress(UserError):

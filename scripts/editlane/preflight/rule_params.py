@@ -8,7 +8,7 @@ from typing import Any
 
 from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
-from editlane.core.paths import RunPaths
+from editlane.core.paths import RunEntry, RunPaths
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import fingerprint_file
 from editlane.models.registry import find_adapter
@@ -66,6 +66,35 @@ class RuleParams:
         panels = self._config["panels"]
         return ["--panels", json.dumps(panels, ensure_ascii=False)] if panels else []
 
+    def make_report_flags(self) -> list[str]:
+        """Return the flags for what a run may lack, so that one which lacks it records no more."""
+        paths = RunPaths.of_run(self._config["run"])
+        preservation = ["--preservation", str(paths / RunEntry.PRESERVATION)] if self._config["preservation"] else []
+        votes = self._config["report"]["votes"]
+        pairs = ["--pairs", str(paths.pairs)] if self._config["arena"] else []
+        return [*preservation, *pairs, *(["--votes", votes] if votes else [])]
+
+    def count_rounds(self) -> int:
+        """Return the rounds of the arena: one if its pairs are chosen at once, none without an arena."""
+        arena = self._config["arena"]
+        return 0 if arena is None else arena["rounds"] if arena["method"] == "active" else 1
+
+    def make_arena_flags(self) -> list[str]:
+        """Return the flags that decide which pairs of edits are compared."""
+        arena, controls = self._config["arena"], self._config["controls"]
+        flags = ["--rounds", str(self.count_rounds()), "--share", str(controls["share"])]
+        flags += ["--least", str(controls["least"]), "--seed", str(self._config["seed"])]
+        return flags + (["--budget", str(arena["budget"])] if arena["budget"] is not None else [])
+
+    def find_arena_protocol(self) -> str:
+        """Return the protocol file of the arena, recorded like that of a judge."""
+        return self._find_recorded(str(self._config["arena"]["protocol"]))
+
+    def describe_arena_version(self, judge: str) -> str:
+        """Return what decides a judge's comparisons: its version without its own protocol, and the arena's."""
+        own, *files = self._describe_model("judge", judge)
+        return " ".join([own, self._digests.hash_files([find_file(self._config["arena"]["protocol"])]), *files])
+
     def find_given(self, editor: str | None = None) -> str | list[str]:
         """Return the table of given edits if this editor, or without a name any editor, has a folder of them."""
         needed = editor in self._edits_folders if editor else self._edits_folders
@@ -80,16 +109,19 @@ class RuleParams:
 
         It is a param of the rule, so new code or another content of a file reruns the rule.
         """
-        digests = self._hash_named_files(kind, name)
-        return " ".join([str(self.get_adapter(kind, name).VERSION), *digests])
+        own, *files = self._describe_model(kind, name)
+        if kind == "judge":
+            files.insert(0, self._digests.hash_files([find_file(self.get_settings(kind, name)["protocol"])]))
+        return " ".join([own, *files])
 
-    def _hash_named_files(self, kind: str, name: str) -> list[str]:
-        """Hash protocol, checkpoint and LoRA. Models that the workflow builds are inputs of the rule instead."""
+    def _describe_model(self, kind: str, name: str) -> list[str]:
+        """Return the version of the adapter's code, and the digests of checkpoint and LoRA.
+
+        Models that the workflow builds are inputs of the rule instead.
+        """
         settings = self.get_settings(kind, name)
         model = Path(settings["model"] or "")
-        digests = []
-        if kind == "judge":
-            digests.append(self._digests.hash_files([find_file(settings["protocol"])]))
+        digests = [str(self.get_adapter(kind, name).VERSION)]
         if settings["model"] and model.is_dir() and not self.find_built_model(kind, name):
             digests.append(self._digests.hash_folder(model, fingerprint_file))
         if files := self.get_adapter(kind, name).PARAMS.list_files(settings["params"]):
@@ -122,7 +154,9 @@ class RuleParams:
 
         The checkout's own is recorded as the config names it, else a checkout in another place would rerun the rule.
         """
-        name = str(self.get_settings("judge", judge)["protocol"])
+        return self._find_recorded(str(self.get_settings("judge", judge)["protocol"]))
+
+    def _find_recorded(self, name: str) -> str:
         path = str(find_file(name))
         return name if path == str(Path(name)) else self._record_as(path, name)
 

@@ -87,6 +87,22 @@ class PanelConfig(StrictModel):
     other may be wrong together, so nothing is derived from their agreement."""
 
 
+class ArenaConfig(StrictModel):
+    """Pairs of edits that judges compare."""
+
+    judges: Annotated[list[Text], Field(min_length=1)]
+    """Judges of the run that compare, with their models and params. Panels cannot."""
+    protocol: Text = "resources/protocols/pairwise.yaml"
+    """Protocol file that compares two edits (`kind: pairwise`)."""
+    method: Literal["uniform", "active"] = "uniform"
+    """How pairs are chosen. `uniform`: at once, as many of each pair of editors and category. `active`: in rounds, each
+    about the pairs of editors that the earlier answers have not separated; it ends early if all are."""
+    budget: Annotated[int, Field(ge=1)] | None = None
+    """Pairs of edits for each judge, each asked in both orders. Default: every pair of editors for every item."""
+    rounds: Annotated[int, Field(ge=1, le=100)] = 4
+    """Rounds of `active`. The judge is loaded again in each."""
+
+
 class ReportConfig(StrictModel):
     """Settings of the report."""
 
@@ -131,6 +147,9 @@ class RunConfig(StrictModel):
     """Extra questions to every judge whose answers can be checked. A judge must tell real edits from the source image,
     from edits for another instruction, from blank images, from source and edit swapped, and from worse copies of
     themselves. Where it cannot, it is not accepted: the report shows its scores but ranks nothing by them."""
+    arena: ArenaConfig | None = None
+    """Let judges compare the edits of two editors side by side, besides scoring them. Needs two editors or more.
+    Default: no comparisons."""
     preservation: bool = True
     """Measure on the CPU how much of each source image was kept (SSIM, PSNR, differences)."""
     report: ReportConfig = ReportConfig()

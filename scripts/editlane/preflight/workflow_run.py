@@ -19,7 +19,7 @@ from editlane.core.checkout import find_file
 from editlane.core.encodings import check_names_of_files, escape_unencodable
 from editlane.core.errors import UserError, format_value
 from editlane.core.locks import check_links, open_existing_lock, open_lock
-from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
+from editlane.core.paths import COMPARE, EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
 from editlane.models.tiny import is_damaged
@@ -31,7 +31,7 @@ from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
 
-LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE, "score_edited": SCORE}
+LANE_RULES = {"edit_lane": EDIT, "score_lane": SCORE, "score_edited": SCORE, "compare_lane": COMPARE}
 
 SHARED_FOLDERS = {"photos": Path("resources/demo/photos"), "canary": Path("resources/canary/pictures")}
 """What the workflow builds beside the tiny models in resources/models, by the name of a run's mark."""
@@ -147,6 +147,10 @@ class WorkflowRun:
             doubtful = set(restore_records(self.paths))
             if not self.paths.scores.exists():
                 doubtful |= set(self.paths.all_tables())
+            if self._config["arena"] and not self.paths.pairs.exists():
+                doubtful |= {
+                    path for judge in self._config["arena"]["judges"] for path in self.paths.all_lane_pairs(judge)
+                }
             mark_outdated(find_outdated_outputs(self._config, self.paths, doubtful))
 
     def check_pictures(self) -> None:

@@ -10,7 +10,7 @@ texts are used. `ask` is called by one thread; `prepare` may run in another.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,10 @@ def prepare(judge: Judge, asked: Sequence[Questions | ItemError]) -> Batch:
         return Batch(asked, error)
 
 
+Answer = Callable[[list[Questions], Any, Sequence[int]], list[Row]]
+"""Asks a judge once: gets the questions, their prepared form and the seeds, and returns columns. Raises ItemError."""
+
+
 def ask(protocol: ScoringProtocol, judge: Judge, batch: Batch, seeds: Sequence[int]) -> list[Row]:
     """Return the score columns of every edit of the batch, in order.
 
@@ -58,8 +62,17 @@ def ask(protocol: ScoringProtocol, judge: Judge, batch: Batch, seeds: Sequence[i
     halved until the failing edit is alone, so that the others keep their scores. ItemError is never raised: it becomes
     the `state`, `error_kind` and `error` of its edit.
     """
+
+    def answer(asked: list[Questions], prepared: Any, own: Sequence[int]) -> list[Row]:
+        return _ask_once(protocol, judge, asked, prepared, own)
+
+    return ask_for(answer, judge, batch, seeds)
+
+
+def ask_for(answer: Answer, judge: Judge, batch: Batch, seeds: Sequence[int]) -> list[Row]:
+    """Return the columns that `answer` makes of every entry of the batch, in order; see `ask`."""
     own = [seed for seed, entry in zip(seeds, batch.asked, strict=True) if not isinstance(entry, ItemError)]
-    answers = iter(_ask_halving(protocol, judge, batch.questions, batch.prepared, own))
+    answers = iter(_ask_halving(answer, judge, batch.questions, batch.prepared, own))
     return [make_failed_columns(entry) if isinstance(entry, ItemError) else next(answers) for entry in batch.asked]
 
 
@@ -74,14 +87,14 @@ def make_failed_columns(error: ItemError) -> Row:
 
 
 def _ask_halving(
-    protocol: ScoringProtocol, judge: Judge, asked: list[Questions], prepared: Any | ItemError, seeds: Sequence[int]
+    answer: Answer, judge: Judge, asked: list[Questions], prepared: Any | ItemError, seeds: Sequence[int]
 ) -> list[Row]:
     if not asked:
         return []
     try:
         if isinstance(prepared, ItemError):
             raise prepared
-        return _ask_once(protocol, judge, asked, prepared, seeds)
+        return answer(asked, prepared, seeds)
     except ItemError as error:
         if len(asked) == 1:
             return [make_failed_columns(error)]
@@ -89,7 +102,7 @@ def _ask_halving(
     middle = len(asked) // 2
     halves = ((asked[:middle], seeds[:middle]), (asked[middle:], seeds[middle:]))
     return [
-        row for half, own in halves for row in _ask_halving(protocol, judge, half, prepare(judge, half).prepared, own)
+        row for half, own in halves for row in _ask_halving(answer, judge, half, prepare(judge, half).prepared, own)
     ]
 
 

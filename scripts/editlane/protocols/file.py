@@ -194,10 +194,13 @@ class ProtocolFile(StrictModel):
 
     @model_validator(mode="after")
     def _check_rubrics(self) -> "ProtocolFile":
-        if ("{rubric}" in self.system) != bool(self.rubrics):
-            raise ValueError(
-                "`rubrics:` needs {rubric} in `system:`, and {rubric} needs `rubrics:`. Add or remove one."
-            )
-        if self.general_rubric and not self.rubrics:
-            raise ValueError("`general_rubric:` needs `rubrics:`. For a text that all categories share, use `system:`.")
+        check_rubrics(self.system, self.rubrics, self.general_rubric)
         return self
+
+
+def check_rubrics(system: str, rubrics: dict[str, str], general_rubric: str | None) -> None:
+    """Raise ValueError unless the rubrics have a place in the system text."""
+    if ("{rubric}" in system) != bool(rubrics):
+        raise ValueError("`rubrics:` needs {rubric} in `system:`, and {rubric} needs `rubrics:`. Add or remove one.")
+    if general_rubric and not rubrics:
+        raise ValueError("`general_rubric:` needs `rubrics:`. For a text that all categories share, use `system:`.")

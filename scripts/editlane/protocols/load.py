@@ -23,6 +23,7 @@ from editlane.protocols.file import (
     ReplyFile,
     ShownFile,
 )
+from editlane.protocols.pairwise_file import PAIRWISE, ShownPairFile
 from editlane.protocols.protocol import (
     Combination,
     Criterion,
@@ -36,26 +37,42 @@ from editlane.protocols.protocol import (
 
 def load_protocol(path: Path) -> ScoringProtocol:
     """Read and check a protocol file. Raises UserError with the file, the key, the problem and the fix."""
-    try:
-        content = read_content(path)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no protocol file {path}. Check `protocol:` of the judge in the config.") from error
-    except OSError as error:
-        raise UserError(f"The protocol file {path} cannot be read: {error.strerror}.") from error
-    try:
-        data = parse_yaml(content)
-    except UserError as error:
-        raise UserError(f"The protocol file {path} cannot be read as YAML: {error}.") from error
+    data, content = read_protocol_file(path)
+    if is_pairwise(data):
+        raise UserError(
+            f"The protocol file {path} compares two edits (`kind: pairwise`), but a judge's `protocol:` scores one. "
+            "Name it in `arena: {protocol: ...}`, and here one that scores, such as resources/protocols/rubric.yaml."
+        )
     try:
         return _make_protocol(data, content)
     except UserError as error:
         raise UserError(f"The protocol file {path}: {error}") from error
 
 
+def is_pairwise(data: Any) -> bool:
+    """Return whether the content of a protocol file is one that compares two edits."""
+    return isinstance(data, dict) and data.get("kind") == PAIRWISE
+
+
+def read_protocol_file(path: Path) -> tuple[Any, bytes]:
+    """Read a protocol file as data and as bytes. Raises UserError."""
+    try:
+        content = read_content(path)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no protocol file {path}. Check `protocol:` in the config.") from error
+    except OSError as error:
+        raise UserError(f"The protocol file {path} cannot be read: {error.strerror}.") from error
+    try:
+        return parse_yaml(content), content
+    except UserError as error:
+        raise UserError(f"The protocol file {path} cannot be read as YAML: {error}.") from error
+
+
 def list_fitting(categories: Sequence[str]) -> list[str]:
     """List Editlane's own protocol files that have a rubric for each of these categories."""
     own = {path.relative_to(CHECKOUT).as_posix(): path for path in CHECKOUT.glob("resources/protocols/*.yaml")}
-    return [name for name, path in sorted(own.items()) if not load_protocol(path).list_without_rubric(categories)]
+    scoring = {name: load_protocol(path) for name, path in own.items() if not is_pairwise(read_protocol_file(path)[0])}
+    return [name for name, protocol in sorted(scoring.items()) if not protocol.list_without_rubric(categories)]
 
 
 def find_generally_judged(text: str, categories: Sequence[str]) -> list[str]:
@@ -81,8 +98,8 @@ def _make_protocol(data: Any, content: bytes) -> ScoringProtocol:
         system=file.system,
         rubrics={unicodedata.normalize("NFC", name): text for name, text in file.rubrics.items()},
         general_rubric=file.general_rubric or "",
-        images=_make_images(file.images),
-        item_texts=_make_item_texts(file.item, data),
+        images=make_images(file.images),
+        item_texts=make_item_texts(file.item, data),
         criteria=criteria,
         answer=answer,
         score=_make_score(file.score, criteria),
@@ -91,11 +108,12 @@ def _make_protocol(data: Any, content: bytes) -> ScoringProtocol:
     )
 
 
-def _make_images(shown: Sequence[ShownFile]) -> tuple[ShownImage, ...]:
+def make_images(shown: Sequence[ShownFile | ShownPairFile]) -> tuple[ShownImage, ...]:
+    """Return the images of a file as those of a protocol."""
     return tuple(ShownImage(show=one.show, label=one.label) for one in shown)
 
 
-def _make_item_texts(file: ItemFile | None, data: Any) -> dict[str, str]:
+def make_item_texts(file: ItemFile | None, data: Any) -> dict[str, str]:
     """Return the lines in the order of the file, which is the order of the prompt."""
     return {field: getattr(file, field) for field in data["item"]} if file else {}
 
@@ -110,7 +128,7 @@ def _make_criteria(files: dict[str, CriterionFile]) -> tuple[Criterion, ...]:
             optional = asking[one.reply_of].optional
             found.append(Criterion(name=name, question="", optional=optional, reply_of=one.reply_of))
         else:
-            images = _make_images(one.images) if one.images else None
+            images = make_images(one.images) if one.images else None
             found.append(Criterion(name=name, question=one.question, optional=one.optional, images=images))
     return tuple(found)
 

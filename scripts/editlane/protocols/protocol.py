@@ -17,7 +17,7 @@ class ShownImage:
     """One image of a prompt."""
 
     show: str
-    """`source` or `edited`."""
+    """`source` or `edited`; in a comparison `source`, `edit_a` or `edit_b`."""
     label: str
     """Text before the image; may be empty."""
 

@@ -47,12 +47,19 @@ def build_questions(
     category. Then come the images after their labels, the item's own texts (equal for an item), and the criterion's
     question.
     """
+    return build_prompts(protocol, item, {"source": source, "edited": edited}, criteria)
+
+
+def build_prompts(
+    protocol: ScoringProtocol, item: Item, shown: Mapping[str, Image], criteria: Sequence[str]
+) -> dict[str, Question]:
+    """Build the questions about these images, by their names in the protocol; see `build_questions`."""
     system = format_system_text(protocol, item.category)
     texts = [f"\n\n{format_item_text(protocol, item)}\n\n"] if protocol.item_texts else []
     by_name = {one.name: one for one in protocol.criteria}
     asked = {}
     for name in protocol.group_questions(criteria):
-        images = _make_image_parts(by_name[name].images or protocol.images, source, edited)
+        images = _make_image_parts(by_name[name].images or protocol.images, shown)
         question = by_name[name].question.replace("{instruction}", item.instruction)
         asked[name] = Question(system=system, parts=(*images, *texts, question))
     return asked
@@ -79,12 +86,12 @@ def prompt_parts_for_batching(
     return found
 
 
-def _make_image_parts(images: Sequence[ShownImage], source: Image, edited: Image) -> list[str | Image]:
+def _make_image_parts(images: Sequence[ShownImage], shown: Mapping[str, Image]) -> list[str | Image]:
     parts: list[str | Image] = []
-    for number, shown in enumerate(images):
-        if shown.label:
-            parts.append(f"{shown.label}\n" if number == 0 else f"\n{shown.label}\n")
-        parts.append(source if shown.show == "source" else edited)
+    for number, one in enumerate(images):
+        if one.label:
+            parts.append(f"{one.label}\n" if number == 0 else f"\n{one.label}\n")
+        parts.append(shown[one.show])
     return parts
 
 
@@ -146,7 +153,7 @@ def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -
     """
     answer = protocol.answer
     assert isinstance(answer, ReadoutAnswer), "this protocol generates a reply; use score_replies"
-    broken = [name for name, readout in readouts.items() if not _is_finite(readout)]
+    broken = [name for name, readout in readouts.items() if not is_finite(readout)]
     if broken:
         error = f"the judge's probabilities for {', '.join(broken)} are not finite"
         return _make_unscored_columns(State.JUDGE_FAILED, "nonfinite", error)
@@ -154,7 +161,7 @@ def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -
     named = {name: criterion_columns(name) for name in readouts}
     for name, readout in readouts.items():
         columns[named[name].mode] = _find_mode(answer, readout)
-        columns[named[name].entropy] = round(_compute_entropy(readout), 4)
+        columns[named[name].entropy] = round(compute_entropy(readout), 4)
         columns[named[name].mass] = round(readout.mass, 6)
     decisive = protocol.score.criteria
     columns["entropy"] = max(columns[named[name].entropy] for name in decisive)
@@ -244,7 +251,8 @@ def _make_unscored_columns(state: State, kind: str, error: str) -> dict[str, Any
     return {"state": str(state), "error_kind": kind, "error": error, "score": None, "reply": None}
 
 
-def _is_finite(readout: Readout) -> bool:
+def is_finite(readout: Readout) -> bool:
+    """Return whether all numbers of a readout are finite."""
     return all(map(math.isfinite, (*readout.probabilities, readout.mass)))
 
 
@@ -253,7 +261,8 @@ def _find_mode(answer: ReadoutAnswer, readout: Readout) -> str:
     return max(pairs, key=lambda pair: pair[0])[1]
 
 
-def _compute_entropy(readout: Readout) -> float:
+def compute_entropy(readout: Readout) -> float:
+    """Return the entropy over the legal answers, in nats."""
     return max(0.0, -math.fsum(p * math.log(p) for p in readout.probabilities if p > 0))
 
 

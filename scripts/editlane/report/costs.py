@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from editlane.core.device_names import shorten_device_ids
+from editlane.core.paths import COMPARE
 from editlane.report.cells import NONE, Group, Line, Table, format_number, format_percent, label_editor
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
@@ -88,7 +89,13 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
 
     def line(one: Costs) -> Line:
         return Line(
-            name=" · ".join([str(one["lane"]), *(shorten_device_ids(one[place], 8) for place in places if one[place])]),
+            name=" · ".join(
+                [
+                    *_name_pairs(one, t),
+                    str(one["lane"]),
+                    *(shorten_device_ids(one[place], 8) for place in places if one[place]),
+                ]
+            ),
             cells=(str(one["attempts"]), *scale.cells(one)),
             editor=label_costs(report, one, t)[1],
         )
@@ -109,6 +116,11 @@ def _lanes(report: Report, lanes: Sequence[Costs], scale: Scale, t: Texts) -> Ta
     )
 
 
+def _name_pairs(one: Costs, t: Texts) -> list[str]:
+    """Return what tells a lane of the arena from the judge's other lanes."""
+    return [t("costs.pairs")] if one["stage"] == COMPARE else []
+
+
 def name_stage(judge: str | None, t: Texts) -> str:
     """Name the stage: editing, or judging by this judge."""
     return t("costs.edit") if judge is None else t("costs.score", judge=judge)
@@ -122,7 +134,7 @@ def name_work(judge: str | None, editor: str | None, t: Texts) -> str:
 def label_costs(report: Report, costs: Costs, t: Texts) -> tuple[str, int | None]:
     """Return the editor's name and index; those of no editor for a judge, which judges the edits of all."""
     if costs["editor"] is None:
-        return t("costs.of_all"), None
+        return t("costs.pairs" if costs["stage"] == COMPARE else "costs.of_all"), None
     place = report.editors.index(costs["editor"])
     return label_editor(report, place, t), place
 

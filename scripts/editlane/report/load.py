@@ -76,15 +76,15 @@ def load_report(
     controls: Path | None = None,
     preservation: Path | None = None,
     costs: Path | None = None,
-    earlier: Sequence[Path] = (),
     pairs: Path | None = None,
+    earlier: Sequence[Path] = (),
     votes: pd.DataFrame | None = None,
 ) -> Report:
     """Read the tables. Editors, judges and categories default to those that have rows.
 
-    A report that is made early has no `controls`, `preservation` and `costs`. `earlier` are the controls tables of
-    other runs, the oldest first. `votes` are people's, on pairs; see `people.compute_people`.
-    Raises UserError if a table is damaged, if the tables are not of one run, or if the
+    A report that is made early has no `controls`, `preservation` and `costs`, and a run without an arena no `pairs`.
+    `earlier` are the controls tables of other runs, the oldest first. `votes` are people's, on pairs; see
+    `people.compute_people`. Raises UserError if a table is damaged, if the tables are not of one run, or if the
     baseline is unknown.
     """
     criteria = criteria_among(tables.read_columns(scores))
@@ -100,7 +100,7 @@ def load_report(
         preservation=_read_own_table(preservation, item_rows, editors, schemas.PRESERVATION.names),
         earlier=list(_read_canaries(earlier)),
         costs=_read_costs(costs, editors, judges),
-        pairs=_read_pairs(pairs, item_rows, editors),
+        pairs=_read_pairs(pairs, item_rows, editors, judges),
         votes=votes,
     )
     provenance = {"dataset": tables.read_provenance(items)} | tables.read_provenance(scores)
@@ -161,19 +161,23 @@ def _read_own_table(
     return frame
 
 
-def _read_pairs(path: Path | None, items: pd.DataFrame, editors: Sequence[str]) -> pd.DataFrame | None:
-    """Read the answers of pairwise judges. Raises UserError if the table belongs to another run."""
+def _read_pairs(
+    path: Path | None, items: pd.DataFrame, editors: Sequence[str], judges: Sequence[str]
+) -> pd.DataFrame | None:
+    """Read the arena's answers. Raises UserError if they belong to another run."""
     if path is None:
         return None
-    frame = tables.read_frame(path, schemas.PAIR_ANSWERS.names)
-    category = frame["item_id"].map(items.set_index("item_id")["category"].astype(object))
-    foreign = category != frame["category"].astype(object)
-    foreign |= ~frame["editor_a"].isin(editors) | ~frame["editor_b"].isin(editors)
+    frame = tables.read_frame(path, schemas.PAIRS.names)
+    known = items.set_index("item_id")
+    foreign = ~frame["editor_a"].isin(editors) | ~frame["editor_b"].isin(editors) | ~frame["judge"].isin(judges)
+    for name in ("category", "source_sha256"):
+        foreign |= frame["item_id"].map(known[name].astype(object)) != frame[name].astype(object)
     if foreign.any():
         first = frame[foreign].iloc[0]
         raise UserError(
-            f"{path} does not belong to this run: it has item {first['item_id']!r} with editors {first['editor_a']!r} "
-            f"and {first['editor_b']!r}, which are not in the items and scores tables. Give this run's own table."
+            f"{path} does not belong to this run: it has item {first['item_id']!r} of category {first['category']!r}, "
+            f"editors {first['editor_a']!r} and {first['editor_b']!r}, judge {first['judge']!r}, which are not those "
+            "of the items and scores tables. Give this run's own table."
         )
     return frame
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from editlane.core import tables
 from editlane.core.errors import UserError
-from editlane.core.paths import EDIT, SCORE, LaneId, RunPaths
+from editlane.core.paths import COMPARE, EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.types import State
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
@@ -68,7 +68,8 @@ class Watcher:
         self._read_shards(record, frozenset((one.lane_id, one.attempt) for one in newest.values()))
         if record:
             newest = {key: one for key, one in newest.items() if self._belongs_to(record, one)}
-        numbers = range(record.lanes) if record else sorted(self._shards.keys() | {one.lane for one in newest.values()})
+        of_shards = {one.lane for one in newest.values() if one.stage != COMPARE}
+        numbers = range(record.lanes) if record else sorted(self._shards.keys() | of_shards)
         questions = self._estimate_questions_per_item(list(newest.values()))
         stages: dict[str, list[Group]] = {}
         for stage, name in self._list_keys(record, list(newest.values())):
@@ -76,8 +77,18 @@ class Watcher:
             per_item = 1.0 if stage == EDIT else questions
             lanes = [self._make_lane(record, lane, newest.get(lane), per_item) for lane in ids]
             stages.setdefault(stage, []).append(Group(stage=stage, name=escape(name), lanes=lanes))
+        if comparing := self._group_comparing(record, newest):
+            stages[COMPARE] = comparing
         text, ended = self._judge_workflow(record, stages)
         return RunState(stages=stages, workflow=text, ended=ended)
+
+    def _group_comparing(self, record: WorkflowRecord | None, newest: dict[LaneId, LaneStatus]) -> list[Group]:
+        """Return the judges of the arena with the lanes of their latest rounds that have begun."""
+        begun: dict[str, list[Lane]] = {}
+        for lane, status in sorted(newest.items(), key=lambda pair: (pair[0].judge or "", pair[0].number)):
+            if lane.stage == COMPARE:
+                begun.setdefault(str(lane.judge), []).append(self._make_lane(record, lane, status, 1.0))
+        return [Group(stage=COMPARE, name=escape(name), lanes=lanes) for name, lanes in begun.items()]
 
     def _list_keys(self, record: WorkflowRecord | None, statuses: Sequence[LaneStatus]) -> list[tuple[str, str]]:
         """Return (stage, name) of every editor, then of every judge: as recorded, or else as far as they left traces.
@@ -97,7 +108,7 @@ class Watcher:
 
         Without a judge that has begun, this is the number of editors.
         """
-        begun = [one for one in newest if one.lane_id.editor is None]
+        begun = [one for one in newest if one.stage == SCORE and one.editor is None]
         items = sum(self._shards.get(one.lane, 0) for one in begun)
         return sum(one.total for one in begun) / items if items else float(max(1, len(self._editors)))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.files import replace_text
-from editlane.core.paths import LaneId, RunPaths, all_lanes
+from editlane.core.paths import COMPARE, LaneId, RunPaths, all_lanes
 from editlane.lanes.lane_status import read_heartbeats
 
 MOST_LANES = 100_000
@@ -41,7 +41,8 @@ class WorkflowRecord:
         """Record the traces of earlier workflows, so that they are not taken for this one's."""
         self.up_to_date = list(map(str, up_to_date))
         newest = {one.lane_id: one.attempt for one in read_heartbeats(paths)}
-        for lane in self.all_lanes():
+        comparing = [lane for lane in newest if lane.stage == COMPARE]
+        for lane in (*self.all_lanes(), *comparing):
             attempt = newest.get(lane, 0)
             tables = read_last_written(paths.lane_tables(lane, self.editors, self.categories))
             if attempt or tables is not None:

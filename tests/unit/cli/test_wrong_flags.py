@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from step_commands import CATEGORIES, CONFIG, GOOD, NOT_RUN
+from step_commands import CATEGORIES, CONFIG, GOOD, NOT_RUN, PAIRWISE, PROTOCOL
 from step_runs import SCRIPTS, Stages, list_flags, make_stages, run_step_program
 
 Wrong = list[tuple[str | list[str], str]]
@@ -150,6 +150,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
             ("garbage", "The protocol file garbage cannot be read as YAML"),
             ("file", "The protocol file file"),
             ("data", "The protocol file data cannot be read"),
+            (str(PAIRWISE), "compares two edits (`kind: pairwise`), but a judge's `protocol:` scores one"),
         ],
         "--lane": [*LANE, ("7", "There is no table run/a/edits/物理/lane7.parquet")],
         "--timeout": SECONDS,
@@ -173,6 +174,48 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--panels": PANELS,
         "--lanes": [*LANES, ("2", "There is no table run/a/controls/j/lane1.parquet")],
         "--plan": TABLE,
+        "--out": OUT_FILE,
+    },
+    "plan_pairs": {
+        "--items": TABLE,
+        "--run-dir": [*IN_FOLDER, ("empty", "There is no table empty/a/edits/物理/lane0.parquet")],
+        "--editors": [*NAMES, ("nobody", "There is no table run/nobody/edits")],
+        "--categories": [*CATEGORY_NAMES, ("天气", "There is no table"), ("物理", "each item needs one")],
+        "--lanes": [*LANES, ("2", "There is no table run/a/edits/物理/lane1.parquet")],
+        "--judge": NAME,
+        "--round": [*LANES, ("2", "There is no table run/arena/j/round1/lane0.parquet")],
+        "--rounds": LANES,
+        "--budget": LANES,
+        "--share": [(text, f"'{text}' is not a number from 0 to 6") for text in ("6.1", "nan")],
+        "--least": [("-1", "'-1' is not a whole number")],
+        "--seed": SEED,
+        "--out": OUT_FILE,
+    },
+    "compare_lane": {
+        "--run-dir": IN_FOLDER,
+        "--judge": NAME,
+        "--adapter": ADAPTER,
+        "--model": MODEL,
+        "--revision": REVISION,
+        "--params": PARAMS,
+        "--protocol": [
+            ("none.yaml", "There is no protocol file none.yaml"),
+            ("garbage", "The protocol file garbage cannot be read as YAML"),
+            (str(PROTOCOL), "scores one edit, but the arena's `protocol:` compares two"),
+        ],
+        "--lane": [*LANE, ("7", "--lane is 7, but --lanes is 1")],
+        "--lanes": LANES,
+        "--timeout": SECONDS,
+        "--plan": TABLE,
+        "--out": OUT_FILE,
+    },
+    "merge_pairs": {
+        "--items": [*TABLE, ("foreign.parquet", "The arena's answers do not fit the items")],
+        "--run-dir": [*IN_FOLDER, ("empty", "There is no table empty/arena/j/round1/lane0.parquet")],
+        "--editors": NAMES,
+        "--judges": [*NAMES, ("nobody", "There is no table run/arena/nobody/round1")],
+        "--rounds": [*LANES, ("2", "There is no table run/arena/j/round2")],
+        "--lanes": [*LANES, ("2", "There is no table run/arena/j/round1/lane1.parquet")],
         "--out": OUT_FILE,
     },
     "measure_preservation": {
@@ -413,6 +456,7 @@ RIGHT = {
     ("gpulease", "--show"): "has no value; together with a command it is refused, see `command`",
     ("guard", "--with-parent"): "is a process, whichever it is; test_guard.py gives one",
     ("score_lane", "--journal-only"): "has no value",
+    ("merge_costs", "--with-pairs"): "has no value",
     ("serve_fleet", "==SUPPRESS=="): "its commands have their own flags; test_serve_fleet.py gives wrong ones",
     ("serve_policies", "==SUPPRESS=="): "its commands have their own flags; test_serve_policies.py gives wrong ones",
     **{("judge_worker", flag): "is checked by the server, and told over the wire" for flag in TOLD},

@@ -102,6 +102,16 @@ def test_without_an_earlier_run_no_time_is_invented(check: Check) -> None:
     assert "time" not in ended.out
 
 
+def test_an_arena_is_told_of_and_not_estimated(check: Check) -> None:
+    config = fake_config()
+    config["editors"]["另一个"] = {"adapter": "fake"}
+    config["arena"] = {"judges": list(config["judges"]), "budget": 4}
+    ended = check(config, "--estimate")
+    told = row_of(ended, "compare")
+    assert "arena: at most 4 pairs of edits for" in told and "not part of the time" in ended.out
+    assert "pairwise.yaml version 1, asked of" in check(config).out
+
+
 def test_the_run_beside_with_the_same_settings_gives_the_costs(check: Check, tmp_path: Path) -> None:
     key = EditorSpec.of(Path("x"), "a", 42, FAKE).editor_key
     write_heartbeat(tmp_path / "results/other", stage="edit", key="something else", done=9)

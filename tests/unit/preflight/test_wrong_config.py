@@ -27,6 +27,9 @@ NAN, INFINITE = float("nan"), float("inf")
 FAKE = {"adapter": "fake"}
 
 
+ARENA = {"judges": ["second"]}
+"""The arena of a config with a wrong key of `arena`; the panel is there, too."""
+
 PANEL = {"judges": ["tiny-qwen3-vl", "second"]}
 """The panel of both judges that a config with a wrong key of `panels` has."""
 
@@ -228,6 +231,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ("resources", rf"{JUDGE}: The protocol file resources cannot be read"),
         ("config/config.yaml", rf"{JUDGE}: The protocol file config/config.yaml: "),
         ("LICENSE", rf"{JUDGE}: The protocol file LICENSE"),
+        ("resources/protocols/pairwise.yaml", rf"{JUDGE}: .*pairwise.yaml compares two edits .*Name it in `arena:"),
     ],
     "judges.{name}.env": [
         ("none.yaml", rf"{JUDGE}.env is none.yaml, which is not a file"),
@@ -267,6 +271,34 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "panels.{name}.weights": [
         ({"second": 0}, r"panels\.both\.weights\.second is 0; use a number above 0"),
         ({"second": 1}, r"panels\.both: `weights` need `combine: weighted`, but it is 'mean'\. Change it, or remove"),
+    ],
+    "arena": [
+        (["second"], r"arena is .*; use a mapping.*, or null"),
+        (ARENA | {"budgets": 1}, r"Unknown key in arena: 'budgets'\. Did you mean 'budget'\?"),
+    ],
+    "arena.judges": [
+        (MISSING, r"arena\.judges is missing"),
+        ([], r"arena\.judges is \[\]; use a list of 1 or more"),
+        (["secnd"], r"arena: Unknown judge 'secnd'\. Did you mean 'second'\?"),
+        (["both"], r"arena: `judges` names 'both', a panel, which has no model to ask\. Name its judges instead"),
+        (["second", "second"], r"arena: `judges` names one twice: second, second\. Name each once"),
+    ],
+    "arena.protocol": [
+        ("none.yaml", r"arena: There is no protocol file none.yaml"),
+        (
+            "resources/protocols/rubric.yaml",
+            r"arena: .*rubric.yaml scores one edit, but the arena's `protocol:` compares",
+        ),
+        (1, r"arena\.protocol is 1; use a text"),
+    ],
+    "arena.method": [("halving", r"Unknown arena\.method 'halving'\. .*Available: active, uniform")],
+    "arena.budget": [
+        (0, r"arena\.budget is 0; use a whole number of 1 or more"),
+        ("all", r"arena\.budget is 'all'; use a whole number"),
+    ],
+    "arena.rounds": [
+        (0, r"arena\.rounds is 0; use a whole number from 1 to 100"),
+        (None, r"arena\.rounds is None; use a whole number"),
     ],
     "controls": [
         (None, r"controls is None; use a mapping"),
@@ -329,7 +361,10 @@ def changed(key: str, value: Any) -> dict[str, Any]:
     if not key:
         return copy.deepcopy(value)
     config = copy.deepcopy(DEMO)
-    if key.startswith("panels"):
+    if key.startswith("arena"):
+        config["editors"] |= {"other": FAKE}
+        config["arena"] = copy.deepcopy(ARENA)
+    if key.startswith(("panels", "arena")):
         config["judges"] |= {"second": FAKE}
         config["panels"] = {"both": copy.deepcopy(PANEL)}
     *parents, last = [NAMES[key.split(".")[0]] if name == "{name}" else name for name in key.split(".")]
@@ -381,6 +416,14 @@ def test_weights_of_a_panel_are_those_of_its_judges(weights: dict[str, float], m
 
 def test_the_quorum_of_a_panel_is_all_of_its_judges_unless_it_is_given() -> None:
     assert check_config(changed("panels.{name}.quorum", None))["panels"]["both"]["quorum"] == 2
+
+
+def test_an_arena_needs_two_editors() -> None:
+    config = changed("arena.budget", None)
+    assert check_config(config)["arena"]["rounds"] == 4
+    config["editors"] = {"other": FAKE}
+    with pytest.raises(UserError, match=r"^config: arena: it compares editors, but the run has one\. Add another"):
+        check_config(config)
 
 
 @pytest.mark.parametrize("kind", ["editors", "judges"])

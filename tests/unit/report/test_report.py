@@ -409,6 +409,30 @@ def test_the_controls_of_another_run_are_refused(tmp_path: Path) -> None:
         load(run, controls=run / "scores.parquet")
 
 
+def make_pair(**changes: object) -> dict[str, object]:
+    made = {"item_id": "树-1", "category": "物理", "judge": "j", "editor_a": "a", "editor_b": "b", "round": 1}
+    keys = {"state": "edit_failed", "source_sha256": "sky", "judge_key": "1", "protocol_version": "1"}
+    return made | keys | changes
+
+
+def test_the_answers_of_the_arena_are_read_and_those_of_another_run_refused(tmp_path: Path) -> None:
+    run, path = write_run(tmp_path / "demo"), tmp_path / "demo/pairs.parquet"
+    tables.write_table(path, [make_pair(), make_pair(editor_a="b", control="itself")], schemas.PAIRS)
+    assert load(run, pairs=path).numbers == load(run).numbers
+    for change in (
+        {"item_id": "别的"},
+        {"editor_b": "z"},
+        {"judge": "z"},
+        {"source_sha256": "cat"},
+        {"category": "环境"},
+    ):
+        tables.write_table(path, [make_pair(), make_pair(**change)], schemas.PAIRS)
+        with pytest.raises(UserError, match="does not belong to this run: it has item"):
+            load(run, pairs=path)
+    with pytest.raises(UserError, match="has no column"):
+        load(run, pairs=run / "scores.parquet")
+
+
 def test_only_older_runs_are_earlier_and_a_damaged_one_is_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -169,6 +169,28 @@ def test_a_plain_line_holds_all_stages_and_the_lanes_in_trouble(busy_run: Path) 
     assert score.endswith("[lane 1 of qwen3-vl-30b-a3b-instruct: failed]")
 
 
+def test_the_lanes_of_an_arena_do_not_count_as_those_of_a_judge(busy_run: Path) -> None:
+    before = Watcher(RunPaths(busy_run)).look()
+    pairs = {"stage": "compare", "editor": None, "judge": JUDGES[0], "total": 5000, "step": None, "steps": None}
+    beat(busy_run, **pairs, lane=1)
+    state = Watcher(RunPaths(busy_run)).look()
+    (comparing,) = state.stages.pop("compare")
+    assert state.stages == before.stages
+    assert (comparing.name, [(lane.number, lane.state, lane.done) for lane in comparing.lanes]) == (
+        JUDGES[0], [(1, "working", 10)],
+    )  # fmt: skip
+    assert any(line.startswith("compare") for line in drawn(Watcher(RunPaths(busy_run)).look()))
+
+
+def test_the_arenas_of_an_earlier_workflow_are_not_shown(busy_run: Path) -> None:
+    beat(busy_run, stage="compare", editor=None, judge=JUDGES[0], total=9, phase="done")
+    record = read_workflow_record(RunPaths(busy_run))
+    assert record is not None
+    record.begin(RunPaths(busy_run), [])
+    record.write(RunPaths(busy_run))
+    assert "compare" not in Watcher(RunPaths(busy_run)).look().stages
+
+
 def test_a_lane_is_silent_by_the_watchers_own_clock(tmp_path: Path) -> None:
     """The lane's clock is a year behind, then jumps into the future; neither counts."""
     clock = Clock()

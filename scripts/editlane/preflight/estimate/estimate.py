@@ -52,6 +52,7 @@ def estimate_run(context: RunContext, earlier: Path | None, width: int | None) -
     jobs = {str(part): _list_jobs(part, costs[str(part)], work) for part in context.parts}
     findings = [_describe_run(context, work)]
     findings += [_describe_stage(part, costs[str(part)], jobs[str(part)], work, pool) for part in context.parts]
+    findings += _describe_arena(context, work.items)
     findings += _estimate_time(jobs, costs, pool)
     expected = estimate_output(context, None if work.is_prepared else context.scan)
     if expected is not None:
@@ -66,6 +67,16 @@ def _describe_run(context: RunContext, work: RemainingWork) -> Finding:
     even = "; nothing is prepared yet, so the lanes are assumed to be equal"
     trial = "; a trial by `dataset.limit`: without it, the estimate is of the whole dataset"
     return Finding("run", "", text + ("" if work.is_prepared else even) + (trial if context.limit else ""))
+
+
+def _describe_arena(context: RunContext, items: int) -> Iterator[Finding]:
+    """Yield how many pairs are compared at most. Their time is not part of the estimate."""
+    if arena := context.config["arena"]:
+        editors = len(context.editors)
+        most = items * editors * (editors - 1) // 2
+        pairs = pluralize(min(most, arena["budget"] or most), "pair")
+        text = f"arena: at most {pairs} of edits for {', '.join(arena['judges'])}, each asked twice, and controls"
+        yield Finding("compare", "", f"{text}; not part of the time below")
 
 
 def _describe_stage(
