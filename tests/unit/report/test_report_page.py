@@ -101,7 +101,7 @@ def test_the_page_does_not_scroll_sideways(browser: Browser, page: Path, width: 
 
 def test_regions_that_scroll_can_be_reached_and_are_named(browser: Browser) -> None:
     bad = (
-        "[...document.querySelectorAll('.scroll')].filter(e => e.tabIndex !== 0 || e.role !== 'region'"
+        "[...document.querySelectorAll('.scroll')].filter(e => e.tabIndex !== 0 || e.role !== 'group'"
         " || !document.getElementById(e.getAttribute('aria-labelledby'))?.textContent).length"
     )
     assert browser.run("document.querySelectorAll('.scroll').length") > 5
@@ -110,18 +110,20 @@ def test_regions_that_scroll_can_be_reached_and_are_named(browser: Browser) -> N
 
 def test_the_first_tab_offers_to_skip_to_the_results(browser: Browser) -> None:
     browser.press("Tab", 9)
-    assert browser.run("document.activeElement.hash") == "#said"
+    assert browser.run("document.activeElement.hash") == "#answer"
     assert browser.run("document.activeElement.getBoundingClientRect().left") >= 0
     assert browser.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
 def test_many_editors_are_compared_in_a_matrix_and_the_rest_is_folded(browser: Browser) -> None:
     assert browser.run("document.querySelector('#said table tbody tr td:nth-of-type(2)').textContent") == "▲ +0.80"
-    folded = browser.run("[...document.querySelectorAll('details')].map(d => [d.open, d.firstChild.textContent])")
+    folded = browser.run("[...document.querySelectorAll('details')].map(d => [d.open, d.firstElementChild.textContent.trim()])")
     assert [False, "All 6 pairs in words"] in folded
     assert [False, "36 comparisons in the categories, 0 separable"] in folded
     assert [False, "Comparisons by j (42)"] in folded
-    assert [False, "A note."] in folded and not [text for _, text in folded if "alarm" in text]
+    assert [False, "An alarm."] in folded and [False, "About this run"] in folded
+    visible = "[...document.querySelectorAll('.notice')].map(n => [n.innerText.split('\\n')[0], n.checkVisibility()])"
+    assert browser.run(visible) == [["An alarm.", True], ["", False]], "notes that are not severe stand in the fold"
 
 
 def test_printing_opens_what_is_folded_and_closes_it_again(browser: Browser) -> None:
