@@ -47,7 +47,7 @@
     };
     buttons.forEach((button, editor) => button.addEventListener("click", () => choose(editor)));
     choose(chosenFirst(item, kind));
-    return [element("header", {}, title, facts), element("div", { className: "two" }, view, strip)];
+    return [element("header", {}, title, facts), element("div", { className: "beside" }, view, strip)];
   }
 
   // The best edit of a best item, the worst of a worst one; of a disputed one the edit that judges differ most about.
