@@ -123,7 +123,7 @@ class RunConfig(StrictModel):
     controls: ControlsConfig = ControlsConfig()
     """Extra questions to every judge whose answers can be checked. A judge must tell real edits from the source image,
     from edits for another instruction, from blank images, from source and edit swapped, and from worse copies of
-    themselves. Where it cannot, it is not accepted: the report shows its scores but ranks nothing by them."""
+    themselves. Where it cannot, it is not accepted: the report shows its controls, and ranks nothing by its scores."""
     preservation: bool = True
     """Measure on the CPU how much of each source image was kept (SSIM, PSNR, differences)."""
     report: ReportConfig = ReportConfig()

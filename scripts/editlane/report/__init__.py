@@ -6,6 +6,7 @@ texts            load the report's own words in English and Chinese from texts/*
 cells            build tables of text and format numbers, for Markdown and the page alike
 notices          warn about what affects all numbers
 statements       state which editor is better, by how much and how surely; tables of comparisons
+answer           answer in a few lines which editor scores highest; the first screen
 leaderboard      rank the editors by their means
 trust            show the controls, noise and canaries of each judge
 summary          list the facts; tables of scores, criteria, states, preservation and old rules
@@ -19,5 +20,7 @@ write            write all files
 page/charts      draw the scores as SVG, one strip per editor
 page/thumbnails  embed reduced pictures in the page
 page/gallery     make the data of the gallery, one card per item
-page/html        render report.html from template.html, gallery.html, style.css, gallery.css, script.js, gallery.js
+page/highlights  pick the best, the worst and the most disputed items
+page/html        render report.html from the templates, styles and scripts beside it: pictures.* and gallery.* draw what
+                 cards.js loads; script.js folds and unfolds
 """
