@@ -42,7 +42,8 @@ PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data: {{ gallery.origins | safe }};
  style-src 'unsafe-inline'; script-src 'sha256-{{ hash }}' {{ gallery.origins | safe }}">
 <title>gallery</title><style>{{ style }}</style></head>
-<body><main><p><a id="link" href="#item-{{ "树-1" | urlencode }}">a failure</a></p>{% include "gallery.html" %}</main>
+<body><main><p><a id="link" href="#item-{{ "树-1" | urlencode }}">a failure</a></p>
+{% include "pictures.html" %}{% include "gallery.html" %}</main>
 <script>{{ script }}</script></body></html>"""
 
 
@@ -125,7 +126,7 @@ def write_page(report: Report, gallery: Gallery, out: Path, language: str = "en"
     t = load_texts(language)
     environment.filters["lang"] = make_language_marker(language)
     environment.globals["t"] = t
-    script = (HERE / "gallery.js").read_text(encoding="utf-8")
+    script = "".join((HERE / name).read_text(encoding="utf-8") for name in ("cards.js", "pictures.js", "gallery.js"))
     html = environment.from_string(PAGE).render(
         report=report,
         gallery=gallery,

@@ -49,9 +49,10 @@ def list_sentences(numbers: Numbers, t: Texts) -> list[str]:
 
 
 def choose_judge(numbers: Numbers) -> str:
-    """Return the judge whose scores are shown: the first one that is accepted, or else the first one."""
+    """Return the judge whose scores are shown, as on the page: an accepted panel, an accepted judge, or the first."""
+    panels = numbers.get("provenance", {}).get("panels") or {}
     judges: list[str] = list(numbers["acceptance"])
-    return next((judge for judge in judges if is_accepted(numbers, judge)), judges[0])
+    return min(judges, key=lambda judge: (not is_accepted(numbers, judge), judge not in panels))
 
 
 def is_accepted(numbers: Numbers, judge: str) -> bool:

@@ -146,7 +146,7 @@ class RunConfig(StrictModel):
     controls: ControlsConfig = ControlsConfig()
     """Extra questions to every judge whose answers can be checked. A judge must tell real edits from the source image,
     from edits for another instruction, from blank images, from source and edit swapped, and from worse copies of
-    themselves. Where it cannot, it is not accepted: the report shows its scores but ranks nothing by them."""
+    themselves. Where it cannot, it is not accepted: the report shows its controls, and ranks nothing by its scores."""
     arena: ArenaConfig | None = None
     """Let judges compare the edits of two editors side by side, besides scoring them. Needs two editors or more.
     Default: no comparisons."""

@@ -6,6 +6,7 @@ texts            load the report's own words in English and Chinese from texts/*
 cells            build tables of text and format numbers, for Markdown and the page alike
 notices          warn about what affects all numbers
 statements       state which editor is better, by how much and how surely; tables of comparisons
+answer           answer in a few lines which editor scores highest; the first screen
 leaderboard      rank the editors by their means
 trust            show the controls, noise and canaries of each judge
 breakdowns       compute scores by difficulty and tag, win rates, seconds; breakdown_tables.py shows the first
@@ -22,5 +23,7 @@ page/charts      draw the scores as SVG, one strip per editor
 page/figures     draw the other charts: *_chart.py, with axis.py
 page/thumbnails  embed reduced pictures in the page
 page/gallery     make the data of the gallery, one card per item
-page/html        render report.html from the templates, styles and scripts of this folder; tables.js sorts and exports
+page/highlights  pick the best, the worst and the most disputed items
+page/html        render report.html from the templates, styles and scripts beside it: pictures.* and gallery.* draw what
+                 cards.js loads; script.js folds and unfolds; tables.js sorts and exports
 """

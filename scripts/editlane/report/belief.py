@@ -10,7 +10,7 @@ from editlane.stats.preference import Preference, explains
 def list_believed(acceptance: Mapping[str, Any], kind: str, names: Iterable[str]) -> list[str]:
     """List those of the `categories` or `editors` (`kind`) where an accepted judge is believed.
 
-    For a judge that is not accepted, list all: its scores are shown, but nothing is ranked by them.
+    For a judge that is not accepted, list all: nothing is ranked by its scores.
     """
     if acceptance["verdict"] != "accepted":
         return list(names)

@@ -80,6 +80,11 @@ def format_percent(part: float | None) -> str:
     return f"{min(part * 100, 99.9) if part < 1 else part * 100:.1f}%"
 
 
+def format_coverage(scored: int, n: int) -> str:
+    """Format how many of the items have a score: `35 / 36 (97.2%)`."""
+    return f"{scored} / {n} ({format_percent(scored / n)})" if n else f"{scored} / {n}"
+
+
 def format_rate(count: int, total: int, bounds: Sequence[float] | None) -> str:
     """Format count / total and its interval: `6.0% [2.1, 16.2]`."""
     return format_share(count / total, bounds) if total else NONE

@@ -9,8 +9,8 @@ from editlane.report.cells import (
     Group,
     Line,
     Table,
+    format_coverage,
     format_mean,
-    format_percent,
     format_rate,
     label_editor,
 )
@@ -41,12 +41,12 @@ def _make_leaderboard(report: Report, judge: str, t: Texts) -> Table:
     if left_out:
         note = "in_part"
     rank = ["rank"] if accepted else []
-    lines = (_make_line(report, editor, judge, ranks, t) for editor in _order(report, judge, ranks))
+    lines = (_make_line(report, editor, judge, ranks, t) for editor in order_editors(report, judge, ranks))
     return Table(
         about=(judge,),
         title=t("leaderboard.ranked" if accepted else "leaderboard.not_ranked", judge=judge),
         heads=(t("head.editor"),),
-        columns=title_columns(t, *rank, "macro", "categories", "micro", "scored", "coverage", "unchanged_rate"),
+        columns=title_columns(t, *rank, "macro", "categories", "micro", "coverage", "unchanged_rate"),
         groups=(Group(name="", lines=tuple(lines)),),
         note=t(f"leaderboard.note_{note}", names=left_out),
         strong=len(rank),
@@ -61,13 +61,13 @@ def _make_zero_leaderboard(report: Report, judge: str, t: Texts) -> Table:
         Line(
             name=label_editor(report, place := report.editors.index(editor), t),
             cells=(
-                _format_rank(ranks.get(editor), t),
+                format_rank(ranks.get(editor), t),
                 *_format_macro(numbers["editors"][editor], t),
                 f"{numbers['failed'][editor]} / {len(report.items)}",
             ),
             editor=place,
         )
-        for editor in _order(report, judge, ranks)
+        for editor in order_editors(report, judge, ranks)
     )
     return Table(
         about=(judge, "failures_as_zero"),
@@ -81,7 +81,7 @@ def _make_zero_leaderboard(report: Report, judge: str, t: Texts) -> Table:
     )
 
 
-def _order(report: Report, judge: str, ranks: Ranks | None) -> list[str]:
+def order_editors(report: Report, judge: str, ranks: Ranks | None) -> list[str]:
     """Order by rank. Where ranks are equal, an editor that fails its hard items does not come first for that."""
     if ranks is None:
         return list(report.editors)
@@ -102,11 +102,10 @@ def _make_line(report: Report, editor: str, judge: str, ranks: Ranks | None, t: 
     cells = (
         *_format_macro(cell["macro"], t),
         format_mean(overall["mean"], overall["interval"]) if overall["scored"] else no_data,
-        f"{overall['scored']} / {overall['n']}",
-        format_percent(overall["coverage"]),
+        format_coverage(overall["scored"], overall["n"]),
         format_rate(unchanged["count"], unchanged["n"], unchanged["interval"]),
     )
-    rank = [] if ranks is None else [_format_rank(ranks.get(editor), t)]
+    rank = [] if ranks is None else [format_rank(ranks.get(editor), t)]
     return Line(name=label_editor(report, place, t), cells=(*rank, *cells), editor=place)
 
 
@@ -115,7 +114,8 @@ def _format_macro(macro: Mapping[str, Any], t: Texts) -> tuple[str, str]:
     return mean, f"{macro['categories']} / {macro['of']}"
 
 
-def _format_rank(places: tuple[int, int] | None, t: Texts) -> str:
+def format_rank(places: tuple[int, int] | None, t: Texts) -> str:
+    """Format a rank, or the range that the comparisons leave open."""
     if places is None:
         return NONE
     best, worst = places

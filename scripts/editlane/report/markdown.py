@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from editlane.core.printable import escape
+from editlane.report.answer import make_answer, tabulate_answer
 from editlane.report.cells import Table
 from editlane.report.load import Report
 from editlane.report.notices import Notice
@@ -14,7 +15,7 @@ from editlane.report.time_breakdown import summarise_time
 
 
 def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverage: float = 0.0) -> str:
-    """Return the text of `report.md`: the notices, the statements, then the tables of the page."""
+    """Return the text of `report.md`: the notices, the answer, the facts, then the sections of the page."""
     title = f"# {t('page.kicker')}: {format_text(report.numbers['run'])}"
     head = [
         f"- {one.label}: **{format_text(one.name)}** {format_text(one.detail)}".rstrip()
@@ -24,7 +25,7 @@ def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverag
         "\n".join([f"> **{format_text(notice.title)}**", *(f"> - {format_text(line)}" for line in notice.lines)])
         for notice in notices
     ]
-    blocks = [title, "\n".join(head), *quotes]
+    blocks = [title, *quotes, *_answer(report, t), "\n".join(head)]
     for section in make_sections(report, t, min_coverage):
         if section.name == "said":
             blocks += [f"## {section.title}", section.hint]
@@ -34,6 +35,17 @@ def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverag
             said = [format_text(spent.sentence)] if spent else []
             blocks += [f"## {section.title}", section.hint, *said, *map(format_table, section.tables)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _answer(report: Report, t: Texts) -> list[str]:
+    """Return what the first screen of the page has."""
+    answer = make_answer(report, t)
+    said = [format_text(text) for text in (answer.evidence, *answer.others) if text]
+    figures = [
+        f"- {one.label}: **{format_text(one.text)}** {format_text(one.detail)}".rstrip() for one in answer.figures
+    ]
+    blocks = [f"## {t('answer.title')}", f"**{format_text(answer.claim)}**", *said, "\n".join(figures)]
+    return [*blocks, format_table(tabulate_answer(answer, t))] if answer.lines else blocks
 
 
 def _said(said: JudgeStatements, t: Texts) -> list[str]:

@@ -47,7 +47,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _language(report, t),
         _general_rubric(report, t),
     )
-    return [notice for notice in found if notice]
+    return sorted((notice for notice in found if notice), key=lambda notice: not notice.severe)
 
 
 def list_made_up(models: Sequence[tuple[str, str, Any]]) -> dict[str, list[str]]:
@@ -103,7 +103,8 @@ def _not_ranked(report: Report, judge: str, t: Texts) -> Notice | None:
         line = t("notice.in_part_line", names=left_out)
         return Notice(title=t("notice.in_part", judge=judge), lines=(line,)) if left_out else None
     line = t(f"notice.{explain_verdict(report, judge)}_line", controls=name_missed_controls(report, judge, t))
-    return Notice(title=t(f"notice.{verdict}", judge=judge), lines=(line,))
+    others = any(get_verdict(report, other) == "accepted" for other in report.judges)  # the result is by one of them
+    return Notice(title=t(f"notice.{verdict}", judge=judge), lines=(line,), severe=not others)
 
 
 def _canary(report: Report, t: Texts) -> Notice | None:

@@ -1,7 +1,11 @@
-"""Make the report's sections in reading order. The page and the Markdown file have the same sections."""
+"""Make the report's sections in the order of the manual. The page and the Markdown file have the same sections.
+
+A judge that is not accepted has no tables of its scores: it has one line in `said`, and its controls in
+`trust`. report.json keeps its numbers.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from editlane.images.preservation import CHANGED_LEVELS, COMMON_SIDE
 from editlane.report.arena_tables import make_arena_tables
@@ -26,7 +30,7 @@ from editlane.report.summary import (
 from editlane.report.texts import Texts
 from editlane.report.time_breakdown import make_time_tables
 from editlane.report.together import make_together_tables
-from editlane.report.trust import make_trust_tables
+from editlane.report.trust import list_shown, make_trust_tables
 from editlane.stats.acceptance import BEST
 from editlane.stats.intervals import FEWEST_CLUSTERS
 
@@ -48,23 +52,24 @@ class Section:
 
 
 def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[Section]:
-    """Make all sections except the gallery. Empty sections are omitted."""
+    """Make all sections but the answer, the pictures and the gallery. Empty sections are omitted."""
+    shown = replace(report, judges=list_shown(report))
     tables: dict[str, Sequence[Table]] = {
-        "said": (),
-        "leaderboard": make_leaderboards(report, t),
-        "charts": (),
-        "trust": make_trust_tables(report, t),
-        "seeds": make_seed_tables(report, t),
-        "together": make_together_tables(report, t),
-        "arena": [*make_arena_tables(report, t), *make_division_tables(report, t)],
-        "scores": make_score_tables(report, t, min_coverage),
-        "breakdowns": make_breakdown_tables(report, t),
-        "preservation": make_preservation_tables(report, t),
-        "comparisons": make_comparison_tables(report, t),
-        "legacy": make_legacy_tables(report, t),
-        "criteria": make_criterion_tables(report, t),
         "states": [make_state_table(report, t), *make_error_tables(report, t)],
         "failures": (),
+        "scores": make_score_tables(shown, t, min_coverage),
+        "criteria": make_criterion_tables(shown, t),
+        "charts": (),
+        "leaderboard": make_leaderboards(shown, t),
+        "said": (),
+        "comparisons": make_comparison_tables(shown, t),
+        "trust": make_trust_tables(report, t),
+        "together": make_together_tables(report, t),
+        "breakdowns": make_breakdown_tables(report, t),
+        "arena": [*make_arena_tables(report, t), *make_division_tables(report, t)],
+        "seeds": make_seed_tables(shown, t),
+        "preservation": make_preservation_tables(report, t),
+        "legacy": make_legacy_tables(shown, t),
         "time": make_time_tables(report, t),
         "costs": make_cost_tables(report, t),
         "provenance": make_provenance_tables(report, t),
@@ -72,5 +77,5 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
     return [
         Section(name=name, title=t(f"{name}.title"), hint=t(f"{name}.hint", **LIMITS), tables=found)
         for name, found in tables.items()
-        if found or name in WITHOUT_TABLES
+        if found or (name in WITHOUT_TABLES and (shown.judges or name != "charts"))
     ]

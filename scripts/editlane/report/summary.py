@@ -10,6 +10,7 @@ from editlane.report.cells import (
     Group,
     Line,
     Table,
+    format_coverage,
     format_criterion,
     format_interval,
     format_mean,
@@ -26,7 +27,7 @@ from editlane.report.cells import (
 from editlane.report.load import Report, list_models
 from editlane.report.texts import Texts
 
-SPREAD_COLUMNS = ("scored", "n", "coverage", "mean", "interval", "bounds", "median", "std", "min", "max")
+SPREAD_COLUMNS = ("coverage", "mean", "interval", "bounds", "median", "std", "min", "max")
 MEAN = SPREAD_COLUMNS.index("mean")
 METRICS = {"ssim": 3, "psnr": 2, "mae": 2}
 """Metric -> decimals."""
@@ -120,9 +121,7 @@ def format_spread(s: Mapping[str, Any], t: Texts) -> tuple[str, ...]:
     bounds = NONE if s["bounds"] is None else f"{format_number(s['bounds'][0])} – {format_number(s['bounds'][1])}"
     rest = (format_number(s[key]) for key in ("median", "std", "min", "max"))
     return (
-        str(s["scored"]),
-        str(s["n"]),
-        format_percent(s["coverage"]),
+        format_coverage(s["scored"], s["n"]),
         mean,
         format_interval(s["interval"]),
         bounds,

@@ -30,6 +30,11 @@ def is_accepted(report: Report, judge: str) -> bool:
     return get_verdict(report, judge) == "accepted"
 
 
+def list_shown(report: Report) -> list[str]:
+    """List the judges whose scores are shown. Those of a judge that failed its test stay in report.json."""
+    return [judge for judge in report.judges if get_verdict(report, judge) != "not_accepted"]
+
+
 def name_missed_controls(report: Report, judge: str, t: Texts) -> str:
     """Name what the judge does not tell apart from real edits, or else the controls with too few scores.
 

@@ -23,6 +23,7 @@ from editlane.report.failures import SHOWN, find_failures
 from editlane.report.load import Report, find_earlier_controls
 from editlane.report.notices import Notice, find_notices
 from editlane.report.page.charts import BINS, draw_bars
+from editlane.report.page.html import SCRIPTS
 from editlane.report.summary import make_criterion_tables
 from editlane.report.texts import load_texts
 from editlane.report.write import write_report
@@ -85,11 +86,11 @@ def test_json_has_the_numbers_of_the_run_and_no_words_of_the_page(files: dict[st
 def test_markdown_and_page_carry_the_same_score_rows_as_the_json(files: dict[str, str]) -> None:
     overall = json.loads(files[".json"])["editors"]["a"]["j"]["overall"]
     assert overall["interval"] is None, "so few images say nothing"
-    row = ["All items (micro)", "a", "4", "5", "80.0%", "6.00", "–", "4.80 – 6.80", "6.00", "2.94", "3.00", "9.00"]
+    row = ["All items (micro mean)", "a", "4 / 5 (80.0%)", "6.00", "–", "4.80 – 6.80", "6.00", "2.94", "3.00", "9.00"]
     shown = [*row, "0 / 4", "0.0% [0.0, 49.0]"]
     assert "| " + " | ".join(shown).replace("[", "\\[") + " |" in files[".md"]
     assert shown in Page(files[".html"]).rows
-    empty = ["环境", "b", "0", "2", "0.0%", "no data", "–", "0.00 – 10.00", "–", "–", "–", "–", "0 / 0", "–"]
+    empty = ["环境", "b", "0 / 2 (0.0%)", "no data", "–", "0.00 – 10.00", "–", "–", "–", "–", "0 / 0", "–"]
     assert "| " + " | ".join(empty) + " |" in files[".md"]
     assert empty[1:] in Page(files[".html"]).rows
 
@@ -103,19 +104,19 @@ def test_markdown_lists_states_error_kinds_criteria_and_provenance(files: dict[s
         "- Rows: **20** = 5 items × 2 editors × 2 judges",
     ):
         assert row in files[".md"].splitlines()
-    assert "| category | b | 2 | 5 | 40.0% | 4.00 |" in files[".md"]
+    assert "| category | b | 2 / 5 (40.0%) | 4.00 |" in files[".md"]
 
 
 def test_both_files_have_the_same_sections_in_the_same_order(files: dict[str, str]) -> None:
     sections = [section["id"] for section in Page(files[".html"]).of("section")]
     assert sections == [
-        *("said", "leaderboard", "charts", "trust", "together", "scores", "comparisons", "criteria", "states"),
-        *("failures", "gallery", "provenance"),
+        *("answer", "pictures", "gallery", "run", "states", "failures", "scores", "criteria", "charts", "leaderboard"),
+        *("said", "comparisons", "trust", "together", "provenance"),
     ]
     titles = re.findall("^## (.*)$", files[".md"], re.MULTILINE)
     assert titles == [
-        *("What can be said", "Leaderboard", "Judges together", "Scores", "Comparisons", "Criteria", "States"),
-        "Provenance",
+        *("Result", "States", "Scores", "Criteria", "Leaderboard", "What can be said", "Comparisons"),
+        *("Judges together", "Provenance"),
     ]
     links = [link["href"] for link in Page(files[".html"]).of("a")]
     assert {f"#{section}" for section in sections} <= set(links)
@@ -135,7 +136,7 @@ def test_the_page_loads_nothing_from_anywhere(files: dict[str, str]) -> None:
     assert all(str(link["href"]).startswith("#") for link in page.of("a"))
     policy = next(str(meta["content"]) for meta in page.of("meta") if "content" in meta and "'none'" in str(meta))
     scripts = [script for script in page.of("script") if "type" not in script]
-    assert policy.startswith("default-src 'none'") and policy.count("sha256-") == len(scripts) == 3
+    assert policy.startswith("default-src 'none'") and policy.count("sha256-") == len(scripts) == len(SCRIPTS)
 
 
 def test_names_from_the_data_are_escaped_everywhere(tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_a_run_where_everything_failed_has_no_mean_and_no_histogram(tmp_path: Pa
     overall = json.loads(files[".json"])["editors"]["a"]["j"]["overall"]
     assert (overall["mean"], overall["std"], overall["bounds"]) == (None, None, [0.0, 10.0])
     assert (
-        "| All items (micro) | a | 0 | 5 | 0.0% | no data | – | 0.00 – 10.00 | – | – | – | – | 0 / 0 | – |"
+        "| All items (micro mean) | a | 0 / 5 (0.0%) | no data | – | 0.00 – 10.00 | – | – | – | – | 0 / 0 | – |"
         in files[".md"]
     )
     assert not re.findall(r'class="bars" d="M[^"]*"/></g>', files[".html"])
@@ -287,7 +288,7 @@ def test_one_editor_and_one_judge_without_failures(tmp_path: Path) -> None:
 def test_a_category_of_the_config_without_items_has_no_data(tmp_path: Path) -> None:
     run = write_run(tmp_path / "demo")
     files = write(load(run, categories=["因果", "物理"]), run)
-    assert "| 因果 | a | 0 | 0 | – | no data | – | – | – | – | – | – | 0 / 0 | – |" in files[".md"]
+    assert "| 因果 | a | 0 / 0 | no data | – | – | – | – | – | – | 0 / 0 | – |" in files[".md"]
     numbers = json.loads(files[".json"])
     assert list(numbers["editors"]["a"]["j"]["categories"]) == ["因果", "物理", "环境", "指代"]
 
@@ -297,7 +298,9 @@ def test_the_baseline_comes_first_and_is_marked(run: Path, tmp_path: Path) -> No
     assert report.editors == ["b", "a"]
     assert list(report.numbers["editors"]) == ["b", "a"]
     write_report(report, [], run_dir=run, out_dir=tmp_path)
-    assert "| All items (micro) | b (baseline) | 2 |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| All items (micro mean) | b (baseline) | 2 / 5 (40.0%) |" in (tmp_path / "report.md").read_text(
+        encoding="utf-8"
+    )
     with pytest.raises(UnknownName, match="Available: a, b"):
         load(run, baseline="c")
 
@@ -325,9 +328,9 @@ def test_notices_name_random_weights_low_coverage_and_open_revisions(report: Rep
     assert titled(notices, "Scores of randomly initialised").lines == ("Random weights: k.", "No model: j.")
     assert titled(notices, "Coverage is below 70.0%").lines == (
         "a scored by j: 环境 1/2",
-        "a scored by k: overall 3/5, 物理 1/2, 环境 1/2",
-        "b scored by j: overall 2/5, 环境 0/2, 指代 0/1",
-        "b scored by k: overall 2/5, 环境 0/2, 指代 0/1",
+        "a scored by k: all items 3/5, 物理 1/2, 环境 1/2",
+        "b scored by j: all items 2/5, 环境 0/2, 指代 0/1",
+        "b scored by k: all items 2/5, 环境 0/2, 指代 0/1",
     )
     unscored = titled(notices, "Not every item has a score, so two means may be of different items")
     assert unscored.lines[0] == "a scored by j: 4 of 5 items" and len(unscored.lines) == 4 and not unscored.severe

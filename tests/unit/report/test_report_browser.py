@@ -178,9 +178,112 @@ def test_answers_and_errors_are_searched_where_they_lie_in_the_page(page: Page) 
 
 
 def test_sorting_by_a_score_puts_items_without_one_last_both_ways(page: Page) -> None:
-    assert page.choose("sort", "score-0") == ["bold-5", "tree 2", "树-1", "cat%3", "broken-4"]
+    page.choose("sort", "score")
+    assert page.choose("of", "0") == ["bold-5", "tree 2", "树-1", "cat%3", "broken-4"]
     assert page.choose("order", "-1") == ["cat%3", "树-1", "tree 2", "bold-5", "broken-4"]
     assert page.choose("sort", "") == ALL
+
+
+def test_sorting_by_a_criterion_and_by_a_difference_of_two_editors(page: Page) -> None:
+    """A criterion is one more than its score in these items."""
+    page.choose("sort", "criterion-0")
+    assert page.choose("of", "0") == ["bold-5", "tree 2", "树-1", "cat%3", "broken-4"]
+    assert "criterion: category · a · j 4.00" in page.text(".item")
+    assert page.choose("minus", "1") == ["tree 2", "树-1", "cat%3", "broken-4", "bold-5"], "only two have both"
+    page.choose("sort", "score")
+    page.choose("judge", "1")
+    page.choose("of", "1")
+    page.choose("minus", "0")
+    assert "score · b − a · k −6.00" in page.text(".item")
+    assert page.shown()[0] == "树-1"
+
+
+def test_what_is_chosen_stands_in_the_address_and_survives_a_reload(page: Page) -> None:
+    page.choose("category", "1")
+    page.choose("state", "failed")
+    page.choose("sort", "score")
+    page.choose("of", "1")
+    page.choose("order", "-1")
+    shown, address = page.shown(), page.run("location.hash")
+    assert address == "#gallery?category=%E7%8E%AF%E5%A2%83&state=failed&sort=score&of=b&order=-1"
+    page.open(address)
+    assert page.until(f"document.querySelectorAll('.item').length === {len(shown)}")
+    assert page.shown() == shown and page.run("location.hash") == address
+    assert page.run("document.querySelector('[name=of]').checkVisibility()")
+    page.run("location.hash = '#gallery?text=bold&category=none'")
+    assert page.until("document.querySelectorAll('.item').length === 1")
+    assert page.shown() == ["bold-5"], "a name that is no category filters nothing"
+    page.click("#all-items")
+    assert page.shown() == ALL and page.run("location.hash") == "#gallery"
+
+
+def test_j_and_k_move_from_item_to_item(page: Page) -> None:
+    focused = "document.activeElement.closest('.item')?.id"
+    for key, code, item in (("j", 74, "树-1"), ("j", 74, "tree 2"), ("j", 74, "cat%3"), ("k", 75, "tree 2")):
+        page.press(key, code)
+        assert page.run(focused) == f"item-{item}"
+    page.press("Enter", 13)
+    assert page.run("document.getElementById('large').open")
+    page.press("Escape", 27)
+    assert page.until("!document.getElementById('large').open")
+    page.press("/", 191)
+    assert page.run("document.activeElement.name") == "text"
+    page.press("j", 74)
+    assert page.run("document.activeElement.name") == "text", "letters in a field are text"
+
+
+def test_a_slider_lays_an_edit_over_its_source(page: Page) -> None:
+    page.load_pictures()
+    page.click(".item figure:nth-child(2) .zoom")
+    page.click("#large [name=slide]")
+    at = "getComputedStyle(document.querySelector('#large .slider')).getPropertyValue('--at')"
+    assert page.run(at) == "50%" and page.run("document.querySelectorAll('#large figure').length") == 1
+    page.run("document.querySelector('#large .slider input').focus()")
+    page.press("ArrowRight", 39)
+    assert page.run(at) == "51%" and page.text("#large figcaption").startswith("Edit of 树-1 by a")
+    page.press("s", 83)
+    assert page.run("document.querySelectorAll('#large figure').length") == 2
+
+
+def test_a_slider_follows_the_mouse(page: Page) -> None:
+    page.load_pictures()
+    page.run("document.querySelector('#pictures .slider').scrollIntoView()")
+    slider = "document.querySelector('#pictures .slider')"
+    x, y, width, height = page.run(
+        f"(({{ x, y, width, height }}) => [x, y, width, height])({slider}.getBoundingClientRect())"
+    )
+    place = {"x": x + width / 4, "y": y + height / 2, "button": "left", "clickCount": 1}
+    for kind in ("mousePressed", "mouseReleased"):
+        page.send("Input.dispatchMouseEvent", type=kind, **place)
+    assert page.until(f"Math.abs(parseFloat({slider}.style.getPropertyValue('--at')) - 25) < 3")
+
+
+def test_pictures_show_every_edit_of_an_item_side_by_side(page: Page) -> None:
+    assert page.run("[...document.querySelectorAll('.pick')].map(p => [p.dataset.kind, p.hidden])") == [
+        ["best", False],
+        ["worst", False],
+        ["disputed", False],
+    ]
+    first = ".pick[data-kind=best]"
+    assert page.text(f"{first} h4") == "把天空换成日落"
+    buttons = f"[...document.querySelectorAll('{first} .strip button')].map(b => [b.textContent, b.ariaPressed])"
+    assert page.run(buttons) == [["a8.00", "true"], ["b5.00", "false"]]
+    page.click(f"{first} .strip button:nth-child(2)")
+    assert page.run(buttons) == [["a8.00", "false"], ["b5.00", "true"]]
+    assert page.text(f"{first} .view figcaption").startswith("b")
+
+
+def test_a_printed_slider_shows_both_pictures(page: Page) -> None:
+    page.send("Emulation.setEmulatedMedia", media="print")
+    try:
+        boxes = "[...document.querySelectorAll('#pictures .slider')[0].querySelectorAll('img')]"
+        (_, end), (start, _) = page.run(
+            f"{boxes}.map(i => i.getBoundingClientRect()).map(({{ left, right }}) => [left, right])"
+        )
+        assert end <= start
+        assert page.run(f"{boxes}.map(i => getComputedStyle(i).clipPath)") == ["none", "none"]
+    finally:
+        page.send("Emulation.setEmulatedMedia", media="")
 
 
 def test_sorting_by_disagreement_between_judges_takes_the_editor_they_differ_most_on(page: Page) -> None:
@@ -193,8 +296,8 @@ def test_sorting_by_disagreement_between_judges_takes_the_editor_they_differ_mos
 
 
 def test_sorting_by_disagreement_between_editors_needs_two_scores(page: Page) -> None:
-    assert page.choose("sort", "editors-0") == ["tree 2", "树-1", "cat%3", "broken-4", "bold-5"]
-    assert "disagreement between editors: j 5.00" in page.text(".item")
+    assert page.choose("sort", "editors") == ["tree 2", "树-1", "cat%3", "broken-4", "bold-5"]
+    assert "disagreement between editors · j 5.00" in page.text(".item")
     assert page.choose("order", "1") == ["树-1", "tree 2", "cat%3", "broken-4", "bold-5"]
 
 
@@ -215,7 +318,8 @@ def test_a_card_says_in_words_what_failed_and_what_is_unchanged(page: Page) -> N
 
 
 def test_every_picture_shows(page: Page) -> None:
-    assert page.load_pictures() == [48] * 10
+    assert set(page.load_pictures()) == {48}
+    assert page.run("document.querySelectorAll('#cards img').length") == 10
 
 
 def test_a_click_enlarges_an_edit_beside_its_source_and_escape_gives_the_focus_back(page: Page) -> None:

@@ -169,7 +169,9 @@ def test_above_the_limit_cards_lie_beside_the_page_and_no_picture_is_opened(
     monkeypatch.setattr(module, "embed_pictures", None)
     gallery = make_gallery(report, run, run / "report", limit=4)
     assert gallery.blocks == {} and gallery.side is None
-    assert sorted(gallery.files) == [f"gallery/{name}.js" for name in ("index", "items-0", "items-1", "items-2")]
+    assert sorted(gallery.files) == [
+        f"gallery/{name}.js" for name in ("criterion-0", "index", "items-0", "items-1", "items-2")
+    ]
     assert block(gallery, "index")["folder"] == ".."
     last = block(gallery, "items-2")
     assert last["paths"] == [["sources/cat.png"], ["a/images/指代/bold-5.png"], [None]]

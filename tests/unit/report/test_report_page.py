@@ -101,7 +101,7 @@ def test_the_page_does_not_scroll_sideways(browser: Browser, page: Path, width: 
 
 def test_regions_that_scroll_can_be_reached_and_are_named(browser: Browser) -> None:
     bad = (
-        "[...document.querySelectorAll('.scroll')].filter(e => e.tabIndex !== 0 || e.role !== 'region'"
+        "[...document.querySelectorAll('.scroll')].filter(e => e.tabIndex !== 0 || e.role !== 'group'"
         " || !document.getElementById(e.getAttribute('aria-labelledby'))?.textContent).length"
     )
     assert browser.run("document.querySelectorAll('.scroll').length") > 5
@@ -110,18 +110,69 @@ def test_regions_that_scroll_can_be_reached_and_are_named(browser: Browser) -> N
 
 def test_the_first_tab_offers_to_skip_to_the_results(browser: Browser) -> None:
     browser.press("Tab", 9)
-    assert browser.run("document.activeElement.hash") == "#said"
+    assert browser.run("document.activeElement.hash") == "#answer"
     assert browser.run("document.activeElement.getBoundingClientRect().left") >= 0
     assert browser.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_the_first_screen_has_the_answer(browser: Browser, page: Path, width: int, height: int) -> None:
+    browser.send(
+        "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
+    )
+    try:
+        browser.open(page)
+        for what in (".notice", ".claim", ".evidence", ".figures div:last-child", ".forest tbody tr"):
+            assert browser.run(f"document.querySelector('{what}').getBoundingClientRect().bottom") <= height, what
+        assert browser.run("document.querySelectorAll('.forest tbody tr').length") == len(EDITORS)
+    finally:
+        browser.send("Emulation.clearDeviceMetricsOverride")
+
+
+def test_every_section_of_the_appendix_is_folded_until_a_link_leads_there(browser: Browser, page: Path) -> None:
+    opened = "[...document.querySelectorAll('details.section[open]')].map(d => d.parentElement.id)"
+    turn = "new Promise(next => setTimeout(next, 100))"
+    assert browser.run(opened) == []
+    browser.run("document.querySelector('.menu a[href=\"#trust\"]').click()")
+    browser.run(turn)
+    assert browser.run(opened) == ["trust"]
+    browser.run("document.querySelector('#costs summary').click()")
+    assert browser.run("location.hash") == "#costs"
+    browser.open("about:blank")
+    browser.open(page.resolve().as_uri() + "#scores-1-2")
+    browser.run(turn)
+    assert browser.run(opened) == ["scores"]
+    assert abs(browser.run("document.querySelector('#scores-1-2').getBoundingClientRect().top")) < 300
+
+
+def test_a_long_name_stays_beside_its_numbers(browser: Browser) -> None:
+    over = (
+        "[...document.querySelectorAll('.forest tbody tr')].filter(row => row.querySelector('.who')"
+        ".getBoundingClientRect().right > row.querySelector('.macro').getBoundingClientRect().left)"
+    )
+    assert browser.run(f"{over}.length") == 0
+
+
+def test_no_two_landmarks_have_one_name(browser: Browser) -> None:
+    browser.run("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
+    roles = ("navigation", "region", "banner", "main", "contentinfo", "complementary", "form", "search")
+    named = [node for node in nodes if node.get("role", {}).get("value") in roles]
+    found = [(node["role"]["value"], node["name"]["value"]) for node in named]
+    assert len(found) == len(set(found)) and len(found) >= 4
+
+
 def test_many_editors_are_compared_in_a_matrix_and_the_rest_is_folded(browser: Browser) -> None:
     assert browser.run("document.querySelector('#said table tbody tr td:nth-of-type(2)').textContent") == "▲ +0.80"
-    folded = browser.run("[...document.querySelectorAll('details')].map(d => [d.open, d.firstChild.textContent])")
+    folded = browser.run(
+        "[...document.querySelectorAll('details')].map(d => [d.open, d.firstElementChild.textContent.trim()])"
+    )
     assert [False, "All 6 pairs in words"] in folded
     assert [False, "36 comparisons in the categories, 0 separable"] in folded
     assert [False, "Comparisons by j (42)"] in folded
-    assert [False, "A note."] in folded and not [text for _, text in folded if "alarm" in text]
+    assert [False, "An alarm."] in folded and [False, "About this run"] in folded
+    visible = "[...document.querySelectorAll('.notice')].map(n => [n.innerText.split('\\n')[0], n.checkVisibility()])"
+    assert browser.run(visible) == [["An alarm.", True], ["", False]], "notes that are not severe stand in the fold"
 
 
 def test_printing_opens_what_is_folded_and_closes_it_again(browser: Browser) -> None:

@@ -196,7 +196,7 @@ def test_an_empty_category_prints_no_data() -> None:
     one["categories"]["因果"] = spread(None, n=0)
     table = make_score_tables(made_report({"A": one}), EN)[0]
     (line,) = table.groups[2].lines
-    assert line.cells == ("0", "0", "–", "no data", "–", "–", "–", "–", "–", "–", "0 / 0", "–")
+    assert line.cells == ("0 / 0", "no data", "–", "–", "–", "–", "–", "–", "0 / 0", "–")
 
 
 def test_the_acceptance_table_says_what_the_judge_cannot_tell() -> None:

@@ -55,7 +55,7 @@ def test_every_part_has_a_name_and_an_advice(part: str, language: str) -> None:
 def test_a_bar_is_as_wide_as_its_panel_and_says_what_each_part_is() -> None:
     spent = summarise_time(made(), EN)
     assert spent is not None
-    assert [name for name, _ in spent.panels] == ["Editing", "Judging by j", "Overall"]
+    assert [name for name, _ in spent.panels] == ["Editing", "Judging by j", "All"]
     bars = spent.panels[0][1].split("</text>")
     shares = re.findall(r'class="part" x="([\d.]+)" y="\d+" width="([\d.]+)".*?<title>(.*?)</title>', bars[2])
     assert float(shares[-1][0]) + float(shares[-1][1]) == pytest.approx(WIDTH, abs=0.2)

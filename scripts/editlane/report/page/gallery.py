@@ -22,6 +22,7 @@ from editlane.core.printable import escape_lines
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import State
 from editlane.report.load import Report
+from editlane.report.page.highlights import find_rejected, find_trusted, pick_highlights
 from editlane.report.page.thumbnails import embed_pictures
 
 LIMIT = 2_000
@@ -57,6 +58,8 @@ class Gallery:
     """The STATES that occur."""
     uncertain: bool
     """True if any row has an entropy."""
+    highlights: dict[str, Any]
+    """The items whose pictures come first, as `pick_highlights` returns them."""
 
 
 def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMIT) -> Gallery:
@@ -69,8 +72,15 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
     paths = _list_pictures(report, places, "path")
     cards = _make_cards(report, places) | {"paths": paths}
     linked = len(report.items) > limit
-    blocks = {"index": _make_index(report, places) | {"folder": _find_way(run_dir, out_dir, linked)}}
+    highlights = pick_highlights(_shape_scores(report, places), find_trusted(report))
+    blocks = {
+        "index": _make_index(report, places)
+        | {"highlights": highlights}
+        | {"folder": _find_way(run_dir, out_dir, linked)}
+    }
     embedded = None if linked else embed_pictures(paths, _list_pictures(report, places, "sha256"), run_dir)
+    if linked:  # a page in one file has them in its few blocks of cards
+        blocks |= {f"criterion-{place}": {"values": values.tolist()} for place, values in enumerate(cards["parts"])}
     if embedded:
         blocks["pictures"] = {"uris": embedded.uris}
         cards["shown"] = embedded.shown
@@ -86,6 +96,7 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
         side=embedded.side if embedded else None,
         states=[state for state in STATES if state in occurring],
         uncertain=bool(report.scores["entropy"].notna().any()),
+        highlights=highlights,
     )
 
 
@@ -121,6 +132,7 @@ def _make_index(report: Report, places: Places) -> dict[str, Any]:
         "chunk": CHUNK,
         "editors": _escape(report.editors),
         "judges": _escape(report.judges),
+        "rejected": find_rejected(report),
         "categories": _escape(report.categories),
         "criteria": _escape(report.criteria),
         "states": STATES,
@@ -132,6 +144,12 @@ def _make_index(report: Report, places: Places) -> dict[str, Any]:
         "entropy": _pick_numbers(scores["entropy"], places).tolist(),
         "unchanged": [np.flatnonzero(row).tolist() for row in by_editor],
     }
+
+
+def _shape_scores(report: Report, places: Places) -> NDArray[np.float64]:
+    """Return the scores, shape (editors, judges, items), NaN without a score."""
+    values = _pick(report.scores["score"].to_numpy(dtype=np.float64), places, np.nan)
+    return values.reshape(len(report.editors), len(report.judges), -1)
 
 
 def _make_cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:

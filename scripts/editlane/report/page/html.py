@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from editlane.core.printable import escape_lines
+from editlane.report.answer import make_answer
 from editlane.report.failures import find_failures
 from editlane.report.load import Report
 from editlane.report.notices import Notice
@@ -23,10 +24,14 @@ from editlane.report.statements import SHOWN, make_statements
 from editlane.report.summary import list_facts
 from editlane.report.texts import Texts
 from editlane.report.time_breakdown import summarise_time
+from editlane.report.trust import list_shown
 
 HERE = Path(__file__).parent
 STYLES = ("style.css", "tables.css", "gallery.css")
-SCRIPTS = ("script.js", "tables.js", "gallery.js")
+SCRIPTS = ("script.js", "tables.js", "cards.js", "pictures.js", "gallery.js")
+
+CODE = re.compile("`([a-z][a-z0-9_.-]*|--[a-z-]+)`")
+"""A key of the config or a flag, as the report's own words mark it."""
 
 
 def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Texts, *, min_coverage: float = 0.0) -> str:
@@ -39,11 +44,12 @@ def to_html(report: Report, notices: Sequence[Notice], gallery: Gallery, t: Text
     return environment.get_template("template.html").render(
         report=report,
         notices=notices,
+        answer=make_answer(report, t),
         facts=list_facts(report, t),
         sections=sections,
         said=make_statements(report, t),
         shown=SHOWN,
-        panels=draw_panels(report, t),
+        panels=draw_panels(replace(report, judges=list_shown(report)), t),
         spent=summarise_time(report, t),
         failures=failures,
         failed=failed,
@@ -66,9 +72,15 @@ def make_environment(t: Texts) -> Environment:
         finalize=lambda value: escape_lines(value) if type(value) is str else value,  # not our own Markup
     )
     environment.filters["escape_lines"] = escape_lines
+    environment.filters["code"] = mark_code
     environment.filters["lang"] = make_language_marker(t.language)
     environment.globals["t"] = t
     return environment
+
+
+def mark_code(text: str) -> Markup:
+    """Escape a text, and mark its keys of the config, which stand in backticks, as code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(escape_lines(text)))))
 
 
 def hash_script(script: str) -> str:
