@@ -22,7 +22,7 @@ def answer(lead: float, bias: float = 0.0) -> dict[str, Any]:
 
 def row(item: str, a: str, b: str, **more: Any) -> dict[str, Any]:
     """Make a row of the pairs table; by default of category 物理, judge `p`, without an answer."""
-    about = {"item_id": item, "category": "物理", "judge": "p", "editor_a": a, "editor_b": b, "round": 1}
+    about = {"item_id": item, "category": "物理", "judge": "j", "editor_a": a, "editor_b": b, "round": 1}
     shown = {"source_sha256": f"photo of {item}", "a_sha256": f"{item} {a}", "b_sha256": f"{item} {b}"}
     ran = {"judge_key": "k", "protocol_version": "1", "state": "judge_failed"}
     return dict.fromkeys(PAIRS.names) | about | shown | ran | more

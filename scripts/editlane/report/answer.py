@@ -218,7 +218,7 @@ def _draw_forest(mean: float | None, interval: Sequence[float] | None, axis: tup
 
 def _find_seconds(report: Report) -> dict[str, float]:
     """Return the mean seconds of an edit of each editor that made its own."""
-    speeds = report.numbers["speed"]["editors"]
+    speeds = report.numbers.get("speed", {}).get("editors", {})
     return {editor: speed["mean"] for editor, speed in speeds.items() if speed["mean"] is not None}
 
 

@@ -85,6 +85,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
             (["甲=empty", "甲=data"], "甲 is named twice"),
         ],
         "--limit": LANES,
+        "--samples": LANES,
         "--run-dir": OUT_FOLDER,
         "--out": OUT_FILE,
     },

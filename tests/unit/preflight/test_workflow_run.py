@@ -39,7 +39,7 @@ def make_run(*, is_main_process: bool = True) -> WorkflowRun:
     settings = SimpleNamespace(quiet=None, verbose=False, printshellcmds=False)
     modifier = SimpleNamespace(modify_rulename=lambda name: name)
     workflow = SimpleNamespace(modifier=modifier, output_settings=settings, is_main_process=is_main_process)
-    return WorkflowRun(fake_config(run="r"), workflow)
+    return WorkflowRun(fake_config(run="r", arena=None), workflow)
 
 
 def forget(*, is_main_process: bool = True) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_report import acceptance, better, cell, comparison, made_costs, made_report
+from made_report import acceptance, better, cell, comparison, made_report
 
 from editlane.report.answer import choose_judge, count_ahead, make_answer
 from editlane.report.load import Report
@@ -32,7 +32,8 @@ def two_judges(first: str = "accepted", second: str = "not_accepted") -> Report:
 
 def test_an_editor_ahead_of_all_others_is_named_with_its_interval_and_its_categories() -> None:
     rows = [better("A", "B"), better("A", "B", "物理"), comparison("A", "B", "因果")]
-    answer = make_answer(made_report(comparisons=rows, costs=made_costs(["A", "B"], 2)), EN)
+    speed = {"editors": {"A": {"mean": 11.52}, "B": {"mean": 0.25}}}
+    answer = make_answer(made_report(comparisons=rows, speed=speed), EN)
     assert answer.claim == "A scores highest"
     assert answer.evidence == (
         "Macro mean 6.80 [6.40, 7.20], higher than every other editor's; "

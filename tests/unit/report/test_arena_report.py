@@ -14,7 +14,7 @@ from report_run import write, write_run
 import make_report
 from editlane.core import tables
 from editlane.core.errors import UserError
-from editlane.core.schemas import PAIR_ANSWERS
+from editlane.core.schemas import PAIRS as PAIR_COLUMNS
 from editlane.ratings.votes import COLUMNS, SUBJECT_COLUMNS
 from editlane.report.load import load_report
 
@@ -37,7 +37,7 @@ def make(folder: Path, pairs: pd.DataFrame | None = None, votes: pd.DataFrame | 
     path = run / "pairs.parquet" if pairs is not None else None
     if pairs is not None and path is not None:
         rows = pairs.astype(object).where(pairs.notna(), None).to_dict("records")
-        tables.write_table(path, rows, PAIR_ANSWERS)
+        tables.write_table(path, rows, PAIR_COLUMNS)
     about = {"run": "run", "scores": run / "scores.parquet", "items": run / "items.parquet"}
     return run, load_report(**about, pairs=path, votes=votes)
 
@@ -60,7 +60,7 @@ def test_the_stronger_editor_is_ranked_first_in_both_languages(tmp_path: Path) -
     run, report = make(tmp_path, fail(PAIRS, "item-03", ["a"]))
     arena = report.numbers["arena"]
     assert arena["definition_version"] == 1 and arena["people"] is None
-    found = arena["judges"]["p"]
+    found = arena["judges"]["j"]
     assert found["acceptance"]["verdict"] == "accepted" and found["believed"] == list(CATEGORIES)
     assert found["overall"]["editors"]["c"]["rank"] == (1, 1)
     assert found["overall"]["editors"]["a"]["rank"][1] == 3
@@ -72,10 +72,10 @@ def test_the_stronger_editor_is_ranked_first_in_both_languages(tmp_path: Path) -
         losing["editors"]["a"]["strength"] < found["overall"]["editors"]["a"]["strength"]
     )
     written = write(report, run)
-    for told in ("Editors against each other", "Strengths by p", "c stronger", "Strength if failures lose", "39)"):
+    for told in ("Editors against each other", "Strengths by j", "c stronger", "Strength if failures lose", "39)"):
         assert told in written[".md"], told
-    assert "Strengths by p" in written[".html"]
-    assert json.loads(written[".json"])["arena"]["judges"]["p"]["overall"]["editors"]["c"]["rank"] == [1, 1]
+    assert "Strengths by j" in written[".html"]
+    assert json.loads(written[".json"])["arena"]["judges"]["j"]["overall"]["editors"]["c"]["rank"] == [1, 1]
     chinese = write(report, run, "zh")[".md"]
     assert "编辑模型两两对比" in chinese and "c 更强" in chinese
 
@@ -86,7 +86,7 @@ def test_the_stronger_editor_is_ranked_first_in_both_languages(tmp_path: Path) -
 def test_a_judge_that_is_not_accepted_ranks_nobody(tmp_path: Path, more: dict[str, float], verdict: str) -> None:
     pairs = made_pairs({"a": 0.0, "b": 0.1, "c": 2.0}, CATEGORY, **more)
     run, report = make(tmp_path, pairs if more else pairs[pairs["control"].isna()])
-    found = report.numbers["arena"]["judges"]["p"]
+    found = report.numbers["arena"]["judges"]["j"]
     assert found["acceptance"]["verdict"] == verdict
     for ranking in (found["overall"], *found["categories"].values()):
         assert {one["verdict"] for one in ranking["differences"]} == {"not_believed"}
@@ -97,7 +97,7 @@ def test_a_judge_that_is_not_accepted_ranks_nobody(tmp_path: Path, more: dict[st
 def test_too_few_photos_are_said_to_be_too_few(tmp_path: Path) -> None:
     few = {f"item-{place:02}" for place in range(8)}
     run, report = make(tmp_path, PAIRS[PAIRS["item_id"].isin(few)])
-    assert report.numbers["arena"]["judges"]["p"]["categories"]["物理"]["why"] == "too_few_photos"
+    assert report.numbers["arena"]["judges"]["j"]["categories"]["物理"]["why"] == "too_few_photos"
     assert "too few source images (4)" in write(report, run)[".md"]
     assert "原图太少（4 张）" in write(report, run, "zh")[".md"]
 
@@ -123,10 +123,10 @@ def test_people_stand_beside_the_judge_and_earlier_edits_are_left_out(tmp_path: 
     assert (people["votes"], people["raters"]) == (101, 2)
     assert people["left_out"] == {"unknown": 2, "outdated": 1}
     assert people["overall"]["editors"]["c"]["rank"] == (1, 1)
-    judge = people["judges"]["p"]
+    judge = people["judges"]["j"]
     assert judge["agreement"]["votes"] == 101 and judge["agreement"]["accuracy"]["four"]["n"] == 101
     text = write(report, run)[".md"]
-    assert "Strengths by people" in text and "101 votes of people (raters: 2)" in text and "Judges and people" in text
+    assert "Strengths by jeople" in text and "101 votes of people (raters: 2)" in text and "Judges and people" in text
     assert "人工投票 101 张" in write(report, run, "zh")[".md"]
 
 

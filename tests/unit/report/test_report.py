@@ -421,7 +421,9 @@ def make_pair(**changes: object) -> dict[str, object]:
 def test_the_answers_of_the_arena_are_read_and_those_of_another_run_refused(tmp_path: Path) -> None:
     run, path = write_run(tmp_path / "demo"), tmp_path / "demo/pairs.parquet"
     tables.write_table(path, [make_pair(), make_pair(editor_a="b", control="itself")], schemas.PAIRS)
-    assert load(run, pairs=path).numbers == load(run).numbers
+    with_pairs, without = load(run, pairs=path).numbers, load(run).numbers
+    assert with_pairs | {"arena": None} == without
+    assert with_pairs["arena"]["judges"]["j"]["states"] == {"edit_failed": 1}
     for change in (
         {"item_id": "别的"},
         {"editor_b": "z"},

@@ -38,8 +38,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(started: Browser, run: Path) -> Browser:
-    """The browser with the page freshly loaded."""
+    """The browser with the page freshly loaded and unfolded."""
     started.open(run / "report" / "report.html")
+    started.run("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
     return started
 
 
@@ -120,7 +121,7 @@ def test_a_press_saves_the_table_without_a_request(browser: Browser, tmp_path: P
     )
     (saved,) = tmp_path.glob("*.csv")
     assert saved.name == "scores-1.csv"
-    assert saved.read_text(encoding="utf-8-sig").startswith("Category,Editor,Scored,n,")
+    assert saved.read_text(encoding="utf-8-sig").startswith("Category,Editor,Coverage,Mean,")
     assert not {event["method"] for event in browser.events} & {"Log.entryAdded", "Runtime.exceptionThrown"}
 
 
