@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--controls", type=Path, help="controls.parquet; without it nothing is ranked")
     parser.add_argument("--preservation", type=Path, help="preservation.parquet")
     parser.add_argument("--costs", type=Path, help="costs.parquet")
+    parser.add_argument("--ratings", type=Path, help="people's ratings, as of collect_ratings.py")
     parser.add_argument("--baseline", help="the editor that comes first")
     parser.add_argument("--min-coverage", type=number(0, 1), default=0.0, help="0..1; warn below this share")
     parser.add_argument("--language", choices=LANGUAGES, default="en", help="the language of the report")
@@ -46,6 +47,7 @@ def main() -> None:
         preservation=args.preservation,
         costs=args.costs,
         earlier=find_earlier_controls(args.run_dir),
+        ratings=args.ratings,
     )
     options = {"min_coverage": args.min_coverage, "language": args.language}
     notices = find_notices(report, **options)

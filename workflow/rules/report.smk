@@ -2,6 +2,7 @@
 
 REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet, and the lanes'
 heartbeats in results/<run>/heartbeats/. Heartbeats are outputs of no rule, so that a killed lane keeps its own.
+A file of people's ratings, if the config names one.
 OUTPUTS: results/<run>/costs.parquet, results/<run>/report/report.html, report.md, report.json
 """
 
@@ -35,6 +36,7 @@ rule make_report:
         controls="<results>/controls.parquet",
         costs="<results>/costs.parquet",
         preservation="<results>/preservation.parquet" if config["preservation"] else [],
+        ratings=config["ratings"] or [],
     output:
         html="<results>/report/report.html",
         markdown="<results>/report/report.md",
@@ -49,7 +51,7 @@ rule make_report:
         out_dir=subpath(output.html, parent=True),
         run=config["run"],  # which the report names
         editors=EDITORS,
-        judges=JUDGES + list(config["panels"]),
+        judges=JUDGES + list(config["panels"]) + PARAMS.make_ratings_flags(),
         categories=CATEGORIES,
         baseline=(
             ["--baseline", config["report"]["baseline"]]

@@ -26,6 +26,7 @@ from editlane.preflight.panels import check_panels
 from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
+from editlane.ratings.tables import read_ratings
 
 Config = dict[str, Any]
 
@@ -134,6 +135,8 @@ def _check_files(config: Config) -> None:
     edited_dir = config["dataset"]["edited_dir"]
     if edited_dir is not None and not Path(edited_dir).is_dir():
         raise UserError(f"config: dataset.edited_dir is {edited_dir}, which is not a folder. {_PATHS}")
+    if config["ratings"] is not None:
+        _check_ratings(Path(config["ratings"]))
     for name, judge in config["judges"].items():
         try:
             protocol = load_protocol(find_file(judge["protocol"]))
@@ -148,6 +151,13 @@ def _check_files(config: Config) -> None:
         if not find_file(editor["env"]).is_file():
             raise UserError(f"config: editors.{name}.env is {editor['env']}, which is not a file. {_PATHS}")
     check_places(settings["env"] for kind in ("editors", "judges") for settings in config[kind].values())
+
+
+def _check_ratings(path: Path) -> None:
+    try:
+        read_ratings([path])
+    except UserError as error:
+        raise UserError(f"config: ratings: {error}") from error
 
 
 def _check_rubrics(protocol: ScoringProtocol, categories: list[str]) -> None:

@@ -91,3 +91,5 @@ def _list_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for key in keys:
             if settings[key]:
                 yield f"{place}.{key}", settings[key]
+    if config["ratings"]:
+        yield "ratings", config["ratings"]

@@ -66,6 +66,11 @@ class RuleParams:
         panels = self._config["panels"]
         return ["--panels", json.dumps(panels, ensure_ascii=False)] if panels else []
 
+    def make_ratings_flags(self) -> list[str]:
+        """Return the flag for people's ratings. Without any there is none, as in runs that recorded none."""
+        ratings = self._config["ratings"]
+        return ["--ratings", ratings] if ratings else []
+
     def find_given(self, editor: str | None = None) -> str | list[str]:
         """Return the table of given edits if this editor, or without a name any editor, has a folder of them."""
         needed = editor in self._edits_folders if editor else self._edits_folders

@@ -130,5 +130,9 @@ class RunConfig(StrictModel):
     themselves. Where it cannot, it is not accepted: the report shows its scores but ranks nothing by them."""
     preservation: bool = True
     """Measure on the CPU how much of each source image was kept (SSIM, PSNR, differences)."""
+    ratings: Text | None = None
+    """People's ratings of a random sample of the edits, as collect_ratings.py writes them: a CSV, TSV or Parquet file.
+    The report then corrects the judges' means by them, and tells how far judges and panels agree with people. Nothing
+    is edited or judged again."""
     report: ReportConfig = ReportConfig()
     """Settings of the report."""

@@ -12,6 +12,8 @@ from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.report.belief import list_believed, withhold
 from editlane.report.judges_together import compute_judges_together
+from editlane.report.people import compute_people
+from editlane.report.rated import Rated
 from editlane.report.seeds import compute_seeds
 from editlane.stats.acceptance import ASKED, accept
 from editlane.stats.comparisons import compare_all
@@ -37,6 +39,8 @@ class Inputs:
     """(run, its controls), the oldest first, for the comparison of the canaries."""
     costs: Sequence[Mapping[str, Any]] = ()
     """The rows of the costs table."""
+    rated: Rated | None = None
+    """People's ratings; None if none were given."""
 
 
 def compute_numbers(
@@ -88,7 +92,8 @@ def compute_numbers(
         "preferences": preferences,
         "noise": noise,
         "seeds": compute_seeds(rows, items, editors, judges, noise),
-        "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}),
+        "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}, inputs.rated),
+        "people": compute_people(rows, inputs.rated, editors, list(sizes), judges),
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
         "costs": compute_costs(inputs.costs),

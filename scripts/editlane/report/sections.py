@@ -8,6 +8,7 @@ from editlane.report.cells import Table
 from editlane.report.costs import make_cost_tables
 from editlane.report.leaderboard import make_leaderboards
 from editlane.report.load import Report
+from editlane.report.people_tables import make_people_tables
 from editlane.report.provenance import make_provenance_tables
 from editlane.report.seed_tables import make_seed_tables
 from editlane.report.statements import make_comparison_tables
@@ -48,6 +49,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "leaderboard": make_leaderboards(report, t),
         "charts": (),
         "trust": make_trust_tables(report, t),
+        "people": make_people_tables(report, t),
         "seeds": make_seed_tables(report, t),
         "together": make_together_tables(report, t),
         "scores": make_score_tables(report, t, min_coverage),
