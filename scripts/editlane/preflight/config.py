@@ -154,6 +154,8 @@ def _check_files(config: Config) -> None:
 
 
 def _check_ratings(path: Path) -> None:
+    if not path.exists() or path.is_dir():
+        raise UserError(f"config: ratings is {path}, which is not a file. {_PATHS}")
     try:
         read_ratings([path])
     except UserError as error:

@@ -51,7 +51,7 @@ def _sample(report: Report, t: Texts) -> Table:
     )
     return Table(
         title=t("people.sample"),
-        heads=(t("column.judge"),),
+        heads=(t("head.judge"),),
         columns=title_columns(t, "rated_scored", "others_scored", "difference", "p_holm", "sample"),
         groups=(Group(name="", lines=lines),),
         note=t("page.space").join(_tell_counts(found, t)),
@@ -138,7 +138,7 @@ def _differences(report: Report, judge: str, t: Texts) -> list[Table]:
                 *(_format_difference(one[name]) for name in ("people", "corrected")),
                 _format_narrower(one["narrower"]),
                 format_p(one["p_holm"]),
-                t(f"comparisons.{one['verdict']}"),
+                t(f"comparisons.{one['verdict']}", a=one["a"], b=one["b"]),
                 _format_difference(one["judge"]),
             ),
         )

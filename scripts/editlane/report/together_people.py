@@ -16,7 +16,7 @@ def make_judges_and_people(report: Report, label: Callable[[Mapping[str, Any]], 
         return []
     correlations = Table(
         title=t("together.with_people"),
-        heads=(t("trust.where"), t("column.judge")),
+        heads=(t("trust.where"), t("head.judge")),
         columns=title_columns(t, "edits", "photos", "spearman"),
         groups=tuple(Group(name=label(group), lines=_list_correlations(group["people"], t)) for group in groups),
         note=t("together.with_people_note"),

@@ -105,11 +105,12 @@ def correct_means(
 
 
 def _group(clusters: NDArray[Any], rated: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the group of each edit. Source images with a label are spread over the groups as evenly as can be."""
+    """Return the group of each edit. Source images with a label share none with others: they weigh far more."""
     with_label = np.isin(clusters, clusters[rated])
     groups = np.zeros(len(clusters), dtype=np.intp)
-    groups[with_label] = group_clusters(clusters[with_label])
-    groups[~with_label] = group_clusters(clusters[~with_label])
+    labelled = group_clusters(clusters[with_label])
+    groups[with_label] = labelled
+    groups[~with_label] = labelled.max(initial=-1) + 1 + group_clusters(clusters[~with_label])
     return groups
 
 
