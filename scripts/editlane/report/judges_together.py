@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from editlane.report.people import add_labels
+from editlane.report.people_ratings import add_labels
 from editlane.report.rated import Rated
 from editlane.stats.disputes import (
     compare_orders,

@@ -12,7 +12,7 @@ from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.report.belief import list_believed, withhold
 from editlane.report.judges_together import compute_judges_together
-from editlane.report.people import compute_people
+from editlane.report.people_ratings import compute_people_ratings
 from editlane.report.rated import Rated
 from editlane.report.seeds import compute_seeds
 from editlane.stats.acceptance import ASKED, accept
@@ -93,7 +93,7 @@ def compute_numbers(
         "noise": noise,
         "seeds": compute_seeds(rows, items, editors, judges, noise),
         "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}, inputs.rated),
-        "people": compute_people(rows, inputs.rated, editors, list(sizes), judges),
+        "people": compute_people_ratings(rows, inputs.rated, editors, list(sizes), judges),
         "canary": {judge: _canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: _preservation(inputs.preservation, editor, sizes) for editor in editors},
         "costs": compute_costs(inputs.costs),

@@ -17,7 +17,7 @@ DEFINITION_VERSION = 1
 """Changes with the meaning of a figure; config/numbers.md defines them."""
 
 
-def compute_people(
+def compute_people_ratings(
     rows: pd.DataFrame, rated: Rated | None, editors: Sequence[str], categories: Sequence[str], judges: Sequence[str]
 ) -> dict[str, Any] | None:
     """Compute means and differences on people's scale. None without ratings.
