@@ -7,7 +7,7 @@ Serves a page on this machine and prints its address; Ctrl-C ends it. Each key 0
 item,system,rater,score with the SHA-256 of source, edit and instruction. Run the same command again to continue.
 compare_ratings.py reads the file. With --pairs, two edits of an item stand side by side, and each key A, B, T (both
 good) or X (both bad) is a row item,system_a,system_b,rater,vote, which compare_votes.py and the report read
-(`report.votes`). To rate from another machine, use ssh -L 8000:127.0.0.1:8000 and --port 8000. Keep --items and --seed
+(`votes:`). To rate from another machine, use ssh -L 8000:127.0.0.1:8000 and --port 8000. Keep --items and --seed
 the same for all raters, because they choose the items.
 """
 

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument(
         "--votes", type=Path, nargs="*", default=[], help="people's votes on pairs, by collect_ratings.py --pairs"
     )
+    parser.add_argument("--ratings", type=Path, help="people's ratings, as of collect_ratings.py")
     parser.add_argument("--baseline", help="the editor that comes first")
     parser.add_argument("--min-coverage", type=number(0, 1), default=0.0, help="0..1; warn below this share")
     parser.add_argument("--language", choices=LANGUAGES, default="en", help="the language of the report")
@@ -53,6 +54,7 @@ def main() -> None:
         pairs=args.pairs,
         earlier=find_earlier_controls(args.run_dir),
         votes=make_frame(read_people(args.votes)) if args.votes else None,
+        ratings=args.ratings,
     )
     options = {"min_coverage": args.min_coverage, "language": args.language}
     notices = find_notices(report, **options)

@@ -30,6 +30,7 @@ BY_HAND = {
     "collect_ratings": "report.yaml",
     "compare_ratings": "report.yaml",
     "compare_votes": "report.yaml",
+    "fit_weights": "report.yaml",
     "compare_runs": "report.yaml",
     "serve_rewards": "serve.yaml",
     "serve_fleet": "fleet.yaml",

@@ -141,6 +141,7 @@ def made_report(
         "seeds": None,
         "canary": {"j": None},
         "judges_together": [],
+        "people": None,
         "preservation": {editor: {} for editor in cells},
         "costs": {"stages": [], "lanes": [], "total": {"attempts": 0}},
         "provenance": {},

@@ -148,6 +148,7 @@ GOOD: dict[str, Flags] = {
         "--preservation": ["run/preservation.parquet"],
         "--costs": ["run/costs.parquet"],
         "--pairs": ["run/pairs.parquet"],
+        "--ratings": ["data/ratings.csv"],
         "--baseline": ["a"],
         "--min-coverage": ["0.5"],
         "--language": ["zh"],
@@ -171,6 +172,12 @@ GOOD: dict[str, Flags] = {
         "--scores": ["run/scores.parquet"],
         "--judge": ["j"],
         "--out": ["agreement.json"],
+    },
+    "fit_weights": {
+        "--ratings": ["data/rated.csv"],
+        "--scores": ["data/judged.csv"],
+        "--judges": ["j", "k"],
+        "--out": ["weights.json"],
     },
     "compare_votes": {"--votes": ["data/votes.csv"], "--judge": ["data/votes.csv"], "--out": ["votes.json"]},
     "collect_ratings": {

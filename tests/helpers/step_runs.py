@@ -38,6 +38,10 @@ def write_inputs(folder: Path) -> None:
     (folder / "data/ratings.csv").write_text(
         "item,system,rater,score\n项-0,a,anna,3\n项-1,a,anna,5\n", encoding="utf-8"
     )
+    rated = "".join(f"{number},a,anna,{number}\n" for number in range(8))
+    (folder / "data/rated.csv").write_text(f"item,system,rater,score\n{rated}")
+    judged = "".join(f"{number},a,j,{number}\n{number},a,k,{number % 3}\n" for number in range(8))
+    (folder / "data/judged.csv").write_text(f"item,system,judge,score\n{judged}")
     (folder / "canary").mkdir()
     drawn = {"photo": "图 0.png", "draw": [["rectangle", [0.1, 0.1, 0.5, 0.5], "#e0c020"]]}
     canary = {"item_id": "c", "category": "物理", "instruction": "Draw.", "image": "pictures/p.ppm"}

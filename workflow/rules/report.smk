@@ -1,7 +1,8 @@
 """From scores to a report.
 
 REQUIRED INPUTS: results/<run>/scores.parquet, items.parquet, controls.parquet, preservation.parquet, pairs.parquet of a
-run with an arena, and the lanes' heartbeats in results/<run>/heartbeats/. Heartbeats are outputs of no rule, so that a killed lane keeps its own.
+run with an arena, people's ratings and votes if the config names them, and the lanes' heartbeats in
+results/<run>/heartbeats/. Heartbeats are outputs of no rule, so that a killed lane keeps its own.
 OUTPUTS: results/<run>/costs.parquet, results/<run>/report/report.html, report.md, report.json
 """
 
@@ -37,7 +38,8 @@ rule make_report:
         costs="<results>/costs.parquet",
         preservation="<results>/preservation.parquet" if config["preservation"] else [],
         pairs="<results>/pairs.parquet" if COMPARING else [],
-        votes=config["report"]["votes"] or [],
+        votes=config["votes"] or [],
+        ratings=config["ratings"] or [],
     output:
         html="<results>/report/report.html",
         markdown="<results>/report/report.md",
@@ -59,7 +61,7 @@ rule make_report:
             if config["report"]["baseline"]
             else []
         ),
-        preservation=PARAMS.make_report_flags(),  # pairs and votes, too: a new name would run finished jobs again
+        preservation=PARAMS.make_report_flags(),  # and all that a run may lack: a new name would run finished jobs again
         language=config["report"]["language"],
         min_coverage=config["report"]["min_coverage"],
     shell:

@@ -1,6 +1,7 @@
 """Check a run's config against its data models and the files on this machine, before anything runs."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from editlane.preflight.panels import check_panels
 from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
+from editlane.ratings.tables import read_ratings
 
 Config = dict[str, Any]
 
@@ -136,6 +138,9 @@ def _check_files(config: Config) -> None:
     edited_dir = config["dataset"]["edited_dir"]
     if edited_dir is not None and not Path(edited_dir).is_dir():
         raise UserError(f"config: dataset.edited_dir is {edited_dir}, which is not a folder. {_PATHS}")
+    for key, read in (("ratings", read_ratings), ("votes", _read_votes)):
+        if config[key] is not None:
+            _check_told_file(key, Path(config[key]), read)
     for name, judge in config["judges"].items():
         try:
             protocol = load_protocol(find_file(judge["protocol"]))
@@ -150,6 +155,22 @@ def _check_files(config: Config) -> None:
         if not find_file(editor["env"]).is_file():
             raise UserError(f"config: editors.{name}.env is {editor['env']}, which is not a file. {_PATHS}")
     check_places(settings["env"] for kind in ("editors", "judges") for settings in config[kind].values())
+
+
+def _check_told_file(key: str, path: Path, read: Callable[[list[Path]], object]) -> None:
+    """Read a file of what people said, so that a mistake in it is told before the run and not at its end."""
+    if not path.exists() or path.is_dir():
+        raise UserError(f"config: {key} is {path}, which is not a file. {_PATHS}")
+    try:
+        read([path])
+    except UserError as error:
+        raise UserError(f"config: {key}: {error}") from error
+
+
+def _read_votes(paths: list[Path]) -> object:
+    from editlane.ratings.votes import read_people  # with pandas, which takes a second and few runs need here
+
+    return read_people(paths)
 
 
 def _check_rubrics(protocol: ScoringProtocol, categories: list[str]) -> None:
@@ -226,11 +247,6 @@ def _check_names(config: Config) -> None:
             "config: dataset.edited_dir is set, but no editor has the adapter 'given' without `dir`, which reads them. "
             "Add one, remove `editors`, or remove edited_dir."
         )
-    votes = config["report"]["votes"]
-    if votes is not None:
-        check_path("report.votes", votes)
-        if not find_file(votes).is_file():
-            raise UserError(f"config: report.votes is {votes}, which is not a file. {_PATHS}")
     baseline = config["report"]["baseline"]
     if baseline is not None and baseline not in config["editors"]:
         names = ", ".join(config["editors"])

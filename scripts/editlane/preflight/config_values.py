@@ -91,3 +91,6 @@ def _list_paths(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for key in keys:
             if settings[key]:
                 yield f"{place}.{key}", settings[key]
+    for key in ("ratings", "votes"):
+        if config[key]:
+            yield key, config[key]

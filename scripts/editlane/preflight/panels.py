@@ -41,7 +41,7 @@ def _check_weights(panel: Mapping[str, Any]) -> None:
     if weights is None:
         raise UserError(
             "`combine: weighted` needs `weights`, one for each judge, which you took from people's ratings "
-            "(compare_ratings.py). Judges that agree may be wrong together, so their agreement gives no weights. "
+            "(fit_weights.py). Judges that agree may be wrong together, so their agreement gives no weights. "
             "Without ratings use `combine: mean`."
         )
     for judge in weights:

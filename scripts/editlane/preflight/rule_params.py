@@ -70,9 +70,11 @@ class RuleParams:
         """Return the flags for what a run may lack, so that one which lacks it records no more."""
         paths = RunPaths.of_run(self._config["run"])
         preservation = ["--preservation", str(paths / RunEntry.PRESERVATION)] if self._config["preservation"] else []
-        votes = self._config["report"]["votes"]
+        votes = self._config["votes"]
         pairs = ["--pairs", str(paths.pairs)] if self._config["arena"] else []
-        return [*preservation, *pairs, *(["--votes", votes] if votes else [])]
+        ratings = self._config["ratings"]
+        told = [*(["--votes", votes] if votes else []), *(["--ratings", ratings] if ratings else [])]
+        return [*preservation, *pairs, *told]
 
     def count_rounds(self) -> int:
         """Return the rounds of the arena: one if its pairs are chosen at once, none without an arena."""

@@ -112,9 +112,6 @@ class ReportConfig(StrictModel):
     """Editor that comes first in every table."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Warn if a smaller share of the items was scored."""
-    votes: str | None = None
-    """A file of people's votes on pairs of edits, as `collect_ratings.py --pairs` writes it. The report shows what they
-    say beside the judges."""
 
 
 class RunConfig(StrictModel):
@@ -152,5 +149,12 @@ class RunConfig(StrictModel):
     Default: no comparisons."""
     preservation: bool = True
     """Measure on the CPU how much of each source image was kept (SSIM, PSNR, differences)."""
+    ratings: Text | None = None
+    """People's ratings of a random sample of the edits, as collect_ratings.py writes them: a CSV, TSV or Parquet file.
+    The report then corrects the judges' means by them, and tells how far judges and panels agree with people. Nothing
+    is edited or judged again."""
+    votes: Text | None = None
+    """People's votes on pairs of edits, as `collect_ratings.py --pairs` writes them. The report shows what they say
+    beside the judges."""
     report: ReportConfig = ReportConfig()
     """Settings of the report."""

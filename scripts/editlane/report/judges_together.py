@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from editlane.report.people_ratings import add_labels
+from editlane.report.rated import Rated
 from editlane.stats.disputes import (
     compare_orders,
     count_split_states,
@@ -13,6 +15,7 @@ from editlane.stats.disputes import (
     spread_scores,
 )
 from editlane.stats.panel import measure_agreement
+from editlane.stats.panel_people import compare_with_people
 
 DEFINITION_VERSION = 1
 """Changes with the meaning of a figure; config/numbers.md defines them."""
@@ -24,13 +27,16 @@ def compute_judges_together(
     categories: Sequence[str],
     judges: Sequence[str],
     provenance: Mapping[str, Any],
+    rated: Rated | None = None,
 ) -> list[dict[str, Any]]:
     """Compute the agreement of all judges that are no panel, and of the judges of each smaller panel.
 
-    rows: item_id, category, editor, judge, cluster, state, score (NaN unless scored). Empty with one judge.
+    rows: item_id, category, editor, judge, cluster, state, score (NaN unless scored). Empty with one judge. Without
+    ratings by people their part is None.
     """
     return [
-        _compute(rows, editors, categories, members) | {"panel": panel}
+        _compute(rows, editors, categories, members)
+        | {"panel": panel, "people": _compare_with_people(rows, members, panel, rated)}
         for panel, members in _list_groups(judges, provenance)
     ]
 
@@ -68,3 +74,17 @@ def _compute(
         "orders": compare_orders(edits, editors, judges),
         "disputed": list_disputed(edits, judges),
     }
+
+
+def _compare_with_people(
+    rows: pd.DataFrame, judges: Sequence[str], panel: str | None, rated: Rated | None
+) -> dict[str, Any] | None:
+    """Compare the judges, and the panel or else their plain mean, with people. None without ratings."""
+    if rated is None:
+        return None
+    edits = add_labels(spread_scores(rows, [*judges, *([panel] if panel else [])]), rated).dropna(subset="label")
+    scores = edits[list(judges)].to_numpy()
+    combined = edits[panel].to_numpy() if panel else scores.mean(axis=1)
+    clusters, editors = edits["cluster"].to_numpy(), edits["editor"].to_numpy()
+    found = compare_with_people(edits["label"].to_numpy(), scores, combined, clusters, editors, judges)
+    return {"panel": panel, **found}

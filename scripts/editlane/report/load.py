@@ -14,7 +14,9 @@ from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import RunPaths
 from editlane.core.schemas import CostRow, criteria_among
 from editlane.core.types import Control
+from editlane.ratings.tables import read_ratings
 from editlane.report.numbers import Inputs, compute_numbers
+from editlane.report.rated import match_ratings
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +81,14 @@ def load_report(
     pairs: Path | None = None,
     earlier: Sequence[Path] = (),
     votes: pd.DataFrame | None = None,
+    ratings: Path | None = None,
 ) -> Report:
     """Read the tables. Editors, judges and categories default to those that have rows.
 
     A report that is made early has no `controls`, `preservation` and `costs`, and a run without an arena no `pairs`.
     `earlier` are the controls tables of other runs, the oldest first. `votes` are people's, on pairs; see
-    `people.compute_people`. Raises UserError if a table is damaged, if the tables are not of one run, or if the
-    baseline is unknown.
+    `people.compute_people`. `ratings` is a file of people's ratings. Raises UserError if a table is damaged, if the
+    tables are not of one run, or if the baseline is unknown.
     """
     criteria = criteria_among(tables.read_columns(scores))
     rows = tables.read_frame(scores, schemas.scores_schema(criteria).names)
@@ -102,6 +105,7 @@ def load_report(
         costs=_read_costs(costs, editors, judges),
         pairs=_read_pairs(pairs, item_rows, editors, judges),
         votes=votes,
+        rated=match_ratings(read_ratings([ratings]), rows) if ratings else None,
     )
     provenance = {"dataset": tables.read_provenance(items)} | tables.read_provenance(scores)
     named = {"editors": editors, "judges": judges, "categories": categories, "criteria": criteria}

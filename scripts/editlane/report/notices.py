@@ -40,6 +40,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _coverage(report, min_coverage, t),
         _unchanged(report, t),
         _seed_ignored(report, t),
+        _odd_ratings(report, t),
         _truncated(report, t),
         _unscored(report, t),
         _left_out(report, t),
@@ -161,6 +162,19 @@ def _seed_ignored(report: Report, t: Texts) -> Notice | None:
     ]
     lines = tuple(t("notice.seed_ignored_line", editor=name) for name in ignoring)
     return Notice(title=t("notice.seed_ignored"), lines=lines, severe=False) if lines else None
+
+
+def _odd_ratings(report: Report, t: Texts) -> Notice | None:
+    """Say where the rated edits are no random sample of the run's, and which ratings are of other edits."""
+    people = report.numbers["people"]
+    if not people:
+        return None
+    lines = [t("notice.ratings_differ", judge=judge) for judge, one in people["sample"].items() if one["differs"]]
+    if people["unrated_categories"]:
+        lines.append(t("notice.ratings_lack", names=t.join(people["unrated_categories"])))
+    if unused := sum((people["outdated"] | people["unknown"]).values()):
+        lines.append(t("notice.ratings_unused", n=unused))
+    return Notice(title=t("notice.ratings"), lines=tuple(lines), severe=bool(people["ratings"] == 0)) if lines else None
 
 
 def _truncated(report: Report, t: Texts) -> Notice | None:

@@ -15,7 +15,9 @@ from editlane.report.belief import list_believed, withhold
 from editlane.report.breakdowns import compute_explorations
 from editlane.report.division import compute_editors_together
 from editlane.report.judges_together import compute_judges_together
+from editlane.report.people_ratings import compute_people_ratings
 from editlane.report.preserved import summarise_preservation
+from editlane.report.rated import Rated
 from editlane.report.seeds import compute_seeds
 from editlane.report.steadiness import compare_own_canary, measure_own_noise
 from editlane.stats.acceptance import ASKED, accept
@@ -44,6 +46,8 @@ class Inputs:
     """The answers of pairwise judges."""
     votes: pd.DataFrame | None = None
     """People's votes on pairs; see `compute_people`."""
+    rated: Rated | None = None
+    """People's ratings; None if none were given."""
 
 
 def compute_numbers(
@@ -96,7 +100,8 @@ def compute_numbers(
         "preferences": preferences,
         "noise": noise,
         "seeds": compute_seeds(rows, items, editors, judges, noise),
-        "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}),
+        "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}, inputs.rated),
+        "people": compute_people_ratings(rows, inputs.rated, editors, list(sizes), judges),
         "editors_together": {
             judge: compute_editors_together(of, editors, list(sizes), acceptance[judge])
             for judge, of in by_judge.items()

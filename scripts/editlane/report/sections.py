@@ -16,6 +16,7 @@ from editlane.report.division_tables import make_division_tables
 from editlane.report.leaderboard import make_leaderboards
 from editlane.report.load import Report
 from editlane.report.page.figure import Figure
+from editlane.report.people_tables import make_people_tables
 from editlane.report.provenance import make_provenance_tables
 from editlane.report.seed_tables import make_seed_tables
 from editlane.report.statements import make_comparison_tables
@@ -65,6 +66,7 @@ def make_sections(report: Report, t: Texts, min_coverage: float = 0.0) -> list[S
         "comparisons": make_comparison_tables(shown, t),
         "trust": make_trust_tables(report, t),
         "together": make_together_tables(report, t),
+        "people": make_people_tables(report, t),
         "breakdowns": make_breakdown_tables(report, t),
         "arena": [*make_arena_tables(report, t), *make_division_tables(report, t)],
         "seeds": make_seed_tables(shown, t),

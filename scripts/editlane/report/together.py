@@ -7,6 +7,7 @@ from editlane.report.cells import Group, Line, Table, format_interval, format_me
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
+from editlane.report.together_people import make_judges_and_people
 
 LONG = 12
 """A table with more rows is collapsed."""
@@ -17,7 +18,7 @@ def make_together_tables(report: Report, t: Texts) -> list[Table]:
     groups = report.numbers["judges_together"]
     if not groups:
         return []
-    tables = [_agreement(report, t)]
+    tables = [_agreement(report, t), *make_judges_and_people(report, lambda group: _label(group, t), t)]
     for group in groups:
         label = _label(group, t) if len(groups) > 1 else ""
         tables += [_correlations(group, label, t), _disagreement(report, group, label, t)]
@@ -56,8 +57,12 @@ def _agreement(report: Report, t: Texts) -> Table:
         heads=(t("trust.where"),),
         columns=title_columns(t, *names),
         groups=(Group(name="", lines=tuple(lines)),),
-        note=t("page.space").join([*_describe_panels(report, t), t("together.agreement_note")]),
+        note=t("page.space").join((*_describe_panels(report, t), t("together.agreement_note"), *_unrated(report, t))),
     )
+
+
+def _unrated(report: Report, t: Texts) -> list[str]:
+    return [] if report.numbers["people"] else [t("together.unrated")]
 
 
 def _describe_panels(report: Report, t: Texts) -> list[str]:

@@ -34,12 +34,23 @@ def leave_out(parts: Floats, groups: NDArray[np.intp]) -> Floats:
     return np.concatenate([total, total - sums])
 
 
+def jackknife_error(values: Floats) -> float:
+    """Return the standard error of values[0] from the values without each group, values[1:]."""
+    groups = len(values) - 1
+    return float(np.sqrt((groups - 1) / groups * np.square(values[1:] - values[1:].mean()).sum()))
+
+
 def jackknife(
-    values: Floats, scale: Callable[[Floats], Floats], back: Callable[[Floats], Floats], why: str
+    values: Floats,
+    scale: Callable[[Floats], Floats],
+    back: Callable[[Floats], Floats],
+    why: str,
+    freedom: int | None = None,
 ) -> Estimate:
     """Return values[0] with the interval that the values without each group, values[1:], give.
 
-    `scale` makes the estimate nearly normal, and `back` undoes it. `why` is the reason for a value of NaN.
+    `scale` makes the estimate nearly normal, and `back` undoes it. `why` is the reason for a value of NaN. `freedom` is
+    the degrees of freedom of t, 1 or more, if they are fewer than the groups less one.
     """
     if np.isnan(values[0]):
         return undefined_estimate(why)
@@ -54,7 +65,7 @@ def jackknife(
             "interval": None,
             "why": "no interval: without some source images it is at an end of its scale, or always the same",
         }
-    error = np.sqrt((groups - 1) / groups * np.square(scaled[1:] - scaled[1:].mean()).sum())
-    ends = scaled[0] + np.array([-1, 1]) * stats.t.ppf(1 - ALPHA / 2, groups - 1) * error
+    t = stats.t.ppf(1 - ALPHA / 2, min(groups - 1, freedom or groups - 1))
+    ends = scaled[0] + np.array([-1, 1]) * t * jackknife_error(scaled)
     low, high = sorted(back(ends).tolist())
     return {"value": value, "interval": (low, high), "why": None}

@@ -129,17 +129,17 @@ def _spearman(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Estimate:
     count = groups.max(initial=-1) + 1
     weights = np.vstack([np.ones((1, len(x))), groups != np.arange(count)[:, None]])
     why = f"fewer than {MIN_ITEMS} edits were scored by both, or one gave all the same score"
-    return jackknife(_round(spearman(x, y, weights)), np.arctanh, np.tanh, why)
+    return jackknife(round_ends(spearman(x, y, weights)), np.arctanh, np.tanh, why)
 
 
 def _mean_correlation(scores: Floats, groups: NDArray[np.intp], pairs: Sequence[tuple[int, int]]) -> Estimate:
-    of_pairs = [_pearson(scores[:, a], scores[:, b], groups) for a, b in pairs]
+    of_pairs = [pearson(scores[:, a], scores[:, b], groups) for a, b in pairs]
     why = f"fewer than {MIN_ITEMS} edits were scored by two judges, or one gave all the same score"
-    return jackknife(_round(np.mean(of_pairs, axis=0)), np.arctanh, np.tanh, why)
+    return jackknife(round_ends(np.mean(of_pairs, axis=0)), np.arctanh, np.tanh, why)
 
 
-def _pearson(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:
-    """Compute the correlation of all edits, then without each group, (1 + G,)."""
+def pearson(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:
+    """Compute the correlation of all edits, then without each group, (1 + G,). NaN = no score, or not defined."""
     both = ~np.isnan(x + y)
     if both.sum() < MIN_ITEMS:
         return np.full(groups.max(initial=-1) + 2, np.nan)
@@ -150,5 +150,6 @@ def _pearson(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:
         return np.where(spread > ROUNDING, (ab - a * b / n) / np.sqrt(spread), np.nan)
 
 
-def _round(correlations: Floats) -> Floats:
+def round_ends(correlations: Floats) -> Floats:
+    """Return correlations with those that differ from 1 or -1 by rounding alone set to it."""
     return np.where(np.abs(correlations) > 1 - ROUNDING, np.sign(correlations), correlations)

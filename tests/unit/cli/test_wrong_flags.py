@@ -44,6 +44,13 @@ MODEL: Wrong = [
     ("empty", "The checkpoint empty is incomplete"),
 ]
 REVISION: Wrong = [("main", "--revision is given without --model")]
+RATINGS: Wrong = [
+    ("none.csv", "There is no file none.csv"),
+    ("garbage.csv", "garbage.csv"),
+    ("garbage.parquet", "garbage.parquet cannot be read as Parquet"),
+    ("garbage", "garbage ends in ''"),
+    ("other.parquet", "other.parquet has no column item"),
+]
 ITEM_LIST: Wrong = [("none.jsonl", "none.jsonl"), ("garbage.jsonl", "garbage.jsonl"), ("data", "data")]
 
 
@@ -255,6 +262,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
         "--costs": TABLE,
         "--pairs": [*TABLE, ("run/scores.parquet", "has no column editor_a")],
         "--votes": [("gone.csv", "There is no file gone.csv"), ("run/scores.parquet", "has no column vote")],
+        "--ratings": RATINGS,
         "--baseline": [("nobody", "Unknown baseline 'nobody'"), ("", "Unknown baseline ''")],
         "--min-coverage": [(text, "is not a number from 0 to 1") for text in ("1.1", "nan")],
         "--language": [("de", "invalid choice: 'de' (choose from 'en', 'zh')")],
@@ -294,14 +302,14 @@ WRONG: dict[str, dict[str, Wrong]] = {
         ],
         "--language": [("de", "invalid choice: 'de' (choose from 'en', 'zh')")],
     },
+    "fit_weights": {
+        "--ratings": RATINGS,
+        "--scores": [*RATINGS, ("data/rated.csv", "Unknown judge 'j'. Available: rated")],
+        "--judges": [("j", "there is j alone"), (["j", "nobody"], "Unknown judge 'nobody'")],
+        "--out": OUT_FILE,
+    },
     "compare_ratings": {
-        "--ratings": [
-            ("none.csv", "There is no file none.csv"),
-            ("garbage.csv", "garbage.csv"),
-            ("garbage.parquet", "garbage.parquet cannot be read as Parquet"),
-            ("garbage", "garbage ends in ''"),
-            ("other.parquet", "other.parquet has no column item"),
-        ],
+        "--ratings": RATINGS,
         "--scores": [
             ("none.csv", "There is no file none.csv"),
             ("garbage.csv", "garbage.csv"),

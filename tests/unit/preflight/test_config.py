@@ -38,7 +38,7 @@ def test_defaults_are_filled_in() -> None:
     assert config["lanes"] == 1
     assert config["editors"]["tiny-qwen"]["env"] == "envs/edit.yaml"
     assert config["editors"]["tiny-qwen"]["revision"] is None
-    assert config["report"] == {"baseline": None, "min_coverage": 0.0, "language": "en", "votes": None}
+    assert config["report"] == {"baseline": None, "min_coverage": 0.0, "language": "en"}
     assert config["controls"] == {"share": 0.1, "least": 150, "repeats": 0.1, "canary": False}
     assert config["preservation"] is True
 

@@ -134,6 +134,15 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ("3", r"samples is '3'; use a whole number"),
         (None, r"samples is None; use a whole number"),
     ],
+    "ratings": [
+        ("none.csv", r"ratings is none\.csv, which is not a file\. Paths are relative"),
+        (".", r"ratings is \., which is not a file"),
+        (str(Path(__file__)), r"ratings: .*test_wrong_config\.py ends in '\.py'; give a file that ends in \.csv"),
+        ("-x.csv", r"ratings is '-x.csv', which would be taken for a flag"),
+        ("{x}.csv", r"Snakemake would replace what is in \{\}"),
+        ("", r"ratings"),
+        (3, r"ratings is 3; use a text"),
+    ],
     "editors": [
         (MISSING, r"`editors` is missing. Name at least one, or judge given edits"),
         ({}, r"editors is {}; use a mapping of names to values, at least one"),
@@ -348,10 +357,10 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (NAN, r"at report.min_coverage: nan is not a finite number"),
         ("all", r"report.min_coverage is 'all'; use a number"),
     ],
-    "report.votes": [
-        (1, r"report.votes is 1; use a text in quotes.*, or null"),
-        ("nowhere.csv", r"report.votes is nowhere.csv, which is not a file"),
-        ("", r"report.votes is"),
+    "votes": [
+        (1, r"votes is 1; use a text in quotes.*, or null"),
+        ("nowhere.csv", r"votes is nowhere.csv, which is not a file"),
+        ("", r"votes is"),
     ],
 }
 
