@@ -29,6 +29,7 @@ from editlane.preflight.run_config import EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
 from editlane.ratings.tables import read_ratings
+from editlane.ratings.votes import read_people
 
 Config = dict[str, Any]
 
@@ -138,7 +139,7 @@ def _check_files(config: Config) -> None:
     edited_dir = config["dataset"]["edited_dir"]
     if edited_dir is not None and not Path(edited_dir).is_dir():
         raise UserError(f"config: dataset.edited_dir is {edited_dir}, which is not a folder. {_PATHS}")
-    for key, read in (("ratings", read_ratings), ("votes", _read_votes)):
+    for key, read in (("ratings", read_ratings), ("votes", read_people)):
         if config[key] is not None:
             _check_told_file(key, Path(config[key]), read)
     for name, judge in config["judges"].items():
@@ -165,12 +166,6 @@ def _check_told_file(key: str, path: Path, read: Callable[[list[Path]], object])
         read([path])
     except UserError as error:
         raise UserError(f"config: {key}: {error}") from error
-
-
-def _read_votes(paths: list[Path]) -> object:
-    from editlane.ratings.votes import read_people  # with pandas, which takes a second and few runs need here
-
-    return read_people(paths)
 
 
 def _check_rubrics(protocol: ScoringProtocol, categories: list[str]) -> None:

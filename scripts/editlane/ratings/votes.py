@@ -10,13 +10,14 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from editlane.core.errors import UserError, format_value
 from editlane.images.files import write_atomically
 from editlane.ratings.rows import read_name, read_rows
+
+if TYPE_CHECKING:  # the start of a workflow checks votes, in an environment without pandas
+    import pandas as pd
 
 A, B, TIE, BAD = VOTES = ("A", "B", "tie", "both_bad")
 """The first edit is better, the second is, both are good, both are bad."""
@@ -128,7 +129,7 @@ def find_vote(said: Any) -> str | None:
     return tags.pop() if len(tags) == 1 else CONTRADICTORY if tags else None
 
 
-def join_votes(people: Iterable[Vote], judge: Iterable[Vote]) -> pd.DataFrame:
+def join_votes(people: Iterable[Vote], judge: Iterable[Vote]) -> "pd.DataFrame":
     """Put the judge's vote beside each vote of a person on the same pair of the same item, in whichever order.
 
     Columns item, system_a, system_b, rater, vote, judge. A person's row without a vote is left out, and one on a pair
@@ -142,6 +143,8 @@ def join_votes(people: Iterable[Vote], judge: Iterable[Vote]) -> pd.DataFrame:
         if vote.vote is not None and (vote[:3] in asked or mirrored in asked):
             said = asked.get(mirrored)
             rows.append((*vote[:5], asked.get(vote[:3], SWAPPED.get(said or "", said))))
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=["item", "system_a", "system_b", "rater", "vote", "judge"], dtype=object)
 
 
@@ -154,9 +157,11 @@ def write_votes(path: Path, votes: Iterable[Vote]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def make_frame(votes: Iterable[Vote]) -> pd.DataFrame:
+def make_frame(votes: Iterable[Vote]) -> "pd.DataFrame":
     """Put the votes that were given into a table: item, system_a, system_b, rater, vote, and SUBJECT_COLUMNS."""
     rows = [(*vote[:5], *vote.subject) for vote in votes if vote.vote is not None]
+    import pandas as pd
+
     return pd.DataFrame(rows, columns=[*COLUMNS, *SUBJECT_COLUMNS], dtype=object)
 
 

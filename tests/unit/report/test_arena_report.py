@@ -19,7 +19,10 @@ from editlane.ratings.votes import COLUMNS, SUBJECT_COLUMNS
 from editlane.report.load import load_report
 
 CATEGORIES = ("物理", "环境")
-ITEMS = [(f"item-{place:02}", CATEGORIES[place % 2], "Make it night.", "en", f"photo-{place}") for place in range(40)]
+ITEMS = [
+    (f"item-{place:02}", CATEGORIES[place % 2], "Make it night.", "en", f"photo of item-{place:02}")
+    for place in range(40)
+]
 CATEGORY = {item[0]: item[1] for item in ITEMS}
 EDITORS = ("a", "b", "c")
 
