@@ -129,7 +129,7 @@ def test_people_stand_beside_the_judge_and_earlier_edits_are_left_out(tmp_path: 
     judge = people["judges"]["j"]
     assert judge["agreement"]["votes"] == 101 and judge["agreement"]["accuracy"]["four"]["n"] == 101
     text = write(report, run)[".md"]
-    assert "Strengths by jeople" in text and "101 votes of people (raters: 2)" in text and "Judges and people" in text
+    assert "Strengths by people" in text and "101 votes of people (raters: 2)" in text and "Judges and people" in text
     assert "人工投票 101 张" in write(report, run, "zh")[".md"]
 
 
