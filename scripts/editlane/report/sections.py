@@ -48,7 +48,8 @@ class Section:
     title: str
     hint: str
     tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
+    figures: Sequence[Sequence[Figure]] = ()
+    """A list for each judge."""
     """Charts above the tables, on the page only."""
 
 

@@ -113,6 +113,14 @@ def test_exports_are_those_of_the_files_to_the_letter(browser: Browser, run: Pat
         assert browser.run(read) == latex.format_table(table), name
 
 
+def test_a_drawn_column_is_neither_sorted_nor_exported(browser: Browser) -> None:
+    find = "const table = document.querySelector('table.forest'); "
+    assert browser.run(f"(() => {{ {find} return table.querySelectorAll('th.axis button').length; }})()") == 0
+    head = browser.run(f"(() => {{ {find} return editlaneTables.toCsv(editlaneTables.readTable(table)); }})()")
+    names = head.split("\r\n")[0].split(",")
+    assert names[:3] == ["Rank", "Editor", '"Macro mean'] and "score" not in head.split("\r\n")[0]
+
+
 def test_a_press_saves_the_table_without_a_request(browser: Browser, tmp_path: Path) -> None:
     browser.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path), eventsEnabled=True)
     browser.run("document.querySelector('#scores .exports button').click()")

@@ -12,12 +12,12 @@ from editlane.report.texts import Texts
 from editlane.report.trust import is_accepted
 
 
-def make_figures(report: Report, t: Texts) -> dict[str, list[Figure]]:
-    """Make the figures by section."""
+def make_figures(report: Report, t: Texts) -> dict[str, list[list[Figure]]]:
+    """Make the figures by section, a list for each judge."""
     accepted = [judge for judge in report.judges if is_accepted(report, judge)]
     return {
-        "charts": [figure for judge in accepted for figure in _draw(report, judge, t)],
-        "comparisons": [figure for judge in accepted for figure in draw_wins(report, judge, t)],
+        "charts": [list(_draw(report, judge, t)) for judge in accepted],
+        "comparisons": [list(draw_wins(report, judge, t)) for judge in accepted],
     }
 
 

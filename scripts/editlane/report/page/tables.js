@@ -43,12 +43,14 @@
     return numeric;
   }
 
+  const isDrawn = (head) => head.classList.contains("axis"); // a column of pictures, which the numbers beside it repeat
+
   function makeSortable(table) {
     const original = new Map([...table.tBodies].map((body) => [body, [...body.rows]]));
     if (![...original.values()].some((rows) => rows.length > 1)) return;
     const heads = [...table.tHead.rows[0].cells].slice(table.querySelector('th[scope="rowgroup"]') ? 1 : 0);
     for (const [column, head] of heads.entries()) {
-      if (!head.textContent.trim()) continue;
+      if (!head.textContent.trim() || isDrawn(head)) continue;
       const button = document.createElement("button");
       button.type = "button";
       button.append(...head.childNodes);
@@ -73,11 +75,13 @@
   const clean = (text) => text.replace(/\s+/g, " ").trim();
 
   function readTable(table) {
-    const head = [...table.tHead.rows[0].cells].map((cell) => clean(cell.textContent));
+    const heads = [...table.tHead.rows[0].cells];
+    const written = (texts) => texts.filter((_, place) => !isDrawn(heads[place]));
+    const head = written(heads.map((cell) => clean(cell.textContent)));
     const groups = [...table.tBodies].map((body) => {
       const group = body.querySelector('th[scope="rowgroup"]');
       const names = group ? [clean(group.textContent)] : [];
-      return [...body.rows].map((row) => [...names, ...cellsOf(row).map((cell) => clean(cell.textContent))]);
+      return [...body.rows].map((row) => written([...names, ...cellsOf(row).map((cell) => clean(cell.textContent))]));
     });
     return { head, groups, named: table.classList.contains("two") };
   }
