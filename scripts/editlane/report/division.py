@@ -30,15 +30,15 @@ def compute_editors_together(
 ) -> dict[str, Any] | None:
     """Compute the figures by one judge, over the items with a score of every editor. None with one editor.
 
-    rows: item_id, category, editor, cluster, score (NaN unless scored), edit_seconds. `why` is the reason if there are
-    no figures. Categories with fewer than FEWEST_ITEMS such items are left out. With one category there is no
+    rows: item_id, first (the item of a sample), category, editor, cluster, score (NaN unless scored), edit_seconds.
+    `why` is the reason if there are no figures. Categories with fewer than FEWEST_ITEMS such items are left out. With one category there is no
     differentiation and no gain.
     """
     if len(editors) < 2:
         return None
     scores = rows.pivot(index="item_id", columns="editor", values="score").reindex(columns=list(editors)).dropna()
     about = rows.drop_duplicates("item_id").set_index("item_id").loc[scores.index]
-    counts = about["category"].astype(str).value_counts()
+    counts = about.drop_duplicates("first")["category"].astype(str).value_counts()  # more seeds are no more items
     items = {name: int(counts.get(name, 0)) for name in categories}
     believed = [name for name in list_believed(acceptance, "categories", categories) if items[name] >= FEWEST_ITEMS]
     found: dict[str, Any] = {

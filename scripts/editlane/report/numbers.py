@@ -99,7 +99,7 @@ def compute_numbers(
         "acceptance": acceptance,
         "preferences": preferences,
         "noise": noise,
-        "seeds": compute_seeds(rows, items, editors, judges, noise),
+        "seeds": compute_seeds(rows, clustered, editors, judges, noise),
         "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}, inputs.rated),
         "people": compute_people_ratings(rows, inputs.rated, editors, list(sizes), judges),
         "editors_together": {
@@ -115,16 +115,21 @@ def compute_numbers(
 
 
 def _add_clusters(items: pd.DataFrame, scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Add the column `cluster`, the source image, to both tables, and `readable` to the items.
+    """Add the columns `cluster`, the source image, and `first`, the item that a sample repeats, to both tables, and
+    `readable` to the items.
 
     Scores of rows that are not scored become NaN.
     """
     unreadable = scores.loc[scores["state"] == State.SOURCE_UNREADABLE, "item_id"]
     clustered = items.assign(
-        cluster=pd.factorize(items["source_sha256"])[0], readable=~items["item_id"].isin(unreadable.astype(str))
+        cluster=pd.factorize(items["source_sha256"])[0],
+        first=items["sample_of"].fillna(items["item_id"]),
+        readable=~items["item_id"].isin(unreadable.astype(str)),
     )
+    known = clustered.set_index("item_id")
     rows = scores.assign(
-        cluster=scores["item_id"].map(clustered.set_index("item_id")["cluster"]).astype("int64"),
+        cluster=scores["item_id"].map(known["cluster"]).astype("int64"),
+        first=scores["item_id"].map(known["first"]),
         score=scores["score"].where(scores["state"] == State.SCORED),
     )
     return clustered, rows

@@ -16,13 +16,12 @@ def compute_seeds(
 ) -> dict[str, Any] | None:
     """Split the variance of the scores of each editor by each judge. None if every item has one sample.
 
-    rows: item_id, category, editor, judge, cluster, score (NaN unless scored), edited_sha256. items: item_id and
-    sample_of. noise: see `stats.noise`, by judge.
+    rows: first (the item of a sample), category, editor, judge, cluster, score (NaN unless scored), edited_sha256.
+    items: first. noise: see `stats.noise`, by judge.
     """
-    first = items["sample_of"].fillna(items["item_id"])
-    if first.is_unique:
+    if items["first"].is_unique:
         return None
-    of_item = rows.assign(item=rows["item_id"].map(first.set_axis(items["item_id"])))
+    of_item = rows.rename(columns={"first": "item"})
 
     def measure(editor: str, judge: str) -> dict[str, Any]:
         mine = of_item[(of_item["editor"] == editor) & (of_item["judge"] == judge)]
@@ -30,6 +29,6 @@ def compute_seeds(
 
     return {
         "definition_version": DEFINITION_VERSION,
-        "samples": int(first.value_counts().max()),
+        "samples": int(items["first"].value_counts().max()),
         "editors": {editor: {judge: measure(editor, judge) for judge in judges} for editor in editors},
     }

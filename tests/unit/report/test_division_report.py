@@ -20,6 +20,7 @@ def rows(items: int, divided: float = 2.0, **more: Any) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "item_id": f"{category}-{place}",
+            "first": f"{category}-{place}",
             "category": category,
             "editor": editor,
             "cluster": of * items + place,
@@ -69,3 +70,10 @@ def test_every_figure_stands_beside_its_null_or_interval(language: str) -> None:
     text = "\n".join(str(table) for table in make_division_tables(report, load_texts(language)))
     assert ("if categories meant nothing" if language == "en" else "若类别无意义") in text
     assert ("only apparent" if language == "en" else "仅为表观值") in text
+
+
+def test_more_seeds_of_an_item_are_no_more_items() -> None:
+    once = rows(60)
+    twice = pd.concat([once, once.assign(item_id=once["item_id"] + "-seed2")])
+    found = compute_editors_together(twice, ["x", "y"], CATEGORIES, acceptance())
+    assert found is not None and (found["why"], found["items"]) == ("too_few_items", {"物理": 60, "因果": 60})
