@@ -31,8 +31,8 @@ def compute_editors_together(
     """Compute the figures by one judge, over the items with a score of every editor. None with one editor.
 
     rows: item_id, first (the item of a sample), category, editor, cluster, score (NaN unless scored), edit_seconds.
-    `why` is the reason if there are no figures. Categories with fewer than FEWEST_ITEMS such items are left out. With one category there is no
-    differentiation and no gain.
+    `why` is the reason if there are no figures. Categories with fewer than FEWEST_ITEMS such items are left out. With
+    one category there is no differentiation and no gain.
     """
     if len(editors) < 2:
         return None
