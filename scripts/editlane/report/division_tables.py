@@ -56,21 +56,22 @@ def _figures(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
             p95=format_number(differentiation["null_p95"], 3),
             p=format_p(differentiation["p"]),
         )
-        lines.append(("differentiation", format_number(differentiation["value"], 3), null))
+        lines.append(("differentiation", (format_number(differentiation["value"], 3), null)))
     if gain:
         told = t("division.apparent", gain=format_signed(gain["apparent"]), best=gain["best"])
         choice = t.join(f"{category}: {editor}" for category, editor in gain["choice"].items())
         interval = f" {format_interval(gain['interval'])}" if gain["interval"] else ""
-        lines.append(("gain", format_signed(gain["value"]) + interval, t("page.space").join((told, choice))))
+        lines.append(("gain", (format_signed(gain["value"]) + interval, t("page.space").join((told, choice)))))
     for name, key in (("closeness", "competition_intensity"), ("winners", "effective_winners")):
-        lines.append((name, format_mean(found[key]["value"], found[key]["interval"]), t(f"division.{name}_note")))
+        mean = format_mean(found[key]["value"], found[key]["interval"])
+        lines.append((name, (mean, t(f"division.{name}_note"))))
     left_out = [name for name in found["items"] if name not in found["categories"]]
     note = t("division.left_out", fewest=FEWEST_ITEMS, categories=t.join(left_out)) if left_out else ""
     return Table(
         title=t("division.title", judge=judge),
         heads=(t("division.figure"),),
         columns=(t("column.value"), t("division.beside")),
-        groups=(Group(name="", lines=tuple(Line(name=t(f"division.{name}"), cells=rest) for name, *rest in lines)),),  # type: ignore[arg-type]
+        groups=(Group(name="", lines=tuple(Line(name=t(f"division.{name}"), cells=cells) for name, cells in lines)),),
         note=note,
         numeric=False,
     )

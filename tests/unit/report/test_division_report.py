@@ -9,6 +9,7 @@ from made_report import acceptance, made_report
 
 from editlane.report.division import FIGURES, compute_editors_together
 from editlane.report.division_tables import make_division_tables
+from editlane.report.markdown import format_table
 from editlane.report.texts import load_texts
 
 CATEGORIES = ("物理", "因果")
@@ -67,7 +68,7 @@ def test_every_figure_stands_beside_its_null_or_interval(language: str) -> None:
     kings = found["volume_king_phenomenon"]
     assert kings["kings"] == [] or kings["editors"]["x"]["no_more_than"] == ["y"]
     report = made_report({"x": {}, "y": {}}, editors_together={"j": found})  # type: ignore[dict-item]
-    text = "\n".join(str(table) for table in make_division_tables(report, load_texts(language)))
+    text = "\n".join(format_table(table) for table in make_division_tables(report, load_texts(language)))
     assert ("if categories meant nothing" if language == "en" else "若类别无意义") in text
     assert ("only apparent" if language == "en" else "仅为表观值") in text
 
