@@ -48,7 +48,8 @@
     if (![...original.values()].some((rows) => rows.length > 1)) return;
     const heads = [...table.tHead.rows[0].cells].slice(table.querySelector('th[scope="rowgroup"]') ? 1 : 0);
     for (const [column, head] of heads.entries()) {
-      if (!head.textContent.trim()) continue;
+      const drawn = ![...original.values()].flat().some((row) => cellsOf(row)[column]?.textContent.trim());
+      if (drawn || !head.textContent.trim()) continue; // a column of charts has nothing to sort by
       const button = document.createElement("button");
       button.type = "button";
       button.append(...head.childNodes);
