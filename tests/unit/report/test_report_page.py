@@ -229,6 +229,12 @@ def test_the_axis_is_as_wide_as_its_charts(browser: Browser, page: Path) -> None
     assert 0 < right < 12
 
 
+def test_a_column_of_charts_is_in_no_file(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    head = browser.run("editlaneTables.readTable(document.querySelector('table.forest')).head")
+    assert head == ["Rank", "Editor", "Macro mean, 95% interval", "Ahead in categories", "Coverage", "Per edit"]
+
+
 def test_charts_stand_on_the_page_and_in_no_box(browser: Browser, page: Path) -> None:
     browser.open(page)
     frames = browser.run(
