@@ -94,7 +94,11 @@ def test_a_judge_that_is_not_accepted_ranks_nobody(tmp_path: Path, more: dict[st
     for ranking in (found["overall"], *found["categories"].values()):
         assert {one["verdict"] for one in ranking["differences"]} == {"not_believed"}
         assert {one["rank"] for one in ranking["editors"].values()} == {None}
-    assert "nothing is ranked" in write(report, run)[".md"]
+    text = write(report, run)[".md"]
+    assert "nothing is ranked" in text
+    for title in ("Strengths by j", "Differences of strength by j", "How often the editor of the row wins, by j"):
+        assert (title in text) == (verdict == "not_tested"), title
+    assert "Pairs asked of j" in text
 
 
 def test_too_few_photos_are_said_to_be_too_few(tmp_path: Path) -> None:
