@@ -42,7 +42,7 @@ def make_arena_tables(report: Report, t: Texts) -> list[Table]:
         who = t("arena.people")
         tables += [_strengths(report, people, who, t), _differences(people, who, t)]
         tables += [_win_rates(report, people, who, t), *_agreement(people, t)]
-    return tables
+    return [table for table in tables if any(group.lines for group in table.groups)]
 
 
 def _controls(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
@@ -105,7 +105,7 @@ def _strengths(report: Report, found: Mapping[str, Any], who: str, t: Texts) -> 
     """Show ranks and strengths, overall and in each category, and if failures lost."""
     failing = found.get("failure_loses")
     groups = []
-    for category, name in name_categories(report, t, "arena.overall" if "acceptance" in found else "arena.every"):
+    for category, name in name_categories(report, t, "arena.overall" if found.get("believed") else "arena.every"):
         ranking = found["overall"] if category is None else found["categories"][category]
         other = failing if category is None else None
         if ranking["why"]:

@@ -99,6 +99,7 @@ def test_a_judge_that_is_not_accepted_ranks_nobody(tmp_path: Path, more: dict[st
     for title in ("Strengths by j", "Differences of strength by j", "How often the editor of the row wins, by j"):
         assert (title in text) == (verdict == "not_tested"), title
     assert "Pairs asked of j" in text
+    assert "All believed categories" not in text
 
 
 def test_too_few_photos_are_said_to_be_too_few(tmp_path: Path) -> None:
@@ -151,7 +152,8 @@ def test_a_report_is_written_where_no_vote_counts(tmp_path: Path, said: list[dic
     assert (people["votes"], people["left_out"]) == (0, {"unknown": len(said), "outdated": 0})
     assert {one["verdict"] for one in people["overall"].get("differences", [])} <= {"no_shared_items", "too_few"}
     assert people["judges"] == {"j": None}
-    assert "0 votes of people" in write(report, run)[".md"]
+    text = write(report, run)[".md"]
+    assert "0 votes of people" in text and "Differences of strength by people" not in text
     assert "人工投票 0 张" in write(report, run, "zh")[".md"]
 
 
