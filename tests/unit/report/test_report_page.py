@@ -220,7 +220,8 @@ def test_the_axis_is_as_wide_as_its_charts(browser: Browser, page: Path) -> None
     browser.send("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
     browser.open(page)
     left, right = browser.run(
-        "(() => { const ends = [...document.querySelectorAll('.forest .ends span')].map(e => e.getBoundingClientRect()); "
+        "(() => { const ends = [...document.querySelectorAll('.forest .ends span')]"
+        ".map(e => e.getBoundingClientRect()); "
         "const chart = document.querySelector('.forest tbody svg').getBoundingClientRect(); "
         "return [ends[0].left - chart.left, chart.right - ends.at(-1).right]; })()"
     )
@@ -238,7 +239,8 @@ def test_a_column_of_charts_is_in_no_file(browser: Browser, page: Path) -> None:
 def test_charts_stand_on_the_page_and_in_no_box(browser: Browser, page: Path) -> None:
     browser.open(page)
     frames = browser.run(
-        "[...document.querySelectorAll('.panels')].map(e => getComputedStyle(e)).map(e => e.borderTopWidth + e.overflow)"
+        "[...document.querySelectorAll('.panels')].map(e => getComputedStyle(e))"
+        ".map(e => e.borderTopWidth + e.overflow)"
     )
     assert set(frames) == {"0pxvisible"}
 

@@ -127,7 +127,9 @@ def _is_of_this_version(report: dict[str, Any]) -> bool:
     """Return whether a report has what a comparison reads of it. May raise KeyError, TypeError, AttributeError."""
     made, accepted, judges = report["provenance"], report["acceptance"], _list_asked(report)
     keys = [
-        made[kind][name]["key"] for kind, names in (("editors", report["editors"]), ("judges", judges)) for name in names
+        made[kind][name]["key"]
+        for kind, names in (("editors", report["editors"]), ("judges", judges))
+        for name in names
     ]
     protocols = [made["judges"][judge]["protocol"]["sha256"] for judge in judges]
     counts = [report["missing"], report["rows"]]
