@@ -60,7 +60,8 @@ def format_weights(found: PanelWeights) -> str:
 
 def _advise(found: PanelWeights) -> list[str]:
     if not found["shown"]:
-        return ["No gain shown: use the mean.", "  panels: {NAME: {judges: [...], combine: mean}}"]
+        judges = ", ".join(found["weights"])
+        return ["No gain shown: use the mean.", f"  panels: {{NAME: {{judges: [{judges}], combine: mean}}}}"]
     weights = {judge: round(weight, 3) for judge, weight in found["weights"].items() if round(weight, 3) > 0}
     if len(weights) < 2:
         return [f"All weight is on {next(iter(weights))}: use this judge alone, without a panel."]

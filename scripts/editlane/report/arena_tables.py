@@ -24,19 +24,25 @@ from editlane.report.together import LONG
 
 
 def make_arena_tables(report: Report, t: Texts) -> list[Table]:
-    """Make the tables of each pairwise judge, then of people. There are none without pairs and votes."""
+    """Make the tables of each pairwise judge, then of people. There are none without pairs and votes.
+
+    A judge that is not accepted has its controls and what became of its pairs, as a judge that scores has.
+    """
     arena = report.numbers.get("arena")
     if not arena:
         return []
     tables = []
     for judge, found in arena["judges"].items():
-        tables += [_controls(found, judge, t), _strengths(report, found, judge, t), _differences(found, judge, t)]
-        tables += [_win_rates(report, found, judge, t), _counts(found, judge, t)]
+        tables.append(_controls(found, judge, t))
+        if found["acceptance"]["verdict"] != "not_accepted":
+            tables += [_strengths(report, found, judge, t), _differences(found, judge, t)]
+            tables.append(_win_rates(report, found, judge, t))
+        tables.append(_counts(found, judge, t))
     if people := arena["people"]:
         who = t("arena.people")
         tables += [_strengths(report, people, who, t), _differences(people, who, t)]
         tables += [_win_rates(report, people, who, t), *_agreement(people, t)]
-    return tables
+    return [table for table in tables if any(group.lines for group in table.groups)]
 
 
 def _controls(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
@@ -99,7 +105,7 @@ def _strengths(report: Report, found: Mapping[str, Any], who: str, t: Texts) -> 
     """Show ranks and strengths, overall and in each category, and if failures lost."""
     failing = found.get("failure_loses")
     groups = []
-    for category, name in name_categories(report, t, "arena.overall" if "acceptance" in found else "arena.every"):
+    for category, name in name_categories(report, t, "arena.overall" if found.get("believed") else "arena.every"):
         ranking = found["overall"] if category is None else found["categories"][category]
         other = failing if category is None else None
         if ranking["why"]:

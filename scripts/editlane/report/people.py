@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from editlane.core.errors import UserError
 from editlane.core.types import State
 from editlane.stats.arena import decide, fit_duels
 from editlane.stats.duels import SWAPPED, count_pairs
@@ -32,16 +31,12 @@ def compute_people(
 
     votes: columns item, system_a, system_b, rater, vote, and SUBJECT, empty where the file does not tell what was
     voted on. judges: the pairs table of each judge. Votes of other items and editors, and of earlier edits, are counted
-    and left out. Raises UserError if none is left.
+    and left out, even if none is left: an editor that edits anew must not cost the run its report.
     """
     known = votes["item"].isin(items["item_id"].astype(str))
     known &= votes["system_a"].isin(editors) & votes["system_b"].isin(editors)
     outdated = known & ~_is_current(votes, scores)
     used = votes[known & ~outdated]
-    if used.empty:
-        raise UserError(
-            "The file of --votes has no vote on two editors of this run's items, as they are now. Give this run's file."
-        )
     duels = _make_duels(used, items, editors)
     overall, fits = fit_duels(duels, editors), _fit_each(duels, editors, categories)
     decide([overall])

@@ -143,6 +143,8 @@ class Watcher:
                 state, silent, failed = "done", 0.0, None
                 if estimated and (questions := self._count_questions(lane, at)) is not None:
                     total, estimated = questions, False
+        if lane.stage == EDIT and state == "done" and items and total != items:
+            total, failed = items, None  # of an earlier split; the process that followed found all in the journal
         done = total if state == "done" else min(total, status.kept + status.done) if status else 0
         retries = max(0, status.attempt - before - 1) if status else 0
         return Lane(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import csv, parquet
 from step_runs import run_step_program
 
 
@@ -37,6 +38,19 @@ def test_a_good_judge_gets_the_weight_and_the_config_is_printed(tmp_path: Path) 
 def test_judges_that_are_alike_get_the_mean(tmp_path: Path) -> None:
     done = fit(tmp_path, *write_files(tmp_path, {"a": 1.0, "b": 1.0}))
     assert "No gain shown: use the mean." in done.out and "weighted, weights" not in done.out
+    assert "{judges: [a, b], combine: mean}" in done.out
+
+
+def test_the_panels_of_a_run_are_no_judges(tmp_path: Path) -> None:
+    flags = write_files(tmp_path, {"a": 0.5, "b": 0.5, "both": 0.3})
+    table = csv.read_csv(tmp_path / "scores.csv", convert_options=csv.ConvertOptions(column_types={"item": "string"}))
+    made = {"panels": {"both": {"judges": ["a", "b"]}}}
+    parquet.write_table(table.replace_schema_metadata({"editlane": json.dumps(made)}), tmp_path / "scores.parquet")
+    flags[flags.index("scores.csv")] = "scores.parquet"
+    assert fit(tmp_path, *flags).code == 0
+    assert set(json.loads((tmp_path / "weights.json").read_text(encoding="utf-8"))["weights"]) == {"a", "b"}
+    done = fit(tmp_path, *flags, "--judges", "a", "both")
+    assert done.code == 2 and "both is a panel" in done.err
 
 
 def test_a_judge_without_weight_is_left_out_of_the_config(tmp_path: Path) -> None:

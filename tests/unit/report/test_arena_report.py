@@ -94,7 +94,12 @@ def test_a_judge_that_is_not_accepted_ranks_nobody(tmp_path: Path, more: dict[st
     for ranking in (found["overall"], *found["categories"].values()):
         assert {one["verdict"] for one in ranking["differences"]} == {"not_believed"}
         assert {one["rank"] for one in ranking["editors"].values()} == {None}
-    assert "nothing is ranked" in write(report, run)[".md"]
+    text = write(report, run)[".md"]
+    assert "nothing is ranked" in text
+    for title in ("Strengths by j", "Differences of strength by j", "How often the editor of the row wins, by j"):
+        assert (title in text) == (verdict == "not_tested"), title
+    assert "Pairs asked of j" in text
+    assert "All believed categories" not in text
 
 
 def test_too_few_photos_are_said_to_be_too_few(tmp_path: Path) -> None:
@@ -139,9 +144,17 @@ def test_votes_without_a_judge_make_a_section_of_their_own(tmp_path: Path) -> No
     assert arena["judges"] == {} and arena["people"]["overall"]["differences"][0]["verdict"] == "b_better"
 
 
-def test_votes_on_another_run_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no vote on two editors of this run's items"):
-        make(tmp_path, None, pd.DataFrame([vote("elsewhere", "a", "c", "A")]))
+@pytest.mark.parametrize("said", [[vote("elsewhere", "a", "c", "A")], []], ids=["another run's", "none"])
+def test_a_report_is_written_where_no_vote_counts(tmp_path: Path, said: list[dict[str, Any]]) -> None:
+    votes = pd.DataFrame(said, columns=list(vote("item-00", "a", "c", "A")), dtype=object)
+    run, report = make(tmp_path, PAIRS, votes)
+    people = report.numbers["arena"]["people"]
+    assert (people["votes"], people["left_out"]) == (0, {"unknown": len(said), "outdated": 0})
+    assert {one["verdict"] for one in people["overall"].get("differences", [])} <= {"no_shared_items", "too_few"}
+    assert people["judges"] == {"j": None}
+    text = write(report, run)[".md"]
+    assert "0 votes of people" in text and "Differences of strength by people" not in text
+    assert "人工投票 0 张" in write(report, run, "zh")[".md"]
 
 
 def test_the_program_reads_a_file_of_votes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,17 @@ def test_a_judge_is_known_by_its_key_and_protocol_not_by_its_name(tmp_path: Path
     assert "j (called k in b)" in (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
 
 
+def test_panels_are_left_out_and_their_judges_compared(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run = write_finished_run(tmp_path / name, made_items(12), {"a": BASE[:12]})
+        report = json.loads((run / "report/report.json").read_text(encoding="utf-8"))
+        panels = {"both": {"judges": ["j", "k"], "combine": "mean", "quorum": 2, "weights": None}}
+        accepted = report["acceptance"] | {"both": report["acceptance"]["j"]}
+        change_report(run, acceptance=accepted, provenance=report["provenance"] | {"panels": panels})
+    (one,) = compare_folders(tmp_path, "a", "b")["comparisons"]
+    assert ([judge["judge"] for judge in one["judges"]], one["not_compared"]) == (["j"], [])
+
+
 def test_doubled_items_and_items_asked_otherwise_are_counted_and_left_out(tmp_path: Path) -> None:
     items = made_items(12)
     write_finished_run(tmp_path / "a", [*items, *made_items(1, "again")], {"a": [*BASE[:12], 9.0]})

@@ -215,6 +215,36 @@ def test_no_table_is_cut_in_print(browser: Browser) -> None:
         browser.send("Emulation.clearDeviceMetricsOverride")
 
 
+def test_the_axis_is_as_wide_as_its_charts(browser: Browser, page: Path) -> None:
+    """Its ends stand over those of the charts; a head that sorts would draw them together."""
+    browser.send("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
+    browser.open(page)
+    left, right = browser.run(
+        "(() => { const ends = [...document.querySelectorAll('.forest .ends span')]"
+        ".map(e => e.getBoundingClientRect()); "
+        "const chart = document.querySelector('.forest tbody svg').getBoundingClientRect(); "
+        "return [ends[0].left - chart.left, chart.right - ends.at(-1).right]; })()"
+    )
+    browser.send("Emulation.clearDeviceMetricsOverride")
+    assert 0 < left < 12
+    assert 0 < right < 12
+
+
+def test_a_column_of_charts_is_in_no_file(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    head = browser.run("editlaneTables.readTable(document.querySelector('table.forest')).head")
+    assert head == ["Rank", "Editor", "Macro mean, 95% interval", "Ahead in categories", "Coverage", "Per edit"]
+
+
+def test_charts_stand_on_the_page_and_in_no_box(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    frames = browser.run(
+        "[...document.querySelectorAll('.panels')].map(e => getComputedStyle(e))"
+        ".map(e => e.borderTopWidth + e.overflow)"
+    )
+    assert set(frames) == {"0pxvisible"}
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_editors_colour_stands_out_from_the_paper(browser: Browser, scheme: str) -> None:
     browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

@@ -324,6 +324,14 @@ def begun_again(run_dir: Path, *up_to_date: str) -> Callable[[], str]:
     return lambda: describe_run(watcher.look())
 
 
+def test_a_lane_of_an_earlier_split_counts_the_items_it_has_today(finished_run: Path) -> None:
+    """Its last process had fewer items; the one that followed found all in the journal and left no heartbeat."""
+    names = {"editor": "甲", "editor_key": "e1", "kept": 0, "phase": "done"}
+    beat(finished_run, **names, lane=1, total=12, done=12, failed=0)
+    describe = begun_again(finished_run, "edit/甲/0", "edit/甲/1")
+    assert describe() == "edit 40/40 done, 3.75 s/item, at least 1 failed"
+
+
 def test_nothing_is_done_because_it_was_done_with_other_settings(finished_run: Path) -> None:
     """The judge's settings have changed: the edits stay, all scores are to come, one lane after the other."""
     describe = begun_again(finished_run, "edit/甲/0", "edit/甲/1")

@@ -25,6 +25,9 @@
   // The cell of a column, counted from the row's name; the name of its group is no part of the row.
   const cellsOf = (row) => [...row.cells].filter((cell) => cell.scope !== "rowgroup");
 
+  // A column of charts has no text to sort by or to take away.
+  const isChart = (cell) => cell.matches(".axis, .drawn");
+
   function sortBy(table, column, direction, original) {
     const texts = (row) => cellsOf(row)[column]?.textContent.trim() ?? "";
     const every = [...original.values()].flat().map(texts).filter((text) => text && text !== "–");
@@ -43,14 +46,12 @@
     return numeric;
   }
 
-  const isDrawn = (head) => head.classList.contains("axis"); // a column of pictures, which the numbers beside it repeat
-
   function makeSortable(table) {
     const original = new Map([...table.tBodies].map((body) => [body, [...body.rows]]));
     if (![...original.values()].some((rows) => rows.length > 1)) return;
     const heads = [...table.tHead.rows[0].cells].slice(table.querySelector('th[scope="rowgroup"]') ? 1 : 0);
     for (const [column, head] of heads.entries()) {
-      if (!head.textContent.trim() || isDrawn(head)) continue;
+      if (isChart(head) || !head.textContent.trim()) continue;
       const button = document.createElement("button");
       button.type = "button";
       button.append(...head.childNodes);
@@ -75,13 +76,12 @@
   const clean = (text) => text.replace(/\s+/g, " ").trim();
 
   function readTable(table) {
-    const heads = [...table.tHead.rows[0].cells];
-    const written = (texts) => texts.filter((_, place) => !isDrawn(heads[place]));
-    const head = written(heads.map((cell) => clean(cell.textContent)));
+    const texts = (cells) => cells.filter((cell) => !isChart(cell)).map((cell) => clean(cell.textContent));
+    const head = texts([...table.tHead.rows[0].cells]);
     const groups = [...table.tBodies].map((body) => {
       const group = body.querySelector('th[scope="rowgroup"]');
       const names = group ? [clean(group.textContent)] : [];
-      return [...body.rows].map((row) => written([...names, ...cellsOf(row).map((cell) => clean(cell.textContent))]));
+      return [...body.rows].map((row) => [...names, ...texts(cellsOf(row))]);
     });
     return { head, groups, named: table.classList.contains("two") };
   }

@@ -1,7 +1,7 @@
 """Read what a comparison needs of a finished run: its items, scores and controls, and its report."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,8 @@ class FinishedRun:
 
     @property
     def judges(self) -> list[str]:
-        return list(self.report["acceptance"])
+        """The judges that were asked. Panels are left out: they hold nothing but the scores of these."""
+        return _list_asked(self.report)
 
     def get_record(self, kind: str, name: str) -> dict[str, Any]:
         """Return how one of the `editors` or `judges` was made."""
@@ -124,13 +125,13 @@ def _read_report(path: Path) -> dict[str, Any]:
 
 def _is_of_this_version(report: dict[str, Any]) -> bool:
     """Return whether a report has what a comparison reads of it. May raise KeyError, TypeError, AttributeError."""
-    made, accepted = report["provenance"], report["acceptance"]
+    made, accepted, judges = report["provenance"], report["acceptance"], _list_asked(report)
     keys = [
         made[kind][name]["key"]
-        for kind, names in (("editors", report["editors"]), ("judges", accepted))
+        for kind, names in (("editors", report["editors"]), ("judges", judges))
         for name in names
     ]
-    protocols = [made["judges"][judge]["protocol"]["sha256"] for judge in accepted]
+    protocols = [made["judges"][judge]["protocol"]["sha256"] for judge in judges]
     counts = [report["missing"], report["rows"]]
     return (
         all(isinstance(text, str) for text in [*keys, *protocols])
@@ -138,3 +139,8 @@ def _is_of_this_version(report: dict[str, Any]) -> bool:
         and all(part in one for one in accepted.values() for part in ("verdict", "categories", "editors"))
         and all("device" in lane for lane in report["costs"]["lanes"])
     )
+
+
+def _list_asked(report: Mapping[str, Any]) -> list[str]:
+    panels = report["provenance"].get("panels") or {}
+    return [judge for judge in report["acceptance"] if judge not in panels]
