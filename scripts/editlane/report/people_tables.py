@@ -50,6 +50,7 @@ def _sample(report: Report, t: Texts) -> Table:
         for judge, one in found["sample"].items()
     )
     return Table(
+        about=("sample",),
         title=t("people.sample"),
         heads=(t("head.judge"),),
         columns=title_columns(t, "rated_scored", "others_scored", "difference", "p_holm", "sample"),
@@ -99,6 +100,7 @@ def _means(report: Report, judge: str, t: Texts) -> Table:
         for category in report.categories
     )
     return Table(
+        about=("means", judge),
         title=t("people.means", judge=judge),
         heads=(t("head.category"), t("head.editor")),
         columns=title_columns(t, "rated", "photos", "people", "corrected", "narrower", "judge_alone"),
@@ -145,6 +147,7 @@ def _differences(report: Report, judge: str, t: Texts) -> list[Table]:
         for one in report.numbers["people"]["differences"][judge]
     )
     table = Table(
+        about=("differences", judge),
         title=t("people.differences", judge=judge),
         heads=(t("column.pair"),),
         columns=title_columns(
