@@ -34,7 +34,7 @@ def make_arena_tables(report: Report, t: Texts) -> list[Table]:
         return []
     tables = []
     for judge, found in arena["judges"].items():
-        own = {"controls": _controls(found, judge, t), "pairs": _counts(found, judge, t)}
+        own = {"controls": _controls(report, found, judge, t), "pairs": _counts(found, judge, t)}
         tables += _name_files(own | _make_results(report, found, judge, t), judge)
     if people := arena["people"]:
         who = t("arena.people")
@@ -56,13 +56,13 @@ def _name_files(tables: Mapping[str, Table], who: str) -> list[Table]:
     return [replace(tables[name], about=(name, who)) for name in ORDER if name in tables]
 
 
-def _controls(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
+def _controls(report: Report, found: Mapping[str, Any], judge: str, t: Texts) -> Table:
     """Show what a judge says about controls, in total, by category and by editor."""
     acceptance = found["acceptance"]
     parts = {
         "by_control": {t(f"arena.control.{name}"): one for name, one in acceptance["controls"].items()},
-        "by_category": acceptance["categories"],
-        "by_editor": acceptance["editors"],
+        "by_category": _order(acceptance["categories"], report.categories),
+        "by_editor": _order(acceptance["editors"], report.editors),
     }
     groups = [
         Group(
@@ -96,6 +96,11 @@ def _controls(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
             )
         ),
     )
+
+
+def _order(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Put the entries in the order of the report."""
+    return {name: found[name] for name in names if name in found}
 
 
 def _control(one: Mapping[str, Any], t: Texts) -> tuple[str, ...]:
@@ -248,5 +253,6 @@ def _agreement(people: Mapping[str, Any], t: Texts) -> list[Table]:
         heads=(t("head.judge"),),
         columns=tuple(t(f"arena.column.{name}") for name in ("votes", "unread", "four", "three", "kappa", "kendall")),
         groups=(Group(name="", lines=tuple(lines)),),
+        note=t("arena.agreement_note"),
     )
     return [table] if lines else []

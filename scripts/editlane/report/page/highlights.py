@@ -17,8 +17,9 @@ Scores = NDArray[np.float64]
 
 def find_trusted(report: Report) -> list[int]:
     """Return the places of the accepted judges. The judge of the result comes first."""
-    first = choose_judge(report)
-    return sorted(_find_judges(report, "accepted"), key=lambda place: report.judges[place] != first)
+    found = _find_judges(report, "accepted")
+    first = choose_judge(report) if len(found) > 1 else None
+    return sorted(found, key=lambda place: report.judges[place] != first)
 
 
 def find_rejected(report: Report) -> list[int]:
