@@ -71,6 +71,11 @@ def _tell_counts(found: Mapping[str, Any], t: Texts) -> Iterator[str]:
     if found["scale"]:
         low, high = found["scale"]
         yield t("people.scale", low=f"{low:g}", high=f"{high:g}")
+    alpha = found["raters_alpha"]
+    if alpha["value"] is not None:
+        yield t("people.raters_alpha", alpha=format_mean(alpha["value"], alpha["interval"]))
+    elif found["raters"] > 1:
+        yield t("people.raters_apart")
     for kind in ("outdated", "unknown"):
         if found[kind]:
             yield t(f"people.{kind}", n=sum(found[kind].values()), names=_list_first(list(found[kind]), t))
