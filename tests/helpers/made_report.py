@@ -108,7 +108,8 @@ def made_costs(editors: Sequence[str], lanes: int, **more: Any) -> dict[str, Any
 
 def _make_items(categories: Sequence[str]) -> pd.DataFrame:
     names = [category for category in categories for _ in range(50)]
-    return pd.DataFrame({"item_id": [f"item-{place}" for place in range(len(names))], "category": names})
+    ids = [f"item-{place}" for place in range(len(names))]
+    return pd.DataFrame({"item_id": ids, "category": names, "source_sha256": ids})
 
 
 def made_report(

@@ -39,7 +39,7 @@ def read_numbers(page: Path) -> Numbers | None:
 def list_sentences(numbers: Numbers, t: Texts) -> list[str]:
     """List what stands below the table: how to read it, the judge, what can be said, the other judges."""
     first = choose_judge(numbers)
-    lines = [t("last_words.legend"), describe_judge(numbers, first, t)]
+    lines = [t("last_words.legend", judge=first), describe_judge(numbers, first, t)]
     if is_accepted(numbers, first):
         lines.append(say_best(numbers, first, t))
     lines += [_describe_in_short(numbers, judge, t) for judge in numbers["acceptance"] if judge != first]

@@ -1,6 +1,7 @@
 """Show editors against each other: by pairwise judges, and by people."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from editlane.report.cells import (
@@ -22,6 +23,9 @@ from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
 from editlane.report.together import LONG
 
+ORDER = ("controls", "strengths", "differences", "wins", "pairs")
+"""The tables of one judge, or of people."""
+
 
 def make_arena_tables(report: Report, t: Texts) -> list[Table]:
     """Make the tables of each pairwise judge, then of people. There are none without pairs and votes.
@@ -33,25 +37,37 @@ def make_arena_tables(report: Report, t: Texts) -> list[Table]:
         return []
     tables = []
     for judge, found in arena["judges"].items():
-        tables.append(_controls(found, judge, t))
+        own = {"controls": _controls(report, found, judge, t), "pairs": _counts(found, judge, t)}
         if found["acceptance"]["verdict"] != "not_accepted":
-            tables += [_strengths(report, found, judge, t), _differences(found, judge, t)]
-            tables.append(_win_rates(report, found, judge, t))
-        tables.append(_counts(found, judge, t))
+            own |= _make_results(report, found, judge, t)
+        tables += _name_files(own, judge)
     if people := arena["people"]:
         who = t("arena.people")
-        tables += [_strengths(report, people, who, t), _differences(people, who, t)]
-        tables += [_win_rates(report, people, who, t), *_agreement(people, t)]
+        tables += [*_name_files(_make_results(report, people, who, t), "people"), *_agreement(people, t)]
     return [table for table in tables if any(group.lines for group in table.groups)]
 
 
-def _controls(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
+def _make_results(report: Report, found: Mapping[str, Any], who: str, t: Texts) -> dict[str, Table]:
+    """Make the tables that judges and people both have."""
+    return {
+        "strengths": _strengths(report, found, who, t),
+        "differences": _differences(found, who, t),
+        "wins": _win_rates(report, found, who, t),
+    }
+
+
+def _name_files(tables: Mapping[str, Table], who: str) -> list[Table]:
+    """Say of each table what its files are called, in ORDER. Their names do not depend on the language."""
+    return [replace(tables[name], about=(name, who)) for name in ORDER if name in tables]
+
+
+def _controls(report: Report, found: Mapping[str, Any], judge: str, t: Texts) -> Table:
     """Show what a judge says about controls, in total, by category and by editor."""
     acceptance = found["acceptance"]
     parts = {
         "by_control": {t(f"arena.control.{name}"): one for name, one in acceptance["controls"].items()},
-        "by_category": acceptance["categories"],
-        "by_editor": acceptance["editors"],
+        "by_category": _order(acceptance["categories"], report.categories),
+        "by_editor": _order(acceptance["editors"], report.editors),
     }
     groups = [
         Group(
@@ -85,6 +101,11 @@ def _controls(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
             )
         ),
     )
+
+
+def _order(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Put the entries in the order of the report."""
+    return {name: found[name] for name in names if name in found}
 
 
 def _control(one: Mapping[str, Any], t: Texts) -> tuple[str, ...]:
@@ -232,9 +253,11 @@ def _agreement(people: Mapping[str, Any], t: Texts) -> list[Table]:
             cells = (str(agreement["votes"]), str(agreement["unreadable"]), *shares, *estimates)
             lines.append(Line(name=judge, cells=cells))
     table = Table(
+        about=("agreement",),
         title=t("arena.agreement"),
         heads=(t("head.judge"),),
         columns=tuple(t(f"arena.column.{name}") for name in ("votes", "unread", "four", "three", "kappa", "kendall")),
         groups=(Group(name="", lines=tuple(lines)),),
+        note=t("arena.agreement_note"),
     )
     return [table] if lines else []

@@ -56,6 +56,11 @@ def format_number(value: float | None, digits: int = 2) -> str:
     return NONE if value is None else _use_minus_sign(f"{value:.{digits}f}")
 
 
+def format_seconds(value: float | None) -> str:
+    """Format seconds with more decimals the fewer they are, so that a fast model does not take 0.00 s."""
+    return format_number(value, 2 if value is None or value >= 0.1 else 3)
+
+
 def format_signed(value: float | None) -> str:
     """Format a number with two decimals and a sign. Zero has no sign."""
     return NONE if value is None else _use_minus_sign(f"{value:+.2f}").replace("+0.00", "0.00").replace("−0.00", "0.00")

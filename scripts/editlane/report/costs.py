@@ -5,7 +5,7 @@ from typing import Any
 
 from editlane.core.device_names import shorten_device_ids
 from editlane.core.paths import COMPARE
-from editlane.report.cells import NONE, Group, Line, Table, format_number, format_percent, label_editor
+from editlane.report.cells import NONE, Group, Line, Table, format_number, format_percent, format_seconds, label_editor
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
@@ -52,7 +52,7 @@ class Scale:
         times = (costs[f"{name}_seconds"] / (3600 if self.hours else 1) for name in TIMES)
         return (
             str(costs["items"]),
-            format_number(costs["seconds_per_item"]),
+            format_seconds(costs["seconds_per_item"]),
             *(format_number(time, 2 if self.hours else 1) for time in times),
             format_percent(costs["busy_seconds"] / held if held else None),
             *(on_gpu[name] for name in self.on_gpu),

@@ -37,6 +37,7 @@ def make_division_tables(report: Report, t: Texts) -> list[Table]:
 def _too_few(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
     lines = (Line(name=name, cells=(str(count),)) for name, count in found["items"].items())
     return Table(
+        about=("division", judge),
         title=t("division.title", judge=judge),
         heads=(t("head.category"),),
         columns=(t("column.items"),),
@@ -68,6 +69,7 @@ def _figures(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
     left_out = [name for name in found["items"] if name not in found["categories"]]
     note = t("division.left_out", fewest=FEWEST_ITEMS, categories=t.join(left_out)) if left_out else ""
     return Table(
+        about=("division", judge),
         title=t("division.title", judge=judge),
         heads=(t("division.figure"),),
         columns=(t("column.value"), t("division.beside")),
@@ -88,6 +90,7 @@ def _efforts(report: Report, found: Mapping[str, Any], judge: str, t: Texts) -> 
         for editor, one in found["editors"].items()
     }
     return Table(
+        about=("effort", judge),
         title=t("division.effort", judge=judge),
         heads=(t("head.editor"),),
         columns=(

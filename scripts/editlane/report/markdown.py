@@ -55,8 +55,7 @@ def _said(said: JudgeStatements, t: Texts) -> list[str]:
     for statements in (said.overall, said.categories):
         lines = [f"- {_format_statement(one)}" for one in statements[:SHOWN]]
         if len(statements) > SHOWN:
-            rest = t("said.more", n=len(statements) - SHOWN)
-            lines.append(f"- {format_text(t.join([rest, t('said.see_table')]))}")
+            lines.append(f"- {format_text(t('said.see_table', n=len(statements) - SHOWN))}")
         if lines:
             blocks.append("\n".join(lines))
     return blocks

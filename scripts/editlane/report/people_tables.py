@@ -50,6 +50,7 @@ def _sample(report: Report, t: Texts) -> Table:
         for judge, one in found["sample"].items()
     )
     return Table(
+        about=("sample",),
         title=t("people.sample"),
         heads=(t("head.judge"),),
         columns=title_columns(t, "rated_scored", "others_scored", "difference", "p_holm", "sample"),
@@ -70,6 +71,11 @@ def _tell_counts(found: Mapping[str, Any], t: Texts) -> Iterator[str]:
     if found["scale"]:
         low, high = found["scale"]
         yield t("people.scale", low=f"{low:g}", high=f"{high:g}")
+    alpha = found["raters_alpha"]
+    if alpha["value"] is not None:
+        yield t("people.raters_alpha", alpha=format_mean(alpha["value"], alpha["interval"]))
+    elif found["raters"] > 1:
+        yield t("people.raters_apart")
     for kind in ("outdated", "unknown"):
         if found[kind]:
             yield t(f"people.{kind}", n=sum(found[kind].values()), names=_list_first(list(found[kind]), t))
@@ -99,6 +105,7 @@ def _means(report: Report, judge: str, t: Texts) -> Table:
         for category in report.categories
     )
     return Table(
+        about=("means", judge),
         title=t("people.means", judge=judge),
         heads=(t("head.category"), t("head.editor")),
         columns=title_columns(t, "rated", "photos", "people", "corrected", "narrower", "judge_alone"),
@@ -145,6 +152,7 @@ def _differences(report: Report, judge: str, t: Texts) -> list[Table]:
         for one in report.numbers["people"]["differences"][judge]
     )
     table = Table(
+        about=("differences", judge),
         title=t("people.differences", judge=judge),
         heads=(t("column.pair"),),
         columns=title_columns(

@@ -25,10 +25,10 @@ def make_provenance_tables(report: Report, t: Texts) -> list[Table]:
     for kind, names in (("editors", report.editors), ("judges", report.judges)):
         records = {name: dict(flatten(_drop_text(get_record(provenance, kind, name)))) for name in names}
         if any(records.values()):
-            found.append(_make_settings_table(t(f"provenance.{kind}"), records, t))
+            found.append(_make_settings_table(kind, records, t))
     rest = {key: value for key, value in provenance.items() if key not in ("editors", "judges")}
     run = {t("column.value"): dict(flatten(rest))}
-    return [*found, _make_settings_table(t("provenance.run"), run, t)] if rest else found
+    return [*found, _make_settings_table("run", run, t)] if rest else found
 
 
 def list_protocol_texts(report: Report, t: Texts) -> list[ProtocolText]:
@@ -50,11 +50,18 @@ def _drop_text(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "protocol": {key: value for key, value in protocol.items() if key != "text"}}
 
 
-def _make_settings_table(title: str, records: Mapping[str, Mapping[str, str]], t: Texts) -> Table:
+def _make_settings_table(kind: str, records: Mapping[str, Mapping[str, str]], t: Texts) -> Table:
     paths = dict.fromkeys(path for record in records.values() for path in record)
     lines = (Line(name=path, cells=tuple(record.get(path, NONE) for record in records.values())) for path in paths)
     groups = (Group(name="", lines=tuple(lines)),)
-    return Table(title=title, heads=(t("head.setting"),), columns=tuple(records), groups=groups, numeric=False)
+    return Table(
+        about=(kind,),
+        title=t(f"provenance.{kind}"),
+        heads=(t("head.setting"),),
+        columns=tuple(records),
+        groups=groups,
+        numeric=False,
+    )
 
 
 def flatten(value: Any, path: str = "") -> list[tuple[str, str]]:

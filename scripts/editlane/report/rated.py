@@ -10,6 +10,8 @@ import pandas as pd
 
 from editlane.ratings.tables import Rating, Score, Subject, drop_outdated, hash_instruction
 from editlane.stats.acceptance import ASKED
+from editlane.stats.panel import interval_alpha
+from editlane.stats.resampled import Estimate, undefined_estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ def match_ratings(ratings: Sequence[Rating], rows: pd.DataFrame) -> Rated:
             "raters": len({one.rater for one in used}),
             "edits": len(labels),
             "items": int(labels["item_id"].nunique()),
+            "raters_alpha": _measure_agreement(used, edits),
             "scale": [float(frame["score"].min()), float(frame["score"].max())] if used else None,
             "without_score": len(usable) - len(given),
             "without_subject": sum(one.subject is None for one in used),
@@ -50,6 +53,17 @@ def match_ratings(ratings: Sequence[Rating], rows: pd.DataFrame) -> Rated:
             "unknown": dict(sorted(unknown.items())),
         },
     )
+
+
+def _measure_agreement(used: Sequence[Rating], edits: Mapping[tuple[str, str], Score]) -> Estimate:
+    """Compute Krippendorff's alpha of the raters, over the edits that two or more rated."""
+    columns = ["item_id", "editor", "rater", "score"]
+    rows = pd.DataFrame([rating[:4] for rating in used], columns=columns).astype({"score": np.float64})
+    by_rater = rows.pivot_table("score", ["item_id", "editor"], "rater")
+    if by_rater.shape[1] < 2:
+        return undefined_estimate("fewer than two raters")
+    photos = np.array([edits[item, editor].source for item, editor in by_rater.index])
+    return interval_alpha(by_rater.to_numpy(), photos)
 
 
 def _list_edits(ratings: Sequence[Rating], rows: pd.DataFrame) -> dict[tuple[str, str], Score]:

@@ -24,6 +24,7 @@ def make_seed_tables(report: Report, t: Texts) -> list[Table]:
     names = ("items", "samples", "equal_edits", "item_sd", "seed_sd", "judge_sd", "seed_share", "interval_width")
     return [
         Table(
+            about=(judge,),
             title=t("seeds.table", judge=judge),
             heads=(t("head.editor"),),
             columns=title_columns(t, *names),

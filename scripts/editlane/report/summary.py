@@ -71,6 +71,7 @@ def list_facts(report: Report, t: Texts) -> list[Fact]:
             if kind == "judge"
         ),
         Fact(label=t("facts.items"), name=str(counts["items"]), detail=in_categories),
+        Fact(label=t("column.photos"), name=str(report.items["source_sha256"].nunique()), detail=t("facts.photos_of")),
         *_describe_seeds(report, t),
         Fact(label=t("facts.rows"), name=str(rows), detail=of_rows),
         Fact(label=t("facts.scored"), name=str(scored), detail=of_scored),

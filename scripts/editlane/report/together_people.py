@@ -15,6 +15,7 @@ def make_judges_and_people(report: Report, label: Callable[[Mapping[str, Any]], 
     if not groups:
         return []
     correlations = Table(
+        about=("people",),
         title=t("together.with_people"),
         heads=(t("trust.where"), t("head.judge")),
         columns=title_columns(t, "edits", "photos", "spearman"),
@@ -23,6 +24,7 @@ def make_judges_and_people(report: Report, label: Callable[[Mapping[str, Any]], 
         strong=2,
     )
     gains = Table(
+        about=("gains",),
         title=t("together.gains"),
         heads=(t("trust.where"),),
         columns=title_columns(t, "combined_by", "gain", "best", "error_correlation", "effective"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from editlane.images.files import write_atomically
 from editlane.report.exports.files import FOLDER, make_table_files
+from editlane.report.exports.paper import make_paper_tables
 from editlane.report.leaderboard import list_ranks
 from editlane.report.load import Report, list_models
 from editlane.report.markdown import to_markdown
@@ -43,7 +44,8 @@ def write_report(
         "report.md": to_markdown(report, notices, t, min_coverage),
         "report.html": to_html(report, notices, gallery, t, min_coverage=min_coverage),
     }
-    tables = make_table_files(numbers, make_sections(report, t, min_coverage))
+    papers = make_paper_tables(report, numbers["ranks"], t)
+    tables = make_table_files(numbers, make_sections(report, t, min_coverage), papers)
     files = gallery.files | tables | {name: text.encode() for name, text in texts.items()}
     for folder in ("gallery", FOLDER):
         for stale in sorted((out_dir / folder).glob("*")):

@@ -46,7 +46,7 @@ def test_many_editors_stand_in_blocks_that_fit_eighty_columns(
     (tmp_path / "report.json").write_text(json.dumps(numbers))
     monkeypatch.setenv("COLUMNS", "80")
     print_answer(tmp_path / "report.html", "en")
-    tables = [line for line in capsys.readouterr().out.split("\n\nMacro mean [")[0].splitlines() if line]
+    tables = [line for line in capsys.readouterr().out.split("\n\nBy j: macro mean [")[0].splitlines() if line]
     assert {measure_width(line) for line in tables[:7]} == {measure_width(tables[1])} and len(tables) == 18
     assert all(measure_width(line) <= 80 for line in tables)
 

@@ -16,7 +16,9 @@ from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.schemas import PAIRS as PAIR_COLUMNS
 from editlane.ratings.votes import COLUMNS, SUBJECT_COLUMNS
+from editlane.report.arena_tables import make_arena_tables
 from editlane.report.load import load_report
+from editlane.report.texts import LANGUAGES, load_texts
 
 CATEGORIES = ("物理", "环境")
 ITEMS = [
@@ -136,6 +138,10 @@ def test_people_stand_beside_the_judge_and_earlier_edits_are_left_out(tmp_path: 
     text = write(report, run)[".md"]
     assert "Strengths by people" in text and "101 votes of people (raters: 2)" in text and "Judges and people" in text
     assert "人工投票 101 张" in write(report, run, "zh")[".md"]
+    names = [[table.about for table in make_arena_tables(report, load_texts(language))] for language in LANGUAGES]
+    assert names[0] == names[1], "files of tables are called the same in every language"
+    assert ("strengths", "j") in names[0] and ("strengths", "people") in names[0] and ("agreement",) in names[0]
+    assert len(set(names[0])) == len(names[0])
 
 
 def test_votes_without_a_judge_make_a_section_of_their_own(tmp_path: Path) -> None:

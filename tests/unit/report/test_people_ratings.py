@@ -92,6 +92,24 @@ def test_ratings_correct_the_judge_and_tell_the_editors_apart(tmp_path: Path) ->
     assert "## 人工评分" in write(report, run, "zh")[".md"]
 
 
+def test_the_agreement_of_the_raters_is_told_or_that_it_cannot_be(tmp_path: Path) -> None:
+    run, true = write_judged(tmp_path)
+    both = rate(true, range(20))
+    report = report_on(run, both)
+    alpha = report.numbers["people"]["raters_alpha"]
+    assert 0.8 < alpha["value"] < 1 and alpha["interval"][0] < alpha["value"] < alpha["interval"][1]
+    assert f"Krippendorff's alpha {alpha['value']:.2f}" in write(report, run)[".md"]
+    rng = np.random.default_rng(0)
+    guessed = [one._replace(score=float(rng.integers(0, 10))) for one in both]
+    low, high = report_on(run, guessed).numbers["people"]["raters_alpha"]["interval"]
+    assert low < 0 < high
+    alone = report_on(run, [one for one in both if one.rater == "anna"])
+    assert alone.numbers["people"]["raters_alpha"]["value"] is None
+    assert "Krippendorff" not in write(alone, run)[".md"].split("## People's ratings")[1].split("\n## ")[0]
+    apart = [one for one in both if (int(one.item[-2:]) < 10) == (one.rater == "anna")]
+    assert "Too few edits have two ratings" in write(report_on(run, apart), run)[".md"]
+
+
 def test_ratings_of_other_pictures_and_of_other_edits_are_counted_named_and_not_used(tmp_path: Path) -> None:
     run, true = write_judged(tmp_path)
     used = rate(true, range(30))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from editlane.report.answer import choose_judge
 from editlane.report.load import Report
 
 COUNT = 5
@@ -15,8 +16,10 @@ Scores = NDArray[np.float64]
 
 
 def find_trusted(report: Report) -> list[int]:
-    """Return the places of the accepted judges."""
-    return _find_judges(report, "accepted")
+    """Return the places of the accepted judges. The judge of the result comes first."""
+    found = _find_judges(report, "accepted")
+    first = choose_judge(report) if len(found) > 1 else None
+    return sorted(found, key=lambda place: report.judges[place] != first)
 
 
 def find_rejected(report: Report) -> list[int]:
