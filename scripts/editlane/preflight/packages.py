@@ -42,13 +42,13 @@ LOADED = {
 Other packages of the environment file are not needed to run.
 """
 
-REPORT = ("pandas", "scipy", "statsmodels", "jinja2", "markupsafe")
+REPORT = ("pandas", "scipy", "statsmodels", "evalica", "jinja2", "markupsafe")
 """Imports of the report."""
 
 MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage"}
 """Module names that differ from the package's name."""
 
-PROGRAMS = {"rich": "watch_lanes.py", "evalica": "compare_ratings.py"}
+PROGRAMS = {"rich": "watch_lanes.py"}
 """Packages that only one program needs, which no workflow runs."""
 
 OPTIONAL = {"nvidia-ml-py", "torchvision", "peft"}

@@ -48,7 +48,7 @@ def compute_explorations(
                 for judge, of in believed.items()
             },
         },
-        "speed": _compute_speed(rows, editors, accepted, cells, _list_made_elsewhere(provenance)),
+        "speed": _compute_speed(rows, editors, accepted, cells, list_made_elsewhere(provenance)),
     }
 
 
@@ -102,7 +102,7 @@ def _summarise(
     return found
 
 
-def _list_made_elsewhere(provenance: Mapping[str, Any]) -> list[str]:
+def list_made_elsewhere(provenance: Mapping[str, Any]) -> list[str]:
     """List the editors whose edits were given as files: their seconds are those of reading a file."""
     records = provenance.get("editors")
     found = records.items() if isinstance(records, Mapping) else ()

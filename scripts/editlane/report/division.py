@@ -1,6 +1,6 @@
 """Compute the old-name figures about several editors together, for report.json."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,16 @@ FIGURES = (
 
 
 def compute_editors_together(
-    rows: pd.DataFrame, editors: Sequence[str], categories: Sequence[str], acceptance: Mapping[str, Any]
+    rows: pd.DataFrame,
+    editors: Sequence[str],
+    categories: Sequence[str],
+    acceptance: Mapping[str, Any],
+    elsewhere: Collection[str] = (),
 ) -> dict[str, Any] | None:
     """Compute the figures by one judge, over the items with a score of every editor. None with one editor.
 
-    rows: item_id, first (the item of a sample), category, editor, cluster, score (NaN unless scored), edit_seconds.
+    rows: item_id, first (the item of a sample), category, editor, cluster, score (NaN unless scored), edit_seconds,
+    edit_device. `elsewhere`: editors whose edits were given as files, and took no seconds that could be compared.
     `why` is the reason if there are no figures. Categories with fewer than FEWEST_ITEMS such items are left out. With
     one category there is no differentiation and no gain.
     """
@@ -52,12 +57,21 @@ def compute_editors_together(
     if not believed:
         return found | {"why": "too_few_items"} | dict.fromkeys(FIGURES)
     kept = about["category"].astype(str).isin(believed).to_numpy()
-    seconds = rows.pivot(index="item_id", columns="editor", values="edit_seconds").reindex(
+    timed = rows.assign(edit_seconds=_keep_comparable(rows, elsewhere))
+    seconds = timed.pivot(index="item_id", columns="editor", values="edit_seconds").reindex(
         index=scores.index[kept], columns=list(editors)
     )
     tables = scores[kept].to_numpy(dtype=float), seconds.to_numpy(dtype=float)
     groups, clusters = about["category"].astype(str).to_numpy()[kept], about["cluster"].to_numpy()[kept]
     return found | _compute(*tables, editors, groups, clusters)
+
+
+def _keep_comparable(rows: pd.DataFrame, elsewhere: Collection[str]) -> pd.Series:
+    """Return the seconds, without those of reading a given file, and without any if devices differ between editors."""
+    own = rows["edit_seconds"].where(~rows["editor"].isin(list(elsewhere)))
+    timed = rows[own.notna()]
+    devices = {frozenset(of["edit_device"]) for _, of in timed.groupby("editor", observed=True)}
+    return own if len(devices) < 2 else pd.Series(np.nan, index=rows.index)
 
 
 def _compute(

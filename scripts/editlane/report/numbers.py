@@ -12,7 +12,7 @@ from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
 from editlane.report.arena import compute_arena
 from editlane.report.belief import list_believed, withhold
-from editlane.report.breakdowns import compute_explorations
+from editlane.report.breakdowns import compute_explorations, list_made_elsewhere
 from editlane.report.division import compute_editors_together
 from editlane.report.judges_together import compute_judges_together
 from editlane.report.people_ratings import compute_people_ratings
@@ -84,6 +84,7 @@ def compute_numbers(
         judge: _count_failures_as_zero(of, clustered, editors, sizes, believed[judge]) for judge, of in by_judge.items()
     }
     noise = {judge: measure_own_noise(of_judge, controls[judge]) for judge, of_judge in by_judge.items()}
+    elsewhere = list_made_elsewhere(provenance or {})
     for judge in judges:
         withhold(comparisons[judge], acceptance[judge], preferences[judge])
         withhold((as_zero[judge] or {}).get("comparisons", ()), acceptance[judge], preferences[judge])
@@ -103,7 +104,7 @@ def compute_numbers(
         "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}, inputs.rated),
         "people": compute_people_ratings(rows, inputs.rated, editors, list(sizes), judges),
         "editors_together": {
-            judge: compute_editors_together(of, editors, list(sizes), acceptance[judge])
+            judge: compute_editors_together(of, editors, list(sizes), acceptance[judge], elsewhere)
             for judge, of in by_judge.items()
         },
         "arena": compute_arena(inputs.pairs, inputs.votes, clustered, scores, editors, list(sizes)),

@@ -6,6 +6,7 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
+from editlane.stats.acceptance import ASKED
 from editlane.stats.intervals import Interval, mean_interval
 
 
@@ -25,11 +26,12 @@ class Speed(TypedDict):
 
 
 def measure_speed(rows: pd.DataFrame) -> Speed:
-    """Measure one editor's seconds. rows: item_id, cluster, edit_seconds (NaN = unknown), edit_device.
+    """Measure one editor's seconds. rows: item_id, cluster, state, edit_seconds (NaN = unknown), edit_device.
 
-    An edit that several judges scored counts once.
+    An edit that several judges scored counts once. Attempts that failed or were refused are no edits: they end early.
     """
-    edits = rows[rows["edit_seconds"].notna()].drop_duplicates("item_id")
+    made = rows["state"].isin(ASKED) & rows["edit_seconds"].notna()
+    edits = rows[made].drop_duplicates("item_id")
     seconds = edits["edit_seconds"].to_numpy(dtype=np.float64)
     clusters = edits["cluster"].to_numpy()
     return {

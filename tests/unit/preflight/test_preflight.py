@@ -515,13 +515,17 @@ def test_adapters_without_a_model_need_no_model_library(installed: Callable[[str
 
 
 def test_a_package_that_only_another_program_needs_stops_no_run(installed: Callable[[str, str | None], None]) -> None:
-    for name in ("rich", "evalica", "snakemake"):
+    for name in ("rich", "snakemake"):
         installed(name, None)
     assert list(check_missing_packages(make_context())) == []
-    workflow, report, *_ = check_packages(make_context())
-    assert (workflow.level, report.level) == ("warn", "warn")
+    workflow, *_ = check_packages(make_context())
+    assert workflow.level == "warn"
     assert workflow.text == "envs/workflow.yaml: no snakemake, no rich, which only watch_lanes.py needs"
-    assert report.text == "envs/report.yaml: no evalica, which only compare_ratings.py needs"
+
+
+def test_a_report_without_evalica_is_told_before_the_lanes_work(installed: Callable[[str, str | None], None]) -> None:
+    installed("evalica", None)
+    assert levels(list(check_missing_packages(make_context()))) == ["fail"]
 
 
 def test_what_the_report_imports_stops_a_run_before_its_lanes_work(

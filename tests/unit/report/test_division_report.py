@@ -26,6 +26,7 @@ def rows(items: int, divided: float = 2.0, **more: Any) -> pd.DataFrame:
             "editor": editor,
             "cluster": of * items + place,
             "score": float(np.clip(5 + divided * ((of == 0) == (editor == "x")) + rng.normal(), 0, 10)),
+            "edit_device": "cuda:0 X",
             "edit_seconds": 9.0 + rng.random() if editor == "x" else 1.0 + rng.random(),
         }
         | more
@@ -78,3 +79,15 @@ def test_more_seeds_of_an_item_are_no_more_items() -> None:
     twice = pd.concat([once, once.assign(item_id=once["item_id"] + "-seed2")])
     found = compute_editors_together(twice, ["x", "y"], CATEGORIES, acceptance())
     assert found is not None and (found["why"], found["items"]) == ("too_few_items", {"物理": 60, "因果": 60})
+
+
+def test_seconds_of_given_files_and_of_other_devices_crown_nobody() -> None:
+    alike = rows(90, divided=0.0)
+    for table, elsewhere in (
+        (alike, ["y"]),
+        (alike.assign(edit_device=alike["editor"].map({"x": "cuda:0 X", "y": "cuda:0 Y"})), []),
+    ):
+        found = compute_editors_together(table, ["x", "y"], CATEGORIES, acceptance("accepted", editors={}), elsewhere)
+        assert found is not None
+        kings = found["volume_king_phenomenon"]
+        assert kings["kings"] == [] and kings["editors"]["y"]["seconds"] is None

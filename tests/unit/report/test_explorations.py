@@ -19,7 +19,7 @@ def make_rows(scores: dict[str, list[float | None]], category: str = "物理") -
     return pd.DataFrame(
         [
             {"item_id": str(place), "category": category, "editor": editor, "judge": "j", "cluster": place}
-            | {"score": np.nan if score is None else score}
+            | {"score": np.nan if score is None else score, "state": "edit_failed" if score is None else "scored"}
             for editor, of in scores.items()
             for place, score in enumerate(of)
         ]
@@ -72,6 +72,13 @@ def test_an_edit_that_two_judges_scored_has_its_seconds_counted_once() -> None:
     found = measure_speed(pd.concat([rows, rows.assign(judge="k")]))
     assert (found["n"], found["mean"], found["devices"]) == (6, 3.5, ["A100", "H200"])
     assert found["interval"] and 1 <= found["interval"][0] < 3.5 < found["interval"][1] <= 6
+
+
+def test_attempts_that_failed_early_make_no_editor_fast() -> None:
+    rows = make_rows({"a": [5.0] * 12}).assign(edit_seconds=20.0, edit_device="H200")
+    rows.loc[:5, ["state", "edit_seconds"]] = ["edit_failed", 0.02]
+    found = measure_speed(rows)
+    assert (found["n"], found["mean"]) == (6, 20.0)
 
 
 def test_edits_that_were_made_elsewhere_have_no_seconds() -> None:

@@ -59,7 +59,7 @@ def full_report(names: tuple[str, ...] = ("A", "B", LONG), verdict: str = "accep
 
 
 def draw(report: Report) -> list[Figure]:
-    return [figure for figures in make_figures(report, EN).values() for figure in figures]
+    return [figure for groups in make_figures(report, EN).values() for of_judge in groups for figure in of_judge]
 
 
 def test_each_chart_is_there_and_says_in_words_what_it_shows() -> None:
