@@ -13,7 +13,8 @@ import pandas as pd
 from editlane.core.types import State
 from editlane.stats.acceptance import ASKED, HALF_BLIND, Verdict
 from editlane.stats.duels import Position, measure_position
-from editlane.stats.intervals import ALPHA, Interval, infer_mean
+from editlane.stats.intervals import ALPHA, Interval
+from editlane.stats.sign_flips import flip_signs
 
 WRONG = ("source", "blank", "other_item")
 """Controls that a real edit should win against."""
@@ -105,16 +106,18 @@ def _compare_each(rows: pd.DataFrame, column: str) -> dict[str, PairControl]:
 
 
 def compare_with_real(rows: pd.DataFrame, *, half: bool = False) -> PairControl:
-    """Compare controls with real edits. Columns real, wrong (NaN = not scored), control_side, cluster.
+    """Compare controls with real edits. Columns item_id, editor_a, control, control_side, cluster, real, wrong (NaN =
+    not scored).
 
-    Both sides weigh the same, because a judge that prefers a place would win on one of them. There are too few answers
-    without enough photos on either side. half: the control must also win less than HALF_BLIND as often, among answers
-    for one of both, as with a blind judge.
+    Only controls with an answer in both orders count. For a judge that cannot tell the control, each sum over both
+    orders is as likely with the other sign, whatever place it prefers, so signs are turned at random by photo. half:
+    the control must also win less than HALF_BLIND as often, among answers for one of both, as with a blind judge.
     """
     there = rows[rows["real"].notna() & rows["wrong"].notna()]
+    there = there[there.groupby(["item_id", "editor_a", "control"])["control_side"].transform("nunique") == 2]
     real, wrong = there["real"].to_numpy(dtype=float), there["wrong"].to_numpy(dtype=float)
-    sides, clusters = there["control_side"].astype(str).to_numpy(), there["cluster"].to_numpy()
-    found = infer_mean(real - wrong, clusters, sides, scale=(-1.0, 1.0)) if len(set(sides)) == 2 else None
+    clusters = there["cluster"].to_numpy()
+    found = flip_signs(real - wrong, clusters, (-1.0, 1.0))
     verdict: Verdict = "too_few"
     if found:
         verdict = "not_told_apart" if found.p >= ALPHA or found.mean <= 0 else "told_apart"
@@ -122,11 +125,9 @@ def compare_with_real(rows: pd.DataFrame, *, half: bool = False) -> PairControl:
             verdict = "too_few"
     if half and verdict == "told_apart":
         limit = HALF_BLIND / 2
-        margin = infer_mean(limit * (real + wrong) - wrong, clusters, sides, scale=(limit - 1, limit))
-        if margin is None or margin.p >= ALPHA or margin.mean <= 0:
-            verdict = "not_told_apart"
-        elif margin.reversible:
-            verdict = "too_few"
+        margin = flip_signs(limit * (real + wrong) - wrong, clusters, (limit - 1, limit))
+        if margin is None or margin.interval[0] <= 0:
+            verdict = "too_few" if margin is None or margin.reversible else "not_told_apart"
     return {
         "n": len(rows),
         "scored": len(there),
