@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from editlane.core.types import SCALE
-from editlane.stats.intervals import ALPHA, Inference, Interval, infer_mean
+from editlane.stats.intervals import ALPHA, Inference, Interval, find_least_p, infer_mean
 
 Verdict = Literal[
     "a_better", "b_better", "not_separable", "no_common_items", "too_few", "not_believed", "prefers", "drift"
@@ -212,9 +212,10 @@ def _detect(inferred: Inference, clusters: int, tests: int) -> float | None:
     """Return the difference that is detected at the level of the smallest of `tests` p values.
 
     It is that of a paired t test, or a larger one that exceeds the bootstrap's critical values (their mean over both
-    sides), or that the unseen images cannot reverse, with the same power. Null if all differences agree.
+    sides), or that the unseen images cannot reverse, with the same power. Null if all differences agree, or if so few
+    images cannot give so small a p, however large the difference.
     """
-    if not inferred.error:
+    if not inferred.error or find_least_p(clusters) * tests >= ALPHA:
         return None
     level, power = ALPHA / tests, float(stats.norm.ppf(POWER))
     effect = _solve_power(clusters, level)

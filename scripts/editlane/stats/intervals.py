@@ -94,12 +94,17 @@ def infer_mean(
     return Inference(
         mean=mean,
         interval=interval,
-        p=max(p, 2.0 ** (1 - len(sample.strata))),  # no sign test of so few images can say more
+        p=max(p, find_least_p(len(sample.strata))),
         reversible=bool(span and span[0] <= 0 <= span[1]),
         error=error,
         pivots=pivots,
         unseen=sample.find_reversible(scale) if scale else 0.0,
     )
+
+
+def find_least_p(clusters: int) -> float:
+    """Return the least p of so many source images: no sign test of them can say more."""
+    return float(2.0 ** (1 - clusters))
 
 
 def mean_interval(

@@ -100,6 +100,18 @@ def test_the_detectable_difference_of_a_known_spread() -> None:
     assert found["verdict"] == "not_separable"
 
 
+def test_nothing_is_detectable_where_so_few_photos_give_no_p_that_small() -> None:
+    """Seven photos give 1 / 64 at least: enough as the smallest of three tests, and too much as that of four."""
+    better = [5.0, 6.0, 7.0, 8.0, 7.0, 6.0, 6.5]
+    for tests, found in ((3, True), (4, False)):
+        names = [f"类{n}" for n in range(tests)]
+        table = frame({"a": dict.fromkeys(names, better), "b": dict.fromkeys(names, [2.0, 1.0] * 3 + [1.0])})
+        table["cluster"] = table["item_id"].str[-1]
+        first = compared(table, ["a", "b"], names)[1]
+        assert (first["clusters"], first["p"]) == (7, 1 / 64)
+        assert (first["detectable"] is not None) == found
+
+
 def test_more_items_of_the_same_photos_show_nothing_more() -> None:
     a, b = scores_like_a_judges(paired_levels(1, 30, np.random.default_rng(5)))[:, 0]
     alone = compare(a, b, np.arange(30))
