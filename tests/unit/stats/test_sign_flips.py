@@ -26,10 +26,10 @@ def test_values_that_are_nearly_all_equal_are_told_from_nothing() -> None:
 
 
 def test_edits_of_one_photo_keep_their_sign_together_and_few_photos_say_nothing() -> None:
-    values = np.full(40, 0.9)
-    assert flip_signs(values, np.zeros(40), SCALE) is None
+    values = np.full(42, 0.9)
+    assert flip_signs(values, np.zeros(42), SCALE) is None
     assert flip_signs(np.empty(0), np.empty(0), SCALE) is None
-    found = flip_signs(values, np.arange(40) % 6, SCALE)
+    found = flip_signs(values, np.arange(42) % 6, SCALE)
     assert found is not None and found.p == pytest.approx(2 / 64, abs=0.01)
 
 
