@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from editlane.report.belief import list_believed
-from editlane.report.people import compute_people
+from editlane.report.people_votes import compute_people
 from editlane.stats.arena import Fit, Ranking, decide, distrust, fit_duels
 from editlane.stats.duels import count_pairs, make_duels, measure_position
 from editlane.stats.intervals import mean_interval

@@ -87,7 +87,7 @@ def load_report(
 
     A report that is made early has no `controls`, `preservation` and `costs`, and a run without an arena no `pairs`.
     `earlier` are the controls tables of other runs, the oldest first. `votes` are people's, on pairs; see
-    `people.compute_people`. `ratings` is a file of people's ratings. Raises UserError if a table is damaged, if the
+    `people_votes.compute_people`. `ratings` is a file of people's ratings. Raises UserError if a table is damaged, if the
     tables are not of one run, or if the baseline is unknown.
     """
     criteria = criteria_among(tables.read_columns(scores))
