@@ -63,6 +63,10 @@ class ArenaPlan:
         contents = zip(items["source_sha256"].to_pylist(), items["instruction"].to_pylist(), strict=True)
         self._contents = [f"{sha}\n{instruction}" for sha, instruction in contents]
 
+    def describe(self) -> dict[str, int]:
+        """Return what tells how the pairs are chosen, for the provenance."""
+        return {"rounds": self._rounds, "pairs": self.budget, "possible": self.possible}
+
     def count_in_round(self, number: int) -> int:
         """Return the pairs of edits of one round, counted from 1."""
         return self.budget * number // self._rounds - self.budget * (number - 1) // self._rounds
