@@ -38,7 +38,9 @@ def main() -> None:
     check_pairs(answers, read_plans([run.pair_plan(*place) for place in places]), items)
     Keys().check(answers, paths)
     answers = sort_pairs(answers, items, args.editors, args.judges)
-    tables.write_parts(args.out, [answers], schemas.PAIRS, provenance={"judges": provenance_of(paths)["judges"]})
+    plans = {judge: tables.read_provenance(run.pair_plan(judge, 1)).get("plan") for judge in args.judges}
+    provenance = {"judges": provenance_of(paths)["judges"], "plans": plans}
+    tables.write_parts(args.out, [answers], schemas.PAIRS, provenance=provenance)
     log.info("%s", pluralize(len(answers), "row"))
 
 

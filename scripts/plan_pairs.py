@@ -52,7 +52,7 @@ def main() -> None:
         made = {name: list_edits(table) for name, table in edits.items()}
         questions += plan.plan_controls(made, args.share, args.least)
     table = make_plan_table(items, edits, questions, args.judge, args.round)
-    tables.write_parts(args.out, [table], schemas.PAIR_PLAN)
+    tables.write_parts(args.out, [table], schemas.PAIR_PLAN, provenance={"plan": plan.describe()})
     log.info("%s in both orders, %s", pluralize(pairs, "pair"), pluralize(len(questions) - 2 * pairs, "control"))
 
 

@@ -254,7 +254,10 @@ def simulate_division(cases: int, rng: np.random.Generator) -> Iterator[list[str
                     holds(measure_closeness(scores, clusters)["interval"], close),
                     holds(count_winners(scores, clusters)["interval"], winners),
                 ]
-            low, high = (sum(one["interval"][end] * sign > 0 for one in gains) for end, sign in ((1, -1), (0, 1)))
+            low, high = (
+                sum(bool(one["interval"] and one["interval"][end] * sign > 0) for one in gains)
+                for end, sign in ((1, -1), (0, 1))
+            )
             yield [
                 kind,
                 str(size),

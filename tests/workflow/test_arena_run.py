@@ -11,6 +11,7 @@ import pytest
 from project import Project, wait_for
 
 from editlane.core.schemas import RUN_COLUMNS
+from editlane.core.tables import read_provenance
 
 EDITORS = {
     "好": {"adapter": "fake"},
@@ -106,10 +107,27 @@ def test_an_active_arena_stops_where_the_best_editor_is_clear(tmp_path: Path) ->
     project.config["editors"] = {"好": EDITORS["好"], "懒": EDITORS["懒"]}
     project.write_items(range(60))
     project.run("merge_pairs")
+    made = read_provenance(project.results / "pairs.parquet")
+    assert made["plans"] == {"评委": {"rounds": 3, "pairs": 60, "possible": 60}}
+    assert made["judges"]["评委"]["protocol"]["name"] == "pairwise"
     rows = [row for row in read_pairs(project) if row["control"] is None]
     assert {row["round"] for row in rows} == {1} and len(rows) == 2 * 60 / 3
     assert [count_plan(project, number) for number in (2, 3)] == [0, 0]
     assert count_loads(project) == 2  # one for each lane of the first round
+
+
+@pytest.mark.runs
+def test_controls_of_an_arena_with_samples_show_other_items(tmp_path: Path) -> None:
+    project = with_arena(tmp_path / "run", budget=20)
+    project.config["samples"] = 2
+    project.run("merge_pairs")
+    items = {row["item_id"]: row for row in pq.read_table(project.results / "items.parquet").to_pylist()}
+    first = {name for name, row in items.items() if row["sample_of"] is None}
+    assert len(items) == 2 * len(first)
+    plan = pq.read_table(project.results / "arena/评委/round1/plan.parquet").to_pylist()
+    assert {row["item_id"] for row in plan} == first
+    others = [row for row in plan if row["control"] == "other_item"]
+    assert others and len({row["item_id"] for row in plan if row["control"] is None}) == 20
 
 
 def count_plan(project: Project, number: int) -> int:

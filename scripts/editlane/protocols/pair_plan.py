@@ -7,14 +7,14 @@ multi-armed bandits", ICML 2013), and each round asks only about pairs of editor
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import chain, combinations, islice
+from itertools import combinations
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
 from editlane.core.types import EDITED, PairControl, Row
 from editlane.protocols.pair_intervals import EditorPair, find_differences, find_unseparated
+from editlane.protocols.pair_others import OtherItems
 
 ROWS_OF_CONTROLS = 7
 """Questions if each control is asked once: all in both orders but `itself`, which is the same in both."""
@@ -52,12 +52,20 @@ class ArenaPlan:
         pairs: list[EditorPair] = list(combinations(self._names, 2))
         self.pairs = sorted(pairs, key=lambda pair: _hash(seed, "pair", *pair))
         """All pairs of editors, in an order that only their names and the seed decide."""
-        possible = len(items) * len(pairs)
-        self.budget = possible if budget is None else min(budget, possible)
+        self.possible = len(items) * len(pairs)
+        """All pairs of edits."""
+        self.budget = self.possible if budget is None else min(budget, self.possible)
         self._ids: list[str] = items["item_id"].to_pylist()
+        samples = list(zip(self._ids, items["sample_of"].to_pylist(), strict=True))
+        self._first = [first is None for _, first in samples]
+        self._numbers = _number_samples(samples)
         self._categories: list[str] = items["category"].to_pylist()
         contents = zip(items["source_sha256"].to_pylist(), items["instruction"].to_pylist(), strict=True)
         self._contents = [f"{sha}\n{instruction}" for sha, instruction in contents]
+
+    def describe(self) -> dict[str, int]:
+        """Return what tells how the pairs are chosen, for the provenance."""
+        return {"rounds": self._rounds, "pairs": self.budget, "possible": self.possible}
 
     def count_in_round(self, number: int) -> int:
         """Return the pairs of edits of one round, counted from 1."""
@@ -83,21 +91,25 @@ class ArenaPlan:
         """Return the controls, which the first round asks. `edits`: by editor.
 
         There are `share` x the questions about pairs, but at least `least`; none if `share` is 0. Each kind is asked
-        about an edit once at most, in both orders. Edits that are missing get none.
+        about an edit once at most, in both orders. Edits that are missing get none, and neither do further samples of
+        an item: another sample would be no wrong edit, and the others would be the same question again.
         """
         wanted = max(share * 2 * self.budget, least) if share else 0
         each = int(-(-wanted // ROWS_OF_CONTROLS))
 
         def is_open(place: int, editor: str) -> bool:
-            return edits[editor].states[place] == EDITED
+            return self._first[place] and edits[editor].states[place] == EDITED
 
+        others = {editor: self._link_others(edits[editor]) for editor in self._names}
         planned: list[PairQuestion] = []
         for control in PairControl:
             for place, editor in self._choose(control, self._names, each, is_open):
                 if control == PairControl.ITSELF:
                     planned.append(PairQuestion(place, editor, editor, control))
                     continue
-                other = self._find_other(place, edits[editor]) if control == PairControl.OTHER_ITEM else None
+                other = None
+                if control == PairControl.OTHER_ITEM:
+                    other = others[editor][self._categories[place]].find(place)
                 if control != PairControl.OTHER_ITEM or other is not None:
                     planned += [PairQuestion(place, editor, editor, control, side, other) for side in ("a", "b")]
         return planned
@@ -118,28 +130,39 @@ class ArenaPlan:
         return [one for category, units in dealt.items() for one in units[: shares[category]]]
 
     def _rank(self, salt: str) -> dict[str, list[int]]:
-        """Return the items of each category, in an order that only their content and the seed decide."""
+        """Return the items of each category, in an order that only their content and the seed decide.
+
+        All first samples come before the second ones, and so on, because another item tells more than another sample.
+        """
         ranked: dict[str, list[int]] = {name: [] for name in sorted(set(self._categories))}
         hashes = [_hash(self._seed, salt, content) for content in self._contents]
-        for place in sorted(range(len(hashes)), key=lambda place: (hashes[place], self._ids[place])):
+        order = sorted(zip(self._numbers, hashes, self._ids, range(len(hashes)), strict=True))
+        for *_, place in order:
             ranked[self._categories[place]].append(place)
         return ranked
 
-    def _find_other(self, place: int, edits: Edits) -> int | None:
-        """Return the next item of the category, in the order of the hash, with another edit by this editor."""
-        others = self._others[self._categories[place]]
-        position = self._positions[place]
-        around = chain(islice(others, position + 1, None), islice(others, position))
-        found = (one for one in around if edits.states[one] == EDITED and edits.shas[one] != edits.shas[place])
-        return next(found, None)
+    def _link_others(self, edits: Edits) -> dict[str, OtherItems]:
+        """Link each item of a category to the next one with another photo or instruction, and another edit."""
+        linked = {}
+        for category, places in self._rank("other").items():
+            ring = [place for place in places if self._first[place] and edits.states[place] == EDITED]
+            marks = [[marks[place] for place in ring] for marks in (edits.shas, self._contents)]
+            linked[category] = OtherItems(ring, marks)
+        return linked
 
-    @cached_property
-    def _others(self) -> dict[str, list[int]]:
-        return self._rank("other")
 
-    @cached_property
-    def _positions(self) -> dict[int, int]:
-        return {place: position for places in self._others.values() for position, place in enumerate(places)}
+def _number_samples(samples: Sequence[tuple[str, str | None]]) -> list[int]:
+    """Return the number of each sample of its item, from (item_id, sample_of). The first one has number 0."""
+    further: dict[str, list[str]] = {}
+    for name, first in samples:
+        if first is not None:
+            further.setdefault(first, []).append(name)
+    numbers = {
+        name: number
+        for names in further.values()
+        for number, name in enumerate(sorted(names, key=lambda name: (len(name), name)), 1)
+    }
+    return [numbers.get(name, 0) for name, _ in samples]
 
 
 def _deal(places: Sequence[int], members: Sequence[Member], start: int) -> Iterator[tuple[int, Member]]:

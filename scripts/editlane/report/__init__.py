@@ -7,6 +7,8 @@ cells            build tables of text and format numbers, for Markdown and the p
 notices          warn about what affects all numbers
 statements       state which editor is better, by how much and how surely; tables of comparisons
 answer           answer in a few lines which editor scores highest; the first screen
+arena            compare editors with each other; arena_method.py says how pairs were chosen, arena_tables.py shows both
+people_votes     compute what people's votes say in the arena
 leaderboard      rank the editors by their means
 trust            show the controls, noise and canaries of each judge
 breakdowns       compute scores by difficulty and tag, win rates, seconds; breakdown_tables.py shows the first

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from editlane.report.arena_method import find_method
 from editlane.report.belief import list_believed
-from editlane.report.people import compute_people
+from editlane.report.people_votes import compute_people
 from editlane.stats.arena import Fit, Ranking, decide, distrust, fit_duels
 from editlane.stats.duels import count_pairs, make_duels, measure_position
 from editlane.stats.intervals import mean_interval
@@ -25,11 +27,12 @@ def compute_arena(
     scores: pd.DataFrame,
     editors: Sequence[str],
     categories: Sequence[str],
+    made: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any] | None:
     """Compute the object `arena`. None without pairs and votes.
 
     pairs: the pairs table. votes: see `compute_people`. items: columns item_id, category, cluster. scores: any judge's
-    rows, which tell what each edit is.
+    rows, which tell what each edit is. made: the provenance of the pairs table.
     """
     if pairs is None and votes is None:
         return None
@@ -38,7 +41,10 @@ def compute_arena(
     clusters = dict(zip(items["item_id"].astype(str), items["cluster"], strict=True))
     return {
         "definition_version": DEFINITION_VERSION,
-        "judges": {judge: _compute_judge(rows, clusters, editors, categories) for judge, rows in by_judge.items()},
+        "judges": {
+            judge: {"method": find_method(made, judge)} | _compute_judge(rows, clusters, editors, categories)
+            for judge, rows in by_judge.items()
+        },
         "people": None if votes is None else compute_people(votes, by_judge, items, scores, editors, categories),
     }
 

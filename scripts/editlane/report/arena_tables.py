@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from editlane.report.arena_method import explain_method
 from editlane.report.cells import (
     NONE,
     Group,
@@ -162,7 +163,7 @@ def _explain_strengths(found: Mapping[str, Any], t: Texts) -> str:
     parts = []
     if "votes" in found:
         parts.append(t("arena.votes", n=found["votes"], raters=found["raters"], **found["left_out"]))
-    parts.append(t("arena.strengths_note"))
+    parts += [*explain_method(found, t), t("arena.strengths_note")]
     if ended := found["overall"]["open_ended"]:
         parts.append(t("arena.open_ended", editors=t.join(ended)))
     return t("page.space").join(parts)

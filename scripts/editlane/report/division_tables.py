@@ -59,10 +59,11 @@ def _figures(found: Mapping[str, Any], judge: str, t: Texts) -> Table:
         )
         lines.append(("differentiation", (format_number(differentiation["value"], 3), null)))
     if gain:
-        told = t("division.apparent", gain=format_signed(gain["apparent"]), best=gain["best"])
+        told = [t(f"division.why.{gain['why']}")] if gain["why"] else []
+        told.append(t("division.apparent", gain=format_signed(gain["apparent"]), best=gain["best"]))
         choice = t.join(f"{category}: {editor}" for category, editor in gain["choice"].items())
         interval = f" {format_interval(gain['interval'])}" if gain["interval"] else ""
-        lines.append(("gain", (format_signed(gain["value"]) + interval, t("page.space").join((told, choice)))))
+        lines.append(("gain", (format_signed(gain["value"]) + interval, t("page.space").join((*told, choice)))))
     for name, key in (("closeness", "competition_intensity"), ("winners", "effective_winners")):
         mean = format_mean(found[key]["value"], found[key]["interval"])
         lines.append((name, (mean, t(f"division.{name}_note"))))

@@ -87,8 +87,8 @@ def load_report(
 
     A report that is made early has no `controls`, `preservation` and `costs`, and a run without an arena no `pairs`.
     `earlier` are the controls tables of other runs, the oldest first. `votes` are people's, on pairs; see
-    `people.compute_people`. `ratings` is a file of people's ratings. Raises UserError if a table is damaged, if the
-    tables are not of one run, or if the baseline is unknown.
+    `people_votes.compute_people`. `ratings` is a file of people's ratings. Raises UserError if a table is damaged, if
+    the tables are not of one run, or if the baseline is unknown.
     """
     criteria = criteria_among(tables.read_columns(scores))
     rows = tables.read_frame(scores, schemas.scores_schema(criteria).names)
@@ -108,6 +108,8 @@ def load_report(
         rated=match_ratings(read_ratings([ratings]), rows) if ratings else None,
     )
     provenance = {"dataset": tables.read_provenance(items)} | tables.read_provenance(scores)
+    if pairs:
+        provenance["arena"] = tables.read_provenance(pairs)
     named = {"editors": editors, "judges": judges, "categories": categories, "criteria": criteria}
     numbers = compute_numbers(inputs, run=run, provenance=provenance, **named)
     return Report(numbers=numbers, items=item_rows, scores=_add_places(rows, item_rows), baseline=baseline, **named)

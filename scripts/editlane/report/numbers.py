@@ -107,7 +107,9 @@ def compute_numbers(
             judge: compute_editors_together(of, editors, list(sizes), acceptance[judge], elsewhere)
             for judge, of in by_judge.items()
         },
-        "arena": compute_arena(inputs.pairs, inputs.votes, clustered, scores, editors, list(sizes)),
+        "arena": compute_arena(
+            inputs.pairs, inputs.votes, clustered, scores, editors, list(sizes), (provenance or {}).get("arena", {})
+        ),
         "canary": {judge: compare_own_canary(controls[judge], inputs.earlier) for judge in judges},
         "preservation": {editor: summarise_preservation(inputs.preservation, editor, sizes) for editor in editors},
         "costs": compute_costs(inputs.costs),

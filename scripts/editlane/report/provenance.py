@@ -26,21 +26,37 @@ def make_provenance_tables(report: Report, t: Texts) -> list[Table]:
         records = {name: dict(flatten(_drop_text(get_record(provenance, kind, name)))) for name in names}
         if any(records.values()):
             found.append(_make_settings_table(kind, records, t))
-    rest = {key: value for key, value in provenance.items() if key not in ("editors", "judges")}
+    arena = provenance.get("arena") or {}
+    if arena:
+        found.append(_make_settings_table("arena", _describe_arena(arena), t))
+    rest = {key: value for key, value in provenance.items() if key not in ("editors", "judges", "arena")}
     run = {t("column.value"): dict(flatten(rest))}
     return [*found, _make_settings_table("run", run, t)] if rest else found
 
 
 def list_protocol_texts(report: Report, t: Texts) -> list[ProtocolText]:
-    """List the protocols whose text is in the provenance, by judge."""
+    """List the protocols whose text is in the provenance, by judge: of its scores, then of the arena."""
+    provenance = report.numbers["provenance"]
     found = []
-    for judge in report.judges:
-        protocol = get_record(report.numbers["provenance"], "judges", judge).get("protocol")
-        if isinstance(protocol, Mapping) and protocol.get("text"):
-            names = {"name": protocol.get("name", NONE), "version": protocol.get("version", NONE)}
-            title = t("provenance.protocol", judge=judge, **names)
-            found.append(ProtocolText(title=title, text=str(protocol["text"])))
+    for key, records in (
+        ("provenance.protocol", provenance),
+        ("provenance.arena_protocol", provenance.get("arena") or {}),
+    ):
+        for judge in report.judges:
+            protocol = get_record(records, "judges", judge).get("protocol")
+            if isinstance(protocol, Mapping) and protocol.get("text"):
+                names = {"name": protocol.get("name", NONE), "version": protocol.get("version", NONE)}
+                found.append(ProtocolText(title=t(key, judge=judge, **names), text=str(protocol["text"])))
     return found
+
+
+def _describe_arena(arena: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the settings of each judge of the arena, and how its pairs were chosen."""
+    plans = arena.get("plans") or {}
+    return {
+        judge: dict(flatten({**_drop_text(record), "plan": plans.get(judge) or {}}))
+        for judge, record in (arena.get("judges") or {}).items()
+    }
 
 
 def _drop_text(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from editlane.stats.intervals import ALPHA, FEWEST_CLUSTERS, UNSEEN, Inference, Interval, infer_mean
+from editlane.stats.intervals import ALPHA, FEWEST_CLUSTERS, UNSEEN, Inference, Interval
+from editlane.stats.many_means import infer_means
 from editlane.stats.strengths import (
     Floats,
     add_wins,
@@ -83,7 +84,8 @@ def fit_duels(duels: pd.DataFrame, editors: Sequence[str]) -> Fit:
 
     There is no fit below FEWEST_CLUSTERS photos, or if duels do not connect all editors.
     """
-    names = [name for name in editors if name in set(duels["a"]) | set(duels["b"])]
+    met = {*duels["a"].unique(), *duels["b"].unique()}
+    names = [name for name in editors if name in met]
     place = {name: at for at, name in enumerate(names)}
     a, b = (duels[side].map(place).to_numpy(dtype=int) for side in ("a", "b"))
     wins = add_wins(a, b, duels["win"].to_numpy(dtype=float), duels["cluster"].to_numpy(), len(names))
@@ -108,8 +110,8 @@ def _fit_connected(ranking: Ranking, wins: Floats, names: Sequence[str]) -> Fit:
     games, total = wins + wins.swapaxes(1, 2), wins.sum(axis=0)
     codes, open_ended = np.arange(len(wins)), _find_open_ended(wins)
     ranking["open_ended"] = [name for name, is_open in zip(names, open_ended, strict=True) if is_open]
-    for i, name in enumerate(names):
-        found = infer_mean(pseudo[:, i], codes)
+    of_strengths = infer_means([(column, codes) for column in pseudo.T])
+    for i, (name, found) in enumerate(zip(names, of_strengths, strict=True)):
         ends = float(lost[i, i]), float(won[i, i])
         ranking["editors"][name] = {
             "n": round(float(games[:, i].sum())),
@@ -118,10 +120,10 @@ def _fit_connected(ranking: Ranking, wins: Floats, names: Sequence[str]) -> Fit:
             "rank": None,
         }
     inferences, reversible = [], []
-    for i, j in combinations(range(len(names)), 2):
-        ended = open_ended[i] or open_ended[j]
-        values = score_difference(wins, strengths, i, j) if ended else pseudo[:, i] - pseudo[:, j]
-        found = infer_mean(values, codes)
+    pairs = [(i, j, open_ended[i] or open_ended[j]) for i, j in combinations(range(len(names)), 2)]
+    said = (score_difference(wins, strengths, i, j) if ended else pseudo[:, i] - pseudo[:, j] for i, j, ended in pairs)
+    of_pairs = infer_means([(values, codes) for values in said])
+    for (i, j, ended), found in zip(pairs, of_pairs, strict=True):
         if found is None:  # one cluster per value, and enough of them
             raise AssertionError("photos were counted before")
         spans = sorted(float(one[i] - one[j]) for one in (lost[i], won[i], lost[j], won[j]))

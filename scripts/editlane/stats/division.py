@@ -7,7 +7,7 @@ would gain 0.39 points". So each figure stands beside its null or its interval, 
 """
 
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,9 @@ class Gain(TypedDict):
     value: float
     """On photos that the choice did not see."""
     interval: Interval | None
+    why: Literal["same_editor", "too_few_photos"] | None
+    """The reason if there is no interval. `same_editor`: in every part, the choice was the best single editor, so there
+    is no gain to measure. That is no proof of none, because other photos may choose otherwise."""
     apparent: float
     """On the photos that it was made by. It is never negative, and no estimate."""
     choice: dict[str, int]
@@ -133,18 +136,21 @@ def measure_routing(scores: Floats, groups: NDArray[Any], clusters: NDArray[Any]
     names, codes = np.unique(groups, return_inverse=True)
     _, cluster = np.unique(clusters, return_inverse=True)
     fold = (np.random.default_rng(seed).permutation(cluster.max() + 1) % FOLDS)[cluster]
-    gains = np.zeros(len(scores))
+    gains, apart = np.zeros(len(scores)), False
     for part in range(FOLDS):
         means = _average(scores[fold != part], codes[fold != part], len(names))
         here, best = np.flatnonzero(fold == part), int(np.nanmean(means, axis=0).argmax())
         seen = ~np.isnan(means).any(axis=1)
         choice = np.where(seen, np.nan_to_num(means).argmax(axis=1), best)
+        apart |= bool((choice != best).any())
         gains[here] = scores[here, choice[codes[here]]] - scores[here, best]
     means = _average(scores, codes, len(names))
-    found = infer_mean(gains, clusters, groups, scale=(-REACH, REACH)) if gains.any() else None
+    found = infer_mean(gains, clusters, groups, scale=(-REACH, REACH)) if apart else None
+    interval = _stretch(found) if found else None
     return {
         "value": float(np.mean([gains[codes == code].mean() for code in range(len(names))])),
-        "interval": _stretch(found) if found else None if gains.any() else (0.0, 0.0),
+        "interval": interval,
+        "why": None if interval else "too_few_photos" if apart else "same_editor",
         "apparent": float(means.max(axis=1).mean() - means.mean(axis=0).max()),
         "choice": {str(name): int(at) for name, at in zip(names, means.argmax(axis=1), strict=True)},
         "best": int(means.mean(axis=0).argmax()),

@@ -13,6 +13,7 @@ import pandas as pd
 from editlane.core.errors import UserError
 from editlane.core.types import State
 from editlane.stats.intervals import Interval, mean_interval
+from editlane.stats.many_means import find_intervals
 from editlane.stats.resampled import Estimate
 
 ANSWERS = ("p_a", "p_b", "p_tie", "p_both_bad")
@@ -136,25 +137,30 @@ def count_pairs(duels: pd.DataFrame, pairs: Sequence[tuple[str, str]], category:
     """Count the duels of each pair of editors, which `pairs` names in the order of the editors."""
     part = duels if category is None else duels[duels["category"] == category]
     by_pair = dict(list(part.groupby(["a", "b"])))
-    return [_count_pair(by_pair.get(pair, part.iloc[:0]), pair, category) for pair in pairs]
+    asked = [by_pair.get(pair, part.iloc[:0]) for pair in pairs]
+    used = [one[one["fate"] == "used"] for one in asked]
+    tables = [(one["win"].to_numpy(dtype=float), one["cluster"].to_numpy()) for one in used]
+    intervals = find_intervals(tables, (0.0, 1.0))
+    return [_count_pair(*one, category) for one in zip(asked, used, pairs, intervals, strict=True)]
 
 
-def _count_pair(duels: pd.DataFrame, pair: tuple[str, str], category: str | None) -> PairCount:
-    used, fates = duels[duels["fate"] == "used"], duels["fate"].value_counts()
-    wins, clusters = used["win"].to_numpy(dtype=float), used["cluster"].to_numpy()
+def _count_pair(
+    duels: pd.DataFrame, used: pd.DataFrame, pair: tuple[str, str], interval: Interval | None, category: str | None
+) -> PairCount:
+    fates, wins, clusters = duels["fate"].value_counts(), used["win"].to_numpy(dtype=float), used["cluster"]
     return {
         "a": pair[0],
         "b": pair[1],
         "category": category,
         "asked": len(duels),
         "n": len(used),
-        "clusters": len(np.unique(clusters)),
+        "clusters": clusters.nunique(),
         "one_order": int(fates.get("one_order", 0)),
         "failed_a": int(duels["failed_a"].sum()),
         "failed_b": int(duels["failed_b"].sum()),
         "unreadable": int(fates.get("unreadable", 0)),
         "win_rate": _mean(wins),
-        "interval": mean_interval(wins, clusters, (0.0, 1.0)) if len(wins) else None,
+        "interval": interval,
         "tie": _mean(used["tie"].to_numpy(dtype=float)),
         "both_bad": _mean(used["both_bad"].to_numpy(dtype=float)),
     }

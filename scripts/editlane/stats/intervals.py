@@ -33,7 +33,7 @@ samples of n: the rule of three (Hanley and Lippman-Hand, JAMA 1983)."""
 SMALLEST_ERROR = 0.1
 """Standard errors of bootstrap samples are not taken for smaller than this share of the data's."""
 
-_BATCH_CELLS = 2_000_000
+BATCH_CELLS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +77,19 @@ def infer_mean(
     Return None below FEWEST_CLUSTERS effective clusters in any group (Kish: (sum n)^2 / sum n^2 over the clusters'
     sizes n). Raises ValueError for NaN and arrays of unequal lengths.
     """
-    sample = _Sample.of(np.asarray(values, dtype=np.float64), clusters, groups)
+    sample = Sample.of(np.asarray(values, dtype=np.float64), clusters, groups)
     if sample is None or sample.effective.min() < FEWEST_CLUSTERS:
         return None
-    means, errors = sample.compute(np.ones((1, len(sample.strata))))
-    mean, error = float(means[0]), float(errors[0])
-    pivots, interval, p = np.empty(0), None, 0.0 if mean else 1.0
-    if error > 1e-9 * float(np.abs(values).max(initial=1)):
-        if len(sample.strata) <= MANY_CLUSTERS:
-            pivots = np.sort(np.concatenate(list(_studentise(sample, mean, error, seed))))
-        interval, p = _invert(pivots, mean, error)
+    mean, error = sample.measure()
+    drawn = sample.is_drawn(error)
+    pivots = np.sort(np.concatenate(list(_studentise(sample, mean, error, seed)))) if drawn else np.empty(0)
+    return conclude(sample, pivots, scale)
+
+
+def conclude(sample: "Sample", pivots: Floats, scale: Interval | None) -> Inference:
+    """Infer the mean of a sample from its sorted `pivots`, which are empty unless it `is_drawn`."""
+    mean, error = sample.measure()
+    interval, p = _invert(pivots, mean, error) if sample.varies(error) else (None, 0.0 if mean else 1.0)
     span = sample.span_unseen(mean, scale) if scale else None
     if span and scale:
         low, high = interval or (mean, mean)
@@ -141,8 +144,11 @@ def rate_interval(count: float, n: int) -> Interval | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sample:
+class Sample:
     """Values added up by cluster (K) and group (C)."""
+
+    largest: float
+    """Largest absolute value, at least 1."""
 
     sums: Floats
     """(K, C)"""
@@ -154,7 +160,7 @@ class _Sample:
     """(C,), effective number of clusters."""
 
     @classmethod
-    def of(cls, values: Floats, clusters: npt.ArrayLike, groups: npt.ArrayLike | None) -> "_Sample | None":
+    def of(cls, values: Floats, clusters: npt.ArrayLike, groups: npt.ArrayLike | None) -> "Sample | None":
         """Add the values up; None if there are none."""
         if np.isnan(values).any():
             raise ValueError("A value is NaN; drop the rows without a score before computing an interval.")
@@ -173,11 +179,25 @@ class _Sample:
             for weights in (values, None)
         )
         return cls(
+            largest=float(np.abs(values).max(initial=1)),
             sums=sums,
             counts=counts,
             strata=_find_strata(counts > 0),
             effective=counts.sum(axis=0) ** 2 / np.square(counts).sum(axis=0),
         )
+
+    def measure(self) -> tuple[float, float]:
+        """Return the macro mean and its standard error."""
+        means, errors = self.compute(np.ones((1, len(self.strata))))
+        return float(means[0]), float(errors[0])
+
+    def varies(self, error: float) -> bool:
+        """Tell whether the clusters disagree by more than rounding."""
+        return error > 1e-9 * self.largest
+
+    def is_drawn(self, error: float) -> bool:
+        """Tell whether bootstrap samples are drawn."""
+        return self.varies(error) and len(self.strata) <= MANY_CLUSTERS
 
     @property
     def group_means(self) -> Floats:
@@ -244,9 +264,9 @@ def _invert(pivots: Floats, mean: float, error: float) -> tuple[Interval, float]
     return ends, min(1.0, p if beyond else min(p, beyond_all))  # else many tests could not be corrected for each other
 
 
-def _studentise(sample: _Sample, mean: float, error: float, seed: int) -> Iterator[Floats]:
+def _studentise(sample: Sample, mean: float, error: float, seed: int) -> Iterator[Floats]:
     rng, left = np.random.default_rng(seed), RESAMPLES
-    batch = max(1, _BATCH_CELLS // len(sample.strata))
+    batch = max(1, BATCH_CELLS // len(sample.strata))
     while left > 0:
         means, errors = sample.compute(sample.draw(min(batch, left), rng))
         left -= batch

@@ -26,7 +26,7 @@ MOST_BIAS = 0.5
 place, and the mean over both orders is mostly of ties."""
 
 
-class PairControl(TypedDict):
+class PairControlResult(TypedDict):
     """Some controls against the real edits."""
 
     n: int
@@ -52,9 +52,9 @@ class PairAcceptance(TypedDict):
     too_few: list[str]
     calls: int
     """Questions asked as controls."""
-    categories: dict[str, PairControl]
-    editors: dict[str, PairControl]
-    controls: dict[str, PairControl]
+    categories: dict[str, PairControlResult]
+    editors: dict[str, PairControlResult]
+    controls: dict[str, PairControlResult]
     """By control, then TOGETHER."""
     itself: Position
     itself_verdict: Verdict
@@ -100,12 +100,12 @@ def _add_chances(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(real=np.where(on_a, p_b, p_a), wrong=np.where(on_a, p_a, p_b), lead=p_a - p_b)
 
 
-def _compare_each(rows: pd.DataFrame, column: str) -> dict[str, PairControl]:
+def _compare_each(rows: pd.DataFrame, column: str) -> dict[str, PairControlResult]:
     names: Iterable[str] = dict.fromkeys(rows[column].astype(str))
     return {name: compare_with_real(rows[rows[column].astype(str) == name]) for name in names}
 
 
-def compare_with_real(rows: pd.DataFrame, *, half: bool = False) -> PairControl:
+def compare_with_real(rows: pd.DataFrame, *, half: bool = False) -> PairControlResult:
     """Compare controls with real edits. Columns item_id, editor_a, control, control_side, cluster, real, wrong (NaN =
     not scored).
 

@@ -11,6 +11,7 @@ import pytest
 from editlane.core.schemas import ITEMS
 from editlane.core.types import EDITED, PairControl
 from editlane.protocols.pair_intervals import find_differences, find_unseparated
+from editlane.protocols.pair_others import OtherItems
 from editlane.protocols.pair_plan import ArenaPlan, Edits, PairQuestion, share_out
 
 EDITORS = ["甲", "乙", "丙"]
@@ -234,3 +235,63 @@ def test_without_a_share_there_are_no_controls_and_never_more_than_edits() -> No
 )
 def test_a_number_is_shared_out_equally(total, sizes, shares) -> None:
     assert share_out(total, sizes) == shares
+
+
+def repeat_items(count: int, samples: int) -> pa.Table:
+    """`count` items, each followed by its further samples."""
+    rows = make_items(count).to_pylist()
+    further = [
+        row | {"item_id": f"{row['item_id']}-seed{number}", "sample_of": row["item_id"]}
+        for row in rows
+        for number in range(2, samples + 1)
+    ]
+    return pa.Table.from_pylist(sorted(rows + further, key=lambda row: row["item_id"]), schema=ITEMS)
+
+
+def test_no_control_shows_another_sample_of_its_own_item_or_asks_about_one() -> None:
+    items = repeat_items(12, samples=3)
+    edits = {name: make_edits(len(items)) for name in EDITORS}
+    planned = make_plan(items).plan_controls(edits, share=6, least=1000)
+    once = make_items(12)
+    expected = make_plan(once).plan_controls({name: make_edits(12) for name in EDITORS}, share=6, least=1000)
+    assert name_all(items, planned) == name_all(once, expected)
+    first, contents = items["sample_of"].to_pylist(), items["instruction"].to_pylist()
+    for one in planned:
+        assert first[one.place] is None
+        if one.other is not None:
+            assert first[one.other] is None and contents[one.other] != contents[one.place]
+
+
+def test_another_item_of_the_same_photo_and_instruction_is_no_wrong_edit() -> None:
+    rows = make_items(12).to_pylist()
+    twins = [row | {"item_id": f"{row['item_id']}-again"} for row in rows]
+    items = pa.Table.from_pylist(rows + twins, schema=ITEMS)
+    edits = {name: make_edits(len(items)) for name in EDITORS}
+    planned = make_plan(items).plan_controls(edits, share=6, least=1000)
+    others = [one for one in planned if one.other is not None]
+    assert len(others) == 24 * 3 * 2
+    assert all(one.other is not None and one.place % 12 != one.other % 12 for one in others)
+
+
+def test_a_budget_asks_about_all_items_before_it_asks_about_further_samples() -> None:
+    items = repeat_items(30, samples=11)
+    plan = make_plan(items, budget=60)
+    first = items["sample_of"].to_pylist()
+    ids = items["item_id"].to_pylist()
+    asked = [one.place for one in plan.plan_pairs(1, []) if one.editor_a < one.editor_b]
+    assert sum(first[place] is None for place in asked) == 30
+    assert {ids[place].rpartition("-")[2] for place in asked if first[place]} == {"seed2"}
+
+
+def test_a_control_is_found_where_nearly_all_edits_have_the_same_bytes() -> None:
+    """The next item around the ring, as if all others were looked at."""
+    draw = random.Random(2)
+    for _ in range(200):
+        size = draw.randint(1, 9)
+        marks = [[draw.choice("ab") for _ in range(size)], [draw.choice("xyz") for _ in range(size)]]
+        ring = draw.sample(range(50), size)
+        others = OtherItems(ring, marks)
+        for start, place in enumerate(ring):
+            around = [(start + step) % size for step in range(1, size)]
+            fitting = (ring[at] for at in around if all(values[at] != values[start] for values in marks))
+            assert others.find(place) == next(fitting, None)

@@ -37,12 +37,12 @@ def scores_of(count: int = 40, means: dict[str, float] | None = None) -> dict[tu
     }
 
 
-def make(folder: Path, pairs: pd.DataFrame | None = None, votes: pd.DataFrame | None = None):
+def make(folder: Path, pairs: pd.DataFrame | None = None, votes: pd.DataFrame | None = None, **made: Any):
     run = write_run(folder / "run", scores_of(), ITEMS)
     path = run / "pairs.parquet" if pairs is not None else None
     if pairs is not None and path is not None:
         rows = pairs.astype(object).where(pairs.notna(), None).to_dict("records")
-        tables.write_table(path, rows, PAIR_COLUMNS)
+        tables.write_table(path, rows, PAIR_COLUMNS, provenance=made)
     about = {"run": "run", "scores": run / "scores.parquet", "items": run / "items.parquet"}
     return run, load_report(**about, pairs=path, votes=votes)
 
@@ -174,3 +174,31 @@ def test_the_program_reads_a_file_of_votes(tmp_path: Path, monkeypatch: pytest.M
     make_report.main()
     numbers = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert numbers["arena"]["people"]["votes"] == 40
+
+
+PROTOCOL = {"name": "并排", "version": "3", "sha256": "f" * 64, "text": "Which edit is better?"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "kind", "told"),
+    [
+        ({"rounds": 1, "pairs": 120, "possible": 120}, "all", "All pairs of editors were asked on all items."),
+        ({"rounds": 1, "pairs": 60, "possible": 120}, "budget", "60 pairs of edits were asked, spread evenly"),
+        ({"rounds": 4, "pairs": 120, "possible": 120}, "active", "Asked in 4 rounds, "),
+        (None, None, ""),
+    ],
+)
+def test_the_report_tells_how_the_arena_was_made(
+    tmp_path: Path, plan: dict[str, int] | None, kind: str | None, told: str
+) -> None:
+    made = {"judges": {"j": {"model": "m", "protocol": PROTOCOL}}} | ({"plans": {"j": plan}} if plan else {})
+    run, report = make(tmp_path, PAIRS, None, **made)
+    method = report.numbers["arena"]["judges"]["j"]["method"]
+    assert (method and method["kind"]) == kind
+    assert report.numbers["provenance"]["arena"] == made
+    written = write(report, run)
+    assert told in written[".md"] and ("look larger" in written[".md"]) == (kind == "active")
+    assert "Judges of the arena" in written[".md"] and "f" * 64 in written[".md"]
+    assert "Protocol of j in the arena: 并排 3" in written[".html"] and PROTOCOL["text"] in written[".html"]
+    assert PROTOCOL["text"] not in written[".md"]
+    assert "j 的两两对比规程：并排 3" in write(report, run, "zh")[".html"]

@@ -74,6 +74,20 @@ def test_every_figure_stands_beside_its_null_or_interval(language: str) -> None:
     assert ("only apparent" if language == "en" else "仅为表观值") in text
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_gain_that_no_part_chose_has_a_reason_and_no_interval(language: str) -> None:
+    table = rows(80)
+    table["score"] = np.where(table["editor"] == "x", 8.0, 3.0)
+    found = compute_editors_together(table, ["x", "y"], CATEGORIES, acceptance())
+    assert found is not None
+    gain = found["routing_gain"]
+    assert (gain["value"], gain["interval"], gain["why"]) == (0.0, None, "same_editor")
+    report = made_report({"x": {}, "y": {}}, editors_together={"j": found})  # type: ignore[dict-item]
+    text = format_table(make_division_tables(report, load_texts(language))[0])
+    assert ("every part chose the same editor" if language == "en" else "都为所有类别选了同一个编辑模型") in text
+    assert "0.00, 0.00" not in text
+
+
 def test_more_seeds_of_an_item_are_no_more_items() -> None:
     once = rows(60)
     twice = pd.concat([once, once.assign(item_id=once["item_id"] + "-seed2")])

@@ -56,7 +56,23 @@ def test_the_gain_of_routing_is_held_out() -> None:
     assert divided["value"] == pytest.approx(2 / 3, abs=0.25)
     assert alike["apparent"] >= 0 and alike["interval"][0] <= 0
     same = measure_routing(*draw([[2, 0]] * 3))
-    assert (same["value"], same["interval"]) == (0.0, (0.0, 0.0)), "the same editor everywhere gains nothing"
+    assert (same["value"], same["interval"], same["why"]) == (0.0, None, "same_editor")
+    assert divided["why"] is None
+
+
+def test_a_gain_has_an_interval_where_the_parts_choose_otherwise_for_nothing() -> None:
+    """Two photos decide for the second editor in the last category; on all others both are equal."""
+    scores, groups, clusters = np.full((200, 2), 5.0), np.repeat([0, 1], 100), np.arange(200)
+    scores[0, 0] = scores[100, 1] = scores[101, 1] = 6
+    found = measure_routing(scores, groups, clusters)
+    assert found["why"] is None and found["interval"] is not None
+    assert found["interval"][0] < 0 < found["interval"][1]
+
+
+def test_too_few_photos_give_a_gain_no_interval() -> None:
+    scores, groups, clusters = draw(DIVIDED)
+    found = measure_routing(scores, groups, clusters % 5)
+    assert (found["interval"], found["why"]) == (None, "too_few_photos")
 
 
 def test_closeness_and_winners_have_their_extremes() -> None:

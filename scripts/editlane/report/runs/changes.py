@@ -21,6 +21,10 @@ _USER = re.compile(r"(?<=://)[^/\s@]+@")
 _GPU_ID = re.compile(r" \((?:GPU|MIG)-[0-9a-f-]+\)")
 
 
+_ELSEWHERE = ("editors", "judges", "dataset", "arena")
+"""Provenance that is not of the machine. That of the arena is no part: runs are compared by their scores."""
+
+
 class Change(TypedDict):
     """A setting that is not the same in all runs."""
 
@@ -72,7 +76,7 @@ def _describe(run: "FinishedRun") -> dict[str, dict[str, str]]:
         for kind in ("editors", "judges")
         for name, record in provenance[kind].items()
     }
-    rest = {name: value for name, value in provenance.items() if name not in ("editors", "judges", "dataset")}
+    rest = {name: value for name, value in provenance.items() if name not in _ELSEWHERE}
     dataset = provenance.get("dataset")
     if dataset:
         parts["dataset"] = dict(flatten(dataset))

@@ -16,8 +16,6 @@ from editlane.stats.votes import measure_votes, rank_systems
 WINS = {"A": 1.0, "B": 0.0, "tie": 0.5, "both_bad": 0.5}
 """What a vote counts for the first editor."""
 
-SUBJECT = ("source_sha256", "a_sha256", "b_sha256", "instruction_sha256")
-
 
 def compute_people(
     votes: pd.DataFrame,
@@ -29,9 +27,10 @@ def compute_people(
 ) -> dict[str, Any]:
     """Compute the object `people` of the arena.
 
-    votes: columns item, system_a, system_b, rater, vote, and SUBJECT, empty where the file does not tell what was
-    voted on. judges: the pairs table of each judge. Votes of other items and editors, and of earlier edits, are counted
-    and left out, even if none is left: an editor that edits anew must not cost the run its report.
+    votes: columns item, system_a, system_b, rater, vote, and source_sha256, a_sha256, b_sha256 and instruction_sha256,
+    which are empty where the file does not tell what was voted on. judges: the pairs table of each judge. Votes of
+    other items and editors, and of earlier edits, are counted and left out, even if none is left: an editor that edits
+    anew must not cost the run its report.
     """
     known = votes["item"].isin(items["item_id"].astype(str))
     known &= votes["system_a"].isin(editors) & votes["system_b"].isin(editors)
