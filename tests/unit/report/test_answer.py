@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from made_report import acceptance, better, cell, comparison, made_report
 
-from editlane.report.answer import choose_judge, count_ahead, make_answer
+from editlane.report.answer import make_answer
+from editlane.report.conclusion import choose_judge, conclude
 from editlane.report.load import Report
 from editlane.report.notices import find_notices
 from editlane.report.page.highlights import pick_highlights
@@ -56,7 +57,7 @@ def test_editors_that_are_not_separable_share_the_first_place() -> None:
 def test_a_category_counts_only_where_an_editor_is_ahead_of_every_other() -> None:
     rows = [better("A", "B", "物理"), better("A", "C", "物理"), better("A", "B", "因果"), comparison("A", "C", "因果")]
     report = made_report({name: cell(6.0) for name in "ABC"}, rows)
-    assert [count_ahead(report, editor, "j") for editor in "ABC"] == [1, 0, 0]
+    assert conclude(report)["judges"]["j"]["ahead"] == {"A": 1, "B": 0, "C": 0}
 
 
 def test_only_an_accepted_judge_names_an_editor() -> None:
@@ -105,14 +106,14 @@ def test_a_blind_judge_beside_an_accepted_one_is_no_alarm(verdict: str, severe: 
 
 def test_the_forest_plot_is_within_its_axis_and_whole_numbers_end_it() -> None:
     answer = make_answer(made_report(comparisons=[better("A", "B")]), EN)
-    assert answer.axis == (5, 8)
+    assert (answer.axis.low, answer.axis.high) == (5, 8)
     assert all(line.forest.count("<path") == 3 for line in answer.lines)
     nothing = make_answer(made_report({"A": cell(None), "B": cell(None)}), EN)
-    assert nothing.axis == (0.0, 10.0) and nothing.lines[0].forest.count("<path") == 1
+    assert (nothing.axis.low, nothing.axis.high) == (0.0, 10.0) and nothing.lines[0].forest.count("<path") == 1
     one = make_answer(
         made_report({"A": cell(10.0, macro={"mean": 10.0, "interval": None, "categories": 1, "of": 1})}), EN
     )
-    assert one.axis == (9, 10)
+    assert (one.axis.low, one.axis.high) == (9, 10)
 
 
 def test_the_answer_speaks_chinese() -> None:

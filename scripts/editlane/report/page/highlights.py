@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from editlane.report.answer import choose_judge
+from editlane.report.conclusion import choose_judge
 from editlane.report.load import Report
 
 COUNT = 5
