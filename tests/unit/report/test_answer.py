@@ -127,24 +127,34 @@ def test_keys_of_the_config_are_code_and_data_stay_text() -> None:
 
 def test_best_and_worst_are_means_over_the_editors_of_fully_scored_items() -> None:
     scores = np.array([[[9.0, 1.0, 5.0, 10.0, 4.0]], [[7.0, 2.0, 5.0, NAN, 0.0]]])
-    found = pick_highlights(scores, [0], count=2)
+    found = pick_highlights(scores, 0, [0], range(5), count=2)
     assert (found["best"], found["worst"]) == ([0, 2], [1, 4])
     assert found["between"] == "editors" and found["disputed"] == [4, 0]
 
 
 def test_disputed_are_ranges_between_accepted_judges_about_one_edit() -> None:
     scores = np.array([[[5.0, 5.0, 5.0], [9.0, 5.5, NAN], [0.0, 10.0, 0.0]]])
-    found = pick_highlights(scores, [0, 1])
+    found = pick_highlights(scores, 0, [0, 1], range(3))
     assert found["between"] == "judges" and found["disputed"] == [0, 1], "the third judge is not trusted"
-    assert pick_highlights(scores, [1])["judge"] == 1
+
+
+def test_best_items_are_those_of_the_judge_of_the_result() -> None:
+    scores = np.array([[[9.0, 1.0, 5.0], [1.0, 9.0, 5.0]]])
+    assert pick_highlights(scores, 1, [0], range(3), count=1)["best"] == [1]
+
+
+def test_of_the_samples_of_an_item_one_is_shown_as_best_or_worst() -> None:
+    scores = np.array([[[9.0, 8.0, 7.0, 6.0, 1.0, 0.0]], [[8.0, 7.0, 1.0, 2.0, 2.0, 5.0]]])
+    found = pick_highlights(scores, 0, [0], ["a", "a", "b", "b", "c", "a"])
+    assert (found["best"], found["worst"], found["disputed"]) == ([0, 2], [4], [2, 5, 4])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 0), (2, 1, 3), (1, 2, 1)])
 def test_items_without_scores_are_no_highlights(shape: tuple[int, int, int]) -> None:
-    found = pick_highlights(np.full(shape, NAN), list(range(shape[1])))
+    found = pick_highlights(np.full(shape, NAN), 0, list(range(shape[1])), range(shape[2]))
     assert found["best"] == found["worst"] == found["disputed"] == []
 
 
 def test_an_only_item_is_not_both_best_and_worst() -> None:
-    found = pick_highlights(np.array([[[4.0]]]), [0])
+    found = pick_highlights(np.array([[[4.0]]]), 0, [0], [0])
     assert (found["best"], found["worst"], found["disputed"]) == ([0], [], [])

@@ -59,7 +59,7 @@ def full_report(names: tuple[str, ...] = ("A", "B", LONG), verdict: str = "accep
 
 
 def draw(report: Report) -> list[Figure]:
-    return [figure for figures in make_figures(report, EN).values() for figure in figures]
+    return [figure for judges in make_figures(report, EN).values() for figures in judges for figure in figures]
 
 
 def test_each_chart_is_there_and_says_in_words_what_it_shows() -> None:
@@ -115,6 +115,14 @@ def test_the_front_is_marked_by_form_and_other_devices_are_told() -> None:
     assert (figure.svg.count('class="mean"'), figure.svg.count("<circle")) == (2, 4), "in the chart and below it"
     report.numbers["speed"]["editors"]["B"]["devices"] = ["A100"]
     assert "cannot be compared: A100, H200" in draw(report)[1].note
+
+
+def test_an_editor_of_which_the_judge_is_not_believed_is_in_no_chart_of_means() -> None:
+    report = full_report(("A", "B", "unbelieved"))
+    del report.numbers["acceptance"]["j"]["editors"]["unbelieved"]
+    figures = draw(report)[1:-1]
+    assert len(figures) == 3
+    assert not [figure.title for figure in figures if "unbelieved" in figure.svg or "--e2" in figure.svg]
 
 
 def test_names_are_shortened_and_never_run_into_numbers() -> None:
