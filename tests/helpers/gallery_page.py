@@ -70,6 +70,7 @@ def make_report(
         height=np.where(there, 32, np.nan),
         difficulty=None,
         tags=[["光照"]] * len(frame),
+        sample_of=None,
     )
     rows = [
         score_row(run, place, *frame.loc[place, ["item_id", "category"]], editor, judge, result)
@@ -77,12 +78,13 @@ def make_report(
         for place, result in enumerate(results)
     ]
     numeric = dict.fromkeys(("score", "score_category", "entropy"), float)
+    judges = list(dict.fromkeys(judge for _, judge in scores))
     return Report(
-        numbers={},
+        numbers={"acceptance": {judge: {"verdict": "not_tested"} for judge in judges}, "provenance": {}},
         items=frame,
         scores=pd.DataFrame(rows).astype(numeric | {"unchanged": "boolean"}),
         editors=list(dict.fromkeys(editor for editor, _ in scores)),
-        judges=list(dict.fromkeys(judge for _, judge in scores)),
+        judges=judges,
         categories=list(dict.fromkeys(frame["category"])),
         criteria=["category"],
         baseline=None,

@@ -1,6 +1,7 @@
-"""Say in the terminal what a run found: the editors' means, whether the judge is accepted, who is best.
+"""Say in the terminal what a run found, in the words of the report: its answer, the judges, the editors' means.
 
-The numbers are those of report.json. Nothing is computed here, and nothing is ranked by a judge that is not accepted.
+The numbers and the answer are those of report.json. Nothing is computed here, and a judge that is not accepted has no
+means here, as it has none on the page.
 """
 
 import json
@@ -12,9 +13,10 @@ from typing import Any
 
 from editlane.core.printable import escape
 from editlane.core.text_width import measure_width, shorten_name
+from editlane.report.cells import NONE, format_coverage, format_mean, format_number
+from editlane.report.claims import say_claim, say_others, say_verdict
 from editlane.report.texts import Texts, load_texts
 
-NONE = "–"
 GAP = 2
 """Spaces between columns."""
 LONGEST = 28
@@ -22,82 +24,40 @@ LONGEST = 28
 WIDEST = 160
 """A wider terminal is used up to here: longer lines are hard to follow."""
 
+VERSION = 1
+"""The `definition_version` of the answers that can be said."""
+
 Numbers = Mapping[str, Any]
 Rows = list[list[str]]
 
 
 def read_numbers(page: Path) -> Numbers | None:
-    """Read the report.json beside a page. None if it is missing, damaged, or about nothing."""
+    """Read the report.json beside a page. None if it is missing, damaged, or of a version without this answer."""
     try:
         numbers = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    known = isinstance(numbers, dict) and all(isinstance(numbers.get(key), dict) for key in ("editors", "acceptance"))
-    return numbers if known and numbers["editors"] and numbers["acceptance"] else None
+    answer = numbers.get("answer") if isinstance(numbers, dict) else None
+    return numbers if isinstance(answer, dict) and answer.get("definition_version") == VERSION else None
 
 
 def list_sentences(numbers: Numbers, t: Texts) -> list[str]:
-    """List what stands below the table: how to read it, the judge, what can be said, the other judges."""
-    first = choose_judge(numbers)
-    lines = [t("last_words.legend", judge=first), describe_judge(numbers, first, t)]
-    if is_accepted(numbers, first):
-        lines.append(say_best(numbers, first, t))
-    lines += [_describe_in_short(numbers, judge, t) for judge in numbers["acceptance"] if judge != first]
-    if numbers.get("missing"):
-        lines.append(t("last_words.partial", n=numbers["missing"]))
+    """List what stands below the table: how to read it, the answer as on the page, and whether judges are accepted."""
+    answer = numbers["answer"]
+    legend = [] if answer["judge"] is None else [t("answer.legend", judge=answer["judge"])]
+    claim, evidence = say_claim(answer, answer["judge"], t)
+    lines = [*legend, t("notice.full_stop", text=claim), evidence, *say_others(answer, t)]
+    lines += [_describe(judge, found, t) for judge, found in answer["judges"].items()]
+    if numbers["missing"]:
+        lines.append(t("answer.partial", n=numbers["missing"]))
     return [escape(line) for line in lines if line]
 
 
-def choose_judge(numbers: Numbers) -> str:
-    """Return the judge whose scores are shown, as on the page: an accepted panel, an accepted judge, or the first."""
-    panels = numbers.get("provenance", {}).get("panels") or {}
-    judges: list[str] = list(numbers["acceptance"])
-    return min(judges, key=lambda judge: (not is_accepted(numbers, judge), judge not in panels))
-
-
-def is_accepted(numbers: Numbers, judge: str) -> bool:
-    """Return whether editors are ranked by this judge."""
-    return bool(numbers["acceptance"][judge]["verdict"] == "accepted")
-
-
-def describe_judge(numbers: Numbers, judge: str, t: Texts) -> str:
-    """Say whether the judge is accepted, and where an accepted one is not believed."""
-    found = numbers["acceptance"][judge]
-    if found["verdict"] != "accepted":
-        return t(f"last_words.{found['verdict']}", judge=judge)
-    categories = next(iter(numbers["editors"].values()))[judge]["categories"]
-    doubted = [
-        name
-        for part, names in (("categories", categories), ("editors", numbers["editors"]))
-        for name in names
-        if found[part].get(name, {}).get("verdict") != "told_apart"
-    ]
-    return t("last_words.in_part" if doubted else "last_words.accepted", judge=judge, names=t.join(doubted))
-
-
-def say_best(numbers: Numbers, judge: str, t: Texts) -> str:
-    """Say in one sentence which editors are best, by the ranks of the report. "" for a report that has none."""
-    if len(numbers["editors"]) == 1:
-        return t("last_words.single")
-    if "ranks" not in numbers:
-        return ""
-    ranks = numbers["ranks"].get(judge, {})
-    best = [editor for editor, (first, _) in ranks.items() if first == 1]
-    if not best or len(ranks) < 2:
-        return t("last_words.best_none")
-    if len(best) == 1:
-        return t(
-            "last_words.best" if len(ranks) == len(numbers["editors"]) else "last_words.best_ranked", editor=best[0]
-        )
-    return t("last_words.best_of", editors=t.join(best))
-
-
-def _describe_in_short(numbers: Numbers, judge: str, t: Texts) -> str:
-    """Describe a further judge in one line; the means of one that is not accepted are left to the report."""
-    said = describe_judge(numbers, judge, t)
-    if not is_accepted(numbers, judge):
-        return said
-    return t("last_words.short", said=said, best=say_best(numbers, judge, t)) if len(numbers["editors"]) > 1 else said
+def _describe(judge: str, found: Numbers, t: Texts) -> str:
+    """Say whether a judge is accepted, and where an accepted one is not believed."""
+    names = [one["name"] for one in found["left_out"]]
+    key = "answer.of_judge_in_part" if names else "answer.of_judge"
+    return t(key, judge=judge, said=say_verdict(found, t), names=t.join(names))
 
 
 def lay_out(numbers: Numbers, t: Texts, width: int) -> list[Rows]:
@@ -105,17 +65,19 @@ def lay_out(numbers: Numbers, t: Texts, width: int) -> list[Rows]:
 
     Editors that do not fit side by side follow in further blocks of the table. The first row of each is its head.
     """
-    judge = choose_judge(numbers)
-    order = _order(numbers, judge)
-    categories = list(next(iter(numbers["editors"].values()))[judge]["categories"])
-    heads = [t("last_words.macro"), t("last_words.coverage"), *(_fit(name) for name in categories)]
-    columns = [[_fit(editor), *_make_cells(numbers["editors"][editor][judge], categories, t)] for editor in order]
-    rows = [[t("last_words.editor"), *heads], *columns]
+    judge, editors = numbers["answer"]["judge"], numbers["editors"]
+    if judge is None:
+        return [_lay_out_coverage(editors, t)]
+    order = numbers["answer"]["judges"][judge]["order"]
+    categories = list(editors[order[0]][judge]["categories"])
+    heads = [t("column.macro"), t("column.coverage"), *(_fit(name) for name in categories)]
+    columns = [[_fit(editor), *_make_cells(editors[editor][judge], categories, t)] for editor in order]
+    rows = [[t("head.editor"), *heads], *columns]
     if _measure(rows) <= min(width, WIDEST):
         return [rows]
     room = max(measure_width(cell) for column in columns for cell in column[1:])
     columns = [[shorten_name(column[0], room), *column[1:]] for column in columns]
-    first = [t("last_words.editor"), *heads]
+    first = [t("head.editor"), *heads]
     widest = max(measure_width(cell) for column in columns for cell in column)
     beside = max(1, (width - max(map(measure_width, first))) // (widest + GAP))
     return [
@@ -124,40 +86,30 @@ def lay_out(numbers: Numbers, t: Texts, width: int) -> list[Rows]:
     ]
 
 
+def _lay_out_coverage(editors: Numbers, t: Texts) -> Rows:
+    """Lay out how many of the scores each editor has, over all judges."""
+    rows = [[t("head.editor"), t("column.coverage")]]
+    for editor, by_judge in editors.items():
+        counts = [sum(one["overall"][name] for one in by_judge.values()) for name in ("scored", "n")]
+        rows.append([_fit(editor), format_coverage(*counts)])
+    return rows
+
+
 def _fit(name: str) -> str:
     return shorten_name(escape(name), LONGEST)
 
 
-def _order(numbers: Numbers, judge: str) -> list[str]:
-    """Order the editors by their ranks; in the order of the run if nothing is ranked."""
-    ranks = numbers.get("ranks", {}).get(judge, {})
-    last = (len(numbers["editors"]) + 1, 0)
-    return sorted(numbers["editors"], key=lambda editor: tuple(ranks.get(editor, last)))
-
-
 def _make_cells(cell: Numbers, categories: Sequence[str], t: Texts) -> list[str]:
     macro, overall = cell["macro"], cell["overall"]
-    mean = _format(macro["mean"])
-    if macro["interval"]:
-        mean += f" [{', '.join(map(_format, macro['interval']))}]"
-    coverage = NONE if overall["coverage"] is None else f"{_floor_percent(overall['coverage'])}%"
-    counts = f"{overall['scored']}/{overall['n']} {coverage}"
-    return [mean, counts, *(_format_category(cell["categories"][name], t) for name in categories)]
+    cells = [format_mean(macro["mean"], macro["interval"]), format_coverage(overall["scored"], overall["n"])]
+    return [*cells, *(_format_category(cell["categories"][name], t) for name in categories)]
 
 
 def _format_category(spread: Numbers, t: Texts) -> str:
     if not spread["scored"]:
         return f"{NONE} (0)"
-    return t("last_words.cell", mean=_format(spread["mean"]), std=_format(spread["std"]), n=spread["scored"])
-
-
-def _format(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f}"
-
-
-def _floor_percent(share: float) -> int:
-    """Return whole percents, 100 only if nothing is missing."""
-    return 100 if share >= 1 else min(99, round(100 * share))
+    mean, std = format_number(spread["mean"]), format_number(spread["std"])
+    return t("answer.cell", mean=mean, std=std, n=spread["scored"])
 
 
 def _measure(rows: Rows) -> int:
@@ -190,7 +142,7 @@ def print_answer(page: Path, language: str) -> None:
     try:
         blocks = lay_out(numbers, t, shutil.get_terminal_size().columns) if numbers else []
         sentences = list_sentences(numbers, t) if numbers else []
-    except (LookupError, TypeError, AttributeError):  # another version's report.json, or one that was changed by hand
+    except (LookupError, TypeError, AttributeError, ValueError):  # a report.json that was changed by hand
         return
     if not blocks:
         return

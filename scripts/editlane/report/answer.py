@@ -1,8 +1,9 @@
 """Answer the report's question in a few lines: which editor is better, how surely, and what it took."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import Any
 
 from markupsafe import Markup
 
@@ -13,15 +14,16 @@ from editlane.report.cells import (
     Line,
     Table,
     format_coverage,
-    format_mean,
     format_number,
     format_percent,
     label_editor,
 )
-from editlane.report.leaderboard import Ranks, find_rank_ranges, format_rank, order_editors
+from editlane.report.claims import format_macro, is_wholly_accepted, say_claim, say_others, say_verdict
+from editlane.report.conclusion import conclude
+from editlane.report.leaderboard import format_rank
 from editlane.report.load import Report
+from editlane.report.page.axis import Axis, draw_line, draw_mark
 from editlane.report.texts import Texts
-from editlane.report.trust import explain_verdict, get_verdict, is_accepted, list_shown, name_left_out
 
 WIDTH, HEIGHT, EDGE = 240, 18, 7
 """Size of a line of the forest plot, and its margin, in units of its view box."""
@@ -38,7 +40,7 @@ class EditorLine:
     macro: str
     forest: Markup
     ahead: str
-    """In how many categories it is higher than every other editor."""
+    """In how many categories it is higher than every other ranked editor."""
     coverage: str
     seconds: str
     first: bool
@@ -46,8 +48,8 @@ class EditorLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One of the few figures beside the answer."""
+class KeyFact:
+    """One of the few facts beside the answer."""
 
     label: str
     text: str
@@ -67,26 +69,25 @@ class Answer:
     others: tuple[str, ...]
     """What the other accepted judges say."""
     lines: tuple[EditorLine, ...]
-    axis: tuple[float, float]
-    """Ends of the forest plot's axis."""
-    figures: tuple[Figure, ...]
+    axis: Axis
+    """The forest plot's axis."""
+    figures: tuple[KeyFact, ...]
 
 
 def make_answer(report: Report, t: Texts) -> Answer:
-    """Make the answer by the first accepted judge, a panel before others; without one, say that nothing is ranked."""
-    judge = choose_judge(report)
+    """Put what the report concludes into words, with a line of each editor by the judge of the result."""
+    found = conclude(report)
+    judge = found["judge"]
     axis = _find_axis(report, judge)
-    claim, evidence = _claim(report, judge, t)
-    accepted = [one for one in report.judges if is_accepted(report, one) and one != judge]
-    first = _list_first(report, judge) if accepted and judge else []
+    claim, evidence = say_claim(found, judge, t)
     return Answer(
         judge=judge,
         claim=claim,
         evidence=evidence,
-        others=tuple(_claim_by(report, one, first, t) for one in accepted),
-        lines=() if judge is None else _make_lines(report, judge, axis, t),
+        others=tuple(say_others(found, t)),
+        lines=() if judge is None else _make_lines(report, judge, found["judges"][judge], axis, t),
         axis=axis,
-        figures=tuple(_make_figures(report, t)),
+        figures=tuple(_make_figures(report, found, t)),
     )
 
 
@@ -105,113 +106,46 @@ def tabulate_answer(answer: Answer, t: Texts) -> Table:
     )
 
 
-def choose_judge(report: Report) -> str | None:
-    """Return the judge whose scores stand first: an accepted panel, or judge; else one that was not tested."""
-    panels = report.numbers["provenance"].get("panels") or {}
-    shown = list_shown(report)
-    order = sorted(shown, key=lambda judge: (not is_accepted(report, judge), judge not in panels))
-    return order[0] if order else None
+def _make_lines(report: Report, judge: str, found: Mapping[str, Any], axis: Axis, t: Texts) -> tuple[EditorLine, ...]:
+    places = map(report.editors.index, found["order"])
+    return tuple(_make_line(report, place, judge, found, axis, t) for place in places)
 
 
-def _claim_by(report: Report, judge: str, first: Sequence[str], t: Texts) -> str:
-    if len(first) > 1 and _list_first(report, judge) == first:
-        return t("answer.by_same", judge=judge)
-    claim, evidence = _claim(report, judge, t)
-    return t("answer.by", judge=judge, claim=claim, evidence=evidence)
-
-
-def _claim(report: Report, judge: str | None, t: Texts) -> tuple[str, str]:
-    """Return the claim and its evidence."""
-    if judge is None:
-        return t("answer.nothing"), t("answer.nothing_why")
-    if not is_accepted(report, judge):
-        return t("answer.not_tested", judge=judge), t("answer.not_tested_why")
-    if len(report.editors) == 1:
-        return t("answer.single", editor=report.editors[0]), t(
-            "answer.macro", mean=_macro_of(report, report.editors[0], judge, t)
-        )
-    ranks, first = find_rank_ranges(report, judge), _list_first(report, judge)
-    if not first:
-        return t("answer.unranked"), ""
-    if len(first) == 1 and ranks[first[0]][1] == 1:
-        mean = _macro_of(report, first[0], judge, t)
-        counts = {"k": count_ahead(report, first[0], judge), "all": len(report.categories)}
-        why = "answer.best_why" if counts["k"] else "answer.best_only"
-        return t("answer.best", editor=first[0]), t(why, mean=mean, **counts)
-    if len(first) == 1:
-        return t("answer.perhaps", editor=first[0]), t("answer.macro", mean=_macro_of(report, first[0], judge, t))
-    return t("answer.open"), t("answer.open_why", n=len(first), names=t.join(first))
-
-
-def _list_first(report: Report, judge: str) -> list[str]:
-    """List the editors that may be the best, in the order of the report."""
-    ranks = find_rank_ranges(report, judge)
-    return [editor for editor in report.editors if ranks.get(editor, (0, 0))[0] == 1]
-
-
-def _macro_of(report: Report, editor: str, judge: str, t: Texts) -> str:
-    macro = report.numbers["editors"][editor][judge]["macro"]
-    return format_mean(macro["mean"], macro["interval"]) if macro["categories"] else t("page.no_data")
-
-
-def count_ahead(report: Report, editor: str, judge: str) -> int:
-    """Count the categories in which the editor is higher than every other one, by the corrected p."""
-    won: dict[str, int] = {}
-    for one in report.numbers["comparisons"][judge]:
-        winner = {"a_better": one["a"], "b_better": one["b"]}.get(one["verdict"])
-        if one["category"] is not None and winner == editor:
-            won[one["category"]] = won.get(one["category"], 0) + 1
-    return sum(count == len(report.editors) - 1 for count in won.values())
-
-
-def _make_lines(report: Report, judge: str, axis: tuple[float, float], t: Texts) -> tuple[EditorLine, ...]:
-    ranks = find_rank_ranges(report, judge) if is_accepted(report, judge) else None
-    ordered = order_editors(report, judge, ranks)
-    return tuple(_make_line(report, report.editors.index(editor), judge, ranks, axis, t) for editor in ordered)
-
-
-def _make_line(
-    report: Report, place: int, judge: str, ranks: Ranks | None, axis: tuple[float, float], t: Texts
-) -> EditorLine:
+def _make_line(report: Report, place: int, judge: str, found: Mapping[str, Any], axis: Axis, t: Texts) -> EditorLine:
     editor = report.editors[place]
     cell = report.numbers["editors"][editor][judge]
-    ahead = t("answer.ahead", k=count_ahead(report, editor, judge), all=len(report.categories))
+    ahead = found["ahead"].get(editor)
     return EditorLine(
         name=label_editor(report, place, t),
         editor=place,
-        rank=NONE if ranks is None else format_rank(ranks.get(editor), t),
-        macro=_macro_of(report, editor, judge, t),
+        rank=format_rank(found["ranks"].get(editor), t),
+        macro=format_macro(cell["macro"], t),
         forest=_draw_forest(cell["macro"]["mean"], cell["macro"]["interval"], axis),
-        ahead=NONE if ranks is None or len(report.editors) == 1 else ahead,
+        ahead=NONE if ahead is None else t("answer.ahead", k=ahead, all=len(report.categories)),
         coverage=format_coverage(cell["overall"]["scored"], cell["overall"]["n"]),
         seconds=_format_seconds(_find_seconds(report).get(editor), t),
-        first=ranks is not None and ranks.get(editor, (0, 0))[0] == 1,
+        first=editor in found["ranks"] and editor in found["editors"],
     )
 
 
-def _find_axis(report: Report, judge: str | None) -> tuple[float, float]:
-    """Return whole numbers around all means and intervals, within the scale."""
+def _find_axis(report: Report, judge: str | None) -> Axis:
+    """Return an axis with whole ends around all means and intervals, within the scale."""
     macros = [] if judge is None else [report.numbers["editors"][editor][judge]["macro"] for editor in report.editors]
     ends = [end for macro in macros if macro["mean"] is not None for end in (macro["interval"] or [macro["mean"]])]
-    if not ends:
-        return SCALE[0], SCALE[1]
-    low, high = max(SCALE[0], floor(min(ends))), min(SCALE[1], ceil(max(ends)))
-    return (low, high) if high > low else (max(SCALE[0], low - 1), min(SCALE[1], high + 1))
+    low, high = (max(SCALE[0], floor(min(ends))), min(SCALE[1], ceil(max(ends)))) if ends else SCALE
+    if high <= low:
+        low, high = max(SCALE[0], low - 1), min(SCALE[1], high + 1)
+    return Axis(low=low, high=high, start=EDGE, end=WIDTH - EDGE)
 
 
-def _draw_forest(mean: float | None, interval: Sequence[float] | None, axis: tuple[float, float]) -> Markup:
+def _draw_forest(mean: float | None, interval: Sequence[float] | None, axis: Axis) -> Markup:
     """Draw one mean with its interval. The cell beside it has the numbers."""
-
-    def to_x(score: float) -> float:
-        return round(EDGE + (score - axis[0]) / (axis[1] - axis[0]) * (WIDTH - 2 * EDGE), 1)
-
-    ticks = "".join(f"M{to_x(value):g} 0v{HEIGHT}" for value in range(int(axis[0]), int(axis[1]) + 1))
+    ticks = "".join(f"M{axis.place(value):g} 0v{HEIGHT}" for value in range(int(axis.low), int(axis.high) + 1))
     parts = [Markup('<path class="grid" d="{d}"/>').format(d=ticks)]
     if interval is not None:
-        ends = {"l": to_x(interval[0]), "r": to_x(interval[1])}
-        parts.append(Markup('<path class="interval" d="M{l:g} 9H{r:g}"/>').format(**ends))
+        parts.append(draw_line("interval", *((axis.place(end), HEIGHT / 2) for end in interval)))
     if mean is not None:
-        parts.append(Markup('<path class="mean" d="M{x:g} 3l6 6l-6 6l-6 -6z"/>').format(x=to_x(mean)))
+        parts.append(draw_mark(axis.place(mean), HEIGHT / 2, "better"))
     body = Markup("").join(parts)
     return Markup('<svg viewBox="0 0 {w} {h}" aria-hidden="true">{body}</svg>').format(w=WIDTH, h=HEIGHT, body=body)
 
@@ -228,32 +162,30 @@ def _format_seconds(seconds: float | None, t: Texts) -> str:
     return t("answer.seconds", seconds=format_number(seconds, 1 if seconds >= 10 else 2 if seconds >= 0.1 else 3))
 
 
-def _make_figures(report: Report, t: Texts) -> list[Figure]:
-    return [*(_judge(report, judge, t) for judge in report.judges), _coverage(report, t), _cost(report, t)]
+def _make_figures(report: Report, found: Mapping[str, Any], t: Texts) -> list[KeyFact]:
+    return [*(_judge(judge, of, t) for judge, of in found["judges"].items()), _coverage(report, t), _cost(report, t)]
 
 
-def _judge(report: Report, judge: str, t: Texts) -> Figure:
-    verdict, left_out = get_verdict(report, judge), name_left_out(report, judge, t)
-    in_part = verdict == "accepted" and left_out
-    return Figure(
+def _judge(judge: str, found: Mapping[str, Any], t: Texts) -> KeyFact:
+    return KeyFact(
         label=t("head.judge"),
         text=judge,
-        detail=t("answer.accepted_in_part" if in_part else f"answer.{explain_verdict(report, judge)}_short"),
+        detail=say_verdict(found, t),
         link="trust",
-        good=verdict == "accepted" and not in_part,
+        good=is_wholly_accepted(found),
     )
 
 
-def _coverage(report: Report, t: Texts) -> Figure:
+def _coverage(report: Report, t: Texts) -> KeyFact:
     overall = [report.numbers["editors"][editor][judge]["overall"] for editor, judge in report.cells]
     scored, n = sum(one["scored"] for one in overall), sum(one["n"] for one in overall)
     detail = t("answer.scored", scored=scored, n=n)
-    return Figure(
+    return KeyFact(
         label=t("column.coverage"), text=format_percent(scored / n if n else None), detail=detail, link="states"
     )
 
 
-def _cost(report: Report, t: Texts) -> Figure:
+def _cost(report: Report, t: Texts) -> KeyFact:
     """Say how long devices were held, in GPU-hours if there are any, and how long an edit takes."""
     total, seconds = report.numbers["costs"]["total"], _find_seconds(report)
     hours, held = total.get("gpu_hours"), total.get("held_seconds")
@@ -266,4 +198,4 @@ def _cost(report: Report, t: Texts) -> Figure:
     low, high = (min(seconds.values()), max(seconds.values())) if seconds else (None, None)
     ends = [_format_seconds(low, t), _format_seconds(high, t)]
     per_edit = t("answer.per_edit", time=" – ".join(dict.fromkeys(ends))) if seconds else t("answer.no_costs")
-    return Figure(label=t("costs.title"), text=text, detail=per_edit, link="costs" if total["attempts"] else "run")
+    return KeyFact(label=t("costs.title"), text=text, detail=per_edit, link="costs" if total["attempts"] else "run")

@@ -39,16 +39,14 @@ def compute_explorations(
     """
     accepted = [judge for judge, found in acceptance.items() if found["verdict"] == "accepted"]
     believed = {judge: _keep_believed(rows[rows["judge"] == judge], acceptance[judge]) for judge in accepted}
+    of_whom = {judge: list_believed(acceptance[judge], "editors", editors) for judge in accepted}
     return {
         "breakdowns": _break_down(believed, items, editors),
         "win_rates": {
             "definition_version": DEFINITION_VERSION,
-            "judges": {
-                judge: count_wins(of, list_believed(acceptance[judge], "editors", editors))
-                for judge, of in believed.items()
-            },
+            "judges": {judge: count_wins(of, of_whom[judge]) for judge, of in believed.items()},
         },
-        "speed": _compute_speed(rows, editors, accepted, cells, list_made_elsewhere(provenance)),
+        "speed": _compute_speed(rows, editors, of_whom, cells, list_made_elsewhere(provenance)),
     }
 
 
@@ -112,10 +110,11 @@ def list_made_elsewhere(provenance: Mapping[str, Any]) -> list[str]:
 def _compute_speed(
     rows: pd.DataFrame,
     editors: Sequence[str],
-    accepted: Sequence[str],
+    of_whom: Mapping[str, Sequence[str]],
     cells: Mapping[str, Mapping[str, Any]],
     elsewhere: Sequence[str],
 ) -> dict[str, Any]:
+    """Compute `speed`. of_whom: the believed editors of each accepted judge."""
     known = "edit_seconds" in rows and "edit_device" in rows
     timed = [editor for editor in editors if editor not in elsewhere] if known else []
     speeds = {editor: measure_speed(rows[rows["editor"] == editor]) for editor in timed}
@@ -124,7 +123,7 @@ def _compute_speed(
         "definition_version": DEFINITION_VERSION,
         "editors": speeds,
         "fronts": {
-            judge: find_front({editor: cells[editor][judge]["macro"]["mean"] for editor in editors}, seconds)
-            for judge in accepted
+            judge: find_front({name: cells[name][judge]["macro"]["mean"] for name in believed}, seconds)
+            for judge, believed in of_whom.items()
         },
     }

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from editlane.report.load import Report
 from editlane.report.texts import Texts
+
+if TYPE_CHECKING:  # the terminal formats numbers, too, and must not wait for pandas
+    from editlane.report.load import Report
 
 NONE = "–"
 """Shown in place of a missing number."""
@@ -115,13 +117,13 @@ def _use_minus_sign(text: str) -> str:
     return text.replace("-", "−")
 
 
-def label_editor(report: Report, place: int, t: Texts) -> str:
+def label_editor(report: "Report", place: int, t: Texts) -> str:
     """Return an editor's name, marked if it is the baseline."""
     name = report.editors[place]
     return t("page.baseline", name=name) if name == report.baseline else name
 
 
-def make_editor_lines(report: Report, cells: Mapping[str, Sequence[str]], t: Texts) -> tuple[Line, ...]:
+def make_editor_lines(report: "Report", cells: Mapping[str, Sequence[str]], t: Texts) -> tuple[Line, ...]:
     """Make one line for each editor that has cells."""
     return tuple(
         Line(name=label_editor(report, place, t), cells=tuple(cells[editor]), editor=place)
@@ -130,7 +132,7 @@ def make_editor_lines(report: Report, cells: Mapping[str, Sequence[str]], t: Tex
     )
 
 
-def name_categories(report: Report, t: Texts, together: str = "page.micro") -> list[tuple[str | None, str]]:
+def name_categories(report: "Report", t: Texts, together: str = "page.micro") -> list[tuple[str | None, str]]:
     """Return (None, the text of all categories `together`), then (category, name) of each category."""
     return [(None, t(together)), *((category, category) for category in report.categories)]
 

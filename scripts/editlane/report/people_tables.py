@@ -18,6 +18,7 @@ from editlane.report.cells import (
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
+from editlane.report.trust import is_accepted
 
 LONG = 12
 """A table with more rows is collapsed."""
@@ -92,15 +93,19 @@ def _list_first(names: list[str], t: Texts) -> str:
 
 
 def _means(report: Report, judge: str, t: Texts) -> Table:
+    """Make the table of means. A judge that is not accepted has no means of its own here."""
+    alone = is_accepted(report, judge)
+    alone_note = [t("people.means_alone")] if alone else []
     found = {editor: of[judge] for editor, of in report.numbers["people"]["editors"].items()}
+    in_category = {editor: one["categories"] for editor, one in found.items()}
     macro = Group(
         name=t("page.overall"),
-        lines=make_editor_lines(report, {editor: _cells(one["macro"]) for editor, one in found.items()}, t),
+        lines=make_editor_lines(report, {editor: _cells(one["macro"], alone) for editor, one in found.items()}, t),
     )
     groups = tuple(
         Group(
             name=category,
-            lines=make_editor_lines(report, {e: _cells(one["categories"][category]) for e, one in found.items()}, t),
+            lines=make_editor_lines(report, {e: _cells(one[category], alone) for e, one in in_category.items()}, t),
         )
         for category in report.categories
     )
@@ -108,9 +113,9 @@ def _means(report: Report, judge: str, t: Texts) -> Table:
         about=("means", judge),
         title=t("people.means", judge=judge),
         heads=(t("head.category"), t("head.editor")),
-        columns=title_columns(t, "rated", "photos", "people", "corrected", "narrower", "judge_alone"),
+        columns=title_columns(t, "rated", "photos", "people", "corrected", "narrower", *(["judge_alone"] * alone)),
         groups=(macro, *groups),
-        note=t("page.space").join((t("people.means_note"), *_tell_unrated(report, t))),
+        note=t("page.space").join((t("people.means_note"), *alone_note, *_tell_unrated(report, t))),
         strong=3,
         folded=sum(len(group.lines) for group in (macro, *groups)) > LONG,
     )
@@ -121,10 +126,11 @@ def _tell_unrated(report: Report, t: Texts) -> list[str]:
     return [t("people.unrated", names=t.join(missing))] if missing else []
 
 
-def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(one: Mapping[str, Any], alone: bool) -> tuple[str, ...]:
     means = (format_mean(one[name]["value"], one[name]["interval"]) for name in ("people", "corrected", "judge"))
     people, corrected, judge = means
-    return str(one["rated"]), str(one["photos"]), people, corrected, _format_narrower(one["narrower"]), judge
+    cells = (str(one["rated"]), str(one["photos"]), people, corrected, _format_narrower(one["narrower"]))
+    return (*cells, judge) if alone else cells
 
 
 def _format_narrower(share: float | None) -> str:
@@ -136,6 +142,7 @@ def _format_narrower(share: float | None) -> str:
 
 def _differences(report: Report, judge: str, t: Texts) -> list[Table]:
     """Make the table of all pairs of editors; none with one editor."""
+    alone = is_accepted(report, judge)
     lines = tuple(
         Line(
             name=t("comparisons.against", a=one["a"], b=one["b"]),
@@ -146,7 +153,7 @@ def _differences(report: Report, judge: str, t: Texts) -> list[Table]:
                 _format_narrower(one["narrower"]),
                 format_p(one["p_holm"]),
                 t(f"comparisons.{one['verdict']}", a=one["a"], b=one["b"]),
-                _format_difference(one["judge"]),
+                *([_format_difference(one["judge"])] if alone else []),
             ),
         )
         for one in report.numbers["people"]["differences"][judge]
@@ -156,10 +163,12 @@ def _differences(report: Report, judge: str, t: Texts) -> list[Table]:
         title=t("people.differences", judge=judge),
         heads=(t("column.pair"),),
         columns=title_columns(
-            t, "rated_items", "photos", "people", "corrected", "narrower", "p_holm", "verdict", "judge_alone"
+            t,
+            *("rated_items", "photos", "people", "corrected", "narrower", "p_holm", "verdict"),
+            *(["judge_alone"] * alone),
         ),
         groups=(Group(name="", lines=lines),),
-        note=t("people.differences_note"),
+        note=t("page.space").join((t("people.differences_note"), *([t("people.differences_alone")] if alone else []))),
         strong=3,
         folded=len(lines) > LONG,
     )

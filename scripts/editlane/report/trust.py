@@ -30,9 +30,14 @@ def is_accepted(report: Report, judge: str) -> bool:
     return get_verdict(report, judge) == "accepted"
 
 
+def is_shown(report: Report, judge: str) -> bool:
+    """Return whether a judge's scores are shown. Those of a judge that failed its test stay in report.json."""
+    return get_verdict(report, judge) != "not_accepted"
+
+
 def list_shown(report: Report) -> list[str]:
-    """List the judges whose scores are shown. Those of a judge that failed its test stay in report.json."""
-    return [judge for judge in report.judges if get_verdict(report, judge) != "not_accepted"]
+    """List the judges whose scores are shown."""
+    return [judge for judge in report.judges if is_shown(report, judge)]
 
 
 def name_missed_controls(report: Report, judge: str, t: Texts) -> str:
@@ -49,16 +54,20 @@ def name_missed_controls(report: Report, judge: str, t: Texts) -> str:
     return t.join(name for name, found in parts if found["verdict"] == verdict)
 
 
-def name_left_out(report: Report, judge: str, t: Texts) -> str:
-    """Name where an accepted judge is not believed, and why: the categories, then the editors; "" if there are none."""
+def list_left_out(report: Report, judge: str) -> list[tuple[str, str]]:
+    """List where an accepted judge is not believed, with the verdicts there: the categories, then the editors."""
     acceptance = report.numbers["acceptance"][judge]
-    found = [
-        f"{name} ({t('trust.' + acceptance[of].get(name, {'verdict': 'too_few'})['verdict'])})"
+    return [
+        (name, acceptance[of].get(name, {"verdict": "too_few"})["verdict"])
         for of, every in (("categories", report.categories), ("editors", report.editors))
         for name in every
         if not list_believed(acceptance, of, [name])
     ]
-    return t.join(found)
+
+
+def name_left_out(report: Report, judge: str, t: Texts) -> str:
+    """Name where an accepted judge is not believed, and why; "" if it is believed everywhere."""
+    return t.join(f"{name} ({t(f'trust.{verdict}')})" for name, verdict in list_left_out(report, judge))
 
 
 def explain_verdict(report: Report, judge: str) -> str:

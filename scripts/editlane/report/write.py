@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from editlane.images.files import write_atomically
+from editlane.report.conclusion import conclude
 from editlane.report.exports.files import FOLDER, make_table_files
 from editlane.report.exports.paper import make_paper_tables
 from editlane.report.leaderboard import list_ranks
@@ -32,7 +33,8 @@ def write_report(
     """
     t = load_texts(language)
     gallery = make_gallery(report, run_dir, out_dir)
-    numbers = report.numbers | {"made_up": list_made_up(list_models(report)), "ranks": list_ranks(report)}
+    made_up = list_made_up(list_models(report))
+    numbers = report.numbers | {"made_up": made_up, "ranks": list_ranks(report), "answer": conclude(report)}
     texts = {
         "report.json": json.dumps(
             numbers,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from made_report import acceptance, better, cell, comparison, made_report
 
-from editlane.report.answer import choose_judge, count_ahead, make_answer
+from editlane.report.answer import make_answer
+from editlane.report.conclusion import choose_judge, conclude
 from editlane.report.load import Report
 from editlane.report.notices import find_notices
 from editlane.report.page.highlights import pick_highlights
@@ -56,7 +57,7 @@ def test_editors_that_are_not_separable_share_the_first_place() -> None:
 def test_a_category_counts_only_where_an_editor_is_ahead_of_every_other() -> None:
     rows = [better("A", "B", "物理"), better("A", "C", "物理"), better("A", "B", "因果"), comparison("A", "C", "因果")]
     report = made_report({name: cell(6.0) for name in "ABC"}, rows)
-    assert [count_ahead(report, editor, "j") for editor in "ABC"] == [1, 0, 0]
+    assert conclude(report)["judges"]["j"]["ahead"] == {"A": 1, "B": 0, "C": 0}
 
 
 def test_only_an_accepted_judge_names_an_editor() -> None:
@@ -105,14 +106,14 @@ def test_a_blind_judge_beside_an_accepted_one_is_no_alarm(verdict: str, severe: 
 
 def test_the_forest_plot_is_within_its_axis_and_whole_numbers_end_it() -> None:
     answer = make_answer(made_report(comparisons=[better("A", "B")]), EN)
-    assert answer.axis == (5, 8)
+    assert (answer.axis.low, answer.axis.high) == (5, 8)
     assert all(line.forest.count("<path") == 3 for line in answer.lines)
     nothing = make_answer(made_report({"A": cell(None), "B": cell(None)}), EN)
-    assert nothing.axis == (0.0, 10.0) and nothing.lines[0].forest.count("<path") == 1
+    assert (nothing.axis.low, nothing.axis.high) == (0.0, 10.0) and nothing.lines[0].forest.count("<path") == 1
     one = make_answer(
         made_report({"A": cell(10.0, macro={"mean": 10.0, "interval": None, "categories": 1, "of": 1})}), EN
     )
-    assert one.axis == (9, 10)
+    assert (one.axis.low, one.axis.high) == (9, 10)
 
 
 def test_the_answer_speaks_chinese() -> None:
@@ -126,24 +127,34 @@ def test_keys_of_the_config_are_code_and_data_stay_text() -> None:
 
 def test_best_and_worst_are_means_over_the_editors_of_fully_scored_items() -> None:
     scores = np.array([[[9.0, 1.0, 5.0, 10.0, 4.0]], [[7.0, 2.0, 5.0, NAN, 0.0]]])
-    found = pick_highlights(scores, [0], count=2)
+    found = pick_highlights(scores, 0, [0], range(5), count=2)
     assert (found["best"], found["worst"]) == ([0, 2], [1, 4])
     assert found["between"] == "editors" and found["disputed"] == [4, 0]
 
 
 def test_disputed_are_ranges_between_accepted_judges_about_one_edit() -> None:
     scores = np.array([[[5.0, 5.0, 5.0], [9.0, 5.5, NAN], [0.0, 10.0, 0.0]]])
-    found = pick_highlights(scores, [0, 1])
+    found = pick_highlights(scores, 0, [0, 1], range(3))
     assert found["between"] == "judges" and found["disputed"] == [0, 1], "the third judge is not trusted"
-    assert pick_highlights(scores, [1])["judge"] == 1
+
+
+def test_best_items_are_those_of_the_judge_of_the_result() -> None:
+    scores = np.array([[[9.0, 1.0, 5.0], [1.0, 9.0, 5.0]]])
+    assert pick_highlights(scores, 1, [0], range(3), count=1)["best"] == [1]
+
+
+def test_of_the_samples_of_an_item_one_is_shown_as_best_or_worst() -> None:
+    scores = np.array([[[9.0, 8.0, 7.0, 6.0, 1.0, 0.0]], [[8.0, 7.0, 1.0, 2.0, 2.0, 5.0]]])
+    found = pick_highlights(scores, 0, [0], ["a", "a", "b", "b", "c", "a"])
+    assert (found["best"], found["worst"], found["disputed"]) == ([0, 2], [4], [2, 5, 4])
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 0), (2, 1, 3), (1, 2, 1)])
 def test_items_without_scores_are_no_highlights(shape: tuple[int, int, int]) -> None:
-    found = pick_highlights(np.full(shape, NAN), list(range(shape[1])))
+    found = pick_highlights(np.full(shape, NAN), 0, list(range(shape[1])), range(shape[2]))
     assert found["best"] == found["worst"] == found["disputed"] == []
 
 
 def test_an_only_item_is_not_both_best_and_worst() -> None:
-    found = pick_highlights(np.array([[[4.0]]]), [0])
+    found = pick_highlights(np.array([[[4.0]]]), 0, [0], [0])
     assert (found["best"], found["worst"], found["disputed"]) == ([0], [], [])

@@ -87,6 +87,13 @@ def test_edits_that_were_made_elsewhere_have_no_seconds() -> None:
     assert list(found["editors"]) == ["a"] and found["fronts"] == {"j": ["a"]}
 
 
+def test_an_editor_of_which_the_judge_is_not_believed_takes_no_place_on_the_front() -> None:
+    rows = make_rows({"a": [5.0] * 7, "fast": [9.0] * 7}).assign(edit_device="H200")
+    rows["edit_seconds"] = rows["editor"].map({"a": 2.0, "fast": 1.0})
+    assert explore(rows, make_items())["speed"]["fronts"] == {"j": ["a"]}
+    assert list(explore(rows, make_items())["speed"]["editors"]) == ["a", "fast"]
+
+
 def test_the_front_has_the_editors_that_no_other_beats_in_both() -> None:
     quality = {"best": 8.0, "fast": 5.0, "slow": 7.0, "twin": 5.0, "none": None, "timeless": 9.0}
     seconds = {"best": 3.0, "fast": 1.0, "slow": 4.0, "twin": 1.0, "none": 0.1}

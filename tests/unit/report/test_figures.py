@@ -117,6 +117,14 @@ def test_the_front_is_marked_by_form_and_other_devices_are_told() -> None:
     assert "cannot be compared: A100, H200" in draw(report)[1].note
 
 
+def test_an_editor_of_which_the_judge_is_not_believed_is_in_no_chart_of_means() -> None:
+    report = full_report(("A", "B", "unbelieved"))
+    del report.numbers["acceptance"]["j"]["editors"]["unbelieved"]
+    figures = draw(report)[1:-1]
+    assert len(figures) == 3
+    assert not [figure.title for figure in figures if "unbelieved" in figure.svg or "--e2" in figure.svg]
+
+
 def test_names_are_shortened_and_never_run_into_numbers() -> None:
     for figure in draw(full_report()):
         shown = re.sub("<title>.*?</title>", "", figure.svg)

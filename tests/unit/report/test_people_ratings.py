@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_report import acceptance
 from report_run import PROVENANCE, load, write, write_run
 
 from editlane.core import schemas, tables
 from editlane.ratings.tables import Rating, Subject, hash_instruction, write_ratings
+from editlane.report.people_tables import make_people_tables
+from editlane.report.texts import load_texts
 
 COUNT = 40
 ITEMS = [(f"item-{place:02}", ("物理", "环境")[place % 2], "x", "en", f"{place:064x}") for place in range(COUNT)]
@@ -90,6 +93,19 @@ def test_ratings_correct_the_judge_and_tell_the_editors_apart(tmp_path: Path) ->
     assert "120 ratings by 2 raters, of 60 edits of 30 items." in written[".md"]
     assert json.loads(written[".json"])["people"]["edits"] == 60
     assert "## 人工评分" in write(report, run, "zh")[".md"]
+
+
+@pytest.mark.parametrize(("verdict", "shown"), [("accepted", True), ("not_accepted", False), ("not_tested", False)])
+def test_only_an_accepted_judge_has_figures_of_its_own_beside_people(tmp_path: Path, verdict: str, shown: bool) -> None:
+    run, true = write_judged(tmp_path)
+    report = report_on(run, rate(true, range(COUNT)))
+    report.numbers["acceptance"]["j"] = acceptance(verdict)
+    about = {("means", "j"), ("differences", "j")}
+    tables = [table for table in make_people_tables(report, load_texts("en")) if table.about in about]
+    assert len(tables) == 2
+    for table in tables:
+        assert ("Judge alone" in table.columns) == ("Judge alone" in table.note) == shown
+        assert {len(line.cells) for group in table.groups for line in group.lines} == {len(table.columns)}
 
 
 def test_the_agreement_of_the_raters_is_told_or_that_it_cannot_be(tmp_path: Path) -> None:

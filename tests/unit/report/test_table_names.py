@@ -4,7 +4,7 @@ import pytest
 from made_report import acceptance, cell, comparison, made_costs, made_report
 
 from editlane.report.cells import format_seconds
-from editlane.report.page.highlights import find_trusted
+from editlane.report.page.highlights import find_compared, find_lead
 from editlane.report.sections import make_sections
 from editlane.report.summary import list_facts
 from editlane.report.texts import LANGUAGES, load_texts
@@ -26,11 +26,12 @@ def test_pictures_are_picked_by_the_judge_of_the_result() -> None:
     for name in ("comparisons", "failures_as_zero", "acceptance"):
         report.numbers[name]["panel"] = report.numbers[name]["j"]
     report.judges.append("panel")
-    assert find_trusted(report) == [0, 1]
+    assert (find_lead(report), find_compared(report)) == (0, [0, 1])
     report.numbers["provenance"] = {"panels": {"panel": {}}}
-    assert find_trusted(report) == [1, 0], "an accepted panel stands first"
+    assert find_lead(report) == 1, "an accepted panel stands first"
+    assert find_compared(report) == [0], "a panel does not dispute its own members"
     report.numbers["acceptance"]["panel"] = acceptance("not_accepted")
-    assert find_trusted(report) == [0]
+    assert (find_lead(report), find_compared(report)) == (0, [0])
 
 
 def test_the_head_counts_source_images() -> None:

@@ -1,6 +1,6 @@
 """Draw the means of the editors in each category as small charts with one axis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -22,16 +22,19 @@ LONGEST = 18
 
 
 def draw_categories(report: Report, judge: str, t: Texts) -> list[Figure]:
-    """Draw a chart for each category where the judge is believed. Empty with one category or less."""
-    categories = list_believed(report.numbers["acceptance"][judge], "categories", report.categories)
+    """Draw the believed editors in each category where the judge is believed. Empty with one category or less."""
+    acceptance = report.numbers["acceptance"][judge]
+    categories = list_believed(acceptance, "categories", report.categories)
+    editors = list_believed(acceptance, "editors", report.editors)
     cells = {
-        category: [report.numbers["editors"][editor][judge]["categories"][category] for editor in report.editors]
+        category: {editor: report.numbers["editors"][editor][judge]["categories"][category] for editor in editors}
         for category in categories
     }
-    drawn = {name: of for name, of in cells.items() if any(one["scored"] for one in of)}
+    drawn = {name: of for name, of in cells.items() if any(one["scored"] for one in of.values())}
     if len(drawn) < 2:
         return []
-    ends = [end for of in drawn.values() for one in of if one["scored"] for end in (one["interval"] or [one["mean"]])]
+    scored = [one for of in drawn.values() for one in of.values() if one["scored"]]
+    ends = [end for one in scored for end in (one["interval"] or [one["mean"]])]
     axis = fit_axis(ends, NAMES + 8, NUMBERS - 8, (0, 10))
     return [
         Figure(
@@ -42,14 +45,15 @@ def draw_categories(report: Report, judge: str, t: Texts) -> list[Figure]:
     ]
 
 
-def _draw(report: Report, axis: Axis, of: Sequence[Mapping[str, Any]], alt: str, t: Texts) -> Markup:
+def _draw(report: Report, axis: Axis, of: Mapping[str, Mapping[str, Any]], alt: str, t: Texts) -> Markup:
     bottom = LINE * len(of) + 2
     body = []
     for value in axis.list_ticks()[:: 2 if len(axis.list_ticks()) > 4 else 1]:
         x = axis.place(value)
         body += [draw_line("grid", (x, 0), (x, bottom)), draw_text(x, bottom + 12, f"{value:g}", "tick")]
-    for place, one in enumerate(of):
-        body.append(colour(place, _draw_line(axis, one, LINE * place, label_editor(report, place, t), t)))
+    for row, (editor, one) in enumerate(of.items()):
+        place = report.editors.index(editor)
+        body.append(colour(place, _draw_line(axis, one, LINE * row, label_editor(report, place, t), t)))
     return draw_svg(bottom + 16, alt, body)
 
 

@@ -22,8 +22,9 @@ from editlane.core.printable import escape_lines
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import State
 from editlane.report.load import Report
-from editlane.report.page.highlights import find_rejected, find_trusted, pick_highlights
+from editlane.report.page.highlights import find_compared, find_lead, find_rejected, pick_highlights
 from editlane.report.page.thumbnails import embed_pictures
+from editlane.report.trust import is_accepted
 
 LIMIT = 2_000
 """Up to this number of items the page is one file."""
@@ -60,6 +61,8 @@ class Gallery:
     """True if any row has an entropy."""
     highlights: dict[str, Any]
     """The items whose pictures come first, as `pick_highlights` returns them."""
+    trusted: bool
+    """True if the judge whose scores choose them is accepted."""
 
 
 def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMIT) -> Gallery:
@@ -72,7 +75,8 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
     paths = _list_pictures(report, places, "path")
     cards = _make_cards(report, places) | {"paths": paths}
     linked = len(report.items) > limit
-    highlights = pick_highlights(_shape_scores(report, places), find_trusted(report))
+    samples_of = report.items["sample_of"].fillna(report.items["item_id"]).tolist()
+    highlights = pick_highlights(_shape_scores(report, places), find_lead(report), find_compared(report), samples_of)
     blocks = {
         "index": _make_index(report, places)
         | {"highlights": highlights}
@@ -97,6 +101,7 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
         states=[state for state in STATES if state in occurring],
         uncertain=bool(report.scores["entropy"].notna().any()),
         highlights=highlights,
+        trusted=is_accepted(report, report.judges[highlights["judge"]]),
     )
 
 

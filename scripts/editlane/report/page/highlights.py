@@ -1,13 +1,15 @@
 """Pick the items whose pictures come first: the best, the worst and the most disputed ones."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from editlane.report.answer import choose_judge
+from editlane.report.conclusion import choose_judge
 from editlane.report.load import Report
+from editlane.report.trust import get_verdict
 
 COUNT = 5
 """Items of each kind, at most."""
@@ -15,11 +17,16 @@ COUNT = 5
 Scores = NDArray[np.float64]
 
 
-def find_trusted(report: Report) -> list[int]:
-    """Return the places of the accepted judges. The judge of the result comes first."""
-    found = _find_judges(report, "accepted")
-    first = choose_judge(report) if len(found) > 1 else None
-    return sorted(found, key=lambda place: report.judges[place] != first)
+def find_lead(report: Report) -> int:
+    """Return the place of the judge of the result; the first if there is none."""
+    judge = choose_judge(report)
+    return 0 if judge is None else report.judges.index(judge)
+
+
+def find_compared(report: Report) -> list[int]:
+    """Return the places of the accepted judges without panels, which would be compared with their own members."""
+    panels = report.numbers["provenance"].get("panels") or {}
+    return [place for place in _find_judges(report, "accepted") if report.judges[place] not in panels]
 
 
 def find_rejected(report: Report) -> list[int]:
@@ -28,33 +35,34 @@ def find_rejected(report: Report) -> list[int]:
 
 
 def _find_judges(report: Report, verdict: str) -> list[int]:
-    acceptance = report.numbers.get("acceptance", {})
-    return [place for place, judge in enumerate(report.judges) if acceptance.get(judge, {}).get("verdict") == verdict]
+    return [place for place, judge in enumerate(report.judges) if get_verdict(report, judge) == verdict]
 
 
-def pick_highlights(scores: Scores, trusted: Sequence[int], count: int = COUNT) -> dict[str, Any]:
+def pick_highlights(
+    scores: Scores, judge: int, compared: Sequence[int], first: Sequence[object], count: int = COUNT
+) -> dict[str, Any]:
     """Pick items from scores of shape (editors, judges, items), NaN where there is none.
 
-    `judge` is the place of the judge whose scores count: the first trusted one, else the first. Best and worst are the
-    items with the highest and the lowest mean over the editors, of those that have a score for the most editors.
-    Disputed are those with the largest range: `between` two trusted judges about one editor's edit, or, with fewer than
-    two, between the editors by `judge`. Equal items stay in their order. An item is best or worst, not both.
+    `judge` is the place of the judge of the result, and `first` tells of each item which one it is a sample of. Best
+    and worst are the items with the highest and the lowest mean over the editors by this judge, of those that have a
+    score for the most editors. Disputed are those with the largest range: `between` two of the `compared` judges about
+    one editor's edit, or, with fewer than two, between the editors by `judge`. Equal items stay in their order. Of all
+    samples of an item one is shown at most, as best or worst, not both.
     """
-    judge = trusted[0] if trusted else 0
     means = _mean_over_editors(scores[:, judge])
-    there = int(np.isfinite(means).sum())
+    there = len({of for of, mean in zip(first, means, strict=True) if np.isfinite(mean)})
     few = min(count, (there + 1) // 2)
-    best = _take(-means, few)
-    worst = [item for item in _take(means, few) if item not in best]
-    by_judges = len(trusted) > 1
-    ranges = _find_ranges(scores[:, trusted], 1).max(axis=0) if by_judges else _find_ranges(scores[:, judge], 0)
+    best = _take(-means, few, first)
+    worst = _take(means, min(few, there - len(best)), first, {first[item] for item in best})
+    by_judges = len(compared) > 1
+    ranges = _find_ranges(scores[:, compared], 1).max(axis=0) if by_judges else _find_ranges(scores[:, judge], 0)
     return {
         "judge": judge,
         "best": best,
         "worst": worst,
-        "disputed": _take(-np.where(ranges > 0, ranges, np.nan), count),
+        "disputed": _take(-np.where(ranges > 0, ranges, np.nan), count, first),
         "between": "judges" if by_judges else "editors",
-        "trusted": list(trusted),
+        "compared": list(compared),
     }
 
 
@@ -74,7 +82,14 @@ def _find_ranges(scores: Scores, axis: int) -> Scores:
     return np.where(several, high, 0.0) - np.where(several, low, 1.0)
 
 
-def _take(keys: Scores, count: int) -> list[int]:
-    """Return the items with the smallest keys, without those of NaN."""
-    order = np.argsort(keys, kind="stable")
-    return [int(item) for item in order[:count] if np.isfinite(keys[item])]
+def _take(keys: Scores, count: int, first: Sequence[object], without: AbstractSet[object] = frozenset()) -> list[int]:
+    """Return the items with the smallest keys, but NaN; of those of one `first`, and not of `without`, one."""
+    taken: list[int] = []
+    seen = set(without)
+    for item in map(int, np.argsort(keys, kind="stable")):
+        if len(taken) == count or not np.isfinite(keys[item]):  # NaN is sorted last
+            break
+        if first[item] not in seen:
+            seen.add(first[item])
+            taken.append(item)
+    return taken

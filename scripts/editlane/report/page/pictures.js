@@ -54,7 +54,7 @@
   function chosenFirst(item, kind) {
     const scores = data.editors.map((_, editor) => data.score[data.cellOf(editor, lead)][item]);
     const ranges = data.editors.map((_, editor) => {
-      const cells = data.cellsOf(editor).filter((_, at) => data.highlights.trusted.includes(at));
+      const cells = data.cellsOf(editor).filter((_, at) => data.highlights.compared.includes(at));
       const found = cells.map((cell) => data.score[cell][item]).filter((score) => score !== null);
       return Math.max(...found) - Math.min(...found);
     });

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from editlane.core.printable import escape_lines
 from editlane.core.text_width import shorten_name
+from editlane.report.belief import list_believed
 from editlane.report.cells import format_mean, label_editor
 from editlane.report.load import Report
 from editlane.report.page.axis import WIDTH, Axis, colour, draw_line, draw_mark, draw_svg, draw_text, fit_axis
@@ -20,12 +21,14 @@ LONGEST = 46
 
 
 def draw_speed(report: Report, judge: str, t: Texts) -> list[Figure]:
-    """Draw the macro mean of each editor against its seconds. Empty unless two editors have both."""
+    """Draw the macro mean of each believed editor against its seconds. Empty unless two editors have both."""
+    believed = list_believed(report.numbers["acceptance"][judge], "editors", report.editors)
     speeds = report.numbers.get("speed", {}).get("editors", {})
     points = [
         (place, report.numbers["editors"][editor][judge]["macro"], speeds[editor])
         for place, editor in enumerate(report.editors)
-        if editor in speeds
+        if editor in believed
+        and editor in speeds
         and speeds[editor]["mean"] is not None
         and report.numbers["editors"][editor][judge]["macro"]["mean"] is not None
     ]
