@@ -36,6 +36,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _meaningless(report, t),
         _partial(report, t),
         *(_not_ranked(report, judge, t) for judge in report.judges),
+        *(_panel_members(report, panel, t) for panel in report.numbers["provenance"].get("panels") or {}),
         _canary(report, t),
         _coverage(report, min_coverage, t),
         _unchanged(report, t),
@@ -106,6 +107,16 @@ def _not_ranked(report: Report, judge: str, t: Texts) -> Notice | None:
     line = t(f"notice.{explain_verdict(report, judge)}_line", controls=name_missed_controls(report, judge, t))
     others = any(get_verdict(report, other) == "accepted" for other in report.judges)  # the result is by one of them
     return Notice(title=t(f"notice.{verdict}", judge=judge), lines=(line,), severe=not others)
+
+
+def _panel_members(report: Report, panel: str, t: Texts) -> Notice | None:
+    """Name the judges of an accepted panel that are not accepted themselves."""
+    if panel not in report.judges or get_verdict(report, panel) != "accepted":
+        return None
+    members = report.numbers["provenance"]["panels"][panel]["judges"]
+    names = [judge for judge in members if judge in report.judges and get_verdict(report, judge) == "not_accepted"]
+    title = t("notice.panel_member", panel=panel, n=len(names), names=t.join(names))
+    return Notice(title=title, lines=(t("notice.panel_member_line"),)) if names else None
 
 
 def _canary(report: Report, t: Texts) -> Notice | None:

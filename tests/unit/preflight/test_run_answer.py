@@ -136,7 +136,7 @@ def test_a_judge_that_is_not_accepted_has_its_verdict_and_coverage_and_no_means(
     ]
     said = list_sentences(numbers, EN)
     assert said[0] == "Nothing can be said about the editors."
-    assert said[-1] == "Judge j: not accepted: misses controls"
+    assert said[-1] == "Judge j: not accepted: does not tell controls apart"
     assert not any(mean in " ".join(said) for mean in ("6.80", "6.00"))
 
 
@@ -149,7 +149,7 @@ def test_other_judges_have_a_sentence_if_accepted_and_each_its_verdict() -> None
         "In no single category is it ahead of all of them.",
         "By l: A scores highest. Macro mean 7.00 [6.60, 7.40], higher than every other editor's. "
         "In no single category is it ahead of all of them.",
-        "Judge k: not accepted: misses controls",
+        "Judge k: not accepted: does not tell controls apart",
         "Judge j: accepted",
         "Judge l: accepted in part, not for 因果",
     ]

@@ -67,7 +67,7 @@ def test_only_an_accepted_judge_names_an_editor() -> None:
     blind = acceptance("not_accepted", reasons=["blank_edit"])
     answer = make_answer(made_report(comparisons=[better("A", "B")], accepted=blind), EN)
     assert answer.claim == "Nothing can be said about the editors" and answer.lines == ()
-    assert answer.figures[0].detail == "not accepted: misses controls"
+    assert answer.figures[0].detail == "not accepted: does not tell controls apart"
 
 
 def test_a_judge_that_is_not_accepted_has_one_line_and_its_controls() -> None:
@@ -158,3 +158,12 @@ def test_items_without_scores_are_no_highlights(shape: tuple[int, int, int]) -> 
 def test_an_only_item_is_not_both_best_and_worst() -> None:
     found = pick_highlights(np.array([[[4.0]]]), 0, [0], [0])
     assert (found["best"], found["worst"], found["disputed"]) == ([0], [], [])
+
+
+def test_a_panel_that_is_accepted_although_one_of_its_judges_is_not_says_so() -> None:
+    report = two_judges("not_accepted", "accepted")
+    report.numbers["provenance"] = {"panels": {"k": {"combine": "mean", "judges": ["j", "other"], "quorum": 2}}}
+    titles = [notice.title for notice in find_notices(report) if notice.severe]
+    assert "The panel k is accepted, but one of its judges is not: j." in titles
+    report.numbers["acceptance"]["j"] = acceptance("accepted")
+    assert not any("panel k" in notice.title for notice in find_notices(report))
