@@ -285,7 +285,7 @@ def test_the_report_shows_stages_and_lanes(run: Path) -> None:
     for line in (
         "| Editing | a | 1 | 1 | 10 | 10.00 | 0.01 | 0.03 | 0.97 | 2.8% | 1.00 | 60.0 |",
         "| Judging by k | edits of all editors | 0 | 0 | 0 | – | – | – | – | – | – | – |",
-        "| Overall | all lanes | 2 | 2 | – | – | 0.01 | 0.06 | 1.44 | 3.7% | 1.51 | 60.0 |",
+        "| All | all lanes | 2 | 2 | – | – | 0.01 | 0.06 | 1.44 | 3.7% | 1.51 | 60.0 |",
         "| Editing · a | 0 · NVIDIA H200 (GPU-8c5f1b7e) | 1 | 10 | 10.00 | 0.01 | 0.03 | 0.97 | 2.8% | 1.00 | 60.0 |",
         "| Editing · a | 1 | 0 | 0 | – | – | – | – | – | – | – |",
     ):
