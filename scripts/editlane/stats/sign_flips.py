@@ -15,6 +15,9 @@ from editlane.stats.intervals import ALPHA, FEWEST_CLUSTERS, UNSEEN, Interval
 FLIPS = 9999
 """Random assignments of signs."""
 
+_PART = 1000
+"""Assignments that are computed at once."""
+
 
 class SignTest(NamedTuple):
     mean: float
@@ -38,8 +41,10 @@ def flip_signs(values: NDArray[np.float64], clusters: NDArray[Any], scale: Inter
         return None
     mean, images = float(values.mean()), len(counts)
     rng = np.random.default_rng(seed)
-    flipped = (rng.choice([-1.0, 1.0], images) @ totals for _ in range(FLIPS))
-    reached = sum(abs(total) >= abs(totals.sum()) * (1 - 1e-12) for total in flipped)
+    reached, found = 0, abs(totals.sum()) * (1 - 1e-12)
+    for count in (_PART,) * (FLIPS // _PART) + (FLIPS % _PART,):
+        kept = rng.integers(0, 2, size=(count, images), dtype=np.int8)
+        reached += int((np.abs(2 * (kept @ totals) - totals.sum()) >= found).sum())
     error = np.sqrt(images / (images - 1) * np.square(totals - mean * counts).sum()) / len(values)
     half = float(stats.t.ppf(1 - ALPHA / 2, images - 1) * error)
     share = UNSEEN / (effective + UNSEEN)

@@ -96,6 +96,7 @@ def test_ratings_correct_the_judge_and_tell_the_editors_apart(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("verdict", "shown"), [("accepted", True), ("not_accepted", False), ("not_tested", False)])
+@pytest.mark.runs
 def test_only_an_accepted_judge_has_figures_of_its_own_beside_people(tmp_path: Path, verdict: str, shown: bool) -> None:
     run, true = write_judged(tmp_path)
     report = report_on(run, rate(true, range(COUNT)))
@@ -108,6 +109,7 @@ def test_only_an_accepted_judge_has_figures_of_its_own_beside_people(tmp_path: P
         assert {len(line.cells) for group in table.groups for line in group.lines} == {len(table.columns)}
 
 
+@pytest.mark.runs
 def test_the_agreement_of_the_raters_is_told_or_that_it_cannot_be(tmp_path: Path) -> None:
     run, true = write_judged(tmp_path)
     both = rate(true, range(20))
@@ -153,6 +155,7 @@ def test_ratings_that_are_all_of_other_pictures_leave_every_figure_empty(tmp_pat
         write(report, run, language)
 
 
+@pytest.mark.runs
 def test_a_category_without_ratings_has_no_figure_and_is_named(tmp_path: Path) -> None:
     run, true = write_judged(tmp_path)
     report = report_on(run, rate(true, range(0, COUNT, 2)))
@@ -163,6 +166,7 @@ def test_a_category_without_ratings_has_no_figure_and_is_named(tmp_path: Path) -
     assert "No figure, because no edit was rated: 环境." in text and "No rated edit in: 环境." in text
 
 
+@pytest.mark.runs
 def test_rated_edits_that_are_no_random_sample_are_warned_of(tmp_path: Path) -> None:
     run, true = write_judged(tmp_path)
     best = [one for one in rate(true, range(COUNT)) if true[one.system, int(one.item[-2:])] > 4.5]
@@ -171,6 +175,7 @@ def test_rated_edits_that_are_no_random_sample_are_warned_of(tmp_path: Path) -> 
     assert "k: its scores of the rated edits differ" not in text
 
 
+@pytest.mark.runs
 def test_a_panel_is_held_against_its_best_judge(tmp_path: Path) -> None:
     run, true = write_judged(tmp_path, panel=True)
     report = report_on(run, rate(true, range(COUNT)))

@@ -366,7 +366,7 @@ def test_chinese_says_the_same() -> None:
     assert str(one.overall[0]) == "按共同样本的宏平均，A 的得分高于 B：+0.80 [0.30, 1.30]，p = 0.020，n = 50"
     assert str(one.categories[1]) == (
         "在“物理”类别的共同样本上，A 与 B 无法区分：+0.10 [−0.50, 0.70]，p = 0.800，n = 50；"
-        "若真实差值为 1.20，这样的样本约有五分之四能检出"
+        "若真实差值为 1.20，重复抽样时约有五分之四能检出"
     )
     judged = made_report(accepted=acceptance("not_accepted", reasons=["blank_edit", "swapped"]))
     assert "空白图、原图与编辑图对调。" in find_notices(judged, language="zh")[0].lines[0]

@@ -86,6 +86,7 @@ def test_closeness_and_winners_have_their_extremes() -> None:
 @pytest.mark.parametrize(
     ("better", "king"), [(2.0, []), (0.0, ["dear"]), (-1.0, ["dear"])], ids=["best", "no better", "worse"]
 )
+@pytest.mark.runs
 def test_only_who_pays_more_for_no_more_is_named(better: float, king: list[str]) -> None:
     scores, groups, clusters = draw([[better, 0]] * 3, 400)
     seconds = np.tile([40.0, 1.0], (len(scores), 1)) + np.random.default_rng(1).random(scores.shape)

@@ -21,6 +21,7 @@ def make_tables(photos: int, each: int) -> list[Values]:
 
 @pytest.mark.parametrize("scale", [None, (0.0, 1.0)])
 @pytest.mark.parametrize("each", [1, 2])
+@pytest.mark.runs
 def test_each_is_as_if_it_were_alone(scale: Interval | None, each: int) -> None:
     sizes = (1, 5, 7, 30, 1500, MANY_CLUSTERS + 1)
     tables = [table for photos in sizes for table in make_tables(photos, each)] + [([], [])]

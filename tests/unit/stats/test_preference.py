@@ -38,6 +38,7 @@ def test_a_judge_that_gives_one_editor_three_points_more_is_found() -> None:
     assert not explains(found[2], 0.5)  # not significant
 
 
+@pytest.mark.runs
 def test_without_a_preference_hardly_any_difference_is_withheld() -> None:
     rng = np.random.default_rng(1)
     cases = [
