@@ -231,7 +231,9 @@ def test_an_editor_and_a_judge_are_dropped_and_put_back(moved: Moved) -> None:
     project.run("--delete-all-output")
     assert files_of(project) == kept
     left = {path.relative_to(project.results).parts[0] for path in project.results.rglob("*") if path.is_file()}
-    assert left - {".lock", "made_from.json"} == {"benchmarks", "fake-a", "heartbeats", "journal", "logs", "sources"}
+    kept_beside = {"benchmarks", "fake-a", "heartbeats", "journal", "logs", "sources", "report"}
+    assert left - {".lock", "made_from.json"} == kept_beside
+    assert {path.name for path in (project.results / "report").iterdir()} == {"tables"}
 
     project.config = config
     project.run("merge_scores")
