@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from simulating import print_table
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -249,7 +250,7 @@ def simulate_division(cases: int, rng: np.random.Generator) -> Iterator[list[str
             for case in range(cases):
                 scores, groups, clusters = draw_scores(kind, rng, size)
                 found.append(measure_differentiation(scores, groups, clusters, seed=case, permutations=99))
-                gains.append(measure_routing(scores, groups, clusters, seed=case))
+                gains.append(measure_routing(scores, groups, clusters))
                 held += [
                     holds(measure_closeness(scores, clusters)["interval"], close),
                     holds(count_winners(scores, clusters)["interval"], winners),
@@ -282,14 +283,6 @@ def simulate_kings(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
                 won = np.isclose(scores, scores.max(axis=1, keepdims=True))
                 textbook += (won / won.sum(axis=1, keepdims=True)).mean(axis=0)[0] < 4 / 7
             yield [f"{better:g}", str(size), percent(kings, cases), percent(textbook, cases)]
-
-
-def print_table(title: str, lines: Iterator[list[str]]) -> None:
-    print(f"\n## {title}\n", flush=True)
-    for place, line in enumerate(lines):
-        print(f"| {' | '.join(line)} |", flush=True)
-        if not place:
-            print("|" + "---|" * len(line), flush=True)
 
 
 TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[list[str]]], int]] = {

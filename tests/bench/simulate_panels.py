@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from simulating import covers, print_table
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -75,10 +76,6 @@ def bootstrap_alpha(scores: np.ndarray, clusters: np.ndarray, rng: np.random.Gen
     return float(low), float(high)
 
 
-def covers(interval: tuple[float, float] | None, truth: float) -> bool:
-    return interval is not None and interval[0] <= truth <= interval[1]
-
-
 def simulate_coverage(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
     """In how many of 100 samples an interval holds the truth."""
     yield ["scores", "photos", "alpha", "holds alpha", "bootstrap", "holds mean correlation", "holds Spearman's rho"]
@@ -136,14 +133,6 @@ def simulate_swaps(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
                 )
                 swapped += bool(compare_orders(spread_scores(rows, NAMES), ["x", "y"], NAMES)[0]["swaps"])
             yield [", ".join(f"{one:g}" for one in means), str(photos), f"{100 * swapped / cases:.1f}"]
-
-
-def print_table(title: str, lines: Iterator[list[str]]) -> None:
-    print(f"\n## {title}\n", flush=True)
-    for place, line in enumerate(lines):
-        print(f"| {' | '.join(line)} |", flush=True)
-        if not place:
-            print("|" + "---|" * len(line), flush=True)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from simulating import covers, print_table
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -77,10 +78,6 @@ def hide(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     kept = np.full(labels.shape, np.nan)
     kept[..., chosen] = labels[..., chosen]
     return kept
-
-
-def covers(interval: tuple[float, float] | None, truth: float) -> bool:
-    return interval is not None and interval[0] <= truth <= interval[1]
 
 
 def simulate_means(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
@@ -160,14 +157,6 @@ def simulate_gains(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
             known = [one for one in shown if one is not None]
             mean = f"{np.mean(known):.2f}" if known else "none"
             yield [", ".join(f"{one:g}" for one in errors), f"{shared:g}", str(photos), *shares, f"{true:.2f}", mean]
-
-
-def print_table(title: str, lines: Iterator[list[str]]) -> None:
-    print(f"\n## {title}\n", flush=True)
-    for place, line in enumerate(lines):
-        print(f"| {' | '.join(line)} |", flush=True)
-        if not place:
-            print("|" + "---|" * len(line), flush=True)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from simulating import covers, print_table
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
@@ -63,10 +64,6 @@ CASES = {
 }
 
 
-def covers(interval: tuple[float, float] | None, truth: float) -> bool:
-    return interval is not None and interval[0] <= truth <= interval[1]
-
-
 def simulate_spreads(cases: int, rng: np.random.Generator) -> Iterator[list[str]]:
     yield ["scores", "photos", "samples", "share", "holds spread of items", "of seeds", "share", "no interval of items"]
     for name, truth in CASES.items():
@@ -109,14 +106,6 @@ def _interval(rows: pd.DataFrame) -> tuple[float, float]:
     found = macro_interval(*(scored[name].to_numpy() for name in ("score", "cluster", "category")))
     assert found is not None
     return found
-
-
-def print_table(title: str, lines: Iterator[list[str]]) -> None:
-    print(f"\n## {title}\n", flush=True)
-    for place, line in enumerate(lines):
-        print(f"| {' | '.join(line)} |", flush=True)
-        if not place:
-            print("|" + "---|" * len(line), flush=True)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from editlane.protocols.file import (
     ReplyFile,
     ShownFile,
 )
-from editlane.protocols.pairwise_file import PAIRWISE, ShownPairFile
+from editlane.protocols.pairwise_file import PAIRWISE, PairwiseFile, ShownPairFile
 from editlane.protocols.protocol import (
     Combination,
     Criterion,
@@ -91,6 +91,11 @@ def _make_protocol(data: Any, content: bytes) -> ScoringProtocol:
     file = read_model(ProtocolFile, data, noun="key")
     criteria, answer = _make_criteria(file.criteria), _make_answer(file.answer)
     _check_replies(criteria, answer)
+    return make_protocol(file, data, content, criteria=criteria, answer=answer, score=_make_score(file.score, criteria))
+
+
+def make_protocol(file: ProtocolFile | PairwiseFile, data: Any, content: bytes, **asked: Any) -> ScoringProtocol:
+    """Make a protocol of what all kinds of files have, and of what is `asked`: criteria, answer and score."""
     return ScoringProtocol(
         name=file.name,
         version=file.version,
@@ -100,11 +105,9 @@ def _make_protocol(data: Any, content: bytes) -> ScoringProtocol:
         general_rubric=file.general_rubric or "",
         images=make_images(file.images),
         item_texts=make_item_texts(file.item, data),
-        criteria=criteria,
-        answer=answer,
-        score=_make_score(file.score, criteria),
         sha256=hashlib.sha256(content).hexdigest(),
         text=content.decode("utf-8"),
+        **asked,
     )
 
 

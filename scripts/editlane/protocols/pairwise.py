@@ -1,7 +1,5 @@
 """Ask a judge which of two edits is better, and turn its answer into the columns of a row."""
 
-import hashlib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from editlane.core.errors import UserError
 from editlane.core.strict_model import read_model
 from editlane.core.types import PAIR_ANSWERS, SCALE, Item, Judge, Readout, Row, State
 from editlane.protocols.asking import Batch, Questions, ask_for
-from editlane.protocols.load import is_pairwise, make_images, make_item_texts, read_protocol_file
+from editlane.protocols.load import is_pairwise, make_protocol, read_protocol_file
 from editlane.protocols.pairwise_file import PairwiseFile
 from editlane.protocols.protocol import Combination, Criterion, ReadoutAnswer, ScoringProtocol
 from editlane.protocols.scoring import build_prompts, compute_entropy, is_finite
@@ -56,21 +54,9 @@ def load_pairwise(path: Path) -> PairwiseProtocol:
 
 def _make_prompt(file: PairwiseFile, data: Any, content: bytes) -> ScoringProtocol:
     answer = ReadoutAnswer(answers=file.answer.texts, values=(_WIN, _LOSS, _DRAW, _DRAW), min_mass=file.answer.min_mass)
-    return ScoringProtocol(
-        name=file.name,
-        version=file.version,
-        description=file.description,
-        system=file.system,
-        rubrics={unicodedata.normalize("NFC", name): text for name, text in file.rubrics.items()},
-        general_rubric=file.general_rubric or "",
-        images=make_images(file.images),
-        item_texts=make_item_texts(file.item, data),
-        criteria=(Criterion(name=BETTER, question=file.question, optional=False),),
-        answer=answer,
-        score=Combination(how="min", parts=(BETTER,)),
-        sha256=hashlib.sha256(content).hexdigest(),
-        text=content.decode("utf-8"),
-    )
+    criteria = (Criterion(name=BETTER, question=file.question, optional=False),)
+    score = Combination(how="min", parts=(BETTER,))
+    return make_protocol(file, data, content, criteria=criteria, answer=answer, score=score)
 
 
 def build_comparison(protocol: PairwiseProtocol, item: Item, source: Image, edit_a: Image, edit_b: Image) -> Questions:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from editlane.core.types import SCALE
+from editlane.stats.held_out import FOLDS, assign_folds
 from editlane.stats.intervals import Inference, Interval, infer_mean
 
 Floats = NDArray[np.float64]
@@ -21,7 +22,6 @@ FEWEST_ITEMS = 80
 """Items of a category that all editors have a score for. With fewer, figures of nothing look like something."""
 
 PERMUTATIONS = 999
-FOLDS = 5
 STRETCH = (1 + FOLDS / (FOLDS - 1)) ** 0.5
 """Held-out gains depend on each other, because each part also serves to choose for the others. So their interval is
 stretched, as Nadeau and Bengio (Machine Learning 2003) correct the variance of cross-validation. In simulations without
@@ -128,14 +128,13 @@ def _make_dealer(codes: NDArray[np.intp], clusters: NDArray[Any]) -> Callable[[n
     return deal
 
 
-def measure_routing(scores: Floats, groups: NDArray[Any], clusters: NDArray[Any], *, seed: int = 0) -> Gain:
+def measure_routing(scores: Floats, groups: NDArray[Any], clusters: NDArray[Any]) -> Gain:
     """Compute what the best editor of each category would gain over the single best one.
 
     Photos are dealt into FOLDS parts. Both choices are made on the others, and the gain is measured on the part itself.
     """
     names, codes = np.unique(groups, return_inverse=True)
-    _, cluster = np.unique(clusters, return_inverse=True)
-    fold = (np.random.default_rng(seed).permutation(cluster.max() + 1) % FOLDS)[cluster]
+    fold = assign_folds(clusters)
     gains, apart = np.zeros(len(scores)), False
     for part in range(FOLDS):
         means = _average(scores[fold != part], codes[fold != part], len(names))
