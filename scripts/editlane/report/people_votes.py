@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from editlane.core.types import State
+from editlane.ratings.votes import Vote, join_votes
 from editlane.stats.arena import decide, fit_duels
-from editlane.stats.duels import SWAPPED, count_pairs
+from editlane.stats.duels import count_pairs
 from editlane.stats.votes import measure_votes, rank_systems
 
 WINS = {"A": 1.0, "B": 0.0, "tie": 0.5, "both_bad": 0.5}
@@ -106,14 +107,9 @@ def _compare(votes: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any] | None:
     real = rows[rows["control"].isna()]
     keys = zip(*(real[name].astype(str) for name in ("item_id", "editor_a", "editor_b")), strict=True)
     said = [mode if state == State.SCORED else None for mode, state in zip(real["mode"], real["state"], strict=True)]
-    answers = dict(zip(keys, said, strict=True))
-    joined = []
-    for vote in votes[["item", "system_a", "system_b", "vote"]].itertuples(index=False, name=None):
-        seen, mirrored = vote[:3], (vote[0], vote[2], vote[1])
-        if seen in answers or mirrored in answers:
-            other = answers.get(mirrored)
-            joined.append((*vote, answers.get(seen, SWAPPED.get(other or "", other))))
-    if not joined:
+    people = votes[["item", "system_a", "system_b", "rater", "vote"]].itertuples(index=False, name=None)
+    judge = (Vote(item, a, b, "", mode) for (item, a, b), mode in zip(keys, said, strict=True))
+    table = join_votes((Vote(*vote) for vote in people), judge)
+    if table.empty:
         return None
-    table = pd.DataFrame(joined, columns=["item", "system_a", "system_b", "vote", "judge"], dtype=object)
     return {"agreement": measure_votes(table), "kendall": rank_systems(table)["kendall"]}
