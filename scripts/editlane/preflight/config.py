@@ -141,7 +141,7 @@ def _check_files(config: Config) -> None:
         raise UserError(f"config: dataset.edited_dir is {edited_dir}, which is not a folder. {_PATHS}")
     for key, read in (("ratings", read_ratings), ("votes", read_people)):
         if config[key] is not None:
-            _check_told_file(key, Path(config[key]), read)
+            _check_people_file(key, Path(config[key]), read)
     for name, judge in config["judges"].items():
         try:
             protocol = load_protocol(find_file(judge["protocol"]))
@@ -158,8 +158,8 @@ def _check_files(config: Config) -> None:
     check_places(settings["env"] for kind in ("editors", "judges") for settings in config[kind].values())
 
 
-def _check_told_file(key: str, path: Path, read: Callable[[list[Path]], object]) -> None:
-    """Read a file of what people said, so that a mistake in it is told before the run and not at its end."""
+def _check_people_file(key: str, path: Path, read: Callable[[list[Path]], object]) -> None:
+    """Read a file of ratings or votes, so that a mistake in it stops the run before it starts and not at its end."""
     if not path.exists() or path.is_dir():
         raise UserError(f"config: {key} is {path}, which is not a file. {_PATHS}")
     try:

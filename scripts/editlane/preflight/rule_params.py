@@ -73,8 +73,8 @@ class RuleParams:
         votes = self._config["votes"]
         pairs = ["--pairs", str(paths.pairs)] if self._config["arena"] else []
         ratings = self._config["ratings"]
-        told = [*(["--votes", votes] if votes else []), *(["--ratings", ratings] if ratings else [])]
-        return [*preservation, *pairs, *told]
+        people = [*(["--votes", votes] if votes else []), *(["--ratings", ratings] if ratings else [])]
+        return [*preservation, *pairs, *people]
 
     def count_rounds(self) -> int:
         """Return the rounds of the arena: one if its pairs are chosen at once, none without an arena."""

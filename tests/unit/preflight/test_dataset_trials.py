@@ -176,3 +176,28 @@ def test_an_estimate_after_a_trial_is_of_the_whole_dataset(project: Path) -> Non
     whole = estimate_run(make_context(count_all=True), None, None)
     assert "6 items left" in "".join(whole)
     assert "trial" not in whole[0]
+
+
+# several samples of each item
+
+
+def test_samples_multiply_the_edits_left_but_not_the_controls(project: Path) -> None:
+    once, thrice = (
+        find_remaining_work(
+            make_context(fake_config(samples=samples, controls={"share": 1, "repeats": 0, "canary": False}))
+        )
+        for samples in (1, 3)
+    )
+    assert (once.items, thrice.items) == (6, 18)
+    assert sum(thrice.left["a", None]) == 3 * sum(once.left["a", None])
+    assert sum(thrice.left["a", "j"]) - sum(once.left["a", "j"]) == 12, "scores of the further edits alone"
+
+
+def test_edits_made_elsewhere_have_no_further_samples(project: Path) -> None:
+    with pytest.raises(UserError, match=r"`samples` is 2, but the edits of 'given' were made elsewhere"):
+        check_config(edited(project, "i0") | {"samples": 2})
+
+
+def test_without_samples_rules_have_the_params_that_finished_runs_recorded() -> None:
+    flags = [RuleParams(check_config(fake_config(samples=count)), str).make_dataset_flags() for count in (1, 2)]
+    assert flags == [[], ["--samples", "2"]]
