@@ -407,7 +407,9 @@
     if (event.key in byKey && event.target.type !== "range") step(byKey[event.key]);
     if (event.key === "s" && isPlain(event)) toggleSlider();
   });
-  dialog.addEventListener("close", () => origin.querySelector(".zoom")?.focus());
+  dialog.addEventListener("close", () => { // comes after the next key, which may have entered a field
+    if (!document.activeElement?.closest("input, select, textarea")) origin.querySelector(".zoom")?.focus();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", async (event) => {
     const { sort, order, of, minus } = form.elements;
