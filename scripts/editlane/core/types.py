@@ -130,6 +130,8 @@ class EditRequest:
     """Call as on_step(step, steps) after each denoising step, counted from 1."""
     tiled_vae: bool = False
     """True on the second attempt, after running out of memory: decode the image in tiles."""
+    references: tuple[Image, ...] = ()
+    """The item's further images in its order, RGB and upright: what the instruction may refer to besides the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
