@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from urllib.parse import quote
 
+import pytest
 from fleet_files import make_adapter
 from fleet_run import FleetRun, Load
 
@@ -70,6 +71,7 @@ def test_an_adapter_is_replaced_without_a_gap_and_its_old_version_keeps_its_name
     assert fleet.text("kind", "p") == after[0]
 
 
+@pytest.mark.runs
 def test_a_server_that_missed_an_adapter_gets_no_requests_until_it_has_it(make_fleet: Make) -> None:
     """It would answer 404, which ends what asks."""
     fleet = make_fleet(environment={"VLLM_DOUBLE_LOAD_SECONDS": "0.5"}).start().wait_ready()
@@ -86,6 +88,7 @@ def test_a_server_that_missed_an_adapter_gets_no_requests_until_it_has_it(make_f
     assert set(load.end()) == {200}
 
 
+@pytest.mark.runs
 def test_a_router_gives_up_on_a_server_before_its_supervisor_does(make_fleet: Make) -> None:
     """It would take the server as soon as that answers, adapters or not, long after it was told of it."""
     fleet = make_fleet().start().wait_ready()
@@ -107,6 +110,7 @@ def test_names_that_would_lead_elsewhere_are_refused(make_fleet: Make) -> None:
     assert not list(fleet.folder.glob("**/x@*"))
 
 
+@pytest.mark.runs
 def test_an_adapter_that_does_nothing_is_not_taken_while_the_others_are_served(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     load = Load(fleet, ["严格", "kind"])
@@ -136,6 +140,7 @@ def test_a_folder_that_vanished_or_was_trained_again_changes_nothing_that_is_ser
     assert {name: fleet.text(name) for name in before} == before
 
 
+@pytest.mark.runs
 def test_what_somebody_else_loads_is_unloaded_again(make_fleet: Make) -> None:
     """Whoever reaches the router reaches its servers' `/v1/load_lora_adapter`, too."""
     fleet = make_fleet(servers=1).start().wait_ready()
@@ -163,6 +168,7 @@ def test_a_router_that_starts_before_one_server_finds_its_way_at_once(make_fleet
     assert {fleet.ask("kind", str(turn))[0] for turn in range(20)} == {200}
 
 
+@pytest.mark.runs
 def test_hard_affinity_gives_each_group_servers_and_a_url_of_its_own(make_fleet: Make) -> None:
     fleet = make_fleet(servers=3, affinity="hard", groups={"甲": ["严格"], "B": ["kind"]}).start()
     fleet.wait(lambda: fleet.states() == ["ready"] * 3)

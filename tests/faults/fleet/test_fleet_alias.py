@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
+import pytest
 from fleet_files import make_adapter
 from fleet_run import FleetRun
 
 Make = Callable[..., FleetRun]
 
 
+@pytest.mark.runs
 def test_when_an_adapter_was_added_or_removed_its_alias_has_followed_on_every_server(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     ports = [server["port"] for server in fleet.state()["servers"]]

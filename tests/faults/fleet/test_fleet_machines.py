@@ -265,7 +265,7 @@ def test_nothing_passes_without_the_token(make_nodes: Callable[..., Nodes]) -> N
             ("DELETE", "workers/x"),
             ("POST", "v1/load_lora_adapter"),
         ):
-            # A router that refuses a body unread closes the connection, maybe only while the next request is sent on it.
+            # A router that refuses a body unread closes the connection, maybe only while the next request is sent.
             closing = headers | {"Connection": "close"}
             body = {"url": "http://10.0.0.1:1"}
             reply = a.pool.request(method, f"{a.url}/{path}", json=body, headers=closing, timeout=10)

@@ -122,6 +122,7 @@ def test_a_router_that_hangs_is_started_again(make_fleet: Make) -> None:
     assert fleet.ask("kind")[0] == 200
 
 
+@pytest.mark.runs
 def test_sigterm_finishes_the_work_at_hand(make_fleet: Make) -> None:
     fleet = make_fleet(environment={"VLLM_DOUBLE_SECONDS": "1"}).start().wait_ready()
     assert fleet.process is not None
@@ -157,6 +158,7 @@ def test_ctrl_c_while_it_ends_ends_at_once(make_fleet: Make) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.runs
 def test_drain_finishes_the_work_and_starts_again(make_fleet: Make) -> None:
     fleet = make_fleet(environment={"VLLM_DOUBLE_SECONDS": "0.3"}).start().wait_ready()
     load = Load(fleet, ["严格", "kind"])

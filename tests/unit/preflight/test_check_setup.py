@@ -46,7 +46,8 @@ def test_the_repositorys_configs_pass_here_with_warnings_at_most(name: str, monk
     assert ended.code == 0, ended.out
     assert last.endswith("0 failed")
     assert {row.split()[0] for row in rows} <= {"pass", "warn"}
-    warned = [row for row in rows if row.startswith("warn")]
+    # After `make demo` there are photos, and then the check says that so few edits test no judge.
+    warned = [row for row in rows if row.startswith("warn") and row.split()[1] != "controls"]
     assert len(warned) == (0 if name == "config" else 3)  # no GPU, and two models to be downloaded
 
 

@@ -233,6 +233,7 @@ def test_a_checkpoint_is_served(serve: Serve, tmp_path: Path) -> None:
     assert asyncio.run(play()).shape == (10, 7)
 
 
+@pytest.mark.runs
 @pytest.mark.usefixtures("tiny_model")  # so that `make check` leaves it out
 def test_tiny_pi0_looks_at_its_pictures(serve: Serve) -> None:
     port = serve("--policy", "tiny-pi0", "--seed", "3")

@@ -91,6 +91,7 @@ def test_trials_are_a_rate_with_an_interval(server: RewardServer) -> None:
     assert [trial["init_state"] for trial in item["trials"]] == [0, 1, 2, 3]
 
 
+@pytest.mark.runs
 def test_nothing_is_played_twice_even_after_a_restart(policies: PolicyServers, tmp_path: Path) -> None:
     items, right = make_items(6)
     with make_server(tmp_path, policies.addresses) as server:
@@ -158,6 +159,7 @@ def test_without_a_policy_server_results_are_null_and_it_is_not_ready(tmp_path: 
         assert server.stop() == 0
 
 
+@pytest.mark.runs
 def test_a_client_that_leaves_frees_its_simulators(tmp_path: Path) -> None:
     with PolicyServers(1, delay=0.5) as policies, make_server(tmp_path, policies.addresses) as server:
         with pytest.raises(requests.Timeout):
@@ -181,6 +183,7 @@ def test_late_episodes_are_null_and_no_reason_to_play_them_for_nobody(tmp_path: 
         wait_for(lambda: server.get("/pool_status").json()["queue"]["playing"] == 0)
 
 
+@pytest.mark.runs
 def test_more_than_the_queue_takes_is_refused(tmp_path: Path) -> None:
     unsolved = [(WRONG, {"task_id": number}) for number in range(4)]  # so that none is over soon
     with PolicyServers(1, delay=0.1) as policies:

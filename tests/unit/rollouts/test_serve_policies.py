@@ -84,6 +84,7 @@ def test_servers_come_up_each_on_a_gpu_of_its_own_and_go_down(make: Make) -> Non
     assert "No policy server of r is up" in run.run("status").stderr
 
 
+@pytest.mark.runs
 def test_a_killed_server_is_started_again(make: Make) -> None:
     run = make().up().wait_ready()
     victim, other = run.server_pid(0), run.server_pid(1)

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from reward_server import FAKE_JUDGE, RewardServer
 from rewards import make_edit, to_json
 
@@ -42,6 +43,7 @@ def test_an_unchanged_judge_moves_nothing_and_a_changed_one_is_told(tmp_path: Pa
         assert server.stderr.count("has changed") == 1, "said once, not every minute"
 
 
+@pytest.mark.runs
 def test_another_judge_of_the_same_name_has_a_reference_of_its_own(tmp_path: Path) -> None:
     with RewardServer(tmp_path, canary=SOON) as server:
         wait_for_round(server)
@@ -51,6 +53,7 @@ def test_another_judge_of_the_same_name_has_a_reference_of_its_own(tmp_path: Pat
         assert found["difference"] == 0 and not found["moved"]
 
 
+@pytest.mark.runs
 def test_a_damaged_reference_is_made_anew(tmp_path: Path) -> None:
     for content in ("{", "[]", '{"fake": 3}', '{"fake": {"key": 1}}'):
         folder = tmp_path / str(len(content))
