@@ -3,9 +3,9 @@
 `scripts/document_config.py` writes workflow/schemas/config.schema.json and the table of config/README.md from them.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from editlane.core.strict_model import Name, StrictModel, Text
 from editlane.judges.config import JudgeConfig
@@ -101,6 +101,12 @@ class ArenaConfig(StrictModel):
     """Pairs of edits for each judge, each asked in both orders. Default: every pair of editors for every item."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 4
     """Rounds of `active`. The judge is loaded again in each."""
+
+    @model_validator(mode="after")
+    def _check_rounds(self) -> Self:
+        if self.method == "uniform" and "rounds" in self.model_fields_set:
+            raise ValueError("rounds is for `method: active`; `uniform` plans all pairs at once. Remove it.")
+        return self
 
 
 class ReportConfig(StrictModel):

@@ -308,6 +308,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "arena.rounds": [
         (0, r"arena\.rounds is 0; use a whole number from 1 to 100"),
         (None, r"arena\.rounds is None; use a whole number"),
+        (2, r"arena: rounds is for `method: active`"),
     ],
     "controls": [
         (None, r"controls is None; use a mapping"),
