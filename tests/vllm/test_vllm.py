@@ -32,6 +32,7 @@ from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.judges.qwen3_vl.vllm_engine import VllmJudge
 from editlane.models.tiny import build_tiny_model
 from editlane.protocols.load import load_protocol
+from editlane.protocols.pairwise import build_comparison, load_pairwise
 from editlane.protocols.scoring import build_questions, score_readouts
 
 pytest.importorskip("vllm", reason="vLLM is not installed here; `make test-vllm` does it in a venv of its own")
@@ -42,6 +43,7 @@ DIGITS = tuple("0123456789")
 SIDE = 256
 ROOT = Path(__file__).parents[2]
 PROTOCOL = ROOT / "resources/protocols/rubric.yaml"
+PAIRWISE = ROOT / "resources/protocols/pairwise.yaml"
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -191,6 +193,28 @@ def test_a_protocol_is_asked_and_scored(engine: tuple[str, VllmJudge]) -> None:
     assert 0 < columns["mass"] <= 1
 
 
+def compared() -> list[list[Question]]:
+    """Two edits of an item in both orders, as the arena asks about them."""
+    protocol = load_pairwise(PAIRWISE)
+    item = Item(
+        item_id="一", category="指代", instruction="把左边的杯子涂红", language="zh", source_path="", source_sha256="",
+        width=96, height=64, cost=1.0,
+    )  # fmt: skip
+    source, one, other = (picture(seed, (400 - 40 * seed, 260)) for seed in (1, 2, 3))
+    return [list(build_comparison(protocol, item, source, *pair).values()) for pair in ((one, other), (other, one))]
+
+
+def test_two_edits_are_compared_as_by_transformers(
+    engine: tuple[str, VllmJudge], models: dict[str, Path], wanted: dict[str, list[Readout]]
+) -> None:
+    kind, judge = engine
+    answers = load_pairwise(PAIRWISE).prompt.answers
+    asked = compared()
+    plain = read(built(Qwen3VLJudge, model=str(models[kind]), params=PARAMS), asked, answers)
+    assert difference(read(judge, asked, answers), plain) < 1e-4
+    assert difference(plain[:1], plain[1:]) > 1e-5  # so the order does matter
+
+
 # --- behind a server
 
 
@@ -233,7 +257,7 @@ def server(
     port = free_port()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(models[request.param])]
     command += ["--served-model-name", "评委", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    command += ["--enforce-eager", "--max-model-len", "8192", "--limit-mm-per-prompt", '{"image": 2, "video": 0}']
+    command += ["--enforce-eager", "--max-model-len", "8192", "--limit-mm-per-prompt", '{"image": 3, "video": 0}']
     command += ["--mm-processor-kwargs", '{"size": {"shortest_edge": 1024, "longest_edge": 262144}}']
     with served(command, port, tmp_path_factory.mktemp("server") / "log", VLLM_NO_USAGE_STATS="1") as url:
         yield request.param, url
@@ -251,6 +275,15 @@ def test_the_server_says_what_transformers_says(server: tuple[str, str], models:
     found = read(ask_server(url, concurrency=4), LARGE)
     assert difference(found, wanted) < 1e-3
     assert difference(wanted[:1], wanted[1:2]) > 1e-2  # so the questions do matter
+
+
+def test_the_server_compares_two_edits_as_transformers_does(server: tuple[str, str], models: dict[str, Path]) -> None:
+    kind, url = server
+    answers = load_pairwise(PAIRWISE).prompt.answers
+    plain = read(
+        built(Qwen3VLJudge, model=str(models[kind]), params={"max_image_side": LARGE_SIDE}), compared(), answers
+    )
+    assert difference(read(ask_server(url), compared(), answers), plain) < 1e-3
 
 
 def test_the_server_obeys_and_its_model_is_known(server: tuple[str, str]) -> None:
