@@ -18,6 +18,7 @@ from editlane.core.params import AllowPickle, Dtype
 from editlane.core.types import EditRequest, Item
 from editlane.editors.optimizations.apply import OptimizationParams, apply_optimizations, starts_on_cpu
 from editlane.editors.optimizations.step_cache import StepCache, check_cache
+from editlane.editors.step_reports import report_steps
 from editlane.models import checkpoints, load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.library_logs import quiet_model_libraries
@@ -120,8 +121,8 @@ def load_pipeline(pipeline: Any, folder: Path, params: PipelineParams) -> tuple[
 def run_pipeline(
     pipe: Any, request: EditRequest, arguments: Mapping[str, Any], around: AbstractContextManager[Any] | None = None
 ) -> Image.Image:
-    """Call `pipe` for one item with the item's seed, within the context `around`. Return the first image, 8 bits per
-    channel.
+    """Call `pipe` for one item with the item's seed, within the context `around`. Return the first image, or the last
+    frame of the first video, 8 bits per channel.
 
     The noise is drawn on the CPU, so it is the same on every GPU. Some pipelines draw part of it from the global
     generator, which gets the same seed.
@@ -134,11 +135,12 @@ def run_pipeline(
 
     torch.manual_seed(request.seed)
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    with convert_model_errors(EditFailed), _tiled_vae(pipe, request.tiled_vae), around or nullcontext():
+    watched = nullcontext() if "callback_on_step_end" in arguments else report_steps(pipe, request)
+    with convert_model_errors(EditFailed), _tiled_vae(pipe, request.tiled_vae), watched, around or nullcontext():
         output = pipe(**arguments, generator=generator, output_type="np")
     if any(getattr(output, "nsfw_content_detected", None) or ()):
         raise EditRefused("the model's safety checker refused the edit")
-    return to_image(np.asarray(output.images[0]))
+    return to_image(np.asarray(output.images[0] if hasattr(output, "images") else output.frames[0][-1]))
 
 
 def make_trial_request(width: int, height: int) -> EditRequest:
@@ -169,7 +171,8 @@ def make_step_callback(request: EditRequest) -> Callable[[Any, int, Any, dict[st
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
-    """Convert `pixels`, (height, width, channels) in 0..1, to an image. Round as diffusers' `numpy_to_pil` does.
+    """Convert `pixels`, (height, width, channels) in 0..1, to an image: RGB, or RGBA if there are 4 channels. Round as
+    diffusers' `numpy_to_pil` does.
 
     Raises EditFailed of kind `nonfinite` if a pixel is NaN or infinite, because the cast to bytes would hide it.
     """
