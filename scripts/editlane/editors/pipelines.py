@@ -140,7 +140,14 @@ def run_pipeline(
         output = pipe(**arguments, generator=generator, output_type="np")
     if any(getattr(output, "nsfw_content_detected", None) or ()):
         raise EditRefused("the model's safety checker refused the edit")
-    return to_image(np.asarray(output.images[0] if hasattr(output, "images") else output.frames[0][-1]))
+    return to_image(np.asarray(_find_pixels(output)))
+
+
+def _find_pixels(output: Any) -> Any:
+    """Return the first image of a pipeline's output, or the last frame of its first video."""
+    if hasattr(output, "frames"):
+        return output.frames[0][-1]
+    return (output.images if hasattr(output, "images") else output.image)[0]  # Kandinsky's field is `image`
 
 
 def make_trial_request(width: int, height: int) -> EditRequest:

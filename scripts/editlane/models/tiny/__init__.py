@@ -16,9 +16,18 @@ from editlane.models.library_logs import quiet_model_libraries
 from editlane.models.tiny.loras import save_lora
 
 KINDS = {
+    "bria-fibo-edit": "editlane.models.tiny.bria_fibo_edit:save_bria_fibo_edit",
+    "dreamlite": "editlane.models.tiny.dreamlite:save_dreamlite",
     "flux-kontext": "editlane.models.tiny.flux_kontext:save_flux_kontext",
     "flux2-klein": "editlane.models.tiny.flux2_klein:save_flux2_klein",
+    "flux2-klein-kv": "editlane.models.tiny.flux2_klein:save_flux2_klein_kv",
     "instruct-pix2pix": "editlane.models.tiny.instruct_pix2pix:save_instruct_pix2pix",
+    "instruct-pix2pix-xl": "editlane.models.tiny.instruct_pix2pix:save_instruct_pix2pix_xl",
+    "joyimage-edit": "editlane.models.tiny.joyimage_edit:save_joyimage_edit",
+    "joyimage-edit-plus": "editlane.models.tiny.joyimage_edit:save_joyimage_edit_plus",
+    "kandinsky5-i2i": "editlane.models.tiny.kandinsky5:save_kandinsky5_i2i",
+    "longcat-image-edit": "editlane.models.tiny.longcat_image_edit:save_longcat_image_edit",
+    "qwen-image-2.1": "editlane.models.tiny.qwen_image_21:save_qwen_image_21",
     "qwen-image-edit": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit",
     "qwen-image-edit-2511": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_2511",
     "qwen-image-edit-plus": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_plus",
