@@ -60,7 +60,7 @@ class DiffusersEditor:
         check_pipeline(self.signature, self.family)
         check_arguments(self.signature, self.arguments)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
-        self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
+        self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params, self.family.float32)
         self.prompts = PromptWatch(self.pipe)
         tried = [name for name in ("compile", "cache") if getattr(params, name)]
         if tried:
@@ -134,7 +134,7 @@ def choose_size(pipe: Any, family: Family, asked: Mapping[str, Any], request: Ed
     rule = family.size or (family.size_with_references if request.references else None)
     if rule is None or asked.get("width"):
         return {}
-    width, height = rule(pipe, request.source)
+    width, height = rule(pipe, request.source, asked)
     return {"width": width, "height": height}
 
 

@@ -17,8 +17,8 @@ from editlane.editors.signatures import Signature
 MEGAPIXEL = 1024 * 1024
 WAN_AREA = 720 * 1280
 
-SizeRule = Callable[[Any, Image], tuple[int, int]]
-"""(pipeline, source) -> (width, height) to ask for."""
+SizeRule = Callable[[Any, Image, Mapping[str, Any]], tuple[int, int]]
+"""(pipeline, source, the user's arguments) -> (width, height) to ask for."""
 
 Prompt = Callable[[str, int], str]
 """(instruction, number of images) -> the prompt that the pipeline expects."""
@@ -36,23 +36,29 @@ def _round_to(side: float, multiple: int) -> int:
 
 def area_of(area: int, multiple: int) -> SizeRule:
     """Return the rule that asks for `fit_area` of the source."""
-    return lambda pipe, source: fit_area(source.width, source.height, area=area, multiple=multiple)
+    return lambda pipe, source, asked: fit_area(source.width, source.height, area=area, multiple=multiple)
 
 
-def trained_area(pipe: Any, source: Image) -> tuple[int, int]:
+def resolution(pipe: Any, source: Image, asked: Mapping[str, Any]) -> tuple[int, int]:
+    """Ask for the square of the user's `output_resolution` in the source's aspect ratio, as Qwen-Image 2.1 does."""
+    side = asked.get("output_resolution", 1024)
+    return fit_area(source.width, source.height, area=side * side, multiple=32)
+
+
+def trained_area(pipe: Any, source: Image, asked: Mapping[str, Any]) -> tuple[int, int]:
     """Ask for the area of the square that diffusers would make, which is the size of the training, in the source's
     aspect ratio."""
     side = pipe.default_sample_size * pipe.vae_scale_factor
     return fit_area(source.width, source.height, area=side * side, multiple=32)
 
 
-def bucket(pipe: Any, source: Image) -> tuple[int, int]:
+def bucket(pipe: Any, source: Image, asked: Mapping[str, Any]) -> tuple[int, int]:
     """Ask for the size that the pipeline's image processor chooses for the source."""
     height, width = pipe.image_processor.get_default_height_width(source)
     return width, height
 
 
-def capped(pipe: Any, source: Image) -> tuple[int, int]:
+def capped(pipe: Any, source: Image, asked: Mapping[str, Any]) -> tuple[int, int]:
     """Ask for the source's own size, at most a megapixel, in multiples of 16."""
     scale = min(1.0, math.sqrt(MEGAPIXEL / (source.width * source.height)))
     width, height = (max(16, int(side * scale) // 16 * 16) for side in source.size)
@@ -96,11 +102,15 @@ class Family:
     """True if the pipeline makes frames, of which the last is the edit."""
     package: str | None = None
     """A package that the pipeline uses without asking whether it is there."""
+    float32: Sequence[str] = ()
+    """Components that the documentation keeps in float32; a `dtype` of the user comes before it."""
     refused: str | None = None
     """Why it is no editor although its signature looks like one, as the end of a sentence."""
 
 
 _QWEN_SIZE = "1 megapixel in the source's ratio, multiples of 32"
+_INVERTS = "inverts the source in a call of its own and edits in another"
+_BY_EXAMPLE = "needs pictures that show the task by example"
 _FLUX2 = Family(
     size_text="the source's own, at most 1 megapixel, cropped to multiples of 16; sides of 64 pixels or more",
     several=True,
@@ -117,6 +127,7 @@ FAMILIES: Mapping[str, Family] = {
         extra={"num_frames": 5},
         last_frame=True,
         package="ftfy",
+        float32=("vae", "image_encoder"),
     ),
     "DiffusionGemmaPipeline": Family(refused="answers with text"),
     "DreamLiteMobilePipeline": Family(size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32)),
@@ -134,15 +145,19 @@ FAMILIES: Mapping[str, Family] = {
         several=True,
     ),
     "Kandinsky5I2IPipeline": Family(size_text="the nearest in ratio of 7 sizes, to which the source is stretched"),
+    "LEditsPPPipelineStableDiffusion": Family(refused=_INVERTS),
+    "LEditsPPPipelineStableDiffusionXL": Family(refused=_INVERTS),
     "LongCatImageEditPipeline": Family(size_text="1 megapixel in the source's ratio, multiples of 16"),
+    "LucyEditPipeline": Family(refused="edits a video"),
     "OmniGenPipeline": Family(
         size_text="the source's own, within `max_input_image_size` (1024), multiples of 16",
         several=True,
         prompt=with_placeholders,
+        package="torchvision",
     ),
     "QwenImage21Pipeline": Family(
-        size_text="`output_resolution` (1024) squared in the source's ratio, multiples of 32",
-        size_with_references=area_of(MEGAPIXEL, 32),
+        size_text="`output_resolution` (1024) squared in the source's ratio, multiples of 32; RGBA",
+        size_with_references=resolution,
         several=True,
     ),
     "QwenImageEditPipeline": Family(size_text=_QWEN_SIZE),
@@ -152,13 +167,17 @@ FAMILIES: Mapping[str, Family] = {
     "QwenImageLayeredPipeline": Family(refused="splits a picture into layers"),
     "StableCascadeCombinedPipeline": Family(refused="makes another picture like the source, and does not edit it"),
     "StableCascadePriorPipeline": Family(refused="makes embeddings for another pipeline"),
+    "StableDiffusionDiffEditPipeline": Family(refused=_INVERTS),
     "StableDiffusionInstructPix2PixPipeline": Family(size_text="the source's own, multiples of 8"),
+    "StableDiffusionPix2PixZeroPipeline": Family(refused=_INVERTS),
     "StableDiffusionXLInstructPix2PixPipeline": Family(
         size_text="the area of the training in the source's ratio, multiples of 32", size=trained_area
     ),
     "StableUnCLIPImg2ImgPipeline": Family(refused="makes another picture like the source, and does not edit it"),
     "UniDiffuserPipeline": Family(refused="makes a picture or a text, and does not edit"),
     "VersatileDiffusionDualGuidedPipeline": Family(refused="makes another picture like the source"),
+    "VisualClozeGenerationPipeline": Family(refused=_BY_EXAMPLE),
+    "VisualClozePipeline": Family(refused=_BY_EXAMPLE),
     "ZImageOmniPipeline": Family(
         size_text="the source's own, at most 1 megapixel, cropped to multiples of 16; sides of 64 pixels or more",
         size_with_references=capped,

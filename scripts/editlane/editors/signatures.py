@@ -27,9 +27,7 @@ NEEDED = {
     "video": "a video",
     "reference_image": "a picture of a subject",
 }
-"""What a pipeline with this argument needs and an item does not have. An argument `mask` may also be optional."""
-
-OPTIONAL_UNLESS_REQUIRED = ("mask",)
+"""What a pipeline with this argument needs and an item does not have. A `mask` may also be optional."""
 
 LARGER = ("upscale", "superresolution", "refiner")
 """Parts of the names, in lower case, of pipelines that make a picture larger or sharper and do not edit."""
@@ -75,11 +73,11 @@ class Signature:
         """Return why this pipeline cannot edit an item, as the end of a sentence; None if it can."""
         if "prompt" not in self.defaults or self.image is None:
             return "does not accept an image with a prompt, so it cannot edit"
-        for name, what in NEEDED.items():
-            if name in self.defaults and (name not in OPTIONAL_UNLESS_REQUIRED or self._is_required(name)):
-                return f"needs {what}"
         if "num_frames" in self.defaults or "num_videos_per_prompt" in self.defaults:
             return "makes a video"
+        for name, what in NEEDED.items():
+            if name in self.defaults and (name != "mask" or self._is_required(name)):
+                return f"needs {what}"
         if any(word in self.pipeline.lower() for word in LARGER):
             return "makes a picture larger or sharper"
         known = {"prompt", *IMAGE_ARGUMENTS}

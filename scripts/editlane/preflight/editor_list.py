@@ -12,7 +12,8 @@ COLUMNS = ("pipeline", "image", "several", "guidance", "size of an edit")
 
 def list_editors(width: int | None) -> Iterator[str]:
     """Yield the lines to print, wrapped to `width` columns if it is given. Raises UserError without diffusers."""
-    found = [(one, find_family(one)) for one in scan_pipelines().values() if one.image and "prompt" in one.defaults]
+    scanned = [(one, find_family(one)) for one in scan_pipelines().values()]
+    found = [(one, family) for one, family in scanned if family.refused or (one.image and "prompt" in one.defaults)]
     usable = [(one, family) for one, family in found if find_reason(one, family) is None]
     editors = [(one, family) for one, family in usable if not one.describes]
     yield f"{pluralize(len(editors), 'pipeline')} of the installed diffusers can edit with `adapter: diffusers`:"
@@ -21,7 +22,7 @@ def list_editors(width: int | None) -> Iterator[str]:
     yield "These run, too, but their prompt describes the whole result and not a change:"
     yield from _wrap([one.pipeline for one, _ in usable if one.describes], width)
     yield ""
-    yield "These take an image and a prompt, and cannot edit:"
+    yield "These look like editors, and cannot edit an item:"
     reasons: dict[str, list[str]] = {}
     for one, family in found:
         if reason := find_reason(one, family):

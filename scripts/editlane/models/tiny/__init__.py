@@ -17,6 +17,7 @@ from editlane.models.tiny.loras import save_lora
 
 KINDS = {
     "bria-fibo-edit": "editlane.models.tiny.bria_fibo_edit:save_bria_fibo_edit",
+    "chronoedit": "editlane.models.tiny.chronoedit:save_chronoedit",
     "dreamlite": "editlane.models.tiny.dreamlite:save_dreamlite",
     "flux-kontext": "editlane.models.tiny.flux_kontext:save_flux_kontext",
     "flux2-klein": "editlane.models.tiny.flux2_klein:save_flux2_klein",
