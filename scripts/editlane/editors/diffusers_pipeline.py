@@ -82,9 +82,8 @@ class DiffusersEditor:
 
     def _run(self, request: EditRequest, instead: dict[str, Any]) -> Image:
         if request.references and not self.family.several:
-            raise EditFailed(
-                f"{self.signature.pipeline} takes one image of an item, and this has several", kind="images"
-            )
+            text = f"{self.signature.pipeline} takes one image, and this item has {1 + len(request.references)}"
+            raise EditFailed(text, kind="images")
         arguments = make_size_arguments(self.signature, self.arguments, request)
         arguments |= choose_size(self.pipe, self.family, self.arguments, request)
         arguments |= {**self.family.extra, **self.arguments}
@@ -111,8 +110,8 @@ def check_arguments(signature: Signature, arguments: Mapping[str, Any]) -> None:
     scale = arguments.get("true_cfg_scale", signature.defaults.get("true_cfg_scale"))
     if isinstance(scale, int | float) and scale > 1 and arguments.get("negative_prompt") is None:
         raise UserError(
-            f"true_cfg_scale is {scale:g} without a negative_prompt, with which {signature.pipeline} would silently run "
-            'without guidance. Add negative_prompt: " ", or set true_cfg_scale: 1.'
+            f"true_cfg_scale is {scale:g} without a negative_prompt, with which {signature.pipeline} would silently "
+            'run without guidance. Add negative_prompt: " ", or set true_cfg_scale: 1.'
         )
 
 

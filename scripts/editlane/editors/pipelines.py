@@ -96,9 +96,9 @@ def load_pipeline(
     """Load a pipeline of the class `pipeline` on this process's device and apply the optimizations in `params`.
 
     Return it and its step cache. `params.dtype` is that of weights and activations; None is bfloat16 on a GPU, but
-    float32 for the components `float32`, and float32 on the CPU. Weights go straight to the device, unless an optimization needs them in host memory first.
-    Raises UserError if the checkpoint cannot be loaded, for instance because it needs code of its own, and if an
-    optimization is not available here.
+    float32 for the components `float32`, and float32 on the CPU. Weights go straight to the device, unless an
+    optimization needs them in host memory first. Raises UserError if the checkpoint cannot be loaded, for instance
+    because it needs code of its own, and if an optimization is not available here.
 
     Components load one after the other, because loading changes global state of torch (default dtype, module
     initialisation). Two threads could leave it changed.

@@ -34,10 +34,7 @@ def list_editors(width: int | None) -> Iterator[str]:
 
 def _make_row(signature: Signature, family: Family) -> tuple[str, ...]:
     image = signature.image or ""
-    if image == "input_images":
-        how = "placeholder"
-    else:
-        how = "list" if family.as_list or image == "images" else "image"
+    how = "list" if family.as_list or image == "images" else {"input_images": "placeholder"}.get(image, image)
     size = family.size_text + (f"; needs {family.package}" if family.package else "")
     return signature.pipeline, how, "yes" if family.several else "no", " ".join(signature.guidance) or "none", size
 

@@ -53,9 +53,25 @@ KINDS: dict[str, dict[str, Any]] = {
     "qwen-image-2.1": {"output_resolution": 192},
     "qwen-image-edit-plus": {"true_cfg_scale": 1},
 }
-SEVERAL = ("bria-fibo-edit", "flux2-klein", "flux2-klein-kv", "joyimage-edit-plus", "qwen-image-2.1", "qwen-image-edit-plus")
-RATIO_ERROR = {"kandinsky5-i2i": 0.2, "instruct-pix2pix-xl": 0.2, "joyimage-edit": 0.1, "joyimage-edit-plus": 0.1}
-"""How far the ratio of an edit may be from its source's, relatively, where a family has a few sizes only."""
+SEVERAL = (
+    "bria-fibo-edit",
+    "flux2-klein",
+    "flux2-klein-kv",
+    "joyimage-edit-plus",
+    "qwen-image-2.1",
+    "qwen-image-edit-plus",
+)
+FEW_SIZES = ("bria-fibo-edit", "joyimage-edit", "joyimage-edit-plus", "kandinsky5-i2i")
+"""Families that choose among a few sizes."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other make tiny models slow where other work runs on the same cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,11 +87,16 @@ def small_pictures() -> Iterator[None]:
     whole, plus = longcat.calculate_dimensions, qwen.calculate_dimensions
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(longcat, "calculate_dimensions", lambda area, ratio: whole(area // 36, ratio))
-        patch.setattr(qwen, "calculate_dimensions", lambda area, ratio: plus(area // 16, ratio))
+        patch.setattr(qwen, "calculate_dimensions", lambda area, ratio: plus(area // 36, ratio))
         patch.setitem(joyimage.BUCKETS, 1024, [(h // 4, w // 4) for h, w in joyimage.BUCKETS[1024]])
         patch.setitem(bria.PREFERRED_RESOLUTION, 1024 * 1024, bria.PREFERRED_RESOLUTION[256 * 256])
-        patch.setattr(families, "fit_area", lambda width, height, *, area, multiple: fit_area(
-            width, height, area=area if area < 256 * 256 else area // 36, multiple=multiple))
+        patch.setattr(
+            families,
+            "fit_area",
+            lambda width, height, *, area, multiple: fit_area(
+                width, height, area=area if area < 256 * 256 else area // 36, multiple=multiple
+            ),
+        )
         patch.setitem(sys.modules, "ftfy", types.SimpleNamespace(fix_text=lambda text: text))
         yield
 
@@ -127,8 +148,12 @@ def judge(source: Image.Image, edited: Image.Image) -> dict[str, Any]:
     return ask(RUBRIC, fake, prepare(fake, [questions]), [1])[0]
 
 
-def ratio_of(image: Image.Image) -> float:
-    return image.width / image.height
+def is_same_shape(source: Image.Image, edited: Image.Image, *, multiple: int) -> bool:
+    """Return whether the ratio of `edited` is that of `source`, but for rounding both sides to a multiple."""
+    ratio = source.width / source.height
+    widest = (edited.width + multiple / 2) / (edited.height - multiple / 2)
+    narrowest = (edited.width - multiple / 2) / (edited.height + multiple / 2)
+    return edited.width != edited.height and narrowest <= ratio <= widest
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,9 +166,8 @@ def test_each_family_edits_and_is_judged(
     first = editor.edit(request(source, steps=steps))
     assert steps == [(1, 2), (2, 2)]
     assert first.requested_size in (None, first.image.size)
-    allowed = RATIO_ERROR.get(kind, 0.07)
-    for shown, edit in ((source, first), *_edit_other_shapes(editor)):
-        assert ratio_of(edit.image) == pytest.approx(ratio_of(shown), rel=allowed)
+    for shown, edit in ((source, first), *edit_other_shapes(editor)):
+        assert is_same_shape(shown, edit.image, multiple=64 if kind in FEW_SIZES else 32)
     pixels = first.image.tobytes()
     assert editor.edit(request(source)).image.tobytes() == pixels, "the same seed, the same edit"
     assert editor.edit(request(source, seed=4)).image.tobytes() != pixels
@@ -151,10 +175,10 @@ def test_each_family_edits_and_is_judged(
     sha256 = save_png(first.image, tmp_path / "e.png")
     row = judge(source, open_recorded(tmp_path, "e.png", sha256))
     assert row["state"] == "scored"
-    assert is_unchanged(source, first.image) is not None or first.image.mode == "RGB"
+    assert is_unchanged(source, first.image) is False
 
 
-def _edit_other_shapes(editor: DiffusersEditor) -> list[tuple[Image.Image, Edit]]:
+def edit_other_shapes(editor: DiffusersEditor) -> list[tuple[Image.Image, Edit]]:
     portrait = photo(128, 192)
     return [(portrait, editor.edit(request(portrait)))]
 
@@ -210,3 +234,130 @@ def test_components_stay_in_float32_where_the_documentation_has_it_so() -> None:
     assert mixed == {"default": torch.bfloat16, "vae": torch.float32, "image_encoder": torch.float32}
     assert _pick_dtypes("float16", "cuda", ("vae",)) == torch.float16
     assert _pick_dtypes(None, "cuda", ()) == torch.bfloat16
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"), [((3000, 2000), (1248, 832)), ((2000, 3000), (832, 1248)), ((30, 20), (1248, 832)),
+                          ((900, 900), (1024, 1024)), ((20000, 20), (32384, 32))],
+)  # fmt: skip
+def test_an_area_keeps_the_ratio_of_the_source(source: tuple[int, int], asked: tuple[int, int]) -> None:
+    assert fit_area(*source, area=1024 * 1024, multiple=32) == asked
+
+
+def test_references_do_not_change_what_a_pipeline_would_choose_for_the_source_alone() -> None:
+    """Qwen-Image-Edit-Plus and Qwen-Image 2.1 would follow the last of several images."""
+    from diffusers.pipelines.qwenimage21.pipeline_qwenimage21 import calculate_dimensions
+
+    for width, height in ((3000, 2000), (640, 480), (100, 333), (7, 5)):
+        asked = fit_area(width, height, area=1024 * 1024, multiple=32)
+        assert asked == calculate_dimensions(1024 * 1024, width / height)[:2]
+
+
+def test_a_size_that_the_user_asked_for_comes_before_the_rule_of_the_family(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = build("instruct-pix2pix-xl", tiny_model, monkeypatch, width=64, height=96)
+    edit = editor.edit(request(photo(90, 60)))
+    assert edit.requested_size == edit.image.size == (64, 96)
+
+
+# Transparency
+
+
+def test_a_transparent_edit_is_kept_as_it_is_and_judged_over_white(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit = build("qwen-image-2.1", tiny_model, monkeypatch).edit(request(photo(96, 64)))
+    assert edit.image.mode == "RGBA"
+    sha256 = save_png(edit.image, tmp_path / "e.png")
+    with Image.open(tmp_path / "e.png") as kept:
+        assert (kept.mode, kept.tobytes()) == ("RGBA", edit.image.tobytes())
+    shown = open_recorded(tmp_path, "e.png", sha256)
+    white = Image.new("RGBA", edit.image.size, "white")
+    assert shown.mode == "RGB"
+    assert shown.tobytes() == Image.alpha_composite(white, edit.image).convert("RGB").tobytes()
+
+
+def test_a_source_with_holes_is_no_change_over_white() -> None:
+    source = photo(96, 64)
+    source.paste("white", (0, 0, 96, 20))
+    cut = source.convert("RGBA")
+    cut.paste((9, 9, 9, 0), (0, 0, 96, 20))
+    assert is_unchanged(source, cut) is True
+
+
+# What cannot edit
+
+
+def test_the_text_of_diffusers_tells_what_its_classes_tell() -> None:
+    scanned = scan_pipelines()
+    for name in FAMILIES:
+        found = read_signature(getattr(diffusers, name))
+        assert scanned[name].names == found.names, name
+        assert scanned[name].find_obstacle() == found.find_obstacle(), name
+    assert scanned["FluxKontextPipeline"].defaults["true_cfg_scale"] == 1.0
+
+
+def test_editors_are_listed_with_their_images_sizes_and_guidance() -> None:
+    lines = list(list_editors(100))
+    table = lines[1 : lines.index("")]
+    assert table[0].split() == ["pipeline", "image", "several", "guidance", "size", "of", "an", "edit"]
+    rows = {line.split()[0]: line for line in table[1:]}
+    editors = {name for name, family in FAMILIES.items() if not family.refused}
+    assert rows.keys() == editors, "each editor that signatures find is described"
+    assert rows["OmniGenPipeline"].split()[1:3] == ["placeholder", "yes"]
+    assert rows["JoyImageEditPlusPipeline"].split()[1:3] == ["list", "yes"]
+    assert "true_cfg_scale negative_prompt" in rows["QwenImage21Pipeline"]
+    assert rows["ChronoEditPipeline"].endswith("the last of 5 frames; needs ftfy")
+    text = "\n".join(lines)
+    for reason, name in (
+        ("edits a video", "LucyEditPipeline"),
+        ("makes a video", "WanImageToVideoPipeline"),
+        ("needs a mask", "FluxFillPipeline"),
+        ("needs a control image", "StableDiffusionXLControlNetPipeline"),
+        ("splits a picture into layers", "QwenImageLayeredPipeline"),
+    ):
+        part = text[text.index(f"\n{reason}:\n") + len(reason) + 3 :]
+        assert name in part.split(":")[0], name
+    assert "FluxImg2ImgPipeline" in text[: text.index("These look like editors")]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("FluxFillPipeline", "needs a mask"),
+        ("WanImageToVideoPipeline", "makes a video"),
+        ("StableDiffusionUpscalePipeline", "makes a picture larger"),
+        ("VisualClozePipeline", "needs pictures that show the task by example"),
+        ("FluxPipeline", "does not accept an image with a prompt"),
+    ],
+)
+def test_what_cannot_edit_is_refused_with_the_reason(name: str, reason: str) -> None:
+    signature = read_signature(getattr(diffusers, name))
+    with pytest.raises(UserError, match=f"{name} {reason}.*Choose another checkpoint"):
+        check_pipeline(signature, find_family(signature))
+
+
+def test_a_pipeline_whose_package_is_missing_is_refused_before_its_items_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("editlane.editors.diffusers_pipeline.find_spec", lambda name: None)
+    signature = read_signature(diffusers.ChronoEditPipeline)
+    with pytest.raises(UserError, match=r"ChronoEditPipeline needs the package 'ftfy'.*pip install ftfy"):
+        check_pipeline(signature, find_family(signature))
+
+
+@pytest.mark.parametrize("asked", [{}, {"true_cfg_scale": 2.5}])
+def test_guidance_that_a_pipeline_would_silently_leave_out_is_refused(asked: dict[str, Any]) -> None:
+    signature = Signature("Some", {"prompt": None, "true_cfg_scale": 4.0, "negative_prompt": None})
+    with pytest.raises(UserError, match=r"true_cfg_scale is \S+ without a negative_prompt.*Some would silently"):
+        check_arguments(signature, asked)
+    check_arguments(signature, {"true_cfg_scale": 1})
+    check_arguments(signature, asked | {"negative_prompt": " "})
+
+
+def test_bria_gets_the_json_that_it_demands(tiny_model: TinyModel) -> None:
+    prompt = FAMILIES["BriaFiboEditPipeline"].prompt('把"停"字\n擦掉', 1)
+    assert json.loads(prompt) == {"edit_instruction": '把"停"字\n擦掉'}
+    assert "停" in prompt

@@ -10,10 +10,14 @@ from editlane.models.tiny.tokenizers import build_clip_tokenizer, build_qwen_tok
 
 LATENT_CHANNELS = 16
 
+MODULATION_STD = 0.3
+"""The modulation begins with zeros, with which no block would change anything."""
+
 
 def save_kandinsky5_i2i(folder: Path) -> None:
     """Save a Kandinsky5I2IPipeline."""
     import diffusers
+    import torch
 
     tokenizer, clip = build_qwen_tokenizer(), build_clip_tokenizer()
     processor = build_qwen_processor("Qwen2VLProcessor", tokenizer, patch=14, pixels=PIXELS)
@@ -31,6 +35,10 @@ def save_kandinsky5_i2i(folder: Path) -> None:
         axes_dims=(4, 6, 6),
         visual_cond=True,
     )
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            if parameter.ndim >= 2 and not parameter.any():
+                parameter.normal_(std=MODULATION_STD)
     vae = build_kl_vae(
         diffusers.AutoencoderKL,
         latent_channels=LATENT_CHANNELS,
