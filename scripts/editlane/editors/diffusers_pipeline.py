@@ -14,13 +14,16 @@ from pydantic import ConfigDict, model_validator
 
 from editlane.core.errors import EditFailed, UnknownName, UserError
 from editlane.core.types import Edit, EditRequest, RunsOn
-from editlane.editors import pipelines
+from editlane.editors import modular, pipelines
 from editlane.editors.families import Family, find_family, find_reason, place_images
+from editlane.editors.modular import is_modular
 from editlane.editors.optimizations.apply import OPTIMIZATION_NAMES
 from editlane.editors.optimizations.compilation import warm_up
 from editlane.editors.prompt_watch import PromptWatch
 from editlane.editors.signatures import IMAGE_ARGUMENTS, Signature, read_signature
 from editlane.models import checkpoints
+from editlane.models.devices import pick_device, pick_dtype
+from editlane.models.weight_formats import check_formats
 
 TRIAL = {"num_inference_steps": 2}
 """Enough steps to compile everything and to find out if a step cache works with this model."""
@@ -52,15 +55,18 @@ class DiffusersEditor:
     PARAMS = DiffusersParams
 
     def __init__(self, *, model: str, revision: str | None, params: DiffusersParams) -> None:
-        name = checkpoints.read_model_index(model, revision).get("_class_name")
-        pipeline = pipelines.find_pipeline_class(name)
-        self.signature = read_signature(pipeline)
+        index = checkpoints.read_model_index(model, revision)
+        pipeline = pipelines.find_pipeline_class(index.get("_class_name"))
+        self.signature = modular.read_blocks(pipeline, index) if is_modular(pipeline) else read_signature(pipeline)
         self.family = find_family(self.signature)
         self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", "allow_pickle", *OPTIMIZATION_NAMES})
         check_pipeline(self.signature, self.family)
         check_arguments(self.signature, self.arguments)
-        folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
-        self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params, self.family.float32)
+        if is_modular(pipeline):
+            self.pipe, self.step_cache = _load_modular(pipeline, index, model, revision, params), None
+        else:
+            folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
+            self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params, self.family.float32)
         self.prompts = PromptWatch(self.pipe)
         tried = [name for name in ("compile", "cache") if getattr(params, name)]
         if tried:
@@ -89,6 +95,17 @@ class DiffusersEditor:
         arguments |= {**self.family.extra, **self.arguments}
         arguments |= make_item_arguments(self.signature, self.family, request) | instead
         return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
+
+
+def _load_modular(
+    pipeline: Any, index: Mapping[str, Any], model: str, revision: str | None, params: DiffusersParams
+) -> modular.ModularCall:
+    modular.check_optimizations(params)
+    modular.check_libraries(index)
+    folder = modular.fetch_modular(model, revision)
+    check_formats(str(folder), allow_pickle=False)
+    device, blocks = pick_device(), modular.make_blocks(pipeline, index)
+    return modular.load_modular(pipeline, blocks, folder, pick_dtype(params.dtype, device), device)
 
 
 def check_pipeline(signature: Signature, family: Family) -> None:

@@ -115,6 +115,10 @@ _FLUX2 = Family(
     size_text="the source's own, at most 1 megapixel, cropped to multiples of 16; sides of 64 pixels or more",
     several=True,
 )
+_FLUX3 = Family(
+    size_text="the source's own, at most 4 megapixels; with several images at most 1, cropped to multiples of 16",
+    several=True,
+)
 
 FAMILIES: Mapping[str, Family] = {
     "BriaFibo2Pipeline": Family(size_text="about 1 megapixel, the trained size nearest in ratio", several=True),
@@ -135,6 +139,8 @@ FAMILIES: Mapping[str, Family] = {
     "Flux2KleinKVPipeline": _FLUX2,
     "Flux2KleinPipeline": _FLUX2,
     "Flux2Pipeline": _FLUX2,
+    "Flux3DistilledModularPipeline": _FLUX3,
+    "Flux3ModularPipeline": _FLUX3,
     "FluxKontextPipeline": Family(size_text="`max_area` (1 megapixel) in the source's ratio, multiples of 16"),
     "FluxPriorReduxPipeline": Family(refused="makes embeddings for another pipeline"),
     "GlmImagePipeline": Family(size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32), several=True, as_list=True),

@@ -61,7 +61,7 @@ def find_pipeline_class(name: Any) -> Any:
         quiet_model_libraries()
         drop_video_processors()
         found = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline | diffusers.ModularPipeline)):
         raise UserError(
             f"The checkpoint needs the pipeline class {name!r}, which diffusers {diffusers.__version__} does not have. "
             "Install the version that the model's page asks for in the editor's `env:`."

@@ -34,11 +34,14 @@ def report_steps(pipe: Any, request: EditRequest) -> Iterator[None]:
             return _Steps(request, total or 0)
         return _iterate(request, list(iterable))
 
-    pipe.progress_bar = progress_bar
+    shown_by = pipe.list_loops() if hasattr(pipe, "list_loops") else [pipe]  # of a modular pipeline, its loops
+    for one in shown_by:
+        one.progress_bar = progress_bar
     try:
         yield
     finally:
-        del pipe.progress_bar
+        for one in shown_by:
+            del one.progress_bar
 
 
 def _iterate(request: EditRequest, steps: list[Any]) -> Iterator[Any]:

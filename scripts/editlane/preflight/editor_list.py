@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from editlane.core.text_width import measure_width, pluralize
-from editlane.editors.families import Family, find_family, find_reason
+from editlane.editors.families import FAMILIES, Family, find_family, find_reason
 from editlane.editors.signatures import Signature, scan_pipelines
 
 COLUMNS = ("pipeline", "image", "several", "guidance", "size of an edit")
@@ -18,6 +18,9 @@ def list_editors(width: int | None) -> Iterator[str]:
     editors = [(one, family) for one, family in usable if not one.describes]
     yield f"{pluralize(len(editors), 'pipeline')} of the installed diffusers can edit with `adapter: diffusers`:"
     yield from _align([COLUMNS, *(_make_row(one, family) for one, family in editors)])
+    yield ""
+    yield "Checkpoints with a modular_model_index.json run through the blocks of diffusers. Tried:"
+    yield from _wrap([name for name in FAMILIES if name.endswith("ModularPipeline")], width)
     yield ""
     yield "These run, too, but their prompt describes the whole result and not a change:"
     yield from _wrap([one.pipeline for one, _ in usable if one.describes], width)

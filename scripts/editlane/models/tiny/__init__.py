@@ -22,6 +22,7 @@ KINDS = {
     "flux-kontext": "editlane.models.tiny.flux_kontext:save_flux_kontext",
     "flux2-klein": "editlane.models.tiny.flux2_klein:save_flux2_klein",
     "flux2-klein-kv": "editlane.models.tiny.flux2_klein:save_flux2_klein_kv",
+    "flux3": "editlane.models.tiny.flux3:save_flux3",
     "instruct-pix2pix": "editlane.models.tiny.instruct_pix2pix:save_instruct_pix2pix",
     "instruct-pix2pix-xl": "editlane.models.tiny.instruct_pix2pix:save_instruct_pix2pix_xl",
     "joyimage-edit": "editlane.models.tiny.joyimage_edit:save_joyimage_edit",

@@ -9,7 +9,7 @@ TEXT_HIDDEN = 32
 PIXELS = (32 * 32, 256 * 256)
 
 
-def build_qwen3_vl_encoder() -> tuple[Any, Any]:
+def build_qwen3_vl_encoder(layers: int = 2) -> tuple[Any, Any]:
     """Return (Qwen3VLForConditionalGeneration with states of size `TEXT_HIDDEN`, its Qwen3VLProcessor)."""
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
@@ -17,7 +17,7 @@ def build_qwen3_vl_encoder() -> tuple[Any, Any]:
     text = {
         "hidden_size": TEXT_HIDDEN,
         "intermediate_size": 2 * TEXT_HIDDEN,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "head_dim": 16,
