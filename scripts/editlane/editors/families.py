@@ -184,6 +184,10 @@ FAMILIES: Mapping[str, Family] = {
     "VersatileDiffusionDualGuidedPipeline": Family(refused="makes another picture like the source"),
     "VisualClozeGenerationPipeline": Family(refused=_BY_EXAMPLE),
     "VisualClozePipeline": Family(refused=_BY_EXAMPLE),
+    "WanImageToVideoPipeline": Family(
+        refused="makes a video; a copy of ChronoEdit must name ChronoEditPipeline and ChronoEditTransformer3DModel in "
+        "its model_index.json"
+    ),
     "ZImageOmniPipeline": Family(
         size_text="the source's own, at most 1 megapixel, cropped to multiples of 16; sides of 64 pixels or more",
         size_with_references=capped,

@@ -321,7 +321,7 @@ def test_editors_are_listed_with_their_images_sizes_and_guidance() -> None:
     text = "\n".join(lines)
     for reason, name in (
         ("edits a video", "LucyEditPipeline"),
-        ("makes a video", "WanImageToVideoPipeline"),
+        ("makes a video", "LTXImageToVideoPipeline"),
         ("needs a mask", "FluxFillPipeline"),
         ("needs a control image", "StableDiffusionXLControlNetPipeline"),
         ("splits a picture into layers", "QwenImageLayeredPipeline"),
@@ -409,11 +409,17 @@ def test_nothing_is_taken_from_other_repositories(tiny_model: TinyModel, tmp_pat
         ({"_blocks_class_name": "MyBlocks"}, r"needs the blocks 'MyBlocks'.*Code of a checkpoint never runs here"),
         ({"_class_name": "MyModularPipeline"}, r"needs the pipeline class 'MyModularPipeline', which diffusers"),
         (
-            {"scheduler": ["subprocess", "Popen", {"subfolder": "scheduler", "type_hint": ["subprocess", "Popen"]}]},
-            r"The component scheduler of the checkpoint is of 'subprocess'; only classes of diffusers and transformers",
+            {
+                "transformer": [
+                    "subprocess",
+                    "Popen",
+                    {"subfolder": "transformer", "type_hint": ["subprocess", "Popen"]},
+                ]
+            },
+            r"The component transformer of the checkpoint is of 'subprocess'; only classes of diffusers and transformers",
         ),
         (
-            {"scheduler": ["diffusers", "X", {"subfolder": "scheduler", "type_hint": ["my_package", "X"]}]},
+            {"transformer": ["diffusers", "X", {"subfolder": "transformer", "type_hint": ["my_package", "X"]}]},
             r"is of 'my_package'",
         ),
     ],
