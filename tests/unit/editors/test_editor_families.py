@@ -1,7 +1,9 @@
 """The editing pipelines of the installed diffusers: a tiny checkpoint of each family edits and is judged."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -369,6 +371,31 @@ def test_bria_gets_the_json_that_it_demands(tiny_model: TinyModel) -> None:
     assert "停" in prompt
 
 
+@pytest.mark.parametrize(
+    ("kind", "params", "message"),
+    [
+        ("dreamlite", {"cache": {"kind": "first_block"}}, "diffusers has no step cache for DreamLitePipeline"),
+        (
+            "longcat-image-edit",
+            {"cache": {"kind": "first_block"}},
+            "first_block does not work with LongCatImageTr.*not reg",
+        ),
+        (
+            "qwen-image-2.1",
+            {"cache": {"kind": "first_block"}},
+            "first_block does not work with QwenImage21Transformer2D",
+        ),
+        ("instruct-pix2pix-xl", {"attention_backend": "native"}, "has no effect on UNet2DConditionModel"),
+        ("dreamlite", {"compile": True}, "names no repeated blocks of DreamLiteUNetModel"),
+    ],
+)
+def test_what_makes_another_family_faster_is_refused_with_a_reason(
+    kind: str, params: dict[str, Any], message: str, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build(kind, tiny_model, monkeypatch, **params)
+
+
 # Modular pipelines
 
 
@@ -419,7 +446,7 @@ def test_nothing_is_taken_from_other_repositories(tiny_model: TinyModel, tmp_pat
             r"The component transformer of the checkpoint is of 'subprocess'; only classes of diffusers and transformers",
         ),
         (
-            {"transformer": ["diffusers", "X", {"subfolder": "transformer", "type_hint": ["my_package", "X"]}]},
+            {"transformer": ["diffusers", "X", {"type_hint": ["my_package", "X"]}]},
             r"is of 'my_package'",
         ),
     ],
@@ -436,3 +463,14 @@ def test_optimizations_are_refused_for_modular_pipelines(tiny_model: TinyModel) 
         built(DiffusersEditor, model=str(tiny_model("flux3")), params={"compile": True})
     with pytest.raises(UserError, match="Unknown parameter of Flux3ModularPipeline 'num_inference_step'"):
         built(DiffusersEditor, model=str(tiny_model("flux3")), params={"num_inference_step": 2})
+
+
+def test_the_list_of_editors_loads_no_model_library() -> None:
+    scripts = Path(list_editors.__code__.co_filename).parents[2]
+    code = (
+        "import sys; from editlane.preflight.editor_list import list_editors; list(list_editors(None)); "
+        "print(*{'torch', 'transformers', 'diffusers'} & set(sys.modules))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(scripts)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

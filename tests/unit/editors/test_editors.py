@@ -9,6 +9,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,23 @@ def test_qwen_takes_sizes_from_the_model_where_none_is_asked(
     assert edit.requested_size is None
     assert edit.image.size == (80, 48), "the model's size, not the source's"
     assert not {"height", "width"} & recorder.arguments.keys()
+
+
+def test_qwen_plus_sees_all_images_of_an_item_and_keeps_the_shape_of_its_source(
+    qwen_plus: QwenImageEditor, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = CallRecorder(qwen_plus.pipe, lambda **_: output(np.zeros((1, 64, 64, 3), np.float32)))
+    monkeypatch.setattr(qwen_plus, "pipe", recorder)
+    both = replace(request(source=photo(90, 60)), references=(photo(30, 60),))
+    qwen_plus.edit(both)
+    assert recorder.arguments["image"] == [both.source, *both.references]
+    monkeypatch.setattr(qwen_plus, "params", checked(QwenImageEditor, {"true_cfg_scale": 1}))
+    assert qwen_plus.edit(both).requested_size == (1248, 832)
+    assert (recorder.arguments["width"], recorder.arguments["height"]) == (1248, 832)
+    first = built(QwenImageEditor, model=str(tiny_model("qwen-image-edit")), params=NO_GUIDANCE)
+    with pytest.raises(EditFailed, match="takes one image, and this item has 2") as caught:
+        first.edit(both)
+    assert caught.value.kind == "images"
 
 
 def test_a_tiled_vae_is_for_one_call_only(qwen_plus: QwenImageEditor, plain: str) -> None:
