@@ -66,7 +66,7 @@ class DiffusersEditor:
             self.pipe, self.step_cache = _load_modular(pipeline, index, model, revision, params), None
         else:
             folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
-            self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params, self.family.float32)
+            self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params, self.family.dtypes)
         self.prompts = PromptWatch(self.pipe)
         tried = [name for name in ("compile", "cache") if getattr(params, name)]
         if tried:

@@ -102,8 +102,8 @@ class Family:
     """True if the pipeline makes frames, of which the last is the edit."""
     package: str | None = None
     """A package that the pipeline uses without asking whether it is there."""
-    float32: Sequence[str] = ()
-    """Components that the documentation keeps in float32; a `dtype` of the user comes before it."""
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    """Components that have a dtype of their own; a `dtype` of the user comes before it."""
     refused: str | None = None
     """Why it is no editor although its signature looks like one, as the end of a sentence."""
 
@@ -131,7 +131,7 @@ FAMILIES: Mapping[str, Family] = {
         extra={"num_frames": 5},
         last_frame=True,
         package="ftfy",
-        float32=("vae", "image_encoder"),
+        dtypes={"vae": "float32", "image_encoder": "float32"},  # as its page loads them
     ),
     "DiffusionGemmaPipeline": Family(refused="answers with text"),
     "DreamLiteMobilePipeline": Family(size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32)),
@@ -192,6 +192,7 @@ FAMILIES: Mapping[str, Family] = {
         size_text="the source's own, at most 1 megapixel, cropped to multiples of 16; sides of 64 pixels or more",
         size_with_references=capped,
         several=True,
+        dtypes={"vae": "bfloat16"},  # the pipeline gives it nothing else
     ),
 }
 """By the class that `model_index.json` names."""

@@ -4,7 +4,7 @@ It changes no pixel: no resizing, no cropping, no filter.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,12 +91,12 @@ def fetch_checkpoint(pipeline: Any, model: str, revision: str | None, *, allow_p
 
 
 def load_pipeline(
-    pipeline: Any, folder: Path, params: PipelineParams, float32: Sequence[str] = ()
+    pipeline: Any, folder: Path, params: PipelineParams, dtypes: Mapping[str, str] | None = None
 ) -> tuple[Any, StepCache | None]:
     """Load a pipeline of the class `pipeline` on this process's device and apply the optimizations in `params`.
 
-    Return it and its step cache. `params.dtype` is that of weights and activations; None is bfloat16 on a GPU, but
-    float32 for the components `float32`, and float32 on the CPU. Weights go straight to the device, unless an
+    Return it and its step cache. `params.dtype` is that of weights and activations; None is bfloat16 on a GPU and
+    float32 on the CPU, except for the components in `dtypes`. Weights go straight to the device, unless an
     optimization needs them in host memory first. Raises UserError if the checkpoint cannot be loaded, for instance
     because it needs code of its own, and if an optimization is not available here.
 
@@ -109,7 +109,7 @@ def load_pipeline(
         with load_times.measure_phase("transfer"):
             loaded: Any = pipeline.from_pretrained(
                 folder,
-                dtype=_pick_dtypes(params.dtype, device, float32),
+                dtype=_pick_dtypes(params.dtype, device, dtypes or {}),
                 use_safetensors=None if params.allow_pickle else True,
                 trust_remote_code=False,
                 **straight,
@@ -120,12 +120,12 @@ def load_pipeline(
     return loaded, apply_optimizations(loaded, params, device, params.num_inference_steps)
 
 
-def _pick_dtypes(name: str | None, device: str, float32: Sequence[str]) -> Any:
+def _pick_dtypes(name: str | None, device: str, dtypes: Mapping[str, str]) -> Any:
     """Return the dtype of all components, or a dict with `default` if some have another."""
     dtype = pick_dtype(name, device)
-    if name or not float32:
+    if name or not dtypes:
         return dtype
-    return {"default": dtype} | dict.fromkeys(float32, pick_dtype("float32", device))
+    return {"default": dtype} | {part: pick_dtype(own, device) for part, own in dtypes.items()}
 
 
 def run_pipeline(

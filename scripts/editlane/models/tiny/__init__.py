@@ -19,6 +19,7 @@ KINDS = {
     "bria-fibo-edit": "editlane.models.tiny.bria_fibo_edit:save_bria_fibo_edit",
     "chronoedit": "editlane.models.tiny.chronoedit:save_chronoedit",
     "dreamlite": "editlane.models.tiny.dreamlite:save_dreamlite",
+    "dreamlite-mobile": "editlane.models.tiny.dreamlite:save_dreamlite_mobile",
     "flux-kontext": "editlane.models.tiny.flux_kontext:save_flux_kontext",
     "flux2-klein": "editlane.models.tiny.flux2_klein:save_flux2_klein",
     "flux2-klein-kv": "editlane.models.tiny.flux2_klein:save_flux2_klein_kv",
@@ -35,6 +36,7 @@ KINDS = {
     "qwen-image-edit-plus": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_plus",
     "qwen3-vl": "editlane.models.tiny.qwen3_vl:save_qwen3_vl",
     "qwen3-vl-moe": "editlane.models.tiny.qwen3_vl:save_qwen3_vl_moe",
+    "z-image-omni": "editlane.models.tiny.z_image_omni:save_z_image_omni",
 }
 """Kind -> function that saves such a checkpoint into an empty folder."""
 

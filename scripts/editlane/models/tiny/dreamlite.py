@@ -10,6 +10,15 @@ LATENT_CHANNELS = 4
 
 def save_dreamlite(folder: Path) -> None:
     """Save a DreamLitePipeline."""
+    _save("DreamLitePipeline", folder)
+
+
+def save_dreamlite_mobile(folder: Path) -> None:
+    """Save a DreamLiteMobilePipeline, which was distilled to four steps without guidance."""
+    _save("DreamLiteMobilePipeline", folder)
+
+
+def _save(pipeline_class: str, folder: Path) -> None:
     import diffusers
 
     encoder, processor = build_qwen3_vl_encoder()
@@ -32,7 +41,7 @@ def save_dreamlite(folder: Path) -> None:
         num_decoder_blocks=(1,) * 4,
         latent_channels=LATENT_CHANNELS,
     )
-    pipeline = diffusers.DreamLitePipeline(
+    pipeline = getattr(diffusers, pipeline_class)(
         text_encoder=encoder,
         tokenizer=processor.tokenizer,
         processor=processor,
