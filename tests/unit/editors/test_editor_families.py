@@ -194,6 +194,7 @@ def edit_other_shapes(editor: DiffusersEditor) -> list[tuple[Image.Image, Edit]]
     return [(portrait, editor.edit(request(portrait)))]
 
 
+@pytest.mark.runs
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_very_small_source_is_edited_or_fails_alone(
     kind: str, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
@@ -231,6 +232,7 @@ def test_a_pipeline_that_takes_one_image_fails_items_with_several(
     assert (caught.value.kind, caught.value.state) == ("images", "edit_failed")
 
 
+@pytest.mark.runs
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_family_edits_in_bfloat16(kind: str, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default on a GPU."""
@@ -303,6 +305,7 @@ def test_a_source_with_holes_is_no_change_over_white() -> None:
 # What cannot edit
 
 
+@pytest.mark.runs
 def test_the_text_of_diffusers_tells_what_its_classes_tell() -> None:
     scanned = scan_pipelines()
     for name in sorted(FAMILIES.keys() - MODULAR):
@@ -445,7 +448,7 @@ def test_nothing_is_taken_from_other_repositories(tiny_model: TinyModel, tmp_pat
                     {"subfolder": "transformer", "type_hint": ["subprocess", "Popen"]},
                 ]
             },
-            r"The component transformer of the checkpoint is of 'subprocess'; only classes of diffusers and transformers",
+            r"The component transformer of the checkpoint is of 'subprocess'; only classes of diffusers and tr",
         ),
         (
             {"transformer": ["diffusers", "X", {"type_hint": ["my_package", "X"]}]},
