@@ -2,6 +2,7 @@
 
     python scripts/check_setup.py --configfile config/qwen.yaml --gpus 6 --sdm conda
     python scripts/check_setup.py --configfile config/qwen.yaml --estimate --from results/pilot
+    python scripts/check_setup.py --list-editors
 
 Run it in the folder that snakemake runs in. It takes less than 10 seconds, writes nothing and loads nothing onto a GPU.
 An estimate takes longer if it must count a large dataset that is not prepared yet.
@@ -23,6 +24,7 @@ from editlane.preflight.checks import ALL
 from editlane.preflight.config import read_config
 from editlane.preflight.context import RunContext
 from editlane.preflight.devices import find_devices
+from editlane.preflight.editor_list import list_editors
 from editlane.preflight.estimate.estimate import estimate_run
 from editlane.preflight.machine import check_locale
 
@@ -45,7 +47,11 @@ def main() -> None:
     )
     parser.add_argument("--estimate", action="store_true", help="estimate the time of the run instead")
     parser.add_argument("--from", dest="earlier", type=results_folder, help="results/<run> to estimate from")
+    parser.add_argument("--list-editors", action="store_true", help="list diffusers' editing pipelines instead")
     args = parser.parse_args()
+    if args.list_editors:
+        print(*list_editors(get_terminal_width()), sep="\n")
+        return
     if args.earlier and not args.estimate:
         parser.error("--from needs --estimate")
 

@@ -1,35 +1,35 @@
 """Run any diffusers pipeline that takes an image and a prompt: InstructPix2Pix, FLUX.1 Kontext, FLUX.2 Klein, OmniGen,
 ...
 
-The accepted arguments are read from the signature of `__call__`, before any weight is loaded.
+The accepted arguments are read from the signature of `__call__`, before any weight is loaded. What a signature does not
+tell is in `families.FAMILIES`.
 """
 
-import inspect
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from PIL.Image import Image
 from pydantic import ConfigDict, model_validator
 
-from editlane.core.errors import UnknownName, UserError
+from editlane.core.errors import EditFailed, UnknownName, UserError
 from editlane.core.types import Edit, EditRequest, RunsOn
-from editlane.editors import pipelines
+from editlane.editors import modular, pipelines
+from editlane.editors.families import Family, find_family, find_reason, place_images
+from editlane.editors.modular import is_modular
 from editlane.editors.optimizations.apply import OPTIMIZATION_NAMES
 from editlane.editors.optimizations.compilation import warm_up
 from editlane.editors.prompt_watch import PromptWatch
+from editlane.editors.signatures import IMAGE_ARGUMENTS, Signature, read_signature
 from editlane.models import checkpoints
-
-IMAGE_ARGUMENTS = ("image", "images", "input_images")
-"""Argument names for the source image; the last two take a list."""
-
-OMNIGEN_PLACEHOLDER = "<img><|image_1|></img> "
-"""Prepended to the prompt if the argument is `input_images`. Without it the model ignores the image."""
+from editlane.models.devices import pick_device, pick_dtype
+from editlane.models.weight_formats import check_formats
 
 TRIAL = {"num_inference_steps": 2}
 """Enough steps to compile everything and to find out if a step cache works with this model."""
 
 SET_PER_ITEM = frozenset(
-    {"prompt", *IMAGE_ARGUMENTS, "generator", "output_type", "return_dict", "callback_on_step_end", "latents"}
+    {"prompt", *IMAGE_ARGUMENTS, "generator", "seed", "output_type", "return_dict", "callback_on_step_end", "latents"}
 )
 
 
@@ -55,13 +55,18 @@ class DiffusersEditor:
     PARAMS = DiffusersParams
 
     def __init__(self, *, model: str, revision: str | None, params: DiffusersParams) -> None:
-        name = checkpoints.read_model_index(model, revision).get("_class_name")
-        pipeline = pipelines.find_pipeline_class(name)
-        self.accepted = list_arguments(pipeline)
+        index = checkpoints.read_model_index(model, revision)
+        pipeline = pipelines.find_pipeline_class(index.get("_class_name"))
+        self.signature = modular.read_blocks(pipeline, index) if is_modular(pipeline) else read_signature(pipeline)
+        self.family = find_family(self.signature)
         self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", "allow_pickle", *OPTIMIZATION_NAMES})
-        check_arguments(pipeline.__name__, self.accepted, self.arguments)
-        folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
-        self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
+        check_pipeline(self.signature, self.family)
+        check_arguments(self.signature, self.arguments)
+        if is_modular(pipeline):
+            self.pipe, self.step_cache = _load_modular(pipeline, index, model, revision, params), None
+        else:
+            folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
+            self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params, self.family.dtypes)
         self.prompts = PromptWatch(self.pipe)
         tried = [name for name in ("compile", "cache") if getattr(params, name)]
         if tried:
@@ -69,37 +74,65 @@ class DiffusersEditor:
             warm_up(lambda: self._run(trial, TRIAL), " and ".join(tried))
 
     def edit(self, request: EditRequest) -> Edit:
-        """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
-        width, height = self.arguments.get("width"), self.arguments.get("height")
-        size = (width, height) if width and height else None
+        """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`, and EditFailed of kind `images` for
+        an item with several images if the pipeline takes one."""
         self.prompts.expect(request.item.instruction)
-        return Edit(image=self._run(request, {}), requested_size=size, prompt_truncated=self.prompts.is_cut())
+        image = self._run(request, {})
+        return Edit(image=image, requested_size=self._find_asked_size(request), prompt_truncated=self.prompts.is_cut())
+
+    def _find_asked_size(self, request: EditRequest) -> tuple[int, int] | None:
+        """Return the size that the user or the rule of the family asked for; None if the pipeline chose."""
+        sizes = choose_size(self.pipe, self.family, self.arguments, request) or self.arguments
+        width, height = sizes.get("width"), sizes.get("height")
+        return (width, height) if width and height else None
 
     def _run(self, request: EditRequest, instead: dict[str, Any]) -> Image:
-        arguments = make_size_arguments(self.accepted, self.arguments, request)
-        arguments |= self.arguments | make_item_arguments(self.accepted, request) | instead
+        if request.references and not self.family.several:
+            text = f"{self.signature.pipeline} takes one image, and this item has {1 + len(request.references)}"
+            raise EditFailed(text, kind="images")
+        arguments = make_size_arguments(self.signature, self.arguments, request)
+        arguments |= choose_size(self.pipe, self.family, self.arguments, request)
+        arguments |= {**self.family.extra, **self.arguments}
+        arguments |= make_item_arguments(self.signature, self.family, request) | instead
         return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
 
 
-def list_arguments(pipeline: Any) -> list[str]:
-    """List the named arguments of `__call__` in order, without a catch-all `**kwargs`."""
-    parameters = inspect.signature(pipeline.__call__).parameters.values()
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return [parameter.name for parameter in parameters if parameter.kind in named and parameter.name != "self"]
+def _load_modular(
+    pipeline: Any, index: Mapping[str, Any], model: str, revision: str | None, params: DiffusersParams
+) -> modular.ModularCall:
+    modular.check_optimizations(params)
+    modular.check_libraries(index)
+    folder = modular.fetch_modular(model, revision)
+    check_formats(str(folder), allow_pickle=False)
+    device, blocks = pick_device(), modular.make_blocks(pipeline, index)
+    return modular.load_modular(pipeline, blocks, folder, pick_dtype(params.dtype, device), device)
 
 
-def check_arguments(pipeline: str, accepted: list[str], arguments: Mapping[str, Any]) -> None:
-    """Raise UserError if the pipeline does no image editing or does not accept one of `arguments`."""
-    if "prompt" not in accepted or not any(name in accepted for name in IMAGE_ARGUMENTS):
+def check_pipeline(signature: Signature, family: Family) -> None:
+    """Raise UserError if a pipeline cannot edit an item, or lacks a package."""
+    if reason := find_reason(signature, family):
+        raise UserError(f"{signature.pipeline} {reason}. Choose another checkpoint.")
+    if family.package and find_spec(family.package) is None:
         raise UserError(
-            f"{pipeline} does not accept an image with a prompt, so it cannot edit. Choose another checkpoint."
+            f"{signature.pipeline} needs the package {family.package!r}, which this Python does not have. "
+            f"Add it to the editor's `env:`, or: pip install {family.package}"
         )
+
+
+def check_arguments(signature: Signature, arguments: Mapping[str, Any]) -> None:
+    """Raise UserError if a pipeline does not accept one of `arguments`, or would silently ignore its guidance."""
     for name in arguments:
-        if name not in accepted:
-            raise UnknownName(f"parameter of {pipeline}", name, set(accepted) - SET_PER_ITEM)
+        if name not in signature.defaults:
+            raise UnknownName(f"parameter of {signature.pipeline}", name, set(signature.names) - SET_PER_ITEM)
+    scale = arguments.get("true_cfg_scale", signature.defaults.get("true_cfg_scale"))
+    if isinstance(scale, int | float) and scale > 1 and arguments.get("negative_prompt") is None:
+        raise UserError(
+            f"true_cfg_scale is {scale:g} without a negative_prompt, with which {signature.pipeline} would silently "
+            'run without guidance. Add negative_prompt: " ", or set true_cfg_scale: 1.'
+        )
 
 
-def make_size_arguments(accepted: list[str], asked: Mapping[str, Any], request: EditRequest) -> dict[str, Any]:
+def make_size_arguments(signature: Signature, asked: Mapping[str, Any], request: EditRequest) -> dict[str, Any]:
     """Build arguments that keep the source's aspect ratio if the pipeline defaults to a square.
 
     With `max_area` a pipeline scales width and height to that area and keeps their ratio. The result is empty if the
@@ -107,19 +140,28 @@ def make_size_arguments(accepted: list[str], asked: Mapping[str, Any], request: 
     """
     if asked.get("width") or asked.get("height"):
         return {}
-    if {"max_area", "width", "height"} <= set(accepted):
+    if {"max_area", "width", "height"} <= signature.defaults.keys():
         return {"width": request.source.width, "height": request.source.height}
-    return {"use_input_image_size_as_output": True} if "use_input_image_size_as_output" in accepted else {}
+    return {"use_input_image_size_as_output": True} if "use_input_image_size_as_output" in signature.defaults else {}
 
 
-def make_item_arguments(accepted: list[str], request: EditRequest) -> dict[str, Any]:
+def choose_size(pipe: Any, family: Family, asked: Mapping[str, Any], request: EditRequest) -> dict[str, int]:
+    """Return the width and the height that the family's rule asks for; empty if the user or the pipeline decides."""
+    rule = family.size or (family.size_with_references if request.references else None)
+    if rule is None or asked.get("width"):
+        return {}
+    width, height = rule(pipe, request.source, asked)
+    return {"width": width, "height": height}
+
+
+def make_item_arguments(signature: Signature, family: Family, request: EditRequest) -> dict[str, Any]:
     """Build the arguments that differ between items, under the names that the pipeline uses."""
-    name = next(name for name in IMAGE_ARGUMENTS if name in accepted)
-    prompt = request.item.instruction
+    assert signature.image is not None
+    images = [request.source, *request.references]
     arguments: dict[str, Any] = {
-        name: request.source if name == "image" else [request.source],
-        "prompt": OMNIGEN_PLACEHOLDER + prompt if name == "input_images" else prompt,
+        signature.image: place_images(family, signature.image, images),
+        "prompt": family.prompt(request.item.instruction, len(images)),
     }
-    if "callback_on_step_end" in accepted:
+    if "callback_on_step_end" in signature.defaults:
         arguments["callback_on_step_end"] = pipelines.make_step_callback(request)
     return arguments

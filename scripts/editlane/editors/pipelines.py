@@ -18,6 +18,7 @@ from editlane.core.params import AllowPickle, Dtype
 from editlane.core.types import EditRequest, Item
 from editlane.editors.optimizations.apply import OptimizationParams, apply_optimizations, starts_on_cpu
 from editlane.editors.optimizations.step_cache import StepCache, check_cache
+from editlane.editors.step_reports import report_steps
 from editlane.models import checkpoints, load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.library_logs import quiet_model_libraries
@@ -60,7 +61,7 @@ def find_pipeline_class(name: Any) -> Any:
         quiet_model_libraries()
         drop_video_processors()
         found = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline | diffusers.ModularPipeline)):
         raise UserError(
             f"The checkpoint needs the pipeline class {name!r}, which diffusers {diffusers.__version__} does not have. "
             "Install the version that the model's page asks for in the editor's `env:`."
@@ -89,13 +90,15 @@ def fetch_checkpoint(pipeline: Any, model: str, revision: str | None, *, allow_p
     return folder
 
 
-def load_pipeline(pipeline: Any, folder: Path, params: PipelineParams) -> tuple[Any, StepCache | None]:
+def load_pipeline(
+    pipeline: Any, folder: Path, params: PipelineParams, dtypes: Mapping[str, str] | None = None
+) -> tuple[Any, StepCache | None]:
     """Load a pipeline of the class `pipeline` on this process's device and apply the optimizations in `params`.
 
     Return it and its step cache. `params.dtype` is that of weights and activations; None is bfloat16 on a GPU and
-    float32 on the CPU. Weights go straight to the device, unless an optimization needs them in host memory first.
-    Raises UserError if the checkpoint cannot be loaded, for instance because it needs code of its own, and if an
-    optimization is not available here.
+    float32 on the CPU, except for the components in `dtypes`. Weights go straight to the device, unless an
+    optimization needs them in host memory first. Raises UserError if the checkpoint cannot be loaded, for instance
+    because it needs code of its own, and if an optimization is not available here.
 
     Components load one after the other, because loading changes global state of torch (default dtype, module
     initialisation). Two threads could leave it changed.
@@ -106,7 +109,7 @@ def load_pipeline(pipeline: Any, folder: Path, params: PipelineParams) -> tuple[
         with load_times.measure_phase("transfer"):
             loaded: Any = pipeline.from_pretrained(
                 folder,
-                dtype=pick_dtype(params.dtype, device),
+                dtype=_pick_dtypes(params.dtype, device, dtypes or {}),
                 use_safetensors=None if params.allow_pickle else True,
                 trust_remote_code=False,
                 **straight,
@@ -117,11 +120,19 @@ def load_pipeline(pipeline: Any, folder: Path, params: PipelineParams) -> tuple[
     return loaded, apply_optimizations(loaded, params, device, params.num_inference_steps)
 
 
+def _pick_dtypes(name: str | None, device: str, dtypes: Mapping[str, str]) -> Any:
+    """Return the dtype of all components, or a dict with `default` if some have another."""
+    dtype = pick_dtype(name, device)
+    if name or not dtypes:
+        return dtype
+    return {"default": dtype} | {part: pick_dtype(own, device) for part, own in dtypes.items()}
+
+
 def run_pipeline(
     pipe: Any, request: EditRequest, arguments: Mapping[str, Any], around: AbstractContextManager[Any] | None = None
 ) -> Image.Image:
-    """Call `pipe` for one item with the item's seed, within the context `around`. Return the first image, 8 bits per
-    channel.
+    """Call `pipe` for one item with the item's seed, within the context `around`. Return the first image, or the last
+    frame of the first video, 8 bits per channel.
 
     The noise is drawn on the CPU, so it is the same on every GPU. Some pipelines draw part of it from the global
     generator, which gets the same seed.
@@ -134,11 +145,19 @@ def run_pipeline(
 
     torch.manual_seed(request.seed)
     generator = torch.Generator("cpu").manual_seed(request.seed)
-    with convert_model_errors(EditFailed), _tiled_vae(pipe, request.tiled_vae), around or nullcontext():
+    watched = nullcontext() if "callback_on_step_end" in arguments else report_steps(pipe, request)
+    with convert_model_errors(EditFailed), _tiled_vae(pipe, request.tiled_vae), watched, around or nullcontext():
         output = pipe(**arguments, generator=generator, output_type="np")
     if any(getattr(output, "nsfw_content_detected", None) or ()):
         raise EditRefused("the model's safety checker refused the edit")
-    return to_image(np.asarray(output.images[0]))
+    return to_image(np.asarray(_find_pixels(output)))
+
+
+def _find_pixels(output: Any) -> Any:
+    """Return the first image of a pipeline's output, or the last frame of its first video."""
+    if hasattr(output, "frames"):
+        return output.frames[0][-1]
+    return (output.images if hasattr(output, "images") else output.image)[0]  # Kandinsky's field is `image`
 
 
 def make_trial_request(width: int, height: int) -> EditRequest:
@@ -169,7 +188,8 @@ def make_step_callback(request: EditRequest) -> Callable[[Any, int, Any, dict[st
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
-    """Convert `pixels`, (height, width, channels) in 0..1, to an image. Round as diffusers' `numpy_to_pil` does.
+    """Convert `pixels`, (height, width, channels) in 0..1, to an image: RGB, or RGBA if there are 4 channels. Round as
+    diffusers' `numpy_to_pil` does.
 
     Raises EditFailed of kind `nonfinite` if a pixel is NaN or infinite, because the cast to bytes would hide it.
     """

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from PIL.Image import Image
 from pydantic import Field, model_validator
 
-from editlane.core.errors import UserError
+from editlane.core.errors import EditFailed, UserError
 from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
+from editlane.editors.families import MEGAPIXEL, fit_area
 from editlane.editors.optimizations.compilation import warm_up
 from editlane.editors.optimizations.real_rope import use_real_positions
 from editlane.editors.prompt_watch import PromptWatch
@@ -90,6 +91,7 @@ class QwenImageEditor:
                 f"The checkpoint {model} has the pipeline class {name!r}; the adapter qwen-image-edit accepts "
                 f"{' and '.join(PIPELINES)}. Use `adapter: diffusers`, or another checkpoint."
             )
+        self.takes_several = name == "QwenImageEditPlusPipeline"
         pipeline = pipelines.find_pipeline_class(name)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
         _check_guidance(folder, self.params.guidance_scale)
@@ -102,25 +104,37 @@ class QwenImageEditor:
             self._compile()
 
     def edit(self, request: EditRequest) -> Edit:
-        """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
-        params = self.params
-        size = (params.width, params.height) if params.width and params.height else None
+        """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`, and EditFailed of kind `images` for
+        an item with several images if this is the first release."""
+        if request.references and not self.takes_several:
+            text = f"QwenImageEditPipeline takes one image, and this item has {1 + len(request.references)}"
+            raise EditFailed(text, kind="images")
         self.prompts.expect(request.item.instruction)
-        image = self._run(request, params.num_inference_steps)
-        return Edit(image=image, requested_size=size, prompt_truncated=self.prompts.is_cut())
+        image = self._run(request, self.params.num_inference_steps)
+        return Edit(image=image, requested_size=self._find_size(request), prompt_truncated=self.prompts.is_cut())
+
+    def _find_size(self, request: EditRequest) -> tuple[int, int] | None:
+        """Return the size to ask for; None if the pipeline chooses. With several images it would follow the last."""
+        if self.params.width and self.params.height:
+            return self.params.width, self.params.height
+        source = request.source
+        return fit_area(source.width, source.height, area=MEGAPIXEL, multiple=32) if request.references else None
 
     def _run(self, request: EditRequest, steps: int | None) -> Image:
         params = self.params
         arguments = {
-            "image": request.source,  # a list would be several references (-Plus) or several items (first release)
+            # a list is several references (-Plus) or several items (first release)
+            "image": [request.source, *request.references] if request.references else request.source,
             "prompt": request.item.instruction,
             "negative_prompt": params.negative_prompt,
             "true_cfg_scale": params.true_cfg_scale,
             "callback_on_step_end": pipelines.make_step_callback(request),
         }
         asked = {"num_inference_steps": steps} | {
-            name: getattr(params, name) for name in ("guidance_scale", "height", "width", "max_sequence_length")
+            name: getattr(params, name) for name in ("guidance_scale", "max_sequence_length")
         }
+        width, height = self._find_size(request) or (None, None)
+        asked |= {"width": width, "height": height}
         arguments |= {name: value for name, value in asked.items() if value is not None}
         return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
 

@@ -17,6 +17,13 @@ from editlane.core.text_width import pluralize
 RANDOM_WEIGHTS_FILE = "editlane_random_weights.json"
 """Marker in the root of a checkpoint with untrained weights: {"kind", "seed"}."""
 
+INDEX = "model_index.json"
+MODULAR_INDEX = "modular_model_index.json"
+"""The index of a checkpoint for diffusers' modular pipelines, such as FLUX.3. One that has both is loaded by INDEX."""
+
+LEFT_OUT = ("prompt_upsampler", "prompt_upsampler_processor")
+"""Components of a modular checkpoint that may be missing: then instructions are taken as they are."""
+
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 WITHOUT_WEIGHTS = ("Tokenizer", "Processor", "Extractor", "Scheduler")
 """Parts of the class names of components without weights."""
@@ -65,7 +72,7 @@ def check_checkpoint(model: str) -> None:
 
 def find_problem(folder: Path) -> str | None:
     """Describe what is missing or damaged in a checkpoint folder, as a clause. Returns None if it is complete."""
-    if not (folder / "model_index.json").is_file():
+    if find_index(folder) is None:
         if (folder / "config.json").is_file():
             return _find_weights_problem(folder)
         return "it has neither model_index.json nor config.json"
@@ -73,28 +80,45 @@ def find_problem(folder: Path) -> str | None:
     return next((problem for problem in problems if problem), None)
 
 
+def find_index(folder: Path) -> Path | None:
+    """Return the index of a diffusers checkpoint; None if the folder has none."""
+    return next((folder / name for name in (INDEX, MODULAR_INDEX) if (folder / name).is_file()), None)
+
+
 def read_components(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield (folder, class name) of each component of a diffusers checkpoint. Raises UserError for a bad index."""
-    for name, entry in _read_json(folder / "model_index.json").items():
-        if isinstance(entry, list) and len(entry) == 2 and entry[1] is not None and not name.startswith("_"):
-            yield folder / name, str(entry[1])
+    """Yield (folder, class name) of each component of a diffusers checkpoint. Raises UserError for a bad index.
+
+    An entry is [library, class name], in a modular index [library, class name, {"subfolder"}].
+    """
+    index = find_index(folder)
+    for name, entry in _read_json(index or folder / INDEX).items():
+        if name.startswith("_") or not isinstance(entry, list) or len(entry) not in (2, 3) or entry[1] is None:
+            continue
+        place = entry[2].get("subfolder") if len(entry) == 3 and isinstance(entry[2], dict) else None
+        part = folder / (place if isinstance(place, str) else name)
+        if part.is_dir() or name not in LEFT_OUT:
+            yield part, str(entry[1])
 
 
 def read_model_index(model: str, revision: str | None) -> dict[str, Any]:
-    """Read `model_index.json` of a diffusers checkpoint. For a hub id, download this one file.
+    """Read the index of a diffusers checkpoint. For a hub id, download this one file.
 
     Raises UserError like `check_checkpoint`, and if the file is missing or the hub cannot be reached.
     """
     check_checkpoint(model)
     if not is_hub_id(model):
-        path = Path(model) / "model_index.json"
-        if not path.is_file():
-            raise UserError(f"{model} has no model_index.json, so it is not a checkpoint of a diffusers pipeline.")
+        path = find_index(Path(model))
+        if path is None:
+            raise UserError(f"{model} has no {INDEX}, so it is not a checkpoint of a diffusers pipeline.")
         return _read_json(path)
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        return _read_json(Path(hf_hub_download(model, "model_index.json", revision=revision)))
+        try:
+            return _read_json(Path(hf_hub_download(model, INDEX, revision=revision)))
+        except EntryNotFoundError:
+            return _read_json(Path(hf_hub_download(model, MODULAR_INDEX, revision=revision)))
     except (OSError, ValueError) as error:
         raise make_hub_error(model, revision, str(error)) from error
 

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from editlane.models.checkpoints import is_hub_id, read_components
+from editlane.models.checkpoints import find_index, is_hub_id, read_components
 
 
 def find_checkpoint(model: str, revision: str | None) -> Path | None:
@@ -27,7 +27,7 @@ def list_weight_files(checkpoint: Path) -> list[Path]:
 
 def list_parts(checkpoint: Path) -> list[Path]:
     """List the folders that may hold weights: those of the components, or the checkpoint itself."""
-    if not (checkpoint / "model_index.json").is_file():
+    if find_index(checkpoint) is None:
         return [checkpoint]
     return [folder for folder, _ in read_components(checkpoint)]
 

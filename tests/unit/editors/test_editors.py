@@ -9,6 +9,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from editlane.editors import pipelines
 from editlane.editors.diffusers_pipeline import (
     DiffusersEditor,
     check_arguments,
-    list_arguments,
+    check_pipeline,
     make_item_arguments,
     make_size_arguments,
 )
+from editlane.editors.families import find_family
 from editlane.editors.qwen_image_edit import QwenImageEditor
+from editlane.editors.signatures import Signature, read_signature
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
@@ -216,6 +219,23 @@ def test_qwen_takes_sizes_from_the_model_where_none_is_asked(
     assert not {"height", "width"} & recorder.arguments.keys()
 
 
+def test_qwen_plus_sees_all_images_of_an_item_and_keeps_the_shape_of_its_source(
+    qwen_plus: QwenImageEditor, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = CallRecorder(qwen_plus.pipe, lambda **_: output(np.zeros((1, 64, 64, 3), np.float32)))
+    monkeypatch.setattr(qwen_plus, "pipe", recorder)
+    both = replace(request(source=photo(90, 60)), references=(photo(30, 60),))
+    qwen_plus.edit(both)
+    assert recorder.arguments["image"] == [both.source, *both.references]
+    monkeypatch.setattr(qwen_plus, "params", checked(QwenImageEditor, {"true_cfg_scale": 1}))
+    assert qwen_plus.edit(both).requested_size == (1248, 832)
+    assert (recorder.arguments["width"], recorder.arguments["height"]) == (1248, 832)
+    first = built(QwenImageEditor, model=str(tiny_model("qwen-image-edit")), params=NO_GUIDANCE)
+    with pytest.raises(EditFailed, match="takes one image, and this item has 2") as caught:
+        first.edit(both)
+    assert caught.value.kind == "images"
+
+
 def test_a_tiled_vae_is_for_one_call_only(qwen_plus: QwenImageEditor, plain: str) -> None:
     tiled = digest(qwen_plus.edit(request(tiled_vae=True)).image)
     assert tiled != plain
@@ -307,14 +327,17 @@ def test_kontext_keeps_the_aspect_ratio_of_the_source(tiny_model: TinyModel) -> 
 
 def test_a_pipeline_is_told_the_shape_of_the_source_unless_a_size_was_asked() -> None:
     one = request(source=photo(64, 36))
-    kontext, omnigen = ["max_area", "width", "height"], ["width", "height", "use_input_image_size_as_output"]
+    kontext, omnigen = (
+        Signature("Some", dict.fromkeys(names))
+        for names in (["max_area", "width", "height"], ["width", "height", "use_input_image_size_as_output"])
+    )
     assert make_size_arguments(kontext, {"max_area": 4096}, one) == {"width": 64, "height": 36}
     assert make_size_arguments(omnigen, {}, one) == {"use_input_image_size_as_output": True}
     for accepted in (kontext, omnigen):
         assert make_size_arguments(accepted, {"width": 64, "height": 64}, one) == {}
-    assert make_size_arguments(["width", "height"], {}, one) == {}
-    assert "use_input_image_size_as_output" in list_arguments(diffusers.OmniGenPipeline)
-    assert set(kontext) <= set(list_arguments(diffusers.FluxKontextPipeline))
+    assert make_size_arguments(Signature("Some", dict.fromkeys(["width", "height"])), {}, one) == {}
+    assert "use_input_image_size_as_output" in read_signature(diffusers.OmniGenPipeline).defaults
+    assert set(kontext.names) <= read_signature(diffusers.FluxKontextPipeline).defaults.keys()
 
 
 def test_a_prompt_that_was_cut_is_told_in_the_log(pix2pix: DiffusersEditor, caplog: pytest.LogCaptureFixture) -> None:
@@ -349,18 +372,18 @@ class TakesNoImage:
 
 def test_the_source_goes_where_the_signature_has_a_place() -> None:
     one = request("改成雪天")
-    accepted = list_arguments(TakesImages)
-    assert make_item_arguments(accepted, one) == {"images": [one.source], "prompt": "改成雪天"}
-    with_callback = make_item_arguments(list_arguments(TakesInputImages), one)
+    images, inputs, none = (read_signature(kind) for kind in (TakesImages, TakesInputImages, TakesNoImage))
+    assert make_item_arguments(images, find_family(images), one) == {"images": [one.source], "prompt": "改成雪天"}
+    with_callback = make_item_arguments(inputs, find_family(inputs), one)
     assert with_callback.pop("callback_on_step_end")
     assert with_callback == {"input_images": [one.source], "prompt": "<img><|image_1|></img> 改成雪天"}
-    check_arguments("TakesImages", accepted, {"steps": 2})
+    check_arguments(images, {"steps": 2})
     with pytest.raises(UnknownName, match=r"Unknown parameter of TakesImages 'step'. Did you mean 'steps'\?"):
-        check_arguments("TakesImages", accepted, {"step": 2})
+        check_arguments(images, {"step": 2})
     with pytest.raises(UnknownName, match="'rest'"):
-        check_arguments("TakesInputImages", list_arguments(TakesInputImages), {"rest": 1})
+        check_arguments(inputs, {"rest": 1})
     with pytest.raises(UserError, match="TakesNoImage does not accept an image with a prompt"):
-        check_arguments("TakesNoImage", list_arguments(TakesNoImage), {})
+        check_pipeline(none, find_family(none))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, one_line
 from editlane.core.strict_model import LEFT_OUT, StrictModel
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,11 @@ class StepCache:
         self.calls = self.computed = 0
         self.listening = ExitStack()
         before = {id(hook) for hook in _list_hooks(model)}
-        model.enable_cache(getattr(diffusers, CONFIGS[self.kind])(**settings))
+        try:
+            model.enable_cache(getattr(diffusers, CONFIGS[self.kind])(**settings))
+        except ValueError as error:  # its blocks are not registered, as those of LongCat-Image-Edit
+            reason = f"cache: {self.kind} does not work with {type(model).__name__}: {one_line(error)}. Remove it."
+            raise UserError(reason) from error
         for hook in _list_hooks(model):
             if id(hook) not in before:
                 self._count(hook.fn_ref)

@@ -16,14 +16,27 @@ from editlane.models.library_logs import quiet_model_libraries
 from editlane.models.tiny.loras import save_lora
 
 KINDS = {
+    "bria-fibo-edit": "editlane.models.tiny.bria_fibo_edit:save_bria_fibo_edit",
+    "chronoedit": "editlane.models.tiny.chronoedit:save_chronoedit",
+    "dreamlite": "editlane.models.tiny.dreamlite:save_dreamlite",
+    "dreamlite-mobile": "editlane.models.tiny.dreamlite:save_dreamlite_mobile",
     "flux-kontext": "editlane.models.tiny.flux_kontext:save_flux_kontext",
     "flux2-klein": "editlane.models.tiny.flux2_klein:save_flux2_klein",
+    "flux2-klein-kv": "editlane.models.tiny.flux2_klein:save_flux2_klein_kv",
+    "flux3": "editlane.models.tiny.flux3:save_flux3",
     "instruct-pix2pix": "editlane.models.tiny.instruct_pix2pix:save_instruct_pix2pix",
+    "instruct-pix2pix-xl": "editlane.models.tiny.instruct_pix2pix:save_instruct_pix2pix_xl",
+    "joyimage-edit": "editlane.models.tiny.joyimage_edit:save_joyimage_edit",
+    "joyimage-edit-plus": "editlane.models.tiny.joyimage_edit:save_joyimage_edit_plus",
+    "kandinsky5-i2i": "editlane.models.tiny.kandinsky5:save_kandinsky5_i2i",
+    "longcat-image-edit": "editlane.models.tiny.longcat_image_edit:save_longcat_image_edit",
+    "qwen-image-2.1": "editlane.models.tiny.qwen_image_21:save_qwen_image_21",
     "qwen-image-edit": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit",
     "qwen-image-edit-2511": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_2511",
     "qwen-image-edit-plus": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_plus",
     "qwen3-vl": "editlane.models.tiny.qwen3_vl:save_qwen3_vl",
     "qwen3-vl-moe": "editlane.models.tiny.qwen3_vl:save_qwen3_vl_moe",
+    "z-image-omni": "editlane.models.tiny.z_image_omni:save_z_image_omni",
 }
 """Kind -> function that saves such a checkpoint into an empty folder."""
 

@@ -6,9 +6,9 @@ TEXT_HIDDEN = 32
 LATENT_CHANNELS = 4
 
 
-def build_clip_text_encoder(tokenizer: Any) -> Any:
-    """Build a CLIPTextModel with embeddings of size `TEXT_HIDDEN`."""
-    from transformers import CLIPTextConfig, CLIPTextModel
+def build_clip_text_encoder(tokenizer: Any, *, projected: bool = False) -> Any:
+    """Build a CLIPTextModel with embeddings of size `TEXT_HIDDEN`; `projected` gives it the layer after pooling."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -21,17 +21,17 @@ def build_clip_text_encoder(tokenizer: Any) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return CLIPTextModel(config)
+    return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
-def build_kl_vae(vae_class: Any, **options: Any) -> Any:
+def build_kl_vae(vae_class: Any, *, latent_channels: int = LATENT_CHANNELS, **options: Any) -> Any:
     """Build a narrow VAE with the released block layout, so that it also shrinks images by 8."""
     return vae_class(
         in_channels=3,
         out_channels=3,
         block_out_channels=(8,) * 4,
         layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
+        latent_channels=latent_channels,
         norm_num_groups=1,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,

@@ -16,6 +16,15 @@ WEIGHT_FACTOR = 2.0
 
 def save_flux2_klein(folder: Path) -> None:
     """Save a Flux2KleinPipeline."""
+    _save("Flux2KleinPipeline", folder)
+
+
+def save_flux2_klein_kv(folder: Path) -> None:
+    """Save a Flux2KleinKVPipeline, which keeps the keys and values of the references from step to step."""
+    _save("Flux2KleinKVPipeline", folder)
+
+
+def _save(pipeline_class: str, folder: Path) -> None:
     import diffusers
     import torch
 
@@ -36,7 +45,7 @@ def save_flux2_klein(folder: Path) -> None:
         for parameter in transformer.parameters():
             if parameter.ndim >= 2:
                 parameter.mul_(WEIGHT_FACTOR)
-    pipeline = diffusers.Flux2KleinPipeline(
+    pipeline = getattr(diffusers, pipeline_class)(
         transformer=transformer,
         vae=build_kl_vae(diffusers.AutoencoderKLFlux2),
         text_encoder=_build_text_encoder(tokenizer),

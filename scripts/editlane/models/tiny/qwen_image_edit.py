@@ -69,7 +69,7 @@ def _save(pipeline_class: str, folder: Path, *, zero_cond_t: bool) -> None:
         transformer=_build_transformer(zero_cond_t),
         vae=_build_vae(),
         scheduler=_build_scheduler(),
-        text_encoder=_build_text_encoder(tokenizer),
+        text_encoder=build_text_encoder(tokenizer),
         tokenizer=tokenizer,
         processor=processor,
     )
@@ -126,7 +126,8 @@ def _build_scheduler() -> Any:
     )
 
 
-def _build_text_encoder(tokenizer: Any) -> Any:
+def build_text_encoder(tokenizer: Any) -> Any:
+    """Build a Qwen2_5_VLForConditionalGeneration with states of size `TEXT_HIDDEN`."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     text = {
