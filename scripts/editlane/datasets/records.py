@@ -87,6 +87,42 @@ class Record:
             return value if isinstance(value, bytes) else Record({field: value}, {}, self.where).get_text(field)
         return value if isinstance(value, bytes) else self.get_text(field)
 
+    def list_images(self, *, encoded: bool) -> list[str | bytes]:
+        """Return the images of `images`, or the one of `image`: the source first. Empty without one.
+
+        `images` is a list, a list as JSON text, or names with | between them (CSV has no lists). `encoded`: see
+        `get_encoded_image`. Raises UserError if both fields are set, or if an entry of the list is empty.
+        """
+        listed = self._split_images()
+        image = self.get_encoded_image("image") if encoded else self.get_image("image")
+        if not listed:
+            return [] if image is None else [image]
+        names = f"{self.own_name('image')} and {self.own_name('images')}"
+        if image is not None:
+            raise UserError(f"{self.where} has {names}. Give one of them: `images` begins with the source.")
+        entries = [Record({"image": entry}, {}, self.where) for entry in listed]
+        found = [entry.get_encoded_image("image") if encoded else entry.get_image("image") for entry in entries]
+        for number, one in enumerate(found, 1):
+            if one is None:
+                raise UserError(f"{self.where}: image {number} of {self.own_name('images')} is empty.")
+        return [one for one in found if one is not None]
+
+    def _split_images(self) -> list[Any]:
+        value = self.fields.get(self.own_name("images"))
+        if value is None or value != value:
+            return []
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError) as error:
+                name = self.own_name("images")
+                raise UserError(f"{self.where}: {name} is {format_value(value)}, which is no JSON list.") from error
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split("|")] if value.strip() else []
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{self.where}: {self.own_name('images')} is {format_value(value)}, not a list of images.")
+        return list(value)
+
     def get_encoded_image(self, field: str) -> str | bytes | None:
         """Return like `get_image` an image that is never a path: text without a letter is an image without a byte."""
         value = self.fields.get(self.own_name(field))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from PIL.Image import Image
 from pydantic import Field, model_validator
 
-from editlane.core.errors import UserError
+from editlane.core.errors import EditFailed, UserError
 from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import pipelines
 from editlane.editors.optimizations.compilation import warm_up
@@ -112,7 +112,7 @@ class QwenImageEditor:
     def _run(self, request: EditRequest, steps: int | None) -> Image:
         params = self.params
         arguments = {
-            "image": request.source,  # a list would be several references (-Plus) or several items (first release)
+            "image": self._list_images(request),
             "prompt": request.item.instruction,
             "negative_prompt": params.negative_prompt,
             "true_cfg_scale": params.true_cfg_scale,
@@ -123,6 +123,18 @@ class QwenImageEditor:
         }
         arguments |= {name: value for name, value in asked.items() if value is not None}
         return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
+
+    def _list_images(self, request: EditRequest) -> Image | list[Image]:
+        """Return the source, or all images of an item that has several.
+
+        Raises EditFailed of kind `images` for the first release, which takes a list for several items.
+        """
+        if not request.references:
+            return request.source
+        if type(self.pipe).__name__ == PIPELINES[0]:
+            count = 1 + len(request.references)
+            raise EditFailed(f"the item has {count} images, and {PIPELINES[0]} takes one", kind="images")
+        return [request.source, *request.references]
 
     def _compile(self) -> None:
         use_real_positions(self.pipe.transformer)
