@@ -71,6 +71,7 @@ def make_report(
         difficulty=None,
         tags=[["光照"]] * len(frame),
         sample_of=None,
+        references=None,
     )
     rows = [
         score_row(run, place, *frame.loc[place, ["item_id", "category"]], editor, judge, result)

@@ -108,6 +108,11 @@ def _read_imgedit(path: Path, _language: str) -> Iterator[RawRecord]:
     The records of the understanding, grounding and editing suite (UGE) have no `edit_type`; UGE is their category.
     """
     for file, where, fields in read_files(path, (), "imgedit", partial(read_json, format="imgedit", keyed=True)):
+        if "turn1" in fields:
+            raise UserError(
+                f"{path}, {where} has several turns, of which each edits the edit before it. Such items are not "
+                "supported. Take the basic suite (basic_edit.json) or UGE_edit.json."
+            )
         if "edit_type" not in fields and {"id", "prompt"} <= fields.keys():
             fields["edit_type"] = "UGE"
         yield RawRecord(file=file, where=where, fields=fields, edit_names=(fields["key"],))

@@ -272,7 +272,7 @@ def serving(run: Path, tmp_path: Path) -> Iterator[Serving]:
 def test_no_answer_tells_the_editor_or_the_item(serving: Serving) -> None:
     client = serving.client
     shown = client.tasks()
-    assert [set(task) for task in shown] == [{"source", "edit", "instruction", "language", "score"}] * 6
+    assert [set(task) for task in shown] == [{"source", "edit", "references", "instruction", "language", "score"}] * 6
     addresses = [task[side] for task in shown for side in ("source", "edit")]
     assert len(set(addresses)) == 12 and all(re.fullmatch(r"image/[\w-]{16}", address) for address in addresses)
     answers = [client.ask("GET", place) for place in ("", "page.css", "page.js", "tasks", *addresses)]

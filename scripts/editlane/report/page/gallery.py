@@ -194,7 +194,7 @@ def _list_pictures(report: Report, places: Places, kind: str) -> Objects:
 
 
 def _list_references(report: Report, kind: str) -> Objects:
-    listed = [[one[kind] for one in references] for references in list_references(report.items)]
+    listed = [[dict(one)[kind] for one in references] for references in list_references(report.items)]
     shown = np.full((max(map(len, listed), default=0), len(listed)), None, dtype=object)
     for place, references in enumerate(listed):
         shown[: len(references), place] = references
