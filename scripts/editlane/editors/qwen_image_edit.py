@@ -22,6 +22,8 @@ PIPELINES = ("QwenImageEditPipeline", "QwenImageEditPlusPipeline")
 SCHEDULERS = {"lightning": {"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None}}
 """Changes to the released scheduler. Lightning was distilled with a shift of 3 for all sizes."""
 LIGHTNING_STEPS = (4, 8)
+AREA = 1024 * 1024
+"""Pixels of an edit whose size is not asked for; that of the pipelines."""
 Side = Annotated[int, Field(ge=16, multiple_of=16)]
 
 
@@ -104,7 +106,7 @@ class QwenImageEditor:
     def edit(self, request: EditRequest) -> Edit:
         """Carry out one instruction. Raises the errors of `pipelines.run_pipeline`."""
         params = self.params
-        size = (params.width, params.height) if params.width and params.height else None
+        size = self._find_size(request)
         self.prompts.expect(request.item.instruction)
         image = self._run(request, params.num_inference_steps)
         return Edit(image=image, requested_size=size, prompt_truncated=self.prompts.is_cut())
@@ -118,8 +120,9 @@ class QwenImageEditor:
             "true_cfg_scale": params.true_cfg_scale,
             "callback_on_step_end": pipelines.make_step_callback(request),
         }
-        asked = {"num_inference_steps": steps} | {
-            name: getattr(params, name) for name in ("guidance_scale", "height", "width", "max_sequence_length")
+        width, height = self._find_size(request) or (None, None)
+        asked = {"num_inference_steps": steps, "height": height, "width": width} | {
+            name: getattr(params, name) for name in ("guidance_scale", "max_sequence_length")
         }
         arguments |= {name: value for name, value in asked.items() if value is not None}
         return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
@@ -135,6 +138,20 @@ class QwenImageEditor:
             count = 1 + len(request.references)
             raise EditFailed(f"the item has {count} images, and {PIPELINES[0]} takes one", kind="images")
         return [request.source, *request.references]
+
+    def _find_size(self, request: EditRequest) -> tuple[int, int] | None:
+        """Return (width, height) to ask for; None if the pipeline is to choose.
+
+        Of several images the pipeline would take the last one's aspect ratio. The edit is compared with the first.
+        """
+        if self.params.width and self.params.height:
+            return self.params.width, self.params.height
+        if not request.references:
+            return None
+        from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_dimensions
+
+        width, height = calculate_dimensions(AREA, request.source.width / request.source.height)
+        return int(width), int(height)
 
     def _compile(self) -> None:
         use_real_positions(self.pipe.transformer)

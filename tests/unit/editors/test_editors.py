@@ -9,6 +9,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,35 @@ def test_qwen_gets_one_image_and_only_what_was_set(qwen_plus: QwenImageEditor, m
     assert arguments.pop("generator").initial_seed() == 3
     assert callable(arguments.pop("callback_on_step_end"))
     assert arguments == NO_GUIDANCE | {"prompt": "把因果关系画出来", "negative_prompt": None, "output_type": "np"}
+
+
+def test_qwen_plus_gets_all_images_of_an_item_and_the_shape_of_its_source(
+    qwen_plus: QwenImageEditor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = CallRecorder(qwen_plus.pipe, lambda **_: output(np.zeros((1, 64, 64, 3), np.float32)))
+    monkeypatch.setattr(qwen_plus, "pipe", recorder)
+    monkeypatch.setattr(qwen_plus, "params", qwen_plus.params.model_copy(update={"width": None, "height": None}))
+    source, hat, coat = photo(64, 32), photo(20, 40), photo(30, 30)
+    edit = qwen_plus.edit(replace(request("让图 1 的人戴上图 2 的帽子", source=source), references=(hat, coat)))
+    assert recorder.arguments["image"] == [source, hat, coat]
+    size = (recorder.arguments["width"], recorder.arguments["height"])
+    assert size == edit.requested_size == (1440, 736), "not that of the last image"
+
+
+def test_a_qwen_plus_edit_of_several_images_depends_on_each(qwen_plus: QwenImageEditor) -> None:
+    several = replace(request(), references=(photo(20, 40),))
+    other = replace(several, references=(Image.new("RGB", (20, 40), "purple"),))
+    edits = [qwen_plus.edit(one) for one in (several, several, other)]
+    assert [edit.image.size for edit in edits] == [(64, 64)] * 3
+    first, again, changed = (digest(edit.image) for edit in edits)
+    assert first == again != changed
+
+
+def test_the_first_qwen_release_refuses_an_item_of_several_images(tiny_model: TinyModel) -> None:
+    editor = built(QwenImageEditor, model=str(tiny_model("qwen-image-edit")), params={"true_cfg_scale": 1})
+    with pytest.raises(EditFailed, match="the item has 2 images, and QwenImageEditPipeline takes one") as caught:
+        editor.edit(replace(request(), references=(photo(20, 40),)))
+    assert caught.value.kind == "images"
 
 
 def test_qwen_takes_sizes_from_the_model_where_none_is_asked(
