@@ -72,6 +72,7 @@ def make_report(
         tags=[["光照"]] * len(frame),
         sample_of=None,
         references=None,
+        turns=None,
     )
     rows = [
         score_row(run, place, *frame.loc[place, ["item_id", "category"]], editor, judge, result)

@@ -44,6 +44,8 @@ class ItemRow(TypedDict):
     sample_of: str | None
     references: list[ReferenceRow] | None
     """Null for an item with one image."""
+    turns: list[str] | None
+    """Null for an item of one turn."""
 
 
 class GivenRow(TypedDict):
@@ -307,6 +309,7 @@ ADDED = {
     "unchanged_rule": pa.int32(),
     "sample_of": pa.string(),
     "references": REFERENCES,
+    "turns": pa.list_(pa.string()),
 }
 """Columns that tables of older versions do not have. They are read as null there."""
 

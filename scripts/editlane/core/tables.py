@@ -235,6 +235,7 @@ def to_item(row: ItemRow) -> Item:
     """Return the item of a row that has the item columns."""
     columns: Mapping[str, Any] = row
     lists = {"tags": tuple(row["tags"]), "references": to_references(row["references"])}
+    lists["turns"] = tuple(row["turns"] or ())
     return Item(**{name: columns[name] for name in ITEMS.names} | lists)
 
 
@@ -246,4 +247,5 @@ def to_references(rows: Sequence[ReferenceRow] | None) -> tuple[Reference, ...]:
 def item_row(item: Item) -> ItemRow:
     """Return the item columns of a row."""
     lists = {"tags": list(item.tags), "references": [asdict(one) for one in item.references] or None}
+    lists["turns"] = list(item.turns) or None
     return cast(ItemRow, {name: getattr(item, name) for name in ITEMS.names} | lists)

@@ -87,6 +87,9 @@ SCALE = (0.0, 10.0)
 """Lowest and highest score an item can get."""
 
 
+MOST_TURNS = 16
+"""Turns that an item may have."""
+
 MOST_IMAGES = 16
 """Images that an item may have: its source, and further ones that the instruction may refer to."""
 
@@ -132,6 +135,9 @@ class Item:
     references: tuple[Reference, ...] = ()
     """Further images that the editor is given after the source, in the dataset's order. An edit is compared with the
     source only."""
+    turns: tuple[str, ...] = ()
+    """The instructions of an item of several turns: each edits the result of the one before. `instruction` then tells
+    all of them, for judges and people. Empty for an item of one turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

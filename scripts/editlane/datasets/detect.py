@@ -15,7 +15,7 @@ from editlane.datasets.raw_records import NothingFound
 _TABLES = {"pairs": {"image", "category", "edited"}, "items": {"image", "category"}}
 _LISTS = {
     "base64-json": {"src_img_b64"},
-    "imgedit": {"key", "id", "prompt"},
+    "imgedit": {"key", "id"},
     "edit-compass": {"save_id", "source_image"},
     "kris": {"ori_img"},
     "rise": {"index", "instruction", "image"},

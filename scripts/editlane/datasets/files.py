@@ -55,7 +55,8 @@ def _check_columns(path: Path, columns: Iterable[str], required: Iterable[str]) 
     missing = [name for name in required if name not in columns]
     if not {"image", "images"} & set(columns):
         missing.append("image")
-    if not {"instruction", "instruction_zh", "instruction_en"} & set(columns):
+    texts = {f"{name}{suffix}" for name in ("instruction", "turns") for suffix in ("", "_zh", "_en")}
+    if not texts & set(columns):
         missing.append("instruction")
     if missing:
         raise UserError(f"{path} has no column {' and no column '.join(missing)}; it has: {', '.join(columns)}.")

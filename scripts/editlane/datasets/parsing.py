@@ -16,6 +16,7 @@ from editlane.datasets.item_ids import sanitise_id
 from editlane.datasets.public_formats import PUBLIC_FORMATS
 from editlane.datasets.raw_records import RawRecord
 from editlane.datasets.records import Record
+from editlane.datasets.turns import require_instruction
 
 ENGLISH_CATEGORIES = {
     "physical": "物理",
@@ -109,6 +110,8 @@ class ParsedRecord:
     """The images after the source."""
     reference_names: tuple[str | None, ...] = ()
     """Their paths as written in the dataset."""
+    turns: tuple[str, ...] = ()
+    """The instructions of an item of several turns."""
     edit_is_found: bool = False
     """True if the edit is from a folder of edits and not from the dataset."""
     edits_of: Mapping[str, Path | None] = field(default_factory=dict)
@@ -176,7 +179,7 @@ def _parse(
     record: Record, raw: RawRecord, where: str, categories: tuple[str, str], selection: Selection
 ) -> ParsedRecord:
     format, language = selection.format, selection.language
-    instruction, language_found = _require_instruction(record, language)
+    instruction, language_found, turns = require_instruction(record, language)
     folder = (raw.root or raw.file.parent).resolve()
     is_base64 = format == "base64-json"
     images = _require_images(record, encoded=is_base64)
@@ -203,6 +206,7 @@ def _parse(
         reference_image=raw.reference_image,
         references=tuple(located[1:]),
         reference_names=tuple(written[1:]),
+        turns=turns,
     )
 
 
@@ -213,14 +217,6 @@ def _require_images(record: Record, *, encoded: bool) -> list[str | bytes]:
     if len(images) > MOST_IMAGES:
         raise UserError(f"{record.where} has {len(images)} images; an item has at most {MOST_IMAGES}. Remove some.")
     return images
-
-
-def _require_instruction(record: Record, language: str) -> tuple[str, str]:
-    chosen = record.choose_language("instruction", language)
-    if chosen is None:
-        field = record.own_name("instruction")
-        raise UserError(f"{record.where} has no instruction ({field}, {field}_en or {field}_zh).")
-    return chosen
 
 
 def _locate(image: str | bytes, folder: Path, record: Record, format: str) -> RawImage:

@@ -202,8 +202,9 @@ def _hash_item(record: ParsedRecord, item: Item) -> str:
     """Return a hash of everything that the dataset says about an item; a folder of edits is no part of it."""
     known = dataclasses.asdict(item)
     del known["sample_of"]  # which is new, and must not change the ids of older runs
-    if not item.references:
-        del known["references"]
+    for name in ("references", "turns"):
+        if not known[name]:
+            del known[name]
     if record.edit_is_found:
         known |= {"given_path": None, "given_sha256": None}
     return digest(record.given_id, record.name, json.dumps(known, sort_keys=True))
@@ -238,7 +239,7 @@ def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], Stored]) -> I
         source_sha256=source.sha256,
         width=width,
         height=height,
-        cost=estimate_cost(source.size, [one.size for one in references]),
+        cost=estimate_cost(source.size, [one.size for one in references]) * max(1, len(record.turns)),
         description=record.description,
         rationale=record.rationale,
         tags=record.tags,
@@ -246,6 +247,7 @@ def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], Stored]) -> I
         given_path=given.path if given else None,
         given_sha256=given.sha256 if given else None,
         references=tuple(_make_reference(one) for one in references),
+        turns=record.turns,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import UserError
+from editlane.core.types import MOST_TURNS
 from editlane.datasets.arrow_files import Records, read_column_names, read_rows
 from editlane.datasets.files import OWN_FORMATS
 from editlane.datasets.json_files import read_json
@@ -25,6 +26,7 @@ _COMPASS_FILES = ("Part*/*/*.json",)
 
 _GEDIT_COLUMNS = ["task_type", "key", "instruction_language", "instruction"]
 _GEDITV2_COLUMNS = ["key", "task", "instruction", "source_image"]
+_TURNS = tuple(f"turn{number}" for number in range(1, MOST_TURNS + 1))
 _GEDIT_IMAGES = ["input_image", "input_image_raw"]
 
 
@@ -106,13 +108,12 @@ def _read_imgedit(path: Path, _language: str) -> Iterator[RawRecord]:
     """Read one object of `key: {id, prompt, edit_type}`; `id` is the image's path.
 
     The records of the understanding, grounding and editing suite (UGE) have no `edit_type`; UGE is their category.
+    Those of the multi-turn suite have `turn1, turn2, turn3` instead of a prompt; their file's name is their category.
     """
     for file, where, fields in read_files(path, (), "imgedit", partial(read_json, format="imgedit", keyed=True)):
         if "turn1" in fields:
-            raise UserError(
-                f"{path}, {where} has several turns, of which each edits the edit before it. Such items are not "
-                "supported. Take the basic suite (basic_edit.json) or UGE_edit.json."
-            )
+            fields["edit_type"] = file.stem
+            fields["turns"] = [fields[name] for name in _TURNS if fields.get(name)]
         if "edit_type" not in fields and {"id", "prompt"} <= fields.keys():
             fields["edit_type"] = "UGE"
         yield RawRecord(file=file, where=where, fields=fields, edit_names=(fields["key"],))

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -122,6 +123,32 @@ class Record:
         if not isinstance(value, list | tuple):
             raise UserError(f"{self.where}: {self.own_name('images')} is {format_value(value)}, not a list of images.")
         return list(value)
+
+    def choose_turns(self, language: str) -> tuple[tuple[str, ...], str] | None:
+        """Return (texts, language) of `turns`, in the requested language if available; None if there are none.
+
+        `turns_en`, `turns_zh` and `turns` are lists, or lists as JSON text. The letters of `turns` tell its language.
+        """
+        listed = {name: self._get_texts(f"turns_{name}") for name in LANGUAGES}
+        if bare := self._get_texts("turns"):
+            detected = detect_language("\n".join(bare)) or language
+            listed[detected] = listed[detected] or bare
+        return next(((texts, name) for name in (language, *LANGUAGES) if (texts := listed[name])), None)
+
+    def _get_texts(self, field: str) -> tuple[str, ...]:
+        value = self.fields.get(self.own_name(field))
+        if value is None or value != value or value == "":
+            return ()
+        if isinstance(value, str):
+            with suppress(ValueError, RecursionError):
+                value = json.loads(value)
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{self.where}: {self.own_name(field)} is {format_value(value)}, not a list of texts.")
+        texts = [Record({field: entry}, {}, self.where).get_text(field) for entry in value]
+        for number, text in enumerate(texts, 1):
+            if text is None:
+                raise UserError(f"{self.where}: turn {number} of {self.own_name(field)} is empty.")
+        return tuple(text for text in texts if text is not None)
 
     def get_encoded_image(self, field: str) -> str | bytes | None:
         """Return like `get_image` an image that is never a path: text without a letter is an image without a byte."""

@@ -19,6 +19,7 @@ from editlane.images.recorded import open_recorded, open_references
 from editlane.images.unchanged import RULE, is_unchanged
 from editlane.lanes.identity import describe, identify, shorten_key
 from editlane.lanes.journal import content_key
+from editlane.lanes.turns import edit_in_turns
 from editlane.models.devices import device_label
 from editlane.models.registry import find_adapter
 
@@ -87,6 +88,7 @@ class EditorSpec:
             instruction=item.instruction,
             seed=self.item_seed(item),
             **({"references": [one.sha256 for one in item.references]} if item.references else {}),
+            **({"turns": item.turns} if item.turns else {}),
         )
 
     def image_path(self, item: Item) -> str:
@@ -226,7 +228,7 @@ class EditWork:
             tiled_vae=tiled_vae,
         )
         try:
-            return self._editor.edit(request)
+            return edit_in_turns(self._editor, request) if item.turns else self._editor.edit(request)
         except ItemError as error:
             return error
 

@@ -360,9 +360,17 @@ def test_the_suite_without_categories_is_a_category(bench: Benchmark) -> None:
     assert (item.category, item.instruction, item.references) == ("UGE", "Remove the lemon.", ())
 
 
-def test_a_suite_of_several_turns_is_refused(bench: Benchmark) -> None:
-    path = bench.put("multiturn.json", {"1": {"id": "a.jpg", "turn1": "Make it green.", "turn2": "Add a hat."}})
-    assert "record 1 ('1') has several turns" in bench.refused(path, "imgedit", ["UGE"])
+def test_the_multi_turn_suite_has_an_item_for_each_chain(bench: Benchmark) -> None:
+    turns = {
+        "turn1": "Ensure all edits are green.",
+        "turn2": "Replace the tomato.",
+        "turn3": "Change the plate's colour.",
+    }
+    path = bench.put("content_memory.json", {"1": {"id": "a.jpg"} | turns})
+    bench.put("a.jpg", photo("yellow"))
+    item = bench.prepare(path, "imgedit", ["content_memory"])["1"]
+    assert item.turns == tuple(turns.values())
+    assert item.instruction.startswith("3 turns, each of which edits the result of the one before:\nTurn 1: Ensure all")
 
 
 # --- KRIS-Bench ------------------------------------------------------------------------------------------------------
