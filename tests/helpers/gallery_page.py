@@ -71,6 +71,8 @@ def make_report(
         difficulty=None,
         tags=[["光照"]] * len(frame),
         sample_of=None,
+        references=None,
+        turns=None,
     )
     rows = [
         score_row(run, place, *frame.loc[place, ["item_id", "category"]], editor, judge, result)

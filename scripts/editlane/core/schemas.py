@@ -14,6 +14,15 @@ from editlane.core import no_pandas  # noqa: F401  before pyarrow converts the f
 Int32 = Annotated[int, pa.int32()]
 
 
+class ReferenceRow(TypedDict):
+    """A further image of an item; see types.Reference."""
+
+    path: str
+    sha256: str
+    width: Int32 | None
+    height: Int32 | None
+
+
 class ItemRow(TypedDict):
     """A row of items.parquet and of a shard."""
 
@@ -33,6 +42,10 @@ class ItemRow(TypedDict):
     given_path: str | None
     given_sha256: str | None
     sample_of: str | None
+    references: list[ReferenceRow] | None
+    """Null for an item with one image."""
+    turns: list[str] | None
+    """Null for an item of one turn."""
 
 
 class GivenRow(TypedDict):
@@ -188,6 +201,7 @@ class PairPlanRow(PairColumns):
     b_width: Int32 | None
     b_height: Int32 | None
     editor_keys: str | None
+    references: list[ReferenceRow] | None
 
 
 class PairAnswerRow(PairColumns):
@@ -249,7 +263,13 @@ class CostRow(TypedDict):
     judge_key: str | None
 
 
-_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_(), list[str]: pa.list_(pa.string())}
+_TYPES: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    list[str]: pa.list_(pa.string()),
+}
 
 
 def _fields(row: type) -> list[pa.Field]:
@@ -264,6 +284,9 @@ def _field(name: str, hint: Any) -> pa.Field:
     stored = get_args(kind)[1] if get_origin(kind) is Annotated else _TYPES[kind]
     return pa.field(name, stored, nullable=nullable)
 
+
+REFERENCES = pa.list_(pa.struct(_fields(ReferenceRow)))
+_TYPES[list[ReferenceRow]] = REFERENCES
 
 ITEMS = pa.schema(_fields(ItemRow))
 GIVEN = pa.schema(_fields(GivenRow))
@@ -281,7 +304,13 @@ COSTS_ADDED = (
 )
 """Columns that costs tables of older versions do not have."""
 
-ADDED = {"prompt_truncated": pa.bool_(), "unchanged_rule": pa.int32(), "sample_of": pa.string()}
+ADDED = {
+    "prompt_truncated": pa.bool_(),
+    "unchanged_rule": pa.int32(),
+    "sample_of": pa.string(),
+    "references": REFERENCES,
+    "turns": pa.list_(pa.string()),
+}
 """Columns that tables of older versions do not have. They are read as null there."""
 
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")

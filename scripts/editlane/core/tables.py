@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -26,9 +27,10 @@ from editlane.core.schemas import (
     ItemRow,
     PlanRow,
     QuestionRow,
+    ReferenceRow,
     column_type,
 )
-from editlane.core.types import Control, Item
+from editlane.core.types import Control, Item, Reference
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -101,6 +103,8 @@ def _check_columns(path: Path, needed: Sequence[str]) -> dict[str, pa.DataType]:
 def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_dictionary(found):
         found = found.value_type
+    if pa.types.is_struct(wanted):
+        return bool(found == wanted)
     if pa.types.is_list(wanted):
         is_list = pa.types.is_list(found) or pa.types.is_large_list(found)
         return is_list and (pa.types.is_null(found.value_type) or _holds(found.value_type, wanted.value_type))
@@ -230,9 +234,18 @@ def read_plan(path: Path, editor: str, item_ids: Iterable[str]) -> list[PlanRow]
 def to_item(row: ItemRow) -> Item:
     """Return the item of a row that has the item columns."""
     columns: Mapping[str, Any] = row
-    return Item(**{name: columns[name] for name in ITEMS.names} | {"tags": tuple(row["tags"])})
+    lists = {"tags": tuple(row["tags"]), "references": to_references(row["references"])}
+    lists["turns"] = tuple(row["turns"] or ())
+    return Item(**{name: columns[name] for name in ITEMS.names} | lists)
+
+
+def to_references(rows: Sequence[ReferenceRow] | None) -> tuple[Reference, ...]:
+    """Return the further images of a row."""
+    return tuple(Reference(**one) for one in rows or ())
 
 
 def item_row(item: Item) -> ItemRow:
     """Return the item columns of a row."""
-    return cast(ItemRow, {name: getattr(item, name) for name in ITEMS.names} | {"tags": list(item.tags)})
+    lists = {"tags": list(item.tags), "references": [asdict(one) for one in item.references] or None}
+    lists["turns"] = list(item.turns) or None
+    return cast(ItemRow, {name: getattr(item, name) for name in ITEMS.names} | lists)

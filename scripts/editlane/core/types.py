@@ -87,9 +87,27 @@ SCALE = (0.0, 10.0)
 """Lowest and highest score an item can get."""
 
 
+MOST_TURNS = 16
+"""Turns that an item may have."""
+
+MOST_IMAGES = 16
+"""Images that an item may have: its source, and further ones that the instruction may refer to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A further image of an item. Its path is relative to the run's folder."""
+
+    path: str
+    sha256: str
+    width: int | None
+    """Pixels, as displayed; null where the header cannot be read."""
+    height: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One source image and one instruction in one category. Paths are relative to the run's folder."""
+    """A source image, an instruction and a category. Paths are relative to the run's folder."""
 
     item_id: str
     """NFC, unique in the run, safe as a file name."""
@@ -114,6 +132,12 @@ class Item:
     given_sha256: str | None = None
     sample_of: str | None = None
     """The item that this one repeats with another seed (`samples`); None for the item itself."""
+    references: tuple[Reference, ...] = ()
+    """Further images that the editor is given after the source, in the dataset's order. An edit is compared with the
+    source only."""
+    turns: tuple[str, ...] = ()
+    """The instructions of an item of several turns: each edits the result of the one before. `instruction` then tells
+    all of them, for judges and people. Empty for an item of one turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,10 @@ def check_records(selection: Selection, skipped: Skipped, folders: EditedFolders
             other = places.setdefault(unicodedata.normalize("NFC", record.given_id), record.where)
             if other != record.where:
                 raise UserError(f"{dataset}: the same item_id twice: {other}, and {record.where}. Give each its own.")
-        if isinstance(record.image, Path) and not is_file(record.image):
-            missing.append(f"{record.name} ({record.where})")
+        named = zip((record.name, *record.reference_names), (record.image, *record.references), strict=True)
+        for name, image in named:
+            if isinstance(image, Path) and not is_file(image):
+                missing.append(f"{name} ({record.where})")
         yield record
     if missing:
         listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")

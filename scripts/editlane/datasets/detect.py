@@ -9,17 +9,22 @@ from editlane.core.errors import UserError
 from editlane.datasets.arrow_files import read_column_names
 from editlane.datasets.files import check_file, read_records
 from editlane.datasets.json_files import read_json
-from editlane.datasets.public_formats import PUBLIC_FORMATS, NothingFound, find_annotation_files, may_be_folder
+from editlane.datasets.public_formats import PUBLIC_FORMATS, find_annotation_files, may_be_folder
+from editlane.datasets.raw_records import NothingFound
 
 _TABLES = {"pairs": {"image", "category", "edited"}, "items": {"image", "category"}}
 _LISTS = {
     "base64-json": {"src_img_b64"},
-    "imgedit": {"id", "prompt", "edit_type"},
+    "imgedit": {"key", "id"},
+    "edit-compass": {"save_id", "source_image"},
     "kris": {"ori_img"},
     "rise": {"index", "instruction", "image"},
     "uniredit": {"original_image_path", "idx"},
 }
-_GEDIT = {"gedit": {"task_type", "key", "instruction_language"}}
+_GEDIT = {
+    "gedit": {"task_type", "key", "instruction_language"},
+    "geditv2": {"task", "key", "instruction", "source_image"},
+}
 MARKS = {
     ".csv": _TABLES,
     ".jsonl": _TABLES,
@@ -29,7 +34,7 @@ MARKS = {
 }
 """Suffix -> formats of such files -> columns that only their records have; the first that fits is taken."""
 
-_FOLDERS = "Name the file with the records, or the folder of GEdit-Bench or KRIS-Bench."
+_FOLDERS = "Name the file with the records, or the folder of GEdit-Bench, GEditBench v2, KRIS-Bench or Edit-Compass."
 
 OTHER_NAMES = {
     "image": (
@@ -94,8 +99,9 @@ def find_first_file(dataset: Path) -> Path:
 def detect_format(dataset: Path, columns: Collection[str]) -> str:
     """Return the format whose columns these are. Raises UserError, with advice, if they are of none."""
     file = find_first_file(dataset)
+    known = {*columns, *(["image"] if "images" in columns else [])}
     for format, marks in MARKS[file.suffix.lower()].items():
-        if marks <= set(columns) and (file == dataset or may_be_folder(format)):
+        if marks <= known and (file == dataset or may_be_folder(format)):
             return format
     if file != dataset:
         raise UserError(

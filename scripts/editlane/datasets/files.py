@@ -30,7 +30,7 @@ def read_records(path: Path, format: str, *, edited: bool = True) -> Records:
     columns = read_column_names(path) if suffix == ".parquet" else []
     if format == "base64-json":
         return read_rows(path)
-    required = ("category", "image", "edited") if format == "pairs" and edited else ("category", "image")
+    required = ("category", "edited") if format == "pairs" and edited else ("category",)
     if suffix == ".csv":
         return _read_csv(path, required)
     if suffix == ".jsonl":
@@ -53,7 +53,10 @@ def check_file(path: Path) -> None:
 def _check_columns(path: Path, columns: Iterable[str], required: Iterable[str]) -> None:
     columns = list(columns)
     missing = [name for name in required if name not in columns]
-    if not {"instruction", "instruction_zh", "instruction_en"} & set(columns):
+    if not {"image", "images"} & set(columns):
+        missing.append("image")
+    texts = {f"{name}{suffix}" for name in ("instruction", "turns") for suffix in ("", "_zh", "_en")}
+    if not texts & set(columns):
         missing.append("instruction")
     if missing:
         raise UserError(f"{path} has no column {' and no column '.join(missing)}; it has: {', '.join(columns)}.")

@@ -36,14 +36,17 @@ def sanitise_id(text: str) -> str:
     return name if name == text else _append(name, digest(text)[:8])
 
 
-def derive_id(name: str | None, source_sha256: str, instruction: str, category: str) -> str:
+def derive_id(
+    name: str | None, source_sha256: str, instruction: str, category: str, references: Sequence[str] = ()
+) -> str:
     """Derive an id for an item without one: the stem of its image's name, and a hash of the item's contents.
 
     `name` is the image's path as written in the dataset. An image without a name is identified by its bytes.
+    `references`: the same of further images, a path or a hash each.
     """
     name = unicodedata.normalize("NFC", name) if name else None
     stem = re.split(r"[/\\]", name)[-1].rsplit(".", 1)[0] if name else source_sha256[:8]
-    return _append(make_safe_name(stem), digest(name or source_sha256, instruction, category)[:8])
+    return _append(make_safe_name(stem), digest(name or source_sha256, instruction, category, *references)[:8])
 
 
 def _append(name: str, suffix: str) -> str:

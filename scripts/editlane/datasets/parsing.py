@@ -10,10 +10,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from editlane.core.errors import UserError, format_value
 from editlane.core.files import is_file
+from editlane.core.types import MOST_IMAGES
 from editlane.datasets.files import read_records
 from editlane.datasets.item_ids import sanitise_id
-from editlane.datasets.public_formats import PUBLIC_FORMATS, RawRecord
+from editlane.datasets.public_formats import PUBLIC_FORMATS
+from editlane.datasets.raw_records import RawRecord
 from editlane.datasets.records import Record
+from editlane.datasets.turns import require_instruction
 
 ENGLISH_CATEGORIES = {
     "physical": "物理",
@@ -103,6 +106,12 @@ class ParsedRecord:
     tags: tuple[str, ...]
     difficulty: str | None
     reference_image: bool
+    references: tuple[RawImage, ...] = ()
+    """The images after the source."""
+    reference_names: tuple[str | None, ...] = ()
+    """Their paths as written in the dataset."""
+    turns: tuple[str, ...] = ()
+    """The instructions of an item of several turns."""
     edit_is_found: bool = False
     """True if the edit is from a folder of edits and not from the dataset."""
     edits_of: Mapping[str, Path | None] = field(default_factory=dict)
@@ -117,8 +126,6 @@ class Skipped:
     """Records of each category that was not requested."""
     other_language: int = 0
     """Records of items that have another record in the requested language."""
-    several_sources: set[str] = field(default_factory=set)
-    """Categories that were not requested and have records with several source images, which cannot become items."""
     over_limit: int = 0
     """Records of requested categories behind the last one that `limit` allows."""
 
@@ -143,8 +150,6 @@ def parse_records(selection: Selection, skipped: Skipped, *, others: bool = Fals
         category = _normalise(native) if selection.is_public else _match_category(native, selection.categories)
         if category not in selection.categories:
             skipped.categories[category] += 1
-            if raw.sources != 1:
-                skipped.several_sources.add(category)
             left_out = LeftOut.LANGUAGE if raw.other_language else LeftOut.CATEGORY
         elif raw.other_language:
             skipped.other_language += 1
@@ -173,18 +178,16 @@ def _read_raw(selection: Selection) -> Iterator[RawRecord]:
 def _parse(
     record: Record, raw: RawRecord, where: str, categories: tuple[str, str], selection: Selection
 ) -> ParsedRecord:
-    _check_one_source(record, raw, categories[0])
     format, language = selection.format, selection.language
-    instruction, language_found = _require_instruction(record, language)
-    folder = raw.file.parent.resolve()
+    instruction, language_found, turns = require_instruction(record, language)
+    folder = (raw.root or raw.file.parent).resolve()
     is_base64 = format == "base64-json"
-    image = record.get_encoded_image("image") if is_base64 else record.get_image("image")
-    if image is None:
-        raise UserError(f"{record.where} has no {record.own_name('image')}.")
-    source = _locate(image, folder, record, format)
+    images = _require_images(record, encoded=is_base64)
+    located = [_locate(image, folder, record, format) for image in images]
     given = record.get_image("edited") if format == "pairs" else None
     given_id = record.get_label("item_id")
-    name = record.get_label("name") if is_base64 else str(image) if isinstance(source, Path) else None
+    written = [str(text) if isinstance(found, Path) else None for text, found in zip(images, located, strict=True)]
+    name = record.get_label("name") if is_base64 else written[0]
     return ParsedRecord(
         where=where,
         left_out=None,
@@ -193,7 +196,7 @@ def _parse(
         category=categories[0],
         instruction=instruction,
         language=language_found,
-        image=source,
+        image=located[0],
         edited=None if given is None else _locate(given, folder, record, format),
         edit_names=_list_edit_names(given_id or _stem(name), raw.edit_names, categories, format),
         description=(record.choose_language("description", language) or (None,))[0],
@@ -201,23 +204,19 @@ def _parse(
         tags=record.get_tags(),
         difficulty=record.get_label("difficulty"),
         reference_image=raw.reference_image,
+        references=tuple(located[1:]),
+        reference_names=tuple(written[1:]),
+        turns=turns,
     )
 
 
-def _check_one_source(record: Record, raw: RawRecord, category: str) -> None:
-    if raw.sources != 1:
-        raise UserError(
-            f"{record.where} has {raw.sources} source images ({record.own_name('image')}); an item has one. Remove "
-            f"{category} from `dataset: categories:`, or the record from the file."
-        )
-
-
-def _require_instruction(record: Record, language: str) -> tuple[str, str]:
-    chosen = record.choose_language("instruction", language)
-    if chosen is None:
-        field = record.own_name("instruction")
-        raise UserError(f"{record.where} has no instruction ({field}, {field}_en or {field}_zh).")
-    return chosen
+def _require_images(record: Record, *, encoded: bool) -> list[str | bytes]:
+    images = record.list_images(encoded=encoded)
+    if not images:
+        raise UserError(f"{record.where} has no {record.own_name('image')}.")
+    if len(images) > MOST_IMAGES:
+        raise UserError(f"{record.where} has {len(images)} images; an item has at most {MOST_IMAGES}. Remove some.")
+    return images
 
 
 def _locate(image: str | bytes, folder: Path, record: Record, format: str) -> RawImage:

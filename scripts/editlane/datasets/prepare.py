@@ -25,7 +25,7 @@ from editlane.core.paths import RunPaths
 from editlane.core.printable import has_hidden_letters
 from editlane.core.schemas import GivenRow
 from editlane.core.text_width import pluralize
-from editlane.core.types import Item
+from editlane.core.types import Item, Reference
 from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import EditedFolders, find_edits, open_folders
 from editlane.datasets.item_ids import derive_id, digest, make_safe_name, make_unique, name_samples, sanitise_id
@@ -177,11 +177,15 @@ def _identify_others(selection: Selection, ids: Counter[str], others: Counter[st
     for record in parse_records(selection, Skipped(), others=True) if shared else ():
         if record.left_out in (None, LeftOut.LANGUAGE) or _get_other_id(record, selection) not in shared:
             continue
-        if not isinstance(record.image, Path) or (is_file(record.image) and os.access(record.image, os.R_OK)):
+        if all(map(_may_be_read, (record.image, *record.references))):
             item = _make_item(record, inspect)
             other_ids.append(item.item_id)
             identities.append(_hash_item(record, item))
     return other_ids, identities
+
+
+def _may_be_read(image: RawImage) -> bool:
+    return not isinstance(image, Path) or (is_file(image) and os.access(image, os.R_OK))
 
 
 def _get_other_id(record: ParsedRecord, selection: Selection) -> str | None:
@@ -189,13 +193,18 @@ def _get_other_id(record: ParsedRecord, selection: Selection) -> str | None:
     if record.given_id:
         return sanitise_id(record.given_id) if selection.is_public else None
     sha256 = "" if record.name else hashlib.sha256(read_image(record.image)).hexdigest()
-    return derive_id(record.name, sha256, record.instruction, canonicalise(record.category))
+    others = zip(record.reference_names, record.references, strict=True)
+    references = [name or hashlib.sha256(read_image(image)).hexdigest() for name, image in others]
+    return derive_id(record.name, sha256, record.instruction, canonicalise(record.category), references)
 
 
 def _hash_item(record: ParsedRecord, item: Item) -> str:
     """Return a hash of everything that the dataset says about an item; a folder of edits is no part of it."""
     known = dataclasses.asdict(item)
     del known["sample_of"]  # which is new, and must not change the ids of older runs
+    for name in ("references", "turns"):
+        if not known[name]:
+            del known[name]
     if record.edit_is_found:
         known |= {"given_path": None, "given_sha256": None}
     return digest(record.given_id, record.name, json.dumps(known, sort_keys=True))
@@ -216,9 +225,11 @@ def check_categories(categories: Sequence[str]) -> tuple[str, ...]:
 def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], Stored]) -> Item:
     """Make the item of a record, whose images `look_at` reads. The id is not unique yet."""
     source = look_at(record.image)
+    references = [look_at(image) for image in record.references]
     given = _look_at_edit(record.edited, look_at)
     width, height = source.size or (None, None)
-    derived = derive_id(record.name, source.sha256, record.instruction, canonicalise(record.category))
+    named = [name or one.sha256 for name, one in zip(record.reference_names, references, strict=True)]
+    derived = derive_id(record.name, source.sha256, record.instruction, canonicalise(record.category), named)
     return Item(
         item_id=sanitise_id(record.given_id) if record.given_id else derived,
         category=record.category,
@@ -228,29 +239,35 @@ def _make_item(record: ParsedRecord, look_at: Callable[[RawImage], Stored]) -> I
         source_sha256=source.sha256,
         width=width,
         height=height,
-        cost=estimate_cost(source.size),
+        cost=estimate_cost(source.size, [one.size for one in references]) * max(1, len(record.turns)),
         description=record.description,
         rationale=record.rationale,
         tags=record.tags,
         difficulty=record.difficulty,
         given_path=given.path if given else None,
         given_sha256=given.sha256 if given else None,
+        references=tuple(_make_reference(one) for one in references),
+        turns=record.turns,
     )
+
+
+def _make_reference(stored: Stored) -> Reference:
+    width, height = stored.size or (None, None)
+    return Reference(path=stored.path, sha256=stored.sha256, width=width, height=height)
 
 
 def _look_at_edit(edit: RawImage | None, look_at: Callable[[RawImage], Stored]) -> Stored | None:
     return look_at(edit) if edit and (not isinstance(edit, Path) or is_file(edit)) else None
 
 
-def estimate_cost(size: tuple[int, int] | None) -> float:
+def estimate_cost(size: tuple[int, int] | None, references: Sequence[tuple[int, int] | None] = ()) -> float:
     """Estimate the relative work for an image of this size (width, height): 0.5 to 1.0, or 1.0 if unknown.
 
     Half is fixed (text, sampling overhead). The other half grows with the number of pixels up to one megapixel, because
-    editors and judges scale larger images down to about that.
+    editors and judges scale larger images down to about that. Each of the `references` adds as much by its pixels.
     """
-    if size is None:
-        return 1.0
-    return round(0.5 + 0.5 * min(size[0] * size[1] / 1e6, 1.0), 4)
+    sizes = (size, *references)
+    return round(0.5 + sum(0.5 if one is None else 0.5 * min(one[0] * one[1] / 1e6, 1.0) for one in sizes), 4)
 
 
 def _identify_dataset(dataset: Path, format: str) -> dict[str, str | int]:

@@ -3,49 +3,31 @@
 Each reader yields the records under the benchmark's own field names. `names` maps our names to them.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import UserError
+from editlane.core.types import MOST_TURNS
 from editlane.datasets.arrow_files import Records, read_column_names, read_rows
-from editlane.datasets.files import OWN_FORMATS, check_file
+from editlane.datasets.files import OWN_FORMATS
 from editlane.datasets.json_files import read_json
+from editlane.datasets.raw_records import RawRecord, find_files, read_files, require_label, spread_images
 
 _GEDIT_LANGUAGES = {"en": "en", "cn": "zh", "zh": "zh"}
 """The dataset uses `cn`, its scorer `zh`."""
 
+GEDIT_FILES = ("*.parquet", "*.arrow")
+_KRIS_FILES = ("annotation.json", "*/annotation.json")
+_COMPASS_FILES = ("Part*/*/*.json",)
+
 _GEDIT_COLUMNS = ["task_type", "key", "instruction_language", "instruction"]
+_GEDITV2_COLUMNS = ["key", "task", "instruction", "source_image"]
+_TURNS = tuple(f"turn{number}" for number in range(1, MOST_TURNS + 1))
 _GEDIT_IMAGES = ["input_image", "input_image_raw"]
-
-_CACHE = re.compile(r"\..*|(cache-[0-9a-f]+(_\d+_of_\d+)?|tmp[a-z0-9_]{8})\.arrow")
-"""Hidden files, and those that the `datasets` library writes beside a dataset: its records again, or a part of them."""
-
-_DEEPEST = 3
-"""Folders between the one that is named and the files: a download has data/, the cache NAME/VERSION/HASH/."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawRecord:
-    """A record as stored in its file."""
-
-    file: Path
-    """Image paths in the record are relative to its folder."""
-    where: str
-    """The record's place in the dataset, for messages."""
-    fields: dict[str, Any]
-    edit_names: tuple[str, ...] = ()
-    """Names of the edit used by the benchmark's own scorer: paths in the folder of edits, without suffix."""
-    sources: int = 1
-    """Number of source images; an item has one."""
-    reference_image: bool = False
-    """True if the record has an image of a correct edit. It is not used: a judge sees the source and the edit."""
-    other_language: bool = False
-    """True if the item has another record, in the requested language."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,71 +42,14 @@ class PublicFormat:
     """Patterns of the files to read if the path is a folder; the first match is used. If empty, it must be a file."""
 
 
-class NothingFound(UserError):
-    """A folder without a file of the format that was looked for."""
-
-
 def may_be_folder(format: str) -> bool:
     """Return whether a dataset in this format may be a folder of files."""
     return format in PUBLIC_FORMATS and bool(PUBLIC_FORMATS[format].folder)
 
 
 def find_annotation_files(path: Path, format: str) -> list[Path]:
-    """Find the files with the records, in the folder or in one below it.
-
-    Raises NothingFound if there are none, and UserError if several folders have some, or if a file is empty.
-    """
-    files = [path]
-    if path.is_dir() and may_be_folder(format):
-        files = _find_in_folder(path, PUBLIC_FORMATS[format].folder, format)
-    for file in files:
-        check_file(file)
-    return files
-
-
-def _find_in_folder(path: Path, patterns: tuple[str, ...], format: str) -> list[Path]:
-    for depth in range(_DEEPEST + 1):
-        folders = sorted(path.glob("/".join("*" * depth))) if depth else [path]
-        folders = [folder for folder in folders if _is_shown(folder, path)]
-        found = {folder: files for folder in folders if folder.is_dir() and (files := _match(folder, patterns))}
-        if len(found) > 1:
-            names = ", ".join(str(folder) for folder in list(found)[:5])
-            raise UserError(f"{path} has several folders with a dataset: {names}. Name one of them.")
-        for files in found.values():
-            return files
-    raise NothingFound(f"The folder {path} has no {' and no '.join(patterns)}; format {format!r} reads those.")
-
-
-def _is_shown(folder: Path, root: Path) -> bool:
-    return not any(part.startswith(".") for part in folder.relative_to(root).parts)
-
-
-def _match(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    """List the files of the first pattern that has some, without the copies that the `datasets` library caches."""
-    for pattern in patterns:
-        found = [path for path in sorted(folder.glob(pattern)) if not _CACHE.fullmatch(path.name)]
-        if found:
-            return found
-    return []
-
-
-def _read_files(path: Path, format: str, read: Callable[[Path], Records]) -> Iterator[tuple[Path, str, dict[str, Any]]]:
-    for file in find_annotation_files(path, format):
-        prefix = "" if file == path else f"{file.relative_to(path).as_posix()}, "
-        for where, fields in read(file):
-            yield file, prefix + where, fields
-
-
-def _require_label(path: Path, where: str, fields: Mapping[str, Any], name: str) -> str:
-    """Return a field that is text or a whole number as text. Raises UserError otherwise."""
-    value = fields.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, str) and value.strip():
-        return value
-    if value is None or value == "":
-        raise UserError(f"{path}, {where} has no {name}.")
-    raise UserError(f"{path}, {where}: {name} is {str(value)[:80]!r}, not text and not a whole number.")
+    """Find the files with the records, in the folder or in one below it. Raises UserError like `find_files`."""
+    return find_files(path, PUBLIC_FORMATS[format].folder if may_be_folder(format) else (), format)
 
 
 def _read_gedit(path: Path, language: str) -> Iterator[RawRecord]:
@@ -134,10 +59,10 @@ def _read_gedit(path: Path, language: str) -> Iterator[RawRecord]:
     languages are separate sets, and the other one is skipped as a whole.
     """
     languages: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for _, where, row in _read_files(path, "gedit", partial(_read_gedit_rows, images=False)):
+    for _, where, row in read_files(path, GEDIT_FILES, "gedit", partial(_read_gedit_rows, images=False)):
         languages[_get_gedit_item(path, where, row)].add(_get_gedit_language(path, where, row))
     two_sets = all(len(one) == 1 for one in languages.values()) and {language} in languages.values()
-    for file, where, row in _read_files(path, "gedit", partial(_read_gedit_rows, images=True)):
+    for file, where, row in read_files(path, GEDIT_FILES, "gedit", partial(_read_gedit_rows, images=True)):
         item, own = _get_gedit_item(path, where, row), _get_gedit_language(path, where, row)
         row["input_image"] = next((row[name] for name in _GEDIT_IMAGES if row.get(name)), None)
         row[f"instruction_{own}"] = row.pop("instruction")
@@ -169,24 +94,28 @@ def _read_gedit_rows(file: Path, images: bool) -> Records:
 
 
 def _get_gedit_item(path: Path, where: str, row: Mapping[str, Any]) -> tuple[str, str]:
-    return _require_label(path, where, row, "task_type"), _require_label(path, where, row, "key")
+    return require_label(path, where, row, "task_type"), require_label(path, where, row, "key")
 
 
 def _get_gedit_language(path: Path, where: str, row: Mapping[str, Any]) -> str:
-    name = _require_label(path, where, row, "instruction_language")
+    name = require_label(path, where, row, "instruction_language")
     if name not in _GEDIT_LANGUAGES:
         raise UserError(f"{path}, {where}: instruction_language is {name!r}; it can be {', '.join(_GEDIT_LANGUAGES)}.")
     return _GEDIT_LANGUAGES[name]
 
 
 def _read_imgedit(path: Path, _language: str) -> Iterator[RawRecord]:
-    """Read one object of `key: {id, prompt, edit_type}`; `id` is the image's path."""
-    for file, where, fields in _read_files(path, "imgedit", partial(read_json, format="imgedit", keyed=True)):
+    """Read one object of `key: {id, prompt, edit_type}`; `id` is the image's path.
+
+    The records of the understanding, grounding and editing suite (UGE) have no `edit_type`; UGE is their category.
+    Those of the multi-turn suite have `turn1, turn2, turn3` instead of a prompt; their file's name is their category.
+    """
+    for file, where, fields in read_files(path, (), "imgedit", partial(read_json, format="imgedit", keyed=True)):
+        if "turn1" in fields:
+            fields["edit_type"] = file.stem
+            fields["turns"] = [fields[name] for name in _TURNS if fields.get(name)]
         if "edit_type" not in fields and {"id", "prompt"} <= fields.keys():
-            raise UserError(
-                f"{path}, {where} has no edit_type. Only the basic suite (basic_edit.json, singleturn.json) has "
-                "categories; add an edit_type to each record of another one."
-            )
+            fields["edit_type"] = "UGE"
         yield RawRecord(file=file, where=where, fields=fields, edit_names=(fields["key"],))
 
 
@@ -195,45 +124,50 @@ def _read_kris(path: Path, _language: str) -> Iterator[RawRecord]:
 
     The released scorer reads `instruction` and `explain` instead; both are accepted.
     """
-    for file, where, fields in _read_files(path, "kris", partial(read_json, format="kris", keyed=True)):
+    for file, where, fields in read_files(path, _KRIS_FILES, "kris", partial(read_json, format="kris", keyed=True)):
         category, key = file.parent.resolve().name, fields["key"]
         fields |= {"category": category, "item_id": f"{category}_{key}"}
         if "instruction" in fields:
             fields.setdefault("ins_en", fields["instruction"])
+        spread_images(fields, "ori_img")
         yield RawRecord(
             file=file,
             where=where,
             fields=fields,
             edit_names=(key, f"{category}/{key}"),
-            sources=_unwrap(fields, "ori_img"),
             reference_image=bool(fields.get("gt_img")),
         )
 
 
 def _read_rise(path: Path, _language: str) -> Iterator[RawRecord]:
-    """Read one list of `index, category, instruction, image`, and `reference`, `reference_txt` or `reference_img`."""
-    for file, where, fields in _read_files(path, "rise", partial(read_json, format="rise")):
-        index = _require_label(path, where, fields, "index")
+    """Read one list of `index, category, instruction, image`, and `reference`, `reference_txt` or `reference_img`.
+
+    RISEBench++ adds `instruction_chinese` and `reference_txt_chinese`.
+    """
+    for file, where, fields in read_files(path, (), "rise", partial(read_json, format="rise")):
+        index = require_label(path, where, fields, "index")
         fields["reference"] = fields.get("reference") or fields.get("reference_txt")
-        fields["tags"] = fields.get("subtask")
+        fields["tags"] = fields.get("subtask") or fields.get("task_type")
+        fields["instruction_zh"] = fields.get("instruction_chinese")
+        fields["reference_zh"] = fields.get("reference_txt_chinese")
+        spread_images(fields, "image")
         yield RawRecord(
             file=file,
             where=where,
             fields=fields,
             edit_names=(index,),
-            sources=_unwrap(fields, "image"),
             reference_image=bool(fields.get("reference_img")),
         )
 
 
 def _read_uniredit(path: Path, _language: str) -> Iterator[RawRecord]:
     """Read one list of `name, idx, instruction, rules?, {original,reference}_image_path, reference_effect`."""
-    for file, where, fields in _read_files(path, "uniredit", partial(read_json, format="uniredit")):
-        name, idx = _require_label(path, where, fields, "name"), _require_label(path, where, fields, "idx")
+    for file, where, fields in read_files(path, (), "uniredit", partial(read_json, format="uniredit")):
+        name, idx = require_label(path, where, fields, "name"), require_label(path, where, fields, "idx")
         fields["item_id"] = f"{name}#{idx}"
         if fields.get("rules") and fields.get("instruction"):
-            rules = _require_label(path, where, fields, "rules")
-            fields["instruction"] = f"{rules}\n{_require_label(path, where, fields, 'instruction')}"
+            rules = require_label(path, where, fields, "rules")
+            fields["instruction"] = f"{rules}\n{require_label(path, where, fields, 'instruction')}"
         yield RawRecord(
             file=file,
             where=where,
@@ -243,21 +177,56 @@ def _read_uniredit(path: Path, _language: str) -> Iterator[RawRecord]:
         )
 
 
-def _unwrap(fields: dict[str, Any], name: str) -> int:
-    """Return the number of images in a field, and replace a list of one by its element."""
-    value = fields.get(name)
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        return 1
-    if len(value) == 1:
-        fields[name] = value[0]
-    return len(value)
+def _read_geditv2(path: Path, _language: str) -> Iterator[RawRecord]:
+    """Read one row per item: `key, instruction, task`, and `source_image`, a struct of bytes and path."""
+    for file, where, row in read_files(path, GEDIT_FILES, "geditv2", _read_geditv2_rows):
+        spread_images(row, "source_image")
+        yield RawRecord(file=file, where=where, fields=row, edit_names=(require_label(path, where, row, "key"),))
+
+
+def _read_geditv2_rows(file: Path) -> Records:
+    if file.suffix.lower() not in (".parquet", ".arrow"):
+        raise UserError(
+            f"{file} ends in {file.suffix!r}; format 'geditv2' is read from .parquet, .arrow, or a folder of them."
+        )
+    columns = read_column_names(file)
+    if missing := [name for name in _GEDITV2_COLUMNS if name not in columns]:
+        raise UserError(f"{file} has no column {' and no column '.join(missing)}; it has: {', '.join(columns)}.")
+    return read_rows(file, _GEDITV2_COLUMNS)
+
+
+def _read_compass(path: Path, _language: str) -> Iterator[RawRecord]:
+    """Read one list of `save_id, source_image, prompt_en, prompt_cn` in the file PART/TASK/TASK.json of each task.
+
+    The tasks of Part5 add `reference_image_path`, a list. Image paths begin at the folder that holds the parts.
+    """
+    for file, where, fields in read_files(
+        path, _COMPASS_FILES, "edit-compass", partial(read_json, format="edit-compass")
+    ):
+        place = file.resolve()
+        part, task, key = place.parent.parent, place.stem, require_label(path, where, fields, "save_id")
+        if not part.name.startswith("Part"):
+            raise UserError(f"{file} is not in a folder PartN/TASK, as Edit-Compass is published. Move it there.")
+        references = fields.get("reference_image_path") or []
+        if references:
+            listed = [references] if isinstance(references, str) else references
+            fields["images"] = [fields.pop("source_image", None), *listed]
+        fields |= {"category": task, "item_id": f"{task}_{key}", "prompt_zh": fields.get("prompt_cn")}
+        fields["tags"] = [tag for tag in (fields.get("edit_type"), fields.get("sub_type")) if tag and tag != task]
+        yield RawRecord(
+            file=file,
+            where=where,
+            fields=fields,
+            edit_names=(f"{part.name}/{task}/{key}", f"{task}/{key}"),
+            root=part.parent,
+        )
 
 
 PUBLIC_FORMATS = {
     "gedit": PublicFormat(
         read=_read_gedit,
         names={"item_id": "key", "category": "task_type", "image": "input_image"},
-        folder=("*.parquet", "*.arrow"),
+        folder=GEDIT_FILES,
     ),
     "imgedit": PublicFormat(
         read=_read_imgedit,
@@ -266,9 +235,19 @@ PUBLIC_FORMATS = {
     "kris": PublicFormat(
         read=_read_kris,
         names={"instruction": "ins", "image": "ori_img", "rationale": "explain"},
-        folder=("annotation.json", "*/annotation.json"),
+        folder=_KRIS_FILES,
     ),
     "rise": PublicFormat(read=_read_rise, names={"item_id": "index", "rationale": "reference"}),
+    "geditv2": PublicFormat(
+        read=_read_geditv2,
+        names={"item_id": "key", "category": "task", "image": "source_image"},
+        folder=GEDIT_FILES,
+    ),
+    "edit-compass": PublicFormat(
+        read=_read_compass,
+        names={"instruction": "prompt", "image": "source_image", "rationale": "hints"},
+        folder=_COMPASS_FILES,
+    ),
     "uniredit": PublicFormat(
         read=_read_uniredit,
         names={"category": "name", "image": "original_image_path", "rationale": "reference_effect"},

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -86,6 +87,68 @@ class Record:
             value = value["bytes"] or (value["bytes"] if value["path"] is None else value["path"])
             return value if isinstance(value, bytes) else Record({field: value}, {}, self.where).get_text(field)
         return value if isinstance(value, bytes) else self.get_text(field)
+
+    def list_images(self, *, encoded: bool) -> list[str | bytes]:
+        """Return the images of `images`, or the one of `image`: the source first. Empty without one.
+
+        `images` is a list, a list as JSON text, or names with | between them (CSV has no lists). `encoded`: see
+        `get_encoded_image`. Raises UserError if both fields are set, or if an entry of the list is empty.
+        """
+        listed = self._split_images()
+        image = self.get_encoded_image("image") if encoded else self.get_image("image")
+        if not listed:
+            return [] if image is None else [image]
+        names = f"{self.own_name('image')} and {self.own_name('images')}"
+        if image is not None:
+            raise UserError(f"{self.where} has {names}. Give one of them: `images` begins with the source.")
+        entries = [Record({"image": entry}, {}, self.where) for entry in listed]
+        found = [entry.get_encoded_image("image") if encoded else entry.get_image("image") for entry in entries]
+        for number, one in enumerate(found, 1):
+            if one is None:
+                raise UserError(f"{self.where}: image {number} of {self.own_name('images')} is empty.")
+        return [one for one in found if one is not None]
+
+    def _split_images(self) -> list[Any]:
+        value = self.fields.get(self.own_name("images"))
+        if value is None or value != value:
+            return []
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError) as error:
+                name = self.own_name("images")
+                raise UserError(f"{self.where}: {name} is {format_value(value)}, which is no JSON list.") from error
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split("|")] if value.strip() else []
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{self.where}: {self.own_name('images')} is {format_value(value)}, not a list of images.")
+        return list(value)
+
+    def choose_turns(self, language: str) -> tuple[tuple[str, ...], str] | None:
+        """Return (texts, language) of `turns`, in the requested language if available; None if there are none.
+
+        `turns_en`, `turns_zh` and `turns` are lists, or lists as JSON text. The letters of `turns` tell its language.
+        """
+        listed = {name: self._get_texts(f"turns_{name}") for name in LANGUAGES}
+        if bare := self._get_texts("turns"):
+            detected = detect_language("\n".join(bare)) or language
+            listed[detected] = listed[detected] or bare
+        return next(((texts, name) for name in (language, *LANGUAGES) if (texts := listed[name])), None)
+
+    def _get_texts(self, field: str) -> tuple[str, ...]:
+        value = self.fields.get(self.own_name(field))
+        if value is None or value != value or value == "":
+            return ()
+        if isinstance(value, str):
+            with suppress(ValueError, RecursionError):
+                value = json.loads(value)
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{self.where}: {self.own_name(field)} is {format_value(value)}, not a list of texts.")
+        texts = [Record({field: entry}, {}, self.where).get_text(field) for entry in value]
+        for number, text in enumerate(texts, 1):
+            if text is None:
+                raise UserError(f"{self.where}: turn {number} of {self.own_name(field)} is empty.")
+        return tuple(text for text in texts if text is not None)
 
     def get_encoded_image(self, field: str) -> str | bytes | None:
         """Return like `get_image` an image that is never a path: text without a letter is an image without a byte."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from PIL.Image import Image
 
 from editlane.core.types import PAIR_ANSWERS, Question
+from editlane.protocols.references import count_references
 
 EQUAL = 0.02
 """Ratings that differ by less are a tie."""
@@ -19,7 +20,7 @@ SURE = 4.0
 
 def is_comparison(question: Question) -> bool:
     """Return whether a question shows a source and two edits."""
-    return sum(isinstance(part, Image) for part in question.parts) == 3
+    return sum(isinstance(part, Image) for part in question.parts) - count_references(question.parts) == 3
 
 
 def choose_by_rating(rate: Callable[[Question], float], question: Question) -> str:
@@ -47,7 +48,7 @@ def weigh(chosen: str) -> tuple[float, ...]:
 
 
 def _split(question: Question) -> list[Question]:
-    """Return a question about each edit alone. The source comes first; texts between the images are left out."""
+    """Return a question about each edit alone. The source and references come first; the edits' labels are left out."""
     places = [place for place, part in enumerate(question.parts) if isinstance(part, Image)]
-    head, tail = question.parts[: places[0] + 1], question.parts[places[-1] + 1 :]
-    return [Question(system=question.system, parts=(*head, question.parts[edit], *tail)) for edit in places[1:]]
+    head, tail = question.parts[: places[-3] + 1], question.parts[places[-1] + 1 :]
+    return [Question(system=question.system, parts=(*head, question.parts[edit], *tail)) for edit in places[-2:]]

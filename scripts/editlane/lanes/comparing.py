@@ -13,8 +13,9 @@ from editlane.core import schemas, tables
 from editlane.core.errors import CRASHED, JudgeFailed, SourceUnreadable
 from editlane.core.paths import COMPARE, LaneId, RunPaths
 from editlane.core.schemas import PairPlanRow
+from editlane.core.tables import to_references
 from editlane.core.types import EDITED, Item, Judge, Row, State
-from editlane.images.recorded import open_recorded
+from editlane.images.recorded import open_recorded, open_references
 from editlane.lanes.asked import Asked, cut_by_item, read_batch, share_seconds
 from editlane.lanes.identity import identify
 from editlane.lanes.journal import content_key
@@ -22,6 +23,7 @@ from editlane.lanes.judging import JudgeSpec
 from editlane.models.devices import device_label
 from editlane.protocols.asking import Batch, Questions, make_failed_columns
 from editlane.protocols.pairwise import BETTER, PairwiseProtocol, build_comparison, compare
+from editlane.protocols.references import key_references, measure_references
 from editlane.protocols.scoring import prompt_parts_for_batching
 
 log = logging.getLogger(__name__)
@@ -58,24 +60,27 @@ class PairSpec:
             source=row["source_sha256"],
             pictures=[row["a_sha256"], row["b_sha256"]],
             text=[row["instruction"], row["description"], row["rationale"]],
+            **key_references(row["references"]),
         )
 
     def batch_cost(self, judge: Judge, row: PairPlanRow) -> int:
         """Return what this question adds to a batch of `judge`."""
         source = (row["width"] or 1024, row["height"] or 1024)
-        sizes = {"source": source}
+        item = make_item(row)
+        sizes = {"source": source, **measure_references(item.references)}
         for side in SIDES:
             picture: Mapping[str, Any] = row
             sizes[f"edit_{side}"] = (picture[f"{side}_width"] or source[0], picture[f"{side}_height"] or source[1])
-        asked = prompt_parts_for_batching(self.protocol.prompt, make_item(row), [BETTER])
+        asked = prompt_parts_for_batching(self.protocol.prompt, item, [BETTER])
         shown = [sizes[name] for images, _ in asked for name in images]
         return judge.batch_cost(shown, "".join(text for _, text in asked))
 
     def questions(self, row: PairPlanRow) -> Questions:
         """Return the question about one pair. Raises JudgeFailed if one of its images is not what was recorded."""
-        run_dir = self.judge.run_dir
+        run_dir, item = self.judge.run_dir, make_item(row)
         try:
             source = open_recorded(run_dir, row["source_path"], row["source_sha256"])
+            references = open_references(run_dir, item.references)
             edits = [
                 Image.new("RGB", source.size, "white")
                 if path is None or sha is None
@@ -84,7 +89,7 @@ class PairSpec:
             ]
         except SourceUnreadable as error:
             raise JudgeFailed(str(error), kind=error.kind) from error
-        return build_comparison(self.protocol, make_item(row), source, *edits)
+        return build_comparison(self.protocol, item, source, edits[0], edits[1], references)
 
     def make_row(self, row: PairPlanRow, answered: Row | None) -> Row:
         """Return a row of pairs.parquet. `answered`: the answer columns; None where an edit is missing."""
@@ -99,7 +104,7 @@ class PairSpec:
 
 
 def make_item(row: PairPlanRow) -> Item:
-    """Return the item of a planned question, of which only the category and the texts are used."""
+    """Return the item of a planned question, of which only the category, the texts and the further images are used."""
     return Item(
         item_id=row["item_id"],
         category=row["category"],
@@ -112,6 +117,7 @@ def make_item(row: PairPlanRow) -> Item:
         cost=0.0,
         description=row["description"],
         rationale=row["rationale"],
+        references=to_references(row["references"]),
     )
 
 

@@ -15,10 +15,11 @@ from editlane.core.paths import EDIT, LaneId, RunPaths
 from editlane.core.schemas import EDIT_COLUMNS
 from editlane.core.types import EDITED, Edit, Editor, EditRequest, Item, Row
 from editlane.images.files import file_sha256, save_png, write_atomically
-from editlane.images.recorded import open_recorded
+from editlane.images.recorded import open_recorded, open_references
 from editlane.images.unchanged import RULE, is_unchanged
 from editlane.lanes.identity import describe, identify, shorten_key
 from editlane.lanes.journal import content_key
+from editlane.lanes.turns import edit_in_turns
 from editlane.models.devices import device_label
 from editlane.models.registry import find_adapter
 
@@ -86,6 +87,8 @@ class EditorSpec:
             given=item.given_sha256,
             instruction=item.instruction,
             seed=self.item_seed(item),
+            **({"references": [one.sha256 for one in item.references]} if item.references else {}),
+            **({"turns": item.turns} if item.turns else {}),
         )
 
     def image_path(self, item: Item) -> str:
@@ -193,37 +196,39 @@ class EditWork:
         """Return the item's id and its category."""
         return item.item_id, item.category
 
-    def read(self, item: Item) -> Image | ItemError:
-        """Decode the source of an item."""
+    def read(self, item: Item) -> list[Image] | ItemError:
+        """Decode the source of an item and its further images."""
         try:
-            return open_recorded(self.spec.run_dir, item.source_path, item.source_sha256)
+            source = open_recorded(self.spec.run_dir, item.source_path, item.source_sha256)
+            return [source, *open_references(self.spec.run_dir, item.references)]
         except ItemError as error:
             return error
 
-    def compute(self, item: Item, source: Image | ItemError, on_step: Callable[[int, int], None]) -> Attempt:
+    def compute(self, item: Item, images: list[Image] | ItemError, on_step: Callable[[int, int], None]) -> Attempt:
         """Edit one item. After running out of memory it is tried once more, with a tiled VAE."""
-        if isinstance(source, ItemError):
-            return Attempt(outcome=source, source=None)
-        outcome = self._edit(item, source, on_step, tiled_vae=False)
+        if isinstance(images, ItemError):
+            return Attempt(outcome=images, source=None)
+        outcome = self._edit(item, images, on_step, tiled_vae=False)
         if not isinstance(outcome, OutOfMemory):
-            return Attempt(outcome=outcome, source=source)
+            return Attempt(outcome=outcome, source=images[0])
         log.warning("%s/%s out of memory; trying once more with a tiled VAE", item.category, item.item_id)
-        outcome = self._edit(item, source, on_step, tiled_vae=True)
-        return Attempt(outcome=outcome, source=source, tiled_vae=True)
+        outcome = self._edit(item, images, on_step, tiled_vae=True)
+        return Attempt(outcome=outcome, source=images[0], tiled_vae=True)
 
     def _edit(
-        self, item: Item, source: Image, on_step: Callable[[int, int], None], *, tiled_vae: bool
+        self, item: Item, images: Sequence[Image], on_step: Callable[[int, int], None], *, tiled_vae: bool
     ) -> Edit | ItemError:
         request = EditRequest(
             item=item,
-            source=source,
+            source=images[0],
+            references=tuple(images[1:]),
             given=self.spec.run_dir / item.given_path if item.given_path else None,
             seed=self.spec.item_seed(item),
             on_step=on_step,
             tiled_vae=tiled_vae,
         )
         try:
-            return self._editor.edit(request)
+            return edit_in_turns(self._editor, request) if item.turns else self._editor.edit(request)
         except ItemError as error:
             return error
 

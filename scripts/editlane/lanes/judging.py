@@ -17,7 +17,7 @@ from editlane.core.schemas import QuestionRow, controls_schema, scores_schema
 from editlane.core.tables import to_item
 from editlane.core.types import DEGRADED, EDITED, Control, Item, Judge, Row
 from editlane.images.degraded import blend_half, blur
-from editlane.images.recorded import open_recorded
+from editlane.images.recorded import open_recorded, open_references
 from editlane.lanes.asked import Asked, cut_by_item, read_batch, share_seconds
 from editlane.lanes.identity import describe, identify
 from editlane.lanes.journal import content_key, read_journal
@@ -25,6 +25,7 @@ from editlane.models.devices import device_label
 from editlane.models.registry import check_params
 from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns
 from editlane.protocols.controls import SAMPLES
+from editlane.protocols.references import key_references, measure_references
 from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerprint_category, prompt_parts_for_batching
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class JudgeSpec:
             text=[row["instruction"], row["description"], row["rationale"]],
             **({"repeat": row["repeat"]} if row.get("repeat") else {}),
             **({"shown": row["control"]} if row.get("control") in DEGRADED else {}),
+            **key_references(row.get("references")),
         )
 
     @property
@@ -130,7 +132,7 @@ class JudgeSpec:
 
     def item_cost(self, judge: Judge, item: Item, source: tuple[int, int], edited: tuple[int, int]) -> int:
         """Return what an edit adds to a batch of `judge`. `source`, `edited`: (width, height) of the images."""
-        sizes = {"source": source, "edited": edited}
+        sizes = {"source": source, "edited": edited, **measure_references(item.references)}
         asked = prompt_parts_for_batching(self.protocol, item, self.criteria)
         return judge.batch_cost(
             [sizes[shown] for images, _ in asked for shown in images], "".join(text for _, text in asked)
@@ -138,8 +140,10 @@ class JudgeSpec:
 
     def questions(self, row: QuestionRow) -> Questions:
         """Return the questions about one edit. Raises JudgeFailed if one of its images is not what was recorded."""
+        item = to_item(row)
         try:
             source = open_recorded(self.run_dir, row["source_path"], row["source_sha256"])
+            references = open_references(self.run_dir, item.references)
             if row.get("control") == Control.BLANK_EDIT:
                 edited = Image.new("RGB", source.size, "white")
             else:
@@ -151,7 +155,7 @@ class JudgeSpec:
                 edited = blur(edited)
         except SourceUnreadable as error:
             raise JudgeFailed(str(error), kind=error.kind) from error
-        return build_questions(self.protocol, to_item(row), source, edited, self.criteria)
+        return build_questions(self.protocol, item, source, edited, self.criteria, references)
 
 
 @cache

@@ -14,7 +14,7 @@ from editlane.core.errors import SourceUnreadable, UserError
 from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.checking import check_records
 from editlane.datasets.given_edits import open_folders
-from editlane.datasets.parsing import ParsedRecord, Selection, Skipped
+from editlane.datasets.parsing import RawImage, Selection, Skipped
 from editlane.images.files import open_image, read_displayed_size
 from editlane.models.registry import find_adapter
 
@@ -97,7 +97,8 @@ def scan_dataset(config: dict[str, Any], *, whole: bool, images: bool = True) ->
             if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan
             if images and scan.seconds < IMAGE_SECONDS:
-                _check_image(record, scan)
+                for image in (record.image, *record.references):
+                    _check_image(image, record.where, scan)
         scan.gaps = {editor: folder.describe_gaps() for editor, folder in folders.items()}
     except UserError as error:
         scan.error = str(error)
@@ -105,10 +106,10 @@ def scan_dataset(config: dict[str, Any], *, whole: bool, images: bool = True) ->
     return scan
 
 
-def _check_image(record: ParsedRecord, scan: Scan) -> None:
+def _check_image(image: RawImage, where: str, scan: Scan) -> None:
     """Read the header of an image, and decode the image if DECODE_SHARE allows."""
     started = time.monotonic()
-    with _open_as_file(record.image) as path:
+    with _open_as_file(image) as path:
         if path.is_file():  # check_records raises for a missing file
             scan.headers += 1
             scan.size += path.stat().st_size
@@ -116,7 +117,7 @@ def _check_image(record: ParsedRecord, scan: Scan) -> None:
             scan.pixels += width * height
             begun = time.monotonic()
             if not width or scan.decode_seconds <= DECODE_SHARE * scan.seconds:
-                _decode(path, record.where, scan)
+                _decode(path, where, scan)
             scan.decode_seconds += time.monotonic() - begun
     scan.seconds += time.monotonic() - started
 

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,6 @@ class Found:
     """Category -> number of items, the largest first."""
     uniform: Collection[str]
     """Categories whose items all have the same instruction."""
-    left_out: Sequence[str]
-    """Categories that no run can have, because a record of theirs has several source images."""
     fallback: int
     """Items without an instruction in the chosen language."""
     edited_dir: Path | None
@@ -68,16 +66,13 @@ def look_at(dataset: Path, edited_dir: Path | None) -> Found:
         pass
     if not skipped.categories:
         raise UserError(f"{dataset} has no records.")
-    left_out = sorted(skipped.several_sources)
-    names = tuple(name for name, _ in skipped.categories.most_common() if name not in left_out)
-    if not names:
-        raise UserError(f"Every category of {dataset} has records with several source images; an item has one.")
+    names = tuple(name for name, _ in skipped.categories.most_common())
     try:
         check_categories(names)
     except UserError as error:
         raise UserError(f"{dataset}: {error} Rename it there.") from error
     found = [_read(dataset, format, language, names, columns, edited_dir) for language in LANGUAGES]
-    return replace(min(found, key=lambda one: one.fallback), left_out=left_out)
+    return min(found, key=lambda one: one.fallback)
 
 
 def _read(
@@ -100,7 +95,6 @@ def _read(
         selection=selection,
         columns=columns,
         sizes={name: sizes[name] for name in categories if sizes[name]},
-        left_out=(),
         uniform={name for name, different in instructions.items() if len(different) < 2},
         fallback=fallback,
         edited_dir=edited_dir,
@@ -168,7 +162,6 @@ def _write_dataset(found: Found) -> list[str]:
         rubric = "judged by the general rubric" if name in general else "has a rubric of its own"
         also = f"{english[name]}; " if name in english else ""
         lines.append(f"    - {quote(name)}    # {also}{pluralize(size, 'item')}; {rubric}")
-    lines += [f"  # left out, because an item has one source image: {escape(name)}" for name in found.left_out]
     return [*lines, "  # limit: 5    # a trial: the first 5 items of each category"]
 
 

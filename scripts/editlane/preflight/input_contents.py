@@ -107,7 +107,8 @@ def find_images(dataset: dict[str, Any]) -> list[Path]:
         folders = open_folders(Path(dataset["edited_dir"]) if dataset["edited_dir"] else None)
         records = find_edits(parse_records(make_selection(dataset), Skipped()), folders)
         for number, record in enumerate(records):
-            images += (image for image in (record.image, record.edited) if isinstance(image, Path))
+            named = (record.image, *record.references, record.edited)
+            images += (image for image in named if isinstance(image, Path))
             if number >= EMBEDDING and not images:
                 break
     return list(dict.fromkeys(images))

@@ -15,15 +15,18 @@ class DatasetConfig(StrictModel):
     """Images and instructions to edit and judge."""
 
     path: Text
-    """Dataset file; for `gedit` and `kris` it may be a folder. Image paths are relative to its folder and must stay
-    inside it."""
-    format: Literal["items", "base64-json", "pairs", "gedit", "imgedit", "kris", "rise", "uniredit"] = "items"
+    """Dataset file; for `gedit`, `geditv2`, `kris` and `edit-compass` it may be a folder. Image paths are relative to
+    its folder and must stay inside it."""
+    format: Literal[
+        "items", "base64-json", "pairs", "gedit", "geditv2", "imgedit", "kris", "rise", "edit-compass", "uniredit"
+    ] = "items"
     """`items`: JSONL, CSV or Parquet with one item a row. `base64-json`: one JSON list of records with base64 images,
     also RE-Edit's. `pairs`: like `items`, with a column `edited`; the given edits are judged and nothing is edited.
-    Of the public benchmarks, `path` is: `gedit`: the folder of GEdit-Bench's Arrow or Parquet files, or one of them.
-    `imgedit`: `basic_edit.json` beside the folders of images. `kris`: the folder with a folder for each category, or
-    one `annotation.json`. `rise`: `data_total.json` or `datav2_total_w_subtask.json`. `uniredit`: `data.json`. Their
-    own category names stay."""
+    Of the public benchmarks, `path` is: `gedit`, `geditv2`: the folder of the Arrow or Parquet files of GEdit-Bench or
+    GEditBench v2, or one of them. `imgedit`: `basic_edit.json` or `UGE_edit.json` beside the images. `kris`: the folder
+    with a folder for each category, or one `annotation.json`. `rise`: `data_total.json`, `datav2_total_w_subtask.json`,
+    or `overall_data.json` of RISEBench++. `edit-compass`: the folder with `Part1/` to `Part6/`, or one task's file in
+    it. `uniredit`: `data.json`. Their own category names stay."""
     edited_dir: Text | None = None
     """Score edits that were made elsewhere, with any format. The folder has an image for each item: `<item_id>.*`,
     `<category>/<item_id>.*`, or the layout of the benchmark's own scorer. An item without an image counts as a failed

@@ -59,10 +59,17 @@ def _make_prompt(file: PairwiseFile, data: Any, content: bytes) -> ScoringProtoc
     return make_protocol(file, data, content, criteria=criteria, answer=answer, score=score)
 
 
-def build_comparison(protocol: PairwiseProtocol, item: Item, source: Image, edit_a: Image, edit_b: Image) -> Questions:
-    """Build the question about two edits, in the order in which they are shown."""
+def build_comparison(
+    protocol: PairwiseProtocol,
+    item: Item,
+    source: Image,
+    edit_a: Image,
+    edit_b: Image,
+    references: Sequence[Image] = (),
+) -> Questions:
+    """Build the question about two edits, in the order in which they are shown. `references` follow the source."""
     shown = {"source": source, "edit_a": edit_a, "edit_b": edit_b}
-    return build_prompts(protocol.prompt, item, shown, [BETTER])
+    return build_prompts(protocol.prompt, item, shown, [BETTER], references)
 
 
 def compare(protocol: PairwiseProtocol, judge: Judge, batch: Batch) -> list[Row]:

@@ -26,6 +26,7 @@ from editlane.protocols.protocol import (
     ShownImage,
     rescale,
 )
+from editlane.protocols.references import label_references, name_references
 
 __all__ = [
     "ScoringProtocol",
@@ -39,19 +40,28 @@ __all__ = [
 
 
 def build_questions(
-    protocol: ScoringProtocol, item: Item, source: Image, edited: Image, criteria: Sequence[str]
+    protocol: ScoringProtocol,
+    item: Item,
+    source: Image,
+    edited: Image,
+    criteria: Sequence[str],
+    references: Sequence[Image] = (),
 ) -> dict[str, Question]:
     """Build the questions about one edit, by the criterion that has the question (see ScoringProtocol.group_questions).
 
     The order lets a model reuse common prefixes. System text and rubric come first, because they are equal for a
     category. Then come the images after their labels, the item's own texts (equal for an item), and the criterion's
-    question.
+    question. `references`: the item's further images, which follow the source.
     """
-    return build_prompts(protocol, item, {"source": source, "edited": edited}, criteria)
+    return build_prompts(protocol, item, {"source": source, "edited": edited}, criteria, references)
 
 
 def build_prompts(
-    protocol: ScoringProtocol, item: Item, shown: Mapping[str, Image], criteria: Sequence[str]
+    protocol: ScoringProtocol,
+    item: Item,
+    shown: Mapping[str, Image],
+    criteria: Sequence[str],
+    references: Sequence[Image] = (),
 ) -> dict[str, Question]:
     """Build the questions about these images, by their names in the protocol; see `build_questions`."""
     system = format_system_text(protocol, item.category)
@@ -59,7 +69,7 @@ def build_prompts(
     by_name = {one.name: one for one in protocol.criteria}
     asked = {}
     for name in protocol.group_questions(criteria):
-        images = _make_image_parts(by_name[name].images or protocol.images, shown)
+        images = _make_image_parts(by_name[name].images or protocol.images, shown, references)
         question = by_name[name].question.replace("{instruction}", item.instruction)
         asked[name] = Question(system=system, parts=(*images, *texts, question))
     return asked
@@ -68,7 +78,8 @@ def build_prompts(
 def prompt_parts_for_batching(
     protocol: ScoringProtocol, item: Item, criteria: Sequence[str]
 ) -> list[tuple[tuple[str, ...], str]]:
-    """Return the images ("source", "edited") and the text of each prompt about one edit, to estimate its cost.
+    """Return the images ("source", "edited", and those of `name_references`) and the text of each prompt about one
+    edit, to estimate its cost.
 
     In a read-out, questions with the same images share one entry. Their system text is left out, because other edits
     share it. Each generated reply has a whole prompt.
@@ -76,7 +87,11 @@ def prompt_parts_for_batching(
     by_name = {one.name: one for one in protocol.criteria}
     found: list[tuple[tuple[str, ...], str]] = []
     for name in protocol.group_questions(criteria):
-        shown = tuple(one.show for one in by_name[name].images or protocol.images)
+        shown = tuple(
+            image
+            for one in by_name[name].images or protocol.images
+            for image in (one.show, *(name_references(item.references) if one.show == "source" else ()))
+        )
         text = by_name[name].question.replace("{instruction}", item.instruction)
         if protocol.answers and found and found[-1][0] == shown:
             found[-1] = (shown, found[-1][1] + text)
@@ -86,12 +101,16 @@ def prompt_parts_for_batching(
     return found
 
 
-def _make_image_parts(images: Sequence[ShownImage], shown: Mapping[str, Image]) -> list[str | Image]:
+def _make_image_parts(
+    images: Sequence[ShownImage], shown: Mapping[str, Image], references: Sequence[Image]
+) -> list[str | Image]:
     parts: list[str | Image] = []
     for number, one in enumerate(images):
         if one.label:
             parts.append(f"{one.label}\n" if number == 0 else f"\n{one.label}\n")
         parts.append(shown[one.show])
+        if one.show == "source":
+            parts += label_references(references)
     return parts
 
 

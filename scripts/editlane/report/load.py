@@ -12,7 +12,7 @@ import pandas as pd
 from editlane.core import schemas, tables
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.paths import RunPaths
-from editlane.core.schemas import CostRow, criteria_among
+from editlane.core.schemas import CostRow, ReferenceRow, criteria_among
 from editlane.core.types import Control
 from editlane.ratings.tables import read_ratings
 from editlane.report.numbers import Inputs, compute_numbers
@@ -130,6 +130,11 @@ def _choose_names(
 def _add_places(rows: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
     places = pd.Series(items.index, index=items["item_id"])
     return rows.assign(item=rows["item_id"].map(places).astype("int64"))
+
+
+def list_references(items: pd.DataFrame) -> list[list[ReferenceRow]]:
+    """Return the further images of each item."""
+    return [[] if references is None else list(references) for references in items["references"]]
 
 
 def _read_items(path: Path) -> pd.DataFrame:

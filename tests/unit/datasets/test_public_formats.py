@@ -352,9 +352,25 @@ def test_objects_of_the_wrong_shape(bench: Benchmark, format: str, content: str,
     assert words in bench.refused(path, format, ["物理"])
 
 
-def test_the_suite_without_categories_is_told_from_the_basic_one(bench: Benchmark) -> None:
+def test_the_suite_without_categories_is_a_category(bench: Benchmark) -> None:
     path = bench.put("UGE_edit.json", {"1": {"id": "a.jpg", "prompt": "Remove the lemon."}})
-    assert "has no edit_type. Only the basic suite" in bench.refused(path, "imgedit", ["remove"])
+    assert "has only: UGE" in bench.refused(path, "imgedit", ["remove"])
+    bench.put("a.jpg", photo("yellow"))
+    item = bench.prepare(path, "imgedit", ["UGE"])["1"]
+    assert (item.category, item.instruction, item.references) == ("UGE", "Remove the lemon.", ())
+
+
+def test_the_multi_turn_suite_has_an_item_for_each_chain(bench: Benchmark) -> None:
+    turns = {
+        "turn1": "Ensure all edits are green.",
+        "turn2": "Replace the tomato.",
+        "turn3": "Change the plate's colour.",
+    }
+    path = bench.put("content_memory.json", {"1": {"id": "a.jpg"} | turns})
+    bench.put("a.jpg", photo("yellow"))
+    item = bench.prepare(path, "imgedit", ["content_memory"])["1"]
+    assert item.turns == tuple(turns.values())
+    assert item.instruction.startswith("3 turns, each of which edits the result of the one before:\nTurn 1: Ensure all")
 
 
 # --- KRIS-Bench ------------------------------------------------------------------------------------------------------
@@ -400,10 +416,16 @@ def test_kris_of_one_category(bench: Benchmark) -> None:
     assert bench.provenance["items"] == {"physics": 2}
 
 
-def test_kris_items_with_several_sources_are_refused(bench: Benchmark) -> None:
-    message = bench.refused(put_kris(bench), "kris", ["physics", "multi-element_composition"])
+def test_kris_items_with_several_images_have_a_source_and_references(bench: Benchmark) -> None:
+    path = put_kris(bench)
+    message = bench.refused(path, "kris", ["physics", "multi-element_composition"])
     assert "multi-element_composition/annotation.json, record 1 ('1')" in message
-    assert "has 2 source images (ori_img); an item has one. Remove multi-element_composition" in message
+    assert "2 image files" in message and "1-1.jpg" in message and "1-2.jpg" in message
+    for name, colour in (("1-1", "red"), ("1-2", "blue")):
+        bench.put(f"KRIS_Bench/multi-element_composition/{name}.jpg", photo(colour, "JPEG"))
+    item = bench.prepare(path, "kris", ["multi-element_composition"])["multi-element_composition_1"]
+    assert bench.source(item) == photo("red", "JPEG")
+    assert [(bench.run_dir / one.path).read_bytes() for one in item.references] == [photo("blue", "JPEG")]
 
 
 @pytest.mark.parametrize(
@@ -411,7 +433,7 @@ def test_kris_items_with_several_sources_are_refused(bench: Benchmark) -> None:
     [
         ({"ins_en": "On."}, "has no ori_img"),
         ({"ori_img": 3, "ins_en": "On."}, "ori_img is 3, not text"),
-        ({"ori_img": [], "ins_en": "On."}, "has 0 source images"),
+        ({"ori_img": [], "ins_en": "On."}, "has no ori_img"),
         ({"ori_img": "1.png"}, "has no instruction (ins, ins_en or ins_zh)"),
         ({"ori_img": "1.png", "ins_en": {"a": 1}}, "ins_en is {'a': 1}, not text"),
         ({"ori_img": "1.png", "ins_en": "On.", "explain_en": 4}, "explain_en is 4, not text"),
@@ -481,7 +503,7 @@ def test_rise(bench: Benchmark) -> None:
         ({"instruction": None}, "has no instruction"),
         ({"instruction": 1}, "instruction is 1, not text"),
         ({"image": None}, "has no image"),
-        ({"image": ["a.png", "b.png"]}, "has 2 source images (image)"),
+        ({"image": ["a.png", "b.png"]}, "2 image files of"),
         ({"image": "temporal_reasoning_images/2.png"}, "temporal_reasoning_images/2.png (record 2"),
         ({"reference": 5}, "reference is 5, not text"),
     ],
@@ -491,6 +513,30 @@ def test_rise_records_with_a_mistake(bench: Benchmark, fields: dict[str, Any], w
     message = bench.refused(path, "rise", ["temporal_reasoning"])
     assert words in message
     assert "record 2" in message
+
+
+def test_rise_of_the_second_version_has_several_images_and_chinese_texts(bench: Benchmark) -> None:
+    """Fields as in RISEBench++."""
+    record = {
+        "index": "causal_reasoning_6",
+        "category": "causal_reasoning",
+        "subcategory": "common_sense_knowledge",
+        "task_type": "flexible_deformation",
+        "instruction": "Put the orange from Figure 2 on the scale.",
+        "instruction_chinese": "将图二中的橘子放到天平上。",
+        "image": ["causal_reasoning_images/6_1.png", "causal_reasoning_images/6_2.png"],
+        "consistency_img": "causal_reasoning_images/6_cons.png",
+        "reference_img": "causal_reasoning_images/6_ref.png",
+        "reference_txt_chinese": "右侧下沉。",
+        "multi_img": "True",
+    }
+    bench.put("causal_reasoning_images/6_1.png", photo("grey"))
+    bench.put("causal_reasoning_images/6_2.png", photo("orange"))
+    path = bench.put("overall_data.json", [record])
+    item = bench.prepare(path, "rise", ["causal_reasoning"], "zh")["causal_reasoning_6"]
+    assert (item.instruction, item.rationale) == ("将图二中的橘子放到天平上。", "右侧下沉。")
+    assert (item.tags, bench.source(item)) == (("flexible_deformation",), photo("grey"))
+    assert [(bench.run_dir / one.path).read_bytes() for one in item.references] == [photo("orange")]
 
 
 @pytest.mark.parametrize("format", ["rise", "uniredit"])

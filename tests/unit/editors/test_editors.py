@@ -206,6 +206,15 @@ def test_qwen_gets_one_image_and_only_what_was_set(qwen_plus: QwenImageEditor, m
     assert arguments == NO_GUIDANCE | {"prompt": "把因果关系画出来", "negative_prompt": None, "output_type": "np"}
 
 
+def test_a_qwen_plus_edit_of_several_images_depends_on_each(qwen_plus: QwenImageEditor) -> None:
+    several = replace(request(), references=(photo(20, 40),))
+    other = replace(several, references=(Image.new("RGB", (20, 40), "purple"),))
+    edits = [qwen_plus.edit(one) for one in (several, several, other)]
+    assert [edit.image.size for edit in edits] == [(64, 64)] * 3
+    first, again, changed = (digest(edit.image) for edit in edits)
+    assert first == again != changed
+
+
 def test_qwen_takes_sizes_from_the_model_where_none_is_asked(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

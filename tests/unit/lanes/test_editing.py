@@ -1,6 +1,7 @@
 """The lane loop around an editor: order of work, rows for failures, what the journal gives back."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from editlane.core import schemas, tables
 from editlane.core.errors import EditFailed, EditRefused, OutOfMemory, Stopped, UserError
-from editlane.core.types import Edit, EditRequest, Item, RunsOn
+from editlane.core.types import Edit, EditRequest, Item, Reference, RunsOn
 from editlane.editors.given import GivenEditor, GivenParams
 from editlane.images.files import file_sha256
 from editlane.images.unchanged import RULE
@@ -105,6 +106,37 @@ def test_every_failure_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
     }
     assert rows["项-1"]["error"] == "no luck"
     assert rows["项-1"]["edited_path"] is None
+
+
+def with_references(item: Item, run_dir: Path, *numbers: int) -> Item:
+    others = [make_item(number, run_dir, readable=number != 99) for number in numbers]
+    found = (Reference(path=one.source_path, sha256=one.source_sha256, width=20, height=10) for one in others)
+    return replace(item, references=tuple(found))
+
+
+def test_the_further_images_of_an_item_are_handed_on_in_its_order(tmp_path: Path) -> None:
+    spec, editor, item = make_spec(tmp_path), Editor(), make_item(7, tmp_path)
+    rows = run(spec, editor, [with_references(item, tmp_path, 9, 8)])
+    (request,) = editor.requests
+    assert [image.getpixel((0, 0))[0] for image in (request.source, *request.references)] == [7, 9, 8]
+    assert rows["项-7"]["unchanged"] is False, "the edit is compared with the source"
+
+
+def test_an_unreadable_reference_fails_its_item_and_says_which_one_it_is(tmp_path: Path) -> None:
+    items = [with_references(make_item(1, tmp_path), tmp_path, 3, 99), make_item(2, tmp_path)]
+    rows = run(make_spec(tmp_path), Editor(), items)
+    assert (rows["项-1"]["state"], rows["项-1"]["error_kind"]) == ("source_unreadable", "decode")
+    assert rows["项-1"]["error"].startswith("image 3 of the item: ")
+    assert rows["项-2"]["state"] == "edited"
+
+
+def test_only_references_that_are_there_are_part_of_a_key(tmp_path: Path) -> None:
+    spec, item = make_spec(tmp_path), make_item(7, tmp_path)
+    keys = [spec.key(with_references(item, tmp_path, *numbers)) for numbers in ((), (8,), (8, 9), (9, 8))]
+    assert keys[0] == spec.key(item)
+    assert len(set(keys)) == 4
+    moved = with_references(item, tmp_path, 8)
+    assert spec.key(replace(moved, references=(replace(moved.references[0], path="elsewhere.png"),))) == keys[1]
 
 
 def test_out_of_memory_is_tried_once_more_with_a_tiled_vae(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def make_row(number: int, run_dir: Path, category: str = "物理") -> dict[str, 
         "source_path": f"source{number}.png",
         "source_sha256": file_sha256(run_dir / f"source{number}.png"), "width": 16, "height": 16, "cost": 1.0,
         "description": None, "rationale": None, "tags": [], "difficulty": None, "given_path": None,
-        "given_sha256": None, "sample_of": None,
+        "given_sha256": None, "sample_of": None, "references": None, "turns": None,
         "editor": "e", "editor_key": "e1", "state": "edited", "error_kind": None, "error": None,
         "edited_path": f"edited{number}.png", "edited_sha256": file_sha256(run_dir / f"edited{number}.png"),
     }  # fmt: skip
@@ -426,3 +426,19 @@ def test_the_key_holds_the_text_of_its_own_category_only(tmp_path: Path) -> None
         make_spec(tmp_path, criteria=("category",)).key(row),
     }
     assert len(different) == 9
+
+
+def test_references_are_shown_and_part_of_the_key_only_where_an_item_has_them(tmp_path: Path) -> None:
+    spec, row = make_spec(tmp_path), make_row(5, tmp_path)
+    Image.new("RGB", (16, 16), (77, 0, 0)).save(tmp_path / "帽子.png")
+    reference = {"path": "帽子.png", "sha256": file_sha256(tmp_path / "帽子.png"), "width": 16, "height": 16}
+    several = row | {"references": [reference]}
+    shown = [[part for part in one.parts if not isinstance(part, str)] for one in spec.questions(several).values()]
+    assert [[image.getpixel((0, 0))[0] for image in images] for images in shown] == [[9, 77, 5]] * len(shown)
+    without = {name: value for name, value in row.items() if name != "references"}
+    assert spec.key(row) == spec.key(without) != spec.key(several)
+    assert run(spec, Judge(), [several])["项-05"]["state"] == "scored"
+    (tmp_path / "帽子.png").write_bytes(b"")
+    changed = run(make_spec(tmp_path, judge="other"), Judge(), [several])["项-05"]
+    assert (changed["state"], changed["error_kind"]) == ("judge_failed", "changed")
+    assert changed["error"].startswith("image 2 of the item: ")

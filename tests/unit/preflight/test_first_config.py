@@ -241,15 +241,11 @@ def test_an_empty_file_in_a_folder_is_named(monkeypatch) -> None:
         init(monkeypatch, "--dataset", "D")
 
 
-def test_categories_that_no_run_can_have_are_left_out(monkeypatch) -> None:
+def test_records_with_several_images_need_nothing_more(monkeypatch) -> None:
     image = "照片/图 0.png"
-    one = {"index": "t1", "category": "time", "instruction": "x", "image": image}
-    records = [one, one | {"index": "t2", "category": "多图", "image": [image, image]}]
-    text, config = init(monkeypatch, "--dataset", write_json("资料/data_total.json", records))
-    assert config["dataset"]["categories"] == ["time"]
-    assert "  # left out, because an item has one source image: 多图\n" in text
-    with pytest.raises(UserError, match=r"Every category of .* has records with several source images"):
-        init(monkeypatch, "--dataset", write_json("资料/data_total.json", records[1:]), "--out", "other.yaml")
+    records = [{"index": "t2", "category": "多图", "instruction": "x", "image": [image, image]}]
+    _, config = init(monkeypatch, "--dataset", write_json("资料/data_total.json", records))
+    assert config["dataset"]["categories"] == ["多图"]
 
 
 def test_an_existing_config_is_left_as_it_is(monkeypatch) -> None:

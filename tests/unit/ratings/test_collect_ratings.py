@@ -272,7 +272,7 @@ def serving(run: Path, tmp_path: Path) -> Iterator[Serving]:
 def test_no_answer_tells_the_editor_or_the_item(serving: Serving) -> None:
     client = serving.client
     shown = client.tasks()
-    assert [set(task) for task in shown] == [{"source", "edit", "instruction", "language", "score"}] * 6
+    assert [set(task) for task in shown] == [{"source", "edit", "references", "instruction", "language", "score"}] * 6
     addresses = [task[side] for task in shown for side in ("source", "edit")]
     assert len(set(addresses)) == 12 and all(re.fullmatch(r"image/[\w-]{16}", address) for address in addresses)
     answers = [client.ask("GET", place) for place in ("", "page.css", "page.js", "tasks", *addresses)]
@@ -648,3 +648,34 @@ def luminance(colour: str) -> float:
     values = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
     red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_a_rater_sees_the_references_of_an_item_before_a_key_counts(
+    run: Path, tmp_path: Path, browser: Browser
+) -> None:
+    hats = [tmp_path / f"帽子 {number}.png" for number in (1, 2)]
+    for hat in hats:
+        Image.new("RGB", (30, 20), "navy").save(hat)
+    one, other = drop_unreadable(read_tasks(run))[:2]
+    tasks = [dataclasses.replace(one, references=tuple(hats)), other]
+    server = RatingServer(tasks, SavedRatings(tmp_path / "r.csv", "anna"), 0, language="zh")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        browser.open(server.url)
+        wait(browser, "ready")
+        figures = "[...document.querySelectorAll('#references figure')]"
+        assert browser.run(f"{figures}.map(f => f.querySelector('figcaption').textContent)") == [
+            "参考图（图 2）",
+            "参考图（图 3）",
+        ]
+        assert browser.run(f"{figures}.map(f => f.querySelector('img').naturalWidth)") == [30, 30]
+        browser.run(f"{figures}[1].querySelector('.zoom').click()")
+        assert browser.run(f"{figures}.map(f => f.classList.contains('large'))") == [False, True]
+        rate(browser, 7)
+        wait(browser, "ready")
+        assert browser.run("document.getElementById('references').hidden") is True
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

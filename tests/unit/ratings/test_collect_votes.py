@@ -106,7 +106,7 @@ def test_what_is_no_vote_is_refused(serving: Serving, score: Any) -> None:
 
 def test_no_answer_tells_the_editor_or_the_item(serving: Serving) -> None:
     shown = serving.client.tasks()
-    assert [set(task) for task in shown] == [{"source", "a", "b", "instruction", "language", "score"}] * 2
+    assert [set(task) for task in shown] == [{"source", "a", "b", "references", "instruction", "language", "score"}] * 2
     answers = [serving.client.ask("GET", place) for place in ("tasks", *(shown[0][side] for side in "ab"))]
     for answer in answers:
         assert answer.status == 200

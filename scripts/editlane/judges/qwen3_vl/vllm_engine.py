@@ -140,6 +140,9 @@ class VllmJudge:
 
     def _render(self, question: Question, fitted: Mapping[int, Image.Image]) -> Any:
         images = [fitted[id(part)] for part in question.parts if not isinstance(part, str)]
+        if len(images) > MOST_IMAGES:
+            error = f"the question shows {len(images)} images, and this engine takes {MOST_IMAGES} at most"
+            raise JudgeFailed(error, kind="images")
         with self._rendering, convert_model_errors(JudgeFailed):
             text = self.processor.apply_chat_template(
                 [make_messages(question)], add_generation_prompt=True, tokenize=False

@@ -3,6 +3,8 @@
 const TEXTS = {
   en: {
     sides: { source: "Before", edit: "After", a: "A", b: "B" },
+    reference: (n) => `Reference (image ${n})`,
+    enlargeReference: (n) => `Enlarge reference image ${n}`,
     question: {
       score: "How well was the instruction carried out?",
       vote: "Which picture carries out the instruction better?",
@@ -49,6 +51,8 @@ const TEXTS = {
   },
   zh: {
     sides: { source: "编辑前", edit: "编辑后", a: "A", b: "B" },
+    reference: (n) => `参考图（图 ${n}）`,
+    enlargeReference: (n) => `放大参考图 ${n}`,
     question: { score: "指令完成得怎么样？", vote: "哪张图把指令完成得更好？" },
     lowest: "0：完全没有做到，或者没有变化",
     highest: "9：完全做到，而且真实可信",
@@ -158,6 +162,18 @@ function addSide(side) {
   at("pair").append(figure);
 }
 
+/** Add the place of a further image of the item, counted from 2; it is enlarged by a click. */
+function addReference(n) {
+  const figure = at("side").content.firstElementChild.cloneNode(true);
+  figure.querySelector("figcaption").textContent = text.reference(n);
+  const button = figure.querySelector(".zoom");
+  button.ariaLabel = text.enlargeReference(n);
+  button.dataset.lost = text.lost;
+  button.addEventListener("click", () => figure.classList.toggle("large"));
+  at("references").append(figure);
+  return figure;
+}
+
 function addAnswer(answer) {
   const button = document.createElement("button");
   button.type = "button";
@@ -198,7 +214,11 @@ async function show(next, message = "") {
   const given = task.score === null ? "" : text.given[kind](label(task.score));
   say([message, text.place[kind](place + 1, tasks.length), given].join(" ").trim());
   enable(false);
-  const seen = await Promise.all(sides.map((side) => load(side, task, next)));
+  at("references").replaceChildren();
+  at("references").hidden = !task.references.length;
+  const references = task.references.map((address, index) => [addReference(index + 2), address]);
+  const shown = [...sides.map((side) => [at(side), task[side]]), ...references];
+  const seen = await Promise.all(shown.map(([figure, address]) => load(figure, address, next)));
   if (place !== next) return;
   keepNear();
   ready = seen.every(Boolean);
@@ -220,15 +240,15 @@ function enable(on) {
 }
 
 /** Show one picture of a task; whether that worked. The rater must have seen all before a key counts. */
-async function load(side, task, of) {
-  const button = at(side).querySelector(".zoom");
+async function load(figure, address, of) {
+  const button = figure.querySelector(".zoom");
   const image = button.querySelector("img");
   button.classList.add("waiting");
   button.classList.remove("lost");
   try {
-    const address = await picture(task[side]);
+    const found = await picture(address);
     if (place !== of) return false;
-    image.src = address;
+    image.src = found;
     await image.decode();
   } catch {
     if (place === of) button.classList.add("lost");
@@ -254,7 +274,8 @@ function picture(address) {
 function keepNear() {
   const near = new Set();
   for (const index of [place - 1, place, nextMissing(place + 1), place + 1]) {
-    for (const side of sides) if (tasks[index]) near.add(tasks[index][side]);
+    const task = tasks[index];
+    for (const address of task ? [...sides.map((side) => task[side]), ...task.references] : []) near.add(address);
   }
   for (const [address, fetched] of pictures) {
     if (near.has(address)) continue;
@@ -283,6 +304,7 @@ async function rate(score) {
 }
 
 function zoom(side) {
+  for (const figure of at("references").children) figure.classList.remove("large");
   if (side) document.body.dataset.zoom = side;
   else delete document.body.dataset.zoom;
   for (const each of sides) {

@@ -24,6 +24,8 @@ class PairTask:
     edit_a: Path
     edit_b: Path
     subject: PairSubject
+    references: tuple[Path, ...] = ()
+    """The item's further images."""
 
     @property
     def pictures(self) -> dict[str, Path]:
@@ -57,6 +59,7 @@ def _show(drawn: str, one: Task, other: Task) -> PairTask:
         instruction=first.instruction,
         language=first.language,
         source=first.source,
+        references=first.references,
         edit_a=first.edit,
         edit_b=second.edit,
         subject=PairSubject(subject.source, subject.edit, second.subject.edit, subject.instruction),

@@ -54,6 +54,9 @@ class Question(Protocol):
     def pictures(self) -> Mapping[str, Path]: ...
 
     @property
+    def references(self) -> Sequence[Path]: ...
+
+    @property
     def instruction(self) -> str: ...
 
     @property
@@ -94,6 +97,7 @@ class RatingServer(ThreadingHTTPServer):
         self.images: dict[str, Path] = {}
         self._shown = [
             {side: self._add_image(path) for side, path in task.pictures.items()}
+            | {"references": [self._add_image(path) for path in task.references]}
             | {"instruction": escape_lines(task.instruction), "language": task.language}
             for task in self.tasks
         ]

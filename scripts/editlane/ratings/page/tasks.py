@@ -32,6 +32,8 @@ class Task:
     source: Path
     edit: Path
     subject: Subject
+    references: tuple[Path, ...] = ()
+    """The item's further images."""
 
     @property
     def pictures(self) -> dict[str, Path]:
@@ -62,6 +64,7 @@ def read_tasks(run_dir: Path, editors: Sequence[str] = ()) -> list[Task]:
                     source=run_dir / item.source_path,
                     edit=run_dir / row["edited_path"],
                     subject=Subject(item.source_sha256, row["edited_sha256"] or "", hash_instruction(item.instruction)),
+                    references=tuple(run_dir / one.path for one in item.references),
                 )
     known = {editor for _, editor in found}
     if not found:
@@ -92,15 +95,15 @@ def shuffle(tasks: Sequence[Task], rater: str, seed: int) -> list[Task]:
 
 
 def drop_unreadable(tasks: Sequence[Task]) -> list[Task]:
-    """Return the tasks whose images can both be decoded. The others are logged."""
-    paths = sorted({path for task in tasks for path in (task.source, task.edit)})
+    """Return the tasks whose images can all be decoded. The others are logged."""
+    paths = sorted({path for task in tasks for path in (task.source, task.edit, *task.references)})
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         problems = {
             path: problem for path, problem in zip(paths, pool.map(_find_problem, paths), strict=True) if problem
         }
     for problem in problems.values():
         log.warning("skipped: %s", problem)
-    kept = [task for task in tasks if task.source not in problems and task.edit not in problems]
+    kept = [task for task in tasks if problems.keys().isdisjoint((task.source, task.edit, *task.references))]
     if len(kept) < len(tasks):
         skipped = f"{len(tasks) - len(kept)} of {pluralize(len(tasks), 'edit')}"
         log.warning("skipped %s, of which an image cannot be read", skipped)

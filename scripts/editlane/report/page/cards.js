@@ -69,6 +69,13 @@ const editlane = (() => {
     return key;
   }
 
+  // The further images of an item, counted from 2: they come after the source and the edits of all editors.
+  function referencesOf(data, chunk, place) {
+    const first = 1 + data.editors.length;
+    const paths = chunk.paths.slice(first).map((row) => row[place]);
+    return paths.flatMap((path, at) => (path === null ? [] : [{ n: at + 2, picture: first + at }]));
+  }
+
   // A picture (0 is the source, then the editors): its address and that of its file, or the word for why it is not shown.
   function pictureOf(data, chunk, place, picture) {
     const path = chunk.paths[picture][place];
@@ -110,5 +117,5 @@ const editlane = (() => {
     return box;
   }
 
-  return { byId, texts, fill, load, begin, element, said, mark, keyOf, pictureOf, absence, slider };
+  return { byId, texts, fill, load, begin, element, said, mark, keyOf, pictureOf, referencesOf, absence, slider };
 })();

@@ -1,6 +1,6 @@
 "use strict";
 (async () => {
-  const { byId, texts, fill, load, begin, element, said, mark, keyOf, pictureOf, absence, slider } = editlane;
+  const { byId, texts, fill, load, begin, element, said, mark, keyOf, pictureOf, referencesOf, absence, slider } = editlane;
   const [form, pager, list, dialog] = ["filters", "pager", "cards", "large"].map(byId);
   const say = (text) => (byId("shown").textContent = text);
   const normal = (text) => text.normalize("NFKC").toLowerCase();
@@ -252,6 +252,7 @@
     const title = said("h3", data.instructions[item], { lang: chunk.language[place] });
     const row = element("div", { className: "row" }, sourceFigure(item, chunk, place));
     row.style.setProperty("--ratio", chunk.ratio[place]);
+    row.append(...referencesOf(data, chunk, place).map((one) => referenceFigure(item, chunk, place, one)));
     row.append(...chosen.map((editor) => editFigure(item, chunk, place, editor)));
     const properties = { className: "item", id: `item-${data.ids[item]}`, tabIndex: -1 };
     return element("article", properties, element("header", {}, title, line), row);
@@ -262,6 +263,12 @@
     const alt = fill(texts.source_of, { id: data.ids[item] });
     const caption = element("figcaption", { textContent: texts.source });
     return element("figure", {}, frame(chunk, place, 0, alt, { none: unreadable, unreadable }), caption);
+  }
+
+  function referenceFigure(item, chunk, place, { n, picture }) {
+    const alt = fill(texts.reference_of, { n, id: data.ids[item] });
+    const caption = element("figcaption", { textContent: fill(texts.reference, { n }) });
+    return element("figure", {}, frame(chunk, place, picture, alt, texts), caption);
   }
 
   function editFigure(item, chunk, place, editor) {

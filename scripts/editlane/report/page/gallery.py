@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from editlane.core.printable import escape_lines
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import State
-from editlane.report.load import Report
+from editlane.report.load import Report, list_references
 from editlane.report.page.highlights import find_compared, find_lead, find_rejected, pick_highlights
 from editlane.report.page.thumbnails import embed_pictures
 from editlane.report.trust import is_accepted
@@ -63,6 +63,8 @@ class Gallery:
     """The items whose pictures come first, as `pick_highlights` returns them."""
     trusted: bool
     """True if the judge whose scores choose them is accepted."""
+    columns: int
+    """Pictures of the item with most of them."""
 
 
 def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMIT) -> Gallery:
@@ -102,6 +104,7 @@ def make_gallery(report: Report, run_dir: Path, out_dir: Path, limit: int = LIMI
         uncertain=bool(report.scores["entropy"].notna().any()),
         highlights=highlights,
         trusted=is_accepted(report, report.judges[highlights["judge"]]),
+        columns=len(paths),
     )
 
 
@@ -175,16 +178,27 @@ def _make_cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
 
 
 def _list_pictures(report: Report, places: Places, kind: str) -> Objects:
-    """Return `path` or `sha256` of every item's source and of its edits: (1 + editors, items), None if missing.
+    """Return `path` or `sha256` of every item's source, its edits and its further images: (rows, items), None if
+    missing.
 
-    The edit is taken from the first judge whose row has one.
+    The edit is taken from the first judge whose row has one. There are as many rows of further images as the item with
+    most of them has.
     """
     by_judge = (len(report.editors), len(report.judges), len(report.items))
     there = _pick(report.scores["edited_path"].notna().to_numpy(), places, False).reshape(by_judge)
     edited = report.scores[f"edited_{kind}"]
     edits = _pick(edited.astype(object).mask(edited.isna(), None).to_numpy(), places, None).reshape(by_judge)
     first = np.take_along_axis(edits, there.argmax(axis=1, keepdims=True), axis=1)[:, 0]
-    return np.vstack([report.items[f"source_{kind}"].to_numpy(dtype=object), first])
+    sources = report.items[f"source_{kind}"].to_numpy(dtype=object)
+    return np.vstack([sources, first, _list_references(report, kind)])
+
+
+def _list_references(report: Report, kind: str) -> Objects:
+    listed = [[dict(one)[kind] for one in references] for references in list_references(report.items)]
+    shown = np.full((max(map(len, listed), default=0), len(listed)), None, dtype=object)
+    for place, references in enumerate(listed):
+        shown[: len(references), place] = references
+    return shown
 
 
 def _find_way(run_dir: Path, out_dir: Path, linked: bool) -> str | None:

@@ -1,7 +1,7 @@
 "use strict";
 // The pictures that come first: one item of each kind, all its edits side by side, one of them over its source.
 (async () => {
-  const { byId, texts, fill, load, begin, element, said, keyOf, pictureOf, absence, slider } = editlane;
+  const { byId, texts, fill, load, begin, element, said, keyOf, pictureOf, referencesOf, absence, slider } = editlane;
   let data;
   try {
     data = await begin();
@@ -47,7 +47,20 @@
     };
     buttons.forEach((button, editor) => button.addEventListener("click", () => choose(editor)));
     choose(chosenFirst(item, kind));
-    return [element("header", {}, title, facts), element("div", { className: "beside" }, view, strip)];
+    const beside = element("div", { className: "beside" }, view, strip);
+    return [element("header", {}, title, facts), references(item, chunk, place), beside].filter(Boolean);
+  }
+
+  function references(item, chunk, place) {
+    const found = referencesOf(data, chunk, place);
+    if (!found.length) return null;
+    const figures = found.map(({ n, picture }) => {
+      const { src, absent } = pictureOf(data, chunk, place, picture);
+      const alt = fill(texts.reference_of, { n, id: data.ids[item] });
+      const shown = src ? element("img", { src, alt, decoding: "async" }) : none(texts[absent]);
+      return element("figure", {}, shown, element("figcaption", { textContent: fill(texts.reference, { n }) }));
+    });
+    return element("div", { className: "references" }, ...figures);
   }
 
   // The best edit of a best item, the worst of a worst one; of a disputed one the edit that judges differ most about.

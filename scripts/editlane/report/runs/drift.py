@@ -11,7 +11,10 @@ from editlane.stats.comparisons import compare
 from editlane.stats.intervals import ALPHA, Interval, rate_interval
 from editlane.stats.noise import MOVED
 
-SAME = ["control", "repeat", "source_sha256", "instruction", "edited_sha256", "judge_key", "description", "rationale"]
+SAME = [
+    *("control", "repeat", "source_sha256", "instruction", "edited_sha256"),
+    *("judge_key", "description", "rationale", "references"),
+]
 """What makes two questions the same."""
 
 KINDS = ("edits", "controls", "canary")
@@ -48,11 +51,12 @@ def measure_drift(reference: FinishedRun, run: FinishedRun, judge: SameJudge) ->
 
 def _list_answers(run: FinishedRun, judge: str) -> pd.DataFrame:
     """Return each scored question once: `kind`, SAME and score. Repeats are answers to one question, so not here."""
-    texts = run.items.set_index("item_id")[["description", "rationale"]]
+    texts = run.items.set_index("item_id")[["description", "rationale", "references"]]
     asked = run.scores.assign(kind="edits", control="", repeat=0).join(texts, on="item_id")
     extra = run.controls[run.controls["control"] != str(Control.REPEAT)]
     is_canary = extra["control"] == str(Control.CANARY)
     extra = extra.assign(kind=is_canary.map({True: "canary", False: "controls"}), description="", rationale="")
+    extra = extra.assign(references=extra["item_id"].map(texts["references"]).where(~is_canary, ""))
     # A canary is known by its name, too; a blank image has no content hash.
     extra = extra.assign(description=extra["item_id"].where(is_canary, ""))
     rows = [one[(one["judge"] == judge) & one["score"].notna()][["kind", *SAME, "score"]] for one in (asked, extra)]

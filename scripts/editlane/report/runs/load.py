@@ -11,8 +11,18 @@ import pandas as pd
 from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
+from editlane.report.load import list_references
 
-ITEM_COLUMNS = ("item_id", "category", "instruction", "source_sha256", "description", "rationale", "sample_of")
+ITEM_COLUMNS = (
+    "item_id",
+    "category",
+    "instruction",
+    "source_sha256",
+    "description",
+    "rationale",
+    "sample_of",
+    "references",
+)
 SCORE_COLUMNS = (
     *("item_id", "editor", "judge", "state", "score", "instruction", "source_sha256", "edited_sha256"),
     *("editor_key", "judge_key"),
@@ -28,7 +38,7 @@ class FinishedRun:
     """The name of its folder; a second one of this name is told apart by a number."""
     items: pd.DataFrame
     """ITEM_COLUMNS and `sample`, one row per item. Missing texts are empty. `sample`: 0 for an item, 1 and on for its
-    further samples."""
+    further samples. `references`: the SHA-256 of each further image, with spaces between them."""
     scores: pd.DataFrame
     """SCORE_COLUMNS, one row per item, editor and judge. A row that is not `scored` has no score."""
     controls: pd.DataFrame
@@ -94,6 +104,7 @@ def _load_run(folder: Path, name: str) -> FinishedRun:
         items=items.assign(
             **items[texts].fillna("").astype(str),
             category=items["category"].astype(str),
+            references=[" ".join(one["sha256"] for one in references) for references in list_references(items)],
             sample=items.groupby(items["sample_of"].fillna(items["item_id"])).cumcount(),
         ),
         scores=_keep_scored(scores),

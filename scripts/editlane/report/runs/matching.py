@@ -9,8 +9,8 @@ from editlane.report.provenance import flatten
 from editlane.report.runs.changes import hide
 from editlane.report.runs.load import FinishedRun
 
-CONTENT = ["source_sha256", "instruction", "sample"]
-"""What an item is: its photo, its instruction, and which sample of its edits it asks for."""
+CONTENT = ["source_sha256", "instruction", "sample", "references"]
+"""What an item is: its photo, its instruction, which sample of its edits it asks for, and its further images."""
 
 ASKED = ["category", "description", "rationale"]
 """What else a judge is told of an item."""

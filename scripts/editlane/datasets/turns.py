@@ -1,0 +1,40 @@
+"""Items of several turns: each instruction is carried out on the result of the one before."""
+
+from collections.abc import Sequence
+
+from editlane.core.errors import UserError
+from editlane.core.types import MOST_TURNS
+from editlane.datasets.records import Record
+
+_HEADS = {
+    "en": "{n} turns, each of which edits the result of the one before:",
+    "zh": "共 {n} 轮，每一轮都在上一轮的结果上编辑：",
+}
+_LINES = {"en": "Turn {n}: {text}", "zh": "第 {n} 轮：{text}"}
+
+
+def require_instruction(record: Record, language: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the instruction of a record, its language, and its turns if there are several.
+
+    Raises UserError without an instruction, with one beside `turns`, and for more turns than an item may have.
+    """
+    field = record.own_name("instruction")
+    chosen, found = record.choose_language("instruction", language), record.choose_turns(language)
+    if found is None:
+        if chosen is None:
+            raise UserError(f"{record.where} has no instruction ({field}, {field}_en or {field}_zh).")
+        return *chosen, ()
+    if chosen is not None:
+        raise UserError(f"{record.where} has {field} and turns. Give one of them: `turns` has all instructions.")
+    turns, spoken = found
+    if len(turns) > MOST_TURNS:
+        raise UserError(f"{record.where} has {len(turns)} turns; an item has at most {MOST_TURNS}. Remove some.")
+    return join_turns(turns, spoken), spoken, turns if len(turns) > 1 else ()
+
+
+def join_turns(turns: Sequence[str], language: str) -> str:
+    """Return all instructions as one text, for judges and people. A single one stays as it is."""
+    if len(turns) == 1:
+        return turns[0]
+    lines = (_LINES[language].format(n=number, text=text) for number, text in enumerate(turns, 1))
+    return "\n".join([_HEADS[language].format(n=len(turns)), *lines])
