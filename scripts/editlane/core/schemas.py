@@ -47,6 +47,7 @@ class GivenRow(TypedDict):
 class EditColumns(TypedDict):
     """The columns that an editor adds to an item.
 
+    `seed_used` and `fields_ignored` are null for an editor that asks no server; see types.Edit.
     `unchanged` of an edit is null if that is not sure, or if it could not be compared. `unchanged_rule`: see
     images/unchanged.py.
     """
@@ -62,6 +63,8 @@ class EditColumns(TypedDict):
     unchanged: bool | None
     unchanged_rule: Int32 | None
     prompt_truncated: bool | None
+    seed_used: bool | None
+    fields_ignored: bool | None
     tiled_vae: bool | None
     requested_width: Int32 | None
     requested_height: Int32 | None
@@ -108,6 +111,7 @@ class ScoreRow(TypedDict):
     unchanged: bool | None
     unchanged_rule: Int32 | None
     prompt_truncated: bool | None
+    seed_used: bool | None
     instruction: str
     language: str
     source_path: str
@@ -281,7 +285,13 @@ COSTS_ADDED = (
 )
 """Columns that costs tables of older versions do not have."""
 
-ADDED = {"prompt_truncated": pa.bool_(), "unchanged_rule": pa.int32(), "sample_of": pa.string()}
+ADDED = {
+    "prompt_truncated": pa.bool_(),
+    "unchanged_rule": pa.int32(),
+    "sample_of": pa.string(),
+    "seed_used": pa.bool_(),
+    "fields_ignored": pa.bool_(),
+}
 """Columns that tables of older versions do not have. They are read as null there."""
 
 RUN_COLUMNS = ("edit_seconds", "score_seconds", "edit_device", "score_device")
