@@ -220,6 +220,9 @@ class CostRow(TypedDict):
 
     A judge of the arena has rows of its own for its comparisons.
 
+    `requests` to a server, the `images` in its answers and their price (`paid`, in `currency`) are of all settings of
+    an editor, and null for one that asks no server, or whose price is not in the config.
+
     `editor` is null for a judge, except in tables of older versions, which had a row per editor. `died` counts the
     attempts that failed, or were stopped or killed. `items` of a score lane are questions. Null are the seconds of a
     lane that had nothing to do, `seconds_per_item` without items, `gpu_hours` and `peak_memory` (bytes) without a GPU,
@@ -247,6 +250,10 @@ class CostRow(TypedDict):
     seconds_per_item: float | None
     gpu_hours: float | None
     peak_memory: int | None
+    requests: int | None
+    images: int | None
+    paid: float | None
+    currency: str | None
     device: str | None
     host: str | None
     editor_key: str | None
@@ -282,6 +289,7 @@ PAIRS = pa.schema(_fields(PairAnswerRow))
 COSTS_ADDED = (
     *("died", "imports_seconds", "reading_seconds", "transfer_seconds", "warmup_seconds"),
     *("input_seconds", "output_seconds", "lost_seconds"),
+    *("requests", "images", "paid", "currency"),
 )
 """Columns that costs tables of older versions do not have."""
 

@@ -1,4 +1,4 @@
-"""The editor behind a server, against doubles of vLLM-Omni, SGLang and OpenAI: what is sent, read, refused and counted."""
+"""The editor behind a server, against doubles of vLLM-Omni, SGLang and OpenAI: what is sent, read and refused."""
 
 import base64
 import io
@@ -306,7 +306,7 @@ def test_a_redirect_is_not_followed_and_ends_the_lane(double: ImagesDouble) -> N
     editor = make_editor(double)
     editor.edit(make_request())
     double.trouble = lambda fields, attempt: "redirect"
-    with pytest.raises(UserError, match="sends requests elsewhere.*not followed"):
+    with pytest.raises(UserError, match=r"sends requests elsewhere.*not followed"):
         editor.edit(make_request())
     assert double.elsewhere == 0
 
@@ -389,14 +389,14 @@ def test_a_seed_without_effect_ends_the_lane_unless_it_is_accepted(
 
 def test_another_size_than_asked_for_ends_the_lane(double: ImagesDouble) -> None:
     double.keeps_size = False
-    with pytest.raises(UserError, match="asked for an image of 64x32 pixels and answered with 80x32.*`size: auto`"):
+    with pytest.raises(UserError, match=r"asked for an image of 64x32 pixels and answered with 80x32.*`size: auto`"):
         make_editor(double).edit(make_request())
     assert make_editor(double, size="auto").edit(make_request()).image.size == (96, 60)
 
 
 def test_a_server_that_rejects_a_plain_edit_ends_the_lane(double: ImagesDouble) -> None:
     double.trouble = lambda fields, attempt: Refusal(400, "Field required: mask")
-    with pytest.raises(UserError, match="rejects a test edit of a plain picture.*Field required: mask"):
+    with pytest.raises(UserError, match=r"rejects a test edit of a plain picture.*Field required: mask"):
         make_editor(double).edit(make_request())
     assert double.edits == []
 
