@@ -218,8 +218,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer with an error in the words of the dialect."""
-        error = {"message": str(refusal), "type": "image_generation_user_error", "param": None, "code": refusal.code}
-        content = {"error": error} if self.server.dialect == "openai" else {"detail": str(refusal)}
+        code = refusal.code if self.server.dialect == "openai" else refusal.status
+        error = {"message": str(refusal), "type": "Bad Request", "param": None, "code": code}
+        content = {"detail": str(refusal)} if self.server.dialect == "sglang" else {"error": error}
         self.answer(refusal.status, content, {"Retry-After": "0"} if refusal.status == 429 else {})
 
     def answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:

@@ -167,7 +167,8 @@ class RunsOn(StrEnum):
     SERVER = "server"
     """The adapter asks a server: it holds no device, and `model` is the name that the server knows. Its class has
     `name_version(model, params)`, which returns the name that keys hold. An editor's params have `concurrency`,
-    `max_requests` and `requests_per_minute`, and it has `words`: what the server says of its model."""
+    `max_requests` and `requests_per_minute`. It has `words`, what the server says of its model, and
+    `try_server(on_request, on_image)`, which is called before its first edit and ends the lane by a UserError."""
 
 
 class Editor(Protocol):

@@ -198,9 +198,10 @@ class EditWork:
         return self._device
 
     def _prepare_requests(self, editor: Any) -> None:
-        """Count the requests to the editor's server, and ask it about several items at once.
+        """Count the requests to the editor's server, try it, and ask it about several items at once from then on.
 
-        Raises UserError if the server says another thing of its model than in an earlier process.
+        Raises UserError if the server says another thing of its model than in an earlier process, and what `try_server`
+        raises.
         """
         folder, params = self.paths.requests(self.spec.editor), editor.params
         count = RequestCount(
@@ -213,6 +214,7 @@ class EditWork:
         )
         keep_words(folder / f"server-{self.spec.editor_key}.json", editor.words, self.spec.editor)
         self._on_request, self._on_image = count.begin, count.count_image
+        editor.try_server(self._on_request, self._on_image)
         self.at_once = params.concurrency
         self.ahead = max(1, self.at_once - 1)
 

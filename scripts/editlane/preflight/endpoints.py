@@ -6,7 +6,6 @@ from typing import Any
 from editlane.core.errors import UserError
 from editlane.core.findings import Finding
 from editlane.core.fleets import FleetDown
-from editlane.core.types import RunsOn
 from editlane.endpoint.served_models import NoAnswer
 from editlane.models.registry import check_params
 from editlane.preflight.context import Part, RunContext
@@ -21,7 +20,7 @@ def check_endpoints(context: RunContext) -> Iterator[Finding]:
     No answer is only a warning: the server, or the fleet, may be started later.
     """
     for part in context.parts:
-        if part.adapter.RUNS_ON == RunsOn.SERVER:
+        if part.is_served:
             try:
                 params = check_params(part.kind, part.settings["adapter"], part.settings["params"])
                 versions = part.adapter.check_served(part.model, params, _TIMEOUT)

@@ -33,6 +33,10 @@ class Served:
         self.at_once = self.most_at_once = 0
         self.asked: list[int] = []
 
+    def try_server(self, on_request: Callable[[], None], on_image: Callable[[], None]) -> None:
+        on_request()
+        on_image()
+
     def edit(self, request: EditRequest) -> Edit:
         request.on_request()
         with self.lock:
@@ -146,15 +150,15 @@ def test_what_ends_the_lane_loses_nothing_that_comes_back(tmp_path: Path) -> Non
 
 
 def test_a_budget_that_is_spent_fails_no_item(tmp_path: Path) -> None:
-    editor = Served(max_requests=7)
-    with pytest.raises(UserError, match="`max_requests: 7`"):
+    editor = Served(max_requests=8)
+    with pytest.raises(UserError, match="`max_requests: 8`"):
         run(tmp_path, editor, make_items(tmp_path, 20))
     assert len(editor.asked) == 7 == count_kept(tmp_path)
-    with pytest.raises(UserError, match="`max_requests: 7`"):
-        run(tmp_path, Served(max_requests=7), make_items(tmp_path, 20))
-    rows = run(tmp_path, Served(max_requests=20), make_items(tmp_path, 20))
+    with pytest.raises(UserError, match="`max_requests: 8`"):
+        run(tmp_path, Served(max_requests=8), make_items(tmp_path, 20))
+    rows = run(tmp_path, Served(max_requests=22), make_items(tmp_path, 20))
     assert {row["state"] for row in rows.values()} == {"edited"}
-    assert sum_up(tmp_path / "journal/edit/e/requests") == (20, 20)
+    assert sum_up(tmp_path / "journal/edit/e/requests") == (22, 22), "each process that has work tries the server"
 
 
 def test_a_stop_waits_for_what_is_under_way_and_begins_nothing_else(tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ GPU, which keys do not hold; what it says of its model is compared between all p
 """
 
 import math
-import threading
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from PIL import Image
@@ -43,8 +41,7 @@ class ServedEditor:
         models = self.edits.check_served(params.timeout)
         self.words = {} if params.dialect == "openai" else find_words(models, self.edits.connection.model)
         """What the server says of its model; of OpenAI's, only the name means anything."""
-        self._probing = threading.Lock()
-        self._probed: Probed | UserError | None = None
+        self._probed: Probed | None = None
 
     @classmethod
     def check_served(cls, model: str, params: ServedParams, timeout: float) -> list[str]:
@@ -64,12 +61,28 @@ class ServedEditor:
         """
         return fix_version(params["fleet"], model) if params.get("fleet") else model
 
+    def try_server(self, on_request: Callable[[], None], on_image: Callable[[], None]) -> None:
+        """Find out what the server ignores, with a few test edits. The hooks are those of an EditRequest.
+
+        Raises UserError if it is something that edits need, or if the server does not answer.
+        """
+        size = self.params.chosen_size
+        asked = None if size == AUTO else SIZE if size == ASPECT else size
+        sides = tuple(map(int, asked.split("x"))) if asked else None
+        fields = self._make_fields(_TEST_PROMPT, (sides[0], sides[1]) if sides else None)
+
+        def ask(further: dict[str, Any]) -> Image.Image:
+            return self.edits.ask(fields | further, [make_test_image()], on_request, on_image)
+
+        self._probed = probe(
+            ask, str(self.edits), takes_seed=self._takes_seed, size=asked, require_seed=self.params.require_seed
+        )
+
     def edit(self, request: EditRequest) -> Edit:
-        """Ask for one edit; before the first one, find out what the server ignores. Thread-safe.
+        """Ask for one edit. Thread-safe.
 
         Raises EditRefused, EditFailed, and UserError for what would fail all edits.
         """
-        found = self._probe(request)
         size = self._choose_size(request.source)
         fields = self._make_fields(request.item.instruction, size)
         if self._takes_seed:
@@ -78,8 +91,8 @@ class ServedEditor:
         return Edit(
             image=self.edits.ask(fields, images, request.on_request, request.on_image),
             requested_size=size,
-            seed_used=found.seed_used,
-            fields_ignored=found.fields_ignored,
+            seed_used=self._probed.seed_used if self._probed else None,
+            fields_ignored=self._probed.fields_ignored if self._probed else None,
         )
 
     @property
@@ -105,31 +118,6 @@ class ServedEditor:
             return fit_area(*source.size)
         width, _, height = wanted.partition("x")
         return int(width), int(height)
-
-    def _probe(self, request: EditRequest) -> Probed:
-        """Return what is known of the server; the first caller finds it out, and the others wait."""
-        with self._probing:
-            if self._probed is None:
-                try:
-                    self._probed = self._find_out(request)
-                except UserError as error:
-                    self._probed = error
-            if isinstance(self._probed, UserError):
-                raise self._probed
-            return self._probed
-
-    def _find_out(self, request: EditRequest) -> Probed:
-        size = self.params.chosen_size
-        asked = None if size == AUTO else SIZE if size == ASPECT else size
-        sides = tuple(map(int, asked.split("x"))) if asked else None
-        fields = self._make_fields(_TEST_PROMPT, (sides[0], sides[1]) if sides else None)
-        ask = partial(self._ask_test, fields, request)
-        return probe(
-            ask, str(self.edits), takes_seed=self._takes_seed, size=asked, require_seed=self.params.require_seed
-        )
-
-    def _ask_test(self, fields: dict[str, Any], request: EditRequest, further: dict[str, Any]) -> Image.Image:
-        return self.edits.ask(fields | further, [make_test_image()], request.on_request, request.on_image)
 
 
 def fit_area(width: int, height: int) -> tuple[int, int]:

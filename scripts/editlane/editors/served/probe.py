@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from editlane.core.errors import EditFailed, EditRefused, ItemError, UserError
+from editlane.core.errors import EditRefused, ItemError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ class Probed(NamedTuple):
 def probe(ask: Ask, server: str, *, takes_seed: bool, size: str | None, require_seed: bool) -> Probed:
     """Send one to four test edits. `size`: of the answers, if one is asked for.
 
-    Raises UserError if the server rejects a plain edit, does not keep the size, or ignores the seed (`require_seed`).
+    Raises UserError if the server does not answer, rejects a plain edit, does not keep the size, or ignores the seed
+    (`require_seed`).
     """
     try:
         if not takes_seed:
@@ -44,15 +45,19 @@ def probe(ask: Ask, server: str, *, takes_seed: bool, size: str | None, require_
         if size is not None and size != "{}x{}".format(*first.size):
             raise UserError(
                 f"{server} was asked for an image of {size} pixels and answered with {first.width}x{first.height}. "
-                "Set `size: auto` in the editor's `params` to take the size that it chooses."
+                "Set another `size` in the editor's `params`, with sides in multiples of 32, or `size: auto` to take "
+                "what it chooses."
             )
         again = _is_ignored(ask, {"seed": _SEEDS[0]})
         ignored = again is not None
         same = first.tobytes() == (again or ask({"seed": _SEEDS[0]})).tobytes()
         differs = same and first.tobytes() != ask({"seed": _SEEDS[1]}).tobytes()
     except ItemError as error:
-        if error.kind in ("transport", "timeout", "oom"):
-            raise EditFailed(f"a test edit failed: {error}", kind=error.kind) from error
+        if error.kind in ("transport", "timeout"):
+            raise UserError(
+                f"{server} does not finish a test edit: {error}. Run the same command again when it is less busy, or "
+                "raise `timeout` or `attempts` in the editor's `params`; finished edits are kept."
+            ) from error
         raise UserError(
             f"{server} rejects a test edit of a plain picture, so it would reject all: {error}. Correct `model`, "
             "`dialect` and the other `params`; finished edits are kept."
