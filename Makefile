@@ -9,6 +9,7 @@
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
 # make test-vllm  test the judge's engines against vLLM on the CPU, in its own venv (4 GB); some minutes
+# make test-omni  edit with a real vLLM-Omni on the CPU, in its own venv (4 GB); some minutes
 # make test-libero  let a scripted expert play LIBERO, in its own venv (2 GB); some minutes
 # make test-trainers  let trainers ask a reward server: TRL, verl, ms-swift, OpenRLHF, in their own venv (2 GB); some minutes
 # make bench   run the benchmarks and print tables
@@ -21,7 +22,7 @@ PYTHON ?= python3
 SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
-.PHONY: demo gallery-demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-libero test-trainers bench bench-gpu clean
+.PHONY: demo gallery-demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-omni test-libero test-trainers bench bench-gpu clean
 
 demo: $(VENV)/installed
 	@$(RUN) snakemake --cores all
@@ -78,6 +79,13 @@ test-vllm: .venv-vllm/installed
 .venv-vllm/installed: tests/vllm/install.sh
 	@echo "Installing vLLM for the CPU into .venv-vllm: 4 GB, once, 5 to 15 minutes."
 	@sh tests/vllm/install.sh .venv-vllm
+
+test-omni: $(VENV)/installed .venv-omni/omni-installed
+	$(RUN) pytest -m omni tests/omni
+
+.venv-omni/omni-installed: tests/omni/install.sh tests/omni/omni_cpu.py tests/vllm/install.sh
+	@echo "Installing vLLM-Omni for the CPU into .venv-omni: 4 GB, once, 5 to 15 minutes."
+	@sh tests/omni/install.sh .venv-omni
 
 test-libero: $(VENV)/installed .venv-libero/installed
 	$(RUN) pytest -m libero tests/libero

@@ -43,7 +43,7 @@ def main() -> None:
     spec = EditorSpec.of(args.run_dir, args.editor, args.seed, options)
     shards = [spec.give_edits(tables.read_items(path)) for path in args.shards]
     items = [item for shard in shards for item in shard]
-    work = EditWork(spec, args.lane, items, lambda: registry.build("editor", **options))
+    work = EditWork(spec, args.lane, items, lambda: registry.build("editor", **options), stop.check)
     with Journal(work.paths.journal(args.editor), work.lane.writer, work.wanted.keys(), stop.check) as journal:
         rows = run_lane(work, journal, stop, args.timeout)
         source = {"editor": spec.describe(options)}

@@ -3,7 +3,8 @@
     python scripts/merge_costs.py --run-dir results/demo --scores results/demo/scores.parquet --lanes 2 \\
         --out results/demo/costs.parquet
 
-Reads the heartbeats in RUN/heartbeats/. Only editors, judges and settings named in the scores table count.
+Reads the heartbeats in RUN/heartbeats/, and the counts of requests to servers. Only editors, judges and settings named
+in the scores table count.
 """
 
 import logging
@@ -17,6 +18,7 @@ from editlane.core.paths import RunPaths
 from editlane.core.text_width import pluralize
 from editlane.lanes.costs import lane_costs
 from editlane.lanes.lane_status import read_heartbeats
+from editlane.lanes.requests_sent import read_sent
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,9 @@ def main() -> None:
     if args.with_pairs:
         pairs = tables.read_provenance(RunPaths(args.run_dir).pairs)
         provenance["comparing"] = pairs.get("judges", {})
-    rows = lane_costs(read_heartbeats(RunPaths(args.run_dir)), provenance, args.lanes)
+    paths = RunPaths(args.run_dir)
+    sent = {editor: read_sent(paths.requests(editor)) for editor in provenance["editors"]}
+    rows = lane_costs(read_heartbeats(paths), provenance, args.lanes, sent)
     tables.write_table(args.out, rows, schemas.COSTS)
     log.info("%s, %d with work", pluralize(len(rows), "lane"), sum(row["attempts"] > 0 for row in rows))
 

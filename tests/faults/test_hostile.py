@@ -7,7 +7,7 @@ import pytest
 from endpoint_double import MODEL, serving
 from trial import final_lines
 
-from editlane.judges.endpoint.key_mask import KeyMask
+from editlane.endpoint.key_mask import KeyMask
 
 EDITOR = "editlane.editors.fake:FakeEditor.edit"
 KEY = "sk-proj-8301947265-geheim"  # no digits in a row, as protocols count them

@@ -183,6 +183,7 @@ def _make_costs(items: int) -> list[dict[str, Any]]:
                 "attempts": 1, "died": 0, "items": count,
                 "load_seconds": 60.0, "busy_seconds": busy, "idle_seconds": 20.0, "held_seconds": busy + 80,
                 "seconds_per_item": each, "gpu_hours": (busy + 80) / 3600, "peak_memory": 60 * 2**30,
+                "requests": None, "images": None, "paid": None, "currency": None,
                 "device": "NVIDIA H200", "host": "node-1", "editor_key": None, "judge_key": None,
             }  # fmt: skip
             rows.append({name: row[name] for name in schemas.COSTS.names})

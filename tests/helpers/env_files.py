@@ -14,7 +14,7 @@ import yaml
 from editlane.judges.config import ENGINE_ENVS
 from editlane.models.registry import DEFAULT_ENGINE, EDITORS, JUDGES
 from editlane.models.tiny import KINDS
-from editlane.preflight.run_config import EditorConfig
+from editlane.preflight.run_config import EDITOR_ENV, EDITOR_ENVS
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -25,7 +25,12 @@ ENGINES: dict[str, dict[str, str]] = {
     for engine in ENGINE_ENVS
 }
 """Adapters of judges, by engine."""
-ADAPTERS = {"editors": EDITORS, "judges": JUDGES} | {f"judges on {engine}": own for engine, own in ENGINES.items()}
+SERVED = {name: target for name, target in EDITORS.items() if name in EDITOR_ENVS}
+"""Editors with another environment than the rest."""
+ADAPTERS = {f"judges on {engine}": own for engine, own in ENGINES.items()} | {
+    "editors": {name: target for name, target in EDITORS.items() if name not in SERVED},
+    "editors on openai": SERVED,
+}
 BY_HAND = {
     "collect_ratings": "report.yaml",
     "compare_ratings": "report.yaml",
@@ -68,7 +73,7 @@ class Step(NamedTuple):
     envs: frozenset[str]
     """File names, such as `edit.yaml`."""
     kind: str | None = None
-    """`editors` or `judges on ENGINE` if it runs an adapter of the config, else None."""
+    """`editors`, `editors on ENGINE` or `judges on ENGINE` if it runs an adapter of the config, else None."""
 
 
 def list_steps() -> list[Step]:
@@ -102,14 +107,15 @@ def list_rule_steps(rule: str) -> list[Step]:
 
 
 def collect_envs(kind: str) -> dict[str | None, frozenset[str]]:
-    """Collect the default environments and those of the repository's configs, by engine for judges."""
+    """Collect the default environments and those of the repository's configs, by engine."""
     found = {f"judges on {engine}": {env} for engine, env in ENGINE_ENVS.items()}
-    found = found if kind == "judges" else {kind: {EditorConfig.model_fields["env"].default}}
+    if kind == "editors":
+        found = {"editors": {EDITOR_ENV}, "editors on openai": set(EDITOR_ENVS.values())}
     for path in (ROOT / "config").glob("*.yaml"):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8")).get(kind, {}).values():
             if "env" in entry:
-                of = f"judges on {entry.get('engine', DEFAULT_ENGINE)}" if kind == "judges" else kind
-                found[of].add(entry["env"])
+                engine = entry.get("engine", DEFAULT_ENGINE if kind == "judges" else None)
+                found[f"{kind} on {engine}" if engine else kind].add(entry["env"])
     return {of: frozenset(Path(env).name for env in envs) for of, envs in found.items()}
 
 

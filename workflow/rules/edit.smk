@@ -29,7 +29,7 @@ rule edit_lane:
         lambda wildcards: PARAMS.find_env("editor", wildcards.editor)
     threads: LANE_THREADS
     resources:
-        gpu=1,
+        gpu=lambda wildcards: PARAMS.count_gpus("editor", wildcards.editor),
         gpu_manufacturer="nvidia",
     params:
         adapter=lambda wildcards: PARAMS.make_model_flags("editor", wildcards.editor),

@@ -37,7 +37,7 @@ rule score_lane:
         lambda wildcards: PARAMS.find_env("judge", wildcards.judge)
     threads: LANE_THREADS
     resources:
-        gpu=lambda wildcards: PARAMS.count_gpus(wildcards.judge),
+        gpu=lambda wildcards: PARAMS.count_gpus("judge", wildcards.judge),
         gpu_manufacturer="nvidia",
     params:
         adapter=lambda wildcards: PARAMS.make_model_flags("judge", wildcards.judge),

@@ -60,6 +60,7 @@ class GivenRow(TypedDict):
 class EditColumns(TypedDict):
     """The columns that an editor adds to an item.
 
+    `seed_used` and `fields_ignored` are null for an editor that asks no server; see types.Edit.
     `unchanged` of an edit is null if that is not sure, or if it could not be compared. `unchanged_rule`: see
     images/unchanged.py.
     """
@@ -75,6 +76,8 @@ class EditColumns(TypedDict):
     unchanged: bool | None
     unchanged_rule: Int32 | None
     prompt_truncated: bool | None
+    seed_used: bool | None
+    fields_ignored: bool | None
     tiled_vae: bool | None
     requested_width: Int32 | None
     requested_height: Int32 | None
@@ -121,6 +124,7 @@ class ScoreRow(TypedDict):
     unchanged: bool | None
     unchanged_rule: Int32 | None
     prompt_truncated: bool | None
+    seed_used: bool | None
     instruction: str
     language: str
     source_path: str
@@ -230,6 +234,9 @@ class CostRow(TypedDict):
 
     A judge of the arena has rows of its own for its comparisons.
 
+    `requests` to a server, the `images` in its answers and their price (`paid`, in `currency`) are of all settings of
+    an editor, and null for one that asks no server, or whose price is not in the config.
+
     `editor` is null for a judge, except in tables of older versions, which had a row per editor. `died` counts the
     attempts that failed, or were stopped or killed. `items` of a score lane are questions. Null are the seconds of a
     lane that had nothing to do, `seconds_per_item` without items, `gpu_hours` and `peak_memory` (bytes) without a GPU,
@@ -257,6 +264,10 @@ class CostRow(TypedDict):
     seconds_per_item: float | None
     gpu_hours: float | None
     peak_memory: int | None
+    requests: int | None
+    images: int | None
+    paid: float | None
+    currency: str | None
     device: str | None
     host: str | None
     editor_key: str | None
@@ -301,6 +312,7 @@ PAIRS = pa.schema(_fields(PairAnswerRow))
 COSTS_ADDED = (
     *("died", "imports_seconds", "reading_seconds", "transfer_seconds", "warmup_seconds"),
     *("input_seconds", "output_seconds", "lost_seconds"),
+    *("requests", "images", "paid", "currency"),
 )
 """Columns that costs tables of older versions do not have."""
 
@@ -310,6 +322,8 @@ ADDED = {
     "sample_of": pa.string(),
     "references": REFERENCES,
     "turns": pa.list_(pa.string()),
+    "seed_used": pa.bool_(),
+    "fields_ignored": pa.bool_(),
 }
 """Columns that tables of older versions do not have. They are read as null there."""
 

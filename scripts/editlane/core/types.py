@@ -140,6 +140,9 @@ class Item:
     all of them, for judges and people. Empty for an item of one turn."""
 
 
+def _do_nothing() -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditRequest:
     """The input of an editor for one item."""
@@ -156,6 +159,11 @@ class EditRequest:
     """True on the second attempt, after running out of memory: decode the image in tiles."""
     references: tuple[Image, ...] = ()
     """The item's further images in its order, RGB and upright: what the instruction may refer to besides the source."""
+    on_request: Callable[[], None] = _do_nothing
+    """An editor on a server calls it before each request: it waits until one may be sent, and counts it. Raises
+    UserError if no more may be sent, Stopped if the lane is to stop."""
+    on_image: Callable[[], None] = _do_nothing
+    """The same after each answer with an image: it may have to be paid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +175,10 @@ class Edit:
     """(width, height) asked of the model; None if the model chose."""
     prompt_truncated: bool | None = None
     """True if no text encoder got the whole instruction; None if that is unknown, or if there is none."""
+    seed_used: bool | None = None
+    """Of an editor on a server: whether the seed decides the image. None for another editor."""
+    fields_ignored: bool | None = None
+    """Of an editor on a server: whether it takes fields that it does not know. None for another editor."""
 
 
 class RunsOn(StrEnum):
@@ -178,7 +190,9 @@ class RunsOn(StrEnum):
     """The adapter loads a checkpoint onto the device of its process."""
     SERVER = "server"
     """The adapter asks a server: it holds no device, and `model` is the name that the server knows. Its class has
-    `name_version(model, params)`, which returns the name that keys hold."""
+    `name_version(model, params)`, which returns the name that keys hold. An editor's params have `concurrency`,
+    `max_requests` and `requests_per_minute`. It has `words`, what the server says of its model, and
+    `try_server(on_request, on_image)`, which is called before its first edit and ends the lane by a UserError."""
 
 
 class Editor(Protocol):

@@ -23,9 +23,9 @@ from editlane.core.fleet_state import read_nodes
 from editlane.core.fleets import FleetDown, FleetView, Route, find_fleet, read_fleet
 from editlane.core.paths import FleetPaths
 from editlane.core.urls import check_url
+from editlane.endpoint.http import Endpoint, Refused, read_key
 from editlane.fleet.tasks import TaskDefinition, TaskResult, TaskState
 from editlane.judges.endpoint.completions import read_text
-from editlane.judges.endpoint.http import Endpoint, Refused, read_key
 
 _MOST_KEPT = 100_000
 """Answered tasks that are remembered. The oldest are forgotten first, and would be asked again."""

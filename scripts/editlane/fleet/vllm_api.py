@@ -11,9 +11,9 @@ from requests import RequestException
 from urllib3.exceptions import HTTPError
 
 from editlane.core.printable import escape
+from editlane.endpoint.key_mask import KeyMask
+from editlane.endpoint.session import send
 from editlane.fleet.vllm_metrics import VllmMetrics, read_metrics
-from editlane.judges.endpoint.key_mask import KeyMask
-from editlane.judges.endpoint.session import send
 
 TOP_TOKENS = 20
 """Tokens whose log-probabilities a server reports: the most that it does by default."""

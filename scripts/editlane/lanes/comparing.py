@@ -135,6 +135,7 @@ class CompareWork:
     """Ask a judge about the pairs and controls of one lane and round, a batch at a time; see `runner.Work`."""
 
     ahead = 1
+    at_once = 1
 
     def __init__(
         self, spec: PairSpec, lane: int, rows: Sequence[PairPlanRow], build_judge: Callable[[], Judge]

@@ -5,12 +5,14 @@ the device for longer. One that found all its work in the journal has left no he
 held_seconds = load_seconds + busy_seconds + idle_seconds + lost_seconds.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from editlane.core.paths import COMPARE, EDIT, SCORE, LaneId
 from editlane.core.types import Row
 from editlane.lanes.lane_status import LaneStatus
+from editlane.lanes.requests_sent import Sent
 
 LOADING = ("imports", "reading", "transfer", "warmup")
 """Known parts of loading; the rest is `starting`."""
@@ -26,8 +28,19 @@ SUMS = (
 )
 
 
-def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], lanes: int) -> list[Row]:
+COUNTS = ("requests", "images", "paid")
+"""Of an editor on a server."""
+
+
+def lane_costs(
+    statuses: Sequence[LaneStatus],
+    provenance: Mapping[str, Any],
+    lanes: int,
+    sent: Mapping[str, Mapping[int, Sent]] = MappingProxyType({}),
+) -> list[Row]:
     """Return the rows of a costs table: every editor of `provenance`, every judge, then those `comparing`, by lane.
+
+    `sent`: by editor and lane, the requests to servers.
 
     Only processes with the settings in `provenance` are counted; a judge's, if one of the editors it judged has them. A
     lane below `lanes` always has a row. A lane above it, from an earlier split, has a row if it did something, because
@@ -39,7 +52,9 @@ def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], la
     for editor, key in editors.items():
         own = [one for one in statuses if (one.stage, one.editor, one.editor_key) == (EDIT, editor, key)]
         names = {"stage": EDIT, "editor": editor, "judge": None, "editor_key": key, "judge_key": None}
-        rows += sum_lanes(own, names, lanes)
+        requests = sent.get(editor, {})
+        params = provenance["editors"][editor].get("params") or {}
+        rows += [row | _price(requests.get(row["lane"]), params) for row in sum_lanes(own, names, lanes, requests)]
     comparing = {name: about.get("key") for name, about in provenance.get("comparing", {}).items()}
     asking = [(SCORE, *one) for one in judges.items()] + [(COMPARE, *one) for one in comparing.items()]
     for stage, judge, key in asking:
@@ -50,14 +65,24 @@ def lane_costs(statuses: Sequence[LaneStatus], provenance: Mapping[str, Any], la
     return rows
 
 
-def sum_lanes(statuses: Sequence[LaneStatus], names: Row, lanes: int) -> Iterator[Row]:
-    """Yield a row of `names` and costs for each lane below `lanes`, and for each above it that has a process."""
-    of_lanes: dict[int, list[LaneStatus]] = {lane: [] for lane in range(lanes)}
+def sum_lanes(statuses: Sequence[LaneStatus], names: Row, lanes: int, further: Collection[int] = ()) -> Iterator[Row]:
+    """Yield a row of `names` and costs for each lane below `lanes`, and for each above it that has a process, or is one
+    of `further`."""
+    of_lanes: dict[int, list[LaneStatus]] = {lane: [] for lane in (*range(lanes), *further)}
     for one in statuses:
         of_lanes.setdefault(one.lane, []).append(one)
     for lane, of_lane in sorted(of_lanes.items()):
         places = {name: _all(getattr(one, name) for one in of_lane) for name in ("device", "host")}
         yield names | {"lane": lane} | add_up(_processes(of_lane)) | places
+
+
+def _price(sent: Sent | None, params: Mapping[str, Any]) -> Row:
+    """Return the columns about requests to a server."""
+    if sent is None:
+        return dict.fromkeys((*COUNTS, "currency"))
+    price = params.get("cost_per_image")
+    paid = {"paid": None, "currency": None} if price is None else {"paid": price * sent.images}
+    return {"requests": sent.requests, "images": sent.images, "currency": params.get("currency"), **paid}
 
 
 def editors_of(one: LaneStatus) -> set[str]:
@@ -66,10 +91,15 @@ def editors_of(one: LaneStatus) -> set[str]:
 
 
 def add_up(rows: Sequence[Row]) -> Row:
-    """Return one row with the sums, nulls ignored, and the highest `peak_memory`."""
+    """Return one row with the sums, nulls ignored, and the highest `peak_memory`. Several currencies are not summed."""
     total: Row = {name: _sum(row[name] for row in rows) for name in SUMS}
     for count in ("attempts", "died", "items"):
         total[count] = total[count] or 0
+    total |= {name: _sum(row.get(name) for row in rows) for name in COUNTS}
+    currencies = {row["currency"] for row in rows if row.get("paid") is not None}
+    total["currency"] = next(iter(currencies)) if len(currencies) == 1 else None
+    if len(currencies) > 1:  # their sum would mean nothing
+        total["paid"] = None
     total["seconds_per_item"] = total["busy_seconds"] / total["items"] if total["items"] else None
     total["peak_memory"] = max((row["peak_memory"] for row in rows if row["peak_memory"] is not None), default=None)
     return total

@@ -13,12 +13,14 @@ from editlane.core import tables
 from editlane.core.errors import CRASHED, EditFailed, ItemError, OutOfMemory, UserError, one_line
 from editlane.core.paths import EDIT, LaneId, RunPaths
 from editlane.core.schemas import EDIT_COLUMNS
-from editlane.core.types import EDITED, Edit, Editor, EditRequest, Item, Row
+from editlane.core.types import EDITED, Edit, Editor, EditRequest, Item, Row, RunsOn
 from editlane.images.files import file_sha256, save_png, write_atomically
 from editlane.images.recorded import open_recorded, open_references
 from editlane.images.unchanged import RULE, is_unchanged
 from editlane.lanes.identity import describe, identify, shorten_key
 from editlane.lanes.journal import content_key
+from editlane.lanes.requests_sent import RequestCount
+from editlane.lanes.served_model import keep_words
 from editlane.lanes.turns import edit_in_turns
 from editlane.models.devices import device_label
 from editlane.models.registry import find_adapter
@@ -147,18 +149,30 @@ class Attempt:
 
 
 class EditWork:
-    """Edit items one at a time; see `runner.Work`."""
+    """Edit items one at a time, or several at once where a server has the model; see `runner.Work`."""
 
     ahead = 2
+    at_once = 1
 
-    def __init__(self, spec: EditorSpec, lane: int, items: Sequence[Item], build_editor: Callable[[], Editor]) -> None:
+    def __init__(
+        self,
+        spec: EditorSpec,
+        lane: int,
+        items: Sequence[Item],
+        build_editor: Callable[[], Editor],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the items of a lane. `check` raises Stopped if the lane is to stop; waits for a server call it."""
         self.spec, self.paths = spec, RunPaths(spec.run_dir)
         self.lane = LaneId(EDIT, spec.editor, None, lane)
         self.judge_key: str | None = None
         self.wanted = {spec.key(item): item for item in items}
         self._keys = {item.item_id: spec.key(item) for item in items}
         self._build_editor = build_editor
+        self._check = check
         self._editor: Editor
+        self._on_request: Callable[[], None] = lambda: None
+        self._on_image: Callable[[], None] = lambda: None
         self._device = ""
 
     def find_kept(self, finished: Mapping[str, Row]) -> dict[str, Row]:
@@ -182,7 +196,30 @@ class EditWork:
         """Load the editor and return its device."""
         self._editor = self._build_editor()
         self._device = device_label(self._editor)
+        if self._editor.RUNS_ON == RunsOn.SERVER:
+            self._prepare_requests(self._editor)
         return self._device
+
+    def _prepare_requests(self, editor: Any) -> None:
+        """Count the requests to the editor's server, try it, and ask it about several items at once from then on.
+
+        Raises UserError if the server says another thing of its model than in an earlier process, and what `try_server`
+        raises.
+        """
+        folder, params = self.paths.requests(self.spec.editor), editor.params
+        count = RequestCount(
+            folder,
+            self.lane.number,
+            editor=self.spec.editor,
+            most=params.max_requests,
+            per_minute=params.requests_per_minute,
+            check=self._check,
+        )
+        keep_words(folder / f"server-{self.spec.editor_key}.json", editor.words, self.spec.editor)
+        self._on_request, self._on_image = count.begin, count.count_image
+        editor.try_server(self._on_request, self._on_image)
+        self.at_once = params.concurrency
+        self.ahead = max(1, self.at_once - 1)
 
     def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[Item]:
         """Return the missing items."""
@@ -226,6 +263,8 @@ class EditWork:
             seed=self.spec.item_seed(item),
             on_step=on_step,
             tiled_vae=tiled_vae,
+            on_request=self._on_request,
+            on_image=self._on_image,
         )
         try:
             return edit_in_turns(self._editor, request) if item.turns else self._editor.edit(request)
@@ -254,6 +293,8 @@ class EditWork:
             "edited_sha256": save_png(edit.image, self.spec.run_dir / path),
             **_compare(item, source, edit.image),
             "prompt_truncated": edit.prompt_truncated,
+            "seed_used": edit.seed_used,
+            "fields_ignored": edit.fields_ignored,
             "requested_width": requested[0],
             "requested_height": requested[1],
             "edited_width": edit.image.width,

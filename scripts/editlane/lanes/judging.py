@@ -190,6 +190,7 @@ class JudgeWork:
     """Judge the edits of all editors in one lane, and its controls, a batch at a time; see `runner.Work`."""
 
     ahead = 1
+    at_once = 1
 
     def __init__(
         self,

@@ -2,20 +2,22 @@
 
 Three things happen at once: the next unit is read (reader thread), the model works on this one (this thread), and
 finished ones are saved and recorded (writer thread). A unit is what the model gets at once: an item to edit, or a batch
-of edits to judge. Each of its items has a journal key.
+of edits to judge. Each of its items has a journal key. Where a server has the model, several units are at work at once,
+each in a thread that also saves and records it.
 """
 
 import logging
-import time
-from collections import Counter, deque
+import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.text_width import pluralize
 from editlane.core.types import EDITED, Row, State
+from editlane.lanes.busy_time import BusyTime, Spent
 from editlane.lanes.first_failures import FirstFailures, check_note
 from editlane.lanes.heartbeat import Heartbeat, remove_partials
 from editlane.lanes.journal import DEATHS, Journal
@@ -37,6 +39,8 @@ class Work(Protocol[Unit]):
     """Key of the judge's settings; None for an editor."""
     ahead: int
     """Units that are read ahead, and units that may wait to be saved."""
+    at_once: int
+    """Units that the model works on at once: 1 for a model in this process. Known when it is loaded, as `ahead`."""
 
     @property
     def wanted(self) -> Mapping[str, Any]:
@@ -143,7 +147,9 @@ class _Run(Generic[Unit]):
     ) -> None:
         self._work, self._journal, self._heartbeat, self._rows = work, journal, heartbeat, rows
         self._deaths: Counter[str] = journal.finished.deaths
-        self._saving: deque[Future[None]] = deque()
+        self._saving: set[Future[None]] = set()
+        self._busy = BusyTime()
+        self._recording = threading.Lock()  # for what threads that save change: the sets below, and the failures
         self._begun: set[str] = set()
         self._first_failures = FirstFailures(rows.values(), work.paths.failed_alike(work.lane))
 
@@ -155,33 +161,40 @@ class _Run(Generic[Unit]):
         stop.call_at_once(self._take_back)  # who asked for a stop may not wait for the unit's end before it kills
         ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, self._work.get_keys(unit))))
         try:
-            with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+            with ThreadPoolExecutor(self._work.at_once, thread_name_prefix="writer") as threads:
                 for unit, reading in prefetched(self._work.read, ordered, depth=self._work.ahead):
                     self._begin(unit)
                     stop.check()  # now: a stop before it has not taken this unit back
-                    outcome, seconds = self._compute(unit, reading)
-                    self._saving.append(writer.submit(self._save, unit, outcome, seconds))
+                    self._saving.add(self._start(unit, reading, threads))
                     self._wait_until_saved(self._work.ahead)
                 self._wait_until_saved(0)
         finally:
             self._take_back()
+
+    def _start(self, unit: Unit, reading: Future[Any], threads: ThreadPoolExecutor) -> Future[None]:
+        """Compute a unit here and save it in a thread; with several at once, do both in the thread."""
+        if self._work.at_once == 1:
+            return threads.submit(self._save, unit, *self._compute(unit, reading))
+        return threads.submit(lambda: self._save(unit, *self._compute(unit, reading)))
 
     def _begin(self, unit: Unit) -> None:
         keys = self._work.get_keys(unit)
         suspect = any(self._deaths[key] for key in keys)
         if suspect:
             self._wait_until_saved(0)
-        self._begun.update(keys)
+        with self._recording:
+            self._begun.update(keys)
         self._journal.begin(keys)
         self._heartbeat.begin(*self._work.get_name(unit), suspect=suspect)
 
-    def _compute(self, unit: Unit, reading: Future[Any]) -> tuple[Any, float]:
-        """Return the outcome of a unit and the seconds that it took."""
+    def _compute(self, unit: Unit, reading: Future[Any]) -> tuple[Any, Spent]:
+        """Return the outcome of a unit and the time that it took."""
         with self._to_blame(unit):
             with self._heartbeat.waiting("input"):
                 inputs = reading.result()
-            started = time.monotonic()
-            return self._work.compute(unit, inputs, self._heartbeat.step), time.monotonic() - started
+            with self._busy.spending() as spent:
+                outcome = self._work.compute(unit, inputs, self._heartbeat.step)
+            return outcome, spent
 
     @contextmanager
     def _to_blame(self, unit: Unit) -> Iterator[None]:
@@ -190,28 +203,34 @@ class _Run(Generic[Unit]):
             yield
         except BaseException as error:
             if not is_in_good_order(error):
-                self._begun.difference_update(self._work.get_keys(unit))
+                with self._recording:
+                    self._begun.difference_update(self._work.get_keys(unit))
             raise
 
     def _take_back(self) -> None:
-        self._journal.take_back(list(self._begun))
+        with self._recording:
+            begun = list(self._begun)
+        self._journal.take_back(begun)
 
     def _wait_until_saved(self, most: int) -> None:
         """Wait until at most `most` units are unsaved; raises what saving raised."""
         with self._heartbeat.waiting("output"):
             while len(self._saving) > most:
-                self._saving.popleft().result()
+                saved, self._saving = wait(self._saving, return_when=FIRST_COMPLETED)
+                for one in saved:
+                    one.result()
 
-    def _save(self, unit: Unit, outcome: Any, seconds: float) -> None:
+    def _save(self, unit: Unit, outcome: Any, spent: Spent) -> None:
         with self._to_blame(unit):
-            rows = self._work.save(unit, outcome, seconds)
+            rows = self._work.save(unit, outcome, spent.own)
         self._journal.finish(rows)
-        self._begun.difference_update(rows)
-        self._rows.update(rows)
         last, failed = list(rows.values())[-1], _count_failed(self._work, rows)
         score = last.get("score")
-        self._heartbeat.finished(len(rows), seconds=seconds, state=last["state"], score=score, failed=failed)
-        self._first_failures.add(rows.values())
+        with self._recording:
+            self._begun.difference_update(rows)
+            self._rows.update(rows)
+            self._heartbeat.finished(len(rows), seconds=spent.share, state=last["state"], score=score, failed=failed)
+            self._first_failures.add(rows.values())
 
 
 def _count_failed(work: Work[Any], rows: Mapping[str, Row]) -> int:

@@ -15,7 +15,9 @@ EDITORS = {
     "fake": "editlane.editors.fake:FakeEditor",
     "given": "editlane.editors.given:GivenEditor",
     "qwen-image-edit": "editlane.editors.qwen_image_edit:QwenImageEditor",
+    "served/openai": "editlane.editors.served.openai_engine:ServedEditor",
 }
+"""The engine follows the slash, for an editor that has one."""
 
 JUDGES = {
     "fake": "editlane.judges.fake:FakeJudge",
@@ -45,6 +47,24 @@ def judge_on_engine(adapter: str, engine: str) -> str:
         others = f"use {' or '.join(engines)}" if len(engines) > 1 else "leave `engine` out"
         raise UserError(f"adapter {adapter!r} does not run on the engine {engine!r}; {others}.")
     return name
+
+
+def editor_on_engine(adapter: str, engine: str | None) -> str:
+    """Return the name in EDITORS of the editor `adapter` on `engine`. Only one with several engines needs `engine`.
+
+    Raises UnknownName for another adapter, UserError for an engine that this one does not have, or needs.
+    """
+    adapters = {name.partition("/")[0] for name in EDITORS}
+    if adapter not in adapters:
+        raise UnknownName("editor", adapter, adapters)
+    engines = sorted(name.partition("/")[2] for name in EDITORS if name.partition("/")[0] == adapter)
+    if engine in engines:
+        return f"{adapter}/{engine}"
+    if engine is None and len(engines) == 1:
+        return f"{adapter}/{engines[0]}" if engines[0] else adapter
+    if engines == [""]:
+        raise UserError(f"adapter {adapter!r} has no engines; leave `engine` out.")
+    raise UserError(f"adapter {adapter!r} does not run on the engine {engine!r}; use {' or '.join(engines)}.")
 
 
 def find_adapter(kind: str, name: str) -> Any:

@@ -18,14 +18,14 @@ from editlane.datasets.prepare import check_categories
 from editlane.datasets.public_formats import may_be_folder
 from editlane.judges.config import ENGINE_ENVS
 from editlane.models.checkpoints import check_checkpoint
-from editlane.models.registry import check_params, find_adapter, judge_on_engine
+from editlane.models.registry import check_params, editor_on_engine, find_adapter, judge_on_engine
 from editlane.models.tiny import BUILT_MODELS, KINDS
 from editlane.models.weight_formats import check_formats
 from editlane.preflight.arena import check_arena
 from editlane.preflight.config_values import check_path, check_paths, check_places, check_values
 from editlane.preflight.dataset_scan import find_edits_folders
 from editlane.preflight.panels import check_panels
-from editlane.preflight.run_config import EditorConfig, RunConfig
+from editlane.preflight.run_config import EDITOR_ENV, EDITOR_ENVS, EditorConfig, RunConfig
 from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
 from editlane.ratings.tables import read_ratings
@@ -57,6 +57,8 @@ def check_config(config: Config) -> Config:
             f"`dataset: {{edited_dir: ...}}`. {_HELP}"
         )
     _check_samples(filled)
+    for name, editor in filled["editors"].items():
+        _set_editor_engine(name, editor)
     for name, judge in filled["judges"].items():
         _set_engine(name, judge)
     _check_files(filled)
@@ -182,6 +184,15 @@ def _set_engine(name: str, judge: Config) -> None:
     except UserError as error:
         raise UserError(f"config: judges.{name}: {error}") from error
     judge["env"] = judge["env"] or ENGINE_ENVS[judge["engine"]]
+
+
+def _set_editor_engine(name: str, editor: Config) -> None:
+    """Do the same for an editor."""
+    try:
+        editor["adapter"] = editor_on_engine(editor["adapter"], editor["engine"])
+    except UserError as error:
+        raise UserError(f"config: editors.{name}: {error}") from error
+    editor["env"] = editor["env"] or EDITOR_ENVS.get(editor["adapter"], EDITOR_ENV)
 
 
 def check_adapter(kind: str, name: str, settings: Config) -> None:

@@ -38,6 +38,11 @@ class Part:
         return bool(self.adapter.RUNS_ON == RunsOn.DEVICE)
 
     @property
+    def is_served(self) -> bool:
+        """True if a server has the model, so that its lanes hold no device."""
+        return bool(self.adapter.RUNS_ON == RunsOn.SERVER)
+
+    @property
     def model(self) -> str:
         return self.settings["model"] or ""
 

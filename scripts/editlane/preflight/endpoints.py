@@ -1,4 +1,4 @@
-"""Check that the servers of judges answer and serve the model."""
+"""Check that the servers of editors and judges answer and serve the model. No edit and no score is asked for."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 from editlane.core.errors import UserError
 from editlane.core.findings import Finding
 from editlane.core.fleets import FleetDown
-from editlane.core.types import RunsOn
-from editlane.judges.endpoint.completions import NoAnswer
+from editlane.endpoint.served_models import NoAnswer
 from editlane.models.registry import check_params
 from editlane.preflight.context import Part, RunContext
 
@@ -16,14 +15,14 @@ _TIMEOUT = 3
 
 
 def check_endpoints(context: RunContext) -> Iterator[Finding]:
-    """Yield one or two findings per judge on a server.
+    """Yield one or two findings per editor and judge on a server.
 
     No answer is only a warning: the server, or the fleet, may be started later.
     """
-    for part in context.judges:
-        if part.adapter.RUNS_ON == RunsOn.SERVER:
+    for part in context.parts:
+        if part.is_served:
             try:
-                params = check_params("judge", part.settings["adapter"], part.settings["params"])
+                params = check_params(part.kind, part.settings["adapter"], part.settings["params"])
                 versions = part.adapter.check_served(part.model, params, _TIMEOUT)
             except (NoAnswer, FleetDown) as error:
                 yield Finding("warn", "endpoints", f"{part}: {error}")
@@ -44,6 +43,6 @@ def _tell_served(part: Part, params: Any, versions: list[str]) -> Iterator[Findi
             "warn",
             "endpoints",
             f"{part}: {params.base_url} belongs to a fleet, and {part.model} there may get other weights, which would "
-            "keep the old scores",
+            f"keep the old {'edits' if part.kind == 'editor' else 'scores'}",
             f"Use `model: {versions[-1]}`, or `fleet:` with the config of the fleet in place of `base_url`.",
         )

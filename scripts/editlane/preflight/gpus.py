@@ -85,12 +85,12 @@ def _name_gpus(labels: Sequence[str]) -> str:
 
 
 def check_lanes(context: RunContext) -> Iterator[Finding]:
-    """Check that there are at least as many lanes as GPUs."""
-    lanes, editors = context.config["lanes"], len(context.editors)
+    """Check that there are at least as many lanes as GPUs, without those of editors on servers, which hold none."""
+    lanes, editors = context.config["lanes"], sum(not part.is_served for part in context.editors)
     gpus = min(len(context.devices.gpus), context.gpu_limit or len(context.devices.gpus))
     jobs = lanes * editors
     what = pluralize(lanes, "lane") + (f" x {editors} editors" if editors > 1 else "")
-    if context.devices.problem:
+    if context.devices.problem or not editors:
         yield Finding("pass", "lanes", what)
     elif jobs >= gpus:
         yield Finding("pass", "lanes", what + (f" on {pluralize(gpus, 'GPU')}" if gpus else " on the CPU"))

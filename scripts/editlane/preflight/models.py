@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from editlane.core.findings import Finding, format_bytes
-from editlane.core.types import RunsOn
 from editlane.models.checkpoints import find_problem, is_hub_id, is_randomly_initialised
 from editlane.models.lora import parse_hub_file
 from editlane.models.weight_files import find_cached_snapshot
@@ -16,7 +15,7 @@ from editlane.preflight.weights import count_stored_bytes, is_offline
 def check_models(context: RunContext) -> Iterator[Finding]:
     """Yield one finding per model. The check of the config has already refused incomplete folders."""
     for part in context.parts:
-        if part.adapter.RUNS_ON == RunsOn.SERVER:
+        if part.is_served:
             yield Finding("pass", "models", f"{part}: served by an endpoint")
         elif not part.needs_model:
             yield Finding("pass", "models", f"{part}: the adapter {part.settings['adapter']!r} has no model")

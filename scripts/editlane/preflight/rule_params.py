@@ -141,9 +141,9 @@ class RuleParams:
         digests += [self._digests.hash_folder(folder, hash_image) for folder in self._edits_folders.values()]
         return " ".join(digests)
 
-    def count_gpus(self, judge: str) -> int:
-        """Return how many GPUs a lane of this judge holds: none if a server runs the model."""
-        return 0 if self.get_adapter("judge", judge).RUNS_ON == RunsOn.SERVER else 1
+    def count_gpus(self, kind: str, name: str) -> int:
+        """Return how many GPUs a lane of this editor or judge holds: none if a server runs the model."""
+        return 0 if self.get_adapter(kind, name).RUNS_ON == RunsOn.SERVER else 1
 
     def find_built_model(self, kind: str, name: str) -> str | list[str]:
         """Return the mark of the tiny model that the workflow builds for this editor or judge; [] if it is another."""

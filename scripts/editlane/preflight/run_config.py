@@ -10,6 +10,10 @@ from pydantic import Field, model_validator
 from editlane.core.strict_model import Name, StrictModel, Text
 from editlane.judges.config import JudgeConfig
 
+EDITOR_ENV = "envs/edit.yaml"
+EDITOR_ENVS = {"served/openai": "envs/workflow.yaml"}
+"""Default environment file of an editor, and of those that need another one."""
+
 
 class DatasetConfig(StrictModel):
     """Images and instructions to edit and judge."""
@@ -45,15 +49,20 @@ class EditorConfig(StrictModel):
 
     adapter: str
     """Code for the model family: `qwen-image-edit` (every Qwen-Image-Edit checkpoint), `diffusers` (any diffusers
-    pipeline that takes an image and a prompt), `given` (edits made elsewhere), `fake` (no model)."""
+    pipeline that takes an image and a prompt), `served` (a model behind a server), `given` (edits made elsewhere),
+    `fake` (no model)."""
+    engine: Literal["openai"] | None = None
+    """Only for `served`, which has this one: a server with OpenAI's `/images/edits`, as vLLM-Omni and SGLang have it.
+    Its lanes take no GPU."""
     model: str | None = None
     """A checkpoint folder, or a hub id such as `Qwen/Qwen-Image-Edit-2511`. `resources/models/tiny-*` are built by
-    the workflow."""
+    the workflow. With `served`, the name under which the server, or the fleet, has it."""
     revision: str | None = None
     """Commit or tag of the hub model. Without it the hub's default branch is used, with a note in the
     report."""
-    env: str = "envs/edit.yaml"
-    """Conda environment of this editor, used with `--sdm conda`."""
+    env: Text | None = None
+    """Conda environment of this editor, used with `--sdm conda`. Default: `envs/edit.yaml`, and `envs/workflow.yaml`
+    for `served`."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Settings of the adapter and its pipeline, for example `num_inference_steps`. All but `offload` are part of the
     journal key."""

@@ -19,6 +19,7 @@ GIB = 2**30
 
 TIMES = ("load", "busy", "idle")
 ON_GPU = ("gpu_hours", "peak_memory")
+OF_SERVERS = ("requests", "images", "paid")
 
 
 def make_cost_tables(report: Report, t: Texts) -> list[Table]:
@@ -31,23 +32,27 @@ def make_cost_tables(report: Report, t: Texts) -> list[Table]:
 
 
 class Scale:
-    """The columns of both tables, in hours, or in seconds below one hour in total. GPU columns need a GPU."""
+    """The columns of both tables, in hours, or in seconds below one hour in total. GPU columns need a GPU, and those of
+    requests an editor on a server; the price needs one currency for all."""
 
     def __init__(self, total: Costs, t: Texts) -> None:
         self.hours = total["held_seconds"] >= 3600
-        self.on_gpu = [name for name in ON_GPU if total[name] is not None]
+        self.on_gpu = [name for name in (*ON_GPU, *OF_SERVERS) if total.get(name) is not None]
         unit = t("costs.hours" if self.hours else "costs.seconds")
         times = (t(f"costs.{name}", unit=unit) for name in TIMES)
-        self.titles = (*title_columns(t, "items", "seconds"), *times, *title_columns(t, "busy_share", *self.on_gpu))
+        priced = {name: t(f"costs.{name}", currency=total.get("currency") or "") for name in OF_SERVERS}
+        special = (priced.get(name) or title_columns(t, name)[0] for name in self.on_gpu)
+        self.titles = (*title_columns(t, "items", "seconds"), *times, *title_columns(t, "busy_share"), *special)
 
     def cells(self, costs: Costs) -> tuple[str, ...]:
         """Format the cells under `titles`."""
-        if not costs["attempts"]:
+        if not costs["attempts"] and costs.get("requests") is None:
             return (str(costs["items"]), *[NONE] * (len(self.titles) - 1))
         held, memory = costs["held_seconds"], costs["peak_memory"]
         on_gpu = {
             "gpu_hours": format_number(costs["gpu_hours"], 2 if self.hours else 3),
             "peak_memory": format_number(None if memory is None else memory / GIB, 1),
+            **{name: format_number(costs.get(name), 2 if name == "paid" else 0) for name in OF_SERVERS},
         }
         times = (costs[f"{name}_seconds"] / (3600 if self.hours else 1) for name in TIMES)
         return (

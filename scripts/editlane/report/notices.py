@@ -41,6 +41,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _coverage(report, min_coverage, t),
         _unchanged(report, t),
         _seed_ignored(report, t),
+        _no_seed(report, t),
         _odd_ratings(report, t),
         _truncated(report, t),
         _unscored(report, t),
@@ -173,6 +174,18 @@ def _seed_ignored(report: Report, t: Texts) -> Notice | None:
     ]
     lines = tuple(t("notice.seed_ignored_line", editor=name) for name in ignoring)
     return Notice(title=t("notice.seed_ignored"), lines=lines, severe=False) if lines else None
+
+
+def _no_seed(report: Report, t: Texts) -> Notice | None:
+    """Name the editors on servers whose seed decides nothing, or that take none."""
+    lines = []
+    for editor in report.editors:
+        edits = report.scores[report.scores["editor"] == editor].drop_duplicates("item_id")  # one row of each judge
+        known = edits["seed_used"].dropna()
+        count, n = int((~known).sum()), len(known)
+        if count:
+            lines.append(t("notice.no_seed_line", editor=editor, count=count, n=n))
+    return Notice(title=t("notice.no_seed"), lines=tuple(lines), severe=False) if lines else None
 
 
 def _odd_ratings(report: Report, t: Texts) -> Notice | None:

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from editlane.core.errors import CRASHED, JudgeFailed
 from editlane.core.printable import escape
 from editlane.core.types import State
-from editlane.judges.endpoint.session import send
+from editlane.endpoint.session import send
 from editlane.lanes.judging import JudgeSpec
 from editlane.server.backend import Backend, BackendState, Lost
 from editlane.server.config import BackendConfig, LimitsConfig

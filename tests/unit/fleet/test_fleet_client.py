@@ -19,9 +19,9 @@ from editlane.core.errors import UserError
 from editlane.core.fleet_accounts import read_accounts
 from editlane.core.fleets import FleetDown
 from editlane.core.paths import FleetPaths
+from editlane.endpoint import http as endpoints
 from editlane.fleet import Fleet, TaskDefinition, TaskResult, TaskState
 from editlane.fleet import client as fleet_client
-from editlane.judges.endpoint import http as endpoints
 
 ACCOUNTS = FleetPaths("judges").accounts
 

@@ -25,10 +25,9 @@ import urllib3.util.retry
 from endpoint_double import Double, serving
 
 from editlane.core.errors import JudgeFailed, UserError
-from editlane.judges.endpoint import http as endpoints
+from editlane.endpoint.http import Endpoint, Refused
+from editlane.endpoint.key_mask import KeyMask
 from editlane.judges.endpoint.completions import Completions, read_text
-from editlane.judges.endpoint.http import Endpoint, Refused
-from editlane.judges.endpoint.key_mask import KeyMask
 from editlane.judges.endpoint.top_logprobs import read_top_logprobs
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -291,16 +290,14 @@ def test_a_deadline_that_has_passed_does_not_shorten_the_next() -> None:
             assert Endpoint(base_url=server.url, timeout=30, attempts=1).ask("/models", whole) == {}
 
 
-def test_a_reply_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "LONGEST_REPLY", 100_000)
-
+def test_a_reply_without_end_is_cut_off() -> None:
     def pour(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
             connection.sendall(b" " * 65536)
 
     with peer(pour) as server, pytest.raises(JudgeFailed, match="the answer has more than 100000 bytes"):
-        Endpoint(base_url=server.url, attempts=1).ask("/models", whole)
+        Endpoint(base_url=server.url, attempts=1, longest_reply=100_000).ask("/models", whole)
 
 
 # --- when it asks again

@@ -19,10 +19,10 @@ from step_runs import run_step_program, write_inputs
 from editlane.core import tables
 from editlane.core.errors import ItemError, JudgeFailed, UserError
 from editlane.core.types import Question, Readout
+from editlane.endpoint import http as endpoints
+from editlane.endpoint.http import Endpoint
 from editlane.images.files import fit_within
-from editlane.judges.endpoint import http as endpoints
 from editlane.judges.endpoint.completions import Completions, read_text
-from editlane.judges.endpoint.http import Endpoint
 from editlane.judges.endpoint.top_logprobs import HiddenProbability, TopLogprobs, combine, read_top_logprobs
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, EndpointParams, _resize_to_blocks
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks

@@ -18,7 +18,7 @@ from editlane.judges.config import ENGINE_ENVS
 from editlane.judges.qwen3_vl import vllm_engine as qwen3_vl_vllm
 from editlane.judges.qwen3_vl.vllm_engine import VllmJudge, VllmParams
 from editlane.lanes.identity import identify
-from editlane.models.registry import JUDGES, judge_on_engine
+from editlane.models.registry import EDITORS, JUDGES, editor_on_engine, judge_on_engine
 from editlane.preflight.checks import ALL
 from editlane.preflight.endpoints import check_endpoints
 from editlane.preflight.models import check_models
@@ -93,6 +93,18 @@ def test_wrong_settings_of_an_engine_are_named(settings: dict[str, Any], message
 def test_an_engine_that_an_adapter_lacks_names_those_that_it_has() -> None:
     with pytest.raises(UserError, match="engine 'onnx'; use transformers or openai or vllm"):
         judge_on_engine("qwen3-vl", "onnx")
+
+
+def test_an_editor_with_one_engine_needs_not_name_it() -> None:
+    assert editor_on_engine("served", None) == editor_on_engine("served", "openai") == "served/openai"
+    for name in (name for name in EDITORS if "/" not in name):
+        assert editor_on_engine(name, None) == name
+        with pytest.raises(UserError, match=f"adapter '{name}' has no engines; leave `engine` out"):
+            editor_on_engine(name, "openai")
+    with pytest.raises(UserError, match="does not run on the engine 'vllm'; use openai"):
+        editor_on_engine("served", "vllm")
+    with pytest.raises(UserError, match=r"Unknown editor 'serve'. Did you mean 'served'"):
+        editor_on_engine("serve", None)
 
 
 @pytest.mark.parametrize(

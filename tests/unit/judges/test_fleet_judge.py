@@ -19,8 +19,8 @@ from editlane.core.fleet_accounts import read_accounts
 from editlane.core.fleets import FleetDown
 from editlane.core.paths import FleetPaths
 from editlane.core.types import Question
-from editlane.judges.endpoint import http as endpoints
-from editlane.judges.endpoint.http import Endpoint
+from editlane.endpoint import http as endpoints
+from editlane.endpoint.http import Endpoint
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge
 
 DIGITS = tuple("0123456789")

@@ -12,7 +12,7 @@ from endpoint_double import MODEL, Double, decode_images, serving
 from PIL import Image
 
 from editlane.core.types import PAIR_ANSWERS, Item
-from editlane.judges.endpoint import http as endpoints
+from editlane.endpoint import http as endpoints
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge
 from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.protocols.asking import prepare

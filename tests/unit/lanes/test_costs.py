@@ -63,6 +63,7 @@ def test_every_lane_has_a_row_for_its_editor_and_one_for_each_judge() -> None:
         "busy_seconds": 100.0, "idle_seconds": 10.0, "input_seconds": 6.0, "output_seconds": 1.0, "lost_seconds": 0.0,
         "held_seconds": 130.0, "seconds_per_item": 10.0,
         "gpu_hours": 130 / 3600, "peak_memory": 60 * 2**30, "device": GPU, "host": "node-1",
+        "requests": None, "images": None, "paid": None, "currency": None,
         "editor_key": "e1", "judge_key": None,
     }  # fmt: skip
 

@@ -19,6 +19,7 @@ class Toy:
     """Doubles numbers; `errors` maps one to what its computation raises. A unit is a list of keys."""
 
     ahead = 1
+    at_once = 1
     judge_key = None
 
     def __init__(self, run_dir: Path, numbers: Collection[int], errors: Mapping[int, BaseException] = {}) -> None:

@@ -223,5 +223,8 @@ def test_judging_waits_for_its_lane_and_devices_for_nobody() -> None:
     assert estimate_wall_seconds([*edits, *scores], 2) == 21
     assert estimate_wall_seconds([*edits, *scores], 1) == 33
     assert estimate_wall_seconds([*edits, *scores], 9) == 11
+    served = [Job(judge=None, lane=lane, seconds=10, holds_device=False) for lane in range(3)]
+    assert estimate_wall_seconds([*served, *scores], 1) == 13, "editors on servers wait for no device"
+    assert estimate_wall_seconds(served, 1) == 10
     slow = [Job(judge=None, lane=lane, seconds=20) for lane in range(3)]
     assert estimate_wall_seconds([*edits, *slow, *scores], 9) == 21, "a judge waits for all editors"

@@ -53,7 +53,14 @@ def test_pairs_need_no_editor() -> None:
     config = changed("editors", ...)
     config["dataset"]["format"] = "pairs"
     assert check_config(config)["editors"] == {
-        "given": {"adapter": "given", "model": None, "revision": None, "env": "envs/edit.yaml", "params": {}}
+        "given": {
+            "adapter": "given",
+            "engine": None,
+            "model": None,
+            "revision": None,
+            "env": "envs/edit.yaml",
+            "params": {},
+        }
     }
 
 

@@ -75,10 +75,12 @@ def test_an_environment_has_what_its_steps_import_and_nothing_else(env: Path) ->
 def test_imports_inside_functions_and_behind_the_registry_are_seen() -> None:
     by_program = {step.program: find_imports(step) for step in list_steps()}
     judges = {step.kind: find_imports(step) for step in list_steps() if step.program == "score_lane"}
+    editors = {step.kind: find_imports(step) for step in list_steps() if step.program == "edit_lane"}
     assert "editlane/judges/qwen3_vl/transformers_engine.py" in judges["judges on transformers"]["transformers"]
     assert "editlane/judges/qwen3_vl/vllm_engine.py" in judges["judges on vllm"]["vllm"]
     assert "transformers" not in judges["judges on openai"]
-    assert by_program["edit_lane"]["diffusers"]
+    assert editors["editors"]["diffusers"]
+    assert "diffusers" not in editors["editors on openai"]
     assert by_program["build_tiny_model"]["tokenizers"]
     assert "pandas" not in by_program["edit_lane"]  # read_frame is in tables.py, but no lane calls it
     assert by_program["make_report"]["pandas"]

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from editlane.core.errors import JudgeFailed, UnknownName, UserError, format_value
-from editlane.judges.endpoint.http import Endpoint, Refused
+from editlane.core.errors import JudgeFailed, UserError, format_value
+from editlane.endpoint.http import Endpoint, Refused
+from editlane.endpoint.served_models import FIX, check_served
 from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, NoLogprobs, read_top_logprobs
 
 T = TypeVar("T")
@@ -31,10 +31,6 @@ the CPU ends at a seeded request whose prompt it reads in pieces."""
 
 Constraint = Literal["structured_outputs"]
 """Request fields that allow the given answers only; vLLM has this one since 0.12."""
-
-
-class NoAnswer(UserError):
-    """The endpoint does not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +56,7 @@ class Completions:
             return found
         except Refused as error:
             if error.status in (401, 403, 404):
-                raise UserError(f"{self} refuses to answer ({error}). {_FIX}") from error
+                raise UserError(f"{self} refuses to answer ({error}). {FIX}") from error
             raise JudgeFailed(f"the endpoint rejects the request: {error}") from error
         finally:
             if self.record is not None:
@@ -77,27 +73,8 @@ class Completions:
         Raises NoAnswer if the endpoint does not answer. Raises UserError if it rejects the key, or if it lists its
         models and this is not among them.
         """
-        try:
-            names = self._list_models()
-        except JudgeFailed as error:
-            raise NoAnswer(f"{self} does not answer: {error}. {_FIX}") from error
-        except Refused as error:
-            raise UserError(f"{self} refuses to answer ({error}). {_FIX}") from error
-        if names and self.model not in names:
-            unknown = UnknownName("model", self.model, get_close_matches(self.model, names[:_COMPARED], n=10, cutoff=0))
-            raise UserError(f"The judge's endpoint {self.endpoint.base_url} does not serve this model. {unknown}")
-        return names
-
-    def _list_models(self) -> list[str]:
-        """List the models that the endpoint serves; empty if it has no such list."""
-        try:
-            return self.endpoint.ask("/models", _read_names)
-        except Refused as error:
-            if error.status in (401, 403):
-                raise
-        except (KeyError, TypeError):
-            pass
-        return []
+        where = f"The judge's endpoint {self.endpoint.base_url}"
+        return [one.name for one in check_served(self.endpoint, self.model, str(self), where)]
 
     def check_logprobs(self, messages: Messages, answers: Sequence[str]) -> None:
         """Raise UserError if the reply lacks the requested log-probabilities."""
@@ -139,24 +116,10 @@ class Completions:
         return f"The judge's endpoint {self.endpoint.base_url}{self.endpoint.via} (model {self.model})"
 
 
-_MOST_NAMES = 2000
-_LONGEST_NAME = 200
-"""Models that are read from a server's list, and characters of a name: hiding the key takes a second in all of them."""
-_COMPARED = 200
-"""Names that are compared with the model's, which takes a millisecond each."""
-_FIX = (
-    "Start the server or the fleet, or fix `model`, or `base_url`, `proxy` and `api_key_env` in `params`; finished "
-    "items are kept."
-)
 _WITHOUT = (
     "Set `answer_constraint: null` in `params` to read the unconstrained probabilities alone. An edit may then end as "
     "judge_unreadable if the server does not show all legal answers."
 )
-
-
-def _read_names(reply: Any) -> list[str]:
-    """Return the models of a server's list. Raises KeyError or TypeError if it is none."""
-    return [str(entry["id"])[:_LONGEST_NAME] for entry in reply["data"][:_MOST_NAMES]]
 
 
 def allow_only(constraint: str, answers: Sequence[str]) -> dict[str, Any]:

@@ -23,17 +23,16 @@ from typing import Annotated, Any, Self, TypeVar
 from PIL import Image
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from editlane.core.errors import ItemError, UserError
-from editlane.core.fleet_accounts import open_ledger
-from editlane.core.fleets import find_fleet, fix_version
+from editlane.core.errors import ItemError, JudgeFailed, UserError
+from editlane.core.fleets import fix_version
 from editlane.core.params import SPEED
 from editlane.core.published_names import is_published, strip_fingerprint
 from editlane.core.strict_model import Text
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.core.urls import check_proxy, check_url, check_variable
+from editlane.endpoint.places import connect
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Completions, Constraint, Messages, allow_only, read_text
-from editlane.judges.endpoint.http import Endpoint, read_key
 from editlane.judges.endpoint.top_logprobs import HiddenProbability, combine, read_top_logprobs
 from editlane.judges.qwen3_vl.chat import QwenJudgeParams, make_messages
 
@@ -242,29 +241,8 @@ def make_completions(model: str, params: EndpointParams) -> Completions:
 
     Raises UserError if the key is not set, or if the fleet does not serve the model; FleetDown if it does not run.
     """
-    key = read_key(params.api_key_env)
-    if params.fleet is None:
-        assert params.base_url is not None, "checked with the params"
-        return Completions(endpoint=_make_endpoint(None, params, params.base_url, key), model=model)
-    version = fix_version(params.fleet, model)
-    fleet = find_fleet(params.fleet)
-    route = fleet.resolve(version)
-    key = key or read_key(fleet.token_env, f"{params.fleet}: token_env")
-    record = partial(open_ledger(fleet.name).record, route.model, route.group)
-    return Completions(
-        endpoint=_make_endpoint(route.session, params, route.base_url, key), model=route.model, record=record
-    )
-
-
-def _make_endpoint(session: str | None, params: EndpointParams, base_url: str, key: str | None) -> Endpoint:
-    return Endpoint(
-        base_url=base_url.rstrip("/"),
-        key=key,
-        proxy=params.proxy,
-        timeout=params.timeout,
-        attempts=params.attempts,
-        session=session,
-    )
+    endpoint, served, record = connect(params, model, JudgeFailed)
+    return Completions(endpoint=endpoint, model=served, record=record)
 
 
 def _fill_messages(question: Question, urls: Mapping[int, str]) -> Messages:

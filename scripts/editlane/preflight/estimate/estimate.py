@@ -21,6 +21,8 @@ class Job:
     """None for an editor."""
     lane: int
     seconds: float
+    holds_device: bool = True
+    """False if a server has the model. Then the job waits for no device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def estimate_run(context: RunContext, earlier: Path | None, width: int | None) -
     runs = [earlier] if earlier else list_runs(context.run_dir)
     own = earlier or context.run_dir
     costs = {
-        str(part): find_past_cost(part, work.keys[str(part)], runs, own=own, on_gpu=pool.on_gpu)
+        str(part): find_past_cost(part, work.keys[str(part)], runs, own=own, on_gpu=pool.on_gpu and not part.is_served)
         for part in context.parts
     }
     jobs = {str(part): _list_jobs(part, costs[str(part)], work) for part in context.parts}
@@ -86,12 +88,15 @@ def _describe_stage(
     left = sum(sum(counts) for names, counts in work.left.items() if belongs_to(part, names))
     text = f"{part.name}: {pluralize(left, unit)} left"
     if left and cost is None:
-        where = "a GPU" if pool.on_gpu else "the CPU"
+        where = "a server" if part.is_served else "a GPU" if pool.on_gpu else "the CPU"
         remedy = "Run a few items, then estimate again."
         return Finding(stage, "", f"{text}; no earlier run on {where} to estimate from", remedy)
     if left and cost:
         text += f" x {cost.item:.3g} s + {pluralize(len(jobs), 'load')} x {cost.load:.3g} s"
-        text += f" = {_format_duration(sum(job.seconds for job in jobs))} on one device. From {cost.basis}"
+        total, where = _format_duration(sum(job.seconds for job in jobs)), "device"
+        if part.is_served:
+            total, where = _format_duration(max(job.seconds for job in jobs)), "server, without a GPU here"
+        text += f" = {total} on one {where}. From {cost.basis}"
     return Finding(stage, "", text)
 
 
@@ -103,7 +108,9 @@ def _list_jobs(part: Part, cost: PastCost | None, work: RemainingWork) -> list[J
     counts = zip(*(counts for names, counts in work.left.items() if belongs_to(part, names)), strict=True)
     left = [sum(of_lane) for of_lane in counts]
     return [
-        Job(judge=judge, lane=lane, seconds=cost.load + count * cost.item) for lane, count in enumerate(left) if count
+        Job(judge=judge, lane=lane, seconds=cost.load + count * cost.item, holds_device=not part.is_served)
+        for lane, count in enumerate(left)
+        if count
     ]
 
 
@@ -115,23 +122,32 @@ def _estimate_time(
         return
     text = f"{_format_duration(estimate_wall_seconds(all_jobs, pool.count))} on {pool}"
     if pool.on_gpu:
-        text += f", {sum(job.seconds for job in all_jobs) / 3600:.3g} GPU-hours"
+        text += f", {sum(job.seconds for job in all_jobs if job.holds_device) / 3600:.3g} GPU-hours"
     unknown = [name for name, cost in costs.items() if cost is None]
     yield Finding("time", "", text + (f", without {' and '.join(unknown)}" if unknown else ""))
 
 
 def estimate_wall_seconds(jobs: list[Job], devices: int) -> float:
-    """Simulate the jobs on `devices` as Snakemake starts them: edits first, then each lane's judging."""
+    """Simulate the jobs on `devices` as Snakemake starts them: edits first, then each lane's judging.
+
+    Those that hold no device start at once.
+    """
     free = [0.0] * devices
     edited: dict[int, float] = {}
+    last = 0.0
+
+    def run(job: Job, ready: float) -> float:
+        ended = (max(heappop(free), ready) if job.holds_device else ready) + job.seconds
+        if job.holds_device:
+            heappush(free, ended)
+        return ended
+
     for job in (job for job in jobs if job.judge is None):
-        ended = heappop(free) + job.seconds
-        edited[job.lane] = max(ended, edited.get(job.lane, 0.0))
-        heappush(free, ended)
-    judging = [(edited.get(job.lane, 0.0), job.seconds) for job in jobs if job.judge is not None]
-    for ready, seconds in sorted(judging):
-        heappush(free, max(heappop(free), ready) + seconds)
-    return max(free)
+        edited[job.lane] = max(run(job, 0.0), edited.get(job.lane, 0.0))
+    judging = [job for job in jobs if job.judge is not None]
+    for job in sorted(judging, key=lambda job: (edited.get(job.lane, 0.0), job.seconds)):
+        last = max(last, run(job, edited.get(job.lane, 0.0)))
+    return max(last, *edited.values(), *free)
 
 
 def _format_duration(seconds: float) -> str:

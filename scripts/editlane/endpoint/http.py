@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from requests import RequestException
 from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util.retry import RequestHistory, Retry
 
-from editlane.core.errors import JudgeFailed, UserError
+from editlane.core.errors import ItemError, JudgeFailed, UserError
 from editlane.core.printable import escape
 from editlane.core.secrets import is_variable_name
-from editlane.judges.endpoint.key_mask import KeyMask
-from editlane.judges.endpoint.session import send
+from editlane.endpoint.key_mask import KeyMask
+from editlane.endpoint.session import send
 
 T = TypeVar("T")
 
@@ -37,7 +37,10 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30
 """Seconds between two attempts, unless the server asks for another pause. The pause doubles each time, with jitter."""
 LONGEST_REPLY = 4 * 2**20
-"""Maximum bytes of a reply."""
+"""Maximum bytes of a reply, unless the endpoint says another number."""
+JSON = "application/json"
+UNPAID_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+"""OpenAI's codes of an account without money. They come with the status of a busy server, but time does not help."""
 LONGEST_MESSAGE = 300
 """Maximum characters of what a server says about an error."""
 
@@ -51,9 +54,11 @@ _NO_ERROR = RequestHistory(None, None, None, None, None)
 class Refused(Exception):
     """The server rejected the request; another attempt would not help."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: str = "") -> None:
         super().__init__(f"HTTP {status}: {message}")
         self.status = status
+        self.code = code
+        """The `code` of OpenAI's error; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,10 @@ class Endpoint:
 
     on_attempt: Callable[[], None] | None = field(default=None, compare=False)
     """Is called before each attempt; what it raises ends the request."""
+    failed: type[ItemError] = JudgeFailed
+    """What a request without an answer raises."""
+    longest_reply: int = LONGEST_REPLY
+    """Maximum bytes of a reply."""
 
     _mask: KeyMask = field(init=False, repr=False, compare=False)
 
@@ -85,11 +94,11 @@ class Endpoint:
         """Name the proxy for messages, because what fails may be the proxy; empty without one."""
         return f" through the proxy {self.proxy}" if self.proxy else ""
 
-    def ask(self, path: str, read: Callable[[Any], T], body: bytes | None = None) -> T:
+    def ask(self, path: str, read: Callable[[Any], T], body: bytes | None = None, content_type: str = JSON) -> T:
         """Send a GET, or a POST of `body`, and return what `read` takes from the parsed JSON of the reply. Thread-safe.
 
         The key is hidden in that alone, because in a whole reply it may take half a minute. What `read` raises must not
-        quote the reply. Raises that, Refused, and JudgeFailed of kind `timeout` or `transport` after the last attempt.
+        quote the reply. Raises that, Refused, and `failed` of kind `timeout` or `transport` after the last attempt.
         """
         # Stepped here and not mounted on the session, which hands out a reply before its body is read. An attempt whose
         # body is cut off, late or no JSON would not be repeated.
@@ -108,20 +117,20 @@ class Endpoint:
             try:
                 asked += 1
                 timeout = max(0.0, min(self.timeout, until - time.monotonic()))
-                reply = self._ask_once(path, body, timeout, self._make_headers(full))
+                reply = self._ask_once(path, body, timeout, self._make_headers(full, content_type))
                 break
             except _Transient as error:
                 full += error.status in FULL_STATUSES
                 if not (retries.total and _pause(retries := retries.increment(error=error), error, until)):
                     times = f"{asked} times" if asked > 1 else "once"
                     where = self._mask.hide(f"{self.base_url}{path}{self.via}")
-                    raise JudgeFailed(f"{where}, asked {times}: {error}", kind=error.kind) from error
+                    raise self.failed(f"{where}, asked {times}: {error}", kind=error.kind) from error
         found: T = self._mask.clean(read(reply))
         return found
 
-    def _make_headers(self, full: int) -> dict[str, str]:
+    def _make_headers(self, full: int, content_type: str) -> dict[str, str]:
         """Return the headers of an attempt. With each server that was `full`, another one is hashed to."""
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        headers = {"Content-Type": content_type} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         if self.session is not None:
             headers["X-Session-ID"] = quote(self.session, safe="@/:") + (f"/{full}" if full else "")
         return headers
@@ -136,19 +145,20 @@ class Endpoint:
                 at_end.callback(_close, response.raw.connection)
                 status = response.status_code
                 if 200 <= status < 300:
-                    answer = json.loads(_read(response))
+                    answer = json.loads(_read(response, self.longest_reply))
                     at_end.pop_all()
                     return answer
-                message = self._shorten(_read_message(_read_some(response)) or response.reason or "no message")
+                found = _read_message(_read_some(response))
+                message = self._shorten(found.text or response.reason or "no message")
                 if 400 <= status < 500 and response.raw.length_remaining == 0:
                     at_end.pop_all()
         except (RequestException, HTTPError) as error:  # `from None`, because their texts hold what was sent
             raise self._explain(error, timeout) from None
         except (ValueError, RecursionError):
             raise _Transient("the answer is not JSON") from None
-        if status in TRANSIENT_STATUSES:
+        if status in TRANSIENT_STATUSES and found.code not in UNPAID_CODES:
             raise _Transient(f"HTTP {status}: {message}", status=status, response=response.raw)
-        raise Refused(status, message)
+        raise Refused(status, message, self._shorten(found.code))
 
     def _explain(self, error: BaseException, timeout: float) -> "_Transient":
         """Say what lies below the errors of requests and urllib3, which wrap it several times.
@@ -194,12 +204,12 @@ def _pause(retries: Retry, error: _Transient, until: float) -> bool:
     return time.monotonic() < until
 
 
-def _read(response: Any) -> bytes:
+def _read(response: Any, most: int) -> bytes:
     found = bytearray()
     for part in response.iter_content(65536):
         found += part
-        if len(found) > LONGEST_REPLY:
-            raise _Transient(f"the answer has more than {LONGEST_REPLY} bytes")
+        if len(found) > most:
+            raise _Transient(f"the answer has more than {most} bytes")
     return bytes(found)
 
 
@@ -210,17 +220,24 @@ def _read_some(response: Any) -> bytes:
         return b""
 
 
-def _read_message(content: bytes) -> str:
+class _Message(NamedTuple):
+    text: str
+    code: str
+    """OpenAI's `code` beside the text; empty if there is none."""
+
+
+def _read_message(content: bytes) -> _Message:
     """Return the message of an error reply: OpenAI's JSON field, or the whole text."""
-    text = content.decode("utf-8", errors="replace")
+    text, code = content.decode("utf-8", errors="replace"), ""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         found = text
     for name in ("error", "message", "detail"):
         if isinstance(found, Mapping) and name in found:
+            code = found["code"] if isinstance(found.get("code"), str) else code
             found = found[name]
-    return found if isinstance(found, str) else json.dumps(found)
+    return _Message(found if isinstance(found, str) else json.dumps(found), code)
 
 
 def read_key(variable: str | None, named_by: str = "params: api_key_env") -> str | None:

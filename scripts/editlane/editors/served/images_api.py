@@ -1,0 +1,151 @@
+"""Ask a server for one edit over OpenAI's `/images/edits`, and read the image in its answer.
+
+Images go as PNG in a form and come back as base64. An address in an answer is never followed.
+"""
+
+import base64
+import binascii
+import io
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image
+from urllib3.filepost import encode_multipart_formdata
+
+from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, UserError
+from editlane.endpoint.http import UNPAID_CODES, Refused
+from editlane.endpoint.places import Connection
+from editlane.endpoint.served_models import FIX, ServedModel, check_served
+from editlane.images.files import open_content
+
+LONGEST_REPLY = 96 * 2**20
+"""Maximum bytes of an answer: a PNG of 16 megapixels without any compression, as base64."""
+MOST_PIXELS = 32_000_000
+"""Maximum pixels of an image that comes back."""
+SUFFIXES = ("png", "jpg", "webp")
+
+REFUSAL_CODES = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
+_REFUSAL_STATUSES = (400, 403, 422, 451)
+_REFUSAL_WORDS = re.compile(
+    r"safety (system|checker|filter)|safety violation|content[ _-]?(policy|filter)|moderation|nsfw", re.IGNORECASE
+)
+"""How servers without codes say that a safety checker refused."""
+
+_UNANSWERED = ("transport", "timeout")
+_PATIENCE = 10.0
+"""Timeout in seconds of a request that only tests if the server answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageEdits:
+    """Model under the name by which a server has it."""
+
+    connection: Connection
+
+    def ask(
+        self,
+        fields: Mapping[str, Any],
+        images: Sequence[Image.Image],
+        on_request: Callable[[], None],
+        on_image: Callable[[], None],
+    ) -> Image.Image:
+        """Return the edit of `images`, RGB. `fields`: those of the form beside images and model.
+
+        Raises EditRefused if a safety system refuses, and EditFailed for another failure of this edit alone. Raises
+        UserError if the server refuses every request, or does not answer any more.
+        """
+        files = [_encode_png(image) for image in images]
+        name = "image" if len(files) == 1 else "image[]"
+        form: list[tuple[str, Any]] = [(name, (f"{n}.png", file, "image/png")) for n, file in enumerate(files)]
+        form += [(field, str(value)) for field, value in {"model": self.connection.model, **fields}.items()]
+        content = self._send(*encode_multipart_formdata(form), on_request)
+        on_image()
+        return _decode(content)
+
+    def _send(self, body: bytes, content_type: str, on_request: Callable[[], None]) -> bytes:
+        endpoint = replace(self.connection.endpoint, on_attempt=on_request, longest_reply=LONGEST_REPLY)
+        started, answered = time.monotonic(), False
+        try:
+            content = endpoint.ask("/images/edits", read_image, body, content_type)
+            answered = True
+            return content
+        except Refused as error:
+            raise self._explain(error) from error
+        except EditFailed as error:
+            if error.kind in _UNANSWERED:
+                self.check_served(_PATIENCE)
+            raise
+        finally:
+            if self.connection.record is not None:
+                self.connection.record(time.monotonic() - started, answered)
+
+    def _explain(self, error: Refused) -> Exception:
+        """Return what a refused request means: for this edit, or for all."""
+        if error.code in REFUSAL_CODES or (error.status in _REFUSAL_STATUSES and _REFUSAL_WORDS.search(str(error))):
+            return EditRefused(f"the server's safety system refused the edit: {error}")
+        if 300 <= error.status < 400:
+            return UserError(
+                f"{self} sends requests elsewhere ({error}), which is not followed, because the images and the key "
+                "would go there, too. Set `base_url` to the address that answers; finished edits are kept."
+            )
+        if error.code in UNPAID_CODES or error.status in (401, 402, 403, 404):
+            return UserError(f"{self} refuses to answer ({error}). {FIX}")
+        return EditFailed(f"the server rejects the request: {error}")
+
+    def check_served(self, timeout: float) -> list[ServedModel]:
+        """Return the models that the server lists, after one attempt of at most `timeout` seconds.
+
+        Raises NoAnswer if it does not answer, UserError if it rejects the key or does not serve this model.
+        """
+        endpoint = self.connection.endpoint
+        once = replace(endpoint, attempts=1, timeout=min(timeout, endpoint.timeout))
+        return check_served(once, self.connection.model, str(self), self._where)
+
+    @property
+    def _where(self) -> str:
+        return f"The editor's server {self.connection.endpoint.base_url}"
+
+    def __str__(self) -> str:
+        return f"{self._where}{self.connection.endpoint.via} (model {self.connection.model})"
+
+
+def read_image(reply: Any) -> bytes:
+    """Return the bytes of the first image of an answer. Raises EditFailed, without a word of the answer."""
+    match reply:
+        case {"data": [{"b64_json": str(text)}, *_]}:
+            try:
+                return base64.b64decode(text, validate=True)
+            except (binascii.Error, ValueError):
+                raise EditFailed("the image in the server's answer is no base64") from None
+        case {"data": [{"url": str()}, *_]}:
+            raise EditFailed(
+                "the server answered with an address in place of an image, and addresses are not followed; let it "
+                "answer with b64_json"
+            )
+    raise EditFailed("the server's answer has no image")
+
+
+def _decode(content: bytes) -> Image.Image:
+    try:
+        return open_content(content, "the server's image", SUFFIXES, MOST_PIXELS)
+    except SourceUnreadable as error:  # kind `model` for what is no image: the server may do better next time
+        raise EditFailed(str(error), kind=None if error.kind == "decode" else error.kind) from error
+
+
+def _encode_png(image: Image.Image) -> bytes:
+    bare = image.convert("RGB")
+    bare.info = {}
+    encoded = io.BytesIO()
+    bare.save(encoded, format="PNG", compress_level=1)
+    return encoded.getvalue()
+
+
+@lru_cache(maxsize=1)
+def make_test_image() -> Image.Image:
+    """Return a picture of 512 x 512 pixels with colours and edges, to try a server on."""
+    picture = Image.linear_gradient("L").resize((512, 512))
+    return Image.merge("RGB", (picture, picture.rotate(90), picture.rotate(180)))
