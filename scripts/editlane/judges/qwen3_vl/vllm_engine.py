@@ -24,10 +24,9 @@ from editlane.core.errors import JudgeFailed
 from editlane.core.params import SPEED, AllowPickle, Dtype
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
+from editlane.judges.chat import ChatJudgeParams, convert_load_errors
 from editlane.judges.qwen3_vl.chat import (
-    QwenJudgeParams,
     check_architecture,
-    convert_load_errors,
     encode_answers,
     make_messages,
     raise_pixel_limit,
@@ -49,7 +48,7 @@ ENVIRONMENT = {
 """Settings that vLLM reads at import."""
 
 
-class VllmParams(QwenJudgeParams):
+class VllmParams(ChatJudgeParams):
     """Settings of this judge."""
 
     batch_size: Annotated[int, Field(ge=1), SPEED] = 16
