@@ -27,7 +27,7 @@ from editlane.judges.vlm.inputs import Inputs, append_tokens, count_tokens, pad_
 from editlane.judges.vlm.prompts import drop_thoughts, open_prompts
 from editlane.models import load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
-from editlane.models.no_torchvision import drop_video_processors
+from editlane.models.no_torchvision import replace_video_processors
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,7 @@ class VlmJudge:
             from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401 (takes seconds)
             from transformers.utils import logging as transformers_logging
 
-            drop_video_processors()
+            replace_video_processors()
         self.params = params
         self.name = model
         transformers_logging.set_verbosity_error()

@@ -18,12 +18,20 @@ from editlane.models.tiny.loras import save_lora
 KINDS = {
     "flux-kontext": "editlane.models.tiny.flux_kontext:save_flux_kontext",
     "flux2-klein": "editlane.models.tiny.flux2_klein:save_flux2_klein",
+    "gemma4": "editlane.models.tiny.other_vlms:save_gemma4",
+    "glm4v-moe": "editlane.models.tiny.other_vlms:save_glm4v_moe",
+    "glm46v": "editlane.models.tiny.other_vlms:save_glm46v",
     "instruct-pix2pix": "editlane.models.tiny.instruct_pix2pix:save_instruct_pix2pix",
+    "internvl": "editlane.models.tiny.other_vlms:save_internvl",
+    "minicpm-v": "editlane.models.tiny.other_vlms:save_minicpm_v",
     "qwen-image-edit": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit",
     "qwen-image-edit-2511": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_2511",
     "qwen-image-edit-plus": "editlane.models.tiny.qwen_image_edit:save_qwen_image_edit_plus",
+    "qwen2.5-vl": "editlane.models.tiny.qwen_vlms:save_qwen2_5_vl",
     "qwen3-vl": "editlane.models.tiny.qwen3_vl:save_qwen3_vl",
     "qwen3-vl-moe": "editlane.models.tiny.qwen3_vl:save_qwen3_vl_moe",
+    "qwen3.5": "editlane.models.tiny.qwen_vlms:save_qwen3_5",
+    "qwen3.5-moe": "editlane.models.tiny.qwen_vlms:save_qwen3_5_moe",
 }
 """Kind -> function that saves such a checkpoint into an empty folder."""
 
