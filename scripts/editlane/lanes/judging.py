@@ -25,6 +25,7 @@ from editlane.models.devices import device_label
 from editlane.models.registry import check_params
 from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns
 from editlane.protocols.controls import SAMPLES
+from editlane.protocols.fitting import check_fit
 from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerprint_category, prompt_parts_for_batching
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ class JudgeSpec:
     def of(cls, run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> Self:
         """Return the spec of a judge from its adapter, model, revision and params. Raises UserError."""
         params = check_params("judge", options["adapter"], options["params"])
+        check_fit(protocol, params)
+        protocol = protocol.with_replies(params.replies)
         return cls(
             judge=judge,
             identity=identify("judge", **options),

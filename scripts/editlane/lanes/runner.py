@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.text_width import pluralize
 from editlane.core.types import EDITED, Row, State
+from editlane.lanes.budget import check_budget
 from editlane.lanes.first_failures import FirstFailures, check_note
 from editlane.lanes.heartbeat import Heartbeat, remove_partials
 from editlane.lanes.journal import DEATHS, Journal
@@ -212,6 +213,7 @@ class _Run(Generic[Unit]):
         score = last.get("score")
         self._heartbeat.finished(len(rows), seconds=seconds, state=last["state"], score=score, failed=failed)
         self._first_failures.add(rows.values())
+        check_budget(rows.values())
 
 
 def _count_failed(work: Work[Any], rows: Mapping[str, Row]) -> int:

@@ -23,6 +23,7 @@ JUDGES = {
     "qwen3-vl/openai": "editlane.judges.qwen3_vl.openai_engine:EndpointJudge",
     "qwen3-vl/vllm": "editlane.judges.qwen3_vl.vllm_engine:VllmJudge",
     "vlm": "editlane.judges.vlm.transformers_engine:VlmJudge",
+    "vlm/openai": "editlane.judges.vlm.openai_engine:VlmEndpointJudge",
 }
 """The engine follows the slash."""
 

@@ -17,7 +17,8 @@ from typing import Any
 from editlane.core.errors import ItemError, OutOfMemory, one_line
 from editlane.core.types import Judge, Question, Row, State
 from editlane.protocols.protocol import ScoringProtocol
-from editlane.protocols.scoring import score_readouts, score_replies
+from editlane.protocols.replies import score_all_replies
+from editlane.protocols.scoring import score_readouts
 
 log = logging.getLogger(__name__)
 
@@ -114,4 +115,4 @@ def _ask_once(
         return [score_readouts(protocol, dict(zip(entry, readouts, strict=True))) for entry, readouts in answers]
     own = [[seed + number for number in range(len(entry))] for seed, entry in zip(seeds, asked, strict=True)]
     written = zip(asked, judge.generate(prepared, protocol.max_new_tokens, own), strict=True)
-    return [score_replies(protocol, dict(zip(entry, replies, strict=True))) for entry, replies in written]
+    return [score_all_replies(protocol, dict(zip(entry, replies, strict=True))) for entry, replies in written]

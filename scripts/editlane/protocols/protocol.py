@@ -4,7 +4,7 @@ them from files."""
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.types import SCALE
@@ -101,6 +101,12 @@ class ScoringProtocol:
     """SHA-256 of the file."""
     text: str
     """Content of the file."""
+    replies: int = 1
+    """Generated replies to each question, whose scores are averaged. The judge's params say it, not the file."""
+
+    def with_replies(self, replies: int) -> "ScoringProtocol":
+        """Return the protocol with so many replies to each question; a read-out has one answer in any case."""
+        return self if self.answers else replace(self, replies=replies)
 
     @property
     def answers(self) -> tuple[str, ...]:

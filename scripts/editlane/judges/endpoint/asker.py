@@ -36,20 +36,20 @@ class Asker:
         concurrency: int,
         constraint: Constraint | None,
         make_probe: Callable[[Question], Messages],
-        more: Options | None = None,
+        first_token: Options = FIRST_TOKEN,
     ) -> None:
         """Take how to reach the model, and the edits asked about at once.
 
         `constraint`: the request field that allows legal answers only. `make_probe`: builds the messages of a question
-        that only tests the endpoint. `more`: fields of every request of a read-out.
+        that only tests the endpoint. `first_token`: fields of a read-out.
         """
         self.completions = completions
         self.constraint = constraint
         self.make_probe = make_probe
-        self.first_token = FIRST_TOKEN | (more or {})
+        self.first_token = first_token
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
         self._probed: set[tuple[str, ...]] = set()
-        self._unclaimed: dict[bytes, Any] = {}
+        self._unclaimed: dict[bytes, list[Any]] = {}
 
     def read_out(self, batch: list[list[Messages]], answers: Sequence[str]) -> list[list[Readout]]:
         """Send one request per question, or two if the first shows too little. The first call tests the endpoint.
@@ -96,7 +96,7 @@ class Asker:
         Only one thread may call this: the results kept are taken and left here, and the threads below see none.
         """
         keys = list(self._threads.map(_hash_edit, jobs)) if self._unclaimed else [b""] * len(jobs)
-        kept: list[list[T] | ItemError | None] = [self._unclaimed.pop(key, None) for key in keys]
+        kept: list[list[T] | ItemError | None] = [self._claim(key) for key in keys]
         if not any(one is not None for one in kept):
             self._unclaimed = {}  # results of another batch, whose halves were not all asked again
 
@@ -115,8 +115,17 @@ class Asker:
         if not errors:
             return [one for one in found if not isinstance(one, ItemError)]
         if len(jobs) > 1:
-            self._unclaimed |= {_hash_edit(edit): one for edit, one in zip(jobs, found, strict=True)}
+            for edit, one in zip(jobs, found, strict=True):
+                self._unclaimed.setdefault(_hash_edit(edit), []).append(one)
         raise errors[0]
+
+    def _claim(self, key: bytes) -> Any:
+        """Take a result that is kept. Equal questions, as of a repeat, have one each."""
+        kept = self._unclaimed.get(key, [])
+        found = kept.pop(0) if kept else None
+        if not kept:
+            self._unclaimed.pop(key, None)
+        return found
 
 
 def make_probe(answers: Sequence[str]) -> Question:

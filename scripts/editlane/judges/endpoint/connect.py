@@ -1,6 +1,6 @@
 """Find the server of a judge by its params: at an address, or behind the router of a fleet."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -30,26 +30,34 @@ def name_version(model: str, params: Mapping[str, Any]) -> str:
     return fix_version(params["fleet"], model) if params.get("fleet") else model
 
 
-def make_completions(model: str, params: EndpointParams) -> Completions:
-    """Build the client of the endpoint, or of the fleet's router.
+def make_completions(model: str, params: EndpointParams, on_attempt: Callable[[], None] | None = None) -> Completions:
+    """Build the client of the endpoint, or of the fleet's router. `on_attempt` is called before each attempt.
 
     Raises UserError if the key is not set, or if the fleet does not serve the model; FleetDown if it does not run.
     """
     key = read_key(params.api_key_env)
     if params.fleet is None:
         assert params.base_url is not None, "checked with the params"
-        return Completions(endpoint=_make_endpoint(None, params, params.base_url, key), model=model)
+        return Completions(endpoint=_make_endpoint(None, params, params.base_url, key, on_attempt), model=model)
     version = fix_version(params.fleet, model)
     fleet = find_fleet(params.fleet)
     route = fleet.resolve(version)
     key = key or read_key(fleet.token_env, f"{params.fleet}: token_env")
     record = partial(open_ledger(fleet.name).record, route.model, route.group)
     return Completions(
-        endpoint=_make_endpoint(route.session, params, route.base_url, key), model=route.model, record=record
+        endpoint=_make_endpoint(route.session, params, route.base_url, key, on_attempt),
+        model=route.model,
+        record=record,
     )
 
 
-def _make_endpoint(session: str | None, params: EndpointParams, base_url: str, key: str | None) -> Endpoint:
+def _make_endpoint(
+    session: str | None,
+    params: EndpointParams,
+    base_url: str,
+    key: str | None,
+    on_attempt: Callable[[], None] | None,
+) -> Endpoint:
     return Endpoint(
         base_url=base_url.rstrip("/"),
         key=key,
@@ -57,4 +65,5 @@ def _make_endpoint(session: str | None, params: EndpointParams, base_url: str, k
         timeout=params.timeout,
         attempts=params.attempts,
         session=session,
+        on_attempt=on_attempt,
     )

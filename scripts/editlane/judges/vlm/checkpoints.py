@@ -17,6 +17,6 @@ def check_architecture(model: str, revision: str | None, *, allow_pickle: bool) 
         config = AutoConfig.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
     if config.model_type not in KNOWN:
         raise UserError(
-            f"The judge's model {model} has the type {config.model_type!r}, which does not see images and write text in "
-            "the installed transformers. Set `model:` to a chat VLM, such as Qwen3.5, InternVL, GLM-4.6V or Gemma 4."
+            f"The judge's model {model} has the type {config.model_type!r}, which does not see images and write text "
+            "in the installed transformers. Set `model:` to a chat VLM, such as Qwen3.5, InternVL, GLM-4.6V or Gemma 4."
         )

@@ -26,9 +26,9 @@ def append_tokens(inputs: Inputs, tokens: tuple[int, ...]) -> Inputs:
 
     def widen(name: str, values: "torch.Tensor") -> "torch.Tensor":
         wider = torch.cat([values, values[:, -1:].expand(-1, len(tokens))], dim=1).clone()
-        new = {"input_ids": torch.tensor(tokens, dtype=values.dtype), "attention_mask": 1}.get(name, 0)
+        new = torch.tensor(tokens) if name == "input_ids" else torch.full((len(tokens),), int(name == "attention_mask"))
         for row, length in enumerate(lengths):
-            wider[row, length : length + len(tokens)] = new
+            wider[row, length : length + len(tokens)] = new.to(values.dtype)
         return wider
 
     return {name: widen(name, values) if _is_per_token(values, shape) else values for name, values in inputs.items()}

@@ -25,6 +25,9 @@ THOUGHTS = (
 SWITCH = {"enable_thinking": False}
 """The variable by which templates turn thinking off. A template without it ignores it."""
 
+COMMON_SPECIALS = ("<|", "<start_of_", "<end_of_", "<turn|>", "<image", "<img", "</img>", "[INST]", "[/INST]", "[IMG]")
+"""Beginnings of special tokens of most families, for servers whose tokenizer is not known."""
+
 _MARK = "8c1f3a"
 """A text that no template has."""
 
@@ -78,8 +81,9 @@ class Prompts:
         if self.opens_thought:
             raise UserError(
                 f"The chat template of {self.model} begins every reply with a thought, which its switch "
-                "`enable_thinking` does not turn off, so no answer can be read from the next token. Use a protocol with "
-                "generated answers, such as resources/protocols/viescore.yaml, or a checkpoint that answers at once."
+                "`enable_thinking` does not turn off, so no answer can be read from the next token. Use a protocol "
+                "with generated answers, such as resources/protocols/viescore.yaml, or a checkpoint that answers at "
+                "once."
             )
 
 

@@ -184,7 +184,8 @@ class VlmJudge:
         A reply depends on its own seed, not on its neighbours in the batch (except for rounding). Thoughts are left
         out. Raises like read_out.
         """
-        own, replies = [seed for edit in seeds for seed in edit], []
+        own = [seed for edit in seeds for seed in edit]
+        replies: list[str] = []
         with convert_model_errors(JudgeFailed):
             for inputs in batch.passes:
                 rows = len(inputs["input_ids"])
