@@ -24,6 +24,7 @@ JUDGES = {
     "qwen3-vl/vllm": "editlane.judges.qwen3_vl.vllm_engine:VllmJudge",
     "vlm": "editlane.judges.vlm.transformers_engine:VlmJudge",
     "vlm/openai": "editlane.judges.vlm.openai_engine:VlmEndpointJudge",
+    "vlm/vllm": "editlane.judges.vlm.vllm_engine:VlmVllmJudge",
 }
 """The engine follows the slash."""
 

@@ -14,13 +14,10 @@ from PIL import Image
 from editlane.core.errors import UserError
 from editlane.core.types import Question
 from editlane.judges.chat import make_messages
+from editlane.judges.vlm.answers import AnswerTokens, find_answer_tokens
 
-THOUGHTS = (
-    ("<think>", "</think>"),
-    ("<|channel>thought", "<channel|>"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-)
-"""What opens and closes a thought: Qwen, GLM, MiniCPM and most others; Gemma 4; Bespoke and OpenThinker."""
+THOUGHTS = (("<think>", "</think>"), ("<|channel>thought", "<channel|>"))
+"""What opens and closes a thought: Qwen, GLM, MiniCPM and most others; Gemma 4."""
 
 SWITCH = {"enable_thinking": False}
 """The variable by which templates turn thinking off. A template without it ignores it."""
@@ -76,15 +73,21 @@ class Prompts:
             **SWITCH,
         )
 
-    def check_readable(self) -> None:
-        """Raise UserError if the next token cannot be an answer."""
-        if self.opens_thought:
-            raise UserError(
-                f"The chat template of {self.model} begins every reply with a thought, which its switch "
-                "`enable_thinking` does not turn off, so no answer can be read from the next token. Use a protocol "
-                "with generated answers, such as resources/protocols/viescore.yaml, or a checkpoint that answers at "
-                "once."
-            )
+
+def find_tokens_after(prompts: Prompts, answers: Sequence[str]) -> AnswerTokens:
+    """Return the tokens of each answer after this chat template.
+
+    Raises UserError if the next token cannot be an answer, or if an answer has no tokens of its own.
+    """
+    if prompts.opens_thought:
+        raise UserError(
+            f"The chat template of {prompts.model} begins every reply with a thought, which its switch "
+            "`enable_thinking` does not turn off, so no answer can be read from the next token. Use a protocol "
+            "with generated answers, such as resources/protocols/viescore.yaml, or a checkpoint that answers at "
+            "once."
+        )
+    prompt = prompts.render(prompts.make_chat(Question(system="", parts=("?",)), {}))
+    return find_answer_tokens(prompts.processor.tokenizer, prompt, answers, prompts.model)
 
 
 def open_prompts(processor: Any, model: str) -> Prompts:
@@ -126,13 +129,13 @@ def drop_thoughts(reply: str, *, opened: bool) -> str:
 
     `opened`: the prompt ended within a thought.
     """
-    for start, end in THOUGHTS:
-        before, found, after = reply.rpartition(end)
-        if found:
-            return after.strip()
-        if start in before + reply:
-            return reply.partition(start)[0].strip()
-    return "" if opened else reply
+    for _, end in THOUGHTS:
+        if end in reply:
+            return reply.rpartition(end)[2].strip()
+    if opened:
+        return ""
+    begun = [reply.index(start) for start, _ in THOUGHTS if start in reply]
+    return reply[: min(begun)].strip() if begun else reply
 
 
 def find_specials(tokenizer: Any) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import ChatJudgeParams, convert_load_errors
 from editlane.judges.decoding import draw_tokens, no_cudnn_attention
-from editlane.judges.vlm.answers import AnswerTokens, Tokens, find_answer_tokens
+from editlane.judges.vlm.answers import AnswerTokens, Tokens
 from editlane.judges.vlm.checkpoints import check_architecture
 from editlane.judges.vlm.inputs import Inputs, append_tokens, count_tokens, pad_left
-from editlane.judges.vlm.prompts import drop_thoughts, open_prompts
+from editlane.judges.vlm.prompts import drop_thoughts, find_tokens_after, open_prompts
 from editlane.models import load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.no_torchvision import replace_video_processors
@@ -214,14 +214,10 @@ class VlmJudge:
 
     def find_answer_tokens(self, answers: Sequence[str]) -> AnswerTokens:
         """Return the tokens of each answer after this checkpoint's chat template. Raises UserError if it has none."""
-        known = self._answers.get(tuple(answers))
-        if known is None:
-            self.prompts.check_readable()
+        if tuple(answers) not in self._answers:
             with self._tokenizing:
-                prompt = self.prompts.render(self.prompts.make_chat(Question(system="", parts=("?",)), {}))
-                known = find_answer_tokens(self.processor.tokenizer, prompt, answers, self.name)
-            self._answers[tuple(answers)] = known
-        return known
+                self._answers[tuple(answers)] = find_tokens_after(self.prompts, answers)
+        return self._answers[tuple(answers)]
 
 
 def _group(found: Sequence[Any], counts: Sequence[int]) -> list[list[Any]]:
