@@ -27,6 +27,8 @@ FAMILIES = [*QUICK, *(pytest.param(kind, marks=pytest.mark.runs) for kind in OTH
 
 TinyModel = Callable[[str], Path]
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # transformers' GLM
+
 
 def picture(seed: int, size: tuple[int, int]) -> Image.Image:
     return Image.frombytes("RGB", size, random.Random(seed).randbytes(3 * size[0] * size[1]))
