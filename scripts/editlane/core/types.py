@@ -239,3 +239,11 @@ class Judge(Protocol):
         `seeds`: one integer of 0 or more per question; it alone decides the randomness of the reply.
         """
         ...
+
+
+class RatingJudge(Judge, Protocol):
+    """A judge with a reward head: its answer to a question is a number of any size."""
+
+    def rate(self, batch: Any) -> list[list[float]]:
+        """Return one number per question, in the order asked."""
+        ...

@@ -149,7 +149,7 @@ def _check_files(config: Config) -> None:
             _check_rubrics(protocol, config["dataset"]["categories"])
             params = check_params("judge", judge["adapter"], judge["params"])
             protocol.select_criteria(params.optional_criteria)
-            check_fit(protocol, params)
+            check_fit(protocol, params, find_adapter("judge", judge["adapter"]))
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
         if not find_file(judge["env"]).is_file():

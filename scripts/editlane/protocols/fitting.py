@@ -1,17 +1,30 @@
-"""Check that the params of a judge fit what its protocol asks."""
+"""Check that a judge fits what its protocol asks."""
+
+from typing import Any
 
 from editlane.core.errors import UserError
 from editlane.core.params import JudgeParams
 from editlane.protocols.json_replies import find_numbers
-from editlane.protocols.protocol import ScoringProtocol
+from editlane.protocols.protocol import GeneratedAnswer, ScalarAnswer, ScoringProtocol
 
 
-def check_fit(protocol: ScoringProtocol, params: JudgeParams) -> None:
-    """Raise UserError if the params ask for what this protocol does not have."""
-    if params.replies > 1 and protocol.answers:
+def check_fit(protocol: ScoringProtocol, params: JudgeParams, adapter: Any) -> None:
+    """Raise UserError if the params, or the class of the adapter, do not have what this protocol asks for."""
+    rates, scalar = hasattr(adapter, "rate"), isinstance(protocol.answer, ScalarAnswer)
+    if scalar and not rates:
         raise UserError(
-            f"params: replies is {params.replies}, but the protocol {protocol.name!r} reads probabilities, of which "
-            "one answer shows all. Remove `replies`."
+            f"the protocol {protocol.name!r} needs the number of a reward head (`kind: scalar`), which this adapter "
+            "does not give. Use `adapter: reward-head`, or another protocol, such as resources/protocols/rubric.yaml."
+        )
+    if rates and not scalar:
+        raise UserError(
+            f"the adapter reward-head gives a number and no words, but the protocol {protocol.name!r} has other "
+            "answers. Use a protocol with `kind: scalar`, such as resources/protocols/scalar.yaml."
+        )
+    if params.replies > 1 and not isinstance(protocol.answer, GeneratedAnswer):
+        raise UserError(
+            f"params: replies is {params.replies}, but the protocol {protocol.name!r} generates no replies: one answer "
+            "shows all. Remove `replies`."
         )
     if params.replies > 1 and not params.samples:
         raise UserError(

@@ -32,6 +32,7 @@ KINDS = {
     "qwen3-vl-moe": "editlane.models.tiny.qwen3_vl:save_qwen3_vl_moe",
     "qwen3.5": "editlane.models.tiny.qwen_vlms:save_qwen3_5",
     "qwen3.5-moe": "editlane.models.tiny.qwen_vlms:save_qwen3_5_moe",
+    "reward-model": "editlane.models.tiny.qwen_vlms:save_reward_model",
 }
 """Kind -> function that saves such a checkpoint into an empty folder."""
 

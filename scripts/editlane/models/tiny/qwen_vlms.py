@@ -1,5 +1,6 @@
 """Build tiny Qwen2.5-VL, Qwen3.5 and Qwen3.5-MoE models."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,28 @@ def save_qwen2_5_vl(folder: Path) -> None:
     )
     processor = build_qwen_processor("Qwen2_5_VLProcessor", tokenizer, patch=14, pixels=PIXELS)
     save_chat_vlm(transformers.Qwen2_5_VLForConditionalGeneration(config), processor, folder)
+
+
+def save_reward_model(folder: Path) -> None:
+    """Save a Qwen2.5-VL with a reward head of three layers and two outputs, as EditReward has, and its reward token."""
+    from safetensors.torch import load_file, save_file
+
+    save_qwen2_5_vl(folder)
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    weights |= _make_head("rm_head", (HIDDEN, 32, 8, 2))
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def _make_head(name: str, sizes: tuple[int, ...]) -> dict[str, Any]:
+    """Return the weights of linear layers in a Sequential, with two other modules after each."""
+    import torch
+
+    found = {}
+    for number, (size, new) in enumerate(itertools.pairwise(sizes)):
+        found[f"{name}.{3 * number}.weight"] = torch.randn(new, size) * (2 / size) ** 0.5
+        found[f"{name}.{3 * number}.bias"] = torch.randn(new) * 0.1
+    return found
 
 
 def save_qwen3_5(folder: Path) -> None:
