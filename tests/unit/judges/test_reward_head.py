@@ -95,12 +95,19 @@ def test_the_number_is_read_at_the_reward_token(judge: RewardHeadJudge, tiny_mod
 
 def test_a_single_layer_without_a_bias_may_lie_in_a_file_of_its_own(tiny_model: TinyModel, tmp_path: Path) -> None:
     file = tmp_path / "头.safetensors"
-    save_file({"v_head.weight": torch.ones(1, 64)}, file)
+    save_file({"other": torch.ones(3), "v_head.weight": torch.ones(1, 64, dtype=torch.bfloat16)}, file)
     own = make_judge(tiny_model("qwen2.5-vl"), head="v_head", head_file=str(file))
     (inputs,) = own.prepare([[ASKED[0]]]).passes
     with torch.inference_mode():
         state = own.model.base_model(**inputs).last_hidden_state[0, -1]
     assert rate(own, ASKED[:1]) == pytest.approx([float(state.sum())], abs=1e-4)
+
+
+def test_a_head_of_whole_numbers_is_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
+    file = tmp_path / "h.safetensors"
+    save_file({"v_head.weight": torch.ones(1, 64, dtype=torch.int8)}, file)
+    with pytest.raises(UserError, match="has the type I8; use F32 or BF16"):
+        make_judge(tiny_model("qwen2.5-vl"), head="v_head", head_file=str(file))
 
 
 def test_a_head_in_a_file_counts_by_its_content(tiny_model: TinyModel, tmp_path: Path) -> None:

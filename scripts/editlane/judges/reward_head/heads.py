@@ -45,8 +45,6 @@ def read_head(files: Sequence[Path], name: str, device: str) -> Head:
     The numbers of layers are those of a torch Sequential; what lies between two of them is a ReLU, and a dropout that
     does nothing here. Raises UserError if no file has the head, or if its layers do not fit together.
     """
-    from safetensors import safe_open
-
     places = {tensor: path for path in files for tensor in read_safetensors_header(path)[1]}
     weights = sorted(
         (one for one in places if one.startswith(f"{name}.") and one.endswith("weight")), key=_number_of_layer
@@ -57,20 +55,31 @@ def read_head(files: Sequence[Path], name: str, device: str) -> Head:
             f"Set `head` in `params` to the name of one that is there: {_list_candidates(places) or 'there is none'}."
         )
 
-    def read(tensor: str) -> "torch.Tensor | None":
-        if tensor not in places:
-            return None
-        with safe_open(places[tensor], framework="pt") as file:
-            found: torch.Tensor = file.get_tensor(tensor).float().to(device)
-            return found
-
-    layers = []
-    for one in weights:
-        weight = read(one)
-        assert weight is not None
-        layers.append((weight, read(one.removesuffix("weight") + "bias")))
+    biases = [one.removesuffix("weight") + "bias" for one in weights]
+    layers = [
+        (_read_tensor(places[one], one, device), _read_tensor(places[bias], bias, device) if bias in places else None)
+        for one, bias in zip(weights, biases, strict=True)
+    ]
     _check_layers(name, [tuple(weight.shape) for weight, _ in layers])
     return Head(layers)
+
+
+def _read_tensor(path: Path, name: str, device: str) -> "torch.Tensor":
+    """Read a tensor of a safetensors file as float32. Raises UserError for whole or quantised numbers."""
+    import torch
+
+    size, header = read_safetensors_header(path)
+    dtype = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(header[name]["dtype"])
+    if dtype is None:
+        raise UserError(
+            f"The head's weight {name} in {path.name} has the type {header[name]['dtype']}; use F32 or BF16."
+        )
+    begin, end = header[name]["data_offsets"]
+    with path.open("rb") as file:
+        file.seek(8 + size + begin)
+        content = bytearray(file.read(end - begin))
+    flat = torch.frombuffer(content, dtype=getattr(torch, dtype))
+    return flat.reshape(header[name]["shape"]).float().to(device)
 
 
 def _number_of_layer(tensor: str) -> int:
