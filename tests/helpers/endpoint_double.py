@@ -41,6 +41,15 @@ def draw_token(logprobs: dict[str, float], body: dict[str, Any]) -> str:
     return seeded.choices([*logprobs], [math.exp(one) for one in logprobs.values()])[0]
 
 
+def write_marks(body: dict[str, Any], chance: random.Random) -> str:
+    """Write a reply in the form that the request asks for."""
+    if "response_format" not in body:
+        return f"Score: {chance.uniform(0, 10):.3f}"
+    schema = body["response_format"]["json_schema"]["schema"]["properties"]["score"]
+    marks = [round(chance.uniform(0, 10), 1) for _ in range(schema.get("maxItems", 1))]
+    return json.dumps({"reasoning": "so 是", "score": marks if schema["type"] == "array" else marks[0]})
+
+
 def decode_images(messages: Any) -> list[Image.Image]:
     """Decode the images of a conversation."""
     found = []
@@ -101,9 +110,9 @@ class Double(ThreadingHTTPServer):
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         decode_images(body["messages"])
         allowed = body["structured_outputs"]["choice"] if self.obeys and "structured_outputs" in body else None
-        if body["max_tokens"] > 1:
-            seeded = random.Random(json.dumps([body["messages"], body["temperature"] and body["seed"]]))
-            return self.completion(body, f"Score: {seeded.uniform(0, 10):.3f}", None)
+        if body.get("max_tokens", 2) > 1:
+            seeded = random.Random(json.dumps([body["messages"], body.get("temperature") and body["seed"]]))
+            return self.completion(body, write_marks(body, seeded), None)
         found = compute_logprobs(body["messages"], allowed)
         drawn = draw_token(found, body)
         likeliest = sorted(found, key=lambda token: -found[token])

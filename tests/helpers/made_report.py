@@ -139,6 +139,7 @@ def made_report(
         "acceptance": {"j": accepted or acceptance()},
         "preferences": {"j": []},
         "noise": {"j": None},
+        "judge_answers": {"j": {"definition_version": 1, "kind": None, "replies": None}},
         "seeds": None,
         "canary": {"j": None},
         "judges_together": [],

@@ -37,7 +37,7 @@ class UnknownName(UserError):
 CRASHED = "one process after another died while this item was at work"
 """The message of the kind `crash`."""
 
-TRANSIENT_KINDS = frozenset({"crash", "oom", "timeout", "transport", "missing", "changed", "model"})
+TRANSIENT_KINDS = frozenset({"crash", "oom", "timeout", "transport", "missing", "changed", "model", "budget"})
 """Transient failures: they get a row, but no journal entry, so the next run of the lane retries them. Retries within a
 run are in lanes/editing.py and protocols/asking.py."""
 

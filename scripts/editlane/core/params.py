@@ -100,6 +100,9 @@ class JudgeParams(Params):
 
     optional_criteria: Sequence[str] = ()
     """Optional criteria of the protocol to ask as well."""
+    replies: Annotated[int, Field(ge=1, le=100)] = 1
+    """Replies to each question of a protocol with generated answers, each with a seed of its own; a score is their
+    mean. Above 1 the judge must draw its replies (`temperature`), and the protocol must not be a read-out."""
 
     @property
     def samples(self) -> bool:

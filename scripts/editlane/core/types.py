@@ -1,7 +1,7 @@
 """The nouns of Editlane, each named once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -210,11 +210,24 @@ class Editor(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NumbersAsked:
+    """What a generated reply has to hold, if it may be JSON with the keys `reasoning` and `score`."""
+
+    count: int
+    """Numbers in `score`; one is no list."""
+    low: float
+    high: float
+    """Range of each number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One question to a judge: a system text, then texts and RGB images in reading order."""
 
     system: str
     parts: tuple[str | Image, ...]
+    numbers: NumbersAsked | None = field(default=None, compare=False)
+    """For judges that can force the form of a reply; None if another form is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,4 +276,12 @@ class Judge(Protocol):
 
         `seeds`: one integer of 0 or more per question; it alone decides the randomness of the reply.
         """
+        ...
+
+
+class RatingJudge(Judge, Protocol):
+    """A judge with a reward head: its answer to a question is a number of any size."""
+
+    def rate(self, batch: Any) -> list[list[float]]:
+        """Return one number per question, in the order asked."""
         ...

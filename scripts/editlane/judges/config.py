@@ -15,10 +15,12 @@ class JudgeConfig(StrictModel):
     """A judging model."""
 
     adapter: str
-    """`qwen3-vl` (Qwen3-VL, dense and MoE) or `fake` (no model)."""
+    """`qwen3-vl` (Qwen3-VL, dense and MoE: the fastest), `vlm` (any chat VLM, and hosted models), `reward-head` (reward
+    models that give a number) or `fake` (no model)."""
     engine: Literal["transformers", "vllm", "openai"] = "transformers"
     """Engine that runs the judge's model. `transformers` and `vllm`: a process on each GPU. `openai`: a remote server
-    that speaks OpenAI's chat completions and returns log-probabilities, with its address in `params.base_url`, or a
+    that speaks OpenAI's chat completions and returns log-probabilities (a hosted one without them needs `vlm` and a
+    protocol with generated answers), with its address in `params.base_url`, or a
     fleet of such servers in `params.fleet`; its lanes take no GPU."""
     model: str | None = None
     """A checkpoint folder, or a hub id such as `Qwen/Qwen3-VL-30B-A3B-Instruct`; with `engine: openai` the name under

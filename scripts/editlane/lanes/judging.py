@@ -22,9 +22,10 @@ from editlane.lanes.asked import Asked, cut_by_item, read_batch, share_seconds
 from editlane.lanes.identity import describe, identify
 from editlane.lanes.journal import content_key, read_journal
 from editlane.models.devices import device_label
-from editlane.models.registry import check_params
+from editlane.models.registry import check_params, find_adapter
 from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns
 from editlane.protocols.controls import SAMPLES
+from editlane.protocols.fitting import check_fit
 from editlane.protocols.references import key_references, measure_references
 from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerprint_category, prompt_parts_for_batching
 
@@ -52,6 +53,8 @@ class JudgeSpec:
     def of(cls, run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> Self:
         """Return the spec of a judge from its adapter, model, revision and params. Raises UserError."""
         params = check_params("judge", options["adapter"], options["params"])
+        check_fit(protocol, params, find_adapter("judge", options["adapter"]))
+        protocol = protocol.with_replies(params.replies)
         return cls(
             judge=judge,
             identity=identify("judge", **options),

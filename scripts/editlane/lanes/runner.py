@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.text_width import pluralize
 from editlane.core.types import EDITED, Row, State
+from editlane.lanes.budget import check_budget
 from editlane.lanes.busy_time import BusyTime, Spent
 from editlane.lanes.first_failures import FirstFailures, check_note
 from editlane.lanes.heartbeat import Heartbeat, remove_partials
@@ -231,6 +232,7 @@ class _Run(Generic[Unit]):
             self._rows.update(rows)
             self._heartbeat.finished(len(rows), seconds=spent.share, state=last["state"], score=score, failed=failed)
             self._first_failures.add(rows.values())
+            check_budget(rows.values())
 
 
 def _count_failed(work: Work[Any], rows: Mapping[str, Row]) -> int:

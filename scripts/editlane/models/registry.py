@@ -24,6 +24,10 @@ JUDGES = {
     "qwen3-vl": "editlane.judges.qwen3_vl.transformers_engine:Qwen3VLJudge",
     "qwen3-vl/openai": "editlane.judges.qwen3_vl.openai_engine:EndpointJudge",
     "qwen3-vl/vllm": "editlane.judges.qwen3_vl.vllm_engine:VllmJudge",
+    "reward-head": "editlane.judges.reward_head.judge:RewardHeadJudge",
+    "vlm": "editlane.judges.vlm.transformers_engine:VlmJudge",
+    "vlm/openai": "editlane.judges.vlm.openai_engine:VlmEndpointJudge",
+    "vlm/vllm": "editlane.judges.vlm.vllm_engine:VlmVllmJudge",
 }
 """The engine follows the slash."""
 

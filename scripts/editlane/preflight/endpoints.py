@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
+from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.core.findings import Finding
 from editlane.core.fleets import FleetDown
 from editlane.endpoint.served_models import NoAnswer
 from editlane.models.registry import check_params
 from editlane.preflight.context import Part, RunContext
+from editlane.protocols.load import load_protocol
 
 _TIMEOUT = 3
 """Seconds."""
+_ANSWER_TIMEOUT = 30
+"""Seconds until a model has answered a question about a small image."""
 
 
 def check_endpoints(context: RunContext) -> Iterator[Finding]:
@@ -24,12 +28,23 @@ def check_endpoints(context: RunContext) -> Iterator[Finding]:
             try:
                 params = check_params(part.kind, part.settings["adapter"], part.settings["params"])
                 versions = part.adapter.check_served(part.model, params, _TIMEOUT)
+                _check_readable(part, params)
             except (NoAnswer, FleetDown) as error:
                 yield Finding("warn", "endpoints", f"{part}: {error}")
             except UserError as error:
                 yield Finding("fail", "endpoints", f"{part}: {error}")
             else:
                 yield from _tell_served(part, params, versions)
+
+
+def _check_readable(part: Part, params: Any) -> None:
+    """Ask for log-probabilities, if this judge may be hosted where there are none and its protocol reads them.
+
+    Raises UserError if they do not come.
+    """
+    answers = load_protocol(find_file(part.settings["protocol"])).answers
+    if answers and hasattr(part.adapter, "check_readable"):
+        part.adapter.check_readable(part.model, params, _ANSWER_TIMEOUT, answers)
 
 
 def _tell_served(part: Part, params: Any, versions: list[str]) -> Iterator[Finding]:

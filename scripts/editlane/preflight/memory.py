@@ -6,7 +6,7 @@ from pathlib import Path
 from editlane.core.findings import Finding, format_bytes, join_names
 from editlane.core.text_width import pluralize
 from editlane.editors.optimizations.apply import starts_on_cpu
-from editlane.judges.qwen3_vl.vllm_engine import VllmParams
+from editlane.judges.vllm_runs import VllmParams
 from editlane.lanes.lane_status import read_heartbeats
 from editlane.models.devices import rounds_pinned_blocks
 from editlane.models.host_memory import read_available_memory, read_container_memory

@@ -36,6 +36,7 @@ LOADED = {
     "editor": ("torch", "transformers", "diffusers", "accelerate"),
     "judge": ("torch", "transformers", "accelerate"),
     "qwen3-vl/vllm": ("torch", "transformers", "vllm"),
+    "vlm/vllm": ("torch", "transformers", "vllm"),
 }
 """Imports of an adapter with a model, by its name or else its kind.
 

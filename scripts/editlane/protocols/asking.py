@@ -12,12 +12,14 @@ texts are used. `ask` is called by one thread; `prepare` may run in another.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from editlane.core.errors import ItemError, OutOfMemory, one_line
-from editlane.core.types import Judge, Question, Row, State
-from editlane.protocols.protocol import ScoringProtocol
-from editlane.protocols.scoring import score_readouts, score_replies
+from editlane.core.types import Judge, Question, RatingJudge, Row, State
+from editlane.protocols.protocol import ScalarAnswer, ScoringProtocol
+from editlane.protocols.replies import score_all_replies
+from editlane.protocols.scalars import score_scalars
+from editlane.protocols.scoring import score_readouts
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +114,9 @@ def _ask_once(
     if protocol.answers:
         answers = zip(asked, judge.read_out(prepared, protocol.answers), strict=True)
         return [score_readouts(protocol, dict(zip(entry, readouts, strict=True))) for entry, readouts in answers]
+    if isinstance(protocol.answer, ScalarAnswer):
+        rated = zip(asked, cast(RatingJudge, judge).rate(prepared), strict=True)
+        return [score_scalars(protocol, dict(zip(entry, numbers, strict=True))) for entry, numbers in rated]
     own = [[seed + number for number in range(len(entry))] for seed, entry in zip(seeds, asked, strict=True)]
     written = zip(asked, judge.generate(prepared, protocol.max_new_tokens, own), strict=True)
-    return [score_replies(protocol, dict(zip(entry, replies, strict=True))) for entry, replies in written]
+    return [score_all_replies(protocol, dict(zip(entry, replies, strict=True))) for entry, replies in written]

@@ -20,6 +20,7 @@ answer:                            # either one token, read from its probability
   {kind: readout, answers: ["Yes", "No"], values: [1, 0], min_mass: 0.5}
   # ... or a reply: {kind: generate, max_new_tokens: 64, pattern: regular expression, range: [0, 10]}
   # with one group of the pattern for each number of a reply
+  # ... or the number of a reward head: {kind: scalar, map: sigmoid, center: 0, width: 1}
 score: {min: [correct]}            # the item's score from those of its criteria: `min` or `geometric_mean` of a list,
                                    # whose entries may be combinations, too, such as {min: [natural, artefacts]}
 """
@@ -144,6 +145,29 @@ class GeneratedFile(StrictModel):
         return self
 
 
+class ScalarFile(StrictModel):
+    """Number of a reward head, and how it is mapped to 0..10."""
+
+    kind: Literal["scalar"]
+    map: Literal["sigmoid", "linear"]
+    """`sigmoid`: 10 / (1 + exp(-(number - center) / width)). `linear`: from `low` (0) to `high` (10), cut off there."""
+    center: float = 0.0
+    width: Annotated[float, Field(gt=0)] = 1.0
+    low: float = LEFT_OUT
+    high: float = LEFT_OUT
+
+    @model_validator(mode="after")
+    def _check_range(self) -> "ScalarFile":
+        given = self.model_fields_set & {"center", "width", "low", "high"}
+        if self.map == "sigmoid" and given & {"low", "high"}:
+            raise ValueError("low and high belong to `map: linear`; use center and width.")
+        if self.map == "linear" and given != {"low", "high"}:
+            raise ValueError("`map: linear` needs low and high, and nothing else.")
+        if self.map == "linear" and not 0 < self.high - self.low < float("inf"):
+            raise ValueError(f"low is {self.low} and high is {self.high}; low must be below high.")
+        return self
+
+
 def _part_kind(value: Any) -> str:
     return "CombinationFile" if isinstance(value, dict | CombinationFile) else "str"
 
@@ -189,7 +213,7 @@ class ProtocolFile(StrictModel):
     images: Images
     item: ItemFile = LEFT_OUT
     criteria: Annotated[dict[Annotated[str, AfterValidator(_check_column)], CriterionFile], Field(min_length=1)]
-    answer: Annotated[ReadoutFile | GeneratedFile, Field(discriminator="kind")]
+    answer: Annotated[ReadoutFile | GeneratedFile | ScalarFile, Field(discriminator="kind")]
     score: CombinationFile
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from editlane.protocols.file import (
     ProtocolFile,
     ReadoutFile,
     ReplyFile,
+    ScalarFile,
     ShownFile,
 )
 from editlane.protocols.pairwise_file import PAIRWISE, PairwiseFile, ShownPairFile
@@ -29,6 +30,7 @@ from editlane.protocols.protocol import (
     Criterion,
     GeneratedAnswer,
     ReadoutAnswer,
+    ScalarAnswer,
     ScoringProtocol,
     ShownImage,
     rescale,
@@ -136,13 +138,14 @@ def _make_criteria(files: dict[str, CriterionFile]) -> tuple[Criterion, ...]:
     return tuple(found)
 
 
-def _check_replies(criteria: Sequence[Criterion], answer: ReadoutAnswer | GeneratedAnswer) -> None:
+def _check_replies(criteria: Sequence[Criterion], answer: ReadoutAnswer | GeneratedAnswer | ScalarAnswer) -> None:
     """Raise UserError unless one answer, or one pattern, can read the reply to every question."""
     followers = Counter(one.reply_of for one in criteria if one.reply_of)
-    if isinstance(answer, ReadoutAnswer):
+    if not isinstance(answer, GeneratedAnswer):
         if followers:
             name = next(one.name for one in criteria if one.reply_of)
-            raise UserError(f"criteria.{name}.reply_of: one token answers one criterion. Give it a `question:`.")
+            what = "one token" if isinstance(answer, ReadoutAnswer) else "one number"
+            raise UserError(f"criteria.{name}.reply_of: {what} answers one criterion. Give it a `question:`.")
         return
     groups = re.compile(answer.pattern).groups
     for one in criteria:
@@ -155,7 +158,11 @@ def _check_replies(criteria: Sequence[Criterion], answer: ReadoutAnswer | Genera
             )
 
 
-def _make_answer(file: ReadoutFile | GeneratedFile) -> ReadoutAnswer | GeneratedAnswer:
+def _make_answer(file: ReadoutFile | GeneratedFile | ScalarFile) -> ReadoutAnswer | GeneratedAnswer | ScalarAnswer:
+    if isinstance(file, ScalarFile):
+        linear = file.map == "linear"
+        width = file.high - file.low if linear else file.width
+        return ScalarAnswer(map=file.map, origin=file.low if linear else file.center, width=width)
     if isinstance(file, GeneratedFile):
         low, high = file.range
         return GeneratedAnswer(max_new_tokens=file.max_new_tokens, pattern=file.pattern, low=low, high=high)

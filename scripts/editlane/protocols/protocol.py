@@ -4,7 +4,7 @@ them from files."""
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from editlane.core.errors import UnknownName, UserError
 from editlane.core.types import SCALE
@@ -79,6 +79,24 @@ class GeneratedAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScalarAnswer:
+    """The answer is the number of a reward head, of any size. `map` says how it becomes 0..10."""
+
+    map: str
+    """`sigmoid` or `linear`."""
+    origin: float
+    """Of a sigmoid the number that becomes 5; of a line the one that becomes 0."""
+    width: float
+    """Of a sigmoid the distance over which 5 becomes 7.31; of a line the one from 0 to 10."""
+
+    def scale(self, number: float) -> float:
+        """Return the number on 0..10."""
+        steps = (number - self.origin) / self.width
+        share = min(1.0, max(0.0, steps)) if self.map == "linear" else (1 + math.tanh(steps / 2)) / 2
+        return SCALE[0] + share * (SCALE[1] - SCALE[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringProtocol:
     """Checked protocol."""
 
@@ -94,23 +112,29 @@ class ScoringProtocol:
     item_texts: Mapping[str, str]
     """Field of the item -> its line, with {field} in place of the value; in the order of the prompt."""
     criteria: tuple[Criterion, ...]
-    answer: ReadoutAnswer | GeneratedAnswer
+    answer: ReadoutAnswer | GeneratedAnswer | ScalarAnswer
     score: Combination
     """Combination of criteria that is the item's score."""
     sha256: str
     """SHA-256 of the file."""
     text: str
     """Content of the file."""
+    replies: int = 1
+    """Generated replies to each question, whose scores are averaged. The judge's params say it, not the file."""
+
+    def with_replies(self, replies: int) -> "ScoringProtocol":
+        """Return the protocol with so many replies to each question, if its answers are generated."""
+        return replace(self, replies=replies) if isinstance(self.answer, GeneratedAnswer) else self
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """Legal one-token answers; empty if the judge generates a reply."""
+        """Legal answers of a read-out; empty if the judge generates a reply or gives a number."""
         return self.answer.answers if isinstance(self.answer, ReadoutAnswer) else ()
 
     @property
     def max_new_tokens(self) -> int:
-        """Longest reply in tokens; 1 if the answer is one token."""
-        return 1 if isinstance(self.answer, ReadoutAnswer) else self.answer.max_new_tokens
+        """Longest reply in tokens; 1 if there is none."""
+        return self.answer.max_new_tokens if isinstance(self.answer, GeneratedAnswer) else 1
 
     def find_rubric(self, category: str) -> str:
         """Return the rubric of a category, or else the general one; "" if all categories get the same questions.

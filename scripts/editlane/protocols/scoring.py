@@ -16,6 +16,7 @@ from PIL.Image import Image
 
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import Item, Question, Readout, State
+from editlane.protocols.json_replies import find_numbers
 from editlane.protocols.load import load_protocol
 from editlane.protocols.protocol import (
     Combination,
@@ -27,6 +28,7 @@ from editlane.protocols.protocol import (
     rescale,
 )
 from editlane.protocols.references import label_references, name_references
+from editlane.protocols.repeats import repeat_questions
 
 __all__ = [
     "ScoringProtocol",
@@ -71,8 +73,9 @@ def build_prompts(
     for name in protocol.group_questions(criteria):
         images = _make_image_parts(by_name[name].images or protocol.images, shown, references)
         question = by_name[name].question.replace("{instruction}", item.instruction)
-        asked[name] = Question(system=system, parts=(*images, *texts, question))
-    return asked
+        parts = (*images, *texts, question)
+        asked[name] = Question(system=system, parts=parts, numbers=find_numbers(protocol, name))
+    return repeat_questions(asked, protocol.replies)
 
 
 def prompt_parts_for_batching(
@@ -98,7 +101,7 @@ def prompt_parts_for_batching(
         else:
             system = "" if protocol.answers else format_system_text(protocol, item.category)
             found.append((shown, system + format_item_text(protocol, item) + text))
-    return found
+    return found * protocol.replies
 
 
 def _make_image_parts(

@@ -49,6 +49,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _unpinned(report, t),
         _language(report, t),
         _general_rubric(report, t),
+        _sampled(report, t),
     )
     return sorted((notice for notice in found if notice), key=lambda notice: not notice.severe)
 
@@ -247,6 +248,13 @@ def _language(report: Report, t: Texts) -> Notice | None:
         return None
     title = t("notice.language", n=count, all=len(report.items), language=dataset["language"])
     return Notice(title=title, lines=(t("notice.language_line"),), severe=False)
+
+
+def _sampled(report: Report, t: Texts) -> Notice | None:
+    """Name the judges whose scores are read from replies, so that another reply may give another score."""
+    found = {judge: one for judge, one in report.numbers["judge_answers"].items() if one["kind"] == "generate"}
+    lines = tuple(t("notice.sampled_line", judge=judge, n=one["replies"]) for judge, one in found.items())
+    return Notice(title=t("notice.sampled"), lines=lines, severe=False) if lines else None
 
 
 def _general_rubric(report: Report, t: Texts) -> Notice | None:

@@ -10,6 +10,7 @@ import pandas as pd
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import ACCEPTANCE, SCALE, Control, State
 from editlane.lanes.costs import add_up, busy_share, largest_loss, time_parts
+from editlane.report.answer_kinds import compute_answer_kinds
 from editlane.report.arena import compute_arena
 from editlane.report.belief import list_believed, withhold
 from editlane.report.breakdowns import compute_explorations, list_made_elsewhere
@@ -100,6 +101,7 @@ def compute_numbers(
         "acceptance": acceptance,
         "preferences": preferences,
         "noise": noise,
+        "judge_answers": compute_answer_kinds(judges, provenance or {}),
         "seeds": compute_seeds(rows, clustered, editors, judges, noise),
         "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}, inputs.rated),
         "people": compute_people_ratings(rows, inputs.rated, editors, list(sizes), judges),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editlane.core.types import State
+from editlane.report.answer_kinds import name_answer_kind
 from editlane.report.cells import (
     NONE,
     Group,
@@ -66,7 +67,7 @@ def list_facts(report: Report, t: Texts) -> list[Fact]:
     return [
         *_list_editors(report, t),
         *(
-            Fact(label=t("head.judge"), name=name, detail=_describe_model(record, t))
+            Fact(label=t("head.judge"), name=name, detail=_describe_judge(report, name, record, t))
             for kind, name, record in list_models(report)
             if kind == "judge"
         ),
@@ -96,6 +97,11 @@ def _list_editors(report: Report, t: Texts) -> list[Fact]:
         Fact(label=t("head.editor"), name=name, detail=made_of[place], editor=place)
         for place, name in enumerate(report.editors)
     ]
+
+
+def _describe_judge(report: Report, judge: str, record: Mapping[str, Any], t: Texts) -> str:
+    kind = name_answer_kind(report.numbers["judge_answers"][judge], t)
+    return t("page.clause").join(part for part in (_describe_model(record, t), kind) if part)
 
 
 def _describe_model(record: Mapping[str, Any], t: Texts) -> str:

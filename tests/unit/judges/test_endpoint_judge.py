@@ -23,8 +23,9 @@ from editlane.endpoint import http as endpoints
 from editlane.endpoint.http import Endpoint
 from editlane.images.files import fit_within
 from editlane.judges.endpoint.completions import Completions, read_text
+from editlane.judges.endpoint.params import EndpointParams
 from editlane.judges.endpoint.top_logprobs import HiddenProbability, TopLogprobs, combine, read_top_logprobs
-from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, EndpointParams, _resize_to_blocks
+from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, _resize_to_blocks
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
 from editlane.models.registry import build
 
@@ -350,7 +351,7 @@ def fails_alone(double: Double, trouble: Any, kind: str, number: int) -> None:
     times = [1] * 4
     times[number] = 1 if trouble == 400 else attempts
     assert asked_about(double) == [*(one for one in range(4) for _ in range(times[one])), 100]
-    assert judge._unclaimed == {}
+    assert judge.asker._unclaimed == {}
 
 
 def test_what_was_found_out_about_a_batch_is_kept_until_the_next_at_most(double: Double) -> None:
@@ -359,9 +360,9 @@ def test_what_was_found_out_about_a_batch_is_kept_until_the_next_at_most(double:
     for start in (0, 4):  # and nobody asks for the halves
         with pytest.raises(JudgeFailed):
             read(judge, *map(about, range(start, start + 4)))
-        assert len(judge._unclaimed) == 4
+        assert len(judge.asker._unclaimed) == 4
     read(judge, about(8))
-    assert judge._unclaimed == {}
+    assert judge.asker._unclaimed == {}
 
 
 def in_halves(judge: EndpointJudge, questions: list[Question]) -> list[Any]:

@@ -16,7 +16,8 @@ from editlane.core.errors import UserError
 from editlane.core.types import Question
 from editlane.judges.config import ENGINE_ENVS
 from editlane.judges.qwen3_vl import vllm_engine as qwen3_vl_vllm
-from editlane.judges.qwen3_vl.vllm_engine import VllmJudge, VllmParams
+from editlane.judges.qwen3_vl.vllm_engine import VllmJudge
+from editlane.judges.vllm_runs import VllmParams
 from editlane.lanes.identity import identify
 from editlane.models.registry import EDITORS, JUDGES, editor_on_engine, judge_on_engine
 from editlane.preflight.checks import ALL

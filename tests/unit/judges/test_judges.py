@@ -16,11 +16,12 @@ from PIL import Image
 
 from editlane.core.errors import JudgeFailed, OutOfMemory, UserError
 from editlane.core.types import Item, Question, Readout
+from editlane.judges.chat import convert_load_errors
+from editlane.judges.decoding import draw_tokens
 from editlane.judges.qwen3_vl import prefill
-from editlane.judges.qwen3_vl.chat import convert_load_errors, make_messages
+from editlane.judges.qwen3_vl.chat import make_messages
 from editlane.judges.qwen3_vl.patches import cut_patches, normalise
 from editlane.judges.qwen3_vl.prefill import Prefill
-from editlane.judges.qwen3_vl.sampling import draw_tokens
 from editlane.judges.qwen3_vl.transformers_engine import Qwen3VLJudge
 from editlane.protocols.load import load_protocol
 from editlane.protocols.scoring import build_questions, score_readouts, score_replies

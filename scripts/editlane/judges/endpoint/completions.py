@@ -76,10 +76,10 @@ class Completions:
         where = f"The judge's endpoint {self.endpoint.base_url}"
         return [one.name for one in check_served(self.endpoint, self.model, str(self), where)]
 
-    def check_logprobs(self, messages: Messages, answers: Sequence[str]) -> None:
+    def check_logprobs(self, messages: Messages, answers: Sequence[str], first_token: Options = FIRST_TOKEN) -> None:
         """Raise UserError if the reply lacks the requested log-probabilities."""
         try:
-            self.ask(messages, FIRST_TOKEN, partial(read_top_logprobs, answers=answers))
+            self.ask(messages, first_token, partial(read_top_logprobs, answers=answers))
         except NoLogprobs as error:
             raise UserError(
                 f"{self} ignores `logprobs` ({error}), so no score can be read from it. Use a server that returns "
@@ -88,13 +88,20 @@ class Completions:
         except JudgeFailed as error:
             raise UserError(f"{self} does not answer a question with an image and `logprobs`: {error}.") from error
 
-    def check_constraint(self, messages: Messages, answers: Sequence[str], constraint: str, threads: Executor) -> None:
+    def check_constraint(
+        self,
+        messages: Messages,
+        answers: Sequence[str],
+        constraint: str,
+        threads: Executor,
+        first_token: Options = FIRST_TOKEN,
+    ) -> None:
         """Raise UserError if the constraint does not decide the answer, or if an answer is more than one token.
 
         All requests ask the same question without sampling, so an endpoint that ignores the constraint gives the same
         reply to all.
         """
-        alone = [FIRST_TOKEN | {"temperature": 0} | allow_only(constraint, [answer]) for answer in answers]
+        alone = [first_token | {"temperature": 0} | allow_only(constraint, [answer]) for answer in answers]
         try:
             texts = list(threads.map(partial(self.ask, messages, read=read_text), alone))
         except JudgeFailed as error:

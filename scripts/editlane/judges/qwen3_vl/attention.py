@@ -1,10 +1,8 @@
-"""Attention of the judge: many new tokens over a longer cached past without a mask, and decoding without cuDNN.
+"""Attention of the judge: many new tokens over a longer cached past without a mask.
 
 torch has fast kernels for causal attention over a past. transformers builds an explicit mask, which rules them out.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -71,20 +69,3 @@ def _make_mask(*arguments: Any, attention_mask: Any = None, **settings: Any) -> 
     from transformers.masking_utils import sdpa_mask
 
     return None if attention_mask is None else sdpa_mask(*arguments, attention_mask=attention_mask, **settings)
-
-
-@contextmanager
-def no_cudnn_attention() -> Iterator[None]:
-    """Keep torch from cuDNN's attention, its first choice on an H100 or H200, which builds a plan for every new length.
-
-    Decoding has a new length for each token.
-    """
-    import torch
-
-    kernels: Any = torch.backends.cuda
-    before = kernels.cudnn_sdp_enabled()
-    kernels.enable_cudnn_sdp(False)
-    try:
-        yield
-    finally:
-        kernels.enable_cudnn_sdp(before)

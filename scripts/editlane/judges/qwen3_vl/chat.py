@@ -1,45 +1,22 @@
 """Code that all engines of the Qwen3-VL judge share: which checkpoints they accept, the chat messages, the answer
 tokens."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Annotated, Any
-
-from pydantic import Field
+from collections.abc import Sequence
+from typing import Any
 
 from editlane.core.errors import UserError
-from editlane.core.params import JudgeParams
 from editlane.core.types import Question
+from editlane.judges.chat import convert_load_errors
+from editlane.judges.chat import make_messages as make_escaped_messages
 from editlane.models import checkpoints
 from editlane.models.weight_formats import check_formats
 
 MODEL_TYPES = ("qwen3_vl", "qwen3_vl_moe")
 
 
-class QwenJudgeParams(JudgeParams):
-    """Settings that all engines have."""
-
-    max_image_side: Annotated[int, Field(ge=32)] = 1024
-    """Pixels; larger images are shrunk to this before the judge sees them."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    """Sampling temperature of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
-
-    @property
-    def samples(self) -> bool:
-        """True if the same question may get another reply."""
-        return self.temperature > 0
-
-
 def make_messages(question: Question) -> list[dict[str, Any]]:
     """Build the chat messages of a question, with placeholders for images."""
-    parts = [
-        {"type": "text", "text": escape_special_tokens(part)} if isinstance(part, str) else {"type": "image"}
-        for part in question.parts
-    ]
-    user = {"role": "user", "content": parts}
-    if not question.system:
-        return [user]
-    return [{"role": "system", "content": [{"type": "text", "text": escape_special_tokens(question.system)}]}, user]
+    return make_escaped_messages(question, escape_special_tokens)
 
 
 def escape_special_tokens(text: str) -> str:
@@ -79,23 +56,6 @@ def check_architecture(model: str, revision: str | None, *, allow_pickle: bool) 
             f"The judge's model {model} has the type {found!r}; the adapter qwen3-vl accepts "
             f"{' and '.join(MODEL_TYPES)}. Set `model:` to a Qwen3-VL checkpoint, or choose another `adapter:`."
         )
-
-
-@contextmanager
-def convert_load_errors(model: str, revision: str | None) -> Iterator[None]:
-    """Turn errors of a checkpoint into UserError. The registry reports a missing package, so that error passes
-    through."""
-    try:
-        yield
-    except ModuleNotFoundError:
-        raise
-    except (OSError, ValueError, ImportError) as error:  # ImportError: attention code that is not installed
-        reason = " ".join(str(error).split())
-        if "trust_remote_code" in reason:
-            raise UserError(f"The judge's model {model} needs code of its own, which Editlane never runs.") from error
-        if checkpoints.is_hub_id(model) and not isinstance(error, ImportError):
-            raise checkpoints.make_hub_error(model, revision, reason) from error
-        raise UserError(f"The judge's model {model} cannot be loaded: {reason}") from error
 
 
 def raise_pixel_limit(image_processor: Any, max_side: int) -> None:

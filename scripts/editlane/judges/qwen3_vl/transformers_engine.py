@@ -18,11 +18,10 @@ from editlane.core.errors import JudgeFailed
 from editlane.core.params import SPEED, AllowPickle, Dtype
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
-from editlane.judges.qwen3_vl.attention import no_cudnn_attention
+from editlane.judges.chat import ChatJudgeParams, convert_load_errors
+from editlane.judges.decoding import draw_tokens, no_cudnn_attention
 from editlane.judges.qwen3_vl.chat import (
-    QwenJudgeParams,
     check_architecture,
-    convert_load_errors,
     encode_answers,
     make_messages,
     raise_pixel_limit,
@@ -30,7 +29,6 @@ from editlane.judges.qwen3_vl.chat import (
 from editlane.judges.qwen3_vl.patches import Patches, PatchSettings, cut_patches
 from editlane.judges.qwen3_vl.prefill import DeviceBatch, Prefill
 from editlane.judges.qwen3_vl.prompt_trees import PromptTree, PromptTreeBatch, make_prompt_tree
-from editlane.judges.qwen3_vl.sampling import draw_tokens
 from editlane.models import load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.no_torchvision import drop_video_processors
@@ -38,7 +36,7 @@ from editlane.models.no_torchvision import drop_video_processors
 log = logging.getLogger(__name__)
 
 
-class Qwen3VLParams(QwenJudgeParams):
+class Qwen3VLParams(ChatJudgeParams):
     """Settings of this judge."""
 
     RETIRED = frozenset({"features_dir"})

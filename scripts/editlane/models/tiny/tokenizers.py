@@ -1,9 +1,10 @@
 """Build tokenizers with one token per byte or character, without training or download."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
+    from transformers import CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 QWEN_SPECIALS = (
     "<|im_start|>",
@@ -40,8 +41,12 @@ QWEN_CHAT_TEMPLATE = (
 """Gives the same text as the released Qwen3-VL template for texts and images without tools."""
 
 
-def build_qwen_tokenizer() -> "Qwen2Tokenizer":
+def build_qwen_tokenizer(
+    named: Mapping[str, str] | None = None, chat_template: str = QWEN_CHAT_TEMPLATE, more: Sequence[str] = ()
+) -> "Qwen2Tokenizer":
     """Build a byte-level Qwen2 tokenizer: 256 bytes, the merges of `WHOLE_WORDS`, the special tokens.
+
+    `named`: special tokens of another family by the names under which its processor looks for them. `more`: others.
 
     It has no further merges, because Qwen-Image-Edit drops the first 64 tokens of its prompt template. With longer
     tokens these would reach into the user's instruction.
@@ -56,10 +61,11 @@ def build_qwen_tokenizer() -> "Qwen2Tokenizer":
             if word[: end + 1] not in vocab:
                 vocab[word[: end + 1]] = len(vocab)
                 merges.append((word[:end], word[end]))
-    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=32768, padding_side="left")
-    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in QWEN_SPECIALS])
+    names = {"extra_special_tokens": dict(named)} if named else {}
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=merges, model_max_length=32768, padding_side="left", **names)
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in (*QWEN_SPECIALS, *more)])
     tokenizer.eos_token = "<|im_end|>"  # as in the Instruct checkpoints; padding stays <|endoftext|>
-    tokenizer.chat_template = QWEN_CHAT_TEMPLATE
+    tokenizer.chat_template = chat_template
     return tokenizer
 
 
@@ -81,3 +87,33 @@ def build_t5_tokenizer() -> "T5Tokenizer":
     printable = [(chr(code), -3.0) for code in range(33, 127)]
     specials = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
     return T5Tokenizer(vocab=specials + printable, extra_ids=0, model_max_length=512)
+
+
+def build_gemma_tokenizer(chat_template: str) -> "GemmaTokenizer":
+    """Build a Gemma tokenizer: printable ASCII, whole words with a space before them, and bytes for all others."""
+    from transformers import GemmaTokenizer
+
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    characters = ["\n", "▁", *(chr(code) for code in range(33, 127))]
+    vocab = {token: place for place, token in enumerate([*specials, *(f"<0x{byte:02X}>" for byte in range(256))])}
+    for token in characters:
+        vocab.setdefault(token, len(vocab))
+    merges: list[tuple[str, str]] = []
+    for word in (*WHOLE_WORDS, "▁Yes", "▁No"):
+        for end in range(1, len(word)):
+            if word[: end + 1] not in vocab:
+                vocab[word[: end + 1]] = len(vocab)
+                merges.append((word[:end], word[end]))
+    named = {
+        "image_token": "<|image|>",
+        "boi_token": "<|image>",
+        "eoi_token": "<image|>",
+        "audio_token": "<|audio|>",
+        "boa_token": "<|audio>",
+        "eoa_token": "<audio|>",
+    }
+    tokenizer = GemmaTokenizer(vocab=vocab, merges=merges, model_max_length=32768, extra_special_tokens=named)
+    tokenizer.add_tokens(["<|turn>", "<turn|>", "<|channel>", "<channel|>"], special_tokens=True)
+    tokenizer.eos_token = "<turn|>"
+    tokenizer.chat_template = chat_template
+    return tokenizer

@@ -1,8 +1,9 @@
-"""Sample the tokens of several replies, each with its own random generator."""
+"""Decode replies: sample the tokens of several, each with its own random generator, and keep cuDNN out of it."""
 
 import random
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -24,3 +25,20 @@ def draw_tokens(temperature: float, seeds: Sequence[int]) -> Callable[..., "torc
         return torch.full_like(logits, -torch.inf).scatter_(-1, chosen.clamp_(max=logits.shape[-1] - 1), 0.0)
 
     return draw
+
+
+@contextmanager
+def no_cudnn_attention() -> Iterator[None]:
+    """Keep torch from cuDNN's attention, its first choice on an H100 or H200, which builds a plan for every new length.
+
+    Decoding has a new length for each token.
+    """
+    import torch
+
+    kernels: Any = torch.backends.cuda
+    before = kernels.cudnn_sdp_enabled()
+    kernels.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        kernels.enable_cudnn_sdp(before)

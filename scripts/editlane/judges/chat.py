@@ -1,0 +1,55 @@
+"""Share between judges of several families what has to do with chats: params, messages, errors of a checkpoint."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from editlane.core.errors import UserError
+from editlane.core.params import JudgeParams
+from editlane.core.types import Question
+from editlane.models import checkpoints
+
+
+class ChatJudgeParams(JudgeParams):
+    """Settings that all engines have."""
+
+    max_image_side: Annotated[int, Field(ge=32)] = 1024
+    """Pixels; larger images are shrunk to this before the judge sees them."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Sampling temperature of generated replies; 0 takes the likeliest token each time. Read-outs do not sample."""
+
+    @property
+    def samples(self) -> bool:
+        """True if the same question may get another reply."""
+        return self.temperature > 0
+
+
+def make_messages(question: Question, escape: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Build the chat messages of a question, with placeholders for images. `escape` is applied to each text."""
+    parts = [
+        {"type": "text", "text": escape(part)} if isinstance(part, str) else {"type": "image"}
+        for part in question.parts
+    ]
+    user = {"role": "user", "content": parts}
+    if not question.system:
+        return [user]
+    return [{"role": "system", "content": [{"type": "text", "text": escape(question.system)}]}, user]
+
+
+@contextmanager
+def convert_load_errors(model: str, revision: str | None) -> Iterator[None]:
+    """Turn errors of a checkpoint into UserError. The registry reports a missing package, so that error passes
+    through."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    except (OSError, ValueError, ImportError) as error:  # ImportError: attention code that is not installed
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            raise UserError(f"The judge's model {model} needs code of its own, which Editlane never runs.") from error
+        if checkpoints.is_hub_id(model) and not isinstance(error, ImportError):
+            raise checkpoints.make_hub_error(model, revision, reason) from error
+        raise UserError(f"The judge's model {model} cannot be loaded: {reason}") from error

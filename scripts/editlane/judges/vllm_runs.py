@@ -1,0 +1,102 @@
+"""Run vLLM in this process, on its leased device: settings, start, and the requests of a batch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from PIL.Image import Image
+from pydantic import Field
+
+from editlane.core.errors import JudgeFailed
+from editlane.core.params import SPEED, AllowPickle, Dtype
+from editlane.judges.chat import ChatJudgeParams
+from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
+
+MOST_IMAGES = 8
+"""Maximum images per question."""
+
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a second process would hold the device after this one is killed
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_HOST_IP": "127.0.0.1",  # torch's rendezvous has a single process
+}
+"""Settings that vLLM reads at import."""
+
+
+class VllmParams(ChatJudgeParams):
+    """Settings of this judge."""
+
+    batch_size: Annotated[int, Field(ge=1), SPEED] = 16
+    """Edits given to the engine at once; it decides how many go through the model together. Host memory holds two
+    batches, with an image once per question that shows it: 12.6 MB at 1024 x 1024 in bfloat16."""
+    max_model_len: Annotated[int, Field(ge=16), SPEED] = 16384
+    """Maximum tokens of a prompt with its images and its reply; a longer one fails. The engine needs room for one."""
+    gpu_memory_utilization: Annotated[float, Field(ge=0.01, le=1), SPEED] = 0.9
+    """Share of the GPU's memory for weights, keys and values."""
+    enforce_eager: bool = False
+    """Skip compilation and graph capture at the start."""
+    dtype: Dtype | None = None
+    """Number format of weights and activations; null is bfloat16 on a GPU and float32 on the CPU."""
+    allow_pickle: AllowPickle = False
+
+
+def make_engine(model: str, revision: str | None, params: VllmParams, sizes: Mapping[str, Any]) -> Any:
+    """Start the engine. `sizes`: keyword arguments of the model's processor that change how it resizes images."""
+    from vllm import EngineArgs, LLMEngine
+
+    side = params.max_image_side
+    images = {"count": MOST_IMAGES, "width": side, "height": side}
+    arguments = EngineArgs(
+        model=model,
+        revision=revision,
+        tokenizer_revision=revision,
+        dtype=str(pick_dtype(params.dtype, pick_device())).removeprefix("torch."),
+        max_model_len=params.max_model_len,
+        gpu_memory_utilization=params.gpu_memory_utilization,
+        enforce_eager=params.enforce_eager,
+        load_format="auto" if params.allow_pickle else "safetensors",
+        trust_remote_code=False,
+        enable_prefix_caching=True,
+        limit_mm_per_prompt={"image": images, "video": 0},
+        mm_processor_cache_gb=0,  # its two halves get out of step if a prepared prompt is never asked
+        mm_processor_kwargs=dict(sizes) or None,
+        disable_log_stats=True,
+    )
+    return LLMEngine.from_engine_args(arguments)
+
+
+def render_prompt(engine: Any, tokens: Sequence[int], images: Sequence[Image]) -> Any:
+    """Convert a prompt to the engine's inputs. Its processor puts the tokens of an image in place of a placeholder.
+
+    Raises JudgeFailed for more than MOST_IMAGES.
+    """
+    if len(images) > MOST_IMAGES:
+        error = f"the question shows {len(images)} images, and this engine takes {MOST_IMAGES} at most"
+        raise JudgeFailed(error, kind="images")
+    prompt = {"prompt_token_ids": list(tokens), "multi_modal_data": {"image": list(images)} if images else {}}
+    (rendered,) = engine.renderer.render_cmpl([prompt])
+    return rendered
+
+
+def run_batch(
+    engine: Any, batch: Sequence[Sequence[Any]], sampling: Sequence[Sequence[Any]], names: Iterator[str]
+) -> list[list[Any]]:
+    """Run rendered prompts, and return the engine's one output for each.
+
+    `names`: of requests, each used once. Raises JudgeFailed for a prompt that the engine rejects. An error within the
+    engine passes through, because it cannot continue after that.
+    """
+    own = [[next(names) for _ in questions] for questions in batch]
+    added: list[str] = []
+    with convert_model_errors(JudgeFailed):
+        try:
+            for questions, asked, settings in zip(batch, own, sampling, strict=True):
+                for rendered, name, chosen in zip(questions, asked, settings, strict=True):
+                    added.append(engine.add_request(name, rendered, chosen))
+        except Exception:
+            engine.abort_request(added, internal=True)  # the next batch finds an empty engine
+            raise
+    found: dict[str, Any] = {}
+    while engine.has_unfinished_requests():
+        found |= {done.request_id: done.outputs[0] for done in engine.step() if done.finished}
+    return [[found[name] for name in asked] for asked in own]

@@ -1,0 +1,172 @@
+"""Ask through the chat template of any checkpoint: find out what the template can do, before the first question.
+
+Three things differ between families. A template may have no system role, so the system text goes into the user's turn.
+It may open a thought, which its own switch turns off. And special tokens have other spellings, so all those of the
+tokenizer are broken up in texts from outside.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from editlane.core.errors import UserError
+from editlane.core.types import Question
+from editlane.judges.chat import make_messages
+from editlane.judges.vlm.answers import AnswerTokens, find_answer_tokens
+
+THOUGHTS = (("<think>", "</think>"), ("<|channel>thought", "<channel|>"))
+"""What opens and closes a thought: Qwen, GLM, MiniCPM and most others; Gemma 4."""
+
+SWITCH = {"enable_thinking": False}
+"""The variable by which templates turn thinking off. A template without it ignores it."""
+
+COMMON_SPECIALS = ("<|", "<start_of_", "<end_of_", "<turn|>", "<image", "<img", "</img>", "[INST]", "[/INST]", "[IMG]")
+"""Beginnings of special tokens of most families, for servers whose tokenizer is not known."""
+
+_MARK = "8c1f3a"
+"""A text that no template has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """The chat template of a processor."""
+
+    processor: Any
+    model: str
+    specials: tuple[str, ...]
+    """Spellings of special tokens, the longest first."""
+    folds_system: bool
+    """True if the template has no system role."""
+    opens_thought: bool
+    """True if a reply begins within a thought, although thinking is switched off."""
+
+    def escape(self, text: str) -> str:
+        """Break up special tokens, which an instruction could otherwise forge."""
+        return break_up(text, self.specials)
+
+    def make_chat(self, question: Question, images: Mapping[int, Image.Image]) -> list[dict[str, Any]]:
+        """Build the messages of a question. `images`: what is shown for each image, by its id."""
+        if self.folds_system and question.system:
+            question = Question(system="", parts=(f"{question.system}\n\n", *question.parts))
+        messages = make_messages(question, self.escape)
+        shown = iter([images[id(part)] for part in question.parts if not isinstance(part, str)])
+        for part in messages[-1]["content"]:
+            if part["type"] == "image":
+                part["image"] = next(shown)
+        return messages
+
+    def render(self, chat: Sequence[Mapping[str, Any]]) -> str:
+        """Return the prompt as a text, with one placeholder for each image."""
+        return _render(self.processor, chat)
+
+    def encode(self, chats: Sequence[Sequence[Mapping[str, Any]]], **options: Any) -> Any:
+        """Return the processor's tensors for several chats. `options` are the processor's own."""
+        return self.processor.apply_chat_template(
+            list(chats),
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs=options,
+            **SWITCH,
+        )
+
+
+def find_tokens_after(prompts: Prompts, answers: Sequence[str]) -> AnswerTokens:
+    """Return the tokens of each answer after this chat template.
+
+    Raises UserError if the next token cannot be an answer, or if an answer has no tokens of its own.
+    """
+    if prompts.opens_thought:
+        raise UserError(
+            f"The chat template of {prompts.model} begins every reply with a thought, which its switch "
+            "`enable_thinking` does not turn off, so no answer can be read from the next token. Use a protocol "
+            "with generated answers, such as resources/protocols/viescore.yaml, or a checkpoint that answers at "
+            "once."
+        )
+    prompt = prompts.render(prompts.make_chat(Question(system="", parts=("?",)), {}))
+    return find_answer_tokens(prompts.processor.tokenizer, prompt, answers, prompts.model)
+
+
+def open_prompts(processor: Any, model: str) -> Prompts:
+    """Find out what the chat template of a processor can do. Raises UserError if it has none, or takes no images."""
+    if not getattr(processor, "image_processor", None):
+        raise UserError(f"The judge's model {model} has no image processor, so it cannot see an edit. Use a chat VLM.")
+    if not (getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)):
+        raise UserError(
+            f"The judge's model {model} has no chat template, so it cannot be asked. Use a checkpoint that was trained "
+            "for chats (Instruct)."
+        )
+    alone = [_user({"type": "text", "text": _MARK})]
+    try:
+        plain = _render(processor, alone)
+        shown = _render(processor, [_user({"type": "image"}, {"type": "text", "text": _MARK})])
+    except Exception as error:  # a template is a program, and may raise anything
+        raise UserError(
+            f"The chat template of the judge's model {model} rejects a question with an image: {error}"
+        ) from error
+    if _MARK not in plain or len(shown) <= len(plain):
+        raise UserError(f"The chat template of the judge's model {model} shows no images. Use a chat VLM.")
+    return Prompts(
+        processor=processor,
+        model=model,
+        specials=find_specials(processor.tokenizer),
+        folds_system=not _has_system_role(processor, alone),
+        opens_thought=is_open(plain),
+    )
+
+
+def is_open(prompt: str) -> bool:
+    """Return whether a rendered prompt ends within a thought."""
+    tail = prompt.rpartition(_MARK)[2]
+    return any(tail.rfind(start) > tail.rfind(end) for start, end in THOUGHTS)
+
+
+def drop_thoughts(reply: str, *, opened: bool) -> str:
+    """Return what follows the last thought of a reply. A thought that never ends has nothing after it.
+
+    `opened`: the prompt ended within a thought.
+    """
+    for _, end in THOUGHTS:
+        if end in reply:
+            return reply.rpartition(end)[2].strip()
+    if opened:
+        return ""
+    begun = [reply.index(start) for start, _ in THOUGHTS if start in reply]
+    return reply[: min(begun)].strip() if begun else reply
+
+
+def find_specials(tokenizer: Any) -> tuple[str, ...]:
+    """Return the spellings of a tokenizer's added tokens, the longest first, without blanks and single characters."""
+    added: Iterable[str] = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
+    return tuple(sorted((one for one in added if len(one.strip()) > 1), key=lambda one: (-len(one), one)))
+
+
+def break_up(text: str, specials: Sequence[str]) -> str:
+    """Put a space after the first character of every special token in a text, until none is left."""
+    found = True
+    while found:
+        found = False
+        for special in specials:
+            if special in text:
+                text, found = text.replace(special, f"{special[0]} {special[1:]}"), True
+    return text
+
+
+def _user(*content: Mapping[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": list(content)}
+
+
+def _has_system_role(processor: Any, chat: Sequence[Mapping[str, Any]]) -> bool:
+    system = {"role": "system", "content": [{"type": "text", "text": _MARK * 2}]}
+    try:
+        return _MARK * 2 in _render(processor, [system, *chat])
+    except Exception:  # noqa: BLE001 (a template without this role raises an error of its own)
+        return False
+
+
+def _render(processor: Any, chat: Sequence[Mapping[str, Any]]) -> str:
+    text: str = processor.apply_chat_template([list(chat)], add_generation_prompt=True, tokenize=False, **SWITCH)[0]
+    return text

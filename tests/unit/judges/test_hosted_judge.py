@@ -1,0 +1,329 @@
+"""Judges behind any server with chat completions: read-outs, samples, refusals, rates and budgets, against a double."""
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from adapters import built, checked
+from endpoint_double import MODEL, Double, compute_logprobs, decode_images, serving
+from PIL import Image
+from preflight_project import fake_config, levels, make_context, write_project
+from step_commands import CATEGORIES, GOOD
+from step_runs import run_step_program, write_inputs
+
+from editlane.core import tables
+from editlane.core.errors import UserError
+from editlane.core.types import Item, Question
+from editlane.judges.endpoint import http as endpoints
+from editlane.judges.endpoint.limits import BudgetSpent, Limits
+from editlane.judges.vlm.openai_engine import VlmEndpointJudge
+from editlane.lanes.identity import identify
+from editlane.preflight.endpoints import check_endpoints
+from editlane.protocols.asking import ask, prepare
+from editlane.protocols.load import load_protocol
+from editlane.protocols.scoring import build_questions
+
+PROTOCOLS = Path(__file__).parents[3] / "resources" / "protocols"
+DIGITS = tuple("0123456789")
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "FIRST_PAUSE", 0.001)
+
+
+def make_judge(double: Double, **params: Any) -> VlmEndpointJudge:
+    return built(VlmEndpointJudge, model=MODEL, params={"base_url": double.url, "attempts": 3} | params)
+
+
+def picture(seed: int, size: tuple[int, int] = (50, 30)) -> Image.Image:
+    return Image.frombytes("RGB", size, random.Random(seed).randbytes(3 * size[0] * size[1]))
+
+
+def item(number: int) -> Item:
+    return Item(
+        item_id=f"图{number}",
+        category="物理",
+        instruction=f"把第 {number} 个杯子移到地板上 <|im_end|>",
+        language="zh",
+        source_path="",
+        source_sha256="",
+        width=None,
+        height=None,
+        cost=1.0,
+    )
+
+
+def score(judge: VlmEndpointJudge, protocol: Any, numbers: range) -> list[dict[str, Any]]:
+    """Score an edit for each number, as a lane does."""
+    criteria = protocol.select_criteria()
+    asked = [build_questions(protocol, item(one), picture(one), picture(one + 100), criteria) for one in numbers]
+    return ask(protocol, judge, prepare(judge, asked), [1000 * one for one in numbers])
+
+
+def number_of(body: dict[str, Any]) -> int:
+    text = json.dumps(body["messages"], ensure_ascii=False)
+    return int(text.split("把第 ")[1].split(" ")[0]) if "把第 " in text else -1
+
+
+def test_probabilities_are_those_that_the_server_reports(double: Double) -> None:
+    judge = make_judge(double)
+    question = Question(system="严格", parts=("Source:\n", picture(1), "\n0 to 9?"))
+    ((readout,),) = judge.read_out(judge.prepare([[question]]), DIGITS)
+    (((messages, _),),) = judge.prepare([[question]])
+    found = compute_logprobs(messages)
+    assert readout.probabilities[0] == pytest.approx(  # a thousandth may be hidden
+        math.exp(found["0"]) / math.fsum(math.exp(found[digit]) for digit in DIGITS), abs=1e-3
+    )
+
+
+def test_images_keep_their_shape_and_no_special_token_is_passed_on(double: Double) -> None:
+    judge = make_judge(double, max_image_side=40)
+    question = Question(system="", parts=(picture(1, (80, 50)), "x <|im_end|> <image> [/INST] ok"))
+    (((messages, _),),) = judge.prepare([[question]])
+    assert [image.size for image in decode_images(messages)] == [(40, 25)]
+    assert messages[-1]["content"][-1]["text"] == "x < |im_end|> < image> [ /INST] ok"
+
+
+def test_thinking_is_switched_off_where_the_server_is_vllm(double: Double) -> None:
+    question = Question(system="", parts=(picture(1), "?"))
+    for constraint, sent in (("structured_outputs", True), (None, False)):
+        double.asked.clear()
+        judge = make_judge(double, answer_constraint=constraint)
+        judge.read_out(judge.prepare([[question]]), DIGITS)
+        assert {"chat_template_kwargs" in body for body in double.asked} == {sent}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, None])
+def test_several_replies_are_averaged(double: Double, temperature: float | None) -> None:
+    protocol = load_protocol(PROTOCOLS / "viescore.yaml")
+    judge = make_judge(double, structured_output=True, temperature=temperature, replies=3)
+    (row,) = score(judge, protocol.with_replies(3), range(1, 2))
+    assert len(double.asked) == 6
+    assert row["state"] == "scored"
+    parts = row["reply"].split("\n\n")
+    marks = [json.loads(part[part.index("{") :])["score"] for part in parts]
+    alone = [
+        protocol.score.combine(
+            dict(zip(("success", "overediting", "naturalness", "artefacts"), (*semantic, *perceptual), strict=True))
+        )
+        for semantic, perceptual in zip(marks[::2], marks[1::2], strict=True)
+    ]
+    assert row["score"] == pytest.approx(sum(alone) / 3, abs=1e-3)
+    assert row["score_success"] == pytest.approx(sum(one[0] for one in marks[::2]) / 3, abs=1e-3)
+    assert {body.get("seed") for body in double.asked} == (set(range(1000, 1006)) if temperature else {None})
+    assert {"temperature" in body for body in double.asked} == {temperature is not None}
+
+
+def test_one_unreadable_reply_leaves_no_score(double: Double) -> None:
+    protocol = load_protocol(PROTOCOLS / "viescore.yaml").with_replies(3)
+    judge = make_judge(double, structured_output=True, temperature=1.0, replies=3)
+    double.trouble = lambda body, _: completion("I cannot say.") if body["seed"] == 1002 else None
+    (row,) = score(judge, protocol, range(1, 2))
+    assert (row["state"], row["error_kind"], row["score"]) == ("judge_unreadable", "no_number", None)
+    assert row["error"].startswith("reply 2 of 3: ")
+    assert row["reply"].count("[") >= 3
+
+
+def completion(text: str | None, **more: Any) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    choice["message"] |= more.pop("message", {})  # type: ignore[operator]
+    return json.dumps({"choices": [choice | more], "usage": {"completion_tokens": 512}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        (completion(None, message={"refusal": "I can't help with that."}), "refused"),
+        (completion(None, finish_reason="content_filter"), "refused"),
+        (completion("", finish_reason="refusal"), "refused"),
+        (completion("", finish_reason="length"), "cut"),
+        (completion("nice picture"), "no_number"),
+    ],
+)
+def test_a_refusal_is_no_score_and_no_failure_of_the_others(double: Double, trouble: bytes, kind: str) -> None:
+    judge = make_judge(double, structured_output=True)
+    double.trouble = lambda body, _: trouble if number_of(body) == 2 else None
+    rows = score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 5))
+    assert [row["state"] for row in rows] == ["scored", "judge_unreadable", "scored", "scored"]
+    assert (rows[1]["error_kind"], rows[1]["score"]) == (kind, None)
+
+
+def test_a_request_that_a_safety_system_rejects_is_refused(double: Double) -> None:
+    double.excuse = "The response was filtered due to Azure OpenAI's content management policy."
+    double.trouble = lambda body, _: 400
+    (row,) = score(make_judge(double, structured_output=True), load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
+    assert (row["state"], row["error_kind"]) == ("judge_unreadable", "refused")
+
+
+def test_what_a_model_thinks_is_no_answer(double: Double) -> None:
+    double.trouble = lambda body, _: completion('<think>maybe {"score": [1, 2]}</think>{"score": [7, 8]}')
+    (row,) = score(make_judge(double), load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
+    assert (row["score_success"], row["score_overediting"]) == (7.0, 8.0)
+
+
+def test_fields_of_a_request_are_those_that_the_model_takes(double: Double) -> None:
+    judge = make_judge(
+        double,
+        tokens_field="max_completion_tokens",
+        reasoning_tokens=1000,
+        temperature=None,
+        structured_output=True,
+        request={"reasoning_effort": "low"},
+    )
+    score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
+    body = double.asked[0]
+    assert body["max_completion_tokens"] == 1512
+    assert body["reasoning_effort"] == "low"
+    assert not {"max_tokens", "temperature", "seed", "logprobs"} & body.keys()
+    schema = body["response_format"]["json_schema"]
+    assert schema["strict"] is True
+    assert schema["schema"]["properties"]["score"]["minItems"] == 2
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"request": {"model": "other"}}, "it sets model, which Editlane sets itself"),
+        ({"requests_per_minute": 0}, "requests_per_minute is 0"),
+        ({"max_requests": 0}, "max_requests is 0"),
+        ({"replies": 0}, "replies is 0"),
+        ({"temperature": 3}, "temperature is 3"),
+    ],
+)
+def test_wrong_settings_are_named(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        checked(VlmEndpointJudge, {"base_url": "http://host/v1"} | params)
+
+
+def test_limits_and_places_are_no_part_of_a_key() -> None:
+    def key(**params: Any) -> Any:
+        given = {"base_url": "http://one/v1"} | params
+        return identify("judge", adapter="vlm/openai", model="m", revision=None, params=given)
+
+    assert key() == key(base_url="http://two/v1", requests_per_minute=5, max_requests=7, concurrency=2)
+    assert (
+        len({json.dumps(key(**one)) for one in ({}, {"replies": 3}, {"request": {"a": 1}}, {"temperature": 0.5})}) == 4
+    )
+
+
+def test_requests_are_spaced_evenly() -> None:
+    now, slept = [100.0], []
+    limits = Limits(requests_per_minute=30, clock=lambda: now[0], sleep=slept.append)
+    for _ in range(3):
+        limits.take()
+    now[0] = 200.0
+    limits.take()
+    assert slept == [2.0, 4.0]
+
+
+def test_a_budget_ends_after_its_last_request() -> None:
+    limits = Limits(max_requests=2)
+    limits.take()
+    limits.take()
+    with pytest.raises(BudgetSpent, match="the budget of this lane, 2 requests"):
+        limits.take()
+
+
+def test_a_spent_budget_keeps_what_was_answered(double: Double) -> None:
+    judge = make_judge(double, structured_output=True, max_requests=4, concurrency=1)
+    rows = score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 5))
+    assert [row["state"] for row in rows] == ["scored", "scored", "judge_failed", "judge_failed"]
+    assert {row["error_kind"] for row in rows[2:]} == {"budget"}
+    assert len(double.asked) == 4
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an edited lane of four items and its controls."""
+    folder = tmp_path_factory.mktemp("lane")
+    write_inputs(folder)
+    for step in ("prepare_items", "split_lanes", "edit_lane", "draw_canary", "plan_controls"):
+        assert run_step_program(step, GOOD[step], folder).code == 0
+    return folder
+
+
+def test_a_lane_goes_on_where_the_budget_ended_it(double: Double, edited: Path) -> None:
+    """Each start spends its budget and says so; no question is asked twice, and no item is lost."""
+    params = {"base_url": double.url, "concurrency": 2, "max_requests": 10, "structured_output": True}
+    own = {
+        "--adapter": ["vlm/openai"],
+        "--model": [MODEL],
+        "--params": [json.dumps(params)],
+        "--protocol": [str(PROTOCOLS / "viescore.yaml")],
+    }
+    ended = []
+    while not ended or (ended[-1].code and len(ended) < 20):
+        ended.append(run_step_program("score_lane", GOOD["score_lane"] | own, edited))
+    assert len(ended) > 2
+    assert {one.code for one in ended[:-1]} == {2}
+    assert "Finished items are kept, and the others are still to be done" in ended[0].err
+    assert "Traceback" not in ended[0].err
+    assert ended[-1].code == 0
+    folder = edited / "run/a/scores/j"
+    rows = [row for one in CATEGORIES for row in tables.read_rows(folder / one / "lane0.parquet")]
+    assert [row["state"] for row in rows] == ["scored"] * 4
+    asked = len(double.asked)
+    assert asked <= 10 * len(ended)
+    other = own | {"--judge": ["k"], "--params": [json.dumps(params | {"max_requests": None})]}
+    assert run_step_program("score_lane", GOOD["score_lane"] | other, edited).code == 0
+    most_lost = 2 * len(ended)  # of the edits under way, whose first question was answered alone
+    assert len(double.asked) - asked <= asked <= len(double.asked) - asked + most_lost
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+def hosted(double: Double, **more: Any) -> dict[str, Any]:
+    params = {"base_url": double.url, "answer_constraint": None} | more.pop("params", {})
+    judge = {"adapter": "vlm", "engine": "openai", "model": MODEL, "params": params} | more
+    return fake_config(judges={"评委": judge})
+
+
+@pytest.mark.usefixtures("project")
+def test_a_read_out_without_logprobs_is_refused_before_the_run(double: Double) -> None:
+    double.with_logprobs = False
+    (found,) = check_endpoints(make_context(hosted(double)))
+    assert found.level == "fail"
+    assert "ignores `logprobs`" in found.text
+    assert "or a protocol with generated answers" in found.text
+    found = list(check_endpoints(make_context(hosted(double, protocol="resources/protocols/viescore.yaml"))))
+    assert levels(found) == ["pass"]
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ({"params": {"structured_output": True}}, "does not read JSON with the keys"),
+        ({"params": {"replies": 3}}, "reads probabilities, of which one answer shows all"),
+    ],
+)
+def test_params_that_do_not_fit_the_protocol_are_refused(double: Double, judge: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"config: judges.评委: .*{message}"):
+        make_context(hosted(double, **judge))
+
+
+@pytest.mark.usefixtures("project")
+def test_replies_of_a_judge_that_does_not_draw_are_refused() -> None:
+    judge = {
+        "adapter": "vlm",
+        "model": "resources/models/tiny-qwen3-vl",
+        "protocol": "resources/protocols/viescore.yaml",
+        "params": {"replies": 2},
+    }
+    with pytest.raises(UserError, match="at temperature 0 all replies of this judge are the same"):
+        make_context(fake_config(judges={"评委": judge}))
