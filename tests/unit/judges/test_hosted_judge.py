@@ -18,7 +18,7 @@ from step_runs import run_step_program, write_inputs
 from editlane.core import tables
 from editlane.core.errors import UserError
 from editlane.core.types import Item, Question
-from editlane.judges.endpoint import http as endpoints
+from editlane.endpoint import http as endpoints
 from editlane.judges.endpoint.limits import BudgetSpent, Limits
 from editlane.judges.vlm.openai_engine import VlmEndpointJudge
 from editlane.lanes.identity import identify
