@@ -24,6 +24,11 @@ def describe_items(
         "fallback_language": sum(item.language != selection.language for item in items),
         "skipped": dict(sorted(skipped.categories.items())),
     }
+    counts = {
+        "several_images": sum(bool(item.references) for item in items),
+        "several_turns": sum(bool(item.turns) for item in items),
+    }
+    found |= {name: count for name, count in counts.items() if count}
     if skipped.other_language:
         found["other_language"] = skipped.other_language
     if selection.limit is not None:
@@ -34,6 +39,9 @@ def describe_items(
 def log_items(provenance: dict[str, Any]) -> None:
     """Log the counts of a provenance."""
     log.info("%s; items: %s", pluralize(provenance["records"], "record"), _format_counts(provenance["items"]))
+    for name, words in (("several_images", "several images"), ("several_turns", "several turns")):
+        if provenance.get(name):
+            log.info("%s %s", pluralize(provenance[name], "item", "has"), words)
     if provenance["skipped"]:
         log.info("skipped, because their category was not requested: %s", _format_counts(provenance["skipped"]))
     if provenance.get("over_limit"):

@@ -151,6 +151,16 @@ def test_the_table_holds_references_and_reads_one_of_an_older_version(folder: Pa
     assert pq.read_table(folder / "new.parquet")["references"].null_count == 1
 
 
+def test_the_provenance_counts_such_items_and_an_older_dataset_keeps_its_own(folder: Path) -> None:
+    asked = {"format": "items", "language": "zh", "categories": ["指代"], "run_dir": folder / "run"}
+    turns = {"category": "指代", "image": NAMES[0], "turns": ["戴上它。", "换成绿色。"]}
+    _, told = prepare_items(write_jsonl(folder, ONE, turns), **asked)
+    assert (told["several_images"], told["several_turns"]) == (1, 1)
+    plain = {"category": "指代", "image": NAMES[0], "instruction": "戴上它。"}
+    _, told = prepare_items(write_jsonl(folder, plain), **asked)
+    assert not {"several_images", "several_turns"} & told.keys()
+
+
 # --- Several turns ---------------------------------------------------------------------------------------------------
 
 TURNS = {
