@@ -459,6 +459,7 @@ RIGHT = {
     ("example_client", "--suite"): "is checked by the server",
     ("example_client", "texts"): "is whatever the policy is told",
     ("check_setup", "--estimate"): "has no value",
+    ("check_setup", "--list-editors"): "has no value",
     ("collect_ratings", "--pairs"): "has no value",
     ("gpulease", "--forgive"): "is refused beside a command; test_gpulease.py gives it alone",
     ("gpulease", "--with-parent"): "comes before the command; test_gpulease.py gives it alone",
