@@ -128,6 +128,8 @@ def made_report(
         columns = ["item_id", "item", "category", "editor", "judge", "state", "error_kind", "error", "score"]
         columns.append("prompt_truncated")
         scores = pd.DataFrame(columns=columns)
+    if "seed_used" not in scores:
+        scores = scores.assign(seed_used=pd.array([None] * len(scores), dtype="boolean"))
     numbers = {
         "run": "made",
         "items": len(items),

@@ -349,6 +349,19 @@ class RunPaths:
         return [RunPaths(one) for one in folders if os.path.isdir(one)]  # noqa: PTH112  Path's raises for a link there
 
 
+def locate_count(requests: Path, lane: int) -> Path:
+    """Return the count of one lane's requests, inside of `RunPaths.requests`."""
+    return requests / f"lane{lane}.count"
+
+
+def list_counts(requests: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the lane and the path of every count of requests that exists, inside of `RunPaths.requests`."""
+    for path in requests.glob("lane*.count"):
+        number = path.stem.removeprefix("lane")
+        if number.isdecimal():
+            yield int(number), path
+
+
 def locate_shard(shards: Path, category: str, lane: int) -> Path:
     """Return the table of the items of one category in one lane, inside of a run's folder of shards."""
     return shards / category / _table(lane)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder
+from editlane.core.paths import list_counts, locate_count
 from editlane.core.text_width import pluralize
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class RequestCount:
     ) -> None:
         """Count in `folder`, which all lanes of the editor share. `check` is called while waiting and may raise."""
         make_folder(folder)
-        self._folder, self._path = folder, folder / f"lane{lane}.count"
+        self._folder, self._path = folder, locate_count(folder, lane)
         self._editor, self._most, self._per_minute, self._check = editor, most, per_minute, check
         self._threads = threading.Lock()
 
@@ -114,11 +115,9 @@ class RequestCount:
 def read_sent(folder: Path) -> dict[int, Sent]:
     """Return what each lane has sent; empty if the editor asks no server."""
     found = {}
-    for path in folder.glob("lane*.count"):
-        number = path.stem.removeprefix("lane")
-        if number.isdecimal():
-            content = path.read_bytes()
-            found[int(number)] = Sent(content.count(_REQUEST), content.count(_IMAGE))
+    for lane, path in list_counts(folder):
+        content = path.read_bytes()
+        found[lane] = Sent(content.count(_REQUEST), content.count(_IMAGE))
     return found
 
 

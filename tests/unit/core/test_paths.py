@@ -24,6 +24,9 @@ PARTS = {*RunEntry, "edits", "images", "workflow.json", ".lock", "results"}
 """Names that only a path of a run has as a component. (`scores` and the like are words of other places, too.)"""
 
 
+OF_SERVERS = {"/images/edits"}
+
+
 def spelt(code: str) -> list[str]:
     """The strings of a module that are a path of a run, or part of one."""
     tree = ast.parse(code)
@@ -52,8 +55,8 @@ def is_path(node: ast.AST) -> bool:
         text = node.value
     else:
         return False
-    if " " in text:
-        return False  # a sentence
+    if " " in text or text in OF_SERVERS:
+        return False  # a sentence, or a part of an address
     components = text.split("/")
     return (len(components) > 1 and bool(PARTS & set(components))) or bool(re.search(r"(^|/)lane(\{\}|\*)", text))
 

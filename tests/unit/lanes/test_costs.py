@@ -16,6 +16,7 @@ from editlane.core.paths import LaneId, RunPaths
 from editlane.lanes.costs import PARTS, add_up, lane_costs
 from editlane.lanes.heartbeat import Heartbeat
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
+from editlane.lanes.requests_sent import Sent
 from editlane.report.costs import make_cost_tables
 from editlane.report.numbers import compute_costs
 from editlane.report.texts import load_texts
@@ -331,3 +332,24 @@ def test_the_costs_of_another_run_are_refused(run: Path) -> None:
     tables.write_table(run / "costs.parquet", lane_costs([], PROVENANCE, 1), schemas.COSTS)
     with pytest.raises(UserError, match=r"costs\.parquet does not belong to this run: it has editor '甲'\. Give"):
         load(run, costs=run / "costs.parquet")
+
+
+def test_requests_to_a_server_are_priced_by_their_images_and_summed_in_one_currency() -> None:
+    editors = PROVENANCE["editors"]
+    priced = {
+        name: about | {"params": {"cost_per_image": 0.5, "currency": currency}}
+        for (name, about), currency in zip(editors.items(), ("USD", "USD"), strict=True)
+    }
+    sent = {"甲": {0: Sent(10, 8), 3: Sent(1, 0)}, "乙": {0: Sent(2, 2)}}
+    rows = lane_costs([beat()], PROVENANCE | {"editors": priced}, lanes=1, sent=sent)
+    assert [(row["lane"], row["requests"], row["images"], row["paid"]) for row in rows if row["editor"] == "甲"] == [
+        (0, 10, 8, 4.0),
+        (3, 1, 0, 0.0),
+    ], "what a lane of an earlier split has sent counts, too"
+    total = add_up(rows)
+    assert (total["requests"], total["images"], total["paid"], total["currency"]) == (13, 10, 5.0, "USD")
+    priced["乙"] = priced["乙"] | {"params": {"cost_per_image": 0.5, "currency": "CNY"}}
+    total = add_up(lane_costs([beat()], PROVENANCE | {"editors": priced}, lanes=1, sent=sent))
+    assert (total["requests"], total["paid"], total["currency"]) == (13, None, None)
+    unpriced = add_up(lane_costs([beat()], PROVENANCE, lanes=1, sent=sent))
+    assert (unpriced["images"], unpriced["paid"]) == (10, None)

@@ -304,6 +304,23 @@ def test_instructions_that_an_editor_cut_are_counted_once_for_all_judges() -> No
     assert notice.lines == ("A: 2 of 3 instructions, 66.7%",)
 
 
+def test_editors_whose_edits_cannot_be_made_again_are_named_once_for_all_judges() -> None:
+    used = {"A": [False, False, None, False], "B": [True] * 4, "C": [None] * 4}
+    rows = [
+        {"item_id": str(place), "editor": editor, "judge": judge, "prompt_truncated": None, "seed_used": one}
+        for editor, found in used.items()
+        for judge in ("j", "k")
+        for place, one in enumerate(found)
+    ]
+    scores = pd.DataFrame(rows).astype({"prompt_truncated": "boolean", "seed_used": "boolean"})
+    report = made_report({name: cell(6.0) for name in used}, scores=scores)
+    (notice,) = find_notices(report)
+    assert notice.lines[0].startswith("A: 3 of 3 edits were made without a seed that decides them.")
+    assert not notice.severe
+    (notice,) = find_notices(report, language="zh")
+    assert notice.lines == ("A：3 张编辑图中有 3 张不由种子决定，再次请求会得到另一张图。",)
+
+
 def test_items_left_out_of_a_comparison_are_told() -> None:
     rows = [comparison("A", "B", n=90, left_out=10), comparison("A", "B", "物理", n=45, left_out=5)]
     (notice,) = find_notices(made_report(comparisons=rows))
