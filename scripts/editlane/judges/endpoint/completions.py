@@ -83,7 +83,7 @@ class Completions:
             raise NoAnswer(f"{self} does not answer: {error}. {_FIX}") from error
         except Refused as error:
             raise UserError(f"{self} refuses to answer ({error}). {_FIX}") from error
-        if names and self.model not in names:
+        if names and not {self.model, f"{_LISTED_BELOW}{self.model}"} & set(names):
             unknown = UnknownName("model", self.model, get_close_matches(self.model, names[:_COMPARED], n=10, cutoff=0))
             raise UserError(f"The judge's endpoint {self.endpoint.base_url} does not serve this model. {unknown}")
         return names
@@ -146,6 +146,8 @@ class Completions:
         return f"The judge's endpoint {self.endpoint.base_url}{self.endpoint.via} (model {self.model})"
 
 
+_LISTED_BELOW = "models/"
+"""Google lists its models with this before the name that a request has."""
 _MOST_NAMES = 2000
 _LONGEST_NAME = 200
 """Models that are read from a server's list, and characters of a name: hiding the key takes a second in all of them."""
