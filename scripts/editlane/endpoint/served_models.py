@@ -14,6 +14,8 @@ FIX = (
 WORDS = ("root", "parent", "owned_by", "pipeline_class", "task_type", "dit_precision", "vae_precision")
 """What vLLM, vLLM-Omni and SGLang say of a model that is the same after a restart. Times and random ids are not."""
 
+_LISTED_BELOW = "models/"
+"""Google lists its models with this before the name that a request has."""
 _MOST_NAMES = 2000
 _LONGEST_NAME = 200
 """Models that are read from a server's list, and characters of a name: hiding the key takes a second in all of them."""
@@ -47,7 +49,7 @@ def check_served(endpoint: Endpoint, model: str, owner: str, endpoint_of: str) -
     except Refused as error:
         raise UserError(f"{owner} refuses to answer ({error}). {FIX}") from error
     names = [one.name for one in models]
-    if names and model not in names:
+    if names and not {model, f"{_LISTED_BELOW}{model}"} & set(names):
         unknown = UnknownName("model", model, get_close_matches(model, names[:_COMPARED], n=10, cutoff=0))
         raise UserError(f"{endpoint_of} does not serve this model. {unknown}")
     return models

@@ -25,12 +25,11 @@ from editlane.models.devices import device_label
 from editlane.models.registry import check_params, find_adapter
 from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns
 from editlane.protocols.controls import SAMPLES
-from editlane.protocols.fitting import check_fit
+from editlane.protocols.fitting import fit_protocol
 from editlane.protocols.references import key_references, measure_references
 from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerprint_category, prompt_parts_for_batching
 
 log = logging.getLogger(__name__)
-
 
 _UNNAMED = "\0"
 """A category that no protocol has a rubric for."""
@@ -53,8 +52,7 @@ class JudgeSpec:
     def of(cls, run_dir: Path, judge: str, protocol: ScoringProtocol, options: dict[str, Any]) -> Self:
         """Return the spec of a judge from its adapter, model, revision and params. Raises UserError."""
         params = check_params("judge", options["adapter"], options["params"])
-        check_fit(protocol, params, find_adapter("judge", options["adapter"]))
-        protocol = protocol.with_replies(params.replies)
+        protocol = fit_protocol(protocol, params, find_adapter("judge", options["adapter"]))
         return cls(
             judge=judge,
             identity=identify("judge", **options),

@@ -4,6 +4,7 @@ from typing import Any
 
 from editlane.core.checkout import find_file
 from editlane.core.errors import UnknownName, UserError
+from editlane.models.registry import find_adapter
 from editlane.protocols.pairwise import load_pairwise
 
 
@@ -29,5 +30,9 @@ def _check_judges(config: dict[str, Any]) -> None:
             raise UserError(f"`judges` names {name!r}, a panel, which has no model to ask. Name its judges instead.")
         if name not in config["judges"]:
             raise UnknownName("judge", name, list(config["judges"]))
+        if hasattr(find_adapter("judge", config["judges"][name]["adapter"]), "rate"):
+            raise UserError(
+                f"`judges` names {name!r}, which gives a number for one edit and cannot compare. Remove it."
+            )
     if len(set(names)) < len(names):
         raise UserError(f"`judges` names one twice: {', '.join(names)}. Name each once.")

@@ -26,7 +26,7 @@ from editlane.preflight.config_values import check_path, check_paths, check_plac
 from editlane.preflight.dataset_scan import find_edits_folders
 from editlane.preflight.panels import check_panels
 from editlane.preflight.run_config import EDITOR_ENV, EDITOR_ENVS, EditorConfig, RunConfig
-from editlane.protocols.fitting import check_fit
+from editlane.protocols.fitting import fit_protocol
 from editlane.protocols.load import list_fitting, load_protocol
 from editlane.protocols.protocol import ScoringProtocol
 from editlane.ratings.tables import read_ratings
@@ -151,7 +151,7 @@ def _check_files(config: Config) -> None:
             _check_rubrics(protocol, config["dataset"]["categories"])
             params = check_params("judge", judge["adapter"], judge["params"])
             protocol.select_criteria(params.optional_criteria)
-            check_fit(protocol, params, find_adapter("judge", judge["adapter"]))
+            fit_protocol(protocol, params, find_adapter("judge", judge["adapter"]))
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
         if not find_file(judge["env"]).is_file():

@@ -8,8 +8,16 @@ from editlane.protocols.json_replies import find_numbers
 from editlane.protocols.protocol import GeneratedAnswer, ScalarAnswer, ScoringProtocol
 
 
-def check_fit(protocol: ScoringProtocol, params: JudgeParams, adapter: Any) -> None:
-    """Raise UserError if the params, or the class of the adapter, do not have what this protocol asks for."""
+def fit_protocol(protocol: ScoringProtocol, params: JudgeParams, adapter: Any) -> ScoringProtocol:
+    """Return the protocol as this judge is asked.
+
+    Raises UserError if the params, or the class of the adapter, do not have what the protocol asks for.
+    """
+    _check(protocol, params, adapter)
+    return protocol.with_replies(params.replies)
+
+
+def _check(protocol: ScoringProtocol, params: JudgeParams, adapter: Any) -> None:
     rates, scalar = hasattr(adapter, "rate"), isinstance(protocol.answer, ScalarAnswer)
     if scalar and not rates:
         raise UserError(

@@ -366,7 +366,7 @@ WRONG: dict[str, dict[str, Wrong]] = {
     "extract_demo_photos": {"--out": OUT_FOLDER},
     "build_tiny_model": {
         "--kind": [
-            ("qwen3", "Unknown kind of tiny model 'qwen3'. Did you mean 'qwen3-vl'?"),
+            ("qwen3", "Unknown kind of tiny model 'qwen3'. Did you mean 'qwen3.5'?"),
             ("", "Unknown kind"),
             ("lora", "Give --base"),
         ],

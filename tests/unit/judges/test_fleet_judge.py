@@ -22,6 +22,7 @@ from editlane.core.types import Question
 from editlane.endpoint import http as endpoints
 from editlane.endpoint.http import Endpoint
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge
+from editlane.judges.vlm.openai_engine import VlmEndpointJudge
 
 DIGITS = tuple("0123456789")
 ACCOUNTS = FleetPaths("judges").accounts
@@ -155,6 +156,18 @@ def test_only_an_adapter_of_a_fleet_with_soft_affinity_is_kept_to_one_server(
     double.models = list(PUBLISHED.values())
     read(make_judge(model, write_fleet(Path(), make_node(double.url, affinity=affinity))))
     assert {headers.get("X-Session-ID") for headers in double.headers} == {session}
+
+
+def test_a_lora_judge_of_any_family_replies_through_the_fleet(double: Double) -> None:
+    double.models = list(PUBLISHED.values())
+    config = write_fleet(Path(), make_node(double.url, affinity="soft"))
+    params = {"fleet": config, "temperature": 0.7, "replies": 2}
+    judge = built(VlmEndpointJudge, model="strict", params=params)
+    question = Question(system="", parts=(Image.new("RGB", (40, 30)), "让它下雨"))
+    ((first, second),) = judge.generate(judge.prepare([[question, question]]), 64, [[1, 2]])
+    assert first != second
+    assert {(body["model"], body["seed"]) for body in double.asked} == {(STRICT, 1), (STRICT, 2)}
+    assert {headers.get("X-Session-ID") for headers in double.headers if headers["Content-Length"]} == {STRICT}
 
 
 def test_requests_to_an_address_name_no_session(double: Double) -> None:

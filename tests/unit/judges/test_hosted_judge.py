@@ -95,6 +95,14 @@ def test_images_keep_their_shape_and_no_special_token_is_passed_on(double: Doubl
     assert messages[-1]["content"][-1]["text"] == "x < |im_end|> < image> [ /INST] ok"
 
 
+def test_a_model_may_be_listed_with_the_prefix_of_its_provider(double: Double) -> None:
+    double.models = [f"models/{MODEL}", "models/other"]
+    make_judge(double)
+    double.models = ["models/other"]
+    with pytest.raises(UserError, match="does not serve this model"):
+        make_judge(double)
+
+
 def test_thinking_is_switched_off_where_the_server_is_vllm(double: Double) -> None:
     question = Question(system="", parts=(picture(1), "?"))
     for constraint, sent in (("structured_outputs", True), (None, False)):
@@ -309,7 +317,7 @@ def test_a_read_out_without_logprobs_is_refused_before_the_run(double: Double) -
     ("judge", "message"),
     [
         ({"params": {"structured_output": True}}, "does not read JSON with the keys"),
-        ({"params": {"replies": 3}}, "reads probabilities, of which one answer shows all"),
+        ({"params": {"replies": 3}}, "generates no replies: one answer shows all"),
     ],
 )
 def test_params_that_do_not_fit_the_protocol_are_refused(double: Double, judge: dict[str, Any], message: str) -> None:

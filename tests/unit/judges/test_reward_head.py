@@ -212,7 +212,11 @@ def test_judge_and_protocol_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
         make_context(fake_config(judges={"j": {"adapter": "fake", "protocol": scalar}}))
     with pytest.raises(UserError, match="generates no replies"):
         make_context(fake_config(judges={"j": own | {"protocol": scalar, "params": {"replies": 2}}}))
-    make_context(fake_config(judges={"j": own | {"protocol": scalar}}))
+    fitting = own | {"protocol": scalar}
+    make_context(fake_config(judges={"j": fitting}))
+    editors = {"a": {"adapter": "fake"}, "b": {"adapter": "fake"}}
+    with pytest.raises(UserError, match="arena: `judges` names 'j', which gives a number for one edit"):
+        make_context(fake_config(editors=editors, judges={"j": fitting}, arena={"judges": ["j"]}))
 
 
 @pytest.mark.runs

@@ -214,7 +214,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "judges.{name}.adapter": [
         (MISSING, rf"{JUDGE}.adapter is missing"),
         (3, rf"{JUDGE}.adapter is 3; use a text in quotes"),
-        ("qwen3", rf"{JUDGE}: Unknown judge 'qwen3'. Did you mean 'qwen3-vl'\? Available: fake, qwen3-vl\.$"),
+        ("qwen3", rf"{JUDGE}: Unknown judge 'qwen3'. Did you mean 'qwen3-vl'\? Available: fake, qwen3-vl, .*, vlm\.$"),
         ("qwen3-vl/vllm", rf"{JUDGE}: Unknown judge 'qwen3-vl/vllm'. Did you mean 'qwen3-vl'\?"),
     ],
     "judges.{name}.engine": [

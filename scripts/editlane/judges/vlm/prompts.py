@@ -146,10 +146,12 @@ def find_specials(tokenizer: Any) -> tuple[str, ...]:
 
 def break_up(text: str, specials: Sequence[str]) -> str:
     """Put a space after the first character of every special token in a text, until none is left."""
+    begun = set(text)  # some tokenizers have thousands, and most texts hold the first character of none
+    possible = [special for special in specials if special[0] in begun]
     found = True
     while found:
         found = False
-        for special in specials:
+        for special in possible:
             if special in text:
                 text, found = text.replace(special, f"{special[0]} {special[1:]}"), True
     return text

@@ -40,5 +40,8 @@ def save_chat_vlm(model: Any, processor: Any, folder: Path) -> None:
     processor.save_pretrained(folder)
     path = folder / "processor_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    config.pop("video_processor", None)  # a stand-in, if this Python could not build one
+    name = type(processor).__name__.replace("Processor", "VideoProcessor").replace("V4_7", "V4_6")
+    config["video_processor"] = config.get("video_processor") or {
+        "video_processor_type": name
+    }  # needed with torchvision
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

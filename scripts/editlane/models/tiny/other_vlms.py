@@ -86,7 +86,11 @@ def save_internvl(folder: Path) -> None:
         size={"height": 56, "width": 56}, crop_to_patches=True, max_patches=4
     )
     processor = transformers.InternVLProcessor(
-        images, tokenizer, replace_video_processors(), image_seq_length=4, chat_template=INTERNVL_TEMPLATE
+        images,
+        tokenizer,
+        _build_video_processor("InternVLVideoProcessor"),
+        image_seq_length=4,
+        chat_template=INTERNVL_TEMPLATE,
     )
     save_chat_vlm(transformers.InternVLForConditionalGeneration(config), processor, folder)
 
@@ -104,7 +108,7 @@ def save_glm46v(folder: Path) -> None:
     processor = transformers.Glm46VProcessor(
         _build_glm_images(transformers.Glm46VImageProcessorPil),
         tokenizer,
-        replace_video_processors(),
+        _build_video_processor("Glm46VVideoProcessor"),
         chat_template=GLM_TEMPLATE,
     )
     save_chat_vlm(transformers.Glm46VForConditionalGeneration(config), processor, folder)
@@ -128,7 +132,7 @@ def save_glm4v_moe(folder: Path) -> None:
     processor = transformers.Glm4vProcessor(
         _build_glm_images(transformers.Glm4vImageProcessorPil),
         tokenizer,
-        replace_video_processors(),
+        _build_video_processor("Glm4vVideoProcessor"),
         chat_template=GLM_TEMPLATE,
     )
     save_chat_vlm(transformers.Glm4vMoeForConditionalGeneration(config), processor, folder)
@@ -201,7 +205,7 @@ def save_gemma4(folder: Path) -> None:
         transformers.Gemma4AudioFeatureExtractor(),
         transformers.Gemma4ImageProcessorPil(max_soft_tokens=70),
         tokenizer,
-        replace_video_processors(),
+        _build_video_processor("Gemma4VideoProcessor"),
         chat_template=GEMMA_TEMPLATE,
     )
     save_chat_vlm(transformers.Gemma4ForConditionalGeneration(config), processor, folder)
@@ -249,9 +253,15 @@ def save_minicpm_v(folder: Path) -> None:
     )
     images = transformers.MiniCPMV4_6ImageProcessorPil(scale_resolution=112, max_slice_nums=4)
     processor = transformers.MiniCPMV4_7Processor(
-        images, replace_video_processors(), tokenizer, chat_template=MINICPM_TEMPLATE
+        images, _build_video_processor("MiniCPMV4_6VideoProcessor"), tokenizer, chat_template=MINICPM_TEMPLATE
     )
     save_chat_vlm(transformers.MiniCPMV4_7ForConditionalGeneration(config), processor, folder)
+
+
+def _build_video_processor(name: str) -> Any:
+    import transformers
+
+    return replace_video_processors() or getattr(transformers, name)()
 
 
 def _find_ends(tokenizer: Any) -> dict[str, int]:
