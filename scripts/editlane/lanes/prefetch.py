@@ -12,7 +12,7 @@ R = TypeVar("R")
 def prefetched(load: Callable[[T], R], things: Iterable[T], depth: int = 2) -> Iterator[tuple[T, Future[R]]]:
     """Yield each thing with the future of `load(thing)`, in order, at most `depth` loaded ahead.
 
-    Errors wait in the future.
+    Errors wait in the future. What was yielded is loaded in any case, because who took it waits for it.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="reader") as pool:
         waiting: deque[tuple[T, Future[R]]] = deque()
@@ -24,4 +24,5 @@ def prefetched(load: Callable[[T], R], things: Iterable[T], depth: int = 2) -> I
             while waiting:
                 yield waiting.popleft()
         finally:
-            pool.shutdown(cancel_futures=True)
+            for _, loading in waiting:
+                loading.cancel()

@@ -42,8 +42,9 @@ def _check_readable(part: Part, params: Any) -> None:
 
     Raises UserError if they do not come.
     """
-    answers = load_protocol(find_file(part.settings["protocol"])).answers
-    if answers and hasattr(part.adapter, "check_readable"):
+    if not hasattr(part.adapter, "check_readable"):
+        return
+    if answers := load_protocol(find_file(part.settings["protocol"])).answers:
         part.adapter.check_readable(part.model, params, _ANSWER_TIMEOUT, answers)
 
 

@@ -181,13 +181,17 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         ("resources", rf"{EDITOR}: The checkpoint resources is incomplete"),
         ("resources/models/tiny-qwen", rf"{EDITOR}: Unknown model .*tiny-qwen-image-edit"),
     ],
+    "editors.{name}.engine": [
+        ("vllm", rf"Unknown {EDITOR}.engine 'vllm'\. .*Available: openai"),
+        ("openai", rf"{EDITOR}: adapter 'qwen-image-edit' "),
+    ],
     "editors.{name}.revision": [
         (1234567, rf"{EDITOR}.revision is 1234567; use a text in quotes.*, or null"),
         (datetime.date(2026, 1, 1), rf"at {EDITOR}.revision: YAML reads 2026-01-01 as a date; put it in quotes"),
     ],
     "editors.{name}.env": [
-        (None, rf"{EDITOR}.env is None; use a text in quotes"),
-        ("", rf"{EDITOR}.env is , which is not a file"),
+        (1, rf"{EDITOR}.env is 1; use a text in quotes.*, or null"),
+        ("", rf"{EDITOR}.env is ''; use a text that is not empty"),
         ("envs/none.yaml", rf"{EDITOR}.env is envs/none.yaml, which is not a file. Paths are relative to"),
         ("envs", rf"{EDITOR}.env is envs, which is not a file"),
     ],
