@@ -435,6 +435,14 @@ def test_an_endpoint_that_does_not_do_its_part_is_refused(
     assert asked_about(double) == []
 
 
+def test_a_server_that_takes_fewer_images_than_a_question_shows_is_refused_before_an_item_fails(double: Double) -> None:
+    double.excuse = "At most 1 image(s) may be provided in one prompt."
+    double.trouble = lambda body, attempt: 400 if len(decode_images(body["messages"])) > 1 else None
+    two = Question(system="", parts=(picture(1), picture(2), "0 to 9?"))
+    with pytest.raises(UserError, match=r"does not answer a question with 2 images and `logprobs`: .*At most 1 image"):
+        read(make_judge(double), two)
+
+
 def test_nobody_at_the_address_is_refused() -> None:
     with serving() as double:
         url = double.url

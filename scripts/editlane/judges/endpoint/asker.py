@@ -58,12 +58,15 @@ class Asker:
         answers. Raises JudgeFailed or HiddenProbability for the batch if the questions about one edit fail.
         """
         if tuple(answers) not in self._probed:
-            self._probe(answers)
+            self._probe(answers, min(count_images(messages) for edit in batch for messages in edit))
         return self.ask_each([[(messages, None) for messages in edit] for edit in batch], partial(self._read, answers))
 
-    def _probe(self, answers: Sequence[str]) -> None:
-        """Ask about a blank image, and allow each legal answer alone."""
-        messages = self.make_probe(make_probe(answers))
+    def _probe(self, answers: Sequence[str], images: int) -> None:
+        """Ask about as many blank images as a question shows, and allow each legal answer alone.
+
+        Otherwise every item would fail on a server that takes fewer images.
+        """
+        messages = self.make_probe(make_probe(answers, images))
         self.completions.check_logprobs(messages, answers, self.first_token)
         if self.constraint is not None:
             self.completions.check_constraint(messages, answers, self.constraint, self._threads, self.first_token)
@@ -128,10 +131,15 @@ class Asker:
         return found
 
 
-def make_probe(answers: Sequence[str]) -> Question:
-    """Return a question about a blank image that one of these answers answers."""
+def make_probe(answers: Sequence[str], images: int = 1) -> Question:
+    """Return a question about blank images that one of these answers answers."""
     picture = Image.new("RGB", (64, 64), "grey")
-    return Question(system="", parts=(picture, f"Answer with one of: {', '.join(answers)}."))
+    return Question(system="", parts=(*[picture] * images, f"Answer with one of: {', '.join(answers)}."))
+
+
+def count_images(messages: Messages) -> int:
+    """Return how many images a question shows."""
+    return sum(part["type"] == "image_url" for part in messages[-1]["content"])
 
 
 def _hash_edit(edit: list[tuple[Messages, S]]) -> bytes:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from editlane.core.errors import JudgeFailed, UserError, format_value
+from editlane.core.text_width import pluralize
 from editlane.endpoint.http import Endpoint, Refused
 from editlane.endpoint.served_models import FIX, check_served
 from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, NoLogprobs, read_top_logprobs
@@ -86,7 +87,8 @@ class Completions:
                 "them, such as vLLM, or a protocol with generated answers, such as resources/protocols/legacy.yaml."
             ) from error
         except JudgeFailed as error:
-            raise UserError(f"{self} does not answer a question with an image and `logprobs`: {error}.") from error
+            images = pluralize(sum(part["type"] == "image_url" for part in messages[-1]["content"]), "image")
+            raise UserError(f"{self} does not answer a question with {images} and `logprobs`: {error}.") from error
 
     def check_constraint(
         self,
