@@ -69,7 +69,8 @@ def test_category_names_become_nfc(tmp_path: Path) -> None:
     protocol["rubrics"] = dict.fromkeys(["cafe\u0301"], "look at the coffee")
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(protocol, allow_unicode=True), encoding="utf-8")
     config = changed("dataset/categories", ["cafe\u0301"])
-    config["judges"]["tiny-qwen3-vl"] |= {"protocol": str(tmp_path / "own.yaml"), "params": {}}
+    for judge in config["judges"].values():
+        judge |= {"protocol": str(tmp_path / "own.yaml"), "params": {}}
     assert check_config(config)["dataset"]["categories"] == ["caf\u00e9"]
 
 

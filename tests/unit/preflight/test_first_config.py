@@ -67,7 +67,7 @@ def test_a_csv_of_two_languages(monkeypatch, capsys) -> None:
 
 def test_the_share_of_controls_fits_the_number_of_items(monkeypatch) -> None:
     text, config = init(monkeypatch, "--dataset", write_records("许多.jsonl", 300))
-    assert config["controls"]["share"] == 0.1 and "# 150 questions; a judge needs about 20" in text
+    assert config["controls"]["share"] == 0.1 and "# 149 questions; a judge needs about 20" in text
     assert config["run"] == "许多"
 
 

@@ -580,7 +580,9 @@ def test_other_files_are_left_to_snakemake(tmp_path: Path, text: str) -> None:
 
 def test_a_category_without_a_rubric_is_told_the_protocols_that_judge_it() -> None:
     config = changed("dataset.categories", ["物理", "天气"])
-    check_config(config)  # rubric.yaml has a general rubric
+    for judge in config["judges"].values():
+        judge["protocol"] = "resources/protocols/rubric.yaml"
+    check_config(config)  # which has a general rubric
     for judge in config["judges"].values():
         judge["protocol"] = "resources/protocols/yesno.yaml"
     with pytest.raises(
