@@ -97,6 +97,7 @@ def test_a_lane_and_a_worker_never_share_a_device(tmp_path: Path, tiny_model: Ca
         assert all(one["score"] is not None for one in answers), "it waits for the device and comes again"
 
 
+@pytest.mark.runs
 def test_scores_of_a_real_model_do_not_depend_on_company(tmp_path: Path, tiny_model: Callable[[str], Path]) -> None:
     """The tiny Qwen3-VL, alone and in a batch of others, and offline: equal to four decimals."""
     from rewards import RUBRIC, make_edit

@@ -129,6 +129,7 @@ def test_a_lane_that_fails_for_good_leaves_the_others_and_a_partial_report(faile
     assert len(project.scores()) == 20
 
 
+@pytest.mark.runs
 def test_a_partial_report_counts_nothing_of_another_config(finished) -> None:
     finished.config["seed"] = 43
     finished.run("partial_report")

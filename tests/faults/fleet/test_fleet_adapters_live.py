@@ -19,6 +19,7 @@ def published(fleet: FleetRun, name: str) -> str:
     return str(fleet.state()["published"][name])
 
 
+@pytest.mark.runs
 def test_an_adapter_that_does_nothing_keeps_its_fleet_from_being_ready(make_fleet: Make) -> None:
     fleet = make_fleet(servers=1)
     make_adapter(fleet.folder / "adapters/kind", 2, acts=False)
@@ -99,6 +100,7 @@ def test_a_router_gives_up_on_a_server_before_its_supervisor_does(make_fleet: Ma
     assert (reply.status, url in fleet.routed()) == (400, False), reply.data
 
 
+@pytest.mark.runs
 def test_names_that_would_lead_elsewhere_are_refused(make_fleet: Make) -> None:
     fleet = make_fleet(servers=1).start().wait_ready()
     make_adapter(fleet.folder / "new", 7)
@@ -129,6 +131,7 @@ def test_an_adapter_that_does_nothing_is_not_taken_while_the_others_are_served(m
     assert all("idle" not in str(one["adapters"]) for one in fleet.state()["servers"])
 
 
+@pytest.mark.runs
 def test_a_folder_that_vanished_or_was_trained_again_changes_nothing_that_is_served(make_fleet: Make) -> None:
     fleet = make_fleet(servers=1).start().wait_ready()
     before = {name: fleet.text(name) for name in ("严格", "kind")}

@@ -18,6 +18,7 @@ def router_pid(fleet: FleetRun) -> int:
 
 
 @pytest.mark.parametrize("affinity", ["none", "soft"])
+@pytest.mark.runs
 def test_a_killed_server_costs_no_answer_and_comes_back_without_its_orphans(affinity: str, make_fleet: Make) -> None:
     """With soft affinity, the router asks the dead server again and again, until it is taken out."""
     fleet = make_fleet(affinity=affinity).start().wait_ready()
@@ -84,6 +85,7 @@ def test_what_a_killed_guard_leaves_is_ended(make_fleet: Make) -> None:
     assert len(fleet.pids()) == len(before)
 
 
+@pytest.mark.runs
 def test_what_outlived_supervisor_and_guards_ends_with_the_next_start(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     assert fleet.process is not None

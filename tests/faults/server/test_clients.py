@@ -49,6 +49,7 @@ def is_closed(connection: socket.socket) -> bool:
     return False
 
 
+@pytest.mark.runs
 def test_two_hundred_uploads_that_stall(attack: Attack, connect: Connect) -> None:
     onslaught = attack(limits={"body_seconds": 3})
     stalled = [connect(onslaught) for _ in range(200)]

@@ -168,7 +168,9 @@ def test_storms_of_retries(fuzzed: Fuzzed, examples: int) -> None:
     fuzzed.check()
 
 
-@FEW_OR_MANY
+@pytest.mark.parametrize(
+    "examples", [pytest.param(FEW, marks=pytest.mark.runs), pytest.param(3000, marks=pytest.mark.faults)]
+)
 def test_the_description_is_true(tmp_path: Path, examples: int) -> None:
     """Schemathesis draws requests from /openapi.json, good and bad ones, and holds the answers against it."""
     judges = {"fake": FAKE_JUDGE, "是非": FAKE_JUDGE | {"protocol": "resources/protocols/yesno.yaml"}}

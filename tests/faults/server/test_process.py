@@ -110,6 +110,7 @@ def test_a_worker_that_waits_for_a_device_ends_with_the_server(
         holder.wait()
 
 
+@pytest.mark.runs
 def test_two_servers_of_one_name_refuse_each_other(attack: Attack) -> None:
     onslaught = attack()
     second = RewardServer(onslaught.server.folder, **onslaught.server.settings)
@@ -120,6 +121,7 @@ def test_two_servers_of_one_name_refuse_each_other(attack: Attack) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+@pytest.mark.runs
 def test_a_full_disk_under_the_journal(attack: Attack, tmp_path: Path) -> None:
     folder = tmp_path / "服务 0/results/servers/t"
     folder.mkdir(parents=True)

@@ -19,6 +19,7 @@ def pids(onslaught: Onslaught) -> list[int]:
     return [one["pid"] for one in onslaught.workers() if one["pid"]]
 
 
+@pytest.mark.runs
 def test_a_worker_is_killed_under_load(attack: Attack) -> None:
     onslaught = attack()
     first = pids(onslaught)[0]

@@ -62,6 +62,7 @@ def show_leases(run: PoliciesRun) -> str:
     return subprocess.run(words, env=run.environment, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.runs
 def test_servers_come_up_each_on_a_gpu_of_its_own_and_go_down(make: Make) -> None:
     run = make()
     assert (run.run("status").returncode, run.run("down").returncode) == (2, 2)

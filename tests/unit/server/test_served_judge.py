@@ -94,6 +94,7 @@ def make_fleet_judge(double: Double, folder: Path, model: str) -> dict[str, Any]
     return judge | {"model": model}
 
 
+@pytest.mark.runs
 def test_the_judges_of_a_fleet_are_named_by_their_weights(double: Double, tmp_path: Path) -> None:
     judges = {name: make_fleet_judge(double, tmp_path, name) for name in ("strict", "lenient")}
     with RewardServer(tmp_path, judges=judges) as server:

@@ -77,6 +77,7 @@ def test_what_one_server_scored_another_one_knows(redis: tuple[str, subprocess.P
         assert 'editlane_store_errors_total{where="redis"}' in first.get("/metrics").text
 
 
+@pytest.mark.runs
 def test_nonsense_in_the_cache_is_no_score(redis: tuple[str, subprocess.Popen[bytes]], tmp_path: Path) -> None:
     address, _ = redis
     from redis import Redis
