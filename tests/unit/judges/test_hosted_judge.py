@@ -248,7 +248,9 @@ def test_a_spent_budget_keeps_what_was_answered(double: Double, tmp_path: Path) 
 
 
 def test_outside_of_a_run_nothing_is_counted(double: Double) -> None:
-    rows = score(make_judge(double, max_requests=1), load_protocol(PROTOCOLS / "viescore.yaml"), range(2))
+    rows = score(
+        make_judge(double, structured_output=True, max_requests=1), load_protocol(PROTOCOLS / "viescore.yaml"), range(2)
+    )
     assert [row["state"] for row in rows] == ["scored"] * 2
 
 
