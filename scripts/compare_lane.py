@@ -42,7 +42,7 @@ def main() -> None:
     options = read_model_flags(args)
     spec = PairSpec.of(args.run_dir, args.judge, load_pairwise(args.protocol), options)
     rows = select_lane(tables.read_arrow(args.plan, schemas.PAIR_PLAN.names), args.lane, args.lanes)
-    work = CompareWork(spec, args.lane, rows, lambda: registry.build("judge", **options))
+    work = CompareWork(spec, args.lane, rows, lambda: registry.build("judge", **options), stop.check)
     folder = RunPaths(args.run_dir).pair_journal(args.judge)
     with Journal(folder, work.lane.writer, work.wanted.keys(), stop.check) as journal:
         answers = run_lane(work, journal, stop, args.timeout)

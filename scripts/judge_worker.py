@@ -14,7 +14,9 @@ from editlane.cli.flags import StepParser, folder_name, input_folder, whole_numb
 from editlane.cli.model_flags import add_model_flags, read_model_flags
 from editlane.cli.step import run_step
 from editlane.core.errors import UserError, one_line
+from editlane.core.paths import SCORE, LaneId, RunPaths
 from editlane.core.types import RunsOn
+from editlane.lanes.budget import count_requests
 from editlane.lanes.gpu_strikes import HeldDevices
 from editlane.lanes.judging import JudgeSpec
 from editlane.models import registry
@@ -40,7 +42,9 @@ def main() -> None:
     try:
         options = read_model_flags(args)
         spec = JudgeSpec.of(args.run_dir, args.judge, load_protocol(args.protocol), options)
-        worker = Worker(spec, registry.build("judge", **options), wire, args.max_pixels)
+        judge = registry.build("judge", **options)
+        count_requests(judge, RunPaths(args.run_dir), LaneId(SCORE, None, args.judge, 0))
+        worker = Worker(spec, judge, wire, args.max_pixels)
         worker.warm_up()
     except UserError as error:
         devices.mark_blameless()

@@ -14,7 +14,7 @@ from editlane.cli.flags import StepParser, input_folder, output_file, whole_numb
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.errors import UserError
-from editlane.core.paths import RunPaths
+from editlane.core.paths import COMPARE, EDIT, SCORE, RunPaths
 from editlane.core.text_width import pluralize
 from editlane.lanes.costs import lane_costs
 from editlane.lanes.lane_status import read_heartbeats
@@ -39,7 +39,9 @@ def main() -> None:
         pairs = tables.read_provenance(RunPaths(args.run_dir).pairs)
         provenance["comparing"] = pairs.get("judges", {})
     paths = RunPaths(args.run_dir)
-    sent = {editor: read_sent(paths.requests(editor)) for editor in provenance["editors"]}
+    sent = {(EDIT, editor): read_sent(paths.requests(editor), EDIT) for editor in provenance["editors"]}
+    for stage, judges in ((SCORE, provenance["judges"]), (COMPARE, provenance.get("comparing", {}))):
+        sent |= {(stage, judge): read_sent(paths.judge_requests(judge), stage) for judge in judges}
     rows = lane_costs(read_heartbeats(paths), provenance, args.lanes, sent)
     tables.write_table(args.out, rows, schemas.COSTS)
     log.info("%s, %d with work", pluralize(len(rows), "lane"), sum(row["attempts"] > 0 for row in rows))

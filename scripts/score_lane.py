@@ -45,7 +45,8 @@ def main() -> None:
     editors = [LaneTables.read(spec, name, args.lane, args.categories, args.plan) for name in args.editors]
     edits = [row for one in editors for rows in one.edits.values() for row in rows]
     controls = [row for one in editors for row in one.controls]
-    work = JudgeWork(spec, args.lane, [group_by_item(edits), controls], lambda: registry.build("judge", **options))
+    lists = [group_by_item(edits), controls]
+    work = JudgeWork(spec, args.lane, lists, lambda: registry.build("judge", **options), stop.check)
     with JournalSet(work.list_journals(), work.lane.writer, stop.check) as journal:
         scored = run_lane(work, journal, stop, args.timeout)
         for one in editors if not args.journal_only else ():

@@ -308,6 +308,10 @@ class RunPaths:
         """Return the folder in which the lanes of an editor on a server count their requests."""
         return self.journal(editor) / "requests"
 
+    def judge_requests(self, judge: str) -> Path:
+        """Return the folder in which the lanes of a judge on a server count their requests, the arena's included."""
+        return self / RunEntry.JOURNAL / "requests" / judge
+
     def pair_journal(self, judge: str) -> Path:
         """Return the folder of a judge's journal about pairs of edits."""
         return self / RunEntry.JOURNAL / COMPARE / judge
@@ -349,17 +353,17 @@ class RunPaths:
         return [RunPaths(one) for one in folders if os.path.isdir(one)]  # noqa: PTH112  Path's raises for a link there
 
 
-def locate_count(requests: Path, lane: int) -> Path:
-    """Return the count of one lane's requests, inside of `RunPaths.requests`."""
-    return requests / f"lane{lane}.count"
+def locate_count(requests: Path, lane: LaneId) -> Path:
+    """Return the count of one lane's requests, inside of `RunPaths.requests` or `RunPaths.judge_requests`."""
+    return requests / f"{lane.stage}.lane{lane.number}.count"
 
 
-def list_counts(requests: Path) -> Iterator[tuple[int, Path]]:
-    """Yield the lane and the path of every count of requests that exists, inside of `RunPaths.requests`."""
-    for path in requests.glob("lane*.count"):
-        number = path.stem.removeprefix("lane")
+def list_counts(requests: Path) -> Iterator[tuple[str, int, Path]]:
+    """Yield the stage, the lane and the path of every count of requests that exists in such a folder."""
+    for path in requests.glob("*.lane*.count"):
+        stage, _, number = path.stem.partition(".lane")
         if number.isdecimal():
-            yield int(number), path
+            yield stage, int(number), path
 
 
 def locate_shard(shards: Path, category: str, lane: int) -> Path:

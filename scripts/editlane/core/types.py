@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from PIL.Image import Image
 
@@ -140,7 +140,8 @@ class Item:
     all of them, for judges and people. Empty for an item of one turn."""
 
 
-def _do_nothing() -> None: ...
+def do_nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,10 +160,10 @@ class EditRequest:
     """True on the second attempt, after running out of memory: decode the image in tiles."""
     references: tuple[Image, ...] = ()
     """The item's further images in its order, RGB and upright: what the instruction may refer to besides the source."""
-    on_request: Callable[[], None] = _do_nothing
+    on_request: Callable[[], None] = do_nothing
     """An editor on a server calls it before each request: it waits until one may be sent, and counts it. Raises
     UserError if no more may be sent, Stopped if the lane is to stop."""
-    on_image: Callable[[], None] = _do_nothing
+    on_image: Callable[[], None] = do_nothing
     """The same after each answer with an image: it may have to be paid."""
 
 
@@ -277,6 +278,16 @@ class Judge(Protocol):
         `seeds`: one integer of 0 or more per question; it alone decides the randomness of the reply.
         """
         ...
+
+
+@runtime_checkable
+class CountedJudge(Protocol):
+    """A judge on a server that sends no more requests than its params allow."""
+
+    params: Any
+    """They have `max_requests` and `requests_per_minute`, each None for no limit."""
+    on_request: Callable[[], None]
+    """The judge calls it before each attempt, its lane sets it; see EditRequest. What it raises ends the request."""
 
 
 class RatingJudge(Judge, Protocol):

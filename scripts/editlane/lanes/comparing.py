@@ -17,6 +17,7 @@ from editlane.core.tables import to_references
 from editlane.core.types import EDITED, Item, Judge, Row, State
 from editlane.images.recorded import open_recorded, open_references
 from editlane.lanes.asked import Asked, cut_by_item, read_batch, share_seconds
+from editlane.lanes.budget import count_requests
 from editlane.lanes.identity import identify
 from editlane.lanes.journal import content_key
 from editlane.lanes.judging import JudgeSpec
@@ -138,16 +139,21 @@ class CompareWork:
     at_once = 1
 
     def __init__(
-        self, spec: PairSpec, lane: int, rows: Sequence[PairPlanRow], build_judge: Callable[[], Judge]
+        self,
+        spec: PairSpec,
+        lane: int,
+        rows: Sequence[PairPlanRow],
+        build_judge: Callable[[], Judge],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the rows of a lane, of which those with a missing edit are skipped."""
+        """Take the rows of a lane, of which those with a missing edit are skipped. `check`: as of JudgeWork."""
         self.spec, self.paths = spec, RunPaths(spec.judge.run_dir)
         self.lane = LaneId(COMPARE, None, spec.judge.judge, lane)
         self.judge_key: str | None = spec.judge.whole_key
         self.wanted: dict[str, PairPlanRow] = {}
         self._real: set[str] = set()
         self._asked = [self._make_asked(row) for row in rows if is_askable(row)]
-        self._build_judge = build_judge
+        self._build_judge, self._check = build_judge, check
         self._judge: Judge
         self._device = ""
 
@@ -177,6 +183,7 @@ class CompareWork:
     def load_model(self) -> str:
         """Load the judge and return its device."""
         self._judge = self._build_judge()
+        count_requests(self._judge, self.paths, self.lane, self._check)
         self._device = device_label(self._judge)
         return self._device
 

@@ -29,18 +29,18 @@ SUMS = (
 
 
 COUNTS = ("requests", "images", "paid")
-"""Of an editor on a server."""
+"""Of an editor on a server; a judge there has `requests` only."""
 
 
 def lane_costs(
     statuses: Sequence[LaneStatus],
     provenance: Mapping[str, Any],
     lanes: int,
-    sent: Mapping[str, Mapping[int, Sent]] = MappingProxyType({}),
+    sent: Mapping[tuple[str, str], Mapping[int, Sent]] = MappingProxyType({}),
 ) -> list[Row]:
     """Return the rows of a costs table: every editor of `provenance`, every judge, then those `comparing`, by lane.
 
-    `sent`: by editor and lane, the requests to servers.
+    `sent`: by stage and editor or judge, then by lane, the requests to servers.
 
     Only processes with the settings in `provenance` are counted; a judge's, if one of the editors it judged has them. A
     lane below `lanes` always has a row. A lane above it, from an earlier split, has a row if it did something, because
@@ -52,7 +52,7 @@ def lane_costs(
     for editor, key in editors.items():
         own = [one for one in statuses if (one.stage, one.editor, one.editor_key) == (EDIT, editor, key)]
         names = {"stage": EDIT, "editor": editor, "judge": None, "editor_key": key, "judge_key": None}
-        requests = sent.get(editor, {})
+        requests = sent.get((EDIT, editor), {})
         params = provenance["editors"][editor].get("params") or {}
         rows += [row | _price(requests.get(row["lane"]), params) for row in sum_lanes(own, names, lanes, requests)]
     comparing = {name: about.get("key") for name, about in provenance.get("comparing", {}).items()}
@@ -61,7 +61,8 @@ def lane_costs(
         own = [one for one in statuses if (one.stage, one.judge, one.judge_key) == (stage, judge, key)]
         own = [one for one in own if one.editor_key is None or editors_of(one) & set(editors.values())]
         names = {"stage": stage, "editor": None, "judge": judge, "editor_key": None, "judge_key": key}
-        rows += sum_lanes(own, names, lanes)
+        requests = sent.get((stage, judge), {})
+        rows += [row | _count(requests.get(row["lane"])) for row in sum_lanes(own, names, lanes, requests)]
     return rows
 
 
@@ -74,6 +75,11 @@ def sum_lanes(statuses: Sequence[LaneStatus], names: Row, lanes: int, further: C
     for lane, of_lane in sorted(of_lanes.items()):
         places = {name: _all(getattr(one, name) for one in of_lane) for name in ("device", "host")}
         yield names | {"lane": lane} | add_up(_processes(of_lane)) | places
+
+
+def _count(sent: Sent | None) -> Row:
+    """Return the columns about a judge's requests to a server."""
+    return dict.fromkeys((*COUNTS, "currency")) | ({"requests": sent.requests} if sent else {})
 
 
 def _price(sent: Sent | None, params: Mapping[str, Any]) -> Row:

@@ -209,8 +209,7 @@ class EditWork:
         folder, params = self.paths.requests(self.spec.editor), editor.params
         count = RequestCount(
             folder,
-            self.lane.number,
-            editor=self.spec.editor,
+            self.lane,
             most=params.max_requests,
             per_minute=params.requests_per_minute,
             check=self._check,

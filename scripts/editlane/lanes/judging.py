@@ -19,6 +19,7 @@ from editlane.core.types import DEGRADED, EDITED, Control, Item, Judge, Row
 from editlane.images.degraded import blend_half, blur
 from editlane.images.recorded import open_recorded, open_references
 from editlane.lanes.asked import Asked, cut_by_item, read_batch, share_seconds
+from editlane.lanes.budget import count_requests
 from editlane.lanes.identity import describe, identify
 from editlane.lanes.journal import content_key, read_journal
 from editlane.models.devices import device_label
@@ -199,10 +200,12 @@ class JudgeWork:
         lane: int,
         lists: Sequence[Sequence[QuestionRow]],
         build_judge: Callable[[], Judge],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Take rows of edits tables and controls, of which those without an edit to judge are skipped.
 
-        Rows of different `lists`, such as edits and controls, never share a batch.
+        Rows of different `lists`, such as edits and controls, never share a batch. `check` raises Stopped if the lane
+        is to stop; waits for a server call it.
         """
         self.spec, self.paths = spec, RunPaths(spec.run_dir)
         self.lane = LaneId(SCORE, None, spec.judge, lane)
@@ -210,7 +213,7 @@ class JudgeWork:
         self.wanted: dict[str, QuestionRow] = {}
         self._edits = Counter[str]()
         self._lists = [[self._asked(row) for row in rows if is_judgeable(row)] for rows in lists]
-        self._build_judge = build_judge
+        self._build_judge, self._check = build_judge, check
         self._judge: Judge
         self._device = ""
 
@@ -256,6 +259,7 @@ class JudgeWork:
     def load_model(self) -> str:
         """Load the judge and return its device."""
         self._judge = self._build_judge()
+        count_requests(self._judge, self.paths, self.lane, self._check)
         self._device = device_label(self._judge)
         return self._device
 

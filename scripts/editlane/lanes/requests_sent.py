@@ -1,4 +1,4 @@
-"""Count the requests of an editor to its server, over all lanes and processes of a run, and space them out.
+"""Count the requests of an editor or a judge to its server, over all lanes and processes of a run, and space them out.
 
 Each lane appends a byte for each request, and one for each answer with an image, to a file of its own. Before a
 request, the files of all lanes are read under a lock that lanes share, so that together they never send more than
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from editlane.core.errors import UserError
 from editlane.core.files import make_folder
-from editlane.core.paths import list_counts, locate_count
+from editlane.core.paths import EDIT, LaneId, list_counts, locate_count
 from editlane.core.text_width import pluralize
 
 log = logging.getLogger(__name__)
@@ -39,27 +39,30 @@ class Sent(NamedTuple):
 
 
 class RequestCount:
-    """The requests of one lane of an editor. Thread-safe."""
+    """The requests of one lane. Thread-safe."""
 
     def __init__(
         self,
         folder: Path,
-        lane: int,
+        lane: LaneId,
         *,
-        editor: str,
         most: int | None,
         per_minute: float | None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """Count in `folder`, which all lanes of the editor share. `check` is called while waiting and may raise."""
+        """Count in `folder`, which all lanes of the editor or the judge share. `check` is called while waiting and may
+        raise."""
         make_folder(folder)
         self._folder, self._path = folder, locate_count(folder, lane)
-        self._editor, self._most, self._per_minute, self._check = editor, most, per_minute, check
+        self._lane, self._most, self._per_minute, self._check = lane, most, per_minute, check
         self._threads = threading.Lock()
 
     def begin(self) -> None:
         """Wait until a request may be sent, and count it. Raises UserError if no more may be sent."""
         self._check()
+        if self._most is None and self._per_minute is None:  # a judge may send hundreds in a second
+            _append(self._path, _REQUEST)
+            return
         with self._locked():
             self._raise_if_spent()
             turn = self._take_turn()
@@ -79,12 +82,13 @@ class RequestCount:
             return
         sent = sum_up(self._folder)
         if sent.requests >= self._most:
-            raise UserError(
-                f"The editor {self._editor} has sent {pluralize(sent.requests, 'request')} to its server in this run, "
-                f"with {pluralize(sent.images, 'image')} in the answers, and may send no more (`max_requests: "
-                f"{self._most}` in its `params`). Requests that test the server and repeated ones count, too. Raise "
-                "max_requests and run the same command again: every finished edit is kept, and no item has failed "
-                "because of this."
+            who, got = f"judge {self._lane.judge}", ""
+            if self._lane.stage == EDIT:
+                who, got = f"editor {self._lane.editor}", f", with {pluralize(sent.images, 'image')} in the answers,"
+            raise UserError(  # short, because a row's error has 300 characters at most
+                f"The {who} has sent {pluralize(sent.requests, 'request')} to its server, tests and repeated ones "
+                f"included{got} and may send no more (`max_requests: {self._most}` in its `params`). Raise it and run "
+                "the same command again: all that is finished is kept, and no item has failed because of this."
             )
 
     def _take_turn(self) -> float:
@@ -112,19 +116,20 @@ class RequestCount:
             yield
 
 
-def read_sent(folder: Path) -> dict[int, Sent]:
-    """Return what each lane has sent; empty if the editor asks no server."""
-    found = {}
-    for lane, path in list_counts(folder):
-        content = path.read_bytes()
-        found[lane] = Sent(content.count(_REQUEST), content.count(_IMAGE))
-    return found
+def read_sent(folder: Path, stage: str) -> dict[int, Sent]:
+    """Return what each lane of a stage has sent; empty if no server was asked."""
+    return {lane: _read(path) for one, lane, path in list_counts(folder) if one == stage}
 
 
 def sum_up(folder: Path) -> Sent:
-    """Return what all lanes have sent together."""
-    lanes = read_sent(folder).values()
-    return Sent(sum(one.requests for one in lanes), sum(one.images for one in lanes))
+    """Return what all lanes of all stages have sent together."""
+    sent = [_read(path) for _, _, path in list_counts(folder)]
+    return Sent(sum(one.requests for one in sent), sum(one.images for one in sent))
+
+
+def _read(path: Path) -> Sent:
+    content = path.read_bytes()
+    return Sent(content.count(_REQUEST), content.count(_IMAGE))
 
 
 def _append(path: Path, mark: bytes) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.text_width import pluralize
 from editlane.core.types import EDITED, Row, State
-from editlane.lanes.budget import check_budget
+from editlane.lanes.budget import check_budget, is_asked
 from editlane.lanes.busy_time import BusyTime, Spent
 from editlane.lanes.first_failures import FirstFailures, check_note
 from editlane.lanes.heartbeat import Heartbeat, remove_partials
@@ -124,7 +124,7 @@ def run_lane(
         )
         with heartbeat:
             heartbeat.loaded(work.load_model())
-            _Run(work, journal, heartbeat, rows).run(work.cut_units(missing, deaths), stop)
+            _Run(work, journal, heartbeat, rows, stop).run(work.cut_units(missing, deaths))
     return rows
 
 
@@ -144,9 +144,14 @@ class _Run(Generic[Unit]):
     """
 
     def __init__(
-        self, work: Work[Unit], journal: Journal | JournalSet, heartbeat: Heartbeat, rows: dict[str, Row]
+        self,
+        work: Work[Unit],
+        journal: Journal | JournalSet,
+        heartbeat: Heartbeat,
+        rows: dict[str, Row],
+        stop: StopRequest,
     ) -> None:
-        self._work, self._journal, self._heartbeat, self._rows = work, journal, heartbeat, rows
+        self._work, self._journal, self._heartbeat, self._rows, self._stop = work, journal, heartbeat, rows, stop
         self._deaths: Counter[str] = journal.finished.deaths
         self._saving: set[Future[None]] = set()
         self._busy = BusyTime()
@@ -154,18 +159,18 @@ class _Run(Generic[Unit]):
         self._begun: set[str] = set()
         self._first_failures = FirstFailures(rows.values(), work.paths.failed_alike(work.lane))
 
-    def run(self, units: Sequence[Unit], stop: StopRequest) -> None:
+    def run(self, units: Sequence[Unit]) -> None:
         """Compute and save all units.
 
         Units on which a process died come last, after all others are saved, so that another death is their own.
         """
-        stop.call_at_once(self._take_back)  # who asked for a stop may not wait for the unit's end before it kills
+        self._stop.call_at_once(self._take_back)  # who asked for a stop may not wait for the unit's end before it kills
         ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, self._work.get_keys(unit))))
         try:
             with ThreadPoolExecutor(self._work.at_once, thread_name_prefix="writer") as threads:
                 for unit, reading in prefetched(self._work.read, ordered, depth=self._work.ahead):
                     self._begin(unit)
-                    stop.check()  # now: a stop before it has not taken this unit back
+                    self._stop.check()  # now: a stop before it has not taken this unit back
                     self._saving.add(self._start(unit, reading, threads))
                     self._wait_until_saved(self._work.ahead)
                 self._wait_until_saved(0)
@@ -225,14 +230,20 @@ class _Run(Generic[Unit]):
         with self._to_blame(unit):
             rows = self._work.save(unit, outcome, spent.own)
         self._journal.finish(rows)
-        last, failed = list(rows.values())[-1], _count_failed(self._work, rows)
-        score = last.get("score")
         with self._recording:
             self._begun.difference_update(rows)
-            self._rows.update(rows)
-            self._heartbeat.finished(len(rows), seconds=spent.share, state=last["state"], score=score, failed=failed)
-            self._first_failures.add(rows.values())
-            check_budget(rows.values())
+            self._count({key: row for key, row in rows.items() if is_asked(row)}, spent.share)
+            check_budget(rows.values(), self._stop.check)
+
+    def _count(self, rows: dict[str, Row], seconds: float) -> None:
+        if not rows:
+            return
+        self._rows.update(rows)
+        last, failed = list(rows.values())[-1], _count_failed(self._work, rows)
+        self._heartbeat.finished(
+            len(rows), seconds=seconds, state=last["state"], score=last.get("score"), failed=failed
+        )
+        self._first_failures.add(rows.values())
 
 
 def _count_failed(work: Work[Any], rows: Mapping[str, Row]) -> int:

@@ -33,7 +33,7 @@ def make_cost_tables(report: Report, t: Texts) -> list[Table]:
 
 class Scale:
     """The columns of both tables, in hours, or in seconds below one hour in total. GPU columns need a GPU, and those of
-    requests an editor on a server; the price needs one currency for all."""
+    requests an editor or a judge on a server; the price needs one currency for all."""
 
     def __init__(self, total: Costs, t: Texts) -> None:
         self.hours = total["held_seconds"] >= 3600

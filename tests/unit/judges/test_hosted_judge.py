@@ -16,12 +16,17 @@ from step_commands import CATEGORIES, GOOD
 from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
-from editlane.core.errors import UserError
+from editlane.core.errors import ItemError, Stopped, UserError
+from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import Item, Question
 from editlane.endpoint import http as endpoints
-from editlane.judges.endpoint.limits import BudgetSpent, Limits
 from editlane.judges.vlm.openai_engine import VlmEndpointJudge
+from editlane.lanes import requests_sent
+from editlane.lanes.budget import check_budget, count_requests
 from editlane.lanes.identity import identify
+from editlane.lanes.lane_status import read_heartbeats
+from editlane.lanes.requests_sent import read_sent, sum_up
+from editlane.lanes.stopping import StopRequest
 from editlane.preflight.endpoints import check_endpoints
 from editlane.protocols.asking import ask, prepare
 from editlane.protocols.load import load_protocol
@@ -225,30 +230,77 @@ def test_limits_and_places_are_no_part_of_a_key() -> None:
     )
 
 
-def test_requests_are_spaced_evenly() -> None:
-    now, slept = [100.0], []
-    limits = Limits(requests_per_minute=30, clock=lambda: now[0], sleep=slept.append)
-    for _ in range(3):
-        limits.take()
-    now[0] = 200.0
-    limits.take()
-    assert slept == [2.0, 4.0]
+def count(judge: VlmEndpointJudge, run_dir: Path, stage: str = "score", lane: int = 0, **more: Any) -> RunPaths:
+    paths = RunPaths(run_dir)
+    count_requests(judge, paths, LaneId(stage, None, "评委", lane), **more)
+    return paths
 
 
-def test_a_budget_ends_after_its_last_request() -> None:
-    limits = Limits(max_requests=2)
-    limits.take()
-    limits.take()
-    with pytest.raises(BudgetSpent, match="the budget of this lane, 2 requests"):
-        limits.take()
-
-
-def test_a_spent_budget_keeps_what_was_answered(double: Double) -> None:
+def test_a_spent_budget_keeps_what_was_answered(double: Double, tmp_path: Path) -> None:
     judge = make_judge(double, structured_output=True, max_requests=4, concurrency=1)
+    paths = count(judge, tmp_path)
     rows = score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 5))
     assert [row["state"] for row in rows] == ["scored", "scored", "judge_failed", "judge_failed"]
     assert {row["error_kind"] for row in rows[2:]} == {"budget"}
-    assert len(double.asked) == 4
+    assert len(double.asked) == 4 == sum_up(paths.judge_requests("评委")).requests
+    with pytest.raises(UserError, match=r"The judge 评委 has sent 4 requests .*`max_requests: 4`.*no item has failed"):
+        check_budget(rows, lambda: None)
+
+
+def test_outside_of_a_run_nothing_is_counted(double: Double) -> None:
+    rows = score(
+        make_judge(double, structured_output=True, max_requests=1), load_protocol(PROTOCOLS / "viescore.yaml"), range(2)
+    )
+    assert [row["state"] for row in rows] == ["scored"] * 2
+
+
+def test_a_judge_that_may_ask_nothing_says_so(double: Double, tmp_path: Path) -> None:
+    """Its test of the server is no exception, and says nothing of the server."""
+    count(make_judge(double), tmp_path)
+    judge = make_judge(double, max_requests=1)
+    paths = count(judge, tmp_path)
+    judge.on_request()
+    (row,) = score(judge, load_protocol(PROTOCOLS / "rubric.yaml"), range(1))
+    assert (row["state"], row["error_kind"]) == ("judge_failed", "budget")
+    assert row["error"].endswith("no item has failed because of this.")
+    assert not double.asked and sum_up(paths.judge_requests("评委")).requests == 1
+
+
+def test_lanes_scores_and_the_arena_share_budget_and_rate(
+    double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(requests_sent.time, "time", lambda: now[0])
+    monkeypatch.setattr(requests_sent.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    begun = []
+    for stage, lane in (("score", 0), ("score", 1), ("compare", 0), ("compare", 1)):
+        judge = make_judge(double, max_requests=4, requests_per_minute=30)
+        paths = count(judge, tmp_path, stage, lane)
+        judge.on_request()
+        begun.append(now[0])
+    assert begun == pytest.approx([1000, 1002, 1004, 1006])
+    with pytest.raises(ItemError, match="has sent 4 requests"):
+        judge.on_request()
+    folder = paths.judge_requests("评委")
+    assert read_sent(folder, "score") == {0: (1, 0), 1: (1, 0)} == read_sent(folder, "compare")
+    assert paths.judge_journals("评委") == []
+
+
+def test_a_stop_ends_the_wait_for_a_turn_and_keeps_what_was_answered(double: Double, tmp_path: Path) -> None:
+    stop = StopRequest()
+    judge = make_judge(double, structured_output=True, requests_per_minute=0.01, concurrency=1)
+    count(judge, tmp_path, check=stop.check)
+    judge.on_request()
+    stop.ask("told to")
+    rows = score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 3))
+    assert not double.asked
+    with pytest.raises(Stopped, match="told to"):
+        check_budget(rows, stop.check)
+
+
+def test_a_judge_with_a_rate_has_small_batches(double: Double) -> None:
+    most = [make_judge(double, requests_per_minute=rate).max_batch_cost for rate in (None, 20, 1, 1e6)]
+    assert most == [32, 10, 1, 32]
 
 
 @pytest.fixture(scope="module")
@@ -262,8 +314,8 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_lane_goes_on_where_the_budget_ended_it(double: Double, edited: Path) -> None:
-    """Each start spends its budget and says so; no question is asked twice, and no item is lost."""
-    params = {"base_url": double.url, "concurrency": 2, "max_requests": 10, "structured_output": True}
+    """A larger number goes on; no answered item is asked about twice, and none is lost."""
+    params = {"base_url": double.url, "concurrency": 2, "structured_output": True}
     own = {
         "--adapter": ["vlm/openai"],
         "--model": [MODEL],
@@ -272,17 +324,25 @@ def test_a_lane_goes_on_where_the_budget_ended_it(double: Double, edited: Path) 
     }
     ended = []
     while not ended or (ended[-1].code and len(ended) < 20):
-        ended.append(run_step_program("score_lane", GOOD["score_lane"] | own, edited))
+        most = 10 * (1 + len(ended))
+        own["--params"] = [json.dumps(params | {"max_requests": most})]
+        for _ in range(2):  # the second process sends nothing
+            ended_once = run_step_program("score_lane", GOOD["score_lane"] | own, edited)
+            assert len(double.asked) == most or ended_once.code == 0
+        ended.append(ended_once)
     assert len(ended) > 2
     assert {one.code for one in ended[:-1]} == {2}
-    assert "Finished items are kept, and the others are still to be done" in ended[0].err
+    assert "may send no more (`max_requests: 10` in its `params`)" in ended[0].err
+    assert "no item has failed because of this" in ended[0].err
     assert "Traceback" not in ended[0].err
     assert ended[-1].code == 0
     folder = edited / "run/a/scores/j"
     rows = [row for one in CATEGORIES for row in tables.read_rows(folder / one / "lane0.parquet")]
     assert [row["state"] for row in rows] == ["scored"] * 4
     asked = len(double.asked)
-    assert asked <= 10 * len(ended)
+    assert sum_up(RunPaths(edited / "run").judge_requests("j")).requests == asked
+    beats = [one for one in read_heartbeats(RunPaths(edited / "run")) if one.judge == "j"]
+    assert not any(one.failed for one in beats)
     other = own | {"--judge": ["k"], "--params": [json.dumps(params | {"max_requests": None})]}
     assert run_step_program("score_lane", GOOD["score_lane"] | other, edited).code == 0
     most_lost = 2 * len(ended)  # of the edits under way, whose first question was answered alone

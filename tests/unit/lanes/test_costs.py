@@ -340,7 +340,7 @@ def test_requests_to_a_server_are_priced_by_their_images_and_summed_in_one_curre
         name: about | {"params": {"cost_per_image": 0.5, "currency": currency}}
         for (name, about), currency in zip(editors.items(), ("USD", "USD"), strict=True)
     }
-    sent = {"甲": {0: Sent(10, 8), 3: Sent(1, 0)}, "乙": {0: Sent(2, 2)}}
+    sent = {("edit", "甲"): {0: Sent(10, 8), 3: Sent(1, 0)}, ("edit", "乙"): {0: Sent(2, 2)}}
     rows = lane_costs([beat()], PROVENANCE | {"editors": priced}, lanes=1, sent=sent)
     assert [(row["lane"], row["requests"], row["images"], row["paid"]) for row in rows if row["editor"] == "甲"] == [
         (0, 10, 8, 4.0),
@@ -353,3 +353,11 @@ def test_requests_to_a_server_are_priced_by_their_images_and_summed_in_one_curre
     assert (total["requests"], total["paid"], total["currency"]) == (13, None, None)
     unpriced = add_up(lane_costs([beat()], PROVENANCE, lanes=1, sent=sent))
     assert (unpriced["images"], unpriced["paid"]) == (10, None)
+
+
+def test_a_judge_on_a_server_has_its_requests_without_a_price() -> None:
+    rows = lane_costs([scored()], PROVENANCE, lanes=1, sent={("score", "j"): {0: Sent(7, 0), 2: Sent(1, 0)}})
+    assert [(row["lane"], row["requests"], row["images"], row["paid"]) for row in rows if row["judge"] == "j"] == [
+        (0, 7, None, None),
+        (2, 1, None, None),
+    ]

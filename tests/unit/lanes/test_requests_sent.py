@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from editlane.core.errors import Stopped, UserError
+from editlane.core.paths import LaneId
 from editlane.lanes import requests_sent
 from editlane.lanes.requests_sent import RequestCount, Sent, read_sent, sum_up
 from editlane.lanes.served_model import keep_words
 
 
 def make_count(folder: Path, lane: int = 0, **changed: object) -> RequestCount:
-    return RequestCount(folder, lane, **{"editor": "远方", "most": None, "per_minute": None} | changed)  # type: ignore[arg-type]
+    return RequestCount(folder, LaneId("edit", "远方", None, lane), **{"most": None, "per_minute": None} | changed)  # type: ignore[arg-type]
 
 
 def test_requests_and_images_are_counted_by_lane_and_go_on_in_the_next_process(tmp_path: Path) -> None:
@@ -26,9 +27,10 @@ def test_requests_and_images_are_counted_by_lane_and_go_on_in_the_next_process(t
             make_count(tmp_path, lane).begin()
         for _ in range(images):
             make_count(tmp_path, lane).count_image()
-    assert read_sent(tmp_path) == {0: Sent(3, 2), 12: Sent(1, 0)}
+    assert read_sent(tmp_path, "edit") == {0: Sent(3, 2), 12: Sent(1, 0)}
+    assert read_sent(tmp_path, "score") == {}
     assert sum_up(tmp_path) == Sent(4, 2)
-    assert read_sent(tmp_path / "nothing") == {}
+    assert read_sent(tmp_path / "nothing", "edit") == {}
 
 
 def test_lanes_together_never_send_more_than_allowed(tmp_path: Path) -> None:
@@ -44,15 +46,17 @@ def test_lanes_together_never_send_more_than_allowed(tmp_path: Path) -> None:
         sent = list(threads.map(send, range(80)))
     assert sum(sent) == 50 == sum_up(tmp_path).requests
     lanes[0].count_image()
-    with pytest.raises(UserError, match=r"远方 has sent 50 requests.*1 image in.*`max_requests: 50`.*every finished"):
+    with pytest.raises(UserError, match=r"远方 has sent 50 requests.*1 image in.*`max_requests: 50`.*is kept"):
         lanes[0].begin()
     make_count(tmp_path, most=51).begin()
 
 
 def test_processes_share_the_number(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from editlane.lanes.requests_sent import RequestCount\n"
-        "count = RequestCount(Path(sys.argv[1]), int(sys.argv[2]), editor='e', most=30, per_minute=None)\n"
+        "import sys; from pathlib import Path; from editlane.core.paths import LaneId\n"
+        "from editlane.lanes.requests_sent import RequestCount\n"
+        "lane = LaneId('score', None, 'j', int(sys.argv[2]))\n"
+        "count = RequestCount(Path(sys.argv[1]), lane, most=30, per_minute=None)\n"
         "while True: count.begin()"
     )
     path = os.pathsep.join(sys.path)
@@ -67,6 +71,23 @@ def test_processes_share_the_number(tmp_path: Path) -> None:
     for process in started:
         assert b"may send no more" in process.communicate(timeout=60)[1]
     assert sum_up(tmp_path).requests == 30
+
+
+def test_what_a_killed_process_sent_stays_counted(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from editlane.core.paths import LaneId\n"
+        "from editlane.lanes.requests_sent import RequestCount\n"
+        "count = RequestCount(Path(sys.argv[1]), LaneId('edit', '远方', None, 0), most=5, per_minute=None)\n"
+        "for _ in range(3): count.begin()\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False).returncode == -9
+    count = make_count(tmp_path, most=5)
+    count.begin()
+    count.begin()
+    with pytest.raises(UserError, match="has sent 5 requests"):
+        count.begin()
 
 
 def test_requests_of_all_lanes_are_spaced_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,18 @@ def test_edits_are_asked_about_at_once_and_alone_and_in_company_alike(double: Do
     assert [one["score"] for one in alone] == [one["score"] for one in together[:4]]
 
 
+def test_a_budget_is_of_all_starts_of_the_server_and_invents_no_score(double: Double, tmp_path: Path) -> None:
+    params = {"structured_output": True, "max_requests": 8}
+    protocol = {"adapter": "vlm", "protocol": "resources/protocols/viescore.yaml"}
+    judge = make_judge(double, **params) | protocol
+    for start in range(2):
+        with RewardServer(tmp_path, judges={"q": judge}) as server:
+            scored = score(server, range(100 * start, 100 * start + 12))
+    assert len(double.asked) == 8
+    assert {(one["state"], one["error"]["kind"], one["score"]) for one in scored} == {("judge_failed", "budget", None)}
+    assert "`max_requests: 8`" in scored[0]["error"]["message"]
+
+
 def test_an_endpoint_that_fails_and_comes_back(double: Double, tmp_path: Path) -> None:
     with RewardServer(tmp_path, judges={"q": make_judge(double)}, limits={"deadline_seconds": 20}) as server:
         assert score(server, range(2))[0]["state"] in ANSWERED

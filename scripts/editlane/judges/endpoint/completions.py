@@ -69,13 +69,13 @@ class Completions:
         return replace(self, endpoint=endpoint)
 
     def check_served(self) -> list[str]:
-        """Return the models that the endpoint serves; empty if it has no such list.
+        """Return the models that the endpoint serves; empty if it has no such list. That is no attempt of a question.
 
         Raises NoAnswer if the endpoint does not answer. Raises UserError if it rejects the key, or if it lists its
         models and this is not among them.
         """
-        where = f"The judge's endpoint {self.endpoint.base_url}"
-        return [one.name for one in check_served(self.endpoint, self.model, str(self), where)]
+        where, endpoint = f"The judge's endpoint {self.endpoint.base_url}", replace(self.endpoint, on_attempt=None)
+        return [one.name for one in check_served(endpoint, self.model, str(self), where)]
 
     def check_logprobs(self, messages: Messages, answers: Sequence[str], first_token: Options = FIRST_TOKEN) -> None:
         """Raise UserError if the reply lacks the requested log-probabilities."""

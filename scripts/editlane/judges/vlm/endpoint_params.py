@@ -36,10 +36,12 @@ class VlmEndpointParams(EndpointParams):
     request: Annotated[dict[str, Any], AfterValidator(_check_request)] = Field(default_factory=dict)
     """Further fields of each request, such as `{reasoning_effort: low}`."""
     requests_per_minute: Annotated[float | None, Field(gt=0, le=1e6), SPEED] = None
-    """Most requests per minute of one lane, attempts counted; null for no limit."""
+    """Requests that all lanes of the run together send in a minute, the arena's included; null for as many as the
+    server answers."""
     max_requests: Annotated[int | None, Field(ge=1), SPEED] = None
-    """Most requests of one start of a lane, attempts counted. When they are spent, the lane ends and keeps what it has;
-    null for no limit."""
+    """Requests that all lanes send together until the run is finished, however often it is resumed; every attempt
+    counts, for scores, controls and the arena. Then the lanes end with a message, and a larger number goes on. null for
+    no limit."""
 
     @property
     def samples(self) -> bool:

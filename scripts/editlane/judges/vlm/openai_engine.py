@@ -6,7 +6,8 @@ needed: what a reply says is a sample, so the same question may get another scor
 Images are sent as PNG, shrunk to `max_image_side`. The server resizes them further as its model needs.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -14,13 +15,12 @@ from typing import Any
 from PIL import Image
 
 from editlane.core.errors import JudgeFailed, UserError
-from editlane.core.types import NumbersAsked, Question, Readout, RunsOn
+from editlane.core.types import NumbersAsked, Question, Readout, RunsOn, do_nothing
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import make_messages
 from editlane.judges.endpoint.asker import Asker, make_probe
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Messages, Options
 from editlane.judges.endpoint.connect import list_versions, make_completions, name_version
-from editlane.judges.endpoint.limits import Limits
 from editlane.judges.endpoint.messages import prepare_messages
 from editlane.judges.endpoint.replies import JudgeRefused, read_reply
 from editlane.judges.vlm.endpoint_params import VlmEndpointParams
@@ -46,9 +46,9 @@ class VlmEndpointJudge:
         self.params = params
         if not model:
             raise UserError("the judge vlm on openai needs a `model`: the name under which the endpoint serves it.")
-        limits = Limits(requests_per_minute=params.requests_per_minute, max_requests=params.max_requests)
-        self.completions = make_completions(model, params, limits.take)
-        make_completions(model, params).check_served()  # a list of models is no part of the budget
+        self.on_request: Callable[[], None] = do_nothing
+        self.completions = make_completions(model, params, lambda: self.on_request())
+        self.completions.check_served()
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
             self.completions,
@@ -78,8 +78,12 @@ class VlmEndpointJudge:
 
     @property
     def max_batch_cost(self) -> int:
-        """Edits per batch: twice those judged at once, so that few wait for the slowest of a batch."""
-        return 2 * self.params.concurrency
+        """Edits per batch: twice those judged at once, so that few wait for the slowest of a batch.
+
+        Those that wait for their turn are fewer, because a lane has no progress until a batch is saved.
+        """
+        most, rate = 2 * self.params.concurrency, self.params.requests_per_minute
+        return most if rate is None else min(most, math.ceil(rate / 2))
 
     def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
         """Return 1, because the server counts the tokens itself."""
