@@ -14,6 +14,8 @@ def save_qwen_image_21(folder: Path) -> None:
     import diffusers
 
     encoder, processor = build_qwen3_vl_encoder()
+    # The transformer wants as many places as the resized source has, so the processor must not resize it again.
+    processor.image_processor.size = {"shortest_edge": 32 * 32, "longest_edge": 4096 * 4096}
     transformer = diffusers.QwenImage21Transformer2DModel(
         patch_size=1,
         in_channels=LATENT_CHANNELS,
