@@ -317,6 +317,16 @@ def test_machines_are_named_where_there_are_several(run: Path) -> None:
     assert "| Editing · a | 1 · cpu · node-2 | 1 |" in report_files(run, [one, other], lanes=2)[".md"]
 
 
+def test_a_lane_with_requests_and_no_process_is_in_the_report(run: Path) -> None:
+    provenance = tables.read_provenance(run / "scores.parquet")
+    (editor, *_) = provenance["editors"]
+    rows = lane_costs([of_run(device="cpu")], provenance, 1, {editor: {0: Sent(9, 8), 3: Sent(2, 1)}})
+    tables.write_table(run / "costs.parquet", rows, schemas.COSTS)
+    lines = write(load(run, costs=run / "costs.parquet"), run)[".md"].splitlines()
+    (line,) = [line for line in lines if line.startswith("| Editing · a | 3 ")]
+    assert "| 0 | 0 | – | – | – | – | – |" in line and "| 2 | 1 |" in line
+
+
 def test_many_lanes_are_folded_away() -> None:
     for count, folded in ((6, False), (7, True)):
         report = made_report({"A": cell()}, costs=made_costs(["A"], count))
