@@ -110,14 +110,21 @@ class RequestCount:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._threads, (self._folder / "lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                    raise
-                log.info("%s: this file system has no locks; lanes of several machines may send more", self._folder)
+        with self._threads, lock_counts(self._folder):
             yield
+
+
+@contextmanager
+def lock_counts(folder: Path) -> Iterator[None]:
+    """Hold the lock of the files in a folder of counts, as one of all threads, lanes and machines."""
+    with (folder / "lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                raise
+            log.info("%s: this file system has no locks; lanes of several machines may send more", folder)
+        yield
 
 
 def read_sent(folder: Path) -> dict[int, Sent]:

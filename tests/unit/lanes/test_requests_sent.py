@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from editlane.core.errors import Stopped, UserError
-from editlane.lanes import requests_sent
+from editlane.core.files import replace_text
+from editlane.lanes import requests_sent, served_model
 from editlane.lanes.requests_sent import RequestCount, Sent, read_sent, sum_up
 from editlane.lanes.served_model import keep_words
 
@@ -161,9 +162,31 @@ def test_another_word_about_the_model_is_an_error_and_silence_is_none(tmp_path: 
     keep_words(path, {"root": "模型/a", "owned_by": "vllm"}, "e")
     for words in ({"root": "模型/a", "owned_by": "vllm"}, {"root": "模型/a"}, {}, {"parent": "new"}):
         keep_words(path, words, "e")
+    with pytest.raises(UserError, match="now says parent: 'newer'"):
+        keep_words(path, {"parent": "newer"}, "e")
     with pytest.raises(UserError, match=r"editor e now says root: '模型/b'.*it said '模型/a'.*delete .*server\.json"):
         keep_words(path, {"root": "模型/b", "owned_by": "vllm"}, "e")
     path.write_text("damaged")
     keep_words(path, {"root": "模型/b"}, "e")
     with pytest.raises(UserError):
         keep_words(path, {"root": "模型/a"}, "e")
+
+
+def test_of_lanes_that_start_at_once_on_two_models_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replace_slowly(path: Path, text: str) -> None:
+        time.sleep(0.1)  # time for another to read what was there before
+        replace_text(path, text)
+
+    monkeypatch.setattr(served_model, "replace_text", replace_slowly)
+    start = threading.Barrier(4, timeout=60)
+
+    def keep(root: str) -> bool:
+        start.wait()
+        with suppress(UserError):
+            keep_words(tmp_path / "server.json", {"root": root}, "e")
+            return True
+        return False
+
+    with ThreadPoolExecutor(4) as threads:
+        kept = list(threads.map(keep, "abab"))
+    assert kept in ([True, False] * 2, [False, True] * 2), "both lanes of one model go on, none of the other"
