@@ -1,14 +1,36 @@
-"""Notice that a server has another model than it had for a run's earlier edits."""
+"""Get an editor's server ready for a lane, and notice that it has another model than for a run's earlier edits."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import UserError, format_value
 from editlane.core.files import replace_text
-from editlane.lanes.requests_sent import lock_counts
+from editlane.core.paths import LaneId, RunPaths
+from editlane.lanes.requests_sent import RequestCount, lock_counts
+
+
+def open_server(editor: Any, paths: RunPaths, lane: LaneId, editor_key: str, check: Callable[[], None]) -> RequestCount:
+    """Try the server of an editor, whose settings have this key, and return the count of this lane's requests to it.
+
+    The tests are counted. `check` raises Stopped if the lane is to stop; waits for the server call it. Raises UserError
+    if the server says another thing of its model than in an earlier process, and what the editor's `try_server` raises.
+    """
+    name, params = str(lane.editor), editor.params
+    folder = paths.requests(name)
+    count = RequestCount(
+        folder,
+        lane.number,
+        editor=name,
+        most=params.max_requests,
+        per_minute=params.requests_per_minute,
+        check=check,
+    )
+    keep_words(folder / f"server-{editor_key}.json", editor.words, name)
+    editor.try_server(count.begin, count.count_image)
+    return count
 
 
 def keep_words(path: Path, words: Mapping[str, str], editor: str) -> None:

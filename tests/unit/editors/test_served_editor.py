@@ -14,7 +14,7 @@ from PIL import Image
 
 from editlane.core.errors import EditFailed, EditRefused, ItemError, Stopped, UserError
 from editlane.core.types import EditRequest, Item
-from editlane.editors.served.openai_engine import ServedEditor, fit_area
+from editlane.editors.served.openai_engine import ServedEditor
 from editlane.editors.served.params import ServedParams
 from editlane.endpoint import http as endpoints
 from editlane.endpoint.served_models import NoAnswer
@@ -143,9 +143,10 @@ def test_further_images_follow_the_source_in_their_order(double: ImagesDouble) -
     ("source", "size"), [((1024, 1024), (1024, 1024)), ((1920, 1080), (1376, 768)), ((100, 1), (10240, 96))]
 )
 def test_the_sources_aspect_ratio_is_asked_for_in_multiples_of_32(
-    source: tuple[int, int], size: tuple[int, int]
+    double: ImagesDouble, source: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    assert fit_area(*source) == size
+    edit = build_editor(double, size="aspect").edit(make_request(source=Image.new("RGB", source)))
+    assert edit.requested_size == edit.image.size == size
 
 
 def test_a_server_may_choose_the_size(double: ImagesDouble) -> None:
