@@ -39,7 +39,8 @@ def main() -> None:
         pairs = tables.read_provenance(RunPaths(args.run_dir).pairs)
         provenance["comparing"] = pairs.get("judges", {})
     paths = RunPaths(args.run_dir)
-    sent = {editor: read_sent(paths.requests(editor)) for editor in provenance["editors"]}
+    keys = {editor: about.get("key") for editor, about in provenance["editors"].items()}
+    sent = {editor: read_sent(paths.requests(editor, key)) for editor, key in keys.items() if key}
     rows = lane_costs(read_heartbeats(paths), provenance, args.lanes, sent)
     tables.write_table(args.out, rows, schemas.COSTS)
     log.info("%s, %d with work", pluralize(len(rows), "lane"), sum(row["attempts"] > 0 for row in rows))

@@ -19,7 +19,7 @@ def open_server(editor: Any, paths: RunPaths, lane: LaneId, editor_key: str, che
     if the server says another thing of its model than in an earlier process, and what the editor's `try_server` raises.
     """
     name, params = str(lane.editor), editor.params
-    folder = paths.requests(name)
+    folder = paths.requests(name, editor_key)
     count = RequestCount(
         folder,
         lane.number,
@@ -28,7 +28,7 @@ def open_server(editor: Any, paths: RunPaths, lane: LaneId, editor_key: str, che
         per_minute=params.requests_per_minute,
         check=check,
     )
-    keep_words(folder / f"server-{editor_key}.json", editor.words, name)
+    keep_words(folder / "server.json", editor.words, name)
     editor.try_server(count.begin, count.count_image)
     return count
 

@@ -16,7 +16,7 @@ from editlane.core.paths import LaneId, RunPaths
 from editlane.lanes.costs import PARTS, add_up, lane_costs
 from editlane.lanes.heartbeat import Heartbeat
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
-from editlane.lanes.requests_sent import Sent
+from editlane.lanes.requests_sent import RequestCount, Sent
 from editlane.report.costs import make_cost_tables
 from editlane.report.numbers import compute_costs
 from editlane.report.texts import load_texts
@@ -240,6 +240,21 @@ def test_the_step_writes_the_table(run: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SystemExit) as ended:
         merge(monkeypatch, *flags[:3], run / "items.parquet", *flags[4:])
     assert ended.value.code == 2
+
+
+def test_only_images_of_the_current_model_are_counted_and_priced(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, images in (("old", 7), ("new", 3)):
+        count = RequestCount(RunPaths(run).requests("a", key), 0, editor="a", most=None, per_minute=None)
+        for _ in range(images):
+            count.begin()
+            count.count_image()
+    scores = tables.read_arrow(run / "scores.parquet")
+    provenance = tables.read_provenance(run / "scores.parquet")
+    provenance["editors"]["a"] |= {"key": "new", "params": {"cost_per_image": 2.0, "currency": "USD"}}
+    tables.write_table(run / "scores.parquet", scores.to_pylist(), scores.schema, provenance=provenance)
+    merge(monkeypatch, "--run-dir", run, "--scores", run / "scores.parquet", "--lanes", 1, "--out", run / "c.parquet")
+    row = row_of(tables.read_rows(run / "c.parquet"), editor="a")
+    assert (row["requests"], row["images"], row["paid"], row["currency"]) == (3, 3, 6.0, "USD")
 
 
 FOREIGN = {

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from editlane.core.errors import EditFailed, Stopped, UserError
+from editlane.core.paths import RunPaths
 from editlane.core.types import Edit, EditRequest, Item, RunsOn
 from editlane.images.files import file_sha256
 from editlane.lanes.editing import EditorSpec, EditWork
@@ -73,10 +74,12 @@ def make_items(run_dir: Path, count: int) -> list[Item]:
     return found
 
 
-def run(run_dir: Path, editor: Served, items: list[Item], stop: StopRequest | None = None) -> dict[int, dict[str, Any]]:
+def run(
+    run_dir: Path, editor: Served, items: list[Item], stop: StopRequest | None = None, key: str = "k"
+) -> dict[int, dict[str, Any]]:
     """The rows of a lane by number, run as edit_lane.py does."""
     stop = stop or StopRequest()
-    spec = EditorSpec(editor="e", identity={"adapter": "x"}, editor_key="k", run_dir=run_dir, seed=42)
+    spec = EditorSpec(editor="e", identity={"model": key}, editor_key=key, run_dir=run_dir, seed=42)
     work = EditWork(spec, 0, items, lambda: editor, stop.check)  # type: ignore[arg-type, return-value]
     with Journal(work.paths.journal("e"), work.lane.writer, work.wanted.keys()) as journal:
         rows = run_lane(work, journal, stop)
@@ -158,7 +161,16 @@ def test_a_budget_that_is_spent_fails_no_item(tmp_path: Path) -> None:
         run(tmp_path, Served(max_requests=8), make_items(tmp_path, 20))
     rows = run(tmp_path, Served(max_requests=22), make_items(tmp_path, 20))
     assert {row["state"] for row in rows.values()} == {"edited"}
-    assert sum_up(tmp_path / "journal/edit/e/requests") == (22, 22), "each process that has work tries the server"
+    assert sum_up(tmp_path / "journal/edit/e/requests/k") == (22, 22), "each process that has work tries the server"
+
+
+def test_another_model_begins_its_own_budget(tmp_path: Path) -> None:
+    items = make_items(tmp_path, 5)
+    run(tmp_path, Served(max_requests=6), items, key="old")
+    rows = run(tmp_path, Served(max_requests=6), items, key="new")
+    assert {row["state"] for row in rows.values()} == {"edited"}
+    paths = RunPaths(tmp_path)
+    assert [sum_up(paths.requests("e", key)) for key in ("old", "new")] == [(6, 6)] * 2
 
 
 def test_a_stop_waits_for_what_is_under_way_and_begins_nothing_else(tmp_path: Path) -> None:
