@@ -136,6 +136,7 @@ class CompareWork:
 
     ahead = 1
     at_once = 1
+    warms_up = True
 
     def __init__(
         self, spec: PairSpec, lane: int, rows: Sequence[PairPlanRow], build_judge: Callable[[], Judge]

@@ -152,6 +152,7 @@ class EditWork:
 
     ahead = 2
     at_once = 1
+    warms_up = True
 
     def __init__(
         self,
@@ -203,7 +204,7 @@ class EditWork:
         """Count the requests to the editor's server, and ask it about several items at once from now on."""
         count = open_server(editor, self.paths, self.lane, self.spec.editor_key, self._check)
         self._on_request, self._on_image = count.begin, count.count_image
-        self.at_once = editor.params.concurrency
+        self.at_once, self.warms_up = editor.params.concurrency, False  # it has made test edits
         self.ahead = max(1, self.at_once - 1)
 
     def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[Item]:

@@ -1,6 +1,7 @@
 """The lane loop around an editor on a server: several edits at once, each with an end of its own."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from editlane.core.types import Edit, EditRequest, Item, RunsOn
 from editlane.images.files import file_sha256
 from editlane.lanes.editing import EditorSpec, EditWork
 from editlane.lanes.journal import Journal, read_journal
+from editlane.lanes.lane_status import read_heartbeats
 from editlane.lanes.requests_sent import sum_up
 from editlane.lanes.runner import run_lane
 from editlane.lanes.stopping import StopRequest
@@ -123,6 +125,16 @@ def test_a_slow_edit_keeps_no_other_from_being_recorded(tmp_path: Path) -> None:
 
     run(tmp_path, Served(act), make_items(tmp_path, 10))
     assert seen[0] >= 6, "those that came back while one was slow are in the journal"
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_no_time_of_a_server_at_work_counts_as_loading_or_waiting(tmp_path: Path, concurrency: int) -> None:
+    editor = Served(lambda number: time.sleep(0.1 if number else 0.2), concurrency=concurrency)
+    run(tmp_path, editor, make_items(tmp_path, 12))
+    (beat,) = read_heartbeats(RunPaths(tmp_path))
+    assert beat.warmup_seconds == 0.0
+    assert beat.busy_seconds >= 1.3 / concurrency
+    assert (beat.output_seconds or 0.0) <= beat.held_seconds - beat.load_seconds - beat.busy_seconds + 0.01
 
 
 def test_a_failure_is_the_items_own(tmp_path: Path) -> None:
