@@ -259,6 +259,17 @@ def test_an_image_of_another_format_is_taken(double: ImagesDouble, kind: str) ->
     assert editor.edit(make_request()).image.size == (20, 10)
 
 
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA")])
+def test_transparency_of_an_edit_is_kept(double: ImagesDouble, kind: str, mode: str) -> None:
+    editor = make_editor(double)
+    clear = Image.new("RGBA", (20, 10), (0, 0, 0, 0))
+    clear.paste((90, 90, 90, 255), (0, 0, 10, 10))
+    double.trouble = lambda fields, attempt: image_reply(encode(clear.convert(mode), kind))
+    image = editor.edit(make_request()).image
+    assert (image.mode, image.getchannel("A").getextrema()) == ("RGBA", (0, 255))
+    assert image.getpixel((15, 5))[3] == 0
+
+
 @pytest.mark.parametrize(
     ("dialect", "refusal"),
     [

@@ -55,7 +55,7 @@ class ImageEdits:
     ) -> Image.Image:
         """Return the edit of `images`, RGB. `fields`: those of the form beside images and model.
 
-        Raises EditRefused if a safety system refuses, and EditFailed for another failure of this edit alone. Raises
+        An answer with transparency is RGBA. Raises EditRefused if a safety system refuses, and EditFailed for another failure of this edit alone. Raises
         UserError if the server refuses every request, or does not answer any more.
         """
         files = [_encode_png(image) for image in images]
@@ -131,7 +131,7 @@ def read_image(reply: Any) -> bytes:
 
 def _decode(content: bytes) -> Image.Image:
     try:
-        return open_content(content, "the server's image", SUFFIXES, MOST_PIXELS)
+        return open_content(content, "the server's image", SUFFIXES, MOST_PIXELS, keep_alpha=True)
     except SourceUnreadable as error:  # kind `model` for what is no image: the server may do better next time
         raise EditFailed(str(error), kind=None if error.kind == "decode" else error.kind) from error
 
