@@ -67,8 +67,8 @@ def open_content(
 ) -> Image.Image:
     """Decode the bytes of an image as `open_image` decodes a file. Nothing that may take long is decoded.
 
-    With `keep_alpha`, an image with transparency is RGBA and not over white. `suffixes`: the formats to accept, as `sniff` names them. `name` begins the messages. Raises SourceUnreadable with
-    kind `too_large`, `decode` or `oom`.
+    With `keep_alpha`, an image with transparency is RGBA and not over white. `suffixes`: the formats to accept, as
+    `sniff` names them. `name` begins the messages. Raises SourceUnreadable with kind `too_large`, `decode` or `oom`.
     """
     file = io.BytesIO(content)
     with _name_errors(name):

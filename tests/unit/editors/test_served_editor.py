@@ -290,6 +290,29 @@ def test_a_refusal_of_a_safety_system_is_a_refused_edit(dialect: str, refusal: R
     assert asked == 1, "a refusal is not asked for again"
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    ["删去 NSFW 标志", 'Remove the "content policy"\nsign', "Write MODERATION on the " + "long " * 80 + "wall"],
+)
+def test_a_complaint_that_quotes_the_prompt_is_no_refusal(double: ImagesDouble, prompt: str) -> None:
+    complaint = {"type": "enum", "loc": ["body", "size"], "msg": "Input should be smaller", "input": prompt}
+    negative = {"type": "x", "loc": ["body"], "msg": "negative prompt 'nsfw, blurry' is too long", "input": None}
+    editor = make_editor(double, negative_prompt="nsfw, blurry")
+    for status, said in (
+        (422, [complaint, negative]),
+        (422, {"errors": [complaint]}),
+        (422, {"ascii": prompt}),
+        (400, f"cannot read {prompt!r}"),
+        (400, f"cannot read {prompt}"),
+        (400, [prompt]),
+    ):
+        double.trouble = lambda fields, attempt: Refusal(status, said)  # noqa: B023
+        assert type(fail(editor, make_request(prompt))) is EditFailed
+    double.trouble = lambda fields, attempt: Refusal(422, f"{prompt}: blocked by the safety checker")
+    if len(prompt) < 200:
+        assert type(fail(editor, make_request(prompt))) is EditRefused
+
+
 def test_another_refusal_fails_its_edit_alone(double: ImagesDouble) -> None:
     editor = make_editor(double)
     double.trouble = lambda fields, attempt: Refusal(400, "prompt too long") if fields["prompt"] == "长" else None
