@@ -39,7 +39,8 @@ def main() -> None:
         pairs = tables.read_provenance(RunPaths(args.run_dir).pairs)
         provenance["comparing"] = pairs.get("judges", {})
     paths = RunPaths(args.run_dir)
-    sent = {(EDIT, editor): read_sent(paths.requests(editor), EDIT) for editor in provenance["editors"]}
+    keys = {editor: about.get("key") for editor, about in provenance["editors"].items()}
+    sent = {(EDIT, editor): read_sent(paths.requests(editor, key), EDIT) for editor, key in keys.items() if key}
     for stage, judges in ((SCORE, provenance["judges"]), (COMPARE, provenance.get("comparing", {}))):
         sent |= {(stage, judge): read_sent(paths.judge_requests(judge), stage) for judge in judges}
     rows = lane_costs(read_heartbeats(paths), provenance, args.lanes, sent)

@@ -41,9 +41,9 @@ OPENAI_SIZES = {"auto", "1024x1024", "1536x1024", "1024x1536"}
 class Refusal(Exception):
     """An answer with an error status."""
 
-    def __init__(self, status: int, message: str, code: str | None = None) -> None:
+    def __init__(self, status: int, message: Any, code: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.message, self.code = status, message, code
 
 
 class ImagesDouble(ThreadingHTTPServer):
@@ -219,8 +219,8 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, refusal: Refusal) -> None:
         """Answer with an error in the words of the dialect."""
         code = refusal.code if self.server.dialect == "openai" else refusal.status
-        error = {"message": str(refusal), "type": "Bad Request", "param": None, "code": code}
-        content = {"detail": str(refusal)} if self.server.dialect == "sglang" else {"error": error}
+        error = {"message": refusal.message, "type": "Bad Request", "param": None, "code": code}
+        content = {"detail": refusal.message} if self.server.dialect == "sglang" else {"error": error}
         self.answer(refusal.status, content, {"Retry-After": "0"} if refusal.status == 429 else {})
 
     def answer(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:

@@ -304,9 +304,9 @@ class RunPaths:
         stage = EDIT if judge is None else SCORE
         return (self / RunEntry.JOURNAL / stage).joinpath(editor, *([judge] if judge is not None else []))
 
-    def requests(self, editor: str) -> Path:
-        """Return the folder in which the lanes of an editor on a server count their requests."""
-        return self.journal(editor) / "requests"
+    def requests(self, editor: str, editor_key: str) -> Path:
+        """Return the folder in which the lanes of an editor on a server, with these settings, count their requests."""
+        return self.journal(editor) / "requests" / editor_key
 
     def judge_requests(self, judge: str) -> Path:
         """Return the folder in which the lanes of a judge on a server count their requests, the arena's included."""

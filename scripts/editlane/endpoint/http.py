@@ -237,7 +237,17 @@ def _read_message(content: bytes) -> _Message:
         if isinstance(found, Mapping) and name in found:
             code = found["code"] if isinstance(found.get("code"), str) else code
             found = found[name]
+    if isinstance(found, list):
+        found = "; ".join(filter(None, map(_read_complaint, found))) or found
     return _Message(found if isinstance(found, str) else json.dumps(found), code)
+
+
+def _read_complaint(found: Any) -> str:
+    """Return the place and the message of one of FastAPI's complaints, without the input; empty if it is none."""
+    match found:
+        case {"msg": str(said), "loc": [*place]}:
+            return f"{'.'.join(map(str, place))}: {said}"
+    return ""
 
 
 def read_key(variable: str | None, named_by: str = "params: api_key_env") -> str | None:

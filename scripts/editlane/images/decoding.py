@@ -45,8 +45,8 @@ _BAND_PIXELS = 1 << 22
 _ONE_THREAD = threading.Lock()
 
 
-def decode(file: IO[bytes], at_least: int | None, most_pixels: int) -> Image.Image:
-    """Decode an image as `files.open_image` returns it.
+def decode(file: IO[bytes], at_least: int | None, most_pixels: int, *, keep_alpha: bool = False) -> Image.Image:
+    """Decode an image as `files.open_image` returns it. With `keep_alpha`, one with transparency is RGBA.
 
     Raises SourceUnreadable, and whatever Pillow raises for damaged bytes.
     """
@@ -66,7 +66,8 @@ def decode(file: IO[bytes], at_least: int | None, most_pixels: int) -> Image.Ima
     image.load()
     with _ignore_warnings():
         orientation = _read_orientation(image)
-    image = to_rgb(image)  # frees the decoded one before another is made
+    convert = to_rgba if keep_alpha and image.has_transparency_data else to_rgb
+    image = convert(image)  # frees the decoded one before another is made
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
@@ -135,6 +136,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     rgb = image.convert("RGB")
     rgb.info = {}
     return rgb
+
+
+def to_rgba(image: Image.Image) -> Image.Image:
+    """Convert a decoded image with transparency to an RGBA image without metadata."""
+    rgba = image.convert("RGBA")
+    rgba.info = {}
+    return rgba
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -62,11 +62,13 @@ def open_image(path: Path, *, at_least: int | None = None, within: int | None = 
         return fit_within(image, within) if within else image
 
 
-def open_content(content: bytes, name: str, suffixes: Collection[str], max_pixels: int) -> Image.Image:
+def open_content(
+    content: bytes, name: str, suffixes: Collection[str], max_pixels: int, *, keep_alpha: bool = False
+) -> Image.Image:
     """Decode the bytes of an image as `open_image` decodes a file. Nothing that may take long is decoded.
 
-    `suffixes`: the formats to accept, as `sniff` names them. `name` begins the messages. Raises SourceUnreadable with
-    kind `too_large`, `decode` or `oom`.
+    With `keep_alpha`, an image with transparency is RGBA and not over white. `suffixes`: the formats to accept, as
+    `sniff` names them. `name` begins the messages. Raises SourceUnreadable with kind `too_large`, `decode` or `oom`.
     """
     file = io.BytesIO(content)
     with _name_errors(name):
@@ -77,7 +79,7 @@ def open_content(content: bytes, name: str, suffixes: Collection[str], max_pixel
         if suffix not in suffixes:
             raise SourceUnreadable(f"{suffix}; accepted here: {', '.join(sorted(suffixes))}", kind="decode")
         file.seek(0)
-        return decode(file, None, max_pixels)
+        return decode(file, None, max_pixels, keep_alpha=keep_alpha)
 
 
 def _name_format(file: IO[bytes]) -> str:

@@ -137,6 +137,7 @@ class CompareWork:
 
     ahead = 1
     at_once = 1
+    warms_up = True
 
     def __init__(
         self,

@@ -40,7 +40,8 @@ def lane_costs(
 ) -> list[Row]:
     """Return the rows of a costs table: every editor of `provenance`, every judge, then those `comparing`, by lane.
 
-    `sent`: by stage and editor or judge, then by lane, the requests to servers.
+    `sent`: by stage and editor or judge, then by lane, the requests to servers; an editor's with the settings in
+    `provenance`.
 
     Only processes with the settings in `provenance` are counted; a judge's, if one of the editors it judged has them. A
     lane below `lanes` always has a row. A lane above it, from an earlier split, has a row if it did something, because

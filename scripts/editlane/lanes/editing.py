@@ -19,8 +19,7 @@ from editlane.images.recorded import open_recorded, open_references
 from editlane.images.unchanged import RULE, is_unchanged
 from editlane.lanes.identity import describe, identify, shorten_key
 from editlane.lanes.journal import content_key
-from editlane.lanes.requests_sent import RequestCount
-from editlane.lanes.served_model import keep_words
+from editlane.lanes.served_model import open_server
 from editlane.lanes.turns import edit_in_turns
 from editlane.models.devices import device_label
 from editlane.models.registry import find_adapter
@@ -153,6 +152,7 @@ class EditWork:
 
     ahead = 2
     at_once = 1
+    warms_up = True
 
     def __init__(
         self,
@@ -197,27 +197,14 @@ class EditWork:
         self._editor = self._build_editor()
         self._device = device_label(self._editor)
         if self._editor.RUNS_ON == RunsOn.SERVER:
-            self._prepare_requests(self._editor)
+            self._open_server(self._editor)
         return self._device
 
-    def _prepare_requests(self, editor: Any) -> None:
-        """Count the requests to the editor's server, try it, and ask it about several items at once from then on.
-
-        Raises UserError if the server says another thing of its model than in an earlier process, and what `try_server`
-        raises.
-        """
-        folder, params = self.paths.requests(self.spec.editor), editor.params
-        count = RequestCount(
-            folder,
-            self.lane,
-            most=params.max_requests,
-            per_minute=params.requests_per_minute,
-            check=self._check,
-        )
-        keep_words(folder / f"server-{self.spec.editor_key}.json", editor.words, self.spec.editor)
+    def _open_server(self, editor: Any) -> None:
+        """Count the requests to the editor's server, and ask it about several items at once from now on."""
+        count = open_server(editor, self.paths, self.lane, self.spec.editor_key, self._check)
         self._on_request, self._on_image = count.begin, count.count_image
-        editor.try_server(self._on_request, self._on_image)
-        self.at_once = params.concurrency
+        self.at_once, self.warms_up = editor.params.concurrency, False  # it has made test edits
         self.ahead = max(1, self.at_once - 1)
 
     def cut_units(self, missing: Collection[str], deaths: Mapping[str, int]) -> list[Item]:

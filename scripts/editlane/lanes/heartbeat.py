@@ -74,6 +74,7 @@ class Heartbeat:
         self._written = self._measured = self._logged = self._pause = 0.0
         self._lease = HeldDevices.from_environment()
         self._worked = False
+        self._warms_up = True
 
     def __enter__(self) -> Self:
         self._lease.mark_unproven()
@@ -90,9 +91,13 @@ class Heartbeat:
         self._measured = 0.0
         self._beat(force=True)
 
-    def loaded(self, device: str) -> None:
-        """Report that the model is loaded; `device` as the tables name it."""
+    def loaded(self, device: str, *, warms_up: bool = True) -> None:
+        """Report that the model is loaded; `device` as the tables name it.
+
+        `warms_up`: what the first items take longer than later ones belongs to loading; see load_times.Warmup.
+        """
         self._loaded = time.monotonic() - self._since
+        self._warms_up = warms_up
         self._beat(force=True, phase="working", device=device, settled_seconds=self._loaded)
 
     def begin(self, item_id: str, category: str, *, suspect: bool = False) -> None:
@@ -126,7 +131,7 @@ class Heartbeat:
             self._status.done += count
             self._status.failed += failed
             self._items += seconds
-            if state in WORKED and not failed:
+            if self._warms_up and state in WORKED and not failed:
                 self._warmup.add(count, seconds)
         self._beat(last_state=state, last_score=score, settled_seconds=time.monotonic() - self._since)
 

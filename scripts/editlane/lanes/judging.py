@@ -193,6 +193,7 @@ class JudgeWork:
 
     ahead = 1
     at_once = 1
+    warms_up = True
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 _REQUEST, _IMAGE = b"r", b"i"
 _LOOK_EVERY = 0.2
 """Seconds between two looks whether the lane is to stop."""
-_FARTHEST_TURN = 3600.0
-"""Seconds that a turn may lie ahead: a later one was written by a clock that is wrong."""
+_CLOCKS_DIFFER = 60.0
+"""Seconds by which clocks of machines may differ. A last request that is further ahead was noted by a wrong clock."""
 
 
 class Sent(NamedTuple):
@@ -63,15 +63,20 @@ class RequestCount:
         if self._most is None and self._per_minute is None:  # a judge may send hundreds in a second
             _append(self._path, _REQUEST)
             return
+        while (left := self._count_or_wait()) > 0:
+            until = time.time() + left
+            while (left := until - time.time()) > 0:
+                time.sleep(min(left, _LOOK_EVERY))
+                self._check()
+
+    def _count_or_wait(self) -> float:
+        """Count a request that may be sent now and return 0; else return the seconds until one may be."""
         with self._locked():
             self._raise_if_spent()
-            turn = self._take_turn()
-        while (left := turn - time.time()) > 0:
-            time.sleep(min(left, _LOOK_EVERY))
-            self._check()
-        with self._locked():
-            self._raise_if_spent()
-            _append(self._path, _REQUEST)
+            left = self._take_turn()
+            if left <= 0:
+                _append(self._path, _REQUEST)
+            return left
 
     def count_image(self) -> None:
         """Count an answer with an image."""
@@ -92,28 +97,38 @@ class RequestCount:
             )
 
     def _take_turn(self) -> float:
-        """Return the Unix time from which on this request may be sent. The next one's is a pause later."""
-        now = time.time()
+        """Return 0 and note the time if the last request is long enough ago; else return the seconds until it is.
+
+        Nothing is reserved: a turn of a lane that is stopped while it waits goes to another.
+        """
         if self._per_minute is None:
-            return now
-        path = self._folder / "turn"
-        turn = now
+            return 0.0
+        path, now, last = self._folder / "last", time.time(), 0.0
         with suppress(OSError, ValueError):
-            turn = float(path.read_text(encoding="ascii"))
-        turn = max(now, turn) if turn < now + _FARTHEST_TURN else now
-        path.write_text(repr(turn + 60 / self._per_minute), encoding="ascii")
-        return turn
+            last = float(path.read_text(encoding="ascii"))
+        left = last + 60 / self._per_minute - now if last < now + _CLOCKS_DIFFER else 0.0
+        if left > 0:
+            return left
+        path.write_text(repr(now), encoding="ascii")
+        return 0.0
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._threads, (self._folder / "lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                    raise
-                log.info("%s: this file system has no locks; lanes of several machines may send more", self._folder)
+        with self._threads, lock_counts(self._folder):
             yield
+
+
+@contextmanager
+def lock_counts(folder: Path) -> Iterator[None]:
+    """Hold the lock of the files in a folder of counts, as one of all threads, lanes and machines."""
+    with (folder / "lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+                raise
+            log.info("%s: this file system has no locks; lanes of several machines may send more", folder)
+        yield
 
 
 def read_sent(folder: Path, stage: str) -> dict[int, Sent]:

@@ -11,8 +11,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.text_width import pluralize
@@ -42,6 +42,8 @@ class Work(Protocol[Unit]):
     """Units that are read ahead, and units that may wait to be saved."""
     at_once: int
     """Units that the model works on at once: 1 for a model in this process. Known when it is loaded, as `ahead`."""
+    warms_up: bool
+    """What the first units take longer belongs to loading. Known when the model is loaded."""
 
     @property
     def wanted(self) -> Mapping[str, Any]:
@@ -123,7 +125,8 @@ def run_lane(
             judge_key=work.judge_key,
         )
         with heartbeat:
-            heartbeat.loaded(work.load_model())
+            device = work.load_model()
+            heartbeat.loaded(device, warms_up=work.warms_up)
             _Run(work, journal, heartbeat, rows, stop).run(work.cut_units(missing, deaths))
     return rows
 
@@ -196,7 +199,7 @@ class _Run(Generic[Unit]):
     def _compute(self, unit: Unit, reading: Future[Any]) -> tuple[Any, Spent]:
         """Return the outcome of a unit and the time that it took."""
         with self._to_blame(unit):
-            with self._heartbeat.waiting("input"):
+            with self._waiting("input"):
                 inputs = reading.result()
             with self._busy.spending() as spent:
                 outcome = self._work.compute(unit, inputs, self._heartbeat.step)
@@ -220,11 +223,15 @@ class _Run(Generic[Unit]):
 
     def _wait_until_saved(self, most: int) -> None:
         """Wait until at most `most` units are unsaved; raises what saving raised."""
-        with self._heartbeat.waiting("output"):
+        with self._waiting("output"):
             while len(self._saving) > most:
                 saved, self._saving = wait(self._saving, return_when=FIRST_COMPLETED)
                 for one in saved:
                     one.result()
+
+    def _waiting(self, side: Literal["input", "output"]) -> AbstractContextManager[None]:
+        """Count the block's time as idle, unless other units may be at work in it."""
+        return self._heartbeat.waiting(side) if self._work.at_once == 1 else nullcontext()
 
     def _save(self, unit: Unit, outcome: Any, spent: Spent) -> None:
         with self._to_blame(unit):

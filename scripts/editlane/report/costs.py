@@ -54,11 +54,12 @@ class Scale:
             "peak_memory": format_number(None if memory is None else memory / GIB, 1),
             **{name: format_number(costs.get(name), 2 if name == "paid" else 0) for name in OF_SERVERS},
         }
-        times = (costs[f"{name}_seconds"] / (3600 if self.hours else 1) for name in TIMES)
+        times = (costs[f"{name}_seconds"] for name in TIMES)
+        per_unit = 3600 if self.hours else 1
         return (
             str(costs["items"]),
             format_seconds(costs["seconds_per_item"]),
-            *(format_number(time, 2 if self.hours else 1) for time in times),
+            *(format_number(None if time is None else time / per_unit, 2 if self.hours else 1) for time in times),
             format_percent(costs["busy_seconds"] / held if held else None),
             *(on_gpu[name] for name in self.on_gpu),
         )

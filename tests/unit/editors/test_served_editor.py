@@ -14,7 +14,7 @@ from PIL import Image
 
 from editlane.core.errors import EditFailed, EditRefused, ItemError, Stopped, UserError
 from editlane.core.types import EditRequest, Item
-from editlane.editors.served.openai_engine import ServedEditor, fit_area
+from editlane.editors.served.openai_engine import ServedEditor
 from editlane.editors.served.params import ServedParams
 from editlane.endpoint import http as endpoints
 from editlane.endpoint.served_models import NoAnswer
@@ -143,9 +143,10 @@ def test_further_images_follow_the_source_in_their_order(double: ImagesDouble) -
     ("source", "size"), [((1024, 1024), (1024, 1024)), ((1920, 1080), (1376, 768)), ((100, 1), (10240, 96))]
 )
 def test_the_sources_aspect_ratio_is_asked_for_in_multiples_of_32(
-    source: tuple[int, int], size: tuple[int, int]
+    double: ImagesDouble, source: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    assert fit_area(*source) == size
+    edit = build_editor(double, size="aspect").edit(make_request(source=Image.new("RGB", source)))
+    assert edit.requested_size == edit.image.size == size
 
 
 def test_a_server_may_choose_the_size(double: ImagesDouble) -> None:
@@ -258,6 +259,17 @@ def test_an_image_of_another_format_is_taken(double: ImagesDouble, kind: str) ->
     assert editor.edit(make_request()).image.size == (20, 10)
 
 
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA")])
+def test_transparency_of_an_edit_is_kept(double: ImagesDouble, kind: str, mode: str) -> None:
+    editor = make_editor(double)
+    clear = Image.new("RGBA", (20, 10), (0, 0, 0, 0))
+    clear.paste((90, 90, 90, 255), (0, 0, 10, 10))
+    double.trouble = lambda fields, attempt: image_reply(encode(clear.convert(mode), kind))
+    image = editor.edit(make_request()).image
+    assert (image.mode, image.getchannel("A").getextrema()) == ("RGBA", (0, 255))
+    assert image.getpixel((15, 5))[3] == 0
+
+
 @pytest.mark.parametrize(
     ("dialect", "refusal"),
     [
@@ -276,6 +288,29 @@ def test_a_refusal_of_a_safety_system_is_a_refused_edit(dialect: str, refusal: R
     assert isinstance(error, EditRefused)
     assert str(refusal) in str(error)
     assert asked == 1, "a refusal is not asked for again"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["删去 NSFW 标志", 'Remove the "content policy"\nsign', "Write MODERATION on the " + "long " * 80 + "wall"],
+)
+def test_a_complaint_that_quotes_the_prompt_is_no_refusal(double: ImagesDouble, prompt: str) -> None:
+    complaint = {"type": "enum", "loc": ["body", "size"], "msg": "Input should be smaller", "input": prompt}
+    negative = {"type": "x", "loc": ["body"], "msg": "negative prompt 'nsfw, blurry' is too long", "input": None}
+    editor = make_editor(double, negative_prompt="nsfw, blurry")
+    for status, said in (
+        (422, [complaint, negative]),
+        (422, {"errors": [complaint]}),
+        (422, {"ascii": prompt}),
+        (400, f"cannot read {prompt!r}"),
+        (400, f"cannot read {prompt}"),
+        (400, [prompt]),
+    ):
+        double.trouble = lambda fields, attempt: Refusal(status, said)  # noqa: B023
+        assert type(fail(editor, make_request(prompt))) is EditFailed
+    double.trouble = lambda fields, attempt: Refusal(422, f"{prompt}: blocked by the safety checker")
+    if len(prompt) < 200:
+        assert type(fail(editor, make_request(prompt))) is EditRefused
 
 
 def test_another_refusal_fails_its_edit_alone(double: ImagesDouble) -> None:

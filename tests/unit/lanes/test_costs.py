@@ -16,7 +16,7 @@ from editlane.core.paths import LaneId, RunPaths
 from editlane.lanes.costs import PARTS, add_up, lane_costs
 from editlane.lanes.heartbeat import Heartbeat
 from editlane.lanes.lane_status import LaneStatus, read_heartbeats
-from editlane.lanes.requests_sent import Sent
+from editlane.lanes.requests_sent import RequestCount, Sent
 from editlane.report.costs import make_cost_tables
 from editlane.report.numbers import compute_costs
 from editlane.report.texts import load_texts
@@ -242,6 +242,21 @@ def test_the_step_writes_the_table(run: Path, monkeypatch: pytest.MonkeyPatch) -
     assert ended.value.code == 2
 
 
+def test_only_images_of_the_current_model_are_counted_and_priced(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, images in (("old", 7), ("new", 3)):
+        count = RequestCount(RunPaths(run).requests("a", key), 0, editor="a", most=None, per_minute=None)
+        for _ in range(images):
+            count.begin()
+            count.count_image()
+    scores = tables.read_arrow(run / "scores.parquet")
+    provenance = tables.read_provenance(run / "scores.parquet")
+    provenance["editors"]["a"] |= {"key": "new", "params": {"cost_per_image": 2.0, "currency": "USD"}}
+    tables.write_table(run / "scores.parquet", scores.to_pylist(), scores.schema, provenance=provenance)
+    merge(monkeypatch, "--run-dir", run, "--scores", run / "scores.parquet", "--lanes", 1, "--out", run / "c.parquet")
+    row = row_of(tables.read_rows(run / "c.parquet"), editor="a")
+    assert (row["requests"], row["images"], row["paid"], row["currency"]) == (3, 3, 6.0, "USD")
+
+
 FOREIGN = {
     "torn": '{"stage": "edit", "editor": "a"',
     "empty": "",
@@ -315,6 +330,16 @@ def test_machines_are_named_where_there_are_several(run: Path) -> None:
     one, other = of_run(device="cpu"), of_run(device="cpu", lane=1, host="node-2")
     assert "node-1" not in report_files(run, [one])[".md"]
     assert "| Editing · a | 1 · cpu · node-2 | 1 |" in report_files(run, [one, other], lanes=2)[".md"]
+
+
+def test_a_lane_with_requests_and_no_process_is_in_the_report(run: Path) -> None:
+    provenance = tables.read_provenance(run / "scores.parquet")
+    (editor, *_) = provenance["editors"]
+    rows = lane_costs([of_run(device="cpu")], provenance, 1, {editor: {0: Sent(9, 8), 3: Sent(2, 1)}})
+    tables.write_table(run / "costs.parquet", rows, schemas.COSTS)
+    lines = write(load(run, costs=run / "costs.parquet"), run)[".md"].splitlines()
+    (line,) = [line for line in lines if line.startswith("| Editing · a | 3 ")]
+    assert "| 0 | 0 | – | – | – | – | – |" in line and "| 2 | 1 |" in line
 
 
 def test_many_lanes_are_folded_away() -> None:

@@ -3,16 +3,19 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from editlane.core.errors import Stopped, UserError
+from editlane.core.files import replace_text
 from editlane.core.paths import LaneId
-from editlane.lanes import requests_sent
+from editlane.lanes import requests_sent, served_model
 from editlane.lanes.requests_sent import RequestCount, Sent, read_sent, sum_up
 from editlane.lanes.served_model import keep_words
 
@@ -108,11 +111,55 @@ def test_requests_of_all_lanes_are_spaced_out(tmp_path: Path, monkeypatch: pytes
     now[0] += 60
     lanes[0].begin()
     assert now[0] == pytest.approx(1066), "no turn is saved up"
-    (tmp_path / "turn").write_text("1e12")  # a clock that was wrong
+    (tmp_path / "last").write_text("1e12")  # a clock that was wrong
     lanes[0].begin()
-    (tmp_path / "turn").write_text("half a nu")
+    (tmp_path / "last").write_text("half a nu")
     lanes[0].begin()
     assert now[0] == pytest.approx(1066)
+
+
+def test_the_pause_is_kept_however_many_wait_and_however_long_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, now, begun = threading.Lock(), [1000.0], []
+
+    def sleep(seconds: float) -> None:
+        with clock:
+            now[0] += seconds
+
+    monkeypatch.setattr(requests_sent.time, "time", lambda: now[0])
+    monkeypatch.setattr(requests_sent.time, "sleep", sleep)
+    monkeypatch.setattr(
+        requests_sent, "_append", lambda path, mark: begun.append(float((tmp_path / "last").read_text()))
+    )
+    lanes = [make_count(tmp_path, lane, per_minute=0.5) for lane in range(2)]
+    with ThreadPoolExecutor(40) as threads:
+        list(threads.map(lambda number: lanes[number % 2].begin(), range(40)))
+    assert len(begun) == 40
+    assert min(later - earlier for earlier, later in pairwise(begun)) >= 120
+
+
+def test_lanes_that_were_stopped_while_they_waited_take_no_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, left = [1000.0], [0]
+
+    def check() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Stopped("told to")
+
+    monkeypatch.setattr(requests_sent.time, "time", lambda: now[0])
+    monkeypatch.setattr(requests_sent.time, "sleep", lambda seconds: None)
+    count = make_count(tmp_path, per_minute=1, check=check)
+    for looks in (1, 3, 3, 3):
+        left[0] = looks
+        with suppress(Stopped):
+            count.begin()
+    now[0] += 60
+    left[0] = 1
+    count.begin()
+    assert sum_up(tmp_path).requests == 2
 
 
 def test_a_stop_ends_the_wait_for_a_turn(tmp_path: Path) -> None:
@@ -136,9 +183,31 @@ def test_another_word_about_the_model_is_an_error_and_silence_is_none(tmp_path: 
     keep_words(path, {"root": "模型/a", "owned_by": "vllm"}, "e")
     for words in ({"root": "模型/a", "owned_by": "vllm"}, {"root": "模型/a"}, {}, {"parent": "new"}):
         keep_words(path, words, "e")
+    with pytest.raises(UserError, match="now says parent: 'newer'"):
+        keep_words(path, {"parent": "newer"}, "e")
     with pytest.raises(UserError, match=r"editor e now says root: '模型/b'.*it said '模型/a'.*delete .*server\.json"):
         keep_words(path, {"root": "模型/b", "owned_by": "vllm"}, "e")
     path.write_text("damaged")
     keep_words(path, {"root": "模型/b"}, "e")
     with pytest.raises(UserError):
         keep_words(path, {"root": "模型/a"}, "e")
+
+
+def test_of_lanes_that_start_at_once_on_two_models_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replace_slowly(path: Path, text: str) -> None:
+        time.sleep(0.1)  # time for another to read what was there before
+        replace_text(path, text)
+
+    monkeypatch.setattr(served_model, "replace_text", replace_slowly)
+    start = threading.Barrier(4, timeout=60)
+
+    def keep(root: str) -> bool:
+        start.wait()
+        with suppress(UserError):
+            keep_words(tmp_path / "server.json", {"root": root}, "e")
+            return True
+        return False
+
+    with ThreadPoolExecutor(4) as threads:
+        kept = list(threads.map(keep, "abab"))
+    assert kept in ([True, False] * 2, [False, True] * 2), "both lanes of one model go on, none of the other"

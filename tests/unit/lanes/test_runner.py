@@ -20,6 +20,7 @@ class Toy:
 
     ahead = 1
     at_once = 1
+    warms_up = True
     judge_key = None
 
     def __init__(self, run_dir: Path, numbers: Collection[int], errors: Mapping[int, BaseException] = {}) -> None:

@@ -1,6 +1,7 @@
 """The lane loop around an editor on a server: several edits at once, each with an end of its own."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +11,12 @@ import pytest
 from PIL import Image
 
 from editlane.core.errors import EditFailed, Stopped, UserError
+from editlane.core.paths import RunPaths
 from editlane.core.types import Edit, EditRequest, Item, RunsOn
 from editlane.images.files import file_sha256
 from editlane.lanes.editing import EditorSpec, EditWork
 from editlane.lanes.journal import Journal, read_journal
+from editlane.lanes.lane_status import read_heartbeats
 from editlane.lanes.requests_sent import sum_up
 from editlane.lanes.runner import run_lane
 from editlane.lanes.stopping import StopRequest
@@ -73,10 +76,12 @@ def make_items(run_dir: Path, count: int) -> list[Item]:
     return found
 
 
-def run(run_dir: Path, editor: Served, items: list[Item], stop: StopRequest | None = None) -> dict[int, dict[str, Any]]:
+def run(
+    run_dir: Path, editor: Served, items: list[Item], stop: StopRequest | None = None, key: str = "k"
+) -> dict[int, dict[str, Any]]:
     """The rows of a lane by number, run as edit_lane.py does."""
     stop = stop or StopRequest()
-    spec = EditorSpec(editor="e", identity={"adapter": "x"}, editor_key="k", run_dir=run_dir, seed=42)
+    spec = EditorSpec(editor="e", identity={"model": key}, editor_key=key, run_dir=run_dir, seed=42)
     work = EditWork(spec, 0, items, lambda: editor, stop.check)  # type: ignore[arg-type, return-value]
     with Journal(work.paths.journal("e"), work.lane.writer, work.wanted.keys()) as journal:
         rows = run_lane(work, journal, stop)
@@ -122,6 +127,16 @@ def test_a_slow_edit_keeps_no_other_from_being_recorded(tmp_path: Path) -> None:
     assert seen[0] >= 6, "those that came back while one was slow are in the journal"
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_no_time_of_a_server_at_work_counts_as_loading_or_waiting(tmp_path: Path, concurrency: int) -> None:
+    editor = Served(lambda number: time.sleep(0.1 if number else 0.2), concurrency=concurrency)
+    run(tmp_path, editor, make_items(tmp_path, 12))
+    (beat,) = read_heartbeats(RunPaths(tmp_path))
+    assert beat.warmup_seconds == 0.0
+    assert beat.busy_seconds >= 1.3 / concurrency
+    assert (beat.output_seconds or 0.0) <= beat.held_seconds - beat.load_seconds - beat.busy_seconds + 0.01
+
+
 def test_a_failure_is_the_items_own(tmp_path: Path) -> None:
     def act(number: int) -> None:
         if number % 3 == 0:
@@ -158,7 +173,16 @@ def test_a_budget_that_is_spent_fails_no_item(tmp_path: Path) -> None:
         run(tmp_path, Served(max_requests=8), make_items(tmp_path, 20))
     rows = run(tmp_path, Served(max_requests=22), make_items(tmp_path, 20))
     assert {row["state"] for row in rows.values()} == {"edited"}
-    assert sum_up(tmp_path / "journal/edit/e/requests") == (22, 22), "each process that has work tries the server"
+    assert sum_up(tmp_path / "journal/edit/e/requests/k") == (22, 22), "each process that has work tries the server"
+
+
+def test_another_model_begins_its_own_budget(tmp_path: Path) -> None:
+    items = make_items(tmp_path, 5)
+    run(tmp_path, Served(max_requests=6), items, key="old")
+    rows = run(tmp_path, Served(max_requests=6), items, key="new")
+    assert {row["state"] for row in rows.values()} == {"edited"}
+    paths = RunPaths(tmp_path)
+    assert [sum_up(paths.requests("e", key)) for key in ("old", "new")] == [(6, 6)] * 2
 
 
 def test_a_stop_waits_for_what_is_under_way_and_begins_nothing_else(tmp_path: Path) -> None:

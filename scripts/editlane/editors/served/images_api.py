@@ -6,7 +6,6 @@ Images go as PNG in a form and come back as base64. An address in an answer is n
 import base64
 import binascii
 import io
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from PIL import Image
 from urllib3.filepost import encode_multipart_formdata
 
 from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, UserError
+from editlane.editors.served.refusals import is_refusal
 from editlane.endpoint.http import UNPAID_CODES, Refused
 from editlane.endpoint.places import Connection
 from editlane.endpoint.served_models import FIX, ServedModel, check_served
@@ -27,13 +27,6 @@ LONGEST_REPLY = 96 * 2**20
 MOST_PIXELS = 32_000_000
 """Maximum pixels of an image that comes back."""
 SUFFIXES = ("png", "jpg", "webp")
-
-REFUSAL_CODES = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
-_REFUSAL_STATUSES = (400, 403, 422, 451)
-_REFUSAL_WORDS = re.compile(
-    r"safety (system|checker|filter)|safety violation|content[ _-]?(policy|filter)|moderation|nsfw", re.IGNORECASE
-)
-"""How servers without codes say that a safety checker refused."""
 
 _UNANSWERED = ("transport", "timeout")
 _PATIENCE = 10.0
@@ -53,16 +46,20 @@ class ImageEdits:
         on_request: Callable[[], None],
         on_image: Callable[[], None],
     ) -> Image.Image:
-        """Return the edit of `images`, RGB. `fields`: those of the form beside images and model.
+        """Return the edit of `images`: RGB, or RGBA if it has transparency.
 
-        Raises EditRefused if a safety system refuses, and EditFailed for another failure of this edit alone. Raises
-        UserError if the server refuses every request, or does not answer any more.
+        `fields`: those of the form beside images and model. Raises EditRefused if a safety system refuses, and
+        EditFailed for another failure of this edit alone. Raises UserError if the server refuses every request, or does
+        not answer any more.
         """
         files = [_encode_png(image) for image in images]
         name = "image" if len(files) == 1 else "image[]"
         form: list[tuple[str, Any]] = [(name, (f"{n}.png", file, "image/png")) for n, file in enumerate(files)]
         form += [(field, str(value)) for field, value in {"model": self.connection.model, **fields}.items()]
-        content = self._send(*encode_multipart_formdata(form), on_request)
+        try:
+            content = self._send(*encode_multipart_formdata(form), on_request)
+        except Refused as error:
+            raise self._explain(error, fields) from error
         on_image()
         return _decode(content)
 
@@ -73,8 +70,6 @@ class ImageEdits:
             content = endpoint.ask("/images/edits", read_image, body, content_type)
             answered = True
             return content
-        except Refused as error:
-            raise self._explain(error) from error
         except EditFailed as error:
             if error.kind in _UNANSWERED:
                 self.check_served(_PATIENCE)
@@ -83,9 +78,9 @@ class ImageEdits:
             if self.connection.record is not None:
                 self.connection.record(time.monotonic() - started, answered)
 
-    def _explain(self, error: Refused) -> Exception:
+    def _explain(self, error: Refused, fields: Mapping[str, Any]) -> Exception:
         """Return what a refused request means: for this edit, or for all."""
-        if error.code in REFUSAL_CODES or (error.status in _REFUSAL_STATUSES and _REFUSAL_WORDS.search(str(error))):
+        if is_refusal(error, fields):
             return EditRefused(f"the server's safety system refused the edit: {error}")
         if 300 <= error.status < 400:
             return UserError(
@@ -131,7 +126,7 @@ def read_image(reply: Any) -> bytes:
 
 def _decode(content: bytes) -> Image.Image:
     try:
-        return open_content(content, "the server's image", SUFFIXES, MOST_PIXELS)
+        return open_content(content, "the server's image", SUFFIXES, MOST_PIXELS, keep_alpha=True)
     except SourceUnreadable as error:  # kind `model` for what is no image: the server may do better next time
         raise EditFailed(str(error), kind=None if error.kind == "decode" else error.kind) from error
 

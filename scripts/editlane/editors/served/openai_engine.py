@@ -4,7 +4,6 @@ This process holds no device, and may ask for several edits at once. The server'
 GPU, which keys do not hold; what it says of its model is compared between all processes of a run.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,14 +13,13 @@ from editlane.core.errors import EditFailed, UserError
 from editlane.core.fleets import fix_version
 from editlane.core.published_names import is_published, strip_fingerprint
 from editlane.core.types import Edit, EditRequest, RunsOn
+from editlane.editors.families import MEGAPIXEL, fit_area
 from editlane.editors.served.images_api import ImageEdits, make_test_image
 from editlane.editors.served.params import ASPECT, AUTO, ServedParams
 from editlane.editors.served.probe import SIZE, Probed, probe
 from editlane.endpoint.places import connect
 from editlane.endpoint.served_models import find_words
 
-_AREA = 1024 * 1024
-_MULTIPLE = 32
 _TEST_PROMPT = "Turn the picture into a watercolour painting of a lake."
 
 
@@ -115,15 +113,6 @@ class ServedEditor:
         if wanted == AUTO:
             return None
         if wanted == ASPECT:
-            return fit_area(*source.size)
+            return fit_area(*source.size, area=MEGAPIXEL, multiple=32)
         width, _, height = wanted.partition("x")
         return int(width), int(height)
-
-
-def fit_area(width: int, height: int) -> tuple[int, int]:
-    """Return the size of this aspect ratio with about 1024 x 1024 pixels and sides in multiples of 32, at least 32.
-
-    As `calculate_dimensions` of diffusers' QwenImageEditPipeline.
-    """
-    wide = math.sqrt(_AREA * width / height)
-    return tuple(max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE) for side in (wide, wide * height / width))  # type: ignore[return-value]
