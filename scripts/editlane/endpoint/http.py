@@ -173,7 +173,12 @@ class Endpoint:
 
     def _shorten(self, message: str) -> str:
         """Return one printable line. The key goes first, because a cut would leave a part of it."""
-        return escape(" ".join(self._mask.hide(message).split()))[:LONGEST_MESSAGE]
+        return shorten(self._mask.hide(message))
+
+
+def shorten(message: str) -> str:
+    """Return what a server says in one printable line of at most LONGEST_MESSAGE characters."""
+    return escape(" ".join(message.split()))[:LONGEST_MESSAGE]
 
 
 class _Transient(Exception):

@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from editlane.core.errors import UserError
 from editlane.core.types import Item, Question
 from editlane.endpoint import http as endpoints
 from editlane.judges.endpoint.limits import BudgetSpent, Limits
+from editlane.judges.endpoint.replies import JudgeRefused, ReplyCut
 from editlane.judges.vlm.openai_engine import VlmEndpointJudge
 from editlane.lanes.identity import identify
 from editlane.preflight.endpoints import check_endpoints
@@ -165,6 +166,57 @@ def test_a_refusal_is_no_score_and_no_failure_of_the_others(double: Double, trou
     rows = score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 5))
     assert [row["state"] for row in rows] == ["scored", "judge_unreadable", "scored", "scored"]
     assert (rows[1]["error_kind"], rows[1]["score"]) == (kind, None)
+
+
+@pytest.mark.parametrize(
+    "echoing",
+    [
+        lambda echo: completion(None, message={"refusal": f"no\n\x1b[2J{echo}" + "长" * 100_000}),
+        lambda echo: completion("", finish_reason=f"safety {echo}" + "x" * 100_000),
+    ],
+    ids=["refusal", "finish_reason"],
+)
+def test_a_refusal_is_one_short_line_without_the_key(
+    double: Double, monkeypatch: pytest.MonkeyPatch, echoing: Callable[[str], bytes]
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk-geheim-1")
+    judge = make_judge(double, api_key_env="JUDGE_KEY")
+    double.trouble = lambda body, _: echoing("sk-geheim-1 c2stZ2VoZWltLTE=")
+    batch = judge.prepare([[Question(system="", parts=(picture(1), "?"))]])
+    with pytest.raises(JudgeRefused, match=r"\*\*\*") as error:
+        judge.generate(batch, 16, [[1]])
+    text = str(error.value)
+    assert len(text) < 400
+    assert text.isprintable()
+    assert not any(part in text for part in ("geheim", "2VoZWlt"))
+
+
+@pytest.mark.parametrize("usage", ["none", [], 5, {"completion_tokens": True}, {"completion_tokens": "many"}])
+def test_a_reply_that_counts_its_tokens_in_a_way_of_its_own_is_read(double: Double, usage: Any) -> None:
+    judge = make_judge(double)
+    reply = json.loads(completion("", finish_reason="length"))
+    double.trouble = lambda body, _: json.dumps(reply | {"usage": usage}).encode()
+    batch = judge.prepare([[Question(system="", parts=(picture(1), "?"))]])
+    with pytest.raises(ReplyCut, match="the reply ended before it said anything"):
+        judge.generate(batch, 16, [[1]])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [None, [], "no", 5, {}, {"choices": None}, {"choices": {}}, {"choices": ["x"]}, {"choices": [[]]},
+     {"choices": [{"message": "x"}]}, {"choices": [{"message": ["content"]}]}, {"choices": [{"message": {}}]}],
+    ids=json.dumps,
+)  # fmt: skip
+def test_a_reply_of_any_other_shape_fails_its_edit_alone(double: Double, reply: Any) -> None:
+    double.trouble = lambda body, _: json.dumps(reply).encode() if number_of(body) == 2 else None
+    rows = score(make_judge(double, structured_output=True), load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 3))
+    assert [(row["state"], row["error_kind"]) for row in rows] == [("scored", None), ("judge_failed", "model")]
+
+
+@pytest.mark.parametrize("listed", [["x"], [5], [None], [{}], "x", 5, None])
+def test_a_list_of_models_of_another_shape_is_none(double: Double, listed: Any) -> None:
+    double.answer_models = lambda: {"data": listed}
+    assert make_judge(double).completions.check_served() == []
 
 
 def test_a_request_that_a_safety_system_rejects_is_refused(double: Double) -> None:

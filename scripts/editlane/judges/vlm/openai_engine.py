@@ -22,7 +22,7 @@ from editlane.judges.endpoint.completions import FIRST_TOKEN, Messages, Options
 from editlane.judges.endpoint.connect import list_versions, make_completions, name_version
 from editlane.judges.endpoint.limits import Limits
 from editlane.judges.endpoint.messages import prepare_messages
-from editlane.judges.endpoint.replies import JudgeRefused, read_reply
+from editlane.judges.endpoint.replies import JudgeRefused, read_parts, read_reply
 from editlane.judges.vlm.endpoint_params import VlmEndpointParams
 from editlane.judges.vlm.prompts import COMMON_SPECIALS, SWITCH, break_up, drop_thoughts
 from editlane.protocols.json_replies import make_schema
@@ -131,7 +131,7 @@ class VlmEndpointJudge:
 
     def _write(self, options: Options, messages: Messages, own: Options) -> str:
         try:
-            return drop_thoughts(self.completions.ask(messages, options | own, read_reply), opened=False)
+            return drop_thoughts(read_reply(self.completions.ask(messages, options | own, read_parts)), opened=False)
         except JudgeFailed as error:
             if error.kind == "model" and any(word in str(error).lower() for word in POLICY):
                 raise JudgeRefused(f"a safety system rejects the request: {error}") from error
