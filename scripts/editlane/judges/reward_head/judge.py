@@ -69,6 +69,7 @@ class RewardHeadJudge:
         self._check_head()
         self.reward_id = _find_token(processor.tokenizer, params.reward_token, model)
         self.prompts = open_prompts(processor, model)
+        self._check_token()
         self.passes = Passes(self.prompts, params.batch_size, params.max_image_side, self._close)
 
     def _check_head(self) -> None:
@@ -82,6 +83,18 @@ class RewardHeadJudge:
             raise UserError(
                 f"params: output is {self.params.output}, but the head {self.params.head!r} has {self.head.outputs}, "
                 "counted from 0."
+            )
+
+    def _check_token(self) -> None:
+        """Raise UserError unless the reward token is a token of its own in a prompt of this chat template."""
+        if self.reward_id is None:
+            return
+        prompt = self.prompts.render(self._close(self.prompts.make_chat(Question(system="", parts=("?",)), {})))
+        if self.reward_id not in self.prompts.processor.tokenizer.encode(prompt, add_special_tokens=False):
+            raise UserError(
+                f"params: reward_token is {self.params.reward_token!r}, which is no token of its own at the end of a "
+                f"question to {self.prompts.model}: its tokenizer joins it to the text around it, or its chat template "
+                "leaves it out. Use the token that the model was trained with, or leave it out."
             )
 
     def _close(self, chat: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -123,12 +136,17 @@ class RewardHeadJudge:
         return found
 
     def _find_places(self, inputs: Inputs) -> "torch.Tensor":
-        """Return the place of the token of each prompt at which the number is read."""
+        """Return the place of the token of each prompt at which the number is read.
+
+        Raises JudgeFailed if a prompt has no reward token, because the number at any other place means nothing.
+        """
         import torch
 
         if self.reward_id is None:
             return torch.tensor(count_tokens(inputs)) - 1
         found: torch.Tensor = inputs["input_ids"] == self.reward_id
+        if not found.any(-1).all():
+            raise JudgeFailed(f"the prompt has no reward token {self.params.reward_token!r}")
         return found.shape[1] - 1 - found.flip(-1).int().argmax(-1)
 
     def read_out(self, batch: Prepared, answers: Sequence[str]) -> list[list[Readout]]:
