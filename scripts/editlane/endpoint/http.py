@@ -60,6 +60,11 @@ class Refused(Exception):
         self.code = code
         """The `code` of OpenAI's error; empty if there is none."""
 
+    @property
+    def concerns_all(self) -> bool:
+        """True if the server would refuse every request: the key, the model's name or the account is wrong."""
+        return self.status in (401, 402, 403, 404) or self.code in UNPAID_CODES
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:

@@ -219,6 +219,15 @@ def test_a_list_of_models_of_another_shape_is_none(double: Double, listed: Any) 
     assert make_judge(double).completions.check_served() == []
 
 
+@pytest.mark.parametrize(("status", "code"), [(402, None), (429, "insufficient_quota")])
+def test_an_account_without_money_ends_the_lane_at_once(double: Double, status: int, code: str | None) -> None:
+    judge = make_judge(double, structured_output=True, concurrency=1)
+    double.trouble, double.code, double.excuse = lambda body, _: status, code, "You exceeded your quota"
+    with pytest.raises(UserError, match=f"refuses to answer .HTTP {status}: You exceeded your quota"):
+        score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
+    assert len(double.asked) == 1
+
+
 def test_a_request_that_a_safety_system_rejects_is_refused(double: Double) -> None:
     double.excuse = "The response was filtered due to Azure OpenAI's content management policy."
     double.trouble = lambda body, _: 400

@@ -46,8 +46,8 @@ class Completions:
     def ask(self, messages: Messages, options: Options, read: Callable[[Any], T]) -> T:
         """Return what `read` takes from the parsed JSON of the endpoint's reply.
 
-        Raises UserError if the endpoint rejects the key or has no such model. Raises JudgeFailed for a request that it
-        rejects (kind `model`) or did not answer (`transport`, `timeout`).
+        Raises UserError if the endpoint rejects the key, has no such model, or wants to be paid first. Raises
+        JudgeFailed for a request that it rejects (kind `model`) or did not answer (`transport`, `timeout`).
         """
         body = json.dumps({"model": self.model, "messages": messages, **options}).encode()
         started, answered = time.monotonic(), False
@@ -56,7 +56,7 @@ class Completions:
             answered = True
             return found
         except Refused as error:
-            if error.status in (401, 403, 404):
+            if error.concerns_all:
                 raise UserError(f"{self} refuses to answer ({error}). {FIX}") from error
             raise JudgeFailed(f"the endpoint rejects the request: {error}") from error
         finally:
