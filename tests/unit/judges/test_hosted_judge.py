@@ -113,6 +113,17 @@ def test_thinking_is_switched_off_where_the_server_is_vllm(double: Double) -> No
         assert {"chat_template_kwargs" in body for body in double.asked} == {sent}
 
 
+def test_a_read_out_asks_for_one_token_in_the_field_that_the_model_takes(double: Double) -> None:
+    question = Question(system="", parts=(picture(1), "?"))
+    more = {"request": {"user": "我", "chat_template_kwargs": {"thinking": False}}}
+    judge = make_judge(double, tokens_field="max_completion_tokens", **more)
+    judge.read_out(judge.prepare([[question]]), DIGITS)
+    for body in double.asked:
+        assert (body["max_completion_tokens"], body["user"]) == (1, "我")
+        assert not {"max_tokens", "seed"} & body.keys()
+        assert body["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.7, None])
 def test_several_replies_are_averaged(double: Double, temperature: float | None) -> None:
     protocol = load_protocol(PROTOCOLS / "viescore.yaml")
@@ -264,6 +275,11 @@ def test_fields_of_a_request_are_those_that_the_model_takes(double: Double) -> N
     ("params", "message"),
     [
         ({"request": {"model": "other"}}, "it sets model, which Editlane sets itself"),
+        ({"request": {"temperature": 0.2}}, "it sets temperature, which Editlane sets itself"),
+        ({"request": {"max_completion_tokens": 9}}, "it sets max_completion_tokens, which Editlane sets itself"),
+        ({"request": {"response_format": {}}}, "it sets response_format, which Editlane sets itself"),
+        ({"request": {"top_k": 1, "logit_bias": {}}}, "it sets logit_bias, top_k, which changes the answers"),
+        ({"request": {"chat_template_kwargs": "off"}}, "its chat_template_kwargs are no mapping"),
         ({"requests_per_minute": 0}, "requests_per_minute is 0"),
         ({"max_requests": 0}, "max_requests is 0"),
         ({"replies": 0}, "replies is 0"),

@@ -122,7 +122,7 @@ class VlmEndpointJudge:
         options: Options = {self.params.tokens_field: max_new_tokens + self.params.reasoning_tokens}
         if self.params.temperature is not None:
             options["temperature"] = self.params.temperature
-        return options | self.params.request
+        return _add_request(options, self.params, switches=False)
 
     def _make_own_options(self, seed: int, numbers: NumbersAsked | None) -> Options:
         """Return the fields of one question."""
@@ -140,8 +140,15 @@ class VlmEndpointJudge:
 
 def make_first_token(params: VlmEndpointParams) -> Options:
     """Return the fields of a read-out. vLLM, which has the constraint, also has the switch of thinking."""
-    switch = {"chat_template_kwargs": SWITCH} if params.answer_constraint is not None else {}
-    return FIRST_TOKEN | switch | params.request
+    fields = {name: value for name, value in FIRST_TOKEN.items() if name != "max_tokens"}
+    fields[params.tokens_field] = FIRST_TOKEN["max_tokens"]
+    return _add_request(fields, params, switches=params.answer_constraint is not None)
+
+
+def _add_request(fields: Options, params: VlmEndpointParams, *, switches: bool) -> Options:
+    """Return the fields with those of `request`. `switches`: thinking is switched off, unless `request` says more."""
+    variables = (SWITCH if switches else {}) | params.request.get("chat_template_kwargs", {})
+    return fields | params.request | ({"chat_template_kwargs": variables} if variables else {})
 
 
 def make_chat(question: Question) -> Messages:
