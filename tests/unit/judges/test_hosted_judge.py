@@ -113,6 +113,21 @@ def test_thinking_is_switched_off_where_the_server_is_vllm(double: Double) -> No
         assert {"chat_template_kwargs" in body for body in double.asked} == {sent}
 
 
+@pytest.mark.parametrize(("owner", "sent"), [("vllm", True), ("sglang", True), ("openai", False), (None, False)])
+def test_generated_replies_are_without_thoughts_where_the_server_can_switch_them_off(
+    double: Double, owner: str | None, sent: bool
+) -> None:
+    double.owner = owner
+    judge = make_judge(double)
+    judge.generate(judge.prepare([[Question(system="", parts=(picture(1), "?"))]]), 16, [[1]])
+    (body,) = double.asked
+    assert body.get("chat_template_kwargs") == ({"enable_thinking": False} if sent else None)
+    double.asked.clear()
+    thinking = make_judge(double, request={"chat_template_kwargs": {"enable_thinking": True}})
+    thinking.generate(thinking.prepare([[Question(system="", parts=(picture(1), "?"))]]), 16, [[1]])
+    assert double.asked[0]["chat_template_kwargs"] == {"enable_thinking": True}
+
+
 def test_a_read_out_asks_for_one_token_in_the_field_that_the_model_takes(double: Double) -> None:
     question = Question(system="", parts=(picture(1), "?"))
     more = {"request": {"user": "我", "chat_template_kwargs": {"thinking": False}}}

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from editlane.core.errors import JudgeFailed, UserError, format_value
 from editlane.core.text_width import pluralize
 from editlane.endpoint.http import Endpoint, Refused
-from editlane.endpoint.served_models import FIX, check_served
+from editlane.endpoint.served_models import FIX, ServedModel, check_served
 from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, NoLogprobs, read_top_logprobs
 
 T = TypeVar("T")
@@ -68,14 +68,14 @@ class Completions:
         endpoint = replace(self.endpoint, attempts=1, timeout=min(timeout, self.endpoint.timeout))
         return replace(self, endpoint=endpoint)
 
-    def check_served(self) -> list[str]:
+    def check_served(self) -> list[ServedModel]:
         """Return the models that the endpoint serves; empty if it has no such list.
 
         Raises NoAnswer if the endpoint does not answer. Raises UserError if it rejects the key, or if it lists its
         models and this is not among them.
         """
         where = f"The judge's endpoint {self.endpoint.base_url}"
-        return [one.name for one in check_served(self.endpoint, self.model, str(self), where)]
+        return check_served(self.endpoint, self.model, str(self), where)
 
     def check_logprobs(self, messages: Messages, answers: Sequence[str], first_token: Options = FIRST_TOKEN) -> None:
         """Raise UserError if the reply lacks the requested log-probabilities."""

@@ -15,6 +15,7 @@ from PIL import Image
 
 from editlane.core.errors import JudgeFailed, UserError
 from editlane.core.types import NumbersAsked, Question, Readout, RunsOn
+from editlane.endpoint.served_models import find_words
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import make_messages
 from editlane.judges.endpoint.asker import Asker, make_probe
@@ -30,6 +31,10 @@ from editlane.protocols.json_replies import make_schema
 POLICY = ("content_policy", "content_filter", "content management policy", "safety system")
 """What servers say of a request that their safety system rejects, with HTTP 400."""
 
+SWITCHING = ("vllm", "sglang")
+"""Servers that pass `chat_template_kwargs` on to the chat template, by what their lists of models say (`owned_by`).
+Hosted models may reject the field."""
+
 Asked = tuple[Messages, NumbersAsked | None]
 """The messages of a question, and the numbers that its reply holds."""
 
@@ -37,7 +42,7 @@ Asked = tuple[Messages, NumbersAsked | None]
 class VlmEndpointJudge:
     """Model under the name by which a server serves it."""
 
-    VERSION = "1"
+    VERSION = "2"
     """Bump when the same question would get other probabilities or another reply."""
     RUNS_ON = RunsOn.SERVER
     PARAMS = VlmEndpointParams
@@ -48,7 +53,8 @@ class VlmEndpointJudge:
             raise UserError("the judge vlm on openai needs a `model`: the name under which the endpoint serves it.")
         limits = Limits(requests_per_minute=params.requests_per_minute, max_requests=params.max_requests)
         self.completions = make_completions(model, params, limits.take)
-        make_completions(model, params).check_served()  # a list of models is no part of the budget
+        served = make_completions(model, params).check_served()  # a list of models is no part of the budget
+        self._switches = find_words(served, self.completions.model).get("owned_by") in SWITCHING
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
             self.completions,
@@ -122,7 +128,7 @@ class VlmEndpointJudge:
         options: Options = {self.params.tokens_field: max_new_tokens + self.params.reasoning_tokens}
         if self.params.temperature is not None:
             options["temperature"] = self.params.temperature
-        return _add_request(options, self.params, switches=False)
+        return _add_request(options, self.params, switches=self._switches)
 
     def _make_own_options(self, seed: int, numbers: NumbersAsked | None) -> Options:
         """Return the fields of one question."""
