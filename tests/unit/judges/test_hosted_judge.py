@@ -16,7 +16,7 @@ from step_commands import CATEGORIES, GOOD
 from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
-from editlane.core.errors import UserError
+from editlane.core.errors import JudgeFailed, UserError
 from editlane.core.types import Item, Question
 from editlane.endpoint import http as endpoints
 from editlane.judges.endpoint.limits import BudgetSpent, Limits
@@ -259,6 +259,21 @@ def test_a_request_that_a_safety_system_rejects_is_refused(double: Double) -> No
     double.trouble = lambda body, _: 400
     (row,) = score(make_judge(double, structured_output=True), load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
     assert (row["state"], row["error_kind"]) == ("judge_unreadable", "refused")
+
+
+def test_a_code_says_that_a_safety_system_rejects_a_request(double: Double) -> None:
+    double.code, double.trouble = "content_filter", lambda body, _: 400
+    (row,) = score(make_judge(double, structured_output=True), load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
+    assert (row["state"], row["error_kind"]) == ("judge_unreadable", "refused")
+
+
+def test_a_servers_echo_of_an_instruction_about_safety_is_no_refusal(double: Double) -> None:
+    judge = make_judge(double)
+    text = "画一张海报: Content_Policy of the safety system"
+    double.excuse, double.trouble = f"1 validation error: input_value='{text}'", lambda body, _: 400
+    batch = judge.prepare([[Question(system="", parts=(picture(1), text))]])
+    with pytest.raises(JudgeFailed, match="the endpoint rejects the request"):
+        judge.generate(batch, 16, [[1]])
 
 
 def test_what_a_model_thinks_is_no_answer(double: Double) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from editlane.core.errors import JudgeFailed, UserError
 from editlane.core.types import NumbersAsked, Question, Readout, RunsOn
+from editlane.endpoint.http import Refused
 from editlane.endpoint.served_models import find_words
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import make_messages
@@ -22,14 +23,11 @@ from editlane.judges.endpoint.asker import Asker, make_probe
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Messages, Options
 from editlane.judges.endpoint.connect import list_versions, make_completions, name_version
 from editlane.judges.endpoint.limits import Limits
-from editlane.judges.endpoint.messages import prepare_messages
-from editlane.judges.endpoint.replies import JudgeRefused, read_parts, read_reply
+from editlane.judges.endpoint.messages import list_texts, prepare_messages
+from editlane.judges.endpoint.replies import JudgeRefused, is_policy, read_parts, read_reply
 from editlane.judges.vlm.endpoint_params import VlmEndpointParams
 from editlane.judges.vlm.prompts import COMMON_SPECIALS, SWITCH, break_up, drop_thoughts
 from editlane.protocols.json_replies import make_schema
-
-POLICY = ("content_policy", "content_filter", "content management policy", "safety system")
-"""What servers say of a request that their safety system rejects, with HTTP 400."""
 
 SWITCHING = ("vllm", "sglang")
 """Servers that pass `chat_template_kwargs` on to the chat template, by what their lists of models say (`owned_by`).
@@ -139,7 +137,7 @@ class VlmEndpointJudge:
         try:
             return drop_thoughts(read_reply(self.completions.ask(messages, options | own, read_parts)), opened=False)
         except JudgeFailed as error:
-            if error.kind == "model" and any(word in str(error).lower() for word in POLICY):
+            if isinstance(error.__cause__, Refused) and is_policy(error.__cause__, list_texts(messages)):
                 raise JudgeRefused(f"a safety system rejects the request: {error}") from error
             raise
 
