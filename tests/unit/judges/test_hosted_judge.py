@@ -269,7 +269,7 @@ def test_a_code_says_that_a_safety_system_rejects_a_request(double: Double) -> N
 
 def test_a_servers_echo_of_an_instruction_about_safety_is_no_refusal(double: Double) -> None:
     judge = make_judge(double)
-    text = "画一张海报: Content_Policy of the safety system"
+    text = "a poster: Content_Policy of the safety system"
     double.excuse, double.trouble = f"1 validation error: input_value='{text}'", lambda body, _: 400
     batch = judge.prepare([[Question(system="", parts=(picture(1), text))]])
     with pytest.raises(JudgeFailed, match="the endpoint rejects the request"):
