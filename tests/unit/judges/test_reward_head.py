@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from adapters import built
+from adapters import built, checked
 from PIL import Image
 from preflight_project import fake_config, make_context, write_project
 from safetensors.torch import load_file, save_file
@@ -231,8 +231,13 @@ def test_judge_and_protocol_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
         make_context(fake_config(judges={"j": own}))
     with pytest.raises(UserError, match=r"needs the number of a reward head .* Use `adapter: reward-head`"):
         make_context(fake_config(judges={"j": {"adapter": "fake", "protocol": scalar}}))
-    with pytest.raises(UserError, match="generates no replies"):
-        make_context(fake_config(judges={"j": own | {"protocol": scalar, "params": {"replies": 2}}}))
+    for params, message in (
+        ({"replies": 2}, "replies.*a reward head generates no replies"),
+        ({"temperature": 0.7}, "temperature.*a reward head draws nothing"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make_context(fake_config(judges={"j": own | {"protocol": scalar, "params": params}}))
+    assert not checked(RewardHeadJudge, {}).samples
     fitting = own | {"protocol": scalar}
     make_context(fake_config(judges={"j": fitting}))
     editors = {"a": {"adapter": "fake"}, "b": {"adapter": "fake"}}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from editlane.core.errors import JudgeFailed, UserError
 from editlane.core.params import KeyedBy
@@ -37,8 +37,25 @@ def _fingerprint_head(file: str) -> Any:
     return fingerprint_file(path)
 
 
+def _refuse_draws(temperature: float) -> float:
+    if temperature:
+        raise ValueError("a reward head draws nothing, so it would change no number; remove it.")
+    return temperature
+
+
+def _refuse_replies(replies: int) -> int:
+    if replies != 1:
+        raise ValueError("a reward head generates no replies: one number shows all; remove it.")
+    return replies
+
+
 class RewardHeadParams(VlmParams):
     """Settings of this judge."""
+
+    temperature: Annotated[float, AfterValidator(_refuse_draws)] = 0.0
+    """0 only: a head draws nothing."""
+    replies: Annotated[int, AfterValidator(_refuse_replies)] = 1
+    """1 only: the number of a question is always the same."""
 
     head: Text = "score"
     """Name of the head's weights: `score` of a model for sequence classification, `rm_head`, `rm_heads.head_0` or
@@ -50,6 +67,11 @@ class RewardHeadParams(VlmParams):
     reward_token: Text | None = None
     """Token that ends the question and at which the number is read, such as `<|Reward|>`; null for the last token of
     the prompt."""
+
+    @property
+    def samples(self) -> bool:
+        """False: the same question gets the same number."""
+        return False
 
 
 class RewardHeadJudge:
