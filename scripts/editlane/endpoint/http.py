@@ -33,6 +33,9 @@ TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 FULL_STATUSES = frozenset({429, 503})
 """Those of a server that has no room. Another one behind the same router may have some."""
 
+UNANSWERED = ("transport", "timeout")
+"""Kinds of errors of a request that got no answer."""
+
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30
 """Seconds between two attempts, unless the server asks for another pause. The pause doubles each time, with jitter."""

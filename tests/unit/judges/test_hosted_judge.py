@@ -19,10 +19,12 @@ from editlane.core import tables
 from editlane.core.errors import JudgeFailed, UserError
 from editlane.core.types import Item, Question
 from editlane.endpoint import http as endpoints
+from editlane.endpoint.served_models import NoAnswer
 from editlane.judges.endpoint.limits import BudgetSpent, Limits
 from editlane.judges.endpoint.replies import JudgeRefused, ReplyCut
 from editlane.judges.vlm.openai_engine import VlmEndpointJudge
 from editlane.lanes.identity import identify
+from editlane.preflight import endpoints as checked_endpoints
 from editlane.preflight.endpoints import check_endpoints
 from editlane.protocols.asking import ask, prepare
 from editlane.protocols.load import load_protocol
@@ -417,6 +419,28 @@ def test_a_read_out_without_logprobs_is_refused_before_the_run(double: Double) -
     assert "or a protocol with generated answers" in found.text
     found = list(check_endpoints(make_context(hosted(double, protocol="resources/protocols/viescore.yaml"))))
     assert levels(found) == ["pass"]
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("trouble", ["hang", "close", 503])
+def test_a_server_that_does_not_answer_the_first_question_is_only_warned_of(
+    double: Double, trouble: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_endpoints, "_ANSWER_TIMEOUT", 0.3)
+    double.trouble = lambda body, _: trouble
+    (found,) = check_endpoints(make_context(hosted(double)))
+    assert found.level == "warn"
+    assert "does not answer a question with 1 image and `logprobs`" in found.text
+
+
+@pytest.mark.parametrize("trouble", ["close", 503])
+def test_a_server_that_goes_away_during_its_test_is_not_said_to_reject_the_constraint(
+    double: Double, trouble: Any
+) -> None:
+    judge = make_judge(double)
+    double.trouble = lambda body, _: trouble if "structured_outputs" in body else None
+    with pytest.raises(NoAnswer, match="does not answer a question with an answer constraint"):
+        judge.read_out(judge.prepare([[Question(system="", parts=(picture(1), "?"))]]), DIGITS)
 
 
 @pytest.mark.usefixtures("project")
