@@ -4,7 +4,8 @@
     python scripts/check_setup.py --configfile config/qwen.yaml --estimate --from results/pilot
     python scripts/check_setup.py --list-editors
 
-Run it in the folder that snakemake runs in. It takes less than 10 seconds, writes nothing and loads nothing onto a GPU.
+Run it in the folder that snakemake runs in. It writes nothing and loads nothing onto a GPU. It takes less than 10
+seconds, and up to 30 more for each judge on a server whose probabilities are read, which is asked one question.
 An estimate takes longer if it must count a large dataset that is not prepared yet.
 Overrides by snakemake's `--config key=value` are not checked: write them into a config file instead.
 Each line is `pass`, `warn` (the run may not do what was intended) or `fail` (it cannot succeed), with a remedy.

@@ -79,6 +79,10 @@ class Double(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.over = threading.Event()
         self.models: Any = [MODEL]
+        self.owner: str | None = None
+        """Who the list says has made the models: the name of the server's program."""
+        self.code: str | None = None
+        """Code of an error with a status of `trouble`; null for the status."""
         self.key: str | None = None
         self.with_logprobs = True
         self.obeys = True
@@ -89,6 +93,7 @@ class Double(ThreadingHTTPServer):
         """Comes with a status of `trouble`: as the message, the reason and a header."""
         self.trouble: Callable[[dict[str, Any], int], Any] = lambda body, attempt: None
         """(body, attempt from 1) -> a status, `cut`, `hang`, `trickle`, `close`, bytes to answer instead, or None."""
+        self.answer_models = self.list_models
 
     @property
     def url(self) -> str:
@@ -97,6 +102,10 @@ class Double(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections.append(request)
         super().process_request(request, client_address)
+
+    def list_models(self) -> dict[str, Any]:
+        listed = [{"id": name, "object": "model", "owned_by": self.owner} for name in self.models]
+        return {"object": "list", "data": listed}
 
     def close_connections(self) -> None:
         """Close those that clients keep open, too."""
@@ -110,7 +119,7 @@ class Double(ThreadingHTTPServer):
     def reply(self, body: dict[str, Any]) -> dict[str, Any]:
         decode_images(body["messages"])
         allowed = body["structured_outputs"]["choice"] if self.obeys and "structured_outputs" in body else None
-        if body.get("max_tokens", 2) > 1:
+        if body.get("max_tokens", body.get("max_completion_tokens", 2)) > 1:
             seeded = random.Random(json.dumps([body["messages"], body.get("temperature") and body["seed"]]))
             return self.completion(body, write_marks(body, seeded), None)
         found = compute_logprobs(body["messages"], allowed)
@@ -143,8 +152,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.error(404, "Not Found")
         if self.server.key and self.headers["Authorization"] != f"Bearer {self.server.key}":
             return self.error(401, f"Incorrect API key provided: {self.headers['Authorization']}")
-        listed = [{"id": name, "object": "model"} for name in self.server.models]
-        return self.answer(200, {"object": "list", "data": listed})
+        return self.answer(200, self.server.answer_models())
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
@@ -191,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(200, self.server.reply(body))
 
     def error(self, status: int, message: str) -> None:
-        self.answer(status, {"error": {"message": message, "type": "error", "code": status}})
+        self.answer(status, {"error": {"message": message, "type": "error", "code": self.server.code or status}})
 
     def answer(self, status: int, content: Any) -> None:
         self.send(status, json.dumps(content).encode())

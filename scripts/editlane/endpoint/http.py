@@ -33,6 +33,9 @@ TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 FULL_STATUSES = frozenset({429, 503})
 """Those of a server that has no room. Another one behind the same router may have some."""
 
+UNANSWERED = ("transport", "timeout")
+"""Kinds of errors of a request that got no answer."""
+
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30
 """Seconds between two attempts, unless the server asks for another pause. The pause doubles each time, with jitter."""
@@ -59,6 +62,11 @@ class Refused(Exception):
         self.status = status
         self.code = code
         """The `code` of OpenAI's error; empty if there is none."""
+
+    @property
+    def concerns_all(self) -> bool:
+        """True if the server would refuse every request: the key, the model's name or the account is wrong."""
+        return self.status in (401, 402, 403, 404) or self.code in UNPAID_CODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +181,12 @@ class Endpoint:
 
     def _shorten(self, message: str) -> str:
         """Return one printable line. The key goes first, because a cut would leave a part of it."""
-        return escape(" ".join(self._mask.hide(message).split()))[:LONGEST_MESSAGE]
+        return shorten(self._mask.hide(message))
+
+
+def shorten(message: str) -> str:
+    """Return what a server says in one printable line of at most LONGEST_MESSAGE characters."""
+    return escape(" ".join(message.split()))[:LONGEST_MESSAGE]
 
 
 class _Transient(Exception):

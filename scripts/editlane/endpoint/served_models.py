@@ -67,13 +67,13 @@ def _list_models(endpoint: Endpoint) -> list[ServedModel]:
     except Refused as error:
         if error.status in (401, 403):
             raise
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         pass
     return []
 
 
 def _read_models(reply: Any) -> list[list[Any]]:
-    """Return the models of a server's list. Raises KeyError or TypeError if it is none."""
+    """Return the models of a server's list. Raises AttributeError, KeyError or TypeError if it is none."""
     return [_read_model(entry) for entry in reply["data"][:_MOST_NAMES]]
 
 

@@ -32,10 +32,10 @@ class PairwiseProtocol:
     """Its texts, images and legal answers, the latter in the order of PAIR_ANSWERS."""
 
     @property
-    def min_mass(self) -> float:
-        """Minimum probability of all legal answers together. Below it the answer is unreadable."""
+    def answer(self) -> ReadoutAnswer:
+        """Its legal answers, and the probability that they need."""
         assert isinstance(self.prompt.answer, ReadoutAnswer)
-        return self.prompt.answer.min_mass
+        return self.prompt.answer
 
 
 def load_pairwise(path: Path) -> PairwiseProtocol:
@@ -93,10 +93,8 @@ def read_comparison(protocol: PairwiseProtocol, readouts: Mapping[str, Readout])
         return _make_unscored(State.JUDGE_FAILED, "nonfinite", "the judge's probabilities are not finite")
     columns: Row = {"mass": round(readout.mass, 6), "entropy": round(compute_entropy(readout), 4)}
     columns["mode"] = _find_mode(readout.probabilities)
-    if readout.mass < protocol.min_mass:
-        error = (
-            f"too little probability on legal answers: {readout.mass:.3g}; the protocol asks for {protocol.min_mass:g}"
-        )
+    if protocol.answer.is_silent(readout):
+        error = protocol.answer.explain_silence(f"{readout.mass:.3g}")
         return columns | _make_unscored(State.JUDGE_UNREADABLE, "mass", error)
     columns |= {"state": str(State.SCORED), "error_kind": None, "error": None}
     return columns | {f"p_{name}": value for name, value in zip(PAIR_ANSWERS, readout.probabilities, strict=True)}

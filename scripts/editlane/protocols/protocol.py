@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from editlane.core.errors import UnknownName, UserError
-from editlane.core.types import SCALE
+from editlane.core.types import SCALE, Readout
 
 COMBINATIONS = ("min", "geometric_mean")
 
@@ -64,7 +64,16 @@ class ReadoutAnswer:
     values: tuple[float, ...]
     """One per answer, on 0..10: the file's values, scaled so that the lowest is 0 and the highest 10."""
     min_mass: float
-    """Minimum probability of all legal answers together. Below it the answer is unreadable."""
+    """Minimum probability of all legal answers together. Below it, and at 0, the answer is unreadable."""
+
+    def is_silent(self, readout: Readout) -> bool:
+        """Return whether the legal answers have less probability than `min_mass`, or none."""
+        return readout.mass < self.min_mass or readout.mass <= 0
+
+    def explain_silence(self, found: str) -> str:
+        """Return the error of an answer that is silent. `found`: its probability."""
+        asked = f"{self.min_mass:g}" if self.min_mass else "more than 0"
+        return f"too little probability on legal answers: {found}; the protocol asks for {asked}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

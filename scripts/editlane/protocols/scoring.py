@@ -188,10 +188,10 @@ def score_readouts(protocol: ScoringProtocol, readouts: Mapping[str, Readout]) -
     decisive = protocol.score.criteria
     columns["entropy"] = max(columns[named[name].entropy] for name in decisive)
     columns["mass"] = min(columns[named[name].mass] for name in decisive)
-    silent = {name for name, readout in readouts.items() if readout.mass < answer.min_mass}
+    silent = {name for name, readout in readouts.items() if answer.is_silent(readout)}
     if silent & set(decisive):
         low = [f"{name} {readouts[name].mass:.3g}" for name in decisive if name in silent]
-        error = f"too little probability on legal answers: {', '.join(low)}; the protocol asks for {answer.min_mass:g}"
+        error = answer.explain_silence(", ".join(low))
         columns |= dict.fromkeys(named[name].score for name in readouts)
         return columns | _make_unscored_columns(State.JUDGE_UNREADABLE, "mass", error)
     scores = {name: _compute_expectation(answer, readout) for name, readout in readouts.items() if name not in silent}

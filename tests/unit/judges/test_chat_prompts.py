@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tokenizers import AddedToken
 
 from editlane.core.errors import UserError
 from editlane.core.types import Question
@@ -19,6 +20,14 @@ class Tokenizer:
 
     def get_added_vocab(self) -> dict[str, int]:
         return {"<|image|>": 0, "<think>": 1, "\n\n": 2, "x": 3, "<|image|>s": 4}
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        spellings = ("<|image|>", "<|end|>", "<|channel>", "<channel|>")
+        return {
+            0: AddedToken("<think>", special=False),
+            **{number: AddedToken(one, special=True) for number, one in enumerate(spellings, 1)},
+        }
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         return list(text.encode())
@@ -64,6 +73,20 @@ def always_thinking(chat: list[dict[str, Any]], options: dict[str, Any]) -> str:
 
 
 ASKED = Question(system="Be strict.", parts=("Look: ", Image.new("RGB", (8, 8)), "good?"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "left"),
+    [
+        ("<|channel>thought\nScore: 2<channel|>Score: 7<|end|><|end|>", "Score: 7"),
+        ("<|channel>thought\nScore: 2", ""),
+        ("<think>Score: 2</think>Score: 7<|end|>", "Score: 7"),
+        (" Score: 7 \n<|end|>", " Score: 7 \n"),
+        ("a <b> is <|image|>not", "a <b> is not"),
+    ],
+)
+def test_thoughts_go_before_the_special_tokens_that_mark_them(reply: str, left: str) -> None:
+    assert open_prompts(Processor(write), "m").clean_reply(reply) == left
 
 
 def rendered(template: Template, question: Question = ASKED) -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from step_commands import CATEGORIES, GOOD
 from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
-from editlane.core.errors import ItemError, Stopped, UserError
+from editlane.core.errors import ItemError, JudgeFailed, Stopped, UserError
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import Item, Question
 from editlane.endpoint import http as endpoints
+from editlane.endpoint.served_models import NoAnswer
+from editlane.judges.endpoint.replies import JudgeRefused, ReplyCut
 from editlane.judges.vlm.openai_engine import VlmEndpointJudge
 from editlane.lanes import requests_sent
 from editlane.lanes.budget import check_budget, count_requests
@@ -27,6 +29,7 @@ from editlane.lanes.identity import identify
 from editlane.lanes.lane_status import read_heartbeats
 from editlane.lanes.requests_sent import read_sent, sum_up
 from editlane.lanes.stopping import StopRequest
+from editlane.preflight import endpoints as checked_endpoints
 from editlane.preflight.endpoints import check_endpoints
 from editlane.protocols.asking import ask, prepare
 from editlane.protocols.load import load_protocol
@@ -117,6 +120,32 @@ def test_thinking_is_switched_off_where_the_server_is_vllm(double: Double) -> No
         assert {"chat_template_kwargs" in body for body in double.asked} == {sent}
 
 
+@pytest.mark.parametrize(("owner", "sent"), [("vllm", True), ("sglang", True), ("openai", False), (None, False)])
+def test_generated_replies_are_without_thoughts_where_the_server_can_switch_them_off(
+    double: Double, owner: str | None, sent: bool
+) -> None:
+    double.owner = owner
+    judge = make_judge(double)
+    judge.generate(judge.prepare([[Question(system="", parts=(picture(1), "?"))]]), 16, [[1]])
+    (body,) = double.asked
+    assert body.get("chat_template_kwargs") == ({"enable_thinking": False} if sent else None)
+    double.asked.clear()
+    thinking = make_judge(double, request={"chat_template_kwargs": {"enable_thinking": True}})
+    thinking.generate(thinking.prepare([[Question(system="", parts=(picture(1), "?"))]]), 16, [[1]])
+    assert double.asked[0]["chat_template_kwargs"] == {"enable_thinking": True}
+
+
+def test_a_read_out_asks_for_one_token_in_the_field_that_the_model_takes(double: Double) -> None:
+    question = Question(system="", parts=(picture(1), "?"))
+    more = {"request": {"user": "我", "chat_template_kwargs": {"thinking": False}}}
+    judge = make_judge(double, tokens_field="max_completion_tokens", **more)
+    judge.read_out(judge.prepare([[question]]), DIGITS)
+    for body in double.asked:
+        assert (body["max_completion_tokens"], body["user"]) == (1, "我")
+        assert not {"max_tokens", "seed"} & body.keys()
+        assert body["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.7, None])
 def test_several_replies_are_averaged(double: Double, temperature: float | None) -> None:
     protocol = load_protocol(PROTOCOLS / "viescore.yaml")
@@ -172,11 +201,86 @@ def test_a_refusal_is_no_score_and_no_failure_of_the_others(double: Double, trou
     assert (rows[1]["error_kind"], rows[1]["score"]) == (kind, None)
 
 
+@pytest.mark.parametrize(
+    "echoing",
+    [
+        lambda echo: completion(None, message={"refusal": f"no\n\x1b[2J{echo}" + "长" * 100_000}),
+        lambda echo: completion("", finish_reason=f"safety {echo}" + "x" * 100_000),
+    ],
+    ids=["refusal", "finish_reason"],
+)
+def test_a_refusal_is_one_short_line_without_the_key(
+    double: Double, monkeypatch: pytest.MonkeyPatch, echoing: Callable[[str], bytes]
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk-geheim-1")
+    judge = make_judge(double, api_key_env="JUDGE_KEY")
+    double.trouble = lambda body, _: echoing("sk-geheim-1 c2stZ2VoZWltLTE=")
+    batch = judge.prepare([[Question(system="", parts=(picture(1), "?"))]])
+    with pytest.raises(JudgeRefused, match=r"\*\*\*") as error:
+        judge.generate(batch, 16, [[1]])
+    text = str(error.value)
+    assert len(text) < 400
+    assert text.isprintable()
+    assert not any(part in text for part in ("geheim", "2VoZWlt"))
+
+
+@pytest.mark.parametrize("usage", ["none", [], 5, {"completion_tokens": True}, {"completion_tokens": "many"}])
+def test_a_reply_that_counts_its_tokens_in_a_way_of_its_own_is_read(double: Double, usage: Any) -> None:
+    judge = make_judge(double)
+    reply = json.loads(completion("", finish_reason="length"))
+    double.trouble = lambda body, _: json.dumps(reply | {"usage": usage}).encode()
+    batch = judge.prepare([[Question(system="", parts=(picture(1), "?"))]])
+    with pytest.raises(ReplyCut, match="the reply ended before it said anything"):
+        judge.generate(batch, 16, [[1]])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [None, [], "no", 5, {}, {"choices": None}, {"choices": {}}, {"choices": ["x"]}, {"choices": [[]]},
+     {"choices": [{"message": "x"}]}, {"choices": [{"message": ["content"]}]}, {"choices": [{"message": {}}]}],
+    ids=json.dumps,
+)  # fmt: skip
+def test_a_reply_of_any_other_shape_fails_its_edit_alone(double: Double, reply: Any) -> None:
+    double.trouble = lambda body, _: json.dumps(reply).encode() if number_of(body) == 2 else None
+    rows = score(make_judge(double, structured_output=True), load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 3))
+    assert [(row["state"], row["error_kind"]) for row in rows] == [("scored", None), ("judge_failed", "model")]
+
+
+@pytest.mark.parametrize("listed", [["x"], [5], [None], [{}], "x", 5, None])
+def test_a_list_of_models_of_another_shape_is_none(double: Double, listed: Any) -> None:
+    double.answer_models = lambda: {"data": listed}
+    assert make_judge(double).completions.check_served() == []
+
+
+@pytest.mark.parametrize(("status", "code"), [(402, None), (429, "insufficient_quota")])
+def test_an_account_without_money_ends_the_lane_at_once(double: Double, status: int, code: str | None) -> None:
+    judge = make_judge(double, structured_output=True, concurrency=1)
+    double.trouble, double.code, double.excuse = lambda body, _: status, code, "You exceeded your quota"
+    with pytest.raises(UserError, match=f"refuses to answer .HTTP {status}: You exceeded your quota"):
+        score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
+    assert len(double.asked) == 1
+
+
 def test_a_request_that_a_safety_system_rejects_is_refused(double: Double) -> None:
     double.excuse = "The response was filtered due to Azure OpenAI's content management policy."
     double.trouble = lambda body, _: 400
     (row,) = score(make_judge(double, structured_output=True), load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
     assert (row["state"], row["error_kind"]) == ("judge_unreadable", "refused")
+
+
+def test_a_code_says_that_a_safety_system_rejects_a_request(double: Double) -> None:
+    double.code, double.trouble = "content_filter", lambda body, _: 400
+    (row,) = score(make_judge(double, structured_output=True), load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
+    assert (row["state"], row["error_kind"]) == ("judge_unreadable", "refused")
+
+
+def test_a_servers_echo_of_an_instruction_about_safety_is_no_refusal(double: Double) -> None:
+    judge = make_judge(double)
+    text = "a poster: Content_Policy of the safety system"
+    double.excuse, double.trouble = f"1 validation error: input_value='{text}'", lambda body, _: 400
+    batch = judge.prepare([[Question(system="", parts=(picture(1), text))]])
+    with pytest.raises(JudgeFailed, match="the endpoint rejects the request"):
+        judge.generate(batch, 16, [[1]])
 
 
 def test_what_a_model_thinks_is_no_answer(double: Double) -> None:
@@ -208,6 +312,11 @@ def test_fields_of_a_request_are_those_that_the_model_takes(double: Double) -> N
     ("params", "message"),
     [
         ({"request": {"model": "other"}}, "it sets model, which Editlane sets itself"),
+        ({"request": {"temperature": 0.2}}, "it sets temperature, which Editlane sets itself"),
+        ({"request": {"max_completion_tokens": 9}}, "it sets max_completion_tokens, which Editlane sets itself"),
+        ({"request": {"response_format": {}}}, "it sets response_format, which Editlane sets itself"),
+        ({"request": {"top_k": 1, "logit_bias": {}}}, "it sets logit_bias, top_k, which changes the answers"),
+        ({"request": {"chat_template_kwargs": "off"}}, "its chat_template_kwargs are no mapping"),
         ({"requests_per_minute": 0}, "requests_per_minute is 0"),
         ({"max_requests": 0}, "max_requests is 0"),
         ({"replies": 0}, "replies is 0"),
@@ -370,6 +479,28 @@ def test_a_read_out_without_logprobs_is_refused_before_the_run(double: Double) -
     assert "or a protocol with generated answers" in found.text
     found = list(check_endpoints(make_context(hosted(double, protocol="resources/protocols/viescore.yaml"))))
     assert levels(found) == ["pass"]
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("trouble", ["hang", "close", 503])
+def test_a_server_that_does_not_answer_the_first_question_is_only_warned_of(
+    double: Double, trouble: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_endpoints, "_ANSWER_TIMEOUT", 0.3)
+    double.trouble = lambda body, _: trouble
+    (found,) = check_endpoints(make_context(hosted(double)))
+    assert found.level == "warn"
+    assert "does not answer a question with 1 image and `logprobs`" in found.text
+
+
+@pytest.mark.parametrize("trouble", ["close", 503])
+def test_a_server_that_goes_away_during_its_test_is_not_said_to_reject_the_constraint(
+    double: Double, trouble: Any
+) -> None:
+    judge = make_judge(double)
+    double.trouble = lambda body, _: trouble if "structured_outputs" in body else None
+    with pytest.raises(NoAnswer, match="does not answer a question with an answer constraint"):
+        judge.read_out(judge.prepare([[Question(system="", parts=(picture(1), "?"))]]), DIGITS)
 
 
 @pytest.mark.usefixtures("project")

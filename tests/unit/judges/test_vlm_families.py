@@ -121,6 +121,21 @@ def test_a_reply_depends_on_its_seed_and_not_on_its_neighbours(judge: VlmJudge) 
     assert write(MIXED, (1, 2, 3)) == [write([one], [9])[0] for one in MIXED]  # temperature 0 draws nothing
 
 
+def test_what_a_model_thinks_between_special_tokens_is_no_reply(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = built(VlmJudge, model=str(tiny_model("gemma4")), params={"max_image_side": 128})
+    written = judge.processor.tokenizer.encode(
+        "<|channel>thought\nScore: 2<channel|>Score: 7<turn|>", add_special_tokens=False
+    )
+    monkeypatch.setattr(
+        judge.model,
+        "generate",
+        lambda input_ids, **_: torch.cat([input_ids, torch.tensor([written] * len(input_ids))], dim=1),
+    )
+    assert judge.generate(judge.prepare([[MIXED[0]]]), 30, [[1]]) == [["Score: 7"]]
+
+
 def test_replies_are_drawn_with_their_own_seeds(qwen: VlmJudge, tiny_model: TinyModel) -> None:
     params = {"max_image_side": 128, "temperature": 1.5, "batch_size": 2}
     hot = built(VlmJudge, model=str(tiny_model("qwen3.5")), params=params)

@@ -33,6 +33,7 @@ class Engine:
         self.arguments = arguments
         self.waiting: list[tuple[str, Any, Any]] = []
         self.asked: list[Any] = []
+        self.sampled: list[Any] = []
         self.renderer = SimpleNamespace(render_cmpl=self._render)
 
     @classmethod
@@ -47,6 +48,7 @@ class Engine:
     def add_request(self, name: str, prompt: Any, sampling: Any) -> str:
         self.waiting.append((name, prompt, sampling))
         self.asked.append(prompt)
+        self.sampled.append(sampling)
         return name
 
     def has_unfinished_requests(self) -> bool:
@@ -56,7 +58,7 @@ class Engine:
         name, prompt, sampling = self.waiting.pop()  # the last first: order is not what tells answers apart
         found = logprobs(tuple(prompt["prompt_token_ids"]))
         asked = {token: SimpleNamespace(logprob=found[token]) for token in sampling.logprob_token_ids or ()}
-        output = SimpleNamespace(logprobs=[asked], text=f"<think>no</think>Score: {sampling.seed}")
+        output = SimpleNamespace(logprobs=[asked], text=f"<think>no</think>Score: {sampling.seed}<|im_end|>")
         return [SimpleNamespace(request_id=name, finished=True, outputs=[output])]
 
 
@@ -110,6 +112,7 @@ def test_replies_have_their_seeds_and_no_thoughts(judge: VlmVllmJudge) -> None:
         ["Score: 1", "Score: 2"],
         ["Score: 3"],
     ]
+    assert [one.skip_special_tokens for one in judge.engine.sampled] == [False] * 3
 
 
 def test_the_engine_loads_safetensors_and_no_code(judge: VlmVllmJudge) -> None:

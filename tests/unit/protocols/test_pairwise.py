@@ -1,5 +1,6 @@
 """The protocol that compares two edits: its file, its question, its answer."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from editlane.core.types import Item, Question, Readout
 from editlane.judges.fake import FakeJudge, FakeJudgeParams
 from editlane.models.fake_signals import make_signature
 from editlane.protocols.asking import prepare
-from editlane.protocols.pairwise import BETTER, build_comparison, compare, load_pairwise, read_comparison
+from editlane.protocols.pairwise import (
+    BETTER,
+    PairwiseProtocol,
+    build_comparison,
+    compare,
+    load_pairwise,
+    read_comparison,
+)
 
 FILE = Path("resources/protocols/pairwise.yaml")
 PROTOCOL = load_pairwise(FILE)
@@ -55,6 +63,12 @@ def test_an_answer_is_four_probabilities_with_mode_entropy_and_mass() -> None:
     assert (row["p_a"], row["p_b"], row["p_tie"], row["p_both_bad"]) == (0.1, 0.6, 0.2, 0.1)
     assert (row["mode"], row["state"], row["mass"]) == ("B", "scored", 0.9)
     assert row["entropy"] == pytest.approx(1.0889)
+
+
+def test_no_mass_at_all_is_never_an_answer() -> None:
+    protocol = PairwiseProtocol(replace(PROTOCOL.prompt, answer=replace(PROTOCOL.prompt.answer, min_mass=0.0)))
+    row = read_comparison(protocol, {BETTER: Readout(probabilities=(0.25,) * 4, mass=0.0)})
+    assert (row["state"], row["error_kind"], "p_a" in row) == ("judge_unreadable", "mass", False)
 
 
 @pytest.mark.parametrize(

@@ -273,6 +273,16 @@ def test_too_little_mass_is_unreadable_but_can_be_looked_into_and_an_optional_cr
     assert score_readouts(small(), {"a": readout(0, 0, 1), "b": readout(0, 0, 1, mass=0.5)})["state"] == "scored"
 
 
+def test_no_mass_at_all_is_never_a_score():
+    protocol = small(answer=replace(small().answer, min_mass=0.0))
+    none, little = readout(1 / 3, 1 / 3, 1 / 3, mass=0.0), readout(0, 0, 1, mass=1e-9)
+    columns = score_readouts(protocol, {"a": little, "b": none, "extra": none})
+    assert (columns["state"], columns["error_kind"], columns["score"]) == ("judge_unreadable", "mass", None)
+    assert columns["error"].endswith("b 0; the protocol asks for more than 0")
+    columns = score_readouts(protocol, {"a": little, "b": little, "extra": none})
+    assert (columns["state"], columns["score"], columns["score_extra"]) == ("scored", 10.0, None)
+
+
 @pytest.mark.parametrize(
     "broken", [readout(math.nan, 0.5, 0.5), readout(0, 0, 1, mass=math.nan), readout(math.inf, 0, 0)]
 )

@@ -17,7 +17,7 @@ from urllib3.filepost import encode_multipart_formdata
 
 from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, UserError
 from editlane.editors.served.refusals import is_refusal
-from editlane.endpoint.http import UNPAID_CODES, Refused
+from editlane.endpoint.http import Refused
 from editlane.endpoint.places import Connection
 from editlane.endpoint.served_models import FIX, ServedModel, check_served
 from editlane.images.files import open_content
@@ -87,7 +87,7 @@ class ImageEdits:
                 f"{self} sends requests elsewhere ({error}), which is not followed, because the images and the key "
                 "would go there, too. Set `base_url` to the address that answers; finished edits are kept."
             )
-        if error.code in UNPAID_CODES or error.status in (401, 402, 403, 404):
+        if error.concerns_all:
             return UserError(f"{self} refuses to answer ({error}). {FIX}")
         return EditFailed(f"the server rejects the request: {error}")
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 
 from editlane.core.errors import JudgeFailed, UserError, format_value
 from editlane.core.text_width import pluralize
-from editlane.endpoint.http import Endpoint, Refused
-from editlane.endpoint.served_models import FIX, check_served
+from editlane.endpoint.http import UNANSWERED, Endpoint, Refused
+from editlane.endpoint.served_models import FIX, NoAnswer, ServedModel, check_served
 from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, NoLogprobs, read_top_logprobs
 
 T = TypeVar("T")
@@ -46,8 +46,8 @@ class Completions:
     def ask(self, messages: Messages, options: Options, read: Callable[[Any], T]) -> T:
         """Return what `read` takes from the parsed JSON of the endpoint's reply.
 
-        Raises UserError if the endpoint rejects the key or has no such model. Raises JudgeFailed for a request that it
-        rejects (kind `model`) or did not answer (`transport`, `timeout`).
+        Raises UserError if the endpoint rejects the key, has no such model, or wants to be paid first. Raises
+        JudgeFailed for a request that it rejects (kind `model`) or did not answer (`transport`, `timeout`).
         """
         body = json.dumps({"model": self.model, "messages": messages, **options}).encode()
         started, answered = time.monotonic(), False
@@ -56,7 +56,7 @@ class Completions:
             answered = True
             return found
         except Refused as error:
-            if error.status in (401, 403, 404):
+            if error.concerns_all:
                 raise UserError(f"{self} refuses to answer ({error}). {FIX}") from error
             raise JudgeFailed(f"the endpoint rejects the request: {error}") from error
         finally:
@@ -68,17 +68,17 @@ class Completions:
         endpoint = replace(self.endpoint, attempts=1, timeout=min(timeout, self.endpoint.timeout))
         return replace(self, endpoint=endpoint)
 
-    def check_served(self) -> list[str]:
+    def check_served(self) -> list[ServedModel]:
         """Return the models that the endpoint serves; empty if it has no such list. That is no attempt of a question.
 
         Raises NoAnswer if the endpoint does not answer. Raises UserError if it rejects the key, or if it lists its
         models and this is not among them.
         """
         where, endpoint = f"The judge's endpoint {self.endpoint.base_url}", replace(self.endpoint, on_attempt=None)
-        return [one.name for one in check_served(endpoint, self.model, str(self), where)]
+        return check_served(endpoint, self.model, str(self), where)
 
     def check_logprobs(self, messages: Messages, answers: Sequence[str], first_token: Options = FIRST_TOKEN) -> None:
-        """Raise UserError if the reply lacks the requested log-probabilities."""
+        """Raise UserError if the reply lacks the requested log-probabilities, NoAnswer if there is no reply."""
         try:
             self.ask(messages, first_token, partial(read_top_logprobs, answers=answers))
         except NoLogprobs as error:
@@ -88,7 +88,8 @@ class Completions:
             ) from error
         except JudgeFailed as error:
             images = pluralize(sum(part["type"] == "image_url" for part in messages[-1]["content"]), "image")
-            raise UserError(f"{self} does not answer a question with {images} and `logprobs`: {error}.") from error
+            found = NoAnswer if error.kind in UNANSWERED else UserError
+            raise found(f"{self} does not answer a question with {images} and `logprobs`: {error}.") from error
 
     def check_constraint(
         self,
@@ -98,7 +99,8 @@ class Completions:
         threads: Executor,
         first_token: Options = FIRST_TOKEN,
     ) -> None:
-        """Raise UserError if the constraint does not decide the answer, or if an answer is more than one token.
+        """Raise UserError if the constraint does not decide the answer, or if an answer is more than one token, and
+        NoAnswer if there is no reply.
 
         All requests ask the same question without sampling, so an endpoint that ignores the constraint gives the same
         reply to all.
@@ -107,6 +109,8 @@ class Completions:
         try:
             texts = list(threads.map(partial(self.ask, messages, read=read_text), alone))
         except JudgeFailed as error:
+            if error.kind in UNANSWERED:
+                raise NoAnswer(f"{self} does not answer a question with an answer constraint: {error}.") from error
             raise UserError(f"{self} rejects the answer constraint `{constraint}`: {error}. {_WITHOUT}") from error
         for answer, text in zip(answers, texts, strict=True):
             if text != answer and text and answer.startswith(text) and len(set(texts)) > 1:

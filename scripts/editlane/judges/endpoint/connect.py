@@ -19,7 +19,7 @@ def list_versions(model: str, params: EndpointParams, timeout: float) -> list[st
     fleet does not run.
     """
     listed = make_completions(model, params).with_one_attempt(timeout).check_served()
-    return [name for name in listed if is_published(name) and strip_fingerprint(name) == model]
+    return [one.name for one in listed if is_published(one.name) and strip_fingerprint(one.name) == model]
 
 
 def name_version(model: str, params: Mapping[str, Any]) -> str:

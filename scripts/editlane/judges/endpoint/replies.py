@@ -1,13 +1,20 @@
 """Read the generated reply of a chat completion, and tell a refusal from it."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from editlane.core.errors import ItemError
 from editlane.core.text_width import pluralize
+from editlane.endpoint.http import Refused, shorten
 from editlane.judges.endpoint.completions import read_text
 
 REFUSALS = ("content_filter", "refusal", "safety", "prohibited")
 """Beginnings of `finish_reason` of a reply that a safety system ended: OpenAI and Azure, Anthropic, Google."""
+
+POLICY = ("content_policy", "content_filter", "content management policy", "safety system")
+"""What servers say of a request that their safety system rejects."""
+POLICY_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
+"""OpenAI's and Azure's codes for it."""
 
 
 class JudgeRefused(ItemError):
@@ -24,22 +31,47 @@ class ReplyCut(ItemError):
     kind = "cut"
 
 
-def read_reply(reply: Any) -> str:
-    """Return the text of a chat completion.
+def is_policy(error: Refused, texts: Iterable[str]) -> bool:
+    """Return whether a safety system rejected a request with these texts.
 
-    Raises JudgeRefused for a refusal, ReplyCut for one without text that ended at the limit of tokens, and JudgeFailed
-    if it is not a chat completion.
+    A server may echo them in an error of another kind, so words that are among them prove nothing.
     """
-    text = read_text(reply)
-    choice = reply["choices"][0]
-    refusal, reason = choice["message"].get("refusal"), str(choice.get("finish_reason") or "").lower()
-    if isinstance(refusal, str) and refusal and not text:
-        raise JudgeRefused(f"the model refuses to judge: {refusal}")
+    said, asked = str(error).lower(), "\n".join(texts).lower()
+    return error.code in POLICY_CODES or any(word in said and word not in asked for word in POLICY)
+
+
+def read_parts(reply: Any) -> dict[str, Any]:
+    """Return what `read_reply` needs of a chat completion, as JSON, in which `Endpoint.ask` then hides the key.
+
+    Raises JudgeFailed if it is not a chat completion.
+    """
+    text, choice, usage = read_text(reply), reply["choices"][0], reply.get("usage")
+    used = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
+    return {
+        "text": text,
+        "refusal": _as_text(choice["message"].get("refusal")),
+        "reason": _as_text(choice.get("finish_reason")),
+        "tokens": used if type(used) is int else None,
+    }
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def read_reply(parts: Mapping[str, Any]) -> str:
+    """Return the text of a chat completion of these parts.
+
+    Raises JudgeRefused for a refusal, and ReplyCut for a reply without text that ended at the limit of tokens.
+    """
+    text: str = parts["text"]
+    reason = parts["reason"].lower()
+    if parts["refusal"] and not text:
+        raise JudgeRefused(f"the model refuses to judge: {shorten(parts['refusal'])}")
     if reason.startswith(REFUSALS):
-        raise JudgeRefused(f"a safety system ended the reply (finish_reason {reason})")
+        raise JudgeRefused(f"a safety system ended the reply (finish_reason {shorten(reason)})")
     if not text.strip() and reason == "length":
-        used = (reply.get("usage") or {}).get("completion_tokens")
-        spent = f" after {pluralize(used, 'token')}" if isinstance(used, int) else ""
+        spent = "" if parts["tokens"] is None else f" after {pluralize(parts['tokens'], 'token')}"
         raise ReplyCut(
             f"the reply ended{spent} before it said anything; a model that reasons first needs `reasoning_tokens` in "
             "`params`"

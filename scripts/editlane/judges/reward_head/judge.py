@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from editlane.core.errors import JudgeFailed, UserError
 from editlane.core.params import KeyedBy
@@ -37,8 +37,25 @@ def _fingerprint_head(file: str) -> Any:
     return fingerprint_file(path)
 
 
+def _refuse_draws(temperature: float) -> float:
+    if temperature:
+        raise ValueError("a reward head draws nothing, so it would change no number; remove it.")
+    return temperature
+
+
+def _refuse_replies(replies: int) -> int:
+    if replies != 1:
+        raise ValueError("a reward head generates no replies: one number shows all; remove it.")
+    return replies
+
+
 class RewardHeadParams(VlmParams):
     """Settings of this judge."""
+
+    temperature: Annotated[float, AfterValidator(_refuse_draws)] = 0.0
+    """0 only: a head draws nothing."""
+    replies: Annotated[int, AfterValidator(_refuse_replies)] = 1
+    """1 only: the number of a question is always the same."""
 
     head: Text = "score"
     """Name of the head's weights: `score` of a model for sequence classification, `rm_head`, `rm_heads.head_0` or
@@ -50,6 +67,11 @@ class RewardHeadParams(VlmParams):
     reward_token: Text | None = None
     """Token that ends the question and at which the number is read, such as `<|Reward|>`; null for the last token of
     the prompt."""
+
+    @property
+    def samples(self) -> bool:
+        """False: the same question gets the same number."""
+        return False
 
 
 class RewardHeadJudge:
@@ -69,6 +91,7 @@ class RewardHeadJudge:
         self._check_head()
         self.reward_id = _find_token(processor.tokenizer, params.reward_token, model)
         self.prompts = open_prompts(processor, model)
+        self._check_token()
         self.passes = Passes(self.prompts, params.batch_size, params.max_image_side, self._close)
 
     def _check_head(self) -> None:
@@ -82,6 +105,18 @@ class RewardHeadJudge:
             raise UserError(
                 f"params: output is {self.params.output}, but the head {self.params.head!r} has {self.head.outputs}, "
                 "counted from 0."
+            )
+
+    def _check_token(self) -> None:
+        """Raise UserError unless the reward token is a token of its own in a prompt of this chat template."""
+        if self.reward_id is None:
+            return
+        prompt = self.prompts.render(self._close(self.prompts.make_chat(Question(system="", parts=("?",)), {})))
+        if self.reward_id not in self.prompts.processor.tokenizer.encode(prompt, add_special_tokens=False):
+            raise UserError(
+                f"params: reward_token is {self.params.reward_token!r}, which is no token of its own at the end of a "
+                f"question to {self.prompts.model}: its tokenizer joins it to the text around it, or its chat template "
+                "leaves it out. Use the token that the model was trained with, or leave it out."
             )
 
     def _close(self, chat: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -123,12 +158,17 @@ class RewardHeadJudge:
         return found
 
     def _find_places(self, inputs: Inputs) -> "torch.Tensor":
-        """Return the place of the token of each prompt at which the number is read."""
+        """Return the place of the token of each prompt at which the number is read.
+
+        Raises JudgeFailed if a prompt has no reward token, because the number at any other place means nothing.
+        """
         import torch
 
         if self.reward_id is None:
             return torch.tensor(count_tokens(inputs)) - 1
         found: torch.Tensor = inputs["input_ids"] == self.reward_id
+        if not found.any(-1).all():
+            raise JudgeFailed(f"the prompt has no reward token {self.params.reward_token!r}")
         return found.shape[1] - 1 - found.flip(-1).int().argmax(-1)
 
     def read_out(self, batch: Prepared, answers: Sequence[str]) -> list[list[Readout]]:

@@ -7,14 +7,34 @@ from pydantic import AfterValidator, Field
 from editlane.core.params import SPEED
 from editlane.judges.endpoint.params import EndpointParams
 
-RESERVED = frozenset({"model", "messages", "stream", "n", "logprobs", "top_logprobs", "max_tokens", "seed"})
-"""Fields of a request that `request` cannot set."""
+RESERVED = frozenset(
+    {
+        *("model", "messages", "stream", "n", "logprobs", "top_logprobs", "seed", "temperature"),
+        *("max_tokens", "max_completion_tokens", "response_format", "structured_outputs"),
+    }
+)
+"""Fields that Editlane sets itself."""
+READ = frozenset(
+    {
+        *("top_p", "top_k", "min_p", "logit_bias", "presence_penalty", "frequency_penalty", "repetition_penalty"),
+        *("guided_choice", "guided_grammar", "guided_json", "guided_regex", "allowed_token_ids", "bad_words"),
+        *("logits_processors", "return_tokens_as_token_ids", "stop", "stop_token_ids", "min_tokens", "ignore_eos"),
+        *("echo", "add_generation_prompt", "continue_final_message", "chat_template", "tools", "tool_choice"),
+        *("functions", "function_call", "use_beam_search", "best_of"),
+    }
+)
+"""Fields that change which answers are possible, how likely they are, or how they are reported."""
 
 
 def _check_request(fields: dict[str, Any]) -> dict[str, Any]:
     taken = sorted(RESERVED & fields.keys())
     if taken:
         raise ValueError(f"it sets {', '.join(taken)}, which Editlane sets itself; remove it.")
+    changed = sorted(READ & fields.keys())
+    if changed:
+        raise ValueError(f"it sets {', '.join(changed)}, which changes the answers that are read; remove it.")
+    if not isinstance(fields.get("chat_template_kwargs", {}), dict):
+        raise ValueError("its chat_template_kwargs are no mapping; write {enable_thinking: false} or the like.")
     return fields
 
 
@@ -34,7 +54,8 @@ class VlmEndpointParams(EndpointParams):
     tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """Request field of the longest reply; newer models of OpenAI take `max_completion_tokens` only."""
     request: Annotated[dict[str, Any], AfterValidator(_check_request)] = Field(default_factory=dict)
-    """Further fields of each request, such as `{reasoning_effort: low}`."""
+    """Further fields of each request, such as `{reasoning_effort: low}`. Fields that change which answers are possible
+    or how likely they are, such as `top_p`, are refused."""
     requests_per_minute: Annotated[float | None, Field(gt=0, le=1e6), SPEED] = None
     """Requests that all lanes of the run together send in a minute, the arena's included; null for as many as the
     server answers."""

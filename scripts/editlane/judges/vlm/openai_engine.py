@@ -16,19 +16,22 @@ from PIL import Image
 
 from editlane.core.errors import JudgeFailed, UserError
 from editlane.core.types import NumbersAsked, Question, Readout, RunsOn, do_nothing
+from editlane.endpoint.http import Refused
+from editlane.endpoint.served_models import find_words
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import make_messages
 from editlane.judges.endpoint.asker import Asker, make_probe
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Messages, Options
 from editlane.judges.endpoint.connect import list_versions, make_completions, name_version
-from editlane.judges.endpoint.messages import prepare_messages
-from editlane.judges.endpoint.replies import JudgeRefused, read_reply
+from editlane.judges.endpoint.messages import list_texts, prepare_messages
+from editlane.judges.endpoint.replies import JudgeRefused, is_policy, read_parts, read_reply
 from editlane.judges.vlm.endpoint_params import VlmEndpointParams
 from editlane.judges.vlm.prompts import COMMON_SPECIALS, SWITCH, break_up, drop_thoughts
 from editlane.protocols.json_replies import make_schema
 
-POLICY = ("content_policy", "content_filter", "content management policy", "safety system")
-"""What servers say of a request that their safety system rejects, with HTTP 400."""
+SWITCHING = ("vllm", "sglang")
+"""Servers that pass `chat_template_kwargs` on to the chat template, by what their lists of models say (`owned_by`).
+Hosted models may reject the field."""
 
 Asked = tuple[Messages, NumbersAsked | None]
 """The messages of a question, and the numbers that its reply holds."""
@@ -37,7 +40,7 @@ Asked = tuple[Messages, NumbersAsked | None]
 class VlmEndpointJudge:
     """Model under the name by which a server serves it."""
 
-    VERSION = "1"
+    VERSION = "2"
     """Bump when the same question would get other probabilities or another reply."""
     RUNS_ON = RunsOn.SERVER
     PARAMS = VlmEndpointParams
@@ -48,7 +51,8 @@ class VlmEndpointJudge:
             raise UserError("the judge vlm on openai needs a `model`: the name under which the endpoint serves it.")
         self.on_request: Callable[[], None] = do_nothing
         self.completions = make_completions(model, params, lambda: self.on_request())
-        self.completions.check_served()
+        served = self.completions.check_served()
+        self._switches = find_words(served, self.completions.model).get("owned_by") in SWITCHING
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
             self.completions,
@@ -126,7 +130,7 @@ class VlmEndpointJudge:
         options: Options = {self.params.tokens_field: max_new_tokens + self.params.reasoning_tokens}
         if self.params.temperature is not None:
             options["temperature"] = self.params.temperature
-        return options | self.params.request
+        return _add_request(options, self.params, switches=self._switches)
 
     def _make_own_options(self, seed: int, numbers: NumbersAsked | None) -> Options:
         """Return the fields of one question."""
@@ -135,17 +139,24 @@ class VlmEndpointJudge:
 
     def _write(self, options: Options, messages: Messages, own: Options) -> str:
         try:
-            return drop_thoughts(self.completions.ask(messages, options | own, read_reply), opened=False)
+            return drop_thoughts(read_reply(self.completions.ask(messages, options | own, read_parts)), opened=False)
         except JudgeFailed as error:
-            if error.kind == "model" and any(word in str(error).lower() for word in POLICY):
+            if isinstance(error.__cause__, Refused) and is_policy(error.__cause__, list_texts(messages)):
                 raise JudgeRefused(f"a safety system rejects the request: {error}") from error
             raise
 
 
 def make_first_token(params: VlmEndpointParams) -> Options:
     """Return the fields of a read-out. vLLM, which has the constraint, also has the switch of thinking."""
-    switch = {"chat_template_kwargs": SWITCH} if params.answer_constraint is not None else {}
-    return FIRST_TOKEN | switch | params.request
+    fields = {name: value for name, value in FIRST_TOKEN.items() if name != "max_tokens"}
+    fields[params.tokens_field] = FIRST_TOKEN["max_tokens"]
+    return _add_request(fields, params, switches=params.answer_constraint is not None)
+
+
+def _add_request(fields: Options, params: VlmEndpointParams, *, switches: bool) -> Options:
+    """Return the fields with those of `request`. `switches`: thinking is switched off, unless `request` says more."""
+    variables = (SWITCH if switches else {}) | params.request.get("chat_template_kwargs", {})
+    return fields | params.request | ({"chat_template_kwargs": variables} if variables else {})
 
 
 def make_chat(question: Question) -> Messages:

@@ -37,6 +37,8 @@ class Prompts:
     model: str
     specials: tuple[str, ...]
     """Spellings of special tokens, the longest first."""
+    silent: tuple[str, ...]
+    """Those that a decoder leaves out of a text, such as the end of a turn, the longest first."""
     folds_system: bool
     """True if the template has no system role."""
     opens_thought: bool
@@ -45,6 +47,16 @@ class Prompts:
     def escape(self, text: str) -> str:
         """Break up special tokens, which an instruction could otherwise forge."""
         return break_up(text, self.specials)
+
+    def clean_reply(self, reply: str) -> str:
+        """Return a reply, which was decoded with its special tokens, without them and without what was thought.
+
+        Thoughts go first, because in some families special tokens open and close them.
+        """
+        text = drop_thoughts(reply, opened=self.opens_thought)
+        for special in self.silent:
+            text = text.replace(special, "")
+        return text
 
     def make_chat(self, question: Question, images: Mapping[int, Image.Image]) -> list[dict[str, Any]]:
         """Build the messages of a question. `images`: what is shown for each image, by its id."""
@@ -113,6 +125,7 @@ def open_prompts(processor: Any, model: str) -> Prompts:
         processor=processor,
         model=model,
         specials=find_specials(processor.tokenizer),
+        silent=find_silent(processor.tokenizer),
         folds_system=not _has_system_role(processor, alone),
         opens_thought=is_open(plain),
     )
@@ -141,6 +154,15 @@ def drop_thoughts(reply: str, *, opened: bool) -> str:
 def find_specials(tokenizer: Any) -> tuple[str, ...]:
     """Return the spellings of a tokenizer's added tokens, the longest first, without blanks and single characters."""
     added: Iterable[str] = {*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}
+    return _sort_specials(added)
+
+
+def find_silent(tokenizer: Any) -> tuple[str, ...]:
+    """Return the spellings of the tokens that a tokenizer leaves out of texts, as `find_specials` does."""
+    return _sort_specials(str(one) for one in tokenizer.added_tokens_decoder.values() if one.special)
+
+
+def _sort_specials(added: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted((one for one in added if len(one.strip()) > 1), key=lambda one: (-len(one), one)))
 
 

@@ -16,7 +16,7 @@ from editlane.judges.vlm.answers import AnswerTokens, Tokens
 from editlane.judges.vlm.inputs import Inputs, append_tokens, count_tokens, pad_left
 from editlane.judges.vlm.loading import VlmParams, load_chat_vlm, to_device
 from editlane.judges.vlm.passes import Passes, Prepared
-from editlane.judges.vlm.prompts import drop_thoughts, find_tokens_after, open_prompts
+from editlane.judges.vlm.prompts import find_tokens_after, open_prompts
 from editlane.models.devices import convert_model_errors, pick_device
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class VlmJudge:
         with torch.inference_mode(), no_cudnn_attention():
             ready = to_device(pad_left(inputs), self.model)
             tokens = self.model.generate(**ready, generation_config=greedy, logits_processor=drawn)
-        written = self.processor.batch_decode(tokens[:, ready["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [drop_thoughts(reply, opened=self.prompts.opens_thought) for reply in written]
+        written = self.processor.batch_decode(tokens[:, ready["input_ids"].shape[1] :], skip_special_tokens=False)
+        return [self.prompts.clean_reply(reply) for reply in written]
 
     def find_answer_tokens(self, answers: Sequence[str]) -> AnswerTokens:
         """Return the tokens of each answer after this checkpoint's chat template. Raises UserError if it has none."""

@@ -20,7 +20,7 @@ from editlane.judges.chat import convert_load_errors
 from editlane.judges.vllm_runs import ENVIRONMENT, VllmParams, make_engine, render_prompt, run_batch
 from editlane.judges.vlm.answers import AnswerTokens, Tokens
 from editlane.judges.vlm.checkpoints import check_architecture
-from editlane.judges.vlm.prompts import drop_thoughts, find_tokens_after, open_prompts
+from editlane.judges.vlm.prompts import find_tokens_after, open_prompts
 from editlane.models import load_times
 from editlane.models.devices import convert_model_errors
 from editlane.models.no_torchvision import replace_video_processors
@@ -122,13 +122,11 @@ class VlmVllmJudge:
         from vllm import SamplingParams
 
         temperature = self.params.temperature
-        sampling = [
-            [SamplingParams(temperature=temperature, max_tokens=max_new_tokens, seed=seed) for seed in own]
-            for own in seeds
-        ]
+        options = {"temperature": temperature, "max_tokens": max_new_tokens, "skip_special_tokens": False}
+        sampling = [[SamplingParams(**options, seed=seed) for seed in own] for own in seeds]
         rendered = [[prompt.rendered for prompt in questions] for questions in batch]
         outputs = run_batch(self.engine, rendered, sampling, self._names)
-        return [[drop_thoughts(one.text, opened=self.prompts.opens_thought) for one in own] for own in outputs]
+        return [[self.prompts.clean_reply(one.text) for one in own] for own in outputs]
 
     def find_answer_tokens(self, answers: Sequence[str]) -> AnswerTokens:
         """Return the tokens of each answer after this checkpoint's chat template. Raises UserError if it has none."""
