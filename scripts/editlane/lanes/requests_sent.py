@@ -5,9 +5,6 @@ request, the files of all lanes are read under a lock that lanes share, so that 
 allowed. Other machines' lanes share it where the file system has locks; elsewhere they may send some more.
 """
 
-import errno
-import fcntl
-import logging
 import os
 import threading
 import time
@@ -20,8 +17,7 @@ from editlane.core.errors import UserError
 from editlane.core.files import make_folder
 from editlane.core.paths import list_counts, locate_count
 from editlane.core.text_width import pluralize
-
-log = logging.getLogger(__name__)
+from editlane.lanes.folder_lock import lock_folder
 
 _REQUEST, _IMAGE = b"r", b"i"
 _LOOK_EVERY = 0.2
@@ -102,13 +98,7 @@ class RequestCount:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._threads, (self._folder / "lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                    raise
-                log.info("%s: this file system has no locks; lanes of several machines may send more", self._folder)
+        with self._threads, lock_folder(self._folder):
             yield
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from editlane.core.errors import Stopped, UserError
-from editlane.lanes import requests_sent
+from editlane.lanes import requests_sent, served_model
 from editlane.lanes.requests_sent import RequestCount, Sent, read_sent, sum_up
 from editlane.lanes.served_model import keep_words
 
@@ -121,3 +122,36 @@ def test_another_word_about_the_model_is_an_error_and_silence_is_none(tmp_path: 
     keep_words(path, {"root": "模型/b"}, "e")
     with pytest.raises(UserError):
         keep_words(path, {"root": "模型/a"}, "e")
+
+
+def test_a_word_that_comes_later_is_compared_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "server.json"
+    for words in ({"owned_by": "vllm"}, {"root": "模型/a"}, {"owned_by": "vllm"}):
+        keep_words(path, words, "e")
+    with pytest.raises(UserError, match="root: '模型/b'"):
+        keep_words(path, {"owned_by": "vllm", "root": "模型/b"}, "e")
+    with pytest.raises(UserError, match="owned_by: 'x'"):
+        keep_words(path, {"owned_by": "x"}, "e")
+
+
+def test_of_two_lanes_that_start_at_once_one_sees_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = served_model.replace_text
+    both = threading.Barrier(2)
+
+    def write_late(path: Path, text: str) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.5)  # the other lane comes here at the same time only if it was let in
+        write(path, text)
+
+    def start(model: str) -> str | None:
+        try:
+            keep_words(tmp_path / "server.json", {"root": model}, "e")
+        except UserError:
+            return model
+        return None
+
+    monkeypatch.setattr(served_model, "replace_text", write_late)
+    with ThreadPoolExecutor(2) as lanes:
+        refused = [one for one in lanes.map(start, ("模型/a", "模型/b")) if one]
+    assert len(refused) == 1
+    assert refused[0] not in (tmp_path / "server.json").read_text(encoding="utf-8")
