@@ -120,7 +120,7 @@ class ParsedRecord:
 
 @dataclass(slots=True)
 class Skipped:
-    """Counts of records that become no items."""
+    """What of a dataset is left out: counts of records that become no items, and columns."""
 
     categories: Counter[str] = field(default_factory=Counter)
     """Records of each category that was not requested."""
@@ -128,9 +128,11 @@ class Skipped:
     """Records of items that have another record in the requested language."""
     over_limit: int = 0
     """Records of requested categories behind the last one that `limit` allows."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Columns called `images` or `turns` that hold no list -> the first record with one. They are ignored."""
 
     def total(self) -> int:
-        """Return the number of all of them."""
+        """Return the number of all records."""
         return self.categories.total() + self.other_language + self.over_limit
 
 
@@ -159,6 +161,7 @@ def parse_records(selection: Selection, skipped: Skipped, *, others: bool = Fals
             left_out = LeftOut.LIMIT
         else:
             taken[category] += 1
+            skipped.columns |= dict.fromkeys(record.list_ignored() - skipped.columns.keys(), record.where)
             yield _parse(record, raw, where, (category, native), selection)
             continue
         if others:

@@ -80,6 +80,8 @@ def prepare_items(
     items = [one.item for one in made]
     provenance = _describe(selection, items, skipped, references)
     log_items(provenance)
+    for name, where in sorted(skipped.columns.items()):
+        log.warning("%s: the column %s holds no list, so it is ignored", where, name)
     _warn_of_missing_edits(folders, provenance)
     if given:
         tables.write_table(RunPaths(run_dir).given, _list_given(made, given), schemas.GIVEN)

@@ -3,6 +3,7 @@
 Each reader yields the records under the benchmark's own field names. `names` maps our names to them.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from editlane.core.errors import UserError
-from editlane.core.types import MOST_TURNS
+from editlane.core.errors import UserError, format_value
 from editlane.datasets.arrow_files import Records, read_column_names, read_rows
 from editlane.datasets.files import OWN_FORMATS
 from editlane.datasets.json_files import read_json
@@ -26,7 +26,7 @@ _COMPASS_FILES = ("Part*/*/*.json",)
 
 _GEDIT_COLUMNS = ["task_type", "key", "instruction_language", "instruction"]
 _GEDITV2_COLUMNS = ["key", "task", "instruction", "source_image"]
-_TURNS = tuple(f"turn{number}" for number in range(1, MOST_TURNS + 1))
+_TURN = re.compile(r"turn([1-9][0-9]{0,3})")
 _GEDIT_IMAGES = ["input_image", "input_image_raw"]
 
 
@@ -111,12 +111,21 @@ def _read_imgedit(path: Path, _language: str) -> Iterator[RawRecord]:
     Those of the multi-turn suite have `turn1, turn2, turn3` instead of a prompt; their file's name is their category.
     """
     for file, where, fields in read_files(path, (), "imgedit", partial(read_json, format="imgedit", keyed=True)):
-        if "turn1" in fields:
-            fields["edit_type"] = file.stem
-            fields["turns"] = [fields[name] for name in _TURNS if fields.get(name)]
+        if turns := _list_turns(path, where, fields):
+            fields |= {"edit_type": file.stem, "turns": turns}
         if "edit_type" not in fields and {"id", "prompt"} <= fields.keys():
             fields["edit_type"] = "UGE"
         yield RawRecord(file=file, where=where, fields=fields, edit_names=(fields["key"],))
+
+
+def _list_turns(path: Path, where: str, fields: Mapping[str, Any]) -> list[Any]:
+    """Return `turn1`, `turn2`, ... up to the last that is set. Raises UserError if one before it is not."""
+    turns = {name: value for name, value in fields.items() if value is not None and value != ""}
+    found = {int(match[1]): value for name, value in turns.items() if (match := _TURN.fullmatch(name))}
+    last = max(found, default=0)
+    if missing := [number for number in range(1, last + 1) if number not in found]:
+        raise UserError(f"{path}, {where} has turn{last} and no turn{missing[0]}. Add it, or number the turns anew.")
+    return [found[number] for number in range(1, last + 1)]
 
 
 def _read_kris(path: Path, _language: str) -> Iterator[RawRecord]:
@@ -207,10 +216,8 @@ def _read_compass(path: Path, _language: str) -> Iterator[RawRecord]:
         part, task, key = place.parent.parent, place.stem, require_label(path, where, fields, "save_id")
         if not part.name.startswith("Part"):
             raise UserError(f"{file} is not in a folder PartN/TASK, as Edit-Compass is published. Move it there.")
-        references = fields.get("reference_image_path") or []
-        if references:
-            listed = [references] if isinstance(references, str) else references
-            fields["images"] = [fields.pop("source_image", None), *listed]
+        if references := _list_references(path, where, fields.get("reference_image_path")):
+            fields["images"] = [fields.pop("source_image", None), *references]
         fields |= {"category": task, "item_id": f"{task}_{key}", "prompt_zh": fields.get("prompt_cn")}
         fields["tags"] = [tag for tag in (fields.get("edit_type"), fields.get("sub_type")) if tag and tag != task]
         yield RawRecord(
@@ -220,6 +227,14 @@ def _read_compass(path: Path, _language: str) -> Iterator[RawRecord]:
             edit_names=(f"{part.name}/{task}/{key}", f"{task}/{key}"),
             root=part.parent,
         )
+
+
+def _list_references(path: Path, where: str, value: Any) -> list[Any]:
+    if isinstance(value, str | list) or value is None:
+        return [value] if isinstance(value, str) and value else list(value or ())
+    raise UserError(
+        f"{path}, {where}: reference_image_path is {format_value(value)}, not a path and not a list of them."
+    )
 
 
 PUBLIC_FORMATS = {

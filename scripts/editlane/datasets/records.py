@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Number
+from pathlib import PurePosixPath
 from typing import Any
 
 from editlane.core.errors import UserError, format_value
+from editlane.images.decoding import SUFFIXES
 
 LANGUAGES = ("en", "zh")
 
@@ -92,10 +94,11 @@ class Record:
         """Return the images of `images`, or the one of `image`: the source first. Empty without one.
 
         `images` is a list, a list as JSON text, or names with | between them (CSV has no lists). `encoded`: see
-        `get_encoded_image`. Raises UserError if both fields are set, or if an entry of the list is empty.
+        `get_encoded_image`. Raises UserError if both fields have images, or if an entry of the list is empty. Beside
+        `image`, a column `images` without a list is another thing of the dataset (see `list_ignored`).
         """
-        listed = self._split_images()
         image = self.get_encoded_image("image") if encoded else self.get_image("image")
+        listed = self._split_images(beside=image is not None)
         if not listed:
             return [] if image is None else [image]
         names = f"{self.own_name('image')} and {self.own_name('images')}"
@@ -108,41 +111,46 @@ class Record:
                 raise UserError(f"{self.where}: image {number} of {self.own_name('images')} is empty.")
         return [one for one in found if one is not None]
 
-    def _split_images(self) -> list[Any]:
-        value = self.fields.get(self.own_name("images"))
-        if value is None or value != value:
+    def _split_images(self, *, beside: bool) -> list[Any]:
+        value = _parse_list(self.fields.get(self.own_name("images")))
+        if isinstance(value, str) and (not beside or _names_images(value)):
+            return [part.strip() for part in value.split("|")]
+        if value is None or isinstance(value, list):
+            return value or []
+        if beside:
             return []
-        if isinstance(value, str) and value.lstrip().startswith("["):
-            try:
-                value = json.loads(value)
-            except (ValueError, RecursionError) as error:
-                name = self.own_name("images")
-                raise UserError(f"{self.where}: {name} is {format_value(value)}, which is no JSON list.") from error
-        if isinstance(value, str):
-            value = [part.strip() for part in value.split("|")] if value.strip() else []
-        if not isinstance(value, list | tuple):
-            raise UserError(f"{self.where}: {self.own_name('images')} is {format_value(value)}, not a list of images.")
-        return list(value)
+        raise UserError(f"{self.where}: {self.own_name('images')} is {format_value(value)}, not a list of images.")
 
-    def choose_turns(self, language: str) -> tuple[tuple[str, ...], str] | None:
+    def list_ignored(self) -> set[str]:
+        """List columns called like our lists that hold none, beside the field that each would stand for.
+
+        Many a dataset has an `image` and the number of its `images`, or an `instruction` and the number of its `turns`.
+        """
+        ignored = set()
+        if self.fields.get(self.own_name("image")) and not self._split_images(beside=True):
+            ignored.add("images")
+        if self.choose_language("instruction", LANGUAGES[0]) and not self.choose_turns(LANGUAGES[0], beside=True):
+            ignored |= {"turns", *(f"turns_{name}" for name in LANGUAGES)}
+        names = {self.own_name(field) for field in ignored}
+        return {name for name in names if _parse_list(self.fields.get(name)) not in (None, [])}
+
+    def choose_turns(self, language: str, *, beside: bool) -> tuple[tuple[str, ...], str] | None:
         """Return (texts, language) of `turns`, in the requested language if available; None if there are none.
 
         `turns_en`, `turns_zh` and `turns` are lists, or lists as JSON text. The letters of `turns` tell its language.
+        `beside` an instruction, a value that is no list is another thing of the dataset; else it raises UserError.
         """
-        listed = {name: self._get_texts(f"turns_{name}") for name in LANGUAGES}
-        if bare := self._get_texts("turns"):
+        listed = {name: self._get_texts(f"turns_{name}", beside) for name in LANGUAGES}
+        if bare := self._get_texts("turns", beside):
             detected = detect_language("\n".join(bare)) or language
             listed[detected] = listed[detected] or bare
         return next(((texts, name) for name in (language, *LANGUAGES) if (texts := listed[name])), None)
 
-    def _get_texts(self, field: str) -> tuple[str, ...]:
-        value = self.fields.get(self.own_name(field))
-        if value is None or value != value or value == "":
+    def _get_texts(self, field: str, beside: bool) -> tuple[str, ...]:
+        value = _parse_list(self.fields.get(self.own_name(field)))
+        if value is None or (beside and not isinstance(value, list)):
             return ()
-        if isinstance(value, str):
-            with suppress(ValueError, RecursionError):
-                value = json.loads(value)
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, list):
             raise UserError(f"{self.where}: {self.own_name(field)} is {format_value(value)}, not a list of texts.")
         texts = [Record({field: entry}, {}, self.where).get_text(field) for entry in value]
         for number, text in enumerate(texts, 1):
@@ -169,6 +177,23 @@ class Record:
                 detected = unset[0]
             texts[detected] = texts[detected] or bare
         return next(((text, name) for name in (language, *LANGUAGES) if (text := texts[name])), None)
+
+
+def _parse_list(value: Any) -> Any:
+    """Return a list, also one of JSON text, as a list, null and blank text as None, and all else as it is."""
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, str) and value.lstrip().startswith("["):  # so may a file's name
+        with suppress(ValueError, RecursionError):
+            found = json.loads(value)
+            return found if isinstance(found, list) else value
+    return value
+
+
+def _names_images(text: str) -> bool:
+    return "|" in text or PurePosixPath(text).suffix.lower() in SUFFIXES
 
 
 def detect_language(text: str) -> str | None:

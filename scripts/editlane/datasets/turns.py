@@ -16,10 +16,11 @@ _LINES = {"en": "Turn {n}: {text}", "zh": "第 {n} 轮：{text}"}
 def require_instruction(record: Record, language: str) -> tuple[str, str, tuple[str, ...]]:
     """Return the instruction of a record, its language, and its turns if there are several.
 
-    Raises UserError without an instruction, with one beside `turns`, and for more turns than an item may have.
+    Raises UserError without an instruction, with one beside a list of `turns`, and for too many turns.
     """
     field = record.own_name("instruction")
-    chosen, found = record.choose_language("instruction", language), record.choose_turns(language)
+    chosen = record.choose_language("instruction", language)
+    found = record.choose_turns(language, beside=chosen is not None)
     if found is None:
         if chosen is None:
             raise UserError(f"{record.where} has no instruction ({field}, {field}_en or {field}_zh).")

@@ -71,7 +71,9 @@ def make_blocks(pipeline: Any, index: Mapping[str, Any]) -> Any:
 def check_libraries(index: Mapping[str, Any]) -> None:
     """Raise UserError if a component's class is of another library than diffusers and transformers."""
     for name, entry in index.items():
-        named = [entry[0]] if isinstance(entry, list) and len(entry) == 3 else []
+        # diffusers takes [library, class] from model_index.json, and [library, class, {"type_hint"}] from its own index
+        pair = isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+        named = [entry[0]] if pair or (isinstance(entry, list) and len(entry) == 3) else []
         if any(isinstance(spec, dict) and spec.get("type_hint") for spec in (entry if named else ())):
             named.append(entry[2]["type_hint"][0])
         if wrong := [library for library in named if library is not None and library not in LIBRARIES]:
@@ -84,10 +86,10 @@ def check_libraries(index: Mapping[str, Any]) -> None:
 def fetch_modular(model: str, revision: str | None) -> Path:
     """Return the folder of a modular checkpoint. Download it for a hub id, without what it names elsewhere.
 
-    Raises UserError if the hub or the id cannot be reached, or if a component is missing.
+    Raises UserError if the hub or the id cannot be reached, if a component is missing, or for two indexes.
     """
     if not checkpoints.is_hub_id(model):
-        return Path(model)
+        return _check_index(Path(model), model)
     from huggingface_hub import snapshot_download
 
     try:
@@ -96,6 +98,17 @@ def fetch_modular(model: str, revision: str | None) -> Path:
         raise checkpoints.make_hub_error(model, revision, str(error)) from error
     if problem := checkpoints.find_problem(folder):
         raise checkpoints.make_hub_error(model, revision, f"it is incomplete without other repositories: {problem}.")
+    return _check_index(folder, model)
+
+
+def _check_index(folder: Path, model: str) -> Path:
+    """Return `folder` if it has one index: of two, diffusers would read the one that nothing here was checked by."""
+    if (folder / checkpoints.INDEX).is_file() and (folder / checkpoints.MODULAR_INDEX).is_file():
+        raise UserError(
+            f"The checkpoint {model} has both {checkpoints.INDEX}, which names a modular pipeline, and "
+            f"{checkpoints.MODULAR_INDEX}. Which of them holds is not clear: remove {checkpoints.INDEX} from a "
+            "copy, and set `model:` to that folder."
+        )
     return folder
 
 

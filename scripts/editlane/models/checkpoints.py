@@ -19,7 +19,8 @@ RANDOM_WEIGHTS_FILE = "editlane_random_weights.json"
 
 INDEX = "model_index.json"
 MODULAR_INDEX = "modular_model_index.json"
-"""The index of a checkpoint for diffusers' modular pipelines, such as FLUX.3. One that has both is loaded by INDEX."""
+"""The index of a checkpoint for diffusers' modular pipelines, such as FLUX.3. One that has both is loaded by INDEX, or
+refused if that names a modular pipeline, too."""
 
 LEFT_OUT = ("prompt_upsampler", "prompt_upsampler_processor")
 """Components of a modular checkpoint that may be missing: then instructions are taken as they are."""

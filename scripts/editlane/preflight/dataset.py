@@ -74,7 +74,7 @@ def _report_records(path: Path, scan: Scan, categories: list[str]) -> Finding:
 
 
 def _report_images(scan: Scan) -> Finding:
-    text = f"{scan.headers:,} headers of {scan.items.total():,} read, {pluralize(scan.decoded, 'image')} decoded whole"
+    text = f"{scan.headers:,} headers of {scan.images:,} read, {pluralize(scan.decoded, 'image')} decoded whole"
     if not scan.unreadable:
         return Finding("pass", "images", text)
     bad = f"{text}; {len(scan.unreadable):,} cannot be decoded: {join_names(scan.unreadable)}"

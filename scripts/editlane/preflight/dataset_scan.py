@@ -35,6 +35,8 @@ class Scan:
     skipped: Skipped = field(default_factory=Skipped)
     fallback: int = 0
     """Items without an instruction in the requested language."""
+    images: int = 0
+    """Images of all items so far."""
     headers: int = 0
     decoded: int = 0
     """Images decoded in full, including the `unreadable` ones."""
@@ -93,6 +95,7 @@ def scan_dataset(config: dict[str, Any], *, whole: bool, images: bool = True) ->
             scan.items[record.category] += 1
             if len(different := scan.instructions.setdefault(record.category, set())) < 2:
                 different.add(record.instruction)
+            scan.images += 1 + len(record.references)
             scan.fallback += record.language != dataset["language"]
             if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan

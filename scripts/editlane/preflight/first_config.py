@@ -31,9 +31,11 @@ MODELS = (("config/qwen.yaml", 79e9), ("config/small.yaml", 8e9), ("config/confi
 
 _FIELDS = {
     "image": "the source image",
+    "images": "the images of an item, the source first",
     "edited": "the edit that is given",
     "category": "the category",
     "instruction": "the instruction",
+    "turns": "the instructions of an item of several turns",
     "item_id": "the item's id",
     "description": "what the image shows, told to the judge",
     "rationale": "what makes the edit difficult, told to the judge",
@@ -55,6 +57,8 @@ class Found:
     fallback: int
     """Items without an instruction in the chosen language."""
     edited_dir: Path | None
+    ignored: Collection[str]
+    """Columns called like a list of ours that hold none."""
 
 
 def look_at(dataset: Path, edited_dir: Path | None) -> Found:
@@ -86,8 +90,8 @@ def _read(
     apart = edited_dir is not None
     selection = Selection(dataset=dataset, format=format, language=language, categories=categories, edits_apart=apart)
     instructions: defaultdict[str, set[str]] = defaultdict(set)
-    sizes, fallback = Counter[str](), 0
-    for record in check_records(selection, Skipped(), open_folders(edited_dir)):
+    sizes, fallback, skipped = Counter[str](), 0, Skipped()
+    for record in check_records(selection, skipped, open_folders(edited_dir)):
         sizes[record.category] += 1
         fallback += record.language != language
         instructions[record.category].add(digest(record.instruction))
@@ -98,6 +102,7 @@ def _read(
         uniform={name for name, different in instructions.items() if len(different) < 2},
         fallback=fallback,
         edited_dir=edited_dir,
+        ignored=skipped.columns,
     )
 
 
@@ -131,10 +136,11 @@ def describe_columns(found: Found) -> list[str]:
     names = found.selection.names
     taken = {names.get(field, field): meaning for field, meaning in _FIELDS.items()}
     for language in LANGUAGES:
-        for field in ("instruction", "description", "rationale"):
+        for field in ("instruction", "turns", "description", "rationale"):
             taken[f"{names.get(field, field)}_{language}"] = f"{_FIELDS[field]}, in the language {language!r}"
     if found.selection.format != "pairs":
         taken.pop("edited", None)
+    taken |= dict.fromkeys(found.ignored, "not used, because it holds no list")
     return [f"{name}: {taken.get(name, 'not used')}" for name in found.columns]
 
 

@@ -1,4 +1,4 @@
-"""GEditBench v2 and Edit-Compass: records with the fields that their own programs read."""
+"""GEditBench v2, Edit-Compass and the turns of ImgEdit: records with the fields that their own programs read."""
 
 import io
 import json
@@ -124,3 +124,40 @@ def test_edit_compass_elsewhere_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path / "ADD.json", [{"save_id": 1, "source_image": "1.png", "prompt_en": "Add a cat."}])
     with pytest.raises(UserError, match="is not in a folder PartN/TASK"):
         prepare(path, "edit-compass", ["ADD"], tmp_path / "run")
+
+
+@pytest.mark.parametrize("references", [5, 2.5, True, {"a": 1}])
+def test_edit_compass_with_references_of_another_kind_is_refused_with_their_place(
+    tmp_path: Path, references: Any
+) -> None:
+    path = write_compass(tmp_path / "Edit-Compass")
+    table = path / "Part1/ADD/ADD.json"
+    put(table, [json.loads(table.read_text(encoding="utf-8"))[0] | {"reference_image_path": references}])
+    with pytest.raises(UserError, match=r"ADD\.json.*record 1.*reference_image_path is .*not a path and not a list"):
+        prepare(path, "edit-compass", ["ADD"], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("turns", "words"),
+    [
+        ({"turn1": "a", "turn3": "c"}, "has turn3 and no turn2"),
+        ({"turn1": "a", "turn2": "", "turn3": "c"}, "has turn3 and no turn2"),
+        ({"turn2": "b"}, "has turn2 and no turn1"),
+        ({f"turn{number}": "a" for number in range(1, 18)}, "has 17 turns; an item has at most 16"),
+        ({"turn1": "a", "turn9999": "b"}, "has turn9999 and no turn2"),
+        ({"turn1": "a", "turn2": 0}, "is 0, not text"),
+    ],
+)
+def test_imgedit_with_a_gap_in_its_turns_is_refused(tmp_path: Path, turns: dict[str, Any], words: str) -> None:
+    put(tmp_path / "1.png", photo("red"))
+    path = put(tmp_path / "multi.json", {"1": {"id": "1.png", **turns}})
+    with pytest.raises(UserError, match=words):
+        prepare(path, "imgedit", ["multi"], tmp_path / "run")
+
+
+def test_imgedit_turns_end_at_the_last_that_is_set(tmp_path: Path) -> None:
+    put(tmp_path / "1.png", photo("red"))
+    turns = {f"turn{number}": f"第 {number} 步" for number in range(1, 12)} | {"turn12": None, "turn13": ""}
+    path = put(tmp_path / "multi.json", {"1": {"id": "1.png", **turns}})
+    (item,) = prepare(path, "imgedit", ["multi"], tmp_path / "run").values()
+    assert item.turns == tuple(f"第 {number} 步" for number in range(1, 12))

@@ -115,7 +115,9 @@ def test_a_list_of_one_is_an_item_like_any_other(folder: Path) -> None:
         ({"images": [NAMES[0], None]}, "image 2 of images is empty"),
         ({"images": [NAMES[0], ""]}, "image 2 of images is empty"),
         ({"images": 3}, "images is 3, not a list of images"),
-        ({"images": "[a.png"}, "images is '[a.png', which is no JSON list"),
+        ({"images": "[a.png"}, "[a.png"),
+        ({"image": NAMES[0], "images": NAMES[1]}, "has image and images. Give one of them"),
+        ({"image": NAMES[0], "images": "a|b"}, "has image and images. Give one of them"),
         ({"images": NAMES * 6}, "has 18 images; an item has at most 16"),
         ({"images": [NAMES[0], "图片/没有.png"]}, "图片/没有.png (record 1"),
         ({"images": [NAMES[0], "../b.png"]}, "leads out of the folder"),
@@ -125,6 +127,28 @@ def test_a_list_of_one_is_an_item_like_any_other(folder: Path) -> None:
 def test_lists_with_a_mistake_are_refused_with_their_place(folder: Path, changes: dict[str, Any], words: str) -> None:
     message = refused(write_jsonl(folder, ONE | changes))
     assert words in message and "record 1" in message
+
+
+def test_a_file_name_may_begin_with_a_bracket(folder: Path) -> None:
+    for number, colour in enumerate(COLOURS.values(), 1):
+        (folder / f"[{number}].png").write_bytes(photo(colour))
+    (item,) = prepare(write_csv(folder, "[1].png|[3].png"))
+    assert colours(item, folder / "run") == ["red", "blue"]
+    (item,) = prepare(write_csv(folder, "[2].png"))
+    assert colours(item, folder / "run") == ["green"]
+
+
+@pytest.mark.parametrize("value", [3, 2.5, True, "3", "训练集", " ", {"a": 1}, None])
+def test_another_column_called_images_or_turns_changes_nothing(
+    folder: Path, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = ONE | {"images": None, "image": NAMES[0]}
+    asked = prepare(write_jsonl(folder, plain, plain | {"item_id": "二"}))
+    told = {"images": value, "turns": value, "turns_en": value}
+    assert prepare(write_jsonl(folder, plain | told, plain | told | {"item_id": "二"})) == asked
+    lines = [one.getMessage() for one in caplog.records if "holds no list" in one.getMessage()]
+    assert len(lines) == (0 if value in (None, " ") else 3)
+    assert all("record 1" in line for line in lines)
 
 
 def test_ids_tell_items_with_other_references_apart_and_do_not_depend_on_each_other(folder: Path) -> None:

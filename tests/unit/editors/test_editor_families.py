@@ -463,6 +463,22 @@ def test_code_of_a_modular_checkpoint_never_runs(
         built(DiffusersEditor, model=str(copy_flux3(tiny_model, tmp_path / "a", **changed)), params={})
 
 
+def test_a_harmless_index_hides_no_other(tiny_model: TinyModel, tmp_path: Path) -> None:
+    spec = {"subfolder": "transformer", "type_hint": ["subprocess", "Popen"]}
+    folder = copy_flux3(tiny_model, tmp_path / "a", transformer=["subprocess", "Popen", spec])
+    harmless = tiny_model("flux3") / "modular_model_index.json"
+    shutil.copy(harmless, folder / "model_index.json")
+    with pytest.raises(UserError, match=r"has both model_index\.json, which names a modular pipeline"):
+        built(DiffusersEditor, model=str(folder), params={})
+
+
+def test_a_modular_class_in_an_ordinary_index_brings_no_other_library(tiny_model: TinyModel, tmp_path: Path) -> None:
+    folder = copy_flux3(tiny_model, tmp_path / "a", transformer=["subprocess", "Popen"])
+    (folder / "modular_model_index.json").rename(folder / "model_index.json")
+    with pytest.raises(UserError, match="The component transformer of the checkpoint is of 'subprocess'"):
+        built(DiffusersEditor, model=str(folder), params={})
+
+
 def test_optimizations_are_refused_for_modular_pipelines(tiny_model: TinyModel) -> None:
     with pytest.raises(UserError, match="compile does not work with modular pipelines"):
         built(DiffusersEditor, model=str(tiny_model("flux3")), params={"compile": True})

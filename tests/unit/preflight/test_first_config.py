@@ -65,6 +65,16 @@ def test_a_csv_of_two_languages(monkeypatch, capsys) -> None:
     assert "snakemake --configfile 'config/资料.yaml'" in capsys.readouterr().out
 
 
+def test_lists_of_images_and_turns_are_told_from_columns_that_are_called_so(monkeypatch) -> None:
+    fields = {"images": ["照片/图 0.png", "照片/图 0.png"], "image": None, "turns": ["Rain."], "instruction": None}
+    text, _ = init(monkeypatch, "--dataset", write_records("多图.jsonl", **fields))
+    assert "#   images: the images of an item, the source first" in text
+    assert "#   turns: the instructions of an item of several turns" in text
+    text, _ = init(monkeypatch, "--dataset", write_records("单图.jsonl", images=3, turns="2", turns_en=["x"][:0]))
+    assert "#   images: not used, because it holds no list" in text
+    assert "#   turns: not used, because it holds no list" in text
+
+
 def test_the_share_of_controls_fits_the_number_of_items(monkeypatch) -> None:
     text, config = init(monkeypatch, "--dataset", write_records("许多.jsonl", 300))
     assert config["controls"]["share"] == 0.1 and "# 149 questions; a judge needs about 20" in text

@@ -608,6 +608,14 @@ def test_images_inside_the_dataset_are_looked_at(project: Path) -> None:
     assert "1 cannot be decoded: record 2 (line 2)" in found.text
 
 
+def test_every_image_of_an_item_is_looked_at(project: Path) -> None:
+    record = {"category": "物理", "instruction": "x", "images": ["图 1.png", "图 2.png"]}
+    (project / "资料/items.jsonl").write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    config = fake_config(dataset={"path": "资料/items.jsonl", "categories": ["物理"]})
+    _, found = check_dataset(make_context(config))
+    assert found.text.startswith("2 headers of 2 read")
+
+
 def test_what_is_doubtful_in_a_dataset_is_a_warning(project: Path) -> None:
     dataset = {"path": "资料/items.jsonl", "language": "zh", "categories": ["物理", "指代"]}
     found = list(check_dataset(make_context(fake_config(dataset=dataset))))

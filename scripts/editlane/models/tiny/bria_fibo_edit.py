@@ -1,6 +1,7 @@
 """Build a tiny Bria FIBO Edit."""
 
 from pathlib import Path
+from typing import Any
 
 from editlane.models.tiny.tokenizers import build_qwen_tokenizer
 
@@ -15,22 +16,22 @@ def save_bria_fibo_edit(folder: Path) -> None:
     `guidance_scale: 1` or a `negative_prompt`.
     """
     import diffusers
-    from diffusers.models.transformers.transformer_bria_fibo import BriaFiboTransformer2DModel
-    from transformers import SmolLM3Config, SmolLM3ForCausalLM
 
     tokenizer = build_qwen_tokenizer()
-    config = SmolLM3Config(
-        hidden_size=TEXT_HIDDEN,
-        intermediate_size=2 * TEXT_HIDDEN,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        vocab_size=len(tokenizer),
-        bos_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+    pipeline = diffusers.BriaFiboEditPipeline(
+        transformer=_build_transformer(),
+        vae=_build_vae(),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        text_encoder=_build_text_encoder(tokenizer),
+        tokenizer=tokenizer,
     )
-    transformer = BriaFiboTransformer2DModel(
+    pipeline.save_pretrained(folder)
+
+
+def _build_transformer() -> Any:
+    from diffusers.models.transformers.transformer_bria_fibo import BriaFiboTransformer2DModel
+
+    return BriaFiboTransformer2DModel(
         patch_size=1,
         in_channels=LATENT_CHANNELS,
         num_layers=1,
@@ -41,7 +42,12 @@ def save_bria_fibo_edit(folder: Path) -> None:
         text_encoder_dim=TEXT_HIDDEN,
         axes_dims_rope=[4, 6, 6],  # sums to attention_head_dim
     )
-    vae = diffusers.AutoencoderKLWan(
+
+
+def _build_vae() -> Any:
+    import diffusers
+
+    return diffusers.AutoencoderKLWan(
         base_dim=4,
         decoder_base_dim=4,
         z_dim=LATENT_CHANNELS,
@@ -56,11 +62,20 @@ def save_bria_fibo_edit(folder: Path) -> None:
         patch_size=2,
         scale_factor_spatial=16,
     )
-    pipeline = diffusers.BriaFiboEditPipeline(
-        transformer=transformer,
-        vae=vae,
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        text_encoder=SmolLM3ForCausalLM(config),
-        tokenizer=tokenizer,
+
+
+def _build_text_encoder(tokenizer: Any) -> Any:
+    from transformers import SmolLM3Config, SmolLM3ForCausalLM
+
+    config = SmolLM3Config(
+        hidden_size=TEXT_HIDDEN,
+        intermediate_size=2 * TEXT_HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
-    pipeline.save_pretrained(folder)
+    return SmolLM3ForCausalLM(config)

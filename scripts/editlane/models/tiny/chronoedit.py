@@ -1,6 +1,7 @@
 """Build a tiny ChronoEdit, a video model whose last frame is the edit."""
 
 from pathlib import Path
+from typing import Any
 
 from editlane.models.tiny.joyimage_edit import LATENT_CHANNELS, build_wan_vae
 from editlane.models.tiny.tokenizers import build_t5_tokenizer
@@ -13,7 +14,7 @@ CLIP_SIDE = 32
 def save_chronoedit(folder: Path) -> None:
     """Save a ChronoEditPipeline."""
     import diffusers
-    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
+    from transformers import CLIPImageProcessor, UMT5Config, UMT5EncoderModel
 
     tokenizer = build_t5_tokenizer()
     text_encoder = UMT5EncoderModel(
@@ -21,17 +22,7 @@ def save_chronoedit(folder: Path) -> None:
             vocab_size=len(tokenizer), d_model=TEXT_HIDDEN, d_kv=8, d_ff=2 * TEXT_HIDDEN, num_layers=2, num_heads=4
         )
     )
-    image_encoder = CLIPVisionModel(
-        CLIPVisionConfig(
-            hidden_size=IMAGE_HIDDEN,
-            intermediate_size=2 * IMAGE_HIDDEN,
-            projection_dim=IMAGE_HIDDEN,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=CLIP_SIDE,
-            patch_size=8,
-        )
-    )
+    image_encoder = _build_image_encoder()
     transformer = diffusers.ChronoEditTransformer3DModel(
         patch_size=(1, 2, 2),
         num_attention_heads=2,
@@ -55,3 +46,19 @@ def save_chronoedit(folder: Path) -> None:
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
     )
     pipeline.save_pretrained(folder)
+
+
+def _build_image_encoder() -> Any:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    return CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=IMAGE_HIDDEN,
+            intermediate_size=2 * IMAGE_HIDDEN,
+            projection_dim=IMAGE_HIDDEN,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=CLIP_SIDE,
+            patch_size=8,
+        )
+    )

@@ -1,6 +1,7 @@
 """Build a tiny Kandinsky 5 for image editing."""
 
 from pathlib import Path
+from typing import Any
 
 from editlane.models.tiny.clip_and_vae import TEXT_HIDDEN as CLIP_HIDDEN
 from editlane.models.tiny.clip_and_vae import build_clip_text_encoder, build_kl_vae
@@ -17,28 +18,10 @@ MODULATION_STD = 0.3
 def save_kandinsky5_i2i(folder: Path) -> None:
     """Save a Kandinsky5I2IPipeline."""
     import diffusers
-    import torch
 
     tokenizer, clip = build_qwen_tokenizer(), build_clip_tokenizer()
     processor = build_qwen_processor("Qwen2VLProcessor", tokenizer, patch=14, pixels=PIXELS)
-    transformer = diffusers.Kandinsky5Transformer3DModel(
-        in_visual_dim=LATENT_CHANNELS,
-        in_text_dim=TEXT_HIDDEN,
-        in_text_dim2=CLIP_HIDDEN,
-        time_dim=16,
-        out_visual_dim=LATENT_CHANNELS,
-        patch_size=(1, 2, 2),
-        model_dim=16,
-        ff_dim=32,
-        num_text_blocks=1,
-        num_visual_blocks=1,
-        axes_dims=(4, 6, 6),
-        visual_cond=True,
-    )
-    with torch.no_grad():
-        for parameter in transformer.parameters():
-            if parameter.ndim >= 2 and not parameter.any():
-                parameter.normal_(std=MODULATION_STD)
+    transformer = _build_transformer()
     vae = build_kl_vae(
         diffusers.AutoencoderKL,
         latent_channels=LATENT_CHANNELS,
@@ -58,3 +41,28 @@ def save_kandinsky5_i2i(folder: Path) -> None:
     )
     pipeline.save_pretrained(folder)
     save_qwen_processor(processor, folder / "tokenizer")
+
+
+def _build_transformer() -> Any:
+    import diffusers
+    import torch
+
+    transformer = diffusers.Kandinsky5Transformer3DModel(
+        in_visual_dim=LATENT_CHANNELS,
+        in_text_dim=TEXT_HIDDEN,
+        in_text_dim2=CLIP_HIDDEN,
+        time_dim=16,
+        out_visual_dim=LATENT_CHANNELS,
+        patch_size=(1, 2, 2),
+        model_dim=16,
+        ff_dim=32,
+        num_text_blocks=1,
+        num_visual_blocks=1,
+        axes_dims=(4, 6, 6),
+        visual_cond=True,
+    )
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            if parameter.ndim >= 2 and not parameter.any():
+                parameter.normal_(std=MODULATION_STD)
+    return transformer

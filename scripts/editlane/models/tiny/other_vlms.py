@@ -170,29 +170,9 @@ def save_gemma4(folder: Path) -> None:
     import transformers
 
     tokenizer = build_gemma_tokenizer(GEMMA_TEMPLATE)
-    text = TEXT | {
-        "vocab_size": len(tokenizer),
-        "vocab_size_per_layer_input": len(tokenizer),
-        "hidden_size_per_layer_input": 8,
-        "global_head_dim": 32,
-        "sliding_window": 32,
-        "layer_types": ["sliding_attention", "full_attention"],
-        "use_bidirectional_attention": "vision",
-        "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "tie_word_embeddings": False,
-    }
-    vision = VISION | {
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "position_embedding_size": 512,
-    }
     config = transformers.Gemma4Config(
-        text_config=text,
-        vision_config=vision,
+        text_config=_describe_gemma_text(tokenizer),
+        vision_config=_describe_gemma_vision(),
         audio_config=None,
         image_token_id=tokenizer.image_token_id,
         boi_token_id=tokenizer.boi_token_id,
@@ -211,6 +191,32 @@ def save_gemma4(folder: Path) -> None:
     save_chat_vlm(transformers.Gemma4ForConditionalGeneration(config), processor, folder)
 
 
+def _describe_gemma_text(tokenizer: Any) -> dict[str, Any]:
+    return TEXT | {
+        "vocab_size": len(tokenizer),
+        "vocab_size_per_layer_input": len(tokenizer),
+        "hidden_size_per_layer_input": 8,
+        "global_head_dim": 32,
+        "sliding_window": 32,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "use_bidirectional_attention": "vision",
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "tie_word_embeddings": False,
+    }
+
+
+def _describe_gemma_vision() -> dict[str, Any]:
+    return VISION | {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "position_embedding_size": 512,
+    }
+
+
 def save_minicpm_v(folder: Path) -> None:
     """Save a MiniCPM-V 4.7, whose language model is that of Qwen3.5. Large images are cut into slices."""
     import transformers
@@ -226,20 +232,9 @@ def save_minicpm_v(folder: Path) -> None:
         "image_id_end_token": "</image_id>",
     }
     tokenizer = build_qwen_tokenizer(tokens, MINICPM_TEMPLATE, ("<think>", "</think>"))
-    rope = {"rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.5, "mrope_section": [4, 2, 2]}
-    text = TEXT | {
-        "model_type": "qwen3_5_text",
-        "num_hidden_layers": 4,
-        "vocab_size": len(tokenizer),
-        "linear_key_head_dim": 16,
-        "linear_value_head_dim": 16,
-        "linear_num_key_heads": 2,
-        "linear_num_value_heads": 4,
-        "rope_parameters": rope | {"mrope_interleaved": True},
-    }
     vision = VISION | {"num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 112, "patch_size": 14}
     config = transformers.MiniCPMV4_7Config(
-        text_config=text | _find_ends(tokenizer),
+        text_config=_describe_minicpm_text(tokenizer),
         vision_config=vision,
         insert_layer_id=1,
         image_size=112,
@@ -256,6 +251,21 @@ def save_minicpm_v(folder: Path) -> None:
         images, _build_video_processor("MiniCPMV4_6VideoProcessor"), tokenizer, chat_template=MINICPM_TEMPLATE
     )
     save_chat_vlm(transformers.MiniCPMV4_7ForConditionalGeneration(config), processor, folder)
+
+
+def _describe_minicpm_text(tokenizer: Any) -> dict[str, Any]:
+    rope = {"rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.5, "mrope_section": [4, 2, 2]}
+    text = TEXT | {
+        "model_type": "qwen3_5_text",
+        "num_hidden_layers": 4,
+        "vocab_size": len(tokenizer),
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "rope_parameters": rope | {"mrope_interleaved": True},
+    }
+    return text | _find_ends(tokenizer)
 
 
 def _build_video_processor(name: str) -> Any:

@@ -16,7 +16,6 @@ PATCHES = 64
 def save_z_image_omni(folder: Path) -> None:
     """Save a ZImageOmniPipeline."""
     import diffusers
-    from transformers import Siglip2VisionConfig, Siglip2VisionModel
 
     tokenizer = build_qwen_tokenizer()
     transformer = diffusers.ZImageTransformer2DModel(
@@ -29,14 +28,6 @@ def save_z_image_omni(folder: Path) -> None:
         cap_feat_dim=TEXT_HIDDEN,
         siglip_feat_dim=IMAGE_HIDDEN,
         axes_dims=[4, 6, 6],  # sums to the head dimension
-    )
-    siglip = Siglip2VisionConfig(
-        hidden_size=IMAGE_HIDDEN,
-        intermediate_size=2 * IMAGE_HIDDEN,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        patch_size=16,
-        num_patches=PATCHES,
     )
     vae = build_kl_vae(
         diffusers.AutoencoderKL,
@@ -52,7 +43,7 @@ def save_z_image_omni(folder: Path) -> None:
         text_encoder=_build_text_encoder(tokenizer),
         tokenizer=tokenizer,
         transformer=transformer,
-        siglip=Siglip2VisionModel(siglip),
+        siglip=_build_image_encoder(),
         siglip_processor=_build_image_processor(),
     )
     pipeline.save_pretrained(folder)
@@ -73,6 +64,20 @@ def _build_text_encoder(tokenizer: Any) -> Any:
         pad_token_id=tokenizer.pad_token_id,
     )
     return Qwen3Model(config)
+
+
+def _build_image_encoder() -> Any:
+    from transformers import Siglip2VisionConfig, Siglip2VisionModel
+
+    config = Siglip2VisionConfig(
+        hidden_size=IMAGE_HIDDEN,
+        intermediate_size=2 * IMAGE_HIDDEN,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        patch_size=16,
+        num_patches=PATCHES,
+    )
+    return Siglip2VisionModel(config)
 
 
 def _build_image_processor() -> Any:
