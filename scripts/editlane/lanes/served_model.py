@@ -27,8 +27,10 @@ def open_server(editor: Any, paths: RunPaths, lane: LaneId, editor_key: str, che
         per_minute=params.requests_per_minute,
         check=check,
     )
-    keep_words(folder / "server.json", editor.words, name)
+    path = folder / "server.json"
+    check_words(_read_words(path), path, editor.words, name)  # before tests that may cost money
     editor.try_server(count.begin, count.count_image)
+    keep_words(path, editor.words, name)  # a server that fails the tests makes no edit of this run
     return count
 
 
@@ -43,16 +45,21 @@ def keep_words(path: Path, words: Mapping[str, str], editor: str) -> None:
         return
     with lock_counts(path.parent):  # lanes that start at once may ask different servers
         before = _read_words(path)
-        for name in sorted(before.keys() & words.keys()):
-            if before[name] != words[name]:
-                raise UserError(
-                    f"The server of the editor {editor} now says {name}: {format_value(words[name])} of its model; for "
-                    f"this run's earlier edits it said {format_value(before[name])}. Edits of two models must not be "
-                    "mixed. Serve the former one again, or give this one its own editor in the config. If both are "
-                    f"the same model, delete {path}."
-                )
+        check_words(before, path, words, editor)
         if words.keys() - before.keys():
             replace_text(path, json.dumps({**before, **words}, ensure_ascii=False, sort_keys=True))
+
+
+def check_words(before: Mapping[str, Any], path: Path, words: Mapping[str, str], editor: str) -> None:
+    """Raise UserError if a server says another thing of its model than `before`, which was written to `path`."""
+    for name in sorted(before.keys() & words.keys()):
+        if before[name] != words[name]:
+            raise UserError(
+                f"The server of the editor {editor} now says {name}: {format_value(words[name])} of its model; for "
+                f"this run's earlier edits it said {format_value(before[name])}. Edits of two models must not be "
+                "mixed. Serve the former one again, or give this one its own editor in the config. If both are "
+                f"the same model, delete {path}."
+            )
 
 
 def _read_words(path: Path) -> dict[str, Any]:

@@ -26,10 +26,18 @@ def conclude(report: Report) -> dict[str, Any]:
 
 
 def choose_judge(report: Report) -> str | None:
-    """Return the judge whose scores stand first: an accepted panel, or judge; else one that was not tested."""
+    """Return the judge whose scores stand first: an accepted panel, or judge; else one that was not tested.
+
+    A judge without a score does not stand before others that have some. None if those are all not accepted.
+    """
     panels = report.numbers["provenance"].get("panels") or {}
-    shown = [judge for judge in report.judges if is_shown(report, judge)]
+    scoring = [judge for judge in report.judges if _has_scores(report, judge)] or report.judges
+    shown = [judge for judge in scoring if is_shown(report, judge)]
     return min(shown, key=lambda judge: (not is_accepted(report, judge), judge not in panels), default=None)
+
+
+def _has_scores(report: Report, judge: str) -> bool:
+    return any(of[judge]["overall"]["scored"] for of in report.numbers["editors"].values())
 
 
 def _conclude_by(report: Report, judge: str) -> dict[str, Any]:

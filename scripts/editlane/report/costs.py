@@ -27,20 +27,25 @@ def make_cost_tables(report: Report, t: Texts) -> list[Table]:
     costs = report.numbers["costs"]
     if not costs["total"]["attempts"]:
         return []
-    scale = Scale(costs["total"], t)
+    scale = Scale(costs["total"], t, mixed=_is_mixed(costs))
     return [_stages(report, costs, scale, t), _lanes(report, costs["lanes"], scale, t)]
 
 
 class Scale:
     """The columns of both tables, in hours, or in seconds below one hour in total. GPU columns need a GPU, and those of
-    requests an editor or a judge on a server; the price needs one currency for all."""
+    requests an editor or a judge on a server."""
 
-    def __init__(self, total: Costs, t: Texts) -> None:
-        self.hours = total["held_seconds"] >= 3600
-        self.on_gpu = [name for name in (*ON_GPU, *OF_SERVERS) if total.get(name) is not None]
+    def __init__(self, total: Costs, t: Texts, *, mixed: bool = False) -> None:
+        """`mixed`: prices have several currencies, so that each has its own and there is no sum."""
+        self.hours, self.mixed = total["held_seconds"] >= 3600, mixed
+        self.on_gpu = [
+            name for name in (*ON_GPU, *OF_SERVERS) if total.get(name) is not None or (mixed and name == "paid")
+        ]
         unit = t("costs.hours" if self.hours else "costs.seconds")
         times = (t(f"costs.{name}", unit=unit) for name in TIMES)
         priced = {name: t(f"costs.{name}", currency=total.get("currency") or "") for name in OF_SERVERS}
+        if mixed:
+            priced["paid"] = t("costs.paid_mixed")
         special = (priced.get(name) or title_columns(t, name)[0] for name in self.on_gpu)
         self.titles = (*title_columns(t, "items", "seconds"), *times, *title_columns(t, "busy_share"), *special)
 
@@ -54,6 +59,8 @@ class Scale:
             "peak_memory": format_number(None if memory is None else memory / GIB, 1),
             **{name: format_number(costs.get(name), 2 if name == "paid" else 0) for name in OF_SERVERS},
         }
+        if self.mixed and costs.get("currency") and costs.get("paid") is not None:
+            on_gpu["paid"] += f" {costs['currency']}"
         times = (costs[f"{name}_seconds"] for name in TIMES)
         per_unit = 3600 if self.hours else 1
         return (
@@ -63,6 +70,11 @@ class Scale:
             format_percent(costs["busy_seconds"] / held if held else None),
             *(on_gpu[name] for name in self.on_gpu),
         )
+
+
+def _is_mixed(costs: Mapping[str, Any]) -> bool:
+    """Return whether something was paid in each of several currencies."""
+    return costs["total"].get("paid") is None and any(one.get("paid") is not None for one in costs["stages"])
 
 
 def _stages(report: Report, costs: Costs, scale: Scale, t: Texts) -> Table:

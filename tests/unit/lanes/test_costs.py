@@ -244,7 +244,7 @@ def test_the_step_writes_the_table(run: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_only_images_of_the_current_model_are_counted_and_priced(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, images in (("old", 7), ("new", 3)):
-        count = RequestCount(RunPaths(run).requests("a", key), 0, editor="a", most=None, per_minute=None)
+        count = RequestCount(RunPaths(run).requests("a", key), LaneId("edit", "a", None, 0), most=None, per_minute=None)
         for _ in range(images):
             count.begin()
             count.count_image()
@@ -335,7 +335,7 @@ def test_machines_are_named_where_there_are_several(run: Path) -> None:
 def test_a_lane_with_requests_and_no_process_is_in_the_report(run: Path) -> None:
     provenance = tables.read_provenance(run / "scores.parquet")
     (editor, *_) = provenance["editors"]
-    rows = lane_costs([of_run(device="cpu")], provenance, 1, {editor: {0: Sent(9, 8), 3: Sent(2, 1)}})
+    rows = lane_costs([of_run(device="cpu")], provenance, 1, {("edit", editor): {0: Sent(9, 8), 3: Sent(2, 1)}})
     tables.write_table(run / "costs.parquet", rows, schemas.COSTS)
     lines = write(load(run, costs=run / "costs.parquet"), run)[".md"].splitlines()
     (line,) = [line for line in lines if line.startswith("| Editing · a | 3 ")]
@@ -378,6 +378,18 @@ def test_requests_to_a_server_are_priced_by_their_images_and_summed_in_one_curre
     assert (total["requests"], total["paid"], total["currency"]) == (13, None, None)
     unpriced = add_up(lane_costs([beat()], PROVENANCE, lanes=1, sent=sent))
     assert (unpriced["images"], unpriced["paid"]) == (10, None)
+
+
+def test_prices_in_several_currencies_stand_with_their_currency_and_without_a_sum(run: Path) -> None:
+    provenance = tables.read_provenance(run / "scores.parquet")
+    editors = provenance["editors"]
+    for (_, about), currency in zip(editors.items(), ("CNY", "USD"), strict=False):
+        about["params"] = {"cost_per_image": 0.5, "currency": currency}
+    sent = {("edit", editor): {0: Sent(9, 8)} for editor in editors}
+    tables.write_table(run / "costs.parquet", lane_costs([of_run(device="cpu")], provenance, 1, sent), schemas.COSTS)
+    text = write(load(run, costs=run / "costs.parquet"), run)[".md"]
+    assert "| Price |" in text
+    assert ("4.00 CNY" in text, "4.00 USD" in text) == (True, len(editors) > 1)
 
 
 def test_a_judge_on_a_server_has_its_requests_without_a_price() -> None:

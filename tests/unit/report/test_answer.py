@@ -97,6 +97,15 @@ def test_a_panel_stands_before_its_judges() -> None:
     assert choose_judge(report) == "k"
 
 
+def test_a_judge_without_a_score_does_not_stand_before_others() -> None:
+    for first, wanted in (("accepted", "j"), ("not_tested", "j"), ("not_accepted", None)):
+        report = two_judges(first, "not_tested")
+        report.judges.reverse()
+        for of in report.numbers["editors"].values():
+            of["k"] = of["k"] | {"overall": of["k"]["overall"] | {"scored": 0}}
+        assert choose_judge(report) == wanted
+
+
 @pytest.mark.parametrize(("verdict", "severe"), [("accepted", False), ("not_tested", True)])
 def test_a_blind_judge_beside_an_accepted_one_is_no_alarm(verdict: str, severe: bool) -> None:
     notices = find_notices(two_judges(verdict))
