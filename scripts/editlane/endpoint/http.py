@@ -64,9 +64,14 @@ class Refused(Exception):
         """The `code` of OpenAI's error; empty if there is none."""
 
     @property
+    def is_unpaid(self) -> bool:
+        """True if the account has no money."""
+        return self.status == 402 or self.code in UNPAID_CODES
+
+    @property
     def concerns_all(self) -> bool:
         """True if the server would refuse every request: the key, the model's name or the account is wrong."""
-        return self.status in (401, 402, 403, 404) or self.code in UNPAID_CODES
+        return self.status in (401, 403, 404) or self.is_unpaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ FIX = (
     "Start the server or the fleet, or fix `model`, or `base_url`, `proxy` and `api_key_env` in `params`; finished "
     "items are kept."
 )
+TOP_UP = "Top up the account, or set another key; finished items are kept."
 WORDS = ("root", "parent", "owned_by", "pipeline_class", "task_type", "dit_precision", "vae_precision")
 """What vLLM, vLLM-Omni and SGLang say of a model that is the same after a restart. Times and random ids are not."""
 
@@ -47,12 +48,17 @@ def check_served(endpoint: Endpoint, model: str, owner: str, endpoint_of: str) -
     except ItemError as error:
         raise NoAnswer(f"{owner} does not answer: {error}. {FIX}") from error
     except Refused as error:
-        raise UserError(f"{owner} refuses to answer ({error}). {FIX}") from error
+        raise UserError(f"{owner} refuses to answer ({error}). {tell_fix(error)}") from error
     names = [one.name for one in models]
     if names and not {model, f"{_LISTED_BELOW}{model}"} & set(names):
         unknown = UnknownName("model", model, get_close_matches(model, names[:_COMPARED], n=10, cutoff=0))
         raise UserError(f"{endpoint_of} does not serve this model. {unknown}")
     return models
+
+
+def tell_fix(error: Refused) -> str:
+    """Say what to do about a server that refuses every request."""
+    return TOP_UP if error.is_unpaid else FIX
 
 
 def find_words(models: Sequence[ServedModel], name: str) -> dict[str, str]:

@@ -333,7 +333,7 @@ def test_an_account_without_money_ends_the_lane_at_once() -> None:
     with serving_images("openai") as double:
         editor = make_editor(double, attempts=5)
         double.trouble = lambda fields, attempt: Refusal(429, "You exceeded your quota", "insufficient_quota")
-        with pytest.raises(UserError, match="exceeded your quota"):
+        with pytest.raises(UserError, match=r"exceeded your quota.*Top up the account"):
             editor.edit(make_request())
         assert len(double.edits) == 1
 

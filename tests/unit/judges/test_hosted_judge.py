@@ -256,7 +256,7 @@ def test_a_list_of_models_of_another_shape_is_none(double: Double, listed: Any) 
 def test_an_account_without_money_ends_the_lane_at_once(double: Double, status: int, code: str | None) -> None:
     judge = make_judge(double, structured_output=True, concurrency=1)
     double.trouble, double.code, double.excuse = lambda body, _: status, code, "You exceeded your quota"
-    with pytest.raises(UserError, match=f"refuses to answer .HTTP {status}: You exceeded your quota"):
+    with pytest.raises(UserError, match=f"refuses to answer .HTTP {status}: You exceeded your quota.*Top up"):
         score(judge, load_protocol(PROTOCOLS / "viescore.yaml"), range(1, 2))
     assert len(double.asked) == 1
 

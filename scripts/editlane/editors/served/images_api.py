@@ -19,7 +19,7 @@ from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, User
 from editlane.editors.served.refusals import is_refusal
 from editlane.endpoint.http import Refused
 from editlane.endpoint.places import Connection
-from editlane.endpoint.served_models import FIX, ServedModel, check_served
+from editlane.endpoint.served_models import ServedModel, check_served, tell_fix
 from editlane.images.files import open_content
 
 LONGEST_REPLY = 96 * 2**20
@@ -88,7 +88,7 @@ class ImageEdits:
                 "would go there, too. Set `base_url` to the address that answers; finished edits are kept."
             )
         if error.concerns_all:
-            return UserError(f"{self} refuses to answer ({error}). {FIX}")
+            return UserError(f"{self} refuses to answer ({error}). {tell_fix(error)}")
         return EditFailed(f"the server rejects the request: {error}")
 
     def check_served(self, timeout: float) -> list[ServedModel]:

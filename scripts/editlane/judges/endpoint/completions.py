@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from editlane.core.errors import JudgeFailed, UserError, format_value
 from editlane.core.text_width import pluralize
 from editlane.endpoint.http import UNANSWERED, Endpoint, Refused
-from editlane.endpoint.served_models import FIX, NoAnswer, ServedModel, check_served
+from editlane.endpoint.served_models import NoAnswer, ServedModel, check_served, tell_fix
 from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, NoLogprobs, read_top_logprobs
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Completions:
             return found
         except Refused as error:
             if error.concerns_all:
-                raise UserError(f"{self} refuses to answer ({error}). {FIX}") from error
+                raise UserError(f"{self} refuses to answer ({error}). {tell_fix(error)}") from error
             raise JudgeFailed(f"the endpoint rejects the request: {error}") from error
         finally:
             if self.record is not None:

@@ -39,6 +39,12 @@ class Head:
         return found
 
 
+BACKBONE = frozenset(
+    {"model", "visual", "lm_head", "language_model", "vision_tower", "multi_modal_projector", "vision_model", "mlp1"}
+)
+"""First parts of the names of weights that are those of a chat VLM."""
+
+
 def read_head(files: Sequence[Path], name: str, device: str) -> Head:
     """Read the head `name`: one layer, as `score.weight`, or several, as `rm_head.0.weight` and `rm_head.3.weight`.
 
@@ -50,9 +56,16 @@ def read_head(files: Sequence[Path], name: str, device: str) -> Head:
         (one for one in places if one.startswith(f"{name}.") and one.endswith("weight")), key=_number_of_layer
     )
     if not weights:
+        candidates = _list_candidates(places)
+        remedy = (
+            f"Set `head` in `params` to the name of one that is there: {candidates}."
+            if candidates
+            else "No weights there look like a head. Name the file of one in `head_file`, or use `adapter: vlm` for a "
+            "chat model."
+        )
         raise UserError(
             f"There are no weights of a head {name!r} in {', '.join(path.name for path in files) or 'the checkpoint'}. "
-            f"Set `head` in `params` to the name of one that is there: {_list_candidates(places) or 'there is none'}."
+            + remedy
         )
 
     biases = [one.removesuffix("weight") + "bias" for one in weights]
@@ -98,8 +111,6 @@ def _check_layers(name: str, shapes: Sequence[tuple[int, ...]]) -> None:
 
 
 def _list_candidates(tensors: Sequence[str] | dict[str, Path]) -> str:
-    """List names that may be heads: what is not part of the language model or its vision tower."""
-    begun = sorted(
-        {one.split(".")[0] for one in tensors} - {"model", "visual", "lm_head", "language_model", "vision_tower"}
-    )
+    """List names that may be heads: what is not part of the language model, its vision tower or what joins them."""
+    begun = sorted({one.split(".")[0] for one in tensors} - BACKBONE)
     return ", ".join(begun[:10])
