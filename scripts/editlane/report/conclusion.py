@@ -37,7 +37,9 @@ def choose_judge(report: Report) -> str | None:
 
 
 def _has_scores(report: Report, judge: str) -> bool:
-    return any(of[judge]["overall"]["scored"] for of in report.numbers["editors"].values())
+    """Return False if a judge has scored no edit of any editor."""
+    found = [of[judge] for of in report.numbers.get("editors", {}).values() if judge in of]
+    return not found or any(one["overall"]["scored"] for one in found)
 
 
 def _conclude_by(report: Report, judge: str) -> dict[str, Any]:
