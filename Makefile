@@ -3,8 +3,8 @@
 # make fleet-demo  start two vLLM servers on the CPU with tiny models behind a router, in their own venv (4 GB); some minutes
 # make serve   start a reward server with a tiny judge on the CPU, at http://127.0.0.1:8200
 # make check   lint, types, layers and the fast unit tests, for the inner loop; about a minute on 2 cores
-# make test    the same, tests of models and in a browser, and a real run of each kind; 4 to 6 minutes on 2 cores
-# make test-runs  the other tests that CI runs: more real runs, faults, slow models, long simulations; 7 to 17 minutes on 2 cores
+# make test    the same, tests of models and in a browser, and a real run of each kind; 6 to 8 minutes on 2 cores
+# make test-runs  the other tests that CI runs: more real runs, faults, slow models, long simulations; about 20 minutes on 2 cores
 # make faults  inject every fault into real runs, in sequence, and print the table; an hour or more, of which EDITLANE_SOAK_MINUTES (30) are one test; some faults need root
 # make test-envs  ask the package index if pip can still install envs/*.yaml; some minutes
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes

@@ -48,7 +48,7 @@ def others(*matrix):
 @pytest.mark.parametrize(
     ("name", "point"),
     [
-        ("SIGKILL", "editing"),
+        pytest.param("SIGKILL", "editing", marks=pytest.mark.runs),
         *others(
             ("SIGKILL", "preparing"),
             ("SIGKILL", "loading"),

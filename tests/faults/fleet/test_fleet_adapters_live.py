@@ -155,6 +155,7 @@ def test_what_somebody_else_loads_is_unloaded_again(make_fleet: Make) -> None:
     fleet.wait(lambda: fleet.ask("foreign")[0] == 404 and fleet.text("kind") == wanted)
 
 
+@pytest.mark.runs
 def test_soft_affinity_sends_an_adapter_to_one_server(make_fleet: Make) -> None:
     fleet = make_fleet(servers=4, affinity="soft").start().wait_ready()
     for name in ("严格", "kind"):

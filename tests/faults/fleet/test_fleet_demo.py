@@ -4,11 +4,13 @@ import signal
 import subprocess
 from collections.abc import Callable
 
+import pytest
 from fleet_run import FleetRun
 
 Make = Callable[..., FleetRun]
 
 
+@pytest.mark.runs
 def test_it_shows_that_each_adapter_answers_differently_and_ends(make_fleet: Make) -> None:
     fleet = make_fleet()
     done = fleet.run("demo", "--check", timeout=90)

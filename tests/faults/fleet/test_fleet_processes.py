@@ -105,6 +105,7 @@ def test_what_outlived_supervisor_and_guards_ends_with_the_next_start(make_fleet
     assert "of an earlier supervisor" in fleet.log()
 
 
+@pytest.mark.runs
 def test_a_killed_router_comes_back(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     os.kill(router_pid(fleet), signal.SIGKILL)
@@ -176,6 +177,7 @@ def test_drain_finishes_the_work_and_starts_again(make_fleet: Make) -> None:
     assert (done.returncode, done.stderr) == (2, f"error: There is no server 7 on {NODE}; they are 0 to 1.\n")
 
 
+@pytest.mark.runs
 def test_the_programs_of_a_fleet_in_turn(make_fleet: Make) -> None:
     fleet = make_fleet()
     assert fleet.run("status").returncode == 2

@@ -70,7 +70,12 @@ def listen(port: int) -> socket.socket:
 
 
 @pytest.mark.parametrize(
-    ("key", "whose"), [("port", "a router"), ("base_port", "a server"), ("metrics_port", "metrics")]
+    ("key", "whose"),
+    [
+        ("port", "a router"),
+        pytest.param("base_port", "a server", marks=pytest.mark.runs),
+        pytest.param("metrics_port", "metrics", marks=pytest.mark.runs),
+    ],
 )
 def test_a_port_that_another_program_has_refuses_the_start(make_fleet: Make, key: str, whose: str) -> None:
     fleet = make_fleet()

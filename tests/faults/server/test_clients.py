@@ -160,6 +160,7 @@ def test_a_storm_of_retries(attack: Attack) -> None:
     onslaught.finish("one request 50 times at once")
 
 
+@pytest.mark.runs
 def test_a_deadline_returns_what_is_there(attack: Attack) -> None:
     onslaught = attack(judge={"seconds": 0.1, "batch_size": 1}, limits={"chunk": 1}, workers=1)
     onslaught.strike(lambda: None)

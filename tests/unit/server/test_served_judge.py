@@ -52,6 +52,7 @@ def test_edits_are_asked_about_at_once_and_alone_and_in_company_alike(double: Do
     assert [one["score"] for one in alone] == [one["score"] for one in together[:4]]
 
 
+@pytest.mark.runs
 def test_a_budget_is_of_all_starts_of_the_server_and_invents_no_score(double: Double, tmp_path: Path) -> None:
     params = {"structured_output": True, "max_requests": 8}
     protocol = {"adapter": "vlm", "protocol": "resources/protocols/viescore.yaml"}

@@ -54,6 +54,7 @@ def ask(server: RewardServer, numbers: range) -> list[bool]:
     return [one["cached"] for one in answers]
 
 
+@pytest.mark.runs
 def test_what_one_server_scored_another_one_knows(redis: tuple[str, subprocess.Popen[bytes]], tmp_path: Path) -> None:
     address, process = redis
     with start(tmp_path / "一", address) as first, start(tmp_path / "二", address) as second:
