@@ -30,7 +30,7 @@ def test_every_item_of_every_editor_and_judge_is_there(demo: Path) -> None:
     rows = pq.read_table(demo / "results/demo/scores.parquet").to_pylist()
     items = pq.read_table(demo / "results/demo/items.parquet").num_rows
     assert items >= 12
-    assert report["rows"] == len(rows) == items * 2
+    assert report["rows"] == len(rows) == items * 6, "three editors, two judges"
     assert {row["category"] for row in rows} == {"物理", "环境", "社会", "因果", "指代"}
     assert all(row["state"] in ("scored", "judge_unreadable") for row in rows)
     assert all(0 <= row["mass"] <= 1 for row in rows)
