@@ -18,15 +18,18 @@ from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
 from editlane.core.errors import ItemError, JudgeFailed, UserError
+from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import Question, Readout
 from editlane.endpoint import http as endpoints
 from editlane.endpoint.http import Endpoint
 from editlane.images.files import fit_within
-from editlane.judges.endpoint.completions import Completions, read_text
+from editlane.judges.endpoint.completions import Completions, JudgeRefused, read_text
 from editlane.judges.endpoint.params import EndpointParams
 from editlane.judges.endpoint.top_logprobs import HiddenProbability, TopLogprobs, combine, read_top_logprobs
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge, _resize_to_blocks
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
+from editlane.lanes.budget import count_requests
+from editlane.lanes.requests_sent import sum_up
 from editlane.models.registry import build
 
 DIGITS = tuple("0123456789")
@@ -331,6 +334,29 @@ FAILURES = [
 @pytest.mark.parametrize(("trouble", "kind"), FAILURES)
 def test_an_edit_that_keeps_failing_fails_alone(double: Double, trouble: Any, kind: str) -> None:
     fails_alone(double, trouble, kind, number=2)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_question_that_a_safety_system_rejects_is_refused_alone(double: Double, status: int) -> None:
+    """Also with the status of a wrong key, which would end the lane at this item for ever."""
+    judge = make_judge(double)
+    double.excuse = "Your chosen model requires moderation and your input was flagged"
+    double.trouble = lambda body, _: status if number_of(body) == 2 else None
+    with pytest.raises(JudgeRefused, match=f"a safety system rejects the request: HTTP {status}") as refused:
+        read(judge, about(2))
+    assert (refused.value.state, refused.value.kind) == ("judge_unreadable", "refused")
+    assert len(read(judge, about(1))) == 1
+
+
+def test_the_requests_of_a_run_are_counted_and_limited(double: Double, tmp_path: Path) -> None:
+    judge = make_judge(double, max_requests=3, concurrency=1, answer_constraint=None)
+    paths = RunPaths(tmp_path)
+    count_requests(judge, paths, LaneId("score", None, "评委", 0))
+    assert len(read(judge, about(1), about(2))) == 2
+    with pytest.raises(ItemError, match="has sent 3 requests") as ended:
+        read(judge, about(3))
+    assert ended.value.kind == "budget"
+    assert len(double.asked) == 3 == sum_up(paths.judge_requests("评委")).requests
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])

@@ -21,7 +21,8 @@ from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import Item, Question
 from editlane.endpoint import http as endpoints
 from editlane.endpoint.served_models import NoAnswer
-from editlane.judges.endpoint.replies import JudgeRefused, ReplyCut
+from editlane.judges.endpoint.completions import JudgeRefused
+from editlane.judges.endpoint.replies import ReplyCut
 from editlane.judges.vlm.openai_engine import VlmEndpointJudge
 from editlane.lanes import requests_sent
 from editlane.lanes.budget import check_budget, count_requests

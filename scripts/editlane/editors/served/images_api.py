@@ -16,9 +16,9 @@ from PIL import Image
 from urllib3.filepost import encode_multipart_formdata
 
 from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, UserError
-from editlane.editors.served.refusals import is_refusal
 from editlane.endpoint.http import Refused
 from editlane.endpoint.places import Connection
+from editlane.endpoint.refusals import is_refusal
 from editlane.endpoint.served_models import ServedModel, check_served, tell_fix
 from editlane.images.files import open_content
 
@@ -80,7 +80,7 @@ class ImageEdits:
 
     def _explain(self, error: Refused, fields: Mapping[str, Any]) -> Exception:
         """Return what a refused request means: for this edit, or for all."""
-        if is_refusal(error, fields):
+        if is_refusal(error, [field for field in fields.values() if isinstance(field, str)]):
             return EditRefused(f"the server's safety system refused the edit: {error}")
         if 300 <= error.status < 400:
             return UserError(

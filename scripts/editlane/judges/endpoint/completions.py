@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from editlane.core.errors import JudgeFailed, UserError, format_value
+from editlane.core.errors import ItemError, JudgeFailed, UserError, format_value
 from editlane.core.text_width import pluralize
+from editlane.core.types import State
 from editlane.endpoint.http import UNANSWERED, Endpoint, Refused
+from editlane.endpoint.refusals import is_refusal
 from editlane.endpoint.served_models import NoAnswer, ServedModel, check_served, tell_fix
 from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, NoLogprobs, read_top_logprobs
 
@@ -34,6 +36,13 @@ Constraint = Literal["structured_outputs"]
 """Request fields that allow the given answers only; vLLM has this one since 0.12."""
 
 
+class JudgeRefused(ItemError):
+    """The judge, or a safety system in front of it, will not judge this edit."""
+
+    state = State.JUDGE_UNREADABLE
+    kind = "refused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completions:
     """Model under the name by which the endpoint serves it."""
@@ -47,7 +56,8 @@ class Completions:
         """Return what `read` takes from the parsed JSON of the endpoint's reply.
 
         Raises UserError if the endpoint rejects the key, has no such model, or wants to be paid first. Raises
-        JudgeFailed for a request that it rejects (kind `model`) or did not answer (`transport`, `timeout`).
+        JudgeRefused for a request that a safety system rejects, and JudgeFailed for one that the endpoint rejects
+        otherwise (kind `model`) or did not answer (`transport`, `timeout`).
         """
         body = json.dumps({"model": self.model, "messages": messages, **options}).encode()
         started, answered = time.monotonic(), False
@@ -56,6 +66,8 @@ class Completions:
             answered = True
             return found
         except Refused as error:
+            if is_refusal(error, list_texts(messages)):
+                raise JudgeRefused(f"a safety system rejects the request: {error}") from error
             if error.concerns_all:
                 raise UserError(f"{self} refuses to answer ({error}). {tell_fix(error)}") from error
             raise JudgeFailed(f"the endpoint rejects the request: {error}") from error
@@ -86,7 +98,7 @@ class Completions:
                 f"{self} ignores `logprobs` ({error}), so no score can be read from it. Use a server that returns "
                 "them, such as vLLM, or a protocol with generated answers, such as resources/protocols/legacy.yaml."
             ) from error
-        except JudgeFailed as error:
+        except (JudgeFailed, JudgeRefused) as error:
             images = pluralize(sum(part["type"] == "image_url" for part in messages[-1]["content"]), "image")
             found = NoAnswer if error.kind in UNANSWERED else UserError
             raise found(f"{self} does not answer a question with {images} and `logprobs`: {error}.") from error
@@ -108,7 +120,7 @@ class Completions:
         alone = [first_token | {"temperature": 0} | allow_only(constraint, [answer]) for answer in answers]
         try:
             texts = list(threads.map(partial(self.ask, messages, read=read_text), alone))
-        except JudgeFailed as error:
+        except (JudgeFailed, JudgeRefused) as error:
             if error.kind in UNANSWERED:
                 raise NoAnswer(f"{self} does not answer a question with an answer constraint: {error}.") from error
             raise UserError(f"{self} rejects the answer constraint `{constraint}`: {error}. {_WITHOUT}") from error
@@ -138,6 +150,11 @@ _WITHOUT = (
 def allow_only(constraint: str, answers: Sequence[str]) -> dict[str, Any]:
     """Return the request option that allows these answers only."""
     return {constraint: {"choice": list(answers)}}
+
+
+def list_texts(messages: Messages) -> list[str]:
+    """Return the texts of a request, without its images."""
+    return [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
 
 
 def read_text(reply: Any) -> str:

@@ -45,8 +45,3 @@ def _fill(messages: Messages, question: Question, urls: Mapping[int, str]) -> Me
         for part in content
     ]
     return messages
-
-
-def list_texts(messages: Messages) -> list[str]:
-    """Return the texts of a request, without its images."""
-    return [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]

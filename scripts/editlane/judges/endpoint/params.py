@@ -1,5 +1,6 @@
 """Define where the server of a judge is, and how it is asked."""
 
+import math
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -31,8 +32,24 @@ class EndpointParams(ChatJudgeParams):
     """Seconds for one attempt."""
     attempts: Annotated[int, Field(ge=1), SPEED] = 5
     """Maximum number of attempts for a request, if another attempt may succeed."""
+    requests_per_minute: Annotated[float | None, Field(gt=0, le=1e6), SPEED] = None
+    """Requests that all lanes of the run together send in a minute, the arena's included; null for as many as the
+    server answers."""
+    max_requests: Annotated[int | None, Field(ge=1), SPEED] = None
+    """Requests that all lanes send together until the run is finished, however often it is resumed; every attempt
+    counts, for scores, controls and the arena. Then the lanes end with a message, and a larger number goes on. null for
+    no limit."""
     answer_constraint: Constraint | None = "structured_outputs"
     """Request field of vLLM that allows legal answers only; null if the server has none."""
+
+    @property
+    def edits_per_batch(self) -> int:
+        """Twice the edits judged at once, so that few wait for the slowest of a batch.
+
+        With a rate they are fewer, because a lane has no progress until a batch is saved.
+        """
+        most, rate = 2 * self.concurrency, self.requests_per_minute
+        return most if rate is None else min(most, math.ceil(rate / 2))
 
     @model_validator(mode="after")
     def _check_place(self) -> Self:

@@ -1,27 +1,15 @@
 """Read the generated reply of a chat completion, and tell a refusal from it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from editlane.core.errors import ItemError
 from editlane.core.text_width import pluralize
-from editlane.endpoint.http import Refused, shorten
-from editlane.judges.endpoint.completions import read_text
+from editlane.endpoint.http import shorten
+from editlane.judges.endpoint.completions import JudgeRefused, read_text
 
 REFUSALS = ("content_filter", "refusal", "safety", "prohibited")
 """Beginnings of `finish_reason` of a reply that a safety system ended: OpenAI and Azure, Anthropic, Google."""
-
-POLICY = ("content_policy", "content_filter", "content management policy", "safety system")
-"""What servers say of a request that their safety system rejects."""
-POLICY_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
-"""OpenAI's and Azure's codes for it."""
-
-
-class JudgeRefused(ItemError):
-    """The judge, or a safety system in front of it, will not judge this edit."""
-
-    state = "judge_unreadable"
-    kind = "refused"
 
 
 class ReplyCut(ItemError):
@@ -29,15 +17,6 @@ class ReplyCut(ItemError):
 
     state = "judge_unreadable"
     kind = "cut"
-
-
-def is_policy(error: Refused, texts: Iterable[str]) -> bool:
-    """Return whether a safety system rejected a request with these texts.
-
-    A server may echo them in an error of another kind, so words that are among them prove nothing.
-    """
-    said, asked = str(error).lower(), "\n".join(texts).lower()
-    return error.code in POLICY_CODES or any(word in said and word not in asked for word in POLICY)
 
 
 def read_parts(reply: Any) -> dict[str, Any]:

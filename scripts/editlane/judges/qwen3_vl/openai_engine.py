@@ -8,14 +8,14 @@ server agrees with the other engines. Rounding and hidden probability are the ex
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from PIL import Image
 
 from editlane.core.errors import UserError
-from editlane.core.types import Question, Readout, RunsOn
+from editlane.core.types import Question, Readout, RunsOn, do_nothing
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.endpoint.asker import Asker
 from editlane.judges.endpoint.completions import Messages, read_text
@@ -46,7 +46,8 @@ class EndpointJudge:
             raise UserError(
                 "the judge qwen3-vl on openai needs a `model`: the name under which the endpoint serves it."
             )
-        self.completions = make_completions(model, self.params)
+        self.on_request: Callable[[], None] = do_nothing
+        self.completions = make_completions(model, params, lambda: self.on_request())
         self.completions.check_served()
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
@@ -68,8 +69,8 @@ class EndpointJudge:
 
     @property
     def max_batch_cost(self) -> int:
-        """Edits per batch: twice those judged at once, so that few wait for the slowest of a batch."""
-        return 2 * self.params.concurrency
+        """Edits per batch; see `EndpointParams.edits_per_batch`."""
+        return self.params.edits_per_batch
 
     def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
         """Return 1, because the server counts the tokens itself."""

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from editlane.core.params import SPEED
 from editlane.judges.endpoint.params import EndpointParams
 
 RESERVED = frozenset(
@@ -56,13 +55,6 @@ class VlmEndpointParams(EndpointParams):
     request: Annotated[dict[str, Any], AfterValidator(_check_request)] = Field(default_factory=dict)
     """Further fields of each request, such as `{reasoning_effort: low}`. Fields that change which answers are possible
     or how likely they are, such as `top_p`, are refused."""
-    requests_per_minute: Annotated[float | None, Field(gt=0, le=1e6), SPEED] = None
-    """Requests that all lanes of the run together send in a minute, the arena's included; null for as many as the
-    server answers."""
-    max_requests: Annotated[int | None, Field(ge=1), SPEED] = None
-    """Requests that all lanes send together until the run is finished, however often it is resumed; every attempt
-    counts, for scores, controls and the arena. Then the lanes end with a message, and a larger number goes on. null for
-    no limit."""
 
     @property
     def samples(self) -> bool:

@@ -6,7 +6,6 @@ needed: what a reply says is a sample, so the same question may get another scor
 Images are sent as PNG, shrunk to `max_image_side`. The server resizes them further as its model needs.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,17 +13,16 @@ from typing import Any
 
 from PIL import Image
 
-from editlane.core.errors import JudgeFailed, UserError
+from editlane.core.errors import UserError
 from editlane.core.types import NumbersAsked, Question, Readout, RunsOn, do_nothing
-from editlane.endpoint.http import Refused
 from editlane.endpoint.served_models import find_words
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import make_messages
 from editlane.judges.endpoint.asker import Asker, make_probe
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Messages, Options
 from editlane.judges.endpoint.connect import list_versions, make_completions, name_version
-from editlane.judges.endpoint.messages import list_texts, prepare_messages
-from editlane.judges.endpoint.replies import JudgeRefused, is_policy, read_parts, read_reply
+from editlane.judges.endpoint.messages import prepare_messages
+from editlane.judges.endpoint.replies import read_parts, read_reply
 from editlane.judges.vlm.endpoint_params import VlmEndpointParams
 from editlane.judges.vlm.prompts import COMMON_SPECIALS, SWITCH, break_up, drop_thoughts
 from editlane.protocols.json_replies import make_schema
@@ -82,12 +80,8 @@ class VlmEndpointJudge:
 
     @property
     def max_batch_cost(self) -> int:
-        """Edits per batch: twice those judged at once, so that few wait for the slowest of a batch.
-
-        Those that wait for their turn are fewer, because a lane has no progress until a batch is saved.
-        """
-        most, rate = 2 * self.params.concurrency, self.params.requests_per_minute
-        return most if rate is None else min(most, math.ceil(rate / 2))
+        """Edits per batch; see `EndpointParams.edits_per_batch`."""
+        return self.params.edits_per_batch
 
     def batch_cost(self, sizes: Sequence[tuple[int, int]], text: str) -> int:
         """Return 1, because the server counts the tokens itself."""
@@ -138,12 +132,7 @@ class VlmEndpointJudge:
         return drawn | (_make_format(numbers) if self.params.structured_output else {})
 
     def _write(self, options: Options, messages: Messages, own: Options) -> str:
-        try:
-            return drop_thoughts(read_reply(self.completions.ask(messages, options | own, read_parts)), opened=False)
-        except JudgeFailed as error:
-            if isinstance(error.__cause__, Refused) and is_policy(error.__cause__, list_texts(messages)):
-                raise JudgeRefused(f"a safety system rejects the request: {error}") from error
-            raise
+        return drop_thoughts(read_reply(self.completions.ask(messages, options | own, read_parts)), opened=False)
 
 
 def make_first_token(params: VlmEndpointParams) -> Options:
