@@ -44,7 +44,7 @@ def test_lanes_of_a_served_editor_take_no_gpu_and_ask_several_at_once(project: P
     assert together > 2
     assert {row["state"] for row in scores} == {"scored"}
     assert {row["seed_used"] for row in scores} == {True}
-    assert {row["edit_device"] for row in read_scores(project)} == {"cpu"}
+    assert {row["edit_device"] for row in read_scores(project)} == {"server"}
     log = (project.results / f"logs/edit_lane/{NAME}/lane0.log").read_text(encoding="utf-8")
     assert "holds" not in log
     assert "unknown fields are ignored" in log

@@ -26,6 +26,9 @@ class State(StrEnum):
     JUDGE_FAILED = "judge_failed"
 
 
+ON_SERVER = "server"
+"""The `edit_device` of an edit that a server made: its seconds are also those of the server's other work."""
+
 EDITED = "edited"
 """The state of an edit that waits for its judge; it never reaches `scores.parquet`."""
 

@@ -8,11 +8,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from requests import RequestException
@@ -22,6 +22,8 @@ from urllib3.util.retry import RequestHistory, Retry
 from editlane.core.errors import ItemError, JudgeFailed, UserError
 from editlane.core.printable import escape
 from editlane.core.secrets import is_variable_name
+from editlane.core.waiting import waiting
+from editlane.endpoint.error_replies import is_error, parse, read_message, read_status
 from editlane.endpoint.key_mask import KeyMask
 from editlane.endpoint.session import send
 
@@ -69,9 +71,15 @@ class Refused(Exception):
         return self.status == 402 or self.code in UNPAID_CODES
 
     @property
+    def is_redirect(self) -> bool:
+        """True if the server sends requests elsewhere, where the images and the key would go, too."""
+        return 300 <= self.status < 400
+
+    @property
     def concerns_all(self) -> bool:
-        """True if the server would refuse every request: the key, the model's name or the account is wrong."""
-        return self.status in (401, 403, 404) or self.is_unpaid
+        """True if the server would refuse every request: the address, the key, the model's name or the account is
+        wrong."""
+        return self.status in (401, 403, 404) or self.is_unpaid or self.is_redirect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +114,10 @@ class Endpoint:
     def via(self) -> str:
         """Name the proxy for messages, because what fails may be the proxy; empty without one."""
         return f" through the proxy {self.proxy}" if self.proxy else ""
+
+    def once(self, timeout: float) -> "Endpoint":
+        """Return a copy that makes one attempt of at most `timeout` seconds."""
+        return replace(self, attempts=1, timeout=min(timeout, self.timeout))
 
     def ask(self, path: str, read: Callable[[Any], T], body: bytes | None = None, content_type: str = JSON) -> T:
         """Send a GET, or a POST of `body`, and return what `read` takes from the parsed JSON of the reply. Thread-safe.
@@ -160,8 +172,11 @@ class Endpoint:
                 if 200 <= status < 300:
                     answer = json.loads(_read(response, self.longest_reply))
                     at_end.pop_all()
-                    return answer
-                found = _read_message(_read_some(response))
+                    if not is_error(answer):
+                        return answer
+                    status, found = read_status(answer), read_message(answer)
+                else:
+                    found = read_message(parse(_read_some(response)))
                 message = self._shorten(found.text or response.reason or "no message")
                 if 400 <= status < 500 and response.raw.length_remaining == 0:
                     at_end.pop_all()
@@ -215,10 +230,11 @@ def _pause(retries: Retry, error: _Transient, until: float) -> bool:
     """Wait before another attempt. Return False if there is no time left for one."""
     left = max(0.0, until - time.monotonic())
     retries.backoff_max, retries.retry_after_max = min(LONGEST_PAUSE, left), math.ceil(min(LONGEST_PAUSE, left))
-    try:
-        retries.sleep(error.response)
-    except (InvalidHeader, ValueError, OverflowError):  # a Retry-After that is no time
-        retries.sleep()
+    with waiting():
+        try:
+            retries.sleep(error.response)
+        except (InvalidHeader, ValueError, OverflowError):  # a Retry-After that is no time
+            retries.sleep()
     return time.monotonic() < until
 
 
@@ -236,36 +252,6 @@ def _read_some(response: Any) -> bytes:
         return bytes(response.raw.read(20_000, decode_content=True))
     except HTTPError:
         return b""
-
-
-class _Message(NamedTuple):
-    text: str
-    code: str
-    """OpenAI's `code` beside the text; empty if there is none."""
-
-
-def _read_message(content: bytes) -> _Message:
-    """Return the message of an error reply: OpenAI's JSON field, or the whole text."""
-    text, code = content.decode("utf-8", errors="replace"), ""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = text
-    for name in ("error", "message", "detail"):
-        if isinstance(found, Mapping) and name in found:
-            code = found["code"] if isinstance(found.get("code"), str) else code
-            found = found[name]
-    if isinstance(found, list):
-        found = "; ".join(filter(None, map(_read_complaint, found))) or found
-    return _Message(found if isinstance(found, str) else json.dumps(found), code)
-
-
-def _read_complaint(found: Any) -> str:
-    """Return the place and the message of one of FastAPI's complaints, without the input; empty if it is none."""
-    match found:
-        case {"msg": str(said), "loc": [*place]}:
-            return f"{'.'.join(map(str, place))}: {said}"
-    return ""
 
 
 def read_key(variable: str | None, named_by: str = "params: api_key_env") -> str | None:

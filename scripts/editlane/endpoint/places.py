@@ -1,13 +1,16 @@
 """Find the server that params name: at an address, or behind the router of a fleet."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from editlane.core.errors import ItemError
+from editlane.core.errors import EditFailed, ItemError, JudgeFailed
 from editlane.core.fleet_accounts import open_ledger
 from editlane.core.fleets import find_fleet, fix_version
-from editlane.endpoint.http import Endpoint, read_key
+from editlane.endpoint.http import Endpoint, Refused, read_key
+
+T = TypeVar("T")
 
 
 class Place(Protocol):
@@ -45,6 +48,31 @@ def connect(place: Place, model: str, failed: type[ItemError]) -> Connection:
     key = key or read_key(fleet.token_env, f"{place.fleet}: token_env")
     record = partial(open_ledger(fleet.name).record, route.model, route.group)
     return Connection(_make_endpoint(route.session, place, route.base_url, key, failed), route.model, record)
+
+
+def record_end(record: Callable[[float, bool], None] | None, ask: Callable[[], T]) -> T:
+    """Return what `ask` returns, and tell `record` how it ended, if anything was sent; see `Connection.record`."""
+    started = time.monotonic()
+
+    def note(answered: bool) -> None:
+        if record is not None:
+            record(time.monotonic() - started, answered)
+
+    try:
+        found = ask()
+    except (Refused, JudgeFailed, EditFailed):  # and none that ended the wait for a turn
+        note(False)
+        raise
+    note(True)
+    return found
+
+
+def name_version(model: str, params: Mapping[str, Any]) -> str:
+    """Return the name that stands for the model's weights in keys; with a fleet it changes with them.
+
+    Raises UserError if the fleet never ran here, or does not serve the model.
+    """
+    return fix_version(params["fleet"], model) if params.get("fleet") else model
 
 
 def _make_endpoint(

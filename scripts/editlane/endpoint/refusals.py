@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 
 from editlane.core.printable import escape
 from editlane.endpoint.http import Refused
@@ -16,6 +17,8 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 """How servers without codes say that a safety checker refused."""
+SHORTEST = 12
+"""Letters from which on a beginning of a text is taken for a quote of it."""
 
 
 def is_refusal(error: Refused, texts: Iterable[str]) -> bool:
@@ -29,13 +32,26 @@ def is_refusal(error: Refused, texts: Iterable[str]) -> bool:
 
 
 def _leave_out(said: str, texts: Iterable[str]) -> str:
-    """Return what was said without the texts, as a whole or, at its end, cut off."""
+    """Return what was said without the texts, as a whole or cut off."""
     for text in filter(_WORDS.search, texts):
         for quoted in _list_spellings(text):
-            said = said.replace(quoted, "")
-            length = min(len(quoted), len(said))
-            said = said[: -next((n for n in range(length, 0, -1) if said.endswith(quoted[:n])), 0) or None]
+            said = _leave_out_beginnings(said, quoted)
     return said
+
+
+def _leave_out_beginnings(said: str, quoted: str) -> str:
+    """Return what was said without the beginnings of `quoted`, of which messages often show no more.
+
+    Beginnings of fewer than SHORTEST letters are left out at the end only, where a message was cut.
+    """
+    start = quoted[:SHORTEST]
+    kept, rest = "", said
+    while start and start in rest:
+        before, _, after = rest.partition(start)
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(after, quoted[len(start) :], strict=False))
+        kept, rest = kept + before, after[len(list(same)) :]
+    said = kept + rest
+    return said[: -next((n for n in range(len(start), 0, -1) if said.endswith(quoted[:n])), 0) or None]
 
 
 def _list_spellings(text: str) -> Iterator[str]:

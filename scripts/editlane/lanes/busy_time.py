@@ -1,4 +1,4 @@
-"""Share the time of a lane among units that are at work at once."""
+"""Share the time of a lane among units that are at work at once. A unit that waits is not at work."""
 
 import threading
 import time
@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from editlane.core.waiting import measured_by
+
 
 @dataclass(slots=True)
 class Spent:
     """Seconds of one unit."""
 
     own: float = 0.0
-    """From its begin to its end."""
+    """In which it was at work."""
     share: float = 0.0
     """Its part of the time in which any unit was at work: the shares of all sum to that time. Equal to `own` for a unit
     that was alone."""
@@ -29,16 +31,44 @@ class BusyTime:
 
     @contextmanager
     def spending(self) -> Iterator[Spent]:
-        """Measure the block as the work on one unit; the result is known at its end."""
-        spent, started = Spent(), time.monotonic()
-        with self._lock:
-            self._since = self._since if self._at_work else started
-            self._at_work += 1
+        """Measure the block as the work on one unit, without its waits; the result is known at its end."""
+        clock = _Clock(self)
+        clock.start()
         try:
-            yield spent
+            with measured_by(clock):
+                yield clock.spent
         finally:
-            with self._lock:
-                ended = time.monotonic()
-                spent.own, spent.share = ended - started, ended - self._since
-                self._since = ended
-                self._at_work -= 1
+            clock.stop()
+
+    def begin(self) -> float:
+        """Note that one more unit is at work, and return the time."""
+        with self._lock:
+            now = time.monotonic()
+            if not self._at_work:
+                self._since = now
+            self._at_work += 1
+            return now
+
+    def end(self, spent: Spent, began: float) -> None:
+        """Note that a unit is no longer at work, and add what it spent since it `began`."""
+        with self._lock:
+            now = time.monotonic()
+            spent.own += now - began
+            spent.share += now - self._since
+            self._since = now
+            self._at_work -= 1
+
+
+class _Clock:
+    """Measures one unit."""
+
+    def __init__(self, busy: BusyTime) -> None:
+        self.spent = Spent()
+        self._busy = busy
+        self._began = 0.0
+
+    def start(self) -> None:
+        self._began = self._busy.begin()
+
+    def stop(self) -> None:
+        self._busy.end(self.spent, self._began)

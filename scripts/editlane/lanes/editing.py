@@ -13,7 +13,7 @@ from editlane.core import tables
 from editlane.core.errors import CRASHED, EditFailed, ItemError, OutOfMemory, UserError, one_line
 from editlane.core.paths import EDIT, LaneId, RunPaths
 from editlane.core.schemas import EDIT_COLUMNS
-from editlane.core.types import EDITED, Edit, Editor, EditRequest, Item, Row, RunsOn
+from editlane.core.types import EDITED, ON_SERVER, Edit, Editor, EditRequest, Item, Row, RunsOn
 from editlane.images.files import file_sha256, save_png, write_atomically
 from editlane.images.recorded import open_recorded, open_references
 from editlane.images.unchanged import RULE, is_unchanged
@@ -195,15 +195,16 @@ class EditWork:
     def load_model(self) -> str:
         """Load the editor and return its device."""
         self._editor = self._build_editor()
-        self._device = device_label(self._editor)
+        self._device = device = device_label(self._editor)
         if self._editor.RUNS_ON == RunsOn.SERVER:
             self._open_server(self._editor)
-        return self._device
+        return device
 
     def _open_server(self, editor: Any) -> None:
         """Count the requests to the editor's server, and ask it about several items at once from now on."""
         count = open_server(editor, self.paths, self.lane, self.spec.editor_key, self._check)
         self._on_request, self._on_image = count.begin, count.count_image
+        self._device = ON_SERVER
         self.at_once, self.warms_up = editor.params.concurrency, False  # it has made test edits
         self.ahead = max(1, self.at_once - 1)
 

@@ -20,12 +20,16 @@ from editlane.core.errors import UserError
 from editlane.core.files import make_folder
 from editlane.core.paths import EDIT, LaneId, list_counts, locate_count
 from editlane.core.text_width import pluralize
+from editlane.core.waiting import waiting
+from editlane.lanes.watchdog import keep_alive
 
 log = logging.getLogger(__name__)
 
 _REQUEST, _IMAGE = b"r", b"i"
 _LOOK_EVERY = 0.2
 """Seconds between two looks whether the lane is to stop."""
+_LOOK_AGAIN = 10.0
+"""Seconds after which the turn is computed anew, because the clock may have been set."""
 _CLOCKS_DIFFER = 60.0
 """Seconds by which clocks of machines may differ. A last request that is further ahead was noted by a wrong clock."""
 
@@ -60,14 +64,20 @@ class RequestCount:
     def begin(self) -> None:
         """Wait until a request may be sent, and count it. Raises UserError if no more may be sent."""
         self._check()
+        keep_alive()  # the attempt has its own deadline
         if self._most is None and self._per_minute is None:  # a judge may send hundreds in a second
             _append(self._path, _REQUEST)
             return
         while (left := self._count_or_wait()) > 0:
-            until = time.time() + left
-            while (left := until - time.time()) > 0:
-                time.sleep(min(left, _LOOK_EVERY))
-                self._check()
+            with waiting():
+                self._wait(min(left, _LOOK_AGAIN))
+
+    def _wait(self, seconds: float) -> None:
+        while seconds > 0:
+            time.sleep(min(seconds, _LOOK_EVERY))
+            seconds -= _LOOK_EVERY
+            keep_alive()
+            self._check()
 
     def _count_or_wait(self) -> float:
         """Count a request that may be sent now and return 0; else return the seconds until one may be."""

@@ -2,6 +2,8 @@
 
 import faulthandler
 import re
+import threading
+import time
 
 
 class Watchdog:
@@ -15,17 +17,32 @@ class Watchdog:
         """Take the timeout in seconds; None for no timer."""
         self._timeout = timeout
         self._last_reset = 0.0
+        self._lock = threading.Lock()  # a thread that waits must not start a timer that was stopped
 
     def reset(self, now: float) -> None:
         """Start the timer anew. `now`: time.monotonic(). Resets in quick succession cost nothing."""
-        if self._timeout is not None and now - self._last_reset >= min(1.0, self._timeout / 4):
-            self._last_reset = now
-            faulthandler.dump_traceback_later(self._timeout, exit=True)
+        with self._lock:
+            if self._timeout is not None and now - self._last_reset >= min(1.0, self._timeout / 4):
+                self._last_reset = now
+                _RUNNING.add(self)
+                faulthandler.dump_traceback_later(self._timeout, exit=True)
 
     def stop(self) -> None:
         """Stop the timer for good."""
-        self._timeout = None
-        faulthandler.cancel_dump_traceback_later()
+        with self._lock:
+            self._timeout = None
+            faulthandler.cancel_dump_traceback_later()
+            _RUNNING.discard(self)
+
+
+_RUNNING: set[Watchdog] = set()
+"""The timer of this process, if it has one."""
+
+
+def keep_alive() -> None:
+    """Start the timer of this process anew: a thread waits for its turn, or is about to send a request."""
+    for watchdog in tuple(_RUNNING):
+        watchdog.reset(time.monotonic())
 
 
 _DUMP = re.compile(

@@ -7,7 +7,8 @@ from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.core.findings import Finding
 from editlane.core.fleets import FleetDown
-from editlane.endpoint.served_models import NoAnswer
+from editlane.core.published_names import is_published, strip_fingerprint
+from editlane.endpoint.served_models import NoAnswer, ServedModel
 from editlane.models.registry import check_params
 from editlane.preflight.context import Part, RunContext
 from editlane.protocols.load import load_protocol
@@ -27,14 +28,26 @@ def check_endpoints(context: RunContext) -> Iterator[Finding]:
         if part.is_served:
             try:
                 params = check_params(part.kind, part.settings["adapter"], part.settings["params"])
-                versions = part.adapter.check_served(part.model, params, _TIMEOUT)
+                yield from _check_timeout(part, params, context.config["lane_timeout"])
+                listed = part.adapter.check_served(part.model, params, _TIMEOUT)
                 _check_readable(part, params)
             except (NoAnswer, FleetDown) as error:
                 yield Finding("warn", "endpoints", f"{part}: {error}")
             except UserError as error:
                 yield Finding("fail", "endpoints", f"{part}: {error}")
             else:
-                yield from _tell_served(part, params, versions)
+                yield from _tell_served(part, params, listed)
+
+
+def _check_timeout(part: Part, params: Any, lane_timeout: float) -> Iterator[Finding]:
+    if params.timeout >= lane_timeout:
+        yield Finding(
+            "warn",
+            "endpoints",
+            f"{part}: an answer may take {params.timeout:g} s (`timeout`), but a lane is ended after "
+            f"{lane_timeout:g} s without progress (`lane_timeout`)",
+            "Set `lane_timeout` to more than `timeout`.",
+        )
 
 
 def _check_readable(part: Part, params: Any) -> None:
@@ -48,13 +61,21 @@ def _check_readable(part: Part, params: Any) -> None:
         part.adapter.check_readable(part.model, params, _ANSWER_TIMEOUT, answers)
 
 
-def _tell_served(part: Part, params: Any, versions: list[str]) -> Iterator[Finding]:
+def _tell_served(part: Part, params: Any, listed: list[ServedModel]) -> Iterator[Finding]:
     if params.fleet is not None:
         served = part.adapter.name_version(part.model, part.settings["params"])
         yield Finding("pass", "endpoints", f"{part}: the fleet of {params.fleet} serves {served}")
         return
+    if not listed:
+        yield Finding(
+            "warn",
+            "endpoints",
+            f"{part}: {params.base_url} answers, and does not say whether it serves {part.model}",
+            "If its list of models is at `/v1/models`, `base_url` ends with `/v1`.",
+        )
+        return
     yield Finding("pass", "endpoints", f"{part}: {params.base_url} serves {part.model}")
-    if versions:
+    if versions := [one.name for one in listed if is_published(one.name) and strip_fingerprint(one.name) == part.model]:
         yield Finding(
             "warn",
             "endpoints",

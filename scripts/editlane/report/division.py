@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from editlane.core.types import ON_SERVER
 from editlane.report.belief import list_believed
 from editlane.stats.division import (
     FEWEST_ITEMS,
@@ -67,11 +68,15 @@ def compute_editors_together(
 
 
 def _keep_comparable(rows: pd.DataFrame, elsewhere: Collection[str]) -> pd.Series:
-    """Return the seconds, without those of reading a given file, and without any if devices differ between editors."""
+    """Return the seconds, without those of reading a given file.
+
+    There are none if devices differ between editors, or if a server made edits of one.
+    """
     own = rows["edit_seconds"].where(~rows["editor"].isin(list(elsewhere)))
     timed = rows[own.notna()]
     devices = {frozenset(of["edit_device"]) for _, of in timed.groupby("editor", observed=True)}
-    return own if len(devices) < 2 else pd.Series(np.nan, index=rows.index)
+    on_servers = any(ON_SERVER in names for names in devices)
+    return own if len(devices) < 2 and not on_servers else pd.Series(np.nan, index=rows.index)
 
 
 def _compute(

@@ -185,7 +185,7 @@ def test_a_key_that_a_server_echoes_is_hidden(double: ImagesDouble, monkeypatch:
         ({"dialect": "openai", "size": "aspect"}, "fixed sizes only"),
         ({"dialect": "sglang", "quality": "low"}, "has no quality.*set `dialect: openai`"),
         ({"dialect": "sglang", "size": "big"}, "is none of `aspect`, `auto` and a size"),
-        ({"dialect": "sglang", "fleet": "fleet.yaml"}, "exactly one of `base_url` and `fleet`"),
+        ({"dialect": "sglang", "fleet": "fleet.yaml"}, "`base_url` and `fleet` are both there"),
         ({"dialect": "sglang", "cost_per_image": 0.04}, "belong together"),
         ({"dialect": "sglang", "seed": 3}, "Unknown parameter of .* 'seed'"),
         ({"dialect": "azure"}, "dialect"),
@@ -305,6 +305,7 @@ def test_a_complaint_that_quotes_the_prompt_is_no_refusal(double: ImagesDouble, 
         (400, f"cannot read {prompt!r}"),
         (400, f"cannot read {prompt}"),
         (400, [prompt]),
+        (400, f"prompt {prompt[:18]}... has 5000 characters, and the limit is 1024"),
     ):
         double.trouble = lambda fields, attempt: Refusal(status, said)  # noqa: B023
         assert type(fail(editor, make_request(prompt))) is EditFailed

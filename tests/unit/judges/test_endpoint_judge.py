@@ -359,6 +359,33 @@ def test_the_requests_of_a_run_are_counted_and_limited(double: Double, tmp_path:
     assert len(double.asked) == 3 == sum_up(paths.judge_requests("评委")).requests
 
 
+def test_an_error_with_the_status_of_an_answer_is_tried_again(double: Double) -> None:
+    """Servers in front of others send it so when a model has begun to answer."""
+    judge = make_judge(double)
+    error = json.dumps({"error": {"code": 502, "message": "Provider disconnected"}, "user_id": 1}).encode()
+    double.trouble = lambda body, attempt: error if number_of(body) == 2 and attempt < 2 else None
+    assert len(read(judge, about(2))) == 1
+    assert asked_about(double) == [2, 2]
+
+
+def test_an_error_with_the_status_of_an_answer_says_what_the_server_says(double: Double) -> None:
+    judge = make_judge(double)
+    for code, kind, times in ((503, "transport", 3), (None, "model", 1), ("overloaded", "model", 1)):
+        double.asked.clear()
+        error = json.dumps({"error": {"code": code, "message": "too\nlong"}}).encode()
+        double.trouble = lambda body, _, error=error: error if number_of(body) == 2 else None
+        with pytest.raises(JudgeFailed, match=f"HTTP {code if code == 503 else 400}: too long") as failed:
+            read(judge, about(2))
+        assert (failed.value.kind, len(asked_about(double))) == (kind, times)
+
+
+def test_a_key_that_is_a_part_of_the_models_name_hides_no_model(
+    double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "qwen3")
+    assert len(read(make_judge(double, api_key_env="JUDGE_KEY"), about(1))) == 1
+
+
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_it_does_not_matter_which_edit_of_a_batch_fails(double: Double, number: int) -> None:
     fails_alone(double, 400, "model", number)
@@ -587,7 +614,7 @@ def test_a_redirect_is_not_followed_with_the_key(double: Double, monkeypatch: py
     for status in (302, 307):
         double.trouble = lambda body, attempt, status=status: status
         before = len(double.asked)
-        with pytest.raises(JudgeFailed, match=f"HTTP {status}"):
+        with pytest.raises(UserError, match=f"sends requests elsewhere .HTTP {status}.*Set `base_url` to the address"):
             read(judge, about(2))
         assert len(double.asked) == before + 1
 
@@ -630,6 +657,11 @@ def test_wrong_params_are_named(params: dict[str, Any], message: str) -> None:
         checked(EndpointJudge, given)
     assert "secret" not in str(error.value)
     assert "sk-1234" not in str(error.value)
+
+
+def test_a_fleet_is_asked_without_a_proxy() -> None:
+    with pytest.raises(UserError, match=r"a fleet is asked without a proxy\. Remove `proxy`"):
+        checked(EndpointJudge, {"fleet": "config/fleet.yaml", "proxy": "http://proxy:3128"})
 
 
 def test_the_way_to_the_server_is_no_part_of_a_score() -> None:

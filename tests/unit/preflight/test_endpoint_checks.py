@@ -100,3 +100,15 @@ def test_other_weights_rerun_the_rule(double: Double) -> None:
     assert "strict" in make_flags()
     plain = RuleParams(check_config(config_with(base_url=double.url)), lambda path, name: name)
     assert "strict" in plain.make_model_flags("judge", "j")
+
+
+def test_a_server_without_a_list_of_models_is_not_said_to_serve_one(double: Double) -> None:
+    double.answer_models = lambda: {"detail": "Not Found"}
+    (found,) = check(config_with(base_url=double.url))
+    assert found.level == "warn" and "does not say whether it serves strict" in found.text
+
+
+def test_an_answer_that_may_take_longer_than_a_lane_is_warned_of(double: Double) -> None:
+    found = check(config_with("strict@" + STRICT.partition("@")[2], base_url=double.url, timeout=3600))
+    assert found[0].level == "warn"
+    assert "may take 3600 s (`timeout`), but a lane is ended after 1800 s" in found[0].text

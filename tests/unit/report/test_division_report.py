@@ -100,6 +100,7 @@ def test_seconds_of_given_files_and_of_other_devices_crown_nobody() -> None:
     for table, elsewhere in (
         (alike, ["y"]),
         (alike.assign(edit_device=alike["editor"].map({"x": "cuda:0 X", "y": "cuda:0 Y"})), []),
+        (alike.assign(edit_device="server"), []),
     ):
         found = compute_editors_together(table, ["x", "y"], CATEGORIES, acceptance("accepted", editors={}), elsewhere)
         assert found is not None

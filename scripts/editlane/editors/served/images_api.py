@@ -6,7 +6,6 @@ Images go as PNG in a form and come back as base64. An address in an answer is n
 import base64
 import binascii
 import io
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,10 +15,10 @@ from PIL import Image
 from urllib3.filepost import encode_multipart_formdata
 
 from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, UserError
-from editlane.endpoint.http import Refused
-from editlane.endpoint.places import Connection
+from editlane.endpoint.http import UNANSWERED, Refused
+from editlane.endpoint.places import Connection, record_end
 from editlane.endpoint.refusals import is_refusal
-from editlane.endpoint.served_models import ServedModel, check_served, tell_fix
+from editlane.endpoint.served_models import PATIENCE, ServedModel, check_served, tell_refusal
 from editlane.images.files import open_content
 
 LONGEST_REPLY = 96 * 2**20
@@ -27,10 +26,6 @@ LONGEST_REPLY = 96 * 2**20
 MOST_PIXELS = 32_000_000
 """Maximum pixels of an image that comes back."""
 SUFFIXES = ("png", "jpg", "webp")
-
-_UNANSWERED = ("transport", "timeout")
-_PATIENCE = 10.0
-"""Timeout in seconds of a request that only tests if the server answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,40 +60,33 @@ class ImageEdits:
 
     def _send(self, body: bytes, content_type: str, on_request: Callable[[], None]) -> bytes:
         endpoint = replace(self.connection.endpoint, on_attempt=on_request, longest_reply=LONGEST_REPLY)
-        started, answered = time.monotonic(), False
         try:
-            content = endpoint.ask("/images/edits", read_image, body, content_type)
-            answered = True
-            return content
+            return record_end(
+                self.connection.record, lambda: endpoint.ask("/images/edits", read_image, body, content_type)
+            )
         except EditFailed as error:
-            if error.kind in _UNANSWERED:
-                self.check_served(_PATIENCE)
+            if error.kind in UNANSWERED:
+                self.with_one_attempt(PATIENCE).check_served()
             raise
-        finally:
-            if self.connection.record is not None:
-                self.connection.record(time.monotonic() - started, answered)
 
     def _explain(self, error: Refused, fields: Mapping[str, Any]) -> Exception:
         """Return what a refused request means: for this edit, or for all."""
         if is_refusal(error, [field for field in fields.values() if isinstance(field, str)]):
             return EditRefused(f"the server's safety system refused the edit: {error}")
-        if 300 <= error.status < 400:
-            return UserError(
-                f"{self} sends requests elsewhere ({error}), which is not followed, because the images and the key "
-                "would go there, too. Set `base_url` to the address that answers; finished edits are kept."
-            )
         if error.concerns_all:
-            return UserError(f"{self} refuses to answer ({error}). {tell_fix(error)}")
+            return UserError(f"{self} {tell_refusal(error)}")
         return EditFailed(f"the server rejects the request: {error}")
 
-    def check_served(self, timeout: float) -> list[ServedModel]:
-        """Return the models that the server lists, after one attempt of at most `timeout` seconds.
+    def with_one_attempt(self, timeout: float) -> "ImageEdits":
+        """Return a copy that makes one attempt of at most `timeout` seconds per request."""
+        return replace(self, connection=self.connection._replace(endpoint=self.connection.endpoint.once(timeout)))
+
+    def check_served(self) -> list[ServedModel]:
+        """Return the models that the server lists; empty if it has no such list.
 
         Raises NoAnswer if it does not answer, UserError if it rejects the key or does not serve this model.
         """
-        endpoint = self.connection.endpoint
-        once = replace(endpoint, attempts=1, timeout=min(timeout, endpoint.timeout))
-        return check_served(once, self.connection.model, str(self), self._where)
+        return check_served(self.connection.endpoint, self.connection.model, str(self), self._where)
 
     @property
     def _where(self) -> str:

@@ -10,15 +10,13 @@ from typing import Any
 from PIL import Image
 
 from editlane.core.errors import EditFailed, UserError
-from editlane.core.fleets import fix_version
-from editlane.core.published_names import is_published, strip_fingerprint
 from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors.families import MEGAPIXEL, fit_area
 from editlane.editors.served.images_api import ImageEdits, make_test_image
 from editlane.editors.served.params import ASPECT, AUTO, ServedParams
 from editlane.editors.served.probe import SIZE, Probed, probe
-from editlane.endpoint.places import connect
-from editlane.endpoint.served_models import find_words
+from editlane.endpoint.places import connect, name_version
+from editlane.endpoint.served_models import ServedModel, find_words
 
 _TEST_PROMPT = "Turn the picture into a watercolour painting of a lake."
 
@@ -36,28 +34,23 @@ class ServedEditor:
             raise UserError("the editor served on openai needs a `model`: the name under which the server has it.")
         self.params = params
         self.edits = ImageEdits(connection=connect(params, model, EditFailed))
-        models = self.edits.check_served(params.timeout)
-        self.words = {} if params.dialect == "openai" else find_words(models, self.edits.connection.model)
+        models = self.edits.check_served()
+        self.words = {} if params.dialect == "openai" else find_words(models)
         """What the server says of its model; of OpenAI's, only the name means anything."""
         self._probed: Probed | None = None
 
     @classmethod
-    def check_served(cls, model: str, params: ServedParams, timeout: float) -> list[str]:
-        """Return the published names that the server lists for this model, as servers of a fleet do.
+    def check_served(cls, model: str, params: ServedParams, timeout: float) -> list[ServedModel]:
+        """Make a single attempt to list the models of the server; see `served_models.check_served`.
 
-        Raises UserError if the server does not answer a single attempt, or does not serve this model; FleetDown if its
-        fleet does not run.
+        Raises FleetDown if its fleet does not run.
         """
-        listed = ImageEdits(connection=connect(params, model, EditFailed)).check_served(timeout)
-        return [one.name for one in listed if is_published(one.name) and strip_fingerprint(one.name) == model]
+        return ImageEdits(connection=connect(params, model, EditFailed)).with_one_attempt(timeout).check_served()
 
     @classmethod
     def name_version(cls, model: str, params: Mapping[str, Any]) -> str:
-        """Return the name that stands for the model's weights in keys; with a fleet it changes with them.
-
-        Raises UserError if the fleet never ran here, or does not serve the model.
-        """
-        return fix_version(params["fleet"], model) if params.get("fleet") else model
+        """Return the name that stands for the model's weights in keys."""
+        return name_version(model, params)
 
     def try_server(self, on_request: Callable[[], None], on_image: Callable[[], None]) -> None:
         """Find out what the server ignores, with a few test edits. The hooks are those of an EditRequest.

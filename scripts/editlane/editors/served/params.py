@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from editlane.core.params import SPEED, Params
+from editlane.core.params import SPEED
 from editlane.core.strict_model import Text
-from editlane.core.urls import check_proxy, check_url, check_variable
+from editlane.endpoint.params import ServerParams
 
 DIFFUSION = ("num_inference_steps", "guidance_scale", "true_cfg_scale", "negative_prompt")
 """Fields that vLLM-Omni and SGLang take and OpenAI does not, beside `seed` and `response_format`."""
@@ -15,34 +15,18 @@ DIFFUSION = ("num_inference_steps", "guidance_scale", "true_cfg_scale", "negativ
 AUTO, ASPECT = "auto", "aspect"
 
 
-class ServedParams(Params):
+class ServedParams(ServerParams):
     """Settings of this editor."""
 
     dialect: Literal["vllm-omni", "sglang", "openai"]
     """The fields of `/images/edits` that the server takes. `vllm-omni` and `sglang` take a seed and the settings of a
     diffusion model; `openai` takes none of these, so no edit can be repeated."""
-    base_url: Annotated[Annotated[str, AfterValidator(check_url)] | None, SPEED] = None
-    """Address of the server, for example `http://127.0.0.1:8000/v1`; requests go to `/images/edits` and `/models` below
-    it. Exactly one of `base_url` and `fleet` is needed."""
-    fleet: Annotated[Text | None, SPEED] = None
-    """Config file of a fleet (config/fleet.md), in the place of `base_url`. The published name, which changes with the
-    weights, counts as the model."""
-    api_key_env: Annotated[str | None, BeforeValidator(check_variable), SPEED] = None
-    """Environment variable that holds the key; the key itself is never in the config. null with `fleet`: its
-    `token_env`."""
-    proxy: Annotated[Annotated[str, AfterValidator(check_proxy)] | None, SPEED] = None
-    """Proxy on the way to `base_url`, for example `http://proxy:3128`; null for none, whatever the environment says."""
     concurrency: Annotated[int, Field(ge=1, le=1024), SPEED] = 4
     """Edits that each lane asks for at once."""
     timeout: Annotated[float, Field(ge=0.01, le=1e6), SPEED] = 300.0
     """Seconds for one attempt."""
     attempts: Annotated[int, Field(ge=1), SPEED] = 5
     """Maximum number of attempts for an edit, if another attempt may succeed."""
-    requests_per_minute: Annotated[Annotated[float, Field(gt=0, le=1e6)] | None, SPEED] = None
-    """Requests that all lanes of the run together send in a minute; null for as many as the server answers."""
-    max_requests: Annotated[Annotated[int, Field(ge=1)] | None, SPEED] = None
-    """Requests that all lanes send together until the run is finished, however often it is resumed; every attempt
-    counts. Then the lanes end with a message, and a larger number goes on. null for no limit."""
     cost_per_image: Annotated[Annotated[float, Field(ge=0, le=1e9)] | None, SPEED] = None
     """Price of an answer with an image, for the report's costs. It needs `currency`."""
     currency: Annotated[Text | None, SPEED] = None
@@ -67,7 +51,6 @@ class ServedParams(Params):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _check_place(self)
         if (self.cost_per_image is None) != (self.currency is None):
             raise ValueError("`cost_per_image` and `currency` belong together. Set both, or none.")
         _check_fields(self)
@@ -83,13 +66,6 @@ class ServedParams(Params):
         """Return the fields of every request that these settings decide."""
         fields = {name: getattr(self, name) for name in (*DIFFUSION, "quality")}
         return {name: value for name, value in fields.items() if value is not None}
-
-
-def _check_place(params: ServedParams) -> None:
-    if (params.base_url is None) == (params.fleet is None):
-        raise ValueError("set exactly one of `base_url` and `fleet`: the address of a server, or a fleet's config.")
-    if params.fleet is not None and params.proxy is not None:
-        raise ValueError("a fleet is asked without a proxy. Remove `proxy`, or set `base_url`.")
 
 
 def _check_fields(params: ServedParams) -> None:

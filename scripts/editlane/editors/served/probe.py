@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from editlane.core.errors import EditRefused, ItemError, UserError
+from editlane.endpoint.http import UNANSWERED
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def probe(ask: Ask, server: str, *, takes_seed: bool, size: str | None, require_
         same = first.tobytes() == (again or ask({"seed": _SEEDS[0]})).tobytes()
         differs = same and first.tobytes() != ask({"seed": _SEEDS[1]}).tobytes()
     except ItemError as error:
-        if error.kind in ("transport", "timeout"):
+        if error.kind in UNANSWERED:
             raise UserError(
                 f"{server} does not finish a test edit: {error}. Run the same command again when it is less busy, or "
                 "raise `timeout` or `attempts` in the editor's `params`; finished edits are kept."

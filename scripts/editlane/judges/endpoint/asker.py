@@ -16,12 +16,10 @@ from PIL import Image
 
 from editlane.core.errors import ItemError, UserError
 from editlane.core.types import Question, Readout
+from editlane.endpoint.http import UNANSWERED
+from editlane.endpoint.served_models import PATIENCE
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Completions, Constraint, Messages, Options, allow_only
 from editlane.judges.endpoint.top_logprobs import HiddenProbability, combine, read_top_logprobs
-
-UNANSWERED = ("transport", "timeout")
-PATIENCE = 10.0
-"""Timeout in seconds of a request that only tests if the endpoint answers."""
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -1,7 +1,6 @@
 """Request chat completions from one model of an endpoint, and check that the endpoint supports read-outs."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -12,8 +11,9 @@ from editlane.core.errors import ItemError, JudgeFailed, UserError, format_value
 from editlane.core.text_width import pluralize
 from editlane.core.types import State
 from editlane.endpoint.http import UNANSWERED, Endpoint, Refused
+from editlane.endpoint.places import record_end
 from editlane.endpoint.refusals import is_refusal
-from editlane.endpoint.served_models import NoAnswer, ServedModel, check_served, tell_fix
+from editlane.endpoint.served_models import NoAnswer, ServedModel, check_served, tell_refusal
 from editlane.judges.endpoint.top_logprobs import TOP_TOKENS, NoLogprobs, read_top_logprobs
 
 T = TypeVar("T")
@@ -60,25 +60,18 @@ class Completions:
         otherwise (kind `model`) or did not answer (`transport`, `timeout`).
         """
         body = json.dumps({"model": self.model, "messages": messages, **options}).encode()
-        started, answered = time.monotonic(), False
         try:
-            found = self.endpoint.ask("/chat/completions", read, body)
-            answered = True
-            return found
+            return record_end(self.record, lambda: self.endpoint.ask("/chat/completions", read, body))
         except Refused as error:
             if is_refusal(error, list_texts(messages)):
                 raise JudgeRefused(f"a safety system rejects the request: {error}") from error
             if error.concerns_all:
-                raise UserError(f"{self} refuses to answer ({error}). {tell_fix(error)}") from error
+                raise UserError(f"{self} {tell_refusal(error)}") from error
             raise JudgeFailed(f"the endpoint rejects the request: {error}") from error
-        finally:
-            if self.record is not None:
-                self.record(time.monotonic() - started, answered)
 
     def with_one_attempt(self, timeout: float) -> "Completions":
         """Return a copy that makes one attempt of at most `timeout` seconds per request."""
-        endpoint = replace(self.endpoint, attempts=1, timeout=min(timeout, self.endpoint.timeout))
-        return replace(self, endpoint=endpoint)
+        return replace(self, endpoint=self.endpoint.once(timeout))
 
     def check_served(self) -> list[ServedModel]:
         """Return the models that the endpoint serves; empty if it has no such list. That is no attempt of a question.

@@ -16,10 +16,12 @@ from PIL import Image
 
 from editlane.core.errors import UserError
 from editlane.core.types import Question, Readout, RunsOn, do_nothing
+from editlane.endpoint.places import name_version
+from editlane.endpoint.served_models import ServedModel
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.endpoint.asker import Asker
 from editlane.judges.endpoint.completions import Messages, read_text
-from editlane.judges.endpoint.connect import list_versions, make_completions, name_version
+from editlane.judges.endpoint.connect import make_completions
 from editlane.judges.endpoint.messages import prepare_messages
 from editlane.judges.endpoint.params import EndpointParams
 from editlane.judges.qwen3_vl.chat import make_messages
@@ -58,9 +60,9 @@ class EndpointJudge:
         )
 
     @classmethod
-    def check_served(cls, model: str, params: EndpointParams, timeout: float) -> list[str]:
-        """Return the published names that the endpoint lists for this model; see `list_versions`."""
-        return list_versions(model, params, timeout)
+    def check_served(cls, model: str, params: EndpointParams, timeout: float) -> list[ServedModel]:
+        """Make a single attempt to list the models of the endpoint; see `served_models.check_served`."""
+        return make_completions(model, params).with_one_attempt(timeout).check_served()
 
     @classmethod
     def name_version(cls, model: str, params: Mapping[str, Any]) -> str:

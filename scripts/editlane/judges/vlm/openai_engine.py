@@ -15,12 +15,13 @@ from PIL import Image
 
 from editlane.core.errors import UserError
 from editlane.core.types import NumbersAsked, Question, Readout, RunsOn, do_nothing
-from editlane.endpoint.served_models import find_words
+from editlane.endpoint.places import name_version
+from editlane.endpoint.served_models import ServedModel, find_words
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import make_messages
 from editlane.judges.endpoint.asker import Asker, make_probe
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Messages, Options
-from editlane.judges.endpoint.connect import list_versions, make_completions, name_version
+from editlane.judges.endpoint.connect import make_completions
 from editlane.judges.endpoint.messages import prepare_messages
 from editlane.judges.endpoint.replies import read_parts, read_reply
 from editlane.judges.vlm.endpoint_params import VlmEndpointParams
@@ -50,7 +51,7 @@ class VlmEndpointJudge:
         self.on_request: Callable[[], None] = do_nothing
         self.completions = make_completions(model, params, lambda: self.on_request())
         served = self.completions.check_served()
-        self._switches = find_words(served, self.completions.model).get("owned_by") in SWITCHING
+        self._switches = find_words(served).get("owned_by") in SWITCHING
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
             self.completions,
@@ -61,9 +62,9 @@ class VlmEndpointJudge:
         )
 
     @classmethod
-    def check_served(cls, model: str, params: VlmEndpointParams, timeout: float) -> list[str]:
-        """Return the published names that the endpoint lists for this model; see `list_versions`."""
-        return list_versions(model, params, timeout)
+    def check_served(cls, model: str, params: VlmEndpointParams, timeout: float) -> list[ServedModel]:
+        """Make a single attempt to list the models of the endpoint; see `served_models.check_served`."""
+        return make_completions(model, params).with_one_attempt(timeout).check_served()
 
     @classmethod
     def check_readable(cls, model: str, params: VlmEndpointParams, timeout: float, answers: Sequence[str]) -> None:
