@@ -57,7 +57,7 @@ class Scale:
         on_gpu = {
             "gpu_hours": format_number(costs["gpu_hours"], 2 if self.hours else 3),
             "peak_memory": format_number(None if memory is None else memory / GIB, 1),
-            **{name: format_number(costs.get(name), 2 if name == "paid" else 0) for name in OF_SERVERS},
+            **{name: format_number(costs.get(name), _count_digits(name, costs)) for name in OF_SERVERS},
         }
         if self.mixed and costs.get("currency") and costs.get("paid") is not None:
             on_gpu["paid"] += f" {costs['currency']}"
@@ -70,6 +70,11 @@ class Scale:
             format_percent(costs["busy_seconds"] / held if held else None),
             *(on_gpu[name] for name in self.on_gpu),
         )
+
+
+def _count_digits(name: str, costs: Costs) -> int:
+    """Return the digits after the point of a column; a price of fractions of a cent has more."""
+    return 0 if name != "paid" else 4 if 0 < (costs.get(name) or 0) < 0.1 else 2
 
 
 def _is_mixed(costs: Mapping[str, Any]) -> bool:
