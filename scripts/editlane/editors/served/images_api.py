@@ -6,6 +6,7 @@ Images go as PNG in a form and come back as base64. An address in an answer is n
 import base64
 import binascii
 import io
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, User
 from editlane.editors.served.refusals import is_refusal
 from editlane.endpoint.http import Refused
 from editlane.endpoint.places import Connection
-from editlane.endpoint.served_models import ServedModel, check_served, tell_fix
+from editlane.endpoint.served_models import FIX, NoAnswer, ServedModel, ask_checkpoint, check_served, tell_fix
 from editlane.images.files import open_content
 
 LONGEST_REPLY = 96 * 2**20
@@ -29,6 +30,9 @@ MOST_PIXELS = 32_000_000
 SUFFIXES = ("png", "jpg", "webp")
 
 _UNANSWERED = ("transport", "timeout")
+_BROKEN = re.compile(r"HTTP 503: .* exited; restart the server")
+"""What SGLang answers to every edit once the process with its model has ended, while it still lists the model.
+Source: runtime/entrypoints/http_server.py of sglang.multimodal_gen 0.5.23."""
 _PATIENCE = 10.0
 """Timeout in seconds of a request that only tests if the server answers."""
 
@@ -71,6 +75,8 @@ class ImageEdits:
             answered = True
             return content
         except EditFailed as error:
+            if _BROKEN.search(str(error)):
+                raise UserError(f"{self} makes no more edits ({error}). {FIX}") from error
             if error.kind in _UNANSWERED:
                 self.check_served(_PATIENCE)
             raise
@@ -99,6 +105,13 @@ class ImageEdits:
         endpoint = self.connection.endpoint
         once = replace(endpoint, attempts=1, timeout=min(timeout, endpoint.timeout))
         return check_served(once, self.connection.model, str(self), self._where)
+
+    def ask_checkpoint(self) -> dict[str, str]:
+        """Return which checkpoint a server of SGLang says it has. Raises NoAnswer if it does not answer."""
+        try:
+            return ask_checkpoint(self.connection.endpoint)
+        except EditFailed as error:
+            raise NoAnswer(f"{self} does not answer: {error}. {FIX}") from error
 
     @property
     def _where(self) -> str:

@@ -38,6 +38,8 @@ class ServedEditor:
         self.edits = ImageEdits(connection=connect(params, model, EditFailed))
         models = self.edits.check_served(params.timeout)
         self.words = {} if params.dialect == "openai" else find_words(models, self.edits.connection.model)
+        if params.dialect == "sglang":
+            self.words |= self.edits.ask_checkpoint()
         """What the server says of its model; of OpenAI's, only the name means anything."""
         self._probed: Probed | None = None
 
