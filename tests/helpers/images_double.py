@@ -1,7 +1,7 @@
 """Serve `/images/edits` on 127.0.0.1 as vLLM-Omni, SGLang and OpenAI do, and misbehave on demand.
 
-tests/omni and tests/sglang ask the real servers of the first two; OpenAI's is written from its documentation. The traps are those of the real ones: unknown fields are ignored by two of them, uploads are opened without turning them
-upright, and an answer may have another size than asked for.
+tests/sglang compares it with the real one; the others are as documented. The traps are those of the real ones: two
+ignore unknown fields, uploads are opened without turning them upright, and an answer may have another size.
 """
 
 import base64
@@ -76,7 +76,7 @@ class ImagesDouble(ThreadingHTTPServer):
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         self.over = threading.Event()
-        self.root = "/models/qwen-image-edit-2511"
+        self.root: str | None = "/models/qwen-image-edit-2511"
         self.key: str | None = None
         self.uses_seed = True
         self.repeats = True
@@ -145,8 +145,10 @@ class ImagesDouble(ThreadingHTTPServer):
             data = [{"b64_json": text, "url": None, "revised_prompt": None}]
             return {"created": 1, "data": data, "output_format": fields.get("output_format"), "size": size}
         if self.dialect == "sglang":
-            data = {"b64_json": text, "url": None, "revised_prompt": fields["prompt"]}
-            data |= {"file_path": None, "resize": None}  # a path if it keeps what it makes, which is its default
+            data = dict.fromkeys(("url", "file_path", "resize")) | {
+                "b64_json": text,
+                "revised_prompt": fields["prompt"],
+            }
             measured = {"peak_memory_mb": None, "inference_time_s": 0.1, "usage": None}
             return {"id": "1", "created": 1, "data": [data], **measured}
         usage = {"input_tokens": 300, "output_tokens": 4000, "total_tokens": 4300}
@@ -176,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.key is None or self.headers["Authorization"] == f"Bearer {self.server.key}"
 
     def do_GET(self) -> None:
-        if self.path == "/v1/model_info" and self.server.dialect == "sglang":
+        if self.path == "/v1/model_info" and self.server.dialect == "sglang" and self.server.root:
             return self.answer(200, {"model_path": self.server.root})
         if self.path != "/v1/models":
             self.server.elsewhere += 1

@@ -1,4 +1,4 @@
-"""Start a real server of image edits with a tiny Qwen-Image-Edit of random weights, and ask for edits of a small picture."""
+"""Start a real server of image edits with a tiny Qwen-Image-Edit of random weights, and make requests for it."""
 
 import os
 import socket
