@@ -10,6 +10,7 @@
 # make test-slurm  run the workflow as jobs of a real SLURM on this machine; Debian, no root, some minutes
 # make test-vllm  test the judge's engines against vLLM on the CPU, in its own venv (4 GB); some minutes
 # make test-omni  edit with a real vLLM-Omni on the CPU, in its own venv (4 GB); some minutes
+# make test-sglang  edit with a real SGLang on the CPU, in its own venv (3 GB); some minutes
 # make test-libero  let a scripted expert play LIBERO, in its own venv (2 GB); some minutes
 # make test-trainers  let trainers ask a reward server: TRL, verl, ms-swift, OpenRLHF, in their own venv (2 GB); some minutes
 # make bench   run the benchmarks and print tables
@@ -22,7 +23,7 @@ PYTHON ?= python3
 SHARING := OMP_NUM_THREADS=1
 REPORT := results/demo/report/report.html
 
-.PHONY: demo gallery-demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-omni test-libero test-trainers bench bench-gpu clean
+.PHONY: demo gallery-demo fleet-demo serve check test test-runs lint fast faults test-envs test-slurm test-vllm test-omni test-sglang test-libero test-trainers bench bench-gpu clean
 
 demo: $(VENV)/installed
 	@$(RUN) snakemake --cores all
@@ -86,6 +87,13 @@ test-omni: $(VENV)/installed .venv-omni/omni-installed
 .venv-omni/omni-installed: tests/omni/install.sh tests/omni/omni_cpu.py tests/vllm/install.sh
 	@echo "Installing vLLM-Omni for the CPU into .venv-omni: 4 GB, once, 5 to 15 minutes."
 	@sh tests/omni/install.sh .venv-omni
+
+test-sglang: $(VENV)/installed .venv-sglang/installed
+	$(RUN) pytest -m sglang tests/sglang
+
+.venv-sglang/installed: tests/sglang/install.sh tests/sglang/sgl_kernel.py
+	@echo "Installing SGLang for the CPU into .venv-sglang: 3 GB, once, 2 to 10 minutes."
+	@sh tests/sglang/install.sh .venv-sglang
 
 test-libero: $(VENV)/installed .venv-libero/installed
 	$(RUN) pytest -m libero tests/libero

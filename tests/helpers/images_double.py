@@ -1,7 +1,7 @@
-"""Serve `/images/edits` on 127.0.0.1 as vLLM-Omni, SGLang and OpenAI document it, and misbehave on demand.
+"""Serve `/images/edits` on 127.0.0.1 as vLLM-Omni, SGLang and OpenAI do, and misbehave on demand.
 
-The traps are those of the real ones: unknown fields are ignored by two of them, uploads are opened without turning them
-upright, and an answer may have another size than asked for.
+tests/sglang compares it with the real one; the others are as documented. The traps are those of the real ones: two
+ignore unknown fields, uploads are opened without turning them upright, and an answer may have another size.
 """
 
 import base64
@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -29,7 +30,13 @@ DIFFUSION = {
 }
 KNOWN = {
     "vllm-omni": DIFFUSION | {"background", "output_compression", "stream", "lora", "strength"},
-    "sglang": DIFFUSION | {"generator_device", "output_quality", "output_compression", "background"},
+    "sglang": DIFFUSION
+    | {
+        *("url", "mask", "task_type", "enhance_prompt", "background", "generator_device", "quality", "output_quality"),
+        *("output_compression", "enable_teacache", "enable_cache_dit", "cache_dit_params", "enable_upscaling"),
+        *("upscaling_model_path", "upscaling_scale", "num_frames", "perf_dump_path", "profile"),
+        *("num_profiled_timesteps", "profile_all_stages"),
+    },
     "openai": {
         *("prompt", "model", "n", "user", "size", "output_format", "quality", "background", "input_fidelity"),
         *("moderation", "partial_images", "stream", "output_compression"),
@@ -69,7 +76,7 @@ class ImagesDouble(ThreadingHTTPServer):
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         self.over = threading.Event()
-        self.root = "/models/qwen-image-edit-2511"
+        self.root: str | None = "/models/qwen-image-edit-2511"
         self.key: str | None = None
         self.uses_seed = True
         self.repeats = True
@@ -106,14 +113,18 @@ class ImagesDouble(ThreadingHTTPServer):
         """List the model as each server does. `created` and `permission` differ each time."""
         if self.dialect == "openai":
             return [{"id": MODEL, "object": "model", "created": int(time.time()), "owned_by": "system"}]
-        owner = {"vllm-omni": "vllm", "sglang": "sglang"}[self.dialect]
-        model = {"id": MODEL, "object": "model", "created": time.time_ns(), "owned_by": owner, "root": self.root}
+        model = {"id": MODEL, "object": "model", "created": time.time_ns(), "parent": None, "max_model_len": None}
         if self.dialect == "vllm-omni":
-            return [model | {"parent": None, "permission": [{"id": f"modelperm-{time.time_ns()}"}]}]
-        return [model | {"num_gpus": 1, "task_type": "I2I", "pipeline_class": "QwenImageEditPipeline"}]
+            permission = [{"id": f"modelperm-{time.time_ns()}"}]
+            return [model | {"owned_by": "vllm", "root": self.root, "permission": permission}]
+        model |= {"owned_by": "sglang", "root": MODEL, "num_gpus": 1, "dit_precision": "bf16", "vae_precision": "bf16"}
+        model |= {"task_type": "I2I", "supported_task_types": ["I2I"]}
+        return [model | dict.fromkeys(("pipeline_name", "pipeline_class"), "QwenImageEditPlusPipeline")]
 
     def edit(self, fields: dict[str, str], files: list[tuple[str, bytes]]) -> dict[str, Any]:
         """Return the answer to a right request; raises Refusal."""
+        if self.dialect == "sglang":
+            check_as_sglang(fields)
         if not files or not fields.get("prompt"):
             raise Refusal(422, "Field 'image' or 'url' is required")
         unknown = sorted(fields.keys() - KNOWN[self.dialect])
@@ -134,8 +145,12 @@ class ImagesDouble(ThreadingHTTPServer):
             data = [{"b64_json": text, "url": None, "revised_prompt": None}]
             return {"created": 1, "data": data, "output_format": fields.get("output_format"), "size": size}
         if self.dialect == "sglang":
-            data = [{"b64_json": text, "url": None, "revised_prompt": fields["prompt"], "file_path": None}]
-            return {"id": "1", "created": 1, "data": data, "inference_time_s": 0.1}
+            data = dict.fromkeys(("url", "file_path", "resize")) | {
+                "b64_json": text,
+                "revised_prompt": fields["prompt"],
+            }
+            measured = {"peak_memory_mb": None, "inference_time_s": 0.1, "usage": None}
+            return {"id": "1", "created": 1, "data": [data], **measured}
         usage = {"input_tokens": 300, "output_tokens": 4000, "total_tokens": 4300}
         return {"created": 1, "data": [{"b64_json": text}], "usage": usage, "size": size, "quality": "high"}
 
@@ -163,6 +178,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.key is None or self.headers["Authorization"] == f"Bearer {self.server.key}"
 
     def do_GET(self) -> None:
+        if self.path == "/v1/model_info" and self.server.dialect == "sglang" and self.server.root:
+            return self.answer(200, {"model_path": self.server.root})
         if self.path != "/v1/models":
             self.server.elsewhere += 1
             return self.refuse(Refusal(404, "Not Found"))
@@ -234,6 +251,19 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+
+def check_as_sglang(fields: dict[str, str]) -> None:
+    """Refuse what SGLang refuses, in its words. It takes any `model`."""
+    if not fields.get("prompt"):
+        raise Refusal(422, [{"type": "missing", "loc": ["body", "prompt"], "msg": "Field required", "input": None}])
+    if not fields.get("seed", "0").lstrip("-").isdecimal():
+        said = "Input should be a valid integer, unable to parse string as an integer"
+        raise Refusal(422, [{"type": "int_parsing", "loc": ["body", "seed"], "msg": said, "input": fields["seed"]}])
+    if fields.get("response_format", "b64_json") not in ("b64_json", "url"):
+        raise Refusal(400, f"response_format={fields['response_format']} is not supported")
+    if "size" in fields and not re.fullmatch(r"0*[1-9]\d*x0*[1-9]\d*", fields["size"]):
+        raise Refusal(400, "size must be formatted as positive WIDTHxHEIGHT")
 
 
 def read_form(content_type: str, content: bytes) -> tuple[dict[str, str], list[tuple[str, bytes]]]:

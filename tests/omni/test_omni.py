@@ -1,99 +1,36 @@
 """The editor behind a server against a real vLLM-Omni on the CPU, with a tiny Qwen-Image-Edit of random weights."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from adapters import built
 from PIL import Image
+from real_edit_server import MODEL, ROOT, find_free_port, make_request, nothing, serving_tiny_model
 
 from editlane.core.errors import EditFailed, UserError
-from editlane.core.types import EditRequest, Item
 from editlane.editors.served.openai_engine import ServedEditor
-from editlane.endpoint.served_models import NoAnswer
 
 pytestmark = pytest.mark.omni
-
-ROOT = Path(__file__).parents[2]
-MODEL = "tiny/编辑"
-SECONDS = 300
-"""Time for the server to start."""
-
-
-def find_free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("omni")
-    build = [sys.executable, "scripts/build_tiny_model.py", "--kind", "qwen-image-edit-plus", "--out", folder / "tiny"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    port = find_free_port()
+    folder, port = tmp_path_factory.mktemp("omni"), find_free_port()
     command = [ROOT / ".venv-omni/bin/vllm", "serve", folder / "tiny", "--omni", "--host", "127.0.0.1", "--port", port]
     command += ["--served-model-name", MODEL, "--dtype", "float32"]
     own = {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [str(part) for part in command], env=os.environ | own, cwd=folder, stdout=log, stderr=log
-        )
-        address = f"http://127.0.0.1:{port}/v1"
-        try:
-            wait_until_it_answers(address, server, folder / "log")
-            yield address
-        finally:
-            server.terminate()
-            server.wait(60)
-
-
-def wait_until_it_answers(address: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            make_editor(address)
-        except NoAnswer:
-            time.sleep(1)
-        else:
-            return
-    raise AssertionError(log.read_text(encoding="utf-8", errors="replace")[-4000:])
+    address = f"http://127.0.0.1:{port}/v1"
+    with serving_tiny_model(command, own, folder, address, make_editor):
+        yield address
 
 
 def make_editor(address: str, model: str = MODEL, **params: Any) -> ServedEditor:
     options = {"dialect": "vllm-omni", "base_url": address, "size": "256x256", "num_inference_steps": 2}
     options |= {"true_cfg_scale": 1.0, "attempts": 1}
     return built(ServedEditor, model=model, params=options | params)
-
-
-def nothing() -> None: ...
-
-
-def make_request(seed: int = 2**32 - 1, references: tuple[Image.Image, ...] = ()) -> EditRequest:
-    item = Item(
-        item_id="项-1",
-        category="物理",
-        instruction="把天空变成红色",
-        language="zh",
-        source_path="",
-        source_sha256="",
-        width=90,
-        height=60,
-        cost=1.0,
-    )
-    source = Image.linear_gradient("L").resize((90, 60)).convert("RGB")
-    return EditRequest(
-        item=item, source=source, given=None, seed=seed, references=references, on_step=lambda step, steps: None
-    )
 
 
 def test_a_real_server_uses_the_seed_and_ignores_what_it_does_not_know(url: str) -> None:

@@ -78,6 +78,18 @@ def find_words(models: Sequence[ServedModel]) -> dict[str, str]:
     return next((one.words for one in models if one.is_asked), {})
 
 
+def ask_checkpoint(endpoint: Endpoint) -> dict[str, str]:
+    """Return the `model_path` of a server of SGLang, whose list holds only names; nothing if it does not say one.
+
+    Source: runtime/entrypoints/openai/common_api.py of sglang.multimodal_gen 0.5.23. Raises an ItemError if the server
+    does not answer.
+    """
+    try:
+        return {"model_path": endpoint.ask("/model_info", _read_checkpoint)}
+    except (Refused, KeyError, TypeError):
+        return {}
+
+
 def _list_models(endpoint: Endpoint, model: str) -> list[ServedModel]:
     """List the models that the endpoint serves; empty if it has no such list."""
     try:
@@ -93,6 +105,10 @@ def _list_models(endpoint: Endpoint, model: str) -> list[ServedModel]:
 def _read_models(reply: Any, model: str) -> list[list[Any]]:
     """Return the models of a server's list. Raises AttributeError, KeyError or TypeError if it is none."""
     return [_read_model(entry, model) for entry in reply["data"][:_MOST_NAMES]]
+
+
+def _read_checkpoint(reply: Any) -> str:
+    return str(reply["model_path"])[:_LONGEST_NAME]
 
 
 def _read_model(entry: Any, model: str) -> list[Any]:

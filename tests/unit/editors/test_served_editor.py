@@ -374,6 +374,14 @@ def test_a_server_that_is_gone_ends_the_lane() -> None:
         editor.edit(make_request())
 
 
+def test_a_server_of_sglang_whose_model_has_ended_ends_the_lane() -> None:
+    with serving_images("sglang") as double:
+        editor = make_editor(double)
+        double.trouble = lambda fields, attempt: Refusal(503, "Scheduler worker exited; restart the server.")
+        with pytest.raises(UserError, match=r"makes no more edits .*exited; restart the server.*Start the server"):
+            editor.edit(make_request())
+
+
 def test_a_model_that_is_not_served_is_named(double: ImagesDouble) -> None:
     with pytest.raises(UserError, match="does not serve this model"):
         built(ServedEditor, model="编辑/other", params={"dialect": "vllm-omni", "base_url": double.url})
@@ -472,3 +480,11 @@ def test_what_a_server_says_of_its_model_is_the_same_each_time(dialect: str) -> 
     assert json.dumps(words[0]).isascii()
     assert (words[0] == {}) is (dialect == "openai")
     assert (other == words[0]) is (dialect == "openai")
+    assert ("model_path" in words[0]) is (dialect == "sglang")
+
+
+def test_a_server_of_sglang_need_not_name_its_checkpoint() -> None:
+    with serving_images("sglang") as double:
+        double.root = None
+        assert make_editor(double).words["pipeline_class"] == "QwenImageEditPlusPipeline"
+        assert "model_path" not in make_editor(double).words

@@ -6,6 +6,7 @@ Images go as PNG in a form and come back as base64. An address in an answer is n
 import base64
 import binascii
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,7 +19,15 @@ from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, User
 from editlane.endpoint.http import UNANSWERED, Refused
 from editlane.endpoint.places import Connection, record_end
 from editlane.endpoint.refusals import is_refusal
-from editlane.endpoint.served_models import PATIENCE, ServedModel, check_served, tell_refusal
+from editlane.endpoint.served_models import (
+    FIX,
+    PATIENCE,
+    NoAnswer,
+    ServedModel,
+    ask_checkpoint,
+    check_served,
+    tell_refusal,
+)
 from editlane.images.files import open_content
 
 LONGEST_REPLY = 96 * 2**20
@@ -26,6 +35,10 @@ LONGEST_REPLY = 96 * 2**20
 MOST_PIXELS = 32_000_000
 """Maximum pixels of an image that comes back."""
 SUFFIXES = ("png", "jpg", "webp")
+
+_BROKEN = re.compile(r"HTTP 503: .* exited; restart the server")
+"""What SGLang answers to every edit once the process with its model has ended, while it still lists the model.
+Source: runtime/entrypoints/http_server.py of sglang.multimodal_gen 0.5.23."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +78,8 @@ class ImageEdits:
                 self.connection.record, lambda: endpoint.ask("/images/edits", read_image, body, content_type)
             )
         except EditFailed as error:
+            if _BROKEN.search(str(error)):
+                raise UserError(f"{self} makes no more edits ({error}). {FIX}") from error
             if error.kind in UNANSWERED:
                 self.with_one_attempt(PATIENCE).check_served()
             raise
@@ -87,6 +102,13 @@ class ImageEdits:
         Raises NoAnswer if it does not answer, UserError if it rejects the key or does not serve this model.
         """
         return check_served(self.connection.endpoint, self.connection.model, str(self), self._where)
+
+    def ask_checkpoint(self) -> dict[str, str]:
+        """Return which checkpoint a server of SGLang says it has. Raises NoAnswer if it does not answer."""
+        try:
+            return ask_checkpoint(self.connection.endpoint)
+        except EditFailed as error:
+            raise NoAnswer(f"{self} does not answer: {error}. {FIX}") from error
 
     @property
     def _where(self) -> str:

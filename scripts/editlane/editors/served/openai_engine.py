@@ -37,6 +37,8 @@ class ServedEditor:
         models = self.edits.check_served()
         self.words = {} if params.dialect == "openai" else find_words(models)
         """What the server says of its model; of OpenAI's, only the name means anything."""
+        if params.dialect == "sglang":
+            self.words |= self.edits.ask_checkpoint()
         self._probed: Probed | None = None
 
     @classmethod

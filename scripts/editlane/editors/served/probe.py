@@ -57,7 +57,8 @@ def probe(ask: Ask, server: str, *, takes_seed: bool, size: str | None, require_
         if error.kind in UNANSWERED:
             raise UserError(
                 f"{server} does not finish a test edit: {error}. Run the same command again when it is less busy, or "
-                "raise `timeout` or `attempts` in the editor's `params`; finished edits are kept."
+                "raise `timeout` or `attempts` in the editor's `params`. If it says HTTP 500, the reason is in its own "
+                "log. Finished edits are kept."
             ) from error
         raise UserError(
             f"{server} rejects a test edit of a plain picture, so it would reject all: {error}. Correct `model`, "
