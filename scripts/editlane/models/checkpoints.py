@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from editlane.core.errors import UserError
+from editlane.core.errors import PassingError, UserError
 from editlane.core.files import check_regular
 from editlane.core.text_width import pluralize
 
@@ -124,10 +124,10 @@ def read_model_index(model: str, revision: str | None) -> dict[str, Any]:
         raise make_hub_error(model, revision, str(error)) from error
 
 
-def make_hub_error(model: str, revision: str | None, reason: str) -> UserError:
+def make_hub_error(model: str, revision: str | None, reason: str) -> PassingError:
     """Make the error for a hub id that could not be fetched. `reason` is a sentence."""
     wanted = f" --revision {revision}" if revision else ""
-    return UserError(
+    return PassingError(
         f"{model} is not a folder on this machine, and it could not be fetched from the model hub: "
         f"{shorten(reason, 300, placeholder=' ...')} Download it on a machine that can reach the hub "
         f"(`hf download {model}{wanted}`), or set `model:` to a checkpoint folder."
