@@ -6,6 +6,7 @@ workflow in which the lane failed; the next one knows nothing of it.
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from editlane.core.errors import PassingError, UserError
 from editlane.core.files import replace_text
 from editlane.lanes.stopping import identify_workflow
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -36,6 +39,7 @@ def _check(note: Path, workflow: str | None) -> None:
     with suppress(OSError, ValueError, RecursionError):
         match json.loads(note.read_text(encoding="utf-8")):
             case {"workflow": str(before), "error": str(error)} if before == workflow:
+                log.info("this lane has ended with the following error before, and it would come again")
                 raise UserError(error)
 
 
