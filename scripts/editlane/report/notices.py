@@ -101,6 +101,7 @@ def _partial(report: Report, t: Texts) -> Notice | None:
         elif count:
             parts = t.join(f"{name} {s['missing']}" for name, s in cell["categories"].items() if s["missing"])
             lines.append(t("notice.partial_some", count=count, expected=expected, parts=parts, **who))
+    lines.append(t("notice.partial_finish"))
     return Notice(title=t("notice.partial", n=missing, expected=rows + missing), lines=tuple(lines))
 
 
