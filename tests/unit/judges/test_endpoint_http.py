@@ -353,11 +353,7 @@ log in</h1></body></html>"""
 @pytest.mark.parametrize(
     ("body", "base", "said"),
     [
-        (
-            LOGIN,
-            "",
-            'not JSON but a page ("Sign in – 登录 Please log in"); check that `base_url` is .*, which mostly ends in /v1$',
-        ),
+        (LOGIN, "", r'JSON but a page \("Sign in – 登录 Please log in"\); check that `base_url` .* ends in /v1$'),
         (LOGIN, "/v1", "not JSON but a page .* check that `base_url` is the address of the API$"),
         ("<script>" + "x" * 9000, "", "not JSON but a page; check that"),
         ("no healthy upstream\n\x1b[2J", "", r'not JSON \("no healthy upstream \\x1b\[2J"\)$'),
@@ -373,7 +369,7 @@ def test_an_answer_that_is_no_json_is_shown(body: str, base: str, said: str) -> 
         endpoint = Endpoint(base_url=server.url + base, attempts=1)
         with pytest.raises(JudgeFailed) as error:
             endpoint.ask("/models", whole)
-    assert re.search(said.replace('page ("', r'page \("').replace('in")', r'in"\)'), str(error.value)), str(error.value)
+    assert re.search(said, str(error.value)), str(error.value)
     assert error.value.kind == "transport"
 
 
