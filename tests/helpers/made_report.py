@@ -128,6 +128,9 @@ def made_report(
         columns = ["item_id", "item", "category", "editor", "judge", "state", "error_kind", "error", "score"]
         columns.append("prompt_truncated")
         scores = pd.DataFrame(columns=columns)
+    if "requested_width" not in scores:
+        sizes = ("requested_width", "requested_height", "edited_width", "edited_height")
+        scores = scores.assign(**dict.fromkeys(sizes))
     if "seed_used" not in scores:
         scores = scores.assign(seed_used=pd.array([None] * len(scores), dtype="boolean"))
     numbers = {

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,10 +33,20 @@ def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
+SIZES = ("requested_width", "requested_height", "edited_width", "edited_height")
+
+
+def read_sizes(paths: Iterable[Path]) -> dict[tuple[str, str], tuple[int | None, ...]]:
+    """Return the sizes of edits by editor and item; edits tables and scores tables have them."""
+    rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
+    return {(row["editor"], row["item_id"]): tuple(row[name] for name in SIZES) for row in rows}
+
+
 def keeps(path: Path, recorded: pa.Table) -> bool:
     """Does the table hold what was recorded? Columns that were added since then are null.
 
-    But `unchanged_rule` says where an edit was compared anew, which is where the older rule called it unchanged.
+    But `unchanged_rule` says where an edit was compared anew, which is where the older rule called it unchanged, and
+    the sizes are those of the edits.
     """
     table = pq.read_table(path)
     added = set(table.column_names) - set(recorded.column_names)
@@ -43,6 +54,10 @@ def keeps(path: Path, recorded: pa.Table) -> bool:
         added.remove("unchanged_rule")
         anew = [RULE if unchanged else None for unchanged in recorded["unchanged"].to_pylist()]
         if table["unchanged_rule"].to_pylist() != anew:
+            return False
+    if added >= set(SIZES):
+        added -= set(SIZES)
+        if read_sizes([path]) != read_sizes(path.parent.glob("*/edits/*/*.parquet")):
             return False
     return table.select(recorded.column_names).equals(recorded) and all(
         table[name].null_count == len(table) for name in added

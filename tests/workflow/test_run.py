@@ -116,6 +116,7 @@ def test_a_lane_that_fails_for_good_leaves_the_others_and_a_partial_report(faile
     assert not (project.results / "scores.parquet").exists()
     partial = project.run("partial_report")
     assert "report: results/试验/partial_report/report.html" in partial
+    assert "\nto finish the run: snakemake --cores 4\n" in partial
     folder = project.results / "partial_report"
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     done = pq.read_table(folder / "scores.parquet").num_rows

@@ -137,3 +137,30 @@ def test_another_model_behind_the_same_name_is_noticed(project: Project) -> None
         assert "now says root: '/models/another' of its model" in log
         assert "Edits of two models must not be mixed" in said
         assert len(double.edits) == 10
+
+
+def test_the_tests_of_a_server_that_ignores_seeds_are_paid_once(project: Project) -> None:
+    """Snakemake tries the lane four times; see `retries` in edit.smk."""
+    project.config["lanes"] = 1
+    with serving_images() as double:
+        use_server(project, double, 6)
+        double.uses_seed = False
+        said = project.run(code=1)
+        paid = len(double.fields)
+        assert "does not change the image for another seed" in said
+        assert "attempt 4" in said
+        assert (paid, double.edits) == (3, []), "the first seed, again with a made-up field, another seed"
+        double.uses_seed = True
+        project.run("merge_scores")
+        assert len(double.edits) == 6, "the next run tries again"
+    assert {row["state"] for row in project.scores()} == {"scored"}
+
+
+def test_a_server_that_does_not_answer_is_tried_again(project: Project) -> None:
+    project.config["lanes"] = 1
+    with serving_images() as double:
+        use_server(project, double, 6, attempts=1)
+        double.trouble = lambda fields, attempt: "close" if len(double.fields) <= 2 else None
+        project.run("merge_scores")
+        assert len(double.edits) == 6
+    assert {row["state"] for row in project.scores()} == {"scored"}

@@ -2,6 +2,7 @@
 
 UserError                the user can fix it: printed as one paragraph, exit code 2
 ├── UnknownName          a name that no registry knows
+├── PassingError         the cause may be gone soon, such as a server that does not answer: a lane is tried again
 ItemError                ends one item as a row with a state; never ends the lane
 ├── SourceUnreadable     source_unreadable: the source image cannot be decoded
 ├── EditFailed           edit_failed
@@ -21,6 +22,10 @@ from editlane.core.secrets import hide_keys
 
 class UserError(Exception):
     """An error that the user can fix. The message says what is wrong, where, and what to do."""
+
+
+class PassingError(UserError):
+    """A UserError whose cause may be gone at the next try. The workflow tries a lane again only after such an error."""
 
 
 class UnknownName(UserError):

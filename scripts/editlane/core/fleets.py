@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from editlane.core.errors import UnknownName, UserError
+from editlane.core.errors import PassingError, UnknownName, UserError
 from editlane.core.fleet_state import NodeState, read_node, read_nodes
 from editlane.core.machine import is_here
 from editlane.core.paths import FleetPaths
@@ -28,7 +28,7 @@ _BEAT_SECONDS = 10.0
 _CONNECT_SECONDS = 2.0
 
 
-class FleetDown(UserError):
+class FleetDown(PassingError):
     """The fleet does not run."""
 
 

@@ -333,9 +333,9 @@ class RunPaths:
         """Return the heartbeat files of a lane that are half written."""
         return list(self._heartbeats_of(lane).glob(f"lane{lane.number}.*.json.partial"))
 
-    def failed_alike(self, lane: LaneId) -> Path:
-        """Return the note that the first items of a lane all failed alike; see lanes/first_failures.py."""
-        return self._heartbeats_of(lane) / f"lane{lane.number}.failed_alike"
+    def permanent_error(self, lane: LaneId) -> Path:
+        """Return the note of an error that comes again in this workflow; see lanes/permanent_errors.py."""
+        return self._heartbeats_of(lane) / f"lane{lane.number}.permanent_error"
 
     def all_heartbeats(self) -> Iterator[Path]:
         """Yield the heartbeat files of all lanes."""

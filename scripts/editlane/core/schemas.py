@@ -125,6 +125,10 @@ class ScoreRow(TypedDict):
     unchanged_rule: Int32 | None
     prompt_truncated: bool | None
     seed_used: bool | None
+    requested_width: Int32 | None
+    requested_height: Int32 | None
+    edited_width: Int32 | None
+    edited_height: Int32 | None
     instruction: str
     language: str
     source_path: str
@@ -324,6 +328,10 @@ ADDED = {
     "turns": pa.list_(pa.string()),
     "seed_used": pa.bool_(),
     "fields_ignored": pa.bool_(),
+    "requested_width": pa.int32(),
+    "requested_height": pa.int32(),
+    "edited_width": pa.int32(),
+    "edited_height": pa.int32(),
 }
 """Columns that tables of older versions do not have. They are read as null there."""
 

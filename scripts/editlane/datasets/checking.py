@@ -6,11 +6,13 @@ from pathlib import Path
 
 from editlane.core.errors import UserError
 from editlane.core.files import is_file
-from editlane.core.text_width import agree, pluralize
+from editlane.core.text_width import agree, pluralize, shorten_name
 from editlane.datasets.given_edits import EditedFolders, find_edits
 from editlane.datasets.parsing import ParsedRecord, Selection, Skipped, parse_records
 
 _LISTED = 5
+_LONGEST_NAME = 200
+"""Columns of a name in a message."""
 
 
 def check_records(selection: Selection, skipped: Skipped, folders: EditedFolders) -> Iterator[ParsedRecord]:
@@ -31,16 +33,16 @@ def check_records(selection: Selection, skipped: Skipped, folders: EditedFolders
             if other != record.where:
                 raise UserError(f"{dataset}: the same item_id twice: {other}, and {record.where}. Give each its own.")
         named = zip((record.name, *record.reference_names), (record.image, *record.references), strict=True)
-        for name, image in named:
+        for number, (name, image) in enumerate(named, 1):
             if isinstance(image, Path) and not is_file(image):
-                missing.append(f"{name} ({record.where})")
+                place = f", image {number} of its {1 + len(record.references)}" if record.references else ""
+                missing.append(f"{shorten_name(str(name), _LONGEST_NAME)} ({record.where}{place})")
         yield record
     if missing:
         listed = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
         raise UserError(
             f"{pluralize(len(missing), 'image file')} of {dataset} {agree(len(missing), 'is')} missing: {listed}. "
-            "Paths are relative to the folder of the "
-            "dataset file."
+            "Paths are relative to the folder of the dataset file. Correct them, or put the files there."
         )
     if empty:
         others = ", ".join(sorted(skipped.categories))

@@ -94,12 +94,15 @@ class Record:
         """Return the images of `images`, or the one of `image`: the source first. Empty without one.
 
         `images` is a list, a list as JSON text, or names with | between them (CSV has no lists). `encoded`: see
-        `get_encoded_image`. Raises UserError if both fields have images, or if an entry of the list is empty. Beside
-        `image`, a column `images` without a list is another thing of the dataset (see `list_ignored`).
+        `get_encoded_image`. Raises UserError if both fields have images, if an entry of the list is empty, or if the
+        list is and there is no `image`. Beside `image`, a column `images` without a list is another thing of the
+        dataset (see `list_ignored`).
         """
         image = self.get_encoded_image("image") if encoded else self.get_image("image")
         listed = self._split_images(beside=image is not None)
         if not listed:
+            if image is None:
+                self._refuse_empty_list("image", "images")
             return [] if image is None else [image]
         names = f"{self.own_name('image')} and {self.own_name('images')}"
         if image is not None:
@@ -108,8 +111,20 @@ class Record:
         found = [entry.get_encoded_image("image") if encoded else entry.get_image("image") for entry in entries]
         for number, one in enumerate(found, 1):
             if one is None:
-                raise UserError(f"{self.where}: image {number} of {self.own_name('images')} is empty.")
+                raise UserError(
+                    f"{self.where}: image {number} of {self.own_name('images')} is empty. Write its path there, or "
+                    "remove the entry."
+                )
         return [one for one in found if one is not None]
+
+    def _refuse_empty_list(self, single: str, *fields: str) -> None:
+        """Raise UserError if one of these fields is a list without an entry; `single` is the field of a single one."""
+        for name in map(self.own_name, fields):
+            if _parse_list(self.fields.get(name)) == []:
+                raise UserError(
+                    f"{self.where} has no {self.own_name(single)}, and {name} is an empty list. Fill the list, or give "
+                    f"one `{self.own_name(single)}`."
+                )
 
     def _split_images(self, *, beside: bool) -> list[Any]:
         value = _parse_list(self.fields.get(self.own_name("images")))
@@ -119,7 +134,10 @@ class Record:
             return value or []
         if beside:
             return []
-        raise UserError(f"{self.where}: {self.own_name('images')} is {format_value(value)}, not a list of images.")
+        raise UserError(
+            f"{self.where}: {self.own_name('images')} is {format_value(value)}, not a list of images. Write paths in "
+            "brackets, the source first."
+        )
 
     def list_ignored(self) -> set[str]:
         """List columns called like our lists that hold none, beside the field that each would stand for.
@@ -138,12 +156,15 @@ class Record:
         """Return (texts, language) of `turns`, in the requested language if available; None if there are none.
 
         `turns_en`, `turns_zh` and `turns` are lists, or lists as JSON text. The letters of `turns` tell its language.
-        `beside` an instruction, a value that is no list is another thing of the dataset; else it raises UserError.
+        `beside` an instruction, a value that is no list is another thing of the dataset; else that and an empty list
+        raise UserError.
         """
         listed = {name: self._get_texts(f"turns_{name}", beside) for name in LANGUAGES}
         if bare := self._get_texts("turns", beside):
             detected = detect_language("\n".join(bare)) or language
             listed[detected] = listed[detected] or bare
+        if not beside and not any(listed.values()):
+            self._refuse_empty_list("instruction", "turns", *(f"turns_{name}" for name in LANGUAGES))
         return next(((texts, name) for name in (language, *LANGUAGES) if (texts := listed[name])), None)
 
     def _get_texts(self, field: str, beside: bool) -> tuple[str, ...]:
@@ -151,11 +172,17 @@ class Record:
         if value is None or (beside and not isinstance(value, list)):
             return ()
         if not isinstance(value, list):
-            raise UserError(f"{self.where}: {self.own_name(field)} is {format_value(value)}, not a list of texts.")
+            raise UserError(
+                f"{self.where}: {self.own_name(field)} is {format_value(value)}, not a list of texts. Write one text "
+                "for each turn, in brackets."
+            )
         texts = [Record({field: entry}, {}, self.where).get_text(field) for entry in value]
         for number, text in enumerate(texts, 1):
             if text is None:
-                raise UserError(f"{self.where}: turn {number} of {self.own_name(field)} is empty.")
+                raise UserError(
+                    f"{self.where}: turn {number} of {self.own_name(field)} is empty. Write its text there, or remove "
+                    "the entry."
+                )
         return tuple(text for text in texts if text is not None)
 
     def get_encoded_image(self, field: str) -> str | bytes | None:

@@ -59,7 +59,7 @@ class DiffusersEditor:
         pipeline = pipelines.find_pipeline_class(index.get("_class_name"))
         self.signature = modular.read_blocks(pipeline, index) if is_modular(pipeline) else read_signature(pipeline)
         self.family = find_family(self.signature)
-        self.arguments = params.model_dump(exclude_unset=True, exclude={"dtype", "allow_pickle", *OPTIMIZATION_NAMES})
+        self.arguments = list_arguments(params)
         check_pipeline(self.signature, self.family)
         check_arguments(self.signature, self.arguments)
         if is_modular(pipeline):
@@ -95,6 +95,11 @@ class DiffusersEditor:
         arguments |= {**self.family.extra, **self.arguments}
         arguments |= make_item_arguments(self.signature, self.family, request) | instead
         return pipelines.run_pipeline(self.pipe, request, arguments, self.step_cache)
+
+
+def list_arguments(params: DiffusersParams) -> dict[str, Any]:
+    """Return the arguments of every call that the user set."""
+    return params.model_dump(exclude_unset=True, exclude={"dtype", "allow_pickle", *OPTIMIZATION_NAMES})
 
 
 def _load_modular(

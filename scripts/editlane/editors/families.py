@@ -7,7 +7,7 @@ documentation of diffusers 0.42.
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from PIL.Image import Image
@@ -87,6 +87,8 @@ class Family:
 
     size_text: str = "the pipeline's default"
     """What decides the size of an edit, for the list of editors."""
+    checkpoint: str | None = None
+    """A hub id that diffusers' own example of the pipeline loads, for the list of editors."""
     size: SizeRule | None = None
     """The size to ask for; None leaves it to the pipeline."""
     size_with_references: SizeRule | None = None
@@ -121,11 +123,17 @@ _FLUX3 = Family(
 )
 
 FAMILIES: Mapping[str, Family] = {
-    "BriaFibo2Pipeline": Family(size_text="about 1 megapixel, the trained size nearest in ratio", several=True),
+    "BriaFibo2Pipeline": Family(
+        checkpoint="briaai/Fibo-2.0-dev", size_text="about 1 megapixel, the trained size nearest in ratio", several=True
+    ),
     "BriaFiboEditPipeline": Family(
-        size_text="about 1 megapixel, the nearest in ratio of 12 sizes", several=True, prompt=as_edit_json
+        checkpoint="briaai/Fibo-Edit-1.5-base",
+        size_text="about 1 megapixel, the nearest in ratio of 12 sizes",
+        several=True,
+        prompt=as_edit_json,
     ),
     "ChronoEditPipeline": Family(
+        checkpoint="nvidia/ChronoEdit-14B-Diffusers",
         size_text="720 x 1280 pixels in the source's ratio, multiples of 16; the last of 5 frames",
         size=area_of(WAN_AREA, 16),
         extra={"num_frames": 5},
@@ -134,50 +142,77 @@ FAMILIES: Mapping[str, Family] = {
         dtypes={"vae": "float32", "image_encoder": "float32"},  # as its page loads them
     ),
     "DiffusionGemmaPipeline": Family(refused="answers with text"),
-    "DreamLiteMobilePipeline": Family(size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32)),
-    "DreamLitePipeline": Family(size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32)),
-    "Flux2KleinKVPipeline": _FLUX2,
-    "Flux2KleinPipeline": _FLUX2,
-    "Flux2Pipeline": _FLUX2,
+    "DreamLiteMobilePipeline": Family(
+        checkpoint="carlofkl/DreamLite-mobile", size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32)
+    ),
+    "DreamLitePipeline": Family(
+        checkpoint="carlofkl/DreamLite-base", size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32)
+    ),
+    "Flux2KleinKVPipeline": replace(_FLUX2, checkpoint="black-forest-labs/FLUX.2-klein-9b-kv"),
+    "Flux2KleinPipeline": replace(_FLUX2, checkpoint="black-forest-labs/FLUX.2-klein-base-9B"),
+    "Flux2Pipeline": replace(_FLUX2, checkpoint="black-forest-labs/FLUX.2-dev"),
     "Flux3DistilledModularPipeline": _FLUX3,
     "Flux3ModularPipeline": _FLUX3,
-    "FluxKontextPipeline": Family(size_text="`max_area` (1 megapixel) in the source's ratio, multiples of 16"),
+    "FluxKontextPipeline": Family(
+        checkpoint="black-forest-labs/FLUX.1-Kontext-dev",
+        size_text="`max_area` (1 megapixel) in the source's ratio, multiples of 16",
+    ),
     "FluxPriorReduxPipeline": Family(refused="makes embeddings for another pipeline"),
-    "GlmImagePipeline": Family(size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32), several=True, as_list=True),
-    "JoyImageEditPipeline": Family(size_text="about 1 megapixel, the nearest in ratio of 49 sizes; centre crop"),
+    "GlmImagePipeline": Family(
+        checkpoint="zai-org/GLM-Image", size_text=_QWEN_SIZE, size=area_of(MEGAPIXEL, 32), several=True, as_list=True
+    ),
+    "JoyImageEditPipeline": Family(
+        checkpoint="jdopensource/JoyAI-Image-Edit-Diffusers",
+        size_text="about 1 megapixel, the nearest in ratio of 49 sizes; centre crop",
+    ),
     "JoyImageEditPlusPipeline": Family(
+        checkpoint="jdopensource/JoyAI-Image-Edit-Plus-Diffusers",
         size_text="about 1 megapixel, the nearest in ratio of 49 sizes; centre crop",
         size_with_references=bucket,
         several=True,
     ),
-    "Kandinsky5I2IPipeline": Family(size_text="the nearest in ratio of 7 sizes, to which the source is stretched"),
+    "Kandinsky5I2IPipeline": Family(
+        checkpoint="kandinskylab/Kandinsky-5.0-I2I-Lite-sft-Diffusers",
+        size_text="the nearest in ratio of 7 sizes, to which the source is stretched",
+    ),
     "LEditsPPPipelineStableDiffusion": Family(refused=_INVERTS),
     "LEditsPPPipelineStableDiffusionXL": Family(refused=_INVERTS),
-    "LongCatImageEditPipeline": Family(size_text="1 megapixel in the source's ratio, multiples of 16"),
+    "LongCatImageEditPipeline": Family(
+        checkpoint="meituan-longcat/LongCat-Image-Edit", size_text="1 megapixel in the source's ratio, multiples of 16"
+    ),
     "LucyEditPipeline": Family(refused="edits a video"),
     "OmniGenPipeline": Family(
+        checkpoint="Shitao/OmniGen-v1-diffusers",
         size_text="the source's own, within `max_input_image_size` (1024), multiples of 16",
         several=True,
         prompt=with_placeholders,
         package="torchvision",
     ),
     "QwenImage21Pipeline": Family(
+        checkpoint="Qwen/Qwen-Image-2.1",
         size_text="`output_resolution` (1024) squared in the source's ratio, multiples of 32; RGBA",
         size_with_references=resolution,
         several=True,
     ),
-    "QwenImageEditPipeline": Family(size_text=_QWEN_SIZE),
+    "QwenImageEditPipeline": Family(checkpoint="Qwen/Qwen-Image-Edit", size_text=_QWEN_SIZE),
     "QwenImageEditPlusPipeline": Family(
-        size_text=_QWEN_SIZE, size_with_references=area_of(MEGAPIXEL, 32), several=True
+        checkpoint="Qwen/Qwen-Image-Edit-2509",
+        size_text=_QWEN_SIZE,
+        size_with_references=area_of(MEGAPIXEL, 32),
+        several=True,
     ),
     "QwenImageLayeredPipeline": Family(refused="splits a picture into layers"),
     "StableCascadeCombinedPipeline": Family(refused="makes another picture like the source, and does not edit it"),
     "StableCascadePriorPipeline": Family(refused="makes embeddings for another pipeline"),
     "StableDiffusionDiffEditPipeline": Family(refused=_INVERTS),
-    "StableDiffusionInstructPix2PixPipeline": Family(size_text="the source's own, multiples of 8"),
+    "StableDiffusionInstructPix2PixPipeline": Family(
+        checkpoint="timbrooks/instruct-pix2pix", size_text="the source's own, multiples of 8"
+    ),
     "StableDiffusionPix2PixZeroPipeline": Family(refused=_INVERTS),
     "StableDiffusionXLInstructPix2PixPipeline": Family(
-        size_text="the area of the training in the source's ratio, multiples of 32", size=trained_area
+        checkpoint="diffusers/sdxl-instructpix2pix-768",
+        size_text="the area of the training in the source's ratio, multiples of 32",
+        size=trained_area,
     ),
     "StableUnCLIPImg2ImgPipeline": Family(refused="makes another picture like the source, and does not edit it"),
     "UniDiffuserPipeline": Family(refused="makes a picture or a text, and does not edit"),

@@ -89,7 +89,7 @@ def fetch_modular(model: str, revision: str | None) -> Path:
     Raises UserError if the hub or the id cannot be reached, if a component is missing, or for two indexes.
     """
     if not checkpoints.is_hub_id(model):
-        return _check_index(Path(model), model)
+        return check_index(Path(model), model)
     from huggingface_hub import snapshot_download
 
     try:
@@ -98,10 +98,10 @@ def fetch_modular(model: str, revision: str | None) -> Path:
         raise checkpoints.make_hub_error(model, revision, str(error)) from error
     if problem := checkpoints.find_problem(folder):
         raise checkpoints.make_hub_error(model, revision, f"it is incomplete without other repositories: {problem}.")
-    return _check_index(folder, model)
+    return check_index(folder, model)
 
 
-def _check_index(folder: Path, model: str) -> Path:
+def check_index(folder: Path, model: str) -> Path:
     """Return `folder` if it has one index: of two, diffusers would read the one that nothing here was checked by."""
     if (folder / checkpoints.INDEX).is_file() and (folder / checkpoints.MODULAR_INDEX).is_file():
         raise UserError(

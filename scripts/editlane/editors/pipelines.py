@@ -18,6 +18,7 @@ from editlane.core.params import AllowPickle, Dtype
 from editlane.core.types import EditRequest, Item
 from editlane.editors.optimizations.apply import OptimizationParams, apply_optimizations, starts_on_cpu
 from editlane.editors.optimizations.step_cache import StepCache, check_cache
+from editlane.editors.signatures import UnknownClass
 from editlane.editors.step_reports import report_steps
 from editlane.models import checkpoints, load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
@@ -52,7 +53,7 @@ class PipelineParams(OptimizationParams):
 
 
 def find_pipeline_class(name: Any) -> Any:
-    """Return the pipeline class `name` of the installed diffusers. Raises UserError if there is none."""
+    """Return the pipeline class `name` of the installed diffusers. Raises UnknownClass if there is none."""
     set_allocator()
     os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # diffusers reads the shards of a model side by side
     with load_times.measure_phase("imports"):
@@ -62,10 +63,7 @@ def find_pipeline_class(name: Any) -> Any:
         drop_video_processors()
         found = getattr(diffusers, name, None) if isinstance(name, str) else None
     if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline | diffusers.ModularPipeline)):
-        raise UserError(
-            f"The checkpoint needs the pipeline class {name!r}, which diffusers {diffusers.__version__} does not have. "
-            "Install the version that the model's page asks for in the editor's `env:`."
-        )
+        raise UnknownClass(name)
     return found
 
 

@@ -85,16 +85,11 @@ class QwenImageEditor:
 
     def __init__(self, *, model: str, revision: str | None, params: QwenImageEditParams) -> None:
         self.params = params
-        name = checkpoints.read_model_index(model, revision).get("_class_name")
-        if name not in PIPELINES:
-            raise UserError(
-                f"The checkpoint {model} has the pipeline class {name!r}; the adapter qwen-image-edit accepts "
-                f"{' and '.join(PIPELINES)}. Use `adapter: diffusers`, or another checkpoint."
-            )
+        name = read_class(model, revision)
         self.takes_several = name == "QwenImageEditPlusPipeline"
         pipeline = pipelines.find_pipeline_class(name)
         folder = pipelines.fetch_checkpoint(pipeline, model, revision, allow_pickle=params.allow_pickle)
-        _check_guidance(folder, self.params.guidance_scale)
+        check_guidance(folder, self.params.guidance_scale)
         self.pipe, self.step_cache = pipelines.load_pipeline(pipeline, folder, params)
         self.prompts = PromptWatch(self.pipe)
         if self.params.scheduler is not None:
@@ -144,7 +139,19 @@ class QwenImageEditor:
         warm_up(lambda: self._run(trial, steps=2), "compile: true")
 
 
-def _check_guidance(folder: Path, guidance_scale: float | None) -> None:
+def read_class(model: str, revision: str | None) -> str:
+    """Return the pipeline class of a checkpoint. Raises UserError if it is none of PIPELINES."""
+    name = checkpoints.read_model_index(model, revision).get("_class_name")
+    if name not in PIPELINES:
+        raise UserError(
+            f"The checkpoint {model} has the pipeline class {name!r}; the adapter qwen-image-edit accepts "
+            f"{' and '.join(PIPELINES)}. Use `adapter: diffusers`, or another checkpoint."
+        )
+    return str(name)
+
+
+def check_guidance(folder: Path, guidance_scale: float | None) -> None:
+    """Raise UserError for a guidance scale that this checkpoint lacks, or ignores."""
     config = json.loads((folder / "transformer" / "config.json").read_text(encoding="utf-8"))
     distilled = bool(config.get("guidance_embeds"))
     if distilled and guidance_scale is None:

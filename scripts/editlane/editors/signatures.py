@@ -8,11 +8,12 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, format_value
 
 IMAGE_ARGUMENTS = ("image", "images", "input_images")
 """Argument names for the source image; the last two take a list."""
@@ -39,6 +40,16 @@ GUIDANCE_ARGUMENTS = (
     "img_guidance_scale",
     "negative_prompt",
 )
+
+
+class UnknownClass(UserError):
+    """The installed diffusers has no such pipeline class."""
+
+    def __init__(self, name: Any) -> None:
+        super().__init__(
+            f"The checkpoint needs the pipeline class {format_value(name)}, which diffusers {version('diffusers')} "
+            "does not have. Install the version that the model's page asks for in the editor's `env:`."
+        )
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,20 @@ def read_signature(pipeline: Any) -> Signature:
     found = inspect.signature(pipeline.__call__).parameters.values()
     defaults = {one.name: one.default for one in found if one.kind in named and one.name != "self"}
     return Signature(pipeline.__name__, defaults)
+
+
+def find_signature(pipeline: str) -> Signature | None:
+    """Read the signature of one pipeline as `scan_pipelines` does; None if its class has no `__call__` of its own.
+
+    Raises UnknownClass if the installed diffusers exports no such class, UserError if this Python has no diffusers.
+    """
+    folder = _find_diffusers()
+    if f'"{pipeline}"' not in (folder / "__init__.py").read_text(encoding="utf-8"):
+        raise UnknownClass(pipeline)
+    for file in sorted(folder.glob("pipelines/**/*.py")):
+        if f"class {pipeline}(" in file.read_text(encoding="utf-8"):
+            return next((one for one in _scan_file(file) if one.pipeline == pipeline), None)
+    return None
 
 
 def scan_pipelines() -> dict[str, Signature]:

@@ -25,6 +25,7 @@ from editlane.core.secrets import is_variable_name
 from editlane.core.waiting import waiting
 from editlane.endpoint.error_replies import is_error, parse, read_message, read_status
 from editlane.endpoint.key_mask import KeyMask
+from editlane.endpoint.pages import LONGEST_START, is_page, read_page, read_start
 from editlane.endpoint.session import send
 
 T = TypeVar("T")
@@ -161,6 +162,7 @@ class Endpoint:
         return headers
 
     def _ask_once(self, path: str, body: bytes | None, timeout: float, headers: dict[str, str]) -> Any:
+        content = b""
         try:
             with (
                 send(f"{self.base_url}{path}", body, headers, timeout=timeout, proxy=self.proxy) as response,
@@ -170,23 +172,33 @@ class Endpoint:
                 at_end.callback(_close, response.raw.connection)
                 status = response.status_code
                 if 200 <= status < 300:
-                    answer = json.loads(_read(response, self.longest_reply))
+                    content = _read(response, self.longest_reply)
+                    answer = json.loads(content)
                     at_end.pop_all()
                     if not is_error(answer):
                         return answer
                     status, found = read_status(answer), read_message(answer)
                 else:
                     found = read_message(parse(_read_some(response)))
-                message = self._shorten(found.text or response.reason or "no message")
+                message = self._shorten(read_page(found.text) or response.reason or "no message")
                 if 400 <= status < 500 and response.raw.length_remaining == 0:
                     at_end.pop_all()
         except (RequestException, HTTPError) as error:  # `from None`, because their texts hold what was sent
             raise self._explain(error, timeout) from None
         except (ValueError, RecursionError):
-            raise _Transient("the answer is not JSON") from None
+            raise _Transient(self._explain_no_json(content)) from None
         if status in TRANSIENT_STATUSES and found.code not in UNPAID_CODES:
             raise _Transient(f"HTTP {status}: {message}", status=status, response=response.raw)
         raise Refused(status, message, self._shorten(found.code))
+
+    def _explain_no_json(self, content: bytes) -> str:
+        """Say that an answer is no JSON, how it begins, and what to check if it is a page."""
+        start = self._shorten(read_start(content))[:LONGEST_START]
+        shown = f' ("{start}")' if start else ""
+        if not is_page(content[:100].decode("utf-8", errors="replace")):
+            return f"the answer is not JSON{shown}"
+        end = "" if self.base_url.endswith("/v1") else ", which mostly ends in /v1"
+        return f"the answer is not JSON but a page{shown}; check that `base_url` is the address of the API{end}"
 
     def _explain(self, error: BaseException, timeout: float) -> "_Transient":
         """Say what lies below the errors of requests and urllib3, which wrap it several times.

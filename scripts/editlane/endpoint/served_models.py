@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
-from editlane.core.errors import ItemError, UnknownName, UserError
+from editlane.core.errors import ItemError, PassingError, UnknownName, UserError
 from editlane.endpoint.http import Endpoint, Refused
 
 FIX = (
@@ -32,7 +32,7 @@ _COMPARED = 200
 """Names that are compared with the model's, which takes a millisecond each."""
 
 
-class NoAnswer(UserError):
+class NoAnswer(PassingError):
     """The endpoint does not answer."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -36,6 +37,16 @@ def make_messages(question: Question, escape: Callable[[str], str]) -> list[dict
     if not question.system:
         return [user]
     return [{"role": "system", "content": [{"type": "text", "text": escape(question.system)}]}, user]
+
+
+def check_image_processor(folder: Path) -> None:
+    """Raise UserError if a checkpoint folder has no settings of an image processor, without which nothing is seen."""
+    own, shared = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if not own.is_file() and not (shared.is_file() and "image_processor" in checkpoints.read_json(shared)):
+        raise UserError(
+            f"The judge's model {folder} has no image processor ({own.name}, or `image_processor` in {shared.name}), "
+            "so it cannot see an edit. Use a chat VLM, or copy the file from the model's page."
+        )
 
 
 @contextmanager

@@ -1,19 +1,10 @@
-"""Notice a cause that hits every item at the beginning of a lane, instead of thousands of failed rows at its end.
+"""Notice a cause that hits every item at the beginning of a lane, instead of thousands of failed rows at its end."""
 
-The workflow tries a lane that failed again. If the cause is in the model, each try would load it for nothing, so the
-lane leaves a note, which ends these tries at once. The next workflow knows nothing of it.
-"""
-
-import json
 import re
 from collections.abc import Collection
-from contextlib import suppress
-from pathlib import Path
 
-from editlane.core.errors import UserError
-from editlane.core.files import replace_text
+from editlane.core.errors import PassingError, UserError
 from editlane.core.types import Row
-from editlane.lanes.stopping import identify_workflow
 
 FIRST = 8
 """Items at the beginning of a lane that may all fail for the same reason."""
@@ -23,45 +14,31 @@ SHARED_KINDS = frozenset({"model", "transport"})
 large for the device fail with oom or timeout, and may well come first: a lane must get past them."""
 
 
-def check_note(note: Path) -> None:
-    """Raise the UserError with which an earlier try of this lane ended in this workflow, if that would come again."""
-    with suppress(OSError, ValueError, RecursionError):
-        match json.loads(note.read_text(encoding="utf-8")):
-            case {"workflow": str(workflow), "error": str(error)} if workflow == identify_workflow():
-                raise UserError(error)
-
-
 class FirstFailures:
     """The failures of a lane in which nothing has succeeded yet."""
 
-    def __init__(self, kept: Collection[Row], note: Path) -> None:
-        """Take the rows that earlier processes of the lane have finished, and where to leave a note."""
-        self._note = note
+    def __init__(self, kept: Collection[Row]) -> None:
+        """Take the rows that earlier processes of the lane have finished."""
         self._reasons: set[str] = set()
         self._count = 0
         self._is_over = any(row["error_kind"] is None for row in kept)
 
     def add(self, rows: Collection[Row]) -> None:
-        """Take the next rows. Raises UserError once the first FIRST that were tried all failed with the same words."""
+        """Take the next rows. Raises UserError once the first FIRST that were tried all failed with the same words;
+        PassingError if a server did not answer, because it may come back."""
         if self._is_over:
             return
         self._count += len(rows)
         self._reasons |= {_get_shared_reason(row) for row in rows}
         self._is_over = len(self._reasons) > 1 or "" in self._reasons
         if not self._is_over and self._count >= FIRST:
+            self._is_over = True  # the next rows may be saved before this error is seen, and would say more than FIRST
             last = next(iter(rows))
             error = (
                 f"the first {self._count} items that were tried all failed for the same reason, so the others would, "
                 f"too: {last['error']}. Remove the cause and run the same command again; nothing is computed twice."
             )
-            if last["error_kind"] == "model":  # a server may have come back
-                self._leave_note(error)
-            raise UserError(error)
-
-    def _leave_note(self, error: str) -> None:
-        if workflow := identify_workflow():
-            with suppress(OSError):
-                replace_text(self._note, json.dumps({"workflow": workflow, "error": error}, ensure_ascii=False))
+            raise PassingError(error) if last["error_kind"] == "transport" else UserError(error)
 
 
 def _get_shared_reason(row: Row) -> str:

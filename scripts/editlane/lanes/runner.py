@@ -19,10 +19,11 @@ from editlane.core.text_width import pluralize
 from editlane.core.types import EDITED, Row, State
 from editlane.lanes.budget import check_budget, is_asked
 from editlane.lanes.busy_time import BusyTime, Spent
-from editlane.lanes.first_failures import FirstFailures, check_note
+from editlane.lanes.first_failures import FirstFailures
 from editlane.lanes.heartbeat import Heartbeat, remove_partials
 from editlane.lanes.journal import DEATHS, Journal
 from editlane.lanes.journal_set import JournalSet
+from editlane.lanes.permanent_errors import ending_further_tries
 from editlane.lanes.prefetch import prefetched
 from editlane.lanes.stopping import StopRequest, is_in_good_order
 
@@ -113,21 +114,21 @@ def run_lane(
     rows |= {key: work.make_crash_row(key) for key in work.wanted if key not in rows and deaths[key] >= DEATHS}
     missing = [key for key in work.wanted if key not in rows]
     if missing:
-        check_note(work.paths.failed_alike(work.lane))
-        heartbeat = Heartbeat(
-            work.paths,
-            work.lane,
-            total=len(work.wanted),
-            kept=len(rows),
-            failed=_count_failed(work, rows),
-            timeout=timeout,
-            editor_key=work.get_editor_key(missing),
-            judge_key=work.judge_key,
-        )
-        with heartbeat:
-            device = work.load_model()
-            heartbeat.loaded(device, warms_up=work.warms_up)
-            _Run(work, journal, heartbeat, rows, stop).run(work.cut_units(missing, deaths))
+        with ending_further_tries(work.paths.permanent_error(work.lane)):
+            heartbeat = Heartbeat(
+                work.paths,
+                work.lane,
+                total=len(work.wanted),
+                kept=len(rows),
+                failed=_count_failed(work, rows),
+                timeout=timeout,
+                editor_key=work.get_editor_key(missing),
+                judge_key=work.judge_key,
+            )
+            with heartbeat:
+                device = work.load_model()
+                heartbeat.loaded(device, warms_up=work.warms_up)
+                _Run(work, journal, heartbeat, rows, stop).run(work.cut_units(missing, deaths))
     return rows
 
 
@@ -160,7 +161,7 @@ class _Run(Generic[Unit]):
         self._busy = BusyTime()
         self._recording = threading.Lock()  # for what threads that save change: the sets below, and the failures
         self._begun: set[str] = set()
-        self._first_failures = FirstFailures(rows.values(), work.paths.failed_alike(work.lane))
+        self._first_failures = FirstFailures(rows.values())
 
     def run(self, units: Sequence[Unit]) -> None:
         """Compute and save all units.

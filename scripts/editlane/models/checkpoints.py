@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from editlane.core.errors import UserError
+from editlane.core.errors import PassingError, UserError
 from editlane.core.files import check_regular
 from editlane.core.text_width import pluralize
 
@@ -92,7 +92,7 @@ def read_components(folder: Path) -> Iterator[tuple[Path, str]]:
     An entry is [library, class name], in a modular index [library, class name, {"subfolder"}].
     """
     index = find_index(folder)
-    for name, entry in _read_json(index or folder / INDEX).items():
+    for name, entry in read_json(index or folder / INDEX).items():
         if name.startswith("_") or not isinstance(entry, list) or len(entry) not in (2, 3) or entry[1] is None:
             continue
         place = entry[2].get("subfolder") if len(entry) == 3 and isinstance(entry[2], dict) else None
@@ -111,23 +111,23 @@ def read_model_index(model: str, revision: str | None) -> dict[str, Any]:
         path = find_index(Path(model))
         if path is None:
             raise UserError(f"{model} has no {INDEX}, so it is not a checkpoint of a diffusers pipeline.")
-        return _read_json(path)
+        return read_json(path)
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
         try:
-            return _read_json(Path(hf_hub_download(model, INDEX, revision=revision)))
+            return read_json(Path(hf_hub_download(model, INDEX, revision=revision)))
         except EntryNotFoundError:
-            return _read_json(Path(hf_hub_download(model, MODULAR_INDEX, revision=revision)))
+            return read_json(Path(hf_hub_download(model, MODULAR_INDEX, revision=revision)))
     except (OSError, ValueError) as error:
         raise make_hub_error(model, revision, str(error)) from error
 
 
-def make_hub_error(model: str, revision: str | None, reason: str) -> UserError:
+def make_hub_error(model: str, revision: str | None, reason: str) -> PassingError:
     """Make the error for a hub id that could not be fetched. `reason` is a sentence."""
     wanted = f" --revision {revision}" if revision else ""
-    return UserError(
+    return PassingError(
         f"{model} is not a folder on this machine, and it could not be fetched from the model hub: "
         f"{shorten(reason, 300, placeholder=' ...')} Download it on a machine that can reach the hub "
         f"(`hf download {model}{wanted}`), or set `model:` to a checkpoint folder."
@@ -180,7 +180,7 @@ def _find_weights_problem(folder: Path) -> str | None:
     if not (folder / "config.json").is_file():
         return f"{folder.name}/config.json is missing"
     for index in sorted(folder.glob("*model.safetensors.index.json")):
-        for shard in sorted(set(_read_json(index)["weight_map"].values())):
+        for shard in sorted(set(read_json(index)["weight_map"].values())):
             if not (folder / shard).is_file():
                 return f"{folder.name}/{shard}, listed in {index.name}, is missing"
     weights = sorted(folder.glob("*.safetensors"))
@@ -202,7 +202,8 @@ def read_safetensors_header(path: Path) -> tuple[int, dict[str, Any]]:
     return size, {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of a checkpoint. Raises OSError, and UserError if it is damaged."""
     check_regular(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

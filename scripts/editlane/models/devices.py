@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from traceback import clear_frames
 from typing import Any
 
-from editlane.core.errors import ItemError, OutOfMemory, Stopped, UserError, one_line
+from editlane.core.errors import ItemError, OutOfMemory, PassingError, Stopped, UserError, one_line
 from editlane.core.types import Editor, Judge, RunsOn
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def pick_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     if os.environ.get("CUDA_VISIBLE_DEVICES"):
-        raise UserError(
+        raise PassingError(  # the next try may get another GPU
             f"This process holds the GPU {os.environ['CUDA_VISIBLE_DEVICES']}, but torch {torch.__version__} cannot "
             "use it (a CPU build, or a driver that is too old). Run with --sdm conda, or set CUDA_VISIBLE_DEVICES= "
             "to use the CPU."

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
-from editlane.core.errors import UserError, one_line
+from editlane.core.errors import PassingError, UserError, one_line
 from editlane.core.text_width import agree, pluralize
 from editlane.models.checkpoints import find_safetensors_problem, fingerprint_file, read_safetensors_header
 
@@ -70,7 +70,7 @@ def fetch_lora(lora: str) -> Path:
     try:
         return Path(hf_hub_download(found.id, found.file, revision=found.revision))
     except (OSError, ValueError) as error:
-        raise UserError(
+        raise PassingError(
             f"lora: {lora} could not be fetched from the model hub: {one_line(error)} Download it on a machine that "
             f"can reach the hub (`hf download {found.id} {found.file}`), and give the file's path."
         ) from error

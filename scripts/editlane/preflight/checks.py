@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from editlane.core.findings import Finding, format_findings, run_checks
+from editlane.preflight.architectures import check_architectures
 from editlane.preflight.config import Config
 from editlane.preflight.context import RunContext
 from editlane.preflight.control_counts import check_controls
@@ -33,6 +34,7 @@ ALL: Checks = {
     "leases": check_leases,
     "memory": check_memory,
     "models": check_models,
+    "architecture": check_architectures,
     "endpoints": check_endpoints,
     "packages": check_packages,
     "dataset": check_dataset,
@@ -63,6 +65,7 @@ ON_THIS_MACHINE: Checks = {
     "leases": check_leases,
     "memory": check_memory,
     "models": check_models,
+    "architecture": check_architectures,
     "endpoints": check_endpoints,
     "packages": check_missing_packages,
 }

@@ -79,7 +79,8 @@ def check_controls(context: RunContext) -> Iterator[Finding]:
     if rarest >= ENOUGH:
         yield Finding("pass", "controls", text)
     elif scan.complete:
-        verdict = "too few to accept a judge everywhere" if rarest < NEEDED else "enough for a perfect judge only"
+        few = f"too few to accept a judge everywhere (it takes {NEEDED}), so the report will not rank everything"
+        verdict = few if rarest < NEEDED else "enough for a perfect judge only: one that misses a single one may fail"
         yield Finding("warn", "controls", f"{text}: {verdict}", _suggest(counts))
 
 

@@ -102,7 +102,7 @@ def _list_needed(env: str, parts: list[Part], context: RunContext) -> list[str]:
         dict.fromkeys(
             name
             for part in parts
-            if part.needs_model and not all(map(_is_importable, _list_loaded(part))) and _has_work(part, context)
+            if part.needs_model and not all(map(_is_importable, _list_loaded(part))) and has_work(part, context)
             for name in _list_loaded(part)
         )
     )
@@ -113,7 +113,7 @@ def _list_loaded(part: Part) -> list[str]:
     return [*names, *(["peft"] if part.settings["params"].get("lora") else [])]
 
 
-def _has_work(part: Part, context: RunContext) -> bool:
+def has_work(part: Part, context: RunContext) -> bool:
     """Return whether its model will be loaded, that is, whether the journals lack any of its results."""
     if not (context.paths.items).is_file():
         return True

@@ -23,10 +23,11 @@ from editlane.core.paths import COMPARE, EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
 from editlane.models.tiny import is_damaged
-from editlane.preflight.answer import print_answer
+from editlane.preflight.answer import print_answer, read_numbers
 from editlane.preflight.config import Config, check_config, check_config_file
 from editlane.preflight.made_from import keep_records, mark_outdated, restore_records
 from editlane.preflight.outdated_lanes import find_outdated_outputs
+from editlane.preflight.typed_command import retarget
 from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
@@ -254,6 +255,17 @@ class WorkflowRun:
             if page.exists() and (asked or page.stat().st_mtime >= self._started):
                 print_answer(page, self._config["report"]["language"])
                 print(f"report: {page}")
+        self._say_how_to_finish(partial)
+
+    def _say_how_to_finish(self, page: Path) -> None:
+        """Print the command that finishes the run if this one has made a partial report, and no other is at work."""
+        made = page.exists() and page.stat().st_mtime >= self._started
+        if made and (read_numbers(page) or {}).get("missing") and (self._lock is not None or not self._is_running()):
+            print(f"to finish the run: {escape(self._make_command())}")
+
+    def _make_command(self, target: str | None = None) -> str:
+        """Return the command that was typed, with another target; None is the whole run."""
+        return retarget(sys.argv[1:], self._workflow.dag_settings.targets, target)
 
     def fail(self) -> None:
         """Print this run's warnings and errors, once.
@@ -288,8 +300,8 @@ class WorkflowRun:
         if not held or self._is_target(self._partial_scores):
             return []
         return [
-            f"note: not judged yet: lane {', '.join(held)}. The same command tries these editors again. With "
-            f"`{self._partial_scores}` at its end it judges and reports on the edits that there are."
+            f"note: not judged yet: lane {', '.join(held)}. The same command tries these editors again. To judge and "
+            f"report on the edits that there are: {escape(self._make_command(self._partial_scores))}"
         ]
 
     def _is_target(self, rule: str) -> bool:

@@ -1,5 +1,6 @@
 """Format a report as Markdown."""
 
+import re
 from collections.abc import Sequence
 
 from editlane.core.printable import escape
@@ -13,6 +14,9 @@ from editlane.report.summary import list_facts
 from editlane.report.texts import Texts
 from editlane.report.time_breakdown import summarise_time
 
+_CODE = re.compile(r"(?<!`)`[\w-][\w .,:{}=/-]*`(?!`)")
+"""Code in the report's own texts: the name of a key, a command."""
+
 
 def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverage: float = 0.0) -> str:
     """Return the text of `report.md`: the notices, the answer, the facts, then the sections of the page."""
@@ -22,7 +26,7 @@ def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverag
         for one in list_facts(report, t)
     ]
     quotes = [
-        "\n".join([f"> **{format_text(notice.title)}**", *(f"> - {format_text(line)}" for line in notice.lines)])
+        "\n".join([f"> **{format_prose(notice.title)}**", *(f"> - {format_prose(line)}" for line in notice.lines)])
         for notice in notices
     ]
     blocks = [title, *quotes, *_answer(report, t), "\n".join(head)]
@@ -40,7 +44,7 @@ def to_markdown(report: Report, notices: Sequence[Notice], t: Texts, min_coverag
 def _answer(report: Report, t: Texts) -> list[str]:
     """Return what the first screen of the page has."""
     answer = make_answer(report, t)
-    said = [format_text(text) for text in (answer.evidence, *answer.others) if text]
+    said = [format_prose(text) for text in (answer.evidence, *answer.others) if text]
     figures = [
         f"- {one.label}: **{format_text(one.text)}** {format_text(one.detail)}".rstrip() for one in answer.figures
     ]
@@ -49,7 +53,7 @@ def _answer(report: Report, t: Texts) -> list[str]:
 
 
 def _said(said: JudgeStatements, t: Texts) -> list[str]:
-    blocks = [f"### {format_text(t('said.by', judge=said.judge))}", format_text(said.verdict)]
+    blocks = [f"### {format_text(t('said.by', judge=said.judge))}", format_prose(said.verdict)]
     if said.matrix:
         blocks.append(format_table(said.matrix))
     for statements in (said.overall, said.categories):
@@ -73,13 +77,25 @@ def format_table(table: Table) -> str:
     names = len(table.heads)
     rows = [((group.name, line.name)[-names:] + line.cells) for group in table.groups for line in group.lines]
     body = ["| " + " | ".join(map(format_text, row)) + " |" for row in (columns, align, *rows)]
-    note = f"{format_text(table.note)}\n\n" if table.note else ""
+    note = f"{format_prose(table.note)}\n\n" if table.note else ""
     return f"### {format_text(table.title)}\n\n{note}" + "\n".join(body)
+
+
+def format_prose(text: str) -> str:
+    """Escape a text of the report as `format_text` does, but leave code in it, such as `controls.share`, as code."""
+    text, found, place = escape(" ".join(text.split())), "", 0
+    for code in _CODE.finditer(text):
+        found += _escape_marks(text[place : code.start()]) + code[0]
+        place = code.end()
+    return found + _escape_marks(text[place:])
 
 
 def format_text(text: str) -> str:
     """Escape data as one printable line of Markdown, so that it neither ends a cell nor starts markup."""
-    text = escape(" ".join(text.split()))
+    return _escape_marks(escape(" ".join(text.split())))
+
+
+def _escape_marks(text: str) -> str:
     for mark in ("\\", "|", "<", "*", "_", "`", "["):
         text = text.replace(mark, "\\" + mark)
     return text

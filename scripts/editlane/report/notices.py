@@ -17,6 +17,9 @@ from editlane.report.trust import (
     name_missed_controls,
 )
 
+SIZES = ("requested_width", "requested_height", "edited_width", "edited_height")
+"""Columns of scores with the sizes that servers were asked for, and those of the edits."""
+
 MANY_UNCHANGED = 0.05
 """A notice appears if the share of unchanged edits exceeds this with its whole interval."""
 
@@ -42,6 +45,7 @@ def find_notices(report: Report, *, min_coverage: float = 0.0, language: str = "
         _unchanged(report, t),
         _seed_ignored(report, t),
         _no_seed(report, t),
+        _other_size(report, t),
         _odd_ratings(report, t),
         _truncated(report, t),
         _unscored(report, t),
@@ -97,6 +101,7 @@ def _partial(report: Report, t: Texts) -> Notice | None:
         elif count:
             parts = t.join(f"{name} {s['missing']}" for name, s in cell["categories"].items() if s["missing"])
             lines.append(t("notice.partial_some", count=count, expected=expected, parts=parts, **who))
+    lines.append(t("notice.partial_finish"))
     return Notice(title=t("notice.partial", n=missing, expected=rows + missing), lines=tuple(lines))
 
 
@@ -187,6 +192,20 @@ def _no_seed(report: Report, t: Texts) -> Notice | None:
         if count:
             lines.append(t("notice.no_seed_line", editor=editor, count=count, n=n))
     return Notice(title=t("notice.no_seed"), lines=tuple(lines), severe=False) if lines else None
+
+
+def _other_size(report: Report, t: Texts) -> Notice | None:
+    """Name the editors on servers whose edits have another size than was asked for, although the test had it."""
+    lines = []
+    for editor in report.editors:
+        edits = report.scores[report.scores["editor"] == editor].drop_duplicates("item_id")  # one row of each judge
+        asked = edits[edits["seed_used"].notna() & edits["requested_width"].notna()]
+        came = asked[["edited_width", "edited_height"]].to_numpy()
+        other = asked[(came != asked[["requested_width", "requested_height"]].to_numpy()).any(axis=1)]
+        if len(other):
+            first = {name: int(other.iloc[0][name]) for name in SIZES}
+            lines.append(t("notice.other_size_line", editor=editor, count=len(other), n=len(asked), **first))
+    return Notice(title=t("notice.other_size"), lines=tuple(lines), severe=False) if lines else None
 
 
 def _odd_ratings(report: Report, t: Texts) -> Notice | None:

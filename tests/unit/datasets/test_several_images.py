@@ -111,8 +111,9 @@ def test_a_list_of_one_is_an_item_like_any_other(folder: Path) -> None:
     ("changes", "words"),
     [
         ({"image": NAMES[0]}, "has image and images. Give one of them"),
-        ({"images": []}, "has no image"),
-        ({"images": [NAMES[0], None]}, "image 2 of images is empty"),
+        ({"images": []}, "has no image, and images is an empty list. Fill the list, or give one `image`."),
+        ({"images": "[]"}, "has no image, and images is an empty list"),
+        ({"images": [NAMES[0], None]}, "image 2 of images is empty. Write its path there, or remove the entry."),
         ({"images": [NAMES[0], ""]}, "image 2 of images is empty"),
         ({"images": 3}, "images is 3, not a list of images"),
         ({"images": "[a.png"}, "[a.png"),
@@ -120,6 +121,7 @@ def test_a_list_of_one_is_an_item_like_any_other(folder: Path) -> None:
         ({"image": NAMES[0], "images": "a|b"}, "has image and images. Give one of them"),
         ({"images": NAMES * 6}, "has 18 images; an item has at most 16"),
         ({"images": [NAMES[0], "图片/没有.png"]}, "图片/没有.png (record 1"),
+        ({"images": [NAMES[0], NAMES[1], "没有.png"]}, ", image 3 of its 3). Paths are relative to"),
         ({"images": [NAMES[0], "../b.png"]}, "leads out of the folder"),
         ({"images": [NAMES[0], {"a": 1}]}, "is {'a': 1}, not text"),
     ],
@@ -222,7 +224,7 @@ def test_one_turn_is_an_instruction_and_a_cell_lists_turns_as_json(folder: Path)
         ({"turns_zh": "戴上帽子"}, "turns_zh is '戴上帽子', not a list of texts"),
         ({"turns_zh": [1]}, "turns_zh is 1, not text"),
         ({"turns_zh": ["转"] * 17}, "has 17 turns; an item has at most 16"),
-        ({"turns_zh": [], "turns": []}, "has no instruction"),
+        ({"turns_zh": [], "turns": []}, "has no instruction, and turns is an empty list. Fill the list, or give one"),
     ],
 )
 def test_turns_with_a_mistake_are_refused(folder: Path, changes: dict[str, Any], words: str) -> None:

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from adapters import built
 from PIL import Image
+from preflight_project import fake_config, write_project
 
 from editlane.core.errors import EditFailed, UserError
 from editlane.core.types import Edit, EditRequest, Item
@@ -25,7 +28,9 @@ from editlane.images.recorded import open_recorded
 from editlane.images.unchanged import is_unchanged
 from editlane.judges.fake import FakeJudge
 from editlane.models.checkpoints import check_checkpoint, read_components
-from editlane.preflight.editor_list import list_editors
+from editlane.models.registry import EDITORS
+from editlane.preflight.config import check_config
+from editlane.preflight.editor_list import OTHERS, list_editors
 from editlane.protocols.asking import ask, prepare
 from editlane.protocols.load import load_protocol
 from editlane.protocols.scoring import build_questions
@@ -315,17 +320,73 @@ def test_the_text_of_diffusers_tells_what_its_classes_tell() -> None:
     assert scanned["FluxKontextPipeline"].defaults["true_cfg_scale"] == 1.0
 
 
-def test_editors_are_listed_with_their_images_sizes_and_guidance() -> None:
+@pytest.fixture(scope="module")
+def scanned() -> dict[str, Signature]:
+    return scan_pipelines()
+
+
+@pytest.fixture
+def scanned_once(scanned: dict[str, Signature], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of editors reads the code of diffusers, which takes seconds, once for all tests."""
+    monkeypatch.setattr("editlane.preflight.editor_list.scan_pipelines", lambda: scanned)
+
+
+def read_listed(width: int | None) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The lines of the list of editors, and those that can be pasted into a config."""
+    lines = list(list_editors(width))
+    begin = lines.index("editors:")
+    return lines, yaml.safe_load("\n".join(lines[begin : lines.index("", begin)]))["editors"]
+
+
+@pytest.mark.usefixtures("scanned_once")
+def test_editors_are_listed_as_lines_of_a_config(
+    scanned: dict[str, Signature], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, editors = read_listed(100)
+    classes = [line.split()[1].rstrip(";") for line in lines if line.startswith("    # ") and "Pipeline" in line]
+    wanted = {name for name, family in FAMILIES.items() if not family.refused}
+    assert set(classes) == wanted, "each editor that signatures find is described"
+    assert editors["flux.1-kontext-dev"] == {
+        "adapter": "diffusers",
+        "model": "black-forest-labs/FLUX.1-Kontext-dev",
+        "params": {"num_inference_steps": 28, "guidance_scale": 3.5},
+    }
+    assert editors["qwen-image-edit-2509"]["params"]["negative_prompt"] == " "
+    assert editors["z-image-omni"]["model"] == "ORG/NAME"
+    text = "\n".join(lines)
+    assert "FluxKontextPipeline; one image; takes true_cfg_scale and negative_prompt, too" in text
+    assert "JoyImageEditPlusPipeline; several images" in text
+    assert "needs the package ftfy" in text
+    assert lines[-1].startswith("Other adapters: ")
+    assert {name.partition("/")[0] for name in EDITORS} == {"diffusers", *OTHERS}
+    assert all(name in lines[-1] for name in OTHERS)
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    check_config(fake_config(editors=editors))
+    for name, settings in zip(classes, editors.values(), strict=True):
+        if name not in MODULAR:
+            check_arguments(scanned[name], settings["params"])
+
+
+@pytest.mark.usefixtures("scanned_once")
+@pytest.mark.parametrize("width", [80, 100, 140, None])
+def test_the_list_of_editors_fits_its_terminal(width: int | None) -> None:
+    lines, editors = read_listed(width)
+    assert max(map(len, lines)) <= min(width or 100, 100)
+    assert editors == read_listed(100)[1]
+
+
+def test_checkpoints_of_the_list_are_those_of_diffusers_own_examples() -> None:
+    folder = Path(str(find_spec("diffusers").origin)).parent  # type: ignore[union-attr]
+    code = {file: file.read_text(encoding="utf-8") for file in folder.glob("pipelines/**/*.py")}
+    for name, family in FAMILIES.items():
+        if family.checkpoint:
+            assert any(f"class {name}(" in text and f'"{family.checkpoint}"' in text for text in code.values()), name
+
+
+@pytest.mark.usefixtures("scanned_once")
+def test_what_only_looks_like_an_editor_is_listed_with_the_reason() -> None:
     lines = list(list_editors(100))
-    table = lines[1 : lines.index("")]
-    assert table[0].split() == ["pipeline", "image", "several", "guidance", "size", "of", "an", "edit"]
-    rows = {line.split()[0]: line for line in table[1:]}
-    editors = {name for name, family in FAMILIES.items() if not family.refused} - MODULAR
-    assert rows.keys() == editors, "each editor that signatures find is described"
-    assert rows["OmniGenPipeline"].split()[1:3] == ["placeholder", "yes"]
-    assert rows["JoyImageEditPlusPipeline"].split()[1:3] == ["list", "yes"]
-    assert "true_cfg_scale negative_prompt" in rows["QwenImage21Pipeline"]
-    assert rows["ChronoEditPipeline"].endswith("the last of 5 frames; needs ftfy")
     text = "\n".join(lines)
     for reason, name in (
         ("edits a video", "LucyEditPipeline"),
@@ -334,7 +395,7 @@ def test_editors_are_listed_with_their_images_sizes_and_guidance() -> None:
         ("needs a control image", "StableDiffusionXLControlNetPipeline"),
         ("splits a picture into layers", "QwenImageLayeredPipeline"),
     ):
-        part = text[text.index(f"\n{reason}:\n") + len(reason) + 3 :]
+        part = text[text.index(f"\n- {reason}:\n") + len(reason) + 5 :]
         assert name in part.split(":")[0], name
     assert "FluxImg2ImgPipeline" in text[: text.index("These look like editors")]
 

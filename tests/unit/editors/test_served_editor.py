@@ -237,7 +237,7 @@ def png_of(width: int, height: int) -> str:
         (image_reply(encode(Image.new("RGB", (90, 90), "red"))[:80]), "model", "the server's image"),
         (image_reply(png_of(8000, 8000)), "too_large", "too large"),
         ({"data": [{"url": "http://127.0.0.1:1/a.png", "b64_json": None}]}, "model", "addresses are not followed"),
-        (b"<html>busy</html>", "transport", "not JSON"),
+        (b"<html>busy</html>", "transport", 'the answer is not JSON but a page ("busy"); check that `base_url` is'),
         ("close", "transport", "asked 2 times"),
     ],
 )

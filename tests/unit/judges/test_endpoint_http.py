@@ -344,6 +344,43 @@ def test_pauses_grow_up_to_a_limit(slept: list[float]) -> None:
 # --- what its messages say
 
 
+LOGIN = """<!DOCTYPE html>
+<html><head><title>Sign in &ndash; 登录</title><style>body {color: red}</style>
+<script>if (1 < 2) { location = "/login" }</script></head><!-- build 7 --><body><h1>Please
+log in</h1></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("body", "base", "said"),
+    [
+        (LOGIN, "", r'JSON but a page \("Sign in – 登录 Please log in"\); check that `base_url` .* ends in /v1$'),
+        (LOGIN, "/v1", "not JSON but a page .* check that `base_url` is the address of the API$"),
+        ("<script>" + "x" * 9000, "", "not JSON but a page; check that"),
+        ("no healthy upstream\n\x1b[2J", "", r'not JSON \("no healthy upstream \\x1b\[2J"\)$'),
+        ("word " * 90, "", r'not JSON \("(word ){20}"\)$'),
+        ('{"data": [', "", "not JSON$"),
+        ("", "", "not JSON$"),
+        ("\0PNG", "", "not JSON$"),
+    ],
+)
+def test_an_answer_that_is_no_json_is_shown(body: str, base: str, said: str) -> None:
+    content = body.encode()
+    with peer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(content), content)) as server:
+        endpoint = Endpoint(base_url=server.url + base, attempts=1)
+        with pytest.raises(JudgeFailed) as error:
+            endpoint.ask("/models", whole)
+    assert re.search(said, str(error.value)), str(error.value)
+    assert error.value.kind == "transport"
+
+
+def test_a_page_with_an_error_status_is_read_as_text() -> None:
+    page = b"<html><head><title>404 Not Found</title></head><body><hr>nginx</body></html>"
+    with peer(b"HTTP/1.1 404 No\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)) as server:
+        endpoint = Endpoint(base_url=server.url, attempts=1)
+        with pytest.raises(UserError, match=r"refuses to answer \(HTTP 404: 404 Not Found nginx\)"):
+            Completions(endpoint=endpoint, model="m").ask([], {}, whole)
+
+
 @pytest.mark.parametrize("attempts", [1, 2])
 def test_no_message_holds_the_key(attempts: int, slept: list[float]) -> None:
     key = "sk-geheim"
@@ -420,6 +457,8 @@ PLACES = {
     "length of a chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nECHO\r\n",
     "encoding": "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nECHO",
     "no JSON": "HTTP/1.1 200 OK\r\n\r\n{ECHO",
+    "text": "HTTP/1.1 200 OK\r\n\r\nwho is ECHO",
+    "page": "HTTP/1.1 200 OK\r\n\r\n<p>who is <b>ECHO</b></p>",
 }
 
 

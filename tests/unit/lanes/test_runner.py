@@ -328,7 +328,7 @@ def test_the_workflow_that_saw_this_tries_the_lane_no_more_and_the_next_one_does
     """Each try would load the model for nothing."""
 
     def start(workflow: str | None, kind: str = "model") -> list[str]:
-        monkeypatch.setattr("editlane.lanes.first_failures.identify_workflow", lambda: workflow)
+        monkeypatch.setattr("editlane.lanes.permanent_errors.identify_workflow", lambda: workflow)
         toy = failing(kind, "two devices")(tmp_path, range(8))
         with pytest.raises(UserError, match=r"the first 8 items that were tried .*: two devices\. Remove the cause"):
             run(toy)
@@ -341,7 +341,7 @@ def test_the_workflow_that_saw_this_tries_the_lane_no_more_and_the_next_one_does
     assert start("one") == []
     assert len(start(None)) == 9
     assert len(start("another")) == 9
-    note = RunPaths(tmp_path).failed_alike(LaneId(EDIT, "e", None, 0))
+    note = RunPaths(tmp_path).permanent_error(LaneId(EDIT, "e", None, 0))
     for broken in ("[" * 10_000, "{", '{"workflow": 3}'):
         note.write_text(broken)
         assert len(start("another")) == 9

@@ -321,6 +321,30 @@ def test_editors_whose_edits_cannot_be_made_again_are_named_once_for_all_judges(
     assert notice.lines == ("A：3 张编辑图中有 3 张不由种子决定，再次请求会得到另一张图。",)
 
 
+def test_edits_of_a_server_in_another_size_than_asked_are_told_once_for_all_judges() -> None:
+    """Whoever asks no server has a null `seed_used`, and whoever lets the server choose a null size."""
+    asked = {"A": (True, 64, 64), "B": (None, 64, 64), "C": (False, None, 80), "D": (True, 64, 80)}
+    rows = [
+        {"item_id": str(place), "editor": editor, "judge": judge, "prompt_truncated": None, "seed_used": used}
+        | {"requested_width": wanted, "requested_height": 32}
+        | {"edited_width": 80 if place else came, "edited_height": 32}
+        for editor, (used, wanted, came) in asked.items()
+        for judge in ("j", "k")
+        for place in range(3)
+    ]
+    scores = pd.DataFrame(rows).astype({"prompt_truncated": "boolean", "seed_used": "boolean"})
+    report = made_report({name: cell(6.0) for name in asked}, scores=scores)
+    (notice,) = [one for one in find_notices(report) if "another size" in one.title]
+    assert [line.partition(" pixels")[0] for line in notice.lines] == [
+        "A: 2 of 3 edits, such as 80 x 32",
+        "D: 3 of 3 edits, such as 80 x 32",
+    ]
+    assert "in place of 64 x 32. They were kept and judged as they came." in notice.lines[0]
+    assert not notice.severe
+    (notice,) = [one for one in find_notices(report, language="zh") if "尺寸" in one.title]
+    assert notice.lines[0].startswith("A：3 张编辑图中有 2 张，例如要求 64 x 32 像素，得到 80 x 32。")
+
+
 def test_items_left_out_of_a_comparison_are_told() -> None:
     rows = [comparison("A", "B", n=90, left_out=10), comparison("A", "B", "物理", n=45, left_out=5)]
     (notice,) = find_notices(made_report(comparisons=rows))

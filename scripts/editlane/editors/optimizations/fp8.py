@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from editlane.core.errors import UserError
+from editlane.core.errors import PassingError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ def _check_gpu(model: Any) -> None:
 
     found = torch.cuda.get_device_capability()
     if found < CAPABILITY:
-        raise UserError(
+        raise PassingError(  # the next try may get another GPU
             f"quantization: fp8 needs a GPU of compute capability 8.9 (Ada, Hopper) or later; "
             f"{torch.cuda.get_device_name()} has {found[0]}.{found[1]}. Remove it."
         )

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 from urllib3.filepost import encode_multipart_formdata
 
-from editlane.core.errors import EditFailed, EditRefused, SourceUnreadable, UserError
+from editlane.core.errors import EditFailed, EditRefused, PassingError, SourceUnreadable, UserError
 from editlane.endpoint.http import UNANSWERED, Refused
 from editlane.endpoint.places import Connection, record_end
 from editlane.endpoint.refusals import is_refusal
@@ -79,7 +79,7 @@ class ImageEdits:
             )
         except EditFailed as error:
             if _BROKEN.search(str(error)):
-                raise UserError(f"{self} makes no more edits ({error}). {FIX}") from error
+                raise PassingError(f"{self} makes no more edits ({error}). {FIX}") from error
             if error.kind in UNANSWERED:
                 self.with_one_attempt(PATIENCE).check_served()
             raise

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from editlane.core.errors import EditRefused, ItemError, UserError
+from editlane.core.errors import EditRefused, ItemError, PassingError, UserError
 from editlane.endpoint.http import UNANSWERED
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class Probed(NamedTuple):
 def probe(ask: Ask, server: str, *, takes_seed: bool, size: str | None, require_seed: bool) -> Probed:
     """Send one to four test edits. `size`: of the answers, if one is asked for.
 
-    Raises UserError if the server does not answer, rejects a plain edit, does not keep the size, or ignores the seed
-    (`require_seed`).
+    Raises PassingError if the server does not answer, and UserError if it rejects a plain edit, does not keep the
+    size, or ignores the seed (`require_seed`).
     """
     try:
         if not takes_seed:
@@ -55,7 +55,7 @@ def probe(ask: Ask, server: str, *, takes_seed: bool, size: str | None, require_
         differs = same and first.tobytes() != ask({"seed": _SEEDS[1]}).tobytes()
     except ItemError as error:
         if error.kind in UNANSWERED:
-            raise UserError(
+            raise PassingError(
                 f"{server} does not finish a test edit: {error}. Run the same command again when it is less busy, or "
                 "raise `timeout` or `attempts` in the editor's `params`. If it says HTTP 500, the reason is in its own "
                 "log. Finished edits are kept."

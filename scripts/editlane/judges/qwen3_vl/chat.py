@@ -2,11 +2,12 @@
 tokens."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from editlane.core.errors import UserError
 from editlane.core.types import Question
-from editlane.judges.chat import convert_load_errors
+from editlane.judges.chat import check_image_processor, convert_load_errors
 from editlane.judges.chat import make_messages as make_escaped_messages
 from editlane.models import checkpoints
 from editlane.models.weight_formats import check_formats
@@ -50,10 +51,16 @@ def check_architecture(model: str, revision: str | None, *, allow_pickle: bool) 
     check_formats(model, allow_pickle=allow_pickle)
     with convert_load_errors(model, revision):
         config = AutoConfig.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
-    found = config.model_type
-    if found not in MODEL_TYPES:
+    check_type(config.model_type, model)
+    if not checkpoints.is_hub_id(model):
+        check_image_processor(Path(model))
+
+
+def check_type(model_type: Any, model: str) -> None:
+    """Raise UserError for a type of a model that is no Qwen3-VL."""
+    if model_type not in MODEL_TYPES:
         raise UserError(
-            f"The judge's model {model} has the type {found!r}; the adapter qwen3-vl accepts "
+            f"The judge's model {model} has the type {model_type!r}; the adapter qwen3-vl accepts "
             f"{' and '.join(MODEL_TYPES)}. Set `model:` to a Qwen3-VL checkpoint, or choose another `adapter:`."
         )
 

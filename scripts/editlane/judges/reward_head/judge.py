@@ -86,7 +86,7 @@ class RewardHeadJudge:
         self.params = params
         self.device = pick_device()
         processor, self.model = load_chat_vlm(model, revision, params, self.device, without=("lm_head",))
-        files = [Path(params.head_file)] if params.head_file else find_weights(model, revision)
+        files = list_head_files(params, find_weights(model, revision))
         self.head = read_head(files, params.head, self.device)
         self._check_head()
         self.reward_id = _find_token(processor.tokenizer, params.reward_token, model)
@@ -101,11 +101,7 @@ class RewardHeadJudge:
                 f"params: the head {self.params.head!r} takes {self.head.hidden_size} numbers, but the model's hidden "
                 f"states have {hidden}. It belongs to another model."
             )
-        if self.params.output >= self.head.outputs:
-            raise UserError(
-                f"params: output is {self.params.output}, but the head {self.params.head!r} has {self.head.outputs}, "
-                "counted from 0."
-            )
+        check_output(self.params, self.head.outputs)
 
     def _check_token(self) -> None:
         """Raise UserError unless the reward token is a token of its own in a prompt of this chat template."""
@@ -178,6 +174,19 @@ class RewardHeadJudge:
     def generate(self, batch: Prepared, max_new_tokens: int, seeds: Sequence[Sequence[int]]) -> list[list[str]]:
         """Raise UserError: a head has no words."""
         _refuse()
+
+
+def list_head_files(params: RewardHeadParams, weights: Sequence[Path]) -> Sequence[Path]:
+    """Return the files that may hold the head: its own, or the `weights` of the model."""
+    return [Path(params.head_file)] if params.head_file else weights
+
+
+def check_output(params: RewardHeadParams, outputs: int) -> None:
+    """Raise UserError if the head with so many outputs lacks the one that is used."""
+    if params.output >= outputs:
+        raise UserError(
+            f"params: output is {params.output}, but the head {params.head!r} has {outputs}, counted from 0."
+        )
 
 
 def _refuse() -> NoReturn:
