@@ -45,8 +45,8 @@ def write_replies(
     with torch.inference_mode(), no_cudnn_attention():
         tokens = model.generate(**inputs, generation_config=greedy, logits_processor=drawn)
     written = tokens[:, inputs["input_ids"].shape[1] :]
-    ends = torch.tensor(model.generation_config.eos_token_id, device=written.device)
-    ended = torch.isin(written, ends).any(-1).tolist()
+    ends = model.generation_config.eos_token_id
+    ended = torch.isin(written, torch.tensor([] if ends is None else ends, device=written.device)).any(-1).tolist()
     return [text if whole else CutReply(text) for text, whole in zip(decode(written), ended, strict=True)]
 
 
