@@ -46,7 +46,7 @@ def write_replies(
         tokens = model.generate(**inputs, generation_config=greedy, logits_processor=drawn)
     written = tokens[:, inputs["input_ids"].shape[1] :]
     ends = model.generation_config.eos_token_id
-    ended = torch.isin(written, torch.tensor([] if ends is None else ends, device=written.device)).any(-1).tolist()
+    ended = torch.isin(written, written.new_tensor([] if ends is None else ends)).any(-1).tolist()
     return [text if whole else CutReply(text) for text, whole in zip(decode(written), ended, strict=True)]
 
 

@@ -22,7 +22,7 @@ from editlane.core.types import Item, Question
 from editlane.endpoint import http as endpoints
 from editlane.endpoint.served_models import NoAnswer
 from editlane.judges.endpoint.completions import JudgeRefused
-from editlane.judges.endpoint.replies import ReplyCut
+from editlane.judges.endpoint.replies import NothingSaid
 from editlane.judges.vlm.openai_engine import VlmEndpointJudge
 from editlane.lanes import requests_sent
 from editlane.lanes.budget import check_budget, count_requests
@@ -294,7 +294,7 @@ def test_a_reply_that_counts_its_tokens_in_a_way_of_its_own_is_read(double: Doub
     reply = json.loads(completion("", finish_reason="length"))
     double.trouble = lambda body, _: json.dumps(reply | {"usage": usage}).encode()
     batch = judge.prepare([[Question(system="", parts=(picture(1), "?"))]])
-    with pytest.raises(ReplyCut, match="the reply ended before it said anything"):
+    with pytest.raises(NothingSaid, match="the reply ended before it said anything"):
         judge.generate(batch, 16, [[1]])
 
 

@@ -1,9 +1,7 @@
 """Tell servers of open models, which take more fields than OpenAI's, by what their lists of models say (`owned_by`)."""
 
-from collections.abc import Sequence
-
-from editlane.endpoint.served_models import ServedModel, find_words
-from editlane.judges.endpoint.completions import Options
+from editlane.endpoint.served_models import find_words
+from editlane.judges.endpoint.completions import Completions, Options
 
 OPEN = ("vllm", "sglang")
 """They take the fields of PLAIN, and pass `chat_template_kwargs` on to the chat template. Hosted models may reject
@@ -22,6 +20,9 @@ lacks from the checkpoint's generation_config.json. A read-out needs none: vLLM 
 penalties, and SGLang's penalties are of tokens that were generated, of which the first has none before it."""
 
 
-def is_open(served: Sequence[ServedModel], model: str) -> bool:
-    """Return whether the server of these models is one of OPEN; False if its list does not say."""
-    return find_words(served, model).get("owned_by") in OPEN
+def is_open(completions: Completions) -> bool:
+    """Return whether the server of a model is one of OPEN; False if its list does not say.
+
+    Raises what `Completions.check_served` raises.
+    """
+    return find_words(completions.check_served(), completions.model).get("owned_by") in OPEN

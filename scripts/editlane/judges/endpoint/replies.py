@@ -20,7 +20,7 @@ BROKEN = ("error", "abort")
 """`finish_reason` of a reply that broke off in the server: Mistral, OpenRouter and vLLM; SGLang and vLLM."""
 
 
-class ReplyCut(ItemError):
+class NothingSaid(ItemError):
     """The reply ended before it said anything, as of a model that reasons first."""
 
     state = "judge_unreadable"
@@ -50,7 +50,7 @@ def read_reply(parts: Mapping[str, Any], clean: Callable[[str], str]) -> str:
     """Return the text of a chat completion of these parts, a `CutReply` if it ended at the limit of tokens.
 
     `clean`: takes what is no part of the reply out of its text, such as thoughts. Raises JudgeRefused for a refusal,
-    JudgeFailed of kind `transport` for a reply that broke off, and ReplyCut for one that ended at the limit before it
+    JudgeFailed of kind `transport` for a reply that broke off, and NothingSaid for one that ended at the limit before it
     said anything.
     """
     reason = parts["reason"].lower()
@@ -65,7 +65,7 @@ def read_reply(parts: Mapping[str, Any], clean: Callable[[str], str]) -> str:
         return text
     if not text.strip():
         spent = "" if parts["tokens"] is None else f" after {pluralize(parts['tokens'], 'token')}"
-        raise ReplyCut(
+        raise NothingSaid(
             f"the reply ended{spent} before it said anything; a model that reasons first needs `adapter: vlm` with "
             "`reasoning_tokens` in `params`"
         )

@@ -52,7 +52,7 @@ class EndpointJudge:
             )
         self.on_request: Callable[[], None] = do_nothing
         self.completions = make_completions(model, params, lambda: self.on_request())
-        self._plain = PLAIN if is_open(self.completions.check_served(), self.completions.model) else {}
+        self._plain = PLAIN if is_open(self.completions) else {}
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
             self.completions,
@@ -96,7 +96,7 @@ class EndpointJudge:
     ) -> list[list[str]]:
         """Generate replies at the params' temperature. Whether the seed decides all chance is up to the server.
 
-        Raises like read_out, and JudgeRefused or ReplyCut for the batch if the reply about one edit is none.
+        Raises like read_out, and JudgeRefused or NothingSaid for the batch if the reply about one edit is none.
         """
         options = self._plain | {"max_tokens": max_new_tokens, "temperature": self.params.temperature, "top_p": 1}
         draws = self.params.temperature > 0  # else a seed decides nothing; see FIRST_TOKEN

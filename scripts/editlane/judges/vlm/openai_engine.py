@@ -45,7 +45,7 @@ class VlmEndpointJudge:
             raise UserError("the judge vlm on openai needs a `model`: the name under which the endpoint serves it.")
         self.on_request: Callable[[], None] = do_nothing
         self.completions = make_completions(model, params, lambda: self.on_request())
-        self._is_open = is_open(self.completions.check_served(), self.completions.model)
+        self._is_open = is_open(self.completions)
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
             self.completions,
@@ -66,8 +66,7 @@ class VlmEndpointJudge:
         completions = make_completions(model, params).with_one_attempt(timeout)
         with ThreadPoolExecutor(1) as encoder:
             ((messages,),) = prepare_messages([[make_probe(answers)]], lambda image: image, make_chat, encoder)
-        found = is_open(completions.check_served(), completions.model)
-        completions.check_logprobs(messages, answers, make_first_token(params, is_open=found))
+        completions.check_logprobs(messages, answers, make_first_token(params, is_open=is_open(completions)))
 
     @classmethod
     def name_version(cls, model: str, params: Mapping[str, Any]) -> str:
@@ -103,7 +102,7 @@ class VlmEndpointJudge:
     ) -> list[list[str]]:
         """Generate replies. Whether the seed decides all chance is up to the server. Thoughts are left out.
 
-        Raises like read_out, and JudgeRefused or ReplyCut for the batch if the reply about one edit is none.
+        Raises like read_out, and JudgeRefused or NothingSaid for the batch if the reply about one edit is none.
         """
         options = self._make_options(max_new_tokens)
         jobs = [
