@@ -50,8 +50,8 @@ def read_reply(parts: Mapping[str, Any], clean: Callable[[str], str]) -> str:
     """Return the text of a chat completion of these parts, a `CutReply` if it ended at the limit of tokens.
 
     `clean`: takes what is no part of the reply out of its text, such as thoughts. Raises JudgeRefused for a refusal,
-    JudgeFailed of kind `transport` for a reply that broke off, and NothingSaid for one that ended at the limit before it
-    said anything.
+    JudgeFailed of kind `transport` for a reply that broke off, and NothingSaid for one that ended at the limit before
+    it said anything.
     """
     reason = parts["reason"].lower()
     if parts["refusal"] and not parts["text"]:
