@@ -134,7 +134,8 @@ class Double(ThreadingHTTPServer):
         return self.completion(body, drawn, {"content": [entry]})
 
     def completion(self, body: dict[str, Any], text: str, logprobs: Any) -> dict[str, Any]:
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "length"}
+        ended = "length" if logprobs else "stop"
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": ended}
         choice["logprobs"] = logprobs if self.with_logprobs and body.get("logprobs") else None
         return {"id": "chatcmpl-1", "object": "chat.completion", "model": body["model"], "choices": [choice]}
 

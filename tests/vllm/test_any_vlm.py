@@ -72,3 +72,4 @@ def test_replies_are_those_of_transformers(pair: tuple[Any, Any]) -> None:
     seeds = [[1], [2, 3]]
     first, second = (judge.generate(judge.prepare(ASKED), 8, seeds) for judge in pair)
     assert first == second
+    assert [[type(one) for one in own] for own in first] == [[type(one) for one in own] for own in second]

@@ -25,6 +25,7 @@ from step_commands import GOOD
 from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
+from editlane.core.cut_replies import CutReply
 from editlane.core.errors import ItemError, JudgeFailed, UserError
 from editlane.core.types import Item, Question, Readout
 from editlane.judges.qwen3_vl.openai_engine import EndpointJudge
@@ -41,6 +42,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default")]
 KINDS = ("qwen3-vl", "qwen3-vl-moe")
 DIGITS = tuple("0123456789")
 SIDE = 256
+OWN_SETTINGS = {"repetition_penalty": 9.0, "top_k": 3, "top_p": 0.5, "min_p": 0.2, "do_sample": True}
+"""Generation settings of the checkpoints, which no reply and no read-out may follow."""
 ROOT = Path(__file__).parents[2]
 PROTOCOL = ROOT / "resources/protocols/rubric.yaml"
 PAIRWISE = ROOT / "resources/protocols/pairwise.yaml"
@@ -87,6 +90,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("模型")
     for kind in KINDS:
         build_tiny_model(kind, root / kind)
+        path = root / kind / "generation_config.json"
+        own = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path.write_text(json.dumps(own | OWN_SETTINGS), encoding="utf-8")
     return {kind: root / kind for kind in KINDS}
 
 
@@ -150,6 +156,19 @@ def test_an_answer_of_several_tokens_is_refused(engine: tuple[str, VllmJudge]) -
     _, judge = engine
     with pytest.raises(UserError, match=r"The answer '10' of the protocol is 2 tokens"):
         read(judge, ASKED[:1], ("9", "10"))
+
+
+def write(judge: Any, asked: list[list[Question]]) -> list[tuple[str, bool]]:
+    """Each reply, and whether it was cut."""
+    found = judge.generate(judge.prepare(asked), 12, [list(range(len(own))) for own in asked])
+    return [(one, isinstance(one, CutReply)) for own in found for one in own]
+
+
+def test_replies_are_those_of_transformers(engine: tuple[str, VllmJudge], models: dict[str, Path]) -> None:
+    kind, judge = engine
+    found = write(judge, ASKED[:3])
+    assert found == write(built(Qwen3VLJudge, model=str(models[kind]), params=PARAMS), ASKED[:3])
+    assert any(cut for _, cut in found)
 
 
 def test_replies_follow_their_seeds(engine: tuple[str, VllmJudge]) -> None:
@@ -293,6 +312,14 @@ def test_the_server_obeys_and_its_model_is_known(server: tuple[str, str]) -> Non
     judge = ask_server(url)
     with pytest.raises(UserError, match=r"The answer '10' of the protocol is more than one token"):
         read(judge, ASKED[:1], ("9", "10"))
+
+
+def test_replies_of_the_server_are_those_of_transformers(server: tuple[str, str], models: dict[str, Path]) -> None:
+    kind, url = server
+    plain = built(Qwen3VLJudge, model=str(models[kind]), params={"max_image_side": LARGE_SIDE})
+    found = write(ask_server(url), LARGE[:3])
+    assert found == write(plain, LARGE[:3])
+    assert any(cut for _, cut in found)
 
 
 def test_replies_of_the_server_follow_their_seeds(server: tuple[str, str]) -> None:

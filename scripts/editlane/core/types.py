@@ -248,6 +248,7 @@ class Judge(Protocol):
     """A vision-language model on one device. Built by its adapter like an editor."""
 
     VERSION: str
+    """A `REPLIES_VERSION` may stand beside it; see `name_code_version` in models/registry.py."""
     RUNS_ON: RunsOn
     PARAMS: "type[JudgeParams]"
 
@@ -276,7 +277,7 @@ class Judge(Protocol):
         ...
 
     def generate(self, batch: Any, max_new_tokens: int, seeds: Sequence[Sequence[int]]) -> list[list[str]]:
-        """Return one reply per question.
+        """Return one reply per question; one that ended at the limit of tokens is a `CutReply`.
 
         `seeds`: one integer of 0 or more per question; it alone decides the randomness of the reply.
         """

@@ -74,7 +74,9 @@ def check_libraries(index: Mapping[str, Any]) -> None:
         # diffusers takes [library, class] from model_index.json, and [library, class, {"type_hint"}] from its own index
         pair = isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
         named = [entry[0]] if pair or (isinstance(entry, list) and len(entry) == 3) else []
-        hints = [spec["type_hint"] for spec in (entry if named else ()) if isinstance(spec, dict) and "type_hint" in spec]
+        hints = [
+            spec["type_hint"] for spec in (entry if named else ()) if isinstance(spec, dict) and "type_hint" in spec
+        ]
         named += [hint[0] if isinstance(hint, list) and hint else hint for hint in hints]
         if wrong := [library for library in named if library is not None and library not in LIBRARIES]:
             raise UserError(

@@ -49,6 +49,12 @@ def check_image_processor(folder: Path) -> None:
         )
 
 
+def set_padding(tokenizer: Any) -> None:
+    """Let the token that ends a text also pad one, if a tokenizer has none for that. Models see no padding."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
 @contextmanager
 def convert_load_errors(model: str, revision: str | None) -> Iterator[None]:
     """Turn errors of a checkpoint into UserError. The registry reports a missing package, so that error passes

@@ -1,12 +1,53 @@
-"""Decode replies: sample the tokens of several, each with its own random generator, and keep cuDNN out of it."""
+"""Decode replies in transformers: by the params of the judge alone, each with its own random generator."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from editlane.core.cut_replies import CutReply
+
 if TYPE_CHECKING:
     import torch
+
+
+def forget_generation_settings(model: Any, tokenizer: Any) -> None:
+    """Leave of the checkpoint's own generation settings only the tokens that end a reply and that pad one.
+
+    transformers fills each setting that a call leaves out from these: penalties, beams, tokens that are suppressed.
+    """
+    from transformers import GenerationConfig
+
+    ends = model.generation_config.eos_token_id
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id if ends is None else ends, pad_token_id=tokenizer.pad_token_id
+    )
+
+
+def write_replies(
+    model: Any,
+    inputs: dict[str, Any],
+    max_new_tokens: int,
+    temperature: float,
+    seeds: Sequence[int],
+    decode: Callable[["torch.Tensor"], list[str]],
+) -> list[str]:
+    """Return a reply to each prompt, from a model without generation settings of its own.
+
+    `inputs`: padded on the left. `seeds`: one per prompt, for a temperature above 0. `decode`: makes texts of tokens. A
+    reply without a token that ends it is a `CutReply`.
+    """
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+
+    greedy = GenerationConfig(do_sample=False, max_new_tokens=max_new_tokens)
+    drawn = LogitsProcessorList([draw_tokens(temperature, seeds)] if temperature else [])
+    with torch.inference_mode(), no_cudnn_attention():
+        tokens = model.generate(**inputs, generation_config=greedy, logits_processor=drawn)
+    written = tokens[:, inputs["input_ids"].shape[1] :]
+    ends = model.generation_config.eos_token_id
+    ended = torch.isin(written, written.new_tensor([] if ends is None else ends)).any(-1).tolist()
+    return [text if whole else CutReply(text) for text, whole in zip(decode(written), ended, strict=True)]
 
 
 def draw_tokens(temperature: float, seeds: Sequence[int]) -> Callable[..., "torch.Tensor"]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from PIL.Image import Image
 from pydantic import Field
 
+from editlane.core.cut_replies import CutReply
 from editlane.core.errors import JudgeFailed
 from editlane.core.params import SPEED, AllowPickle, Dtype
 from editlane.judges.chat import ChatJudgeParams
@@ -100,3 +101,8 @@ def run_batch(
     while engine.has_unfinished_requests():
         found |= {done.request_id: done.outputs[0] for done in engine.step() if done.finished}
     return [[found[name] for name in asked] for asked in own]
+
+
+def make_reply(output: Any, text: str) -> str:
+    """Return the text of a generated reply, as a `CutReply` if it ended at the limit of tokens."""
+    return CutReply(text) if output.finish_reason == "length" else text

@@ -12,7 +12,7 @@ from editlane.images.files import PREPROCESSING
 from editlane.lanes.journal import content_key
 from editlane.models.checkpoints import fingerprint_model, is_randomly_initialised
 from editlane.models.devices import find_loaded_cudnn
-from editlane.models.registry import check_params, find_adapter
+from editlane.models.registry import check_params, find_adapter, name_code_version
 
 PACKAGES = (
     "torch",
@@ -29,18 +29,24 @@ PACKAGES = (
 
 
 def identify(
-    kind: str, *, adapter: str, model: str | None, revision: str | None, params: dict[str, Any]
+    kind: str,
+    *,
+    adapter: str,
+    model: str | None,
+    revision: str | None,
+    params: dict[str, Any],
+    generates: bool = False,
 ) -> dict[str, Any]:
     """Return all that a result of this editor or judge depends on, besides the item and the place of the model.
 
-    Raises UserError for an unknown adapter, wrong params, a checkpoint that is not complete, or a fleet that never ran
-    here.
+    `generates`: the protocol of this judge has generated answers. Raises UserError for an unknown adapter, wrong
+    params, a checkpoint that is not complete, or a fleet that never ran here.
     """
     found = find_adapter(kind, adapter)
     check_params(kind, adapter, params)
     return {
         "adapter": adapter,
-        "version": found.VERSION,
+        "version": name_code_version(found, generates=generates),
         "model": _model_part(found, model, revision, params) if model else None,
         "params": found.PARAMS.key_parts(params),
         "preprocessing": PREPROCESSING,

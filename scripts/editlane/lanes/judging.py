@@ -27,6 +27,7 @@ from editlane.models.registry import check_params, find_adapter
 from editlane.protocols.asking import Batch, Questions, ask, make_failed_columns
 from editlane.protocols.controls import SAMPLES
 from editlane.protocols.fitting import fit_protocol
+from editlane.protocols.protocol import GeneratedAnswer
 from editlane.protocols.references import key_references, measure_references
 from editlane.protocols.scoring import ScoringProtocol, build_questions, fingerprint_category, prompt_parts_for_batching
 
@@ -56,7 +57,7 @@ class JudgeSpec:
         protocol = fit_protocol(protocol, params, find_adapter("judge", options["adapter"]))
         return cls(
             judge=judge,
-            identity=identify("judge", **options),
+            identity=identify("judge", **options, generates=isinstance(protocol.answer, GeneratedAnswer)),
             run_dir=run_dir,
             protocol=protocol,
             criteria=protocol.select_criteria(params.optional_criteria),

@@ -83,6 +83,17 @@ def find_adapter(kind: str, name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def name_code_version(adapter: Any, *, generates: bool) -> str:
+    """Return the version of an adapter's code in keys. `generates`: of a judge whose replies are generated.
+
+    Such a judge may have a version of its replies besides. Scores that it reads from probabilities then keep their keys
+    when only its replies change.
+    """
+    own: str = adapter.VERSION
+    replies = getattr(adapter, "REPLIES_VERSION", None) if generates else None
+    return own if replies is None else f"{own}.{replies}"
+
+
 def check_params(kind: str, name: str, given: Mapping[str, Any]) -> Any:
     """Return the checked params of the adapter `name`. Raises UserError."""
     family, _, engine = name.partition("/")

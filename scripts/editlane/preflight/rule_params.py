@@ -11,11 +11,12 @@ from editlane.core.errors import UserError
 from editlane.core.paths import RunEntry, RunPaths
 from editlane.core.types import RunsOn
 from editlane.models.checkpoints import fingerprint_file
-from editlane.models.registry import find_adapter
+from editlane.models.registry import find_adapter, name_code_version
 from editlane.models.tiny import BUILT_MODELS
 from editlane.preflight.config import Config
 from editlane.preflight.dataset_scan import find_edits_folders
 from editlane.preflight.input_contents import FileDigests, find_annotations, find_images, hash_image
+from editlane.protocols.answer_kind import find_answer_kind
 
 
 class RuleParams:
@@ -111,19 +112,20 @@ class RuleParams:
 
         It is a param of the rule, so new code or another content of a file reruns the rule.
         """
-        own, *files = self._describe_model(kind, name)
-        if kind == "judge":
-            files.insert(0, self._digests.hash_files([find_file(self.get_settings(kind, name)["protocol"])]))
-        return " ".join([own, *files])
+        if kind != "judge":
+            return " ".join(self._describe_model(kind, name))
+        protocol = find_file(self.get_settings(kind, name)["protocol"])
+        own, *files = self._describe_model(kind, name, generates=_generates(protocol))
+        return " ".join([own, self._digests.hash_files([protocol]), *files])
 
-    def _describe_model(self, kind: str, name: str) -> list[str]:
+    def _describe_model(self, kind: str, name: str, *, generates: bool = False) -> list[str]:
         """Return the version of the adapter's code, and the digests of checkpoint and LoRA.
 
         Models that the workflow builds are inputs of the rule instead.
         """
         settings = self.get_settings(kind, name)
         model = Path(settings["model"] or "")
-        digests = [str(self.get_adapter(kind, name).VERSION)]
+        digests = [name_code_version(self.get_adapter(kind, name), generates=generates)]
         if settings["model"] and model.is_dir() and not self.find_built_model(kind, name):
             digests.append(self._digests.hash_folder(model, fingerprint_file))
         if files := self.get_adapter(kind, name).PARAMS.list_files(settings["params"]):
@@ -165,3 +167,11 @@ class RuleParams:
     def find_env(self, kind: str, name: str) -> str:
         """Return the conda environment file."""
         return str(find_file(self.get_settings(kind, name)["env"]).resolve())
+
+
+def _generates(protocol: Path) -> bool:
+    """Return whether a protocol file has generated answers; False for one that cannot be read, as the checks say."""
+    try:
+        return find_answer_kind(protocol.read_text(encoding="utf-8")) == "generate"
+    except (OSError, UnicodeDecodeError):
+        return False

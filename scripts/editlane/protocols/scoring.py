@@ -7,10 +7,9 @@ with the reason.
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL.Image import Image
 
@@ -29,6 +28,7 @@ from editlane.protocols.protocol import (
 )
 from editlane.protocols.references import label_references, name_references
 from editlane.protocols.repeats import repeat_questions
+from editlane.protocols.reply_numbers import Unread, read_numbers
 
 __all__ = [
     "ScoringProtocol",
@@ -203,14 +203,14 @@ def score_replies(protocol: ScoringProtocol, replies: Mapping[str, str]) -> dict
     """Return the score columns of one edit from a generated reply per question; `reply` keeps them whole.
 
     The state is `judge_unreadable` if a reply that the score needs cannot be read. Its error_kind is `no_number`,
-    `out_of_range`, or `contradiction` for two different answers. All scores are null then. Criteria that the score does
-    not need are null by themselves.
+    `out_of_range`, `contradiction` for two different answers, or `cut` for a reply that ended before its score was
+    whole. All scores are null then. Criteria that the score does not need are null by themselves.
     """
     answer = protocol.answer
     assert isinstance(answer, GeneratedAnswer), "this protocol reads probabilities; use score_readouts"
     answered = protocol.group_questions(list(replies))
-    found = {name: _read_numbers(answer, reply) for name, reply in replies.items()}
-    unread = {name: why for name, why in found.items() if isinstance(why, _Unread)}
+    found = {name: read_numbers(answer, reply) for name, reply in replies.items()}
+    unread = {name: why for name, why in found.items() if isinstance(why, Unread)}
     decisive = [name for name in unread if set(answered[name]) & set(protocol.score.criteria)]
     if decisive:
         error = "; ".join(_label_reply(answered, name) + unread[name].error for name in decisive)
@@ -219,36 +219,13 @@ def score_replies(protocol: ScoringProtocol, replies: Mapping[str, str]) -> dict
         scores = {
             criterion: round(rescale(number, answer.low, answer.high), 4)
             for name, numbers in found.items()
-            if not isinstance(numbers, _Unread)
+            if not isinstance(numbers, Unread)
             for criterion, number in zip(answered[name], numbers, strict=True)
         }
         columns = _make_scored_columns(
             protocol, scores, [criterion for name in replies for criterion in answered[name]]
         )
     return columns | {"reply": "\n\n".join(_label_reply(answered, name) + reply for name, reply in replies.items())}
-
-
-class _Unread(NamedTuple):
-    """Reason that a reply has no legal numbers."""
-
-    kind: str
-    error: str
-
-
-def _read_numbers(answer: GeneratedAnswer, reply: str) -> list[float] | _Unread:
-    """Read the numbers of a reply, in order."""
-    try:
-        answers = {tuple(map(float, match.groups())) for match in re.finditer(answer.pattern, reply)}
-    except (TypeError, ValueError):  # the pattern may match other text than numbers, or leave a group unmatched
-        answers = set()
-    listed = ", ".join(" and ".join(f"{number:g}" for number in numbers) for numbers in sorted(answers))
-    if not answers:
-        return _Unread("no_number", "the reply holds no score")
-    if not all(answer.low <= number <= answer.high for numbers in answers for number in numbers):  # also catches nan
-        return _Unread("out_of_range", f"the reply's score {listed} is outside of {answer.low:g}..{answer.high:g}")
-    if len(answers) > 1:
-        return _Unread("contradiction", f"the reply holds several scores: {listed}")
-    return list(answers.pop())
 
 
 def _label_reply(answered: Mapping[str, Sequence[str]], name: str) -> str:

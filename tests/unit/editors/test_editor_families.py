@@ -515,6 +515,7 @@ def test_nothing_is_taken_from_other_repositories(tiny_model: TinyModel, tmp_pat
             {"transformer": ["diffusers", "X", {"type_hint": ["my_package", "X"]}]},
             r"is of 'my_package'",
         ),
+        ({"transformer": [None, {"type_hint": "my_package"}, None]}, r"is of 'my_package'"),
     ],
 )
 def test_code_of_a_modular_checkpoint_never_runs(

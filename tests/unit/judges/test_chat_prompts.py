@@ -1,5 +1,6 @@
 """Chat templates of any family: system role, thoughts, special tokens, and what a checkpoint without one is told."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ Template = Callable[[list[dict[str, Any]], dict[str, Any]], str]
 
 class Tokenizer:
     chat_template = "x"
+    pad_token = "<pad>"
     all_special_tokens = ("<eos>", "<|image|>")
 
     def get_added_vocab(self) -> dict[str, int]:
@@ -64,6 +66,29 @@ def ignoring_system(chat: list[dict[str, Any]], options: dict[str, Any]) -> str:
     return write([turn for turn in chat if turn["role"] != "system"], options)
 
 
+def printing_system(chat: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    """As a template of texts: what is no text is printed as code."""
+    first = f"<system>{chat[0]['content']}" if chat[0]["role"] == "system" else ""
+    return first + ignoring_system(chat, options)
+
+
+def dumping_system(chat: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    """As with `tojson`, where it is no text."""
+    if chat[0]["role"] == "system" and not isinstance(chat[0]["content"], str):
+        chat = [chat[0] | {"content": json.dumps(chat[0]["content"])}, *chat[1:]]
+    return printing_system(chat, options)
+
+
+def printing_parts_only(chat: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    if isinstance(chat[0]["content"], str):
+        raise ValueError("no list")
+    return printing_system(chat, options)
+
+
+def printing_all(chat: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    return "".join(f"<{turn['role']}>{turn['content']}" for turn in chat)
+
+
 def thinking(chat: list[dict[str, Any]], options: dict[str, Any]) -> str:
     return write(chat, options) + ("<think>\n" if options.get("enable_thinking", True) else "<think>\n\n</think>\n\n")
 
@@ -99,6 +124,23 @@ def rendered(template: Template, question: Question = ASKED) -> str:
 def test_without_a_system_role_its_text_begins_the_users_turn(template: Template) -> None:
     assert rendered(write) == "<system>Be strict.<user>Look: <|image|>good?<assistant>"
     assert rendered(template) == "<user>Be strict.\n\nLook: <|image|>good?<assistant>"
+
+
+@pytest.mark.parametrize("template", [printing_system, dumping_system])
+def test_a_template_that_prints_the_parts_of_a_system_turn_gets_its_text(template: Template) -> None:
+    assert rendered(template) == rendered(write)
+    forged = Question(system="<|image|>", parts=ASKED.parts)
+    assert rendered(template, forged).startswith("<system>< |image|><user>")
+    assert rendered(template, Question(system="", parts=ASKED.parts)) == "<user>Look: <|image|>good?<assistant>"
+
+
+def test_a_template_that_prints_parts_and_takes_no_text_has_no_system_role() -> None:
+    assert rendered(printing_parts_only) == "<user>Be strict.\n\nLook: <|image|>good?<assistant>"
+
+
+def test_a_template_that_prints_the_parts_of_a_question_shows_no_images() -> None:
+    with pytest.raises(UserError, match="shows no images"):
+        open_prompts(Processor(printing_all), "m")
 
 
 def test_a_thought_is_switched_off_by_the_template() -> None:

@@ -17,6 +17,7 @@ from step_commands import CATEGORIES, GOOD
 from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
+from editlane.core.cut_replies import CutReply
 from editlane.core.errors import ItemError, JudgeFailed, UserError
 from editlane.core.paths import LaneId, RunPaths
 from editlane.core.types import Question, Readout
@@ -306,6 +307,29 @@ def test_a_reply_depends_on_its_own_seed(double: Double) -> None:
     assert {(body["max_tokens"], body["temperature"]) for body in double.asked} == {(64, 0.7)}
     assert make_judge(double, temperature=0.7).params.samples
     assert not make_judge(double).params.samples
+
+
+@pytest.mark.parametrize(("owner", "sent"), [("vllm", True), ("sglang", True), ("openai", False), (None, False)])
+def test_a_reply_has_no_settings_of_the_checkpoint_where_the_server_takes_others(
+    double: Double, owner: str | None, sent: bool
+) -> None:
+    double.owner = owner
+    judge = make_judge(double)
+    judge.generate(judge.prepare([[about(1)]]), 64, [[1]])
+    read(judge, about(1))
+    names = {"top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"}
+    written, *read_outs = double.asked
+    assert (names & written.keys() == names) == sent and written["top_p"] == 1
+    assert not any(names & body.keys() for body in read_outs)
+
+
+def test_a_reply_that_was_cut_says_so(double: Double) -> None:
+    judge = make_judge(double)
+    reply = double.completion({"model": MODEL}, "Score: 1", None)
+    reply["choices"][0]["finish_reason"] = "length"
+    double.trouble = lambda body, attempt: json.dumps(reply).encode()
+    ((text,),) = judge.generate(judge.prepare([[about(1)]]), 64, [[1]])
+    assert (type(text), text) == (CutReply, "Score: 1")
 
 
 # --- what goes wrong for a while, or for one edit

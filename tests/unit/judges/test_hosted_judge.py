@@ -22,7 +22,7 @@ from editlane.core.types import Item, Question
 from editlane.endpoint import http as endpoints
 from editlane.endpoint.served_models import NoAnswer
 from editlane.judges.endpoint.completions import JudgeRefused
-from editlane.judges.endpoint.replies import ReplyCut
+from editlane.judges.endpoint.replies import NothingSaid
 from editlane.judges.vlm.openai_engine import VlmEndpointJudge
 from editlane.lanes import requests_sent
 from editlane.lanes.budget import check_budget, count_requests
@@ -38,6 +38,7 @@ from editlane.protocols.scoring import build_questions
 
 PROTOCOLS = Path(__file__).parents[3] / "resources" / "protocols"
 DIGITS = tuple("0123456789")
+SECRET = "sk-geheim-12345"
 
 
 @pytest.fixture
@@ -112,16 +113,41 @@ def test_a_model_may_be_listed_with_the_prefix_of_its_provider(double: Double) -
         make_judge(double)
 
 
-def test_thinking_is_switched_off_where_the_server_is_vllm(double: Double) -> None:
-    question = Question(system="", parts=(picture(1), "?"))
-    for constraint, sent in (("structured_outputs", True), (None, False)):
-        double.asked.clear()
-        judge = make_judge(double, answer_constraint=constraint)
-        judge.read_out(judge.prepare([[question]]), DIGITS)
-        assert {"chat_template_kwargs" in body for body in double.asked} == {sent}
+OWNERS = pytest.mark.parametrize(
+    ("owner", "sent"), [("vllm", True), ("sglang", True), ("openai", False), (None, False)]
+)
 
 
-@pytest.mark.parametrize(("owner", "sent"), [("vllm", True), ("sglang", True), ("openai", False), (None, False)])
+@OWNERS
+@pytest.mark.parametrize("constraint", ["structured_outputs", None])
+def test_read_outs_are_without_thoughts_where_the_server_can_switch_them_off(
+    double: Double, owner: str | None, sent: bool, constraint: str | None
+) -> None:
+    """In the questions of the lane as in the one of check_setup.py."""
+    double.owner = owner
+    judge = make_judge(double, answer_constraint=constraint)
+    judge.read_out(judge.prepare([[Question(system="", parts=(picture(1), "?"))]]), DIGITS)
+    VlmEndpointJudge.check_readable(MODEL, judge.params, 3, DIGITS)
+    assert {json.dumps(body.get("chat_template_kwargs")) for body in double.asked} == {
+        json.dumps({"enable_thinking": False} if sent else None)
+    }
+    assert not {"top_k", "min_p", "repetition_penalty"} & {name for body in double.asked for name in body}
+
+
+@OWNERS
+def test_a_generated_reply_has_no_settings_of_the_checkpoint_where_the_server_takes_others(
+    double: Double, owner: str | None, sent: bool
+) -> None:
+    """vLLM and SGLang would take them from its generation_config.json."""
+    double.owner = owner
+    judge = make_judge(double)
+    judge.generate(judge.prepare([[Question(system="", parts=(picture(1), "?"))]]), 16, [[1]])
+    own = {"top_p": 1, "top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
+    (body,) = double.asked
+    assert {name: body[name] for name in own.keys() & body.keys()} == (own if sent else {})
+
+
+@OWNERS
 def test_generated_replies_are_without_thoughts_where_the_server_can_switch_them_off(
     double: Double, owner: str | None, sent: bool
 ) -> None:
@@ -137,6 +163,7 @@ def test_generated_replies_are_without_thoughts_where_the_server_can_switch_them
 
 
 def test_a_read_out_asks_for_one_token_in_the_field_that_the_model_takes(double: Double) -> None:
+    double.owner = "vllm"
     question = Question(system="", parts=(picture(1), "?"))
     more = {"request": {"user": "我", "chat_template_kwargs": {"thinking": False}}}
     judge = make_judge(double, tokens_field="max_completion_tokens", **more)
@@ -191,6 +218,9 @@ def completion(text: str | None, **more: Any) -> bytes:
         (completion(None, finish_reason="content_filter"), "refused"),
         (completion("", finish_reason="refusal"), "refused"),
         (completion("", finish_reason="length"), "cut"),
+        (completion('{"score": [7, 1', finish_reason="length"), "cut"),
+        (completion('<think>{"score": [7, 1]}', finish_reason="length"), "cut"),
+        (completion('<think>{"score": [7, 1]}', finish_reason="model_length"), "cut"),
         (completion("nice picture"), "no_number"),
     ],
 )
@@ -225,13 +255,46 @@ def test_a_refusal_is_one_short_line_without_the_key(
     assert not any(part in text for part in ("geheim", "2VoZWlt"))
 
 
+@pytest.mark.parametrize("reason", ["error", "abort"])
+def test_a_reply_that_broke_off_is_no_score(double: Double, reason: str) -> None:
+    judge = make_judge(double)
+    double.trouble = lambda body, _: (
+        completion('{"score": [7, 7]}', finish_reason=reason) if number_of(body) == 2 else None
+    )
+    rows = score(judge, load_protocol(PROTOCOLS / "legacy.yaml"), range(1, 4))
+    assert [(row["state"], row["error_kind"]) for row in rows] == [
+        ("scored", None),
+        ("judge_failed", "transport"),
+        ("scored", None),
+    ]
+    assert f"the reply broke off in the server (finish_reason {reason})" in rows[1]["error"]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "<think>a mark of 7 or", "<|channel>thought\nScore: 7"])
+def test_a_reply_that_was_cut_inside_a_thought_names_the_fix(double: Double, text: str) -> None:
+    judge = make_judge(double)
+    double.trouble = lambda body, _: completion(text, finish_reason="length")
+    (row,) = score(judge, load_protocol(PROTOCOLS / "legacy.yaml"), range(1, 2))
+    assert (row["state"], row["error_kind"]) == ("judge_unreadable", "cut")
+    assert "after 512 tokens" in row["error"] and "`reasoning_tokens`" in row["error"]
+
+
+def test_a_score_that_was_cut_is_not_the_half_that_came(double: Double) -> None:
+    judge = make_judge(double)
+    replies = {1: "Score: 1", 2: "Score: 1\nbecause the", 3: "Score: 1"}
+    reasons = {1: "length", 2: "length", 3: "stop"}
+    double.trouble = lambda body, _: completion(replies[number_of(body)], finish_reason=reasons[number_of(body)])
+    rows = score(judge, load_protocol(PROTOCOLS / "legacy.yaml"), range(1, 4))
+    assert [(row["error_kind"], row["score"]) for row in rows] == [("cut", None), (None, 1.0), (None, 1.0)]
+
+
 @pytest.mark.parametrize("usage", ["none", [], 5, {"completion_tokens": True}, {"completion_tokens": "many"}])
 def test_a_reply_that_counts_its_tokens_in_a_way_of_its_own_is_read(double: Double, usage: Any) -> None:
     judge = make_judge(double)
     reply = json.loads(completion("", finish_reason="length"))
     double.trouble = lambda body, _: json.dumps(reply | {"usage": usage}).encode()
     batch = judge.prepare([[Question(system="", parts=(picture(1), "?"))]])
-    with pytest.raises(ReplyCut, match="the reply ended before it said anything"):
+    with pytest.raises(NothingSaid, match="the reply ended before it said anything"):
         judge.generate(batch, 16, [[1]])
 
 
@@ -318,6 +381,9 @@ def test_fields_of_a_request_are_those_that_the_model_takes(double: Double) -> N
         ({"request": {"response_format": {}}}, "it sets response_format, which Editlane sets itself"),
         ({"request": {"top_k": 1, "logit_bias": {}}}, "it sets logit_bias, top_k, which changes the answers"),
         ({"request": {"chat_template_kwargs": "off"}}, "its chat_template_kwargs are no mapping"),
+        ({"request": {"api_key": SECRET}}, "request: it holds what looks like a server's key, .*`api_key_env`"),
+        ({"request": {"extra": [{"headers": {"Authorization": f"Bearer {SECRET}"}}]}}, "looks like a server's key"),
+        ({"request": {"extra": {SECRET: 1}}}, "looks like a server's key"),
         ({"requests_per_minute": 0}, "requests_per_minute is 0"),
         ({"max_requests": 0}, "max_requests is 0"),
         ({"replies": 0}, "replies is 0"),
@@ -325,8 +391,9 @@ def test_fields_of_a_request_are_those_that_the_model_takes(double: Double) -> N
     ],
 )
 def test_wrong_settings_are_named(params: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as error:
         checked(VlmEndpointJudge, {"base_url": "http://host/v1"} | params)
+    assert SECRET not in str(error.value)
 
 
 def test_limits_and_places_are_no_part_of_a_key() -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 import math
 import random
 import shutil
@@ -14,6 +15,7 @@ import torch
 from adapters import built, checked
 from PIL import Image
 
+from editlane.core.cut_replies import CutReply
 from editlane.core.errors import JudgeFailed, OutOfMemory, UserError
 from editlane.core.types import Item, Question, Readout
 from editlane.judges.chat import convert_load_errors
@@ -365,6 +367,37 @@ def test_generation_is_greedy_even_where_the_checkpoint_samples(judge, monkeypat
     monkeypatch.setattr(judge.model.generation_config, "do_sample", True)
     monkeypatch.setattr(judge.model.generation_config, "temperature", 100.0)
     assert generate(judge, MIXED, 8) == wanted
+
+
+def copy_with(tiny, folder, name, change):
+    """Copy a checkpoint, and change one of its JSON files."""
+    found = shutil.copytree(tiny, folder / "模型")
+    path = found / name
+    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {})))
+    return built(Qwen3VLJudge, model=str(found), params={"max_image_side": 256})
+
+
+def test_the_checkpoints_own_generation_settings_change_no_reply(judge, tiny_model, tmp_path):
+    wanted = generate(judge, MIXED, 8)
+    suppressed = judge.processor.tokenizer.encode(wanted[0], add_special_tokens=False)[:1]
+    own = {"repetition_penalty": 9.0, "num_beams": 2, "min_new_tokens": 3, "suppress_tokens": suppressed}
+    other = copy_with(tiny_model("qwen3-vl"), tmp_path, "generation_config.json", lambda given: given | own)
+    assert generate(other, MIXED, 8) == wanted
+
+
+def test_a_tokenizer_without_padding_pads_with_the_end_of_a_text(judge, tiny_model, tmp_path):
+    other = copy_with(
+        tiny_model("qwen3-vl"), tmp_path, "tokenizer_config.json", lambda given: given | {"pad_token": None}
+    )
+    assert other.processor.tokenizer.pad_token_id == other.processor.tokenizer.eos_token_id
+    assert generate(other, MIXED, 4) == generate(judge, MIXED, 4)
+
+
+def test_a_reply_that_no_token_ends_was_cut(judge, monkeypatch):
+    assert {type(one) for one in generate(judge, MIXED, 4)} == {CutReply}
+    ended = torch.tensor([[5, 6, 7], [5, judge.processor.tokenizer.eos_token_id, 0]])
+    monkeypatch.setattr(judge.model, "generate", lambda input_ids, **_: torch.cat([input_ids, ended], dim=1))
+    assert [type(one) for one in generate(judge, MIXED[:2], 3)] == [CutReply, str]
 
 
 def test_a_warm_judge_draws_each_reply_by_its_own_seed(judge, monkeypatch):

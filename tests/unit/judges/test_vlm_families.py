@@ -15,6 +15,7 @@ from step_commands import CATEGORIES, GOOD
 from step_runs import run_step_program, write_inputs
 
 from editlane.core import tables
+from editlane.core.cut_replies import CutReply
 from editlane.core.errors import UserError
 from editlane.core.types import Question, Readout
 from editlane.judges.vlm.inputs import append_tokens, count_tokens, pad_left
@@ -134,6 +135,44 @@ def test_what_a_model_thinks_between_special_tokens_is_no_reply(
         lambda input_ids, **_: torch.cat([input_ids, torch.tensor([written] * len(input_ids))], dim=1),
     )
     assert judge.generate(judge.prepare([[MIXED[0]]]), 30, [[1]]) == [["Score: 7"]]
+
+
+def write(judge: VlmJudge, tokens: int = 6) -> list[str]:
+    return [one for (one,) in judge.generate(judge.prepare([[ask] for ask in MIXED]), tokens, [[1], [2], [3]])]
+
+
+def test_the_checkpoints_own_generation_settings_change_no_reply(
+    qwen: VlmJudge, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    folder, wanted = copy(tiny_model("qwen3.5"), tmp_path), write(qwen)
+    likeliest = qwen.processor.tokenizer.encode(wanted[0], add_special_tokens=False)[:1]
+    path = folder / "generation_config.json"
+    own = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    more = {"do_sample": True, "repetition_penalty": 9.0, "num_beams": 2, "suppress_tokens": likeliest}
+    path.write_text(json.dumps(own | more), encoding="utf-8")
+    judge = built(VlmJudge, model=str(folder), params={"max_image_side": 128, "batch_size": 2})
+    assert write(judge) == wanted
+
+
+def test_a_reply_that_no_token_ends_was_cut(qwen: VlmJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {type(one) for one in write(qwen)} == {CutReply}
+    ended = torch.tensor([[5, 6, 7], [5, qwen.model.generation_config.eos_token_id, 0]])
+    monkeypatch.setattr(qwen.model, "generate", lambda input_ids, **_: torch.cat([input_ids, ended], dim=1))
+    replies = qwen.generate(qwen.prepare([[MIXED[0], MIXED[1]]]), 3, [[1, 2]])[0]
+    assert [type(one) for one in replies] == [CutReply, str]
+
+
+def test_a_tokenizer_without_padding_pads_with_the_end_of_a_text(
+    qwen: VlmJudge, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    folder = copy(tiny_model("qwen3.5"), tmp_path)
+    path = folder / "tokenizer_config.json"
+    own = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(own | {"pad_token": None}), encoding="utf-8")
+    judge = built(VlmJudge, model=str(folder), params={"max_image_side": 128})
+    assert judge.processor.tokenizer.pad_token_id == judge.processor.tokenizer.eos_token_id
+    assert difference(read_out(judge, MIXED), read_out(qwen, MIXED)) < 1e-5
+    assert write(judge) == write(qwen)
 
 
 def test_replies_are_drawn_with_their_own_seeds(qwen: VlmJudge, tiny_model: TinyModel) -> None:

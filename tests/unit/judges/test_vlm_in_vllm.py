@@ -12,6 +12,7 @@ import pytest
 from adapters import built
 from PIL import Image
 
+from editlane.core.cut_replies import CutReply
 from editlane.core.errors import JudgeFailed
 from editlane.core.types import Question
 from editlane.judges.vlm.vllm_engine import VlmVllmJudge
@@ -58,7 +59,9 @@ class Engine:
         name, prompt, sampling = self.waiting.pop()  # the last first: order is not what tells answers apart
         found = logprobs(tuple(prompt["prompt_token_ids"]))
         asked = {token: SimpleNamespace(logprob=found[token]) for token in sampling.logprob_token_ids or ()}
-        output = SimpleNamespace(logprobs=[asked], text=f"<think>no</think>Score: {sampling.seed}<|im_end|>")
+        ended = "length" if sampling.seed == 3 else "stop"
+        text = f"<think>no</think>Score: {sampling.seed}<|im_end|>"
+        output = SimpleNamespace(logprobs=[asked], text=text, finish_reason=ended)
         return [SimpleNamespace(request_id=name, finished=True, outputs=[output])]
 
 
@@ -108,10 +111,9 @@ def test_single_tokens_take_one_request_each(judge: VlmVllmJudge) -> None:
 
 
 def test_replies_have_their_seeds_and_no_thoughts(judge: VlmVllmJudge) -> None:
-    assert judge.generate(judge.prepare([[ASKED, ASKED], [ASKED]]), 16, [[1, 2], [3]]) == [
-        ["Score: 1", "Score: 2"],
-        ["Score: 3"],
-    ]
+    replies = judge.generate(judge.prepare([[ASKED, ASKED], [ASKED]]), 16, [[1, 2], [3]])
+    assert replies == [["Score: 1", "Score: 2"], ["Score: 3"]]
+    assert [type(one) for own in replies for one in own] == [str, str, CutReply]
     assert [one.skip_special_tokens for one in judge.engine.sampled] == [False] * 3
 
 

@@ -1,6 +1,7 @@
 """The parts of journal keys that name an editor or a judge, as commit 436c714 wrote them: stored results stay valid.
 
-The judge qwen3-vl on transformers has a newer version, because its scores have changed.
+The judge qwen3-vl on transformers has a newer version, because its scores have changed, and one of its generated
+replies besides.
 """
 
 import json
@@ -62,6 +63,18 @@ def test_judges_keep_their_keys(entry: dict[str, Any]) -> None:
     spec = JudgeSpec.of(Path(), "j", protocol, entry["options"])
     assert json.dumps(spec.identity, sort_keys=True) == json.dumps(entry["identity"], sort_keys=True)
     assert (spec.whole_key, spec.samples) == (entry["key"], entry["samples"])
+
+
+def test_a_version_of_replies_is_part_of_the_keys_of_generated_protocols_alone() -> None:
+    found = {}
+    for adapter, version in (("qwen3-vl/openai", "1"), ("vlm/vllm", "1"), ("fake", "2")):
+        for name in ("rubric", "legacy"):
+            protocol = load_protocol(ROOT / f"resources/protocols/{name}.yaml")
+            params = {"base_url": "http://host/v1"} if adapter == "qwen3-vl/openai" else {}
+            options = {"adapter": adapter, "model": "checkpoint", "revision": None, "params": params}
+            found[adapter, name] = JudgeSpec.of(Path(), "j", protocol, options).identity["version"]
+        assert found[adapter, "rubric"] == version
+    assert [found[adapter, "legacy"] for adapter in ("qwen3-vl/openai", "vlm/vllm", "fake")] == ["1.1", "1.1", "2"]
 
 
 # --- judges of a fleet

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from editlane.judges.fake import FakeJudge
 from editlane.preflight import input_contents
 from editlane.preflight.config import check_config
 from editlane.preflight.input_contents import FileDigests, find_annotations, find_images, hash_image
@@ -169,6 +170,21 @@ def test_each_input_of_a_run_changes_the_params_of_its_rule_alone(config, name: 
     assert [one != other for one, other in zip(before, recorded(config), strict=True)] == [
         i == struck for i in range(3)
     ]
+
+
+def test_a_version_of_replies_reruns_the_rules_of_generated_protocols_alone(config, monkeypatch) -> None:
+    def versions() -> list[str]:
+        found = []
+        for name in ("rubric", "legacy"):
+            shutil.copy(Path(__file__).parents[3] / f"resources/protocols/{name}.yaml", "own.yaml")
+            found.append(recorded(config)[2])
+        return found
+
+    before = versions()
+    monkeypatch.setattr(FakeJudge, "REPLIES_VERSION", "7", raising=False)
+    after = versions()
+    assert after[0] == before[0]
+    assert after[1] == before[1].replace("2 ", "2.7 ", 1) != before[1]
 
 
 def test_weights_and_loras_of_an_editor_are_part_of_its_params(config, tiny_checkpoint) -> None:

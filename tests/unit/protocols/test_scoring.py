@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from editlane.core.cut_replies import CutReply
 from editlane.core.errors import UserError
 from editlane.core.schemas import scores_schema
 from editlane.core.types import Item, Readout
@@ -404,6 +405,47 @@ def test_a_pattern_that_finds_no_number_gives_no_score(pattern):
     )
     assert score_reply(protocol, "x seven")["error_kind"] == "no_number"
     assert score_reply(protocol, "x nan")["score"] is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Score: 1",
+        "Score: 7.",
+        "Score: 4 ou",
+        "Score: 7.5",
+        "so\nScore: 7.5",
+        "Score: 85",
+        "Let me see",
+        "",
+    ],
+)
+def test_a_reply_that_was_cut_before_its_score_was_whole_has_none(reply):
+    columns = score_reply(LEGACY, CutReply(reply))
+    assert (columns["state"], columns["error_kind"], columns["score"]) == ("judge_unreadable", "cut", None)
+    assert "raise `max_new_tokens`" in columns["error"]
+    assert columns["reply"] == reply and type(columns["reply"]) is str
+
+
+@pytest.mark.parametrize(
+    ("protocol", "reply", "score"),
+    [
+        (LEGACY, "Score: 7.5\nThe light comes fr", 7.5),
+        (VIESCORE, '{"score": [7, 7], "reasoning": "so"}\n\nThe edit', 7.0),
+        (VIESCORE, '{"score": [7, 7], "reasoning": "The ed', 7.0),
+    ],
+)
+def test_a_score_that_was_whole_before_a_reply_was_cut_counts(protocol, reply, score):
+    replies = {question: CutReply(reply) for question in protocol.group_questions(protocol.select_criteria())}
+    columns = score_replies(protocol, replies)
+    assert (columns["state"], columns["score"]) == ("scored", score)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"), [("Score: 3\nScore: 1\nb", "contradiction"), ("Score: 85\nb", "out_of_range")]
+)
+def test_what_was_wrong_before_a_reply_was_cut_is_told(reply, kind):
+    assert score_reply(LEGACY, CutReply(reply))["error_kind"] == kind
 
 
 def test_another_range_is_brought_to_0_to_10():

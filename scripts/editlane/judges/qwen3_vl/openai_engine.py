@@ -20,10 +20,12 @@ from editlane.endpoint.places import name_version
 from editlane.endpoint.served_models import ServedModel
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.endpoint.asker import Asker
-from editlane.judges.endpoint.completions import Messages, read_text
+from editlane.judges.endpoint.completions import Messages
 from editlane.judges.endpoint.connect import make_completions
 from editlane.judges.endpoint.messages import prepare_messages
+from editlane.judges.endpoint.open_servers import PLAIN, is_open
 from editlane.judges.endpoint.params import EndpointParams
+from editlane.judges.endpoint.replies import read_parts, read_reply
 from editlane.judges.qwen3_vl.chat import make_messages
 
 BLOCK = 32
@@ -39,6 +41,8 @@ class EndpointJudge:
     It was not for requests without a seed, nor when the 19th and the 20th reported token were no longer read: an answer
     there counts as hidden, and where hidden answers may hold more than NEGLIGIBLE, the question is asked again.
     """
+    REPLIES_VERSION = "1"
+    """Bump when the same question would get another reply, but the same probabilities."""
     RUNS_ON = RunsOn.SERVER
     PARAMS = EndpointParams
 
@@ -50,7 +54,7 @@ class EndpointJudge:
             )
         self.on_request: Callable[[], None] = do_nothing
         self.completions = make_completions(model, params, lambda: self.on_request())
-        self.completions.check_served()
+        self._plain = PLAIN if is_open(self.completions) else {}
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
             self.completions,
@@ -94,13 +98,15 @@ class EndpointJudge:
     ) -> list[list[str]]:
         """Generate replies at the params' temperature. Whether the seed decides all chance is up to the server.
 
-        Raises like read_out.
+        Raises like read_out, and JudgeRefused or NothingSaid for the batch if the reply about one edit is none.
         """
-        options = {"max_tokens": max_new_tokens, "temperature": self.params.temperature, "top_p": 1}
+        options = self._plain | {"max_tokens": max_new_tokens, "temperature": self.params.temperature, "top_p": 1}
         draws = self.params.temperature > 0  # else a seed decides nothing; see FIRST_TOKEN
 
         def write(messages: Messages, seed: int) -> str:
-            return self.completions.ask(messages, options | ({"seed": seed} if draws else {}), read_text)
+            return read_reply(
+                self.completions.ask(messages, options | ({"seed": seed} if draws else {}), read_parts), str
+            )
 
         pairs = zip(batch, seeds, strict=True)
         return self.asker.ask_each([list(zip(edit, own, strict=True)) for edit, own in pairs], write)

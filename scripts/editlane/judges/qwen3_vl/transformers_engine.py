@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from PIL.Image import Image
 from pydantic import Field
@@ -18,8 +18,8 @@ from editlane.core.errors import JudgeFailed
 from editlane.core.params import SPEED, AllowPickle, Dtype
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
-from editlane.judges.chat import ChatJudgeParams, convert_load_errors
-from editlane.judges.decoding import draw_tokens, no_cudnn_attention
+from editlane.judges.chat import ChatJudgeParams, convert_load_errors, set_padding
+from editlane.judges.decoding import forget_generation_settings, write_replies
 from editlane.judges.qwen3_vl.chat import (
     check_architecture,
     encode_answers,
@@ -32,6 +32,9 @@ from editlane.judges.qwen3_vl.prompt_trees import PromptTree, PromptTreeBatch, m
 from editlane.models import load_times
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype, set_allocator
 from editlane.models.no_torchvision import drop_video_processors
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,8 @@ class Qwen3VLJudge:
 
     VERSION = "3"
     """Bump when the same question would get other probabilities."""
+    REPLIES_VERSION = "1"
+    """Bump when the same question would get another reply, but the same probabilities."""
     RUNS_ON = RunsOn.DEVICE
     PARAMS = Qwen3VLParams
 
@@ -105,6 +110,8 @@ class Qwen3VLJudge:
                 use_safetensors=None if self.params.allow_pickle else True,
                 trust_remote_code=False,
             ).eval()
+        set_padding(self.processor.tokenizer)
+        forget_generation_settings(self.model, self.processor.tokenizer)
 
     @property
     def max_batch_cost(self) -> int:
@@ -177,24 +184,15 @@ class Qwen3VLJudge:
 
         A reply depends on its own seed, not on its neighbours in the batch (except for rounding). Raises like read_out.
         """
-        import torch
-        from transformers import GenerationConfig, LogitsProcessorList
+        tokenizer, trees = self.processor.tokenizer, batch.questions.trees
+        own = batch.questions.order_by_suffix(seeds)
+        with convert_model_errors(JudgeFailed):
+            whole = self.prefill.pad_whole_prompts(trees, tokenizer.pad_token_id)
+            replies = write_replies(self.model, whole, max_new_tokens, self.params.temperature, own, self._decode)
+        return batch.questions.group_by_edit(replies)
 
-        own = self.model.generation_config
-        greedy = GenerationConfig(
-            do_sample=False,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=own.eos_token_id,
-            pad_token_id=self.processor.tokenizer.pad_token_id,
-        )
-        drawn = LogitsProcessorList()
-        if self.params.temperature:
-            drawn.append(draw_tokens(self.params.temperature, batch.questions.order_by_suffix(seeds)))
-        with convert_model_errors(JudgeFailed), torch.inference_mode(), no_cudnn_attention():
-            whole = self.prefill.pad_whole_prompts(batch.questions.trees, self.processor.tokenizer.pad_token_id)
-            tokens = self.model.generate(**whole, generation_config=greedy, logits_processor=drawn)
-        replies = tokens[:, whole["input_ids"].shape[1] :]
-        return batch.questions.group_by_edit(list(self.processor.batch_decode(replies, skip_special_tokens=True)))
+    def _decode(self, tokens: "torch.Tensor") -> list[str]:
+        return list(self.processor.batch_decode(tokens, skip_special_tokens=True))
 
     def find_answer_ids(self, answers: Sequence[str]) -> list[int]:
         """Return the token of each answer. Raises UserError if one is not a single token, or if two are the same

@@ -25,7 +25,7 @@ from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import convert_load_errors
 from editlane.judges.qwen3_vl.chat import check_architecture, encode_answers, make_messages, raise_pixel_limit
 from editlane.judges.qwen3_vl.patches import PatchSettings, fit_blocks
-from editlane.judges.vllm_runs import ENVIRONMENT, VllmParams, make_engine, render_prompt, run_batch
+from editlane.judges.vllm_runs import ENVIRONMENT, VllmParams, make_engine, make_reply, render_prompt, run_batch
 from editlane.models import load_times
 from editlane.models.devices import convert_model_errors
 from editlane.models.no_torchvision import drop_video_processors
@@ -36,6 +36,8 @@ class VllmJudge:
 
     VERSION = "1"
     """Bump when the same question would get other probabilities."""
+    REPLIES_VERSION = "1"
+    """Bump when the same question would get another reply, but the same probabilities."""
     RUNS_ON = RunsOn.DEVICE
     PARAMS = VllmParams
 
@@ -114,7 +116,8 @@ class VllmJudge:
             [SamplingParams(temperature=temperature, max_tokens=max_new_tokens, seed=seed) for seed in own]
             for own in seeds
         ]
-        return [[output.text for output in own] for own in run_batch(self.engine, batch, sampling, self._names)]
+        outputs = run_batch(self.engine, batch, sampling, self._names)
+        return [[make_reply(one, one.text) for one in own] for own in outputs]
 
     def find_answer_ids(self, answers: Sequence[str]) -> list[int]:
         """Return the token of each answer. Raises UserError if one is not a single token, or if two are the same

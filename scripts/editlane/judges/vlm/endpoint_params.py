@@ -1,9 +1,11 @@
 """Define the settings of a judge behind a server, hosted ones included."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from editlane.core.secrets import looks_like_key
 from editlane.judges.endpoint.params import EndpointParams
 
 RESERVED = frozenset(
@@ -26,6 +28,11 @@ READ = frozenset(
 
 
 def _check_request(fields: dict[str, Any]) -> dict[str, Any]:
+    if any(map(looks_like_key, _iterate_texts(fields))):
+        raise ValueError(
+            "it holds what looks like a server's key, which would be kept with every score; remove it, and set "
+            "`api_key_env` to the environment variable that holds the key."
+        )
     taken = sorted(RESERVED & fields.keys())
     if taken:
         raise ValueError(f"it sets {', '.join(taken)}, which Editlane sets itself; remove it.")
@@ -35,6 +42,18 @@ def _check_request(fields: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(fields.get("chat_template_kwargs", {}), dict):
         raise ValueError("its chat_template_kwargs are no mapping; write {enable_thinking: false} or the like.")
     return fields
+
+
+def _iterate_texts(value: Any) -> Iterator[str]:
+    """Iterate over all texts in nested lists and mappings, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            yield from _iterate_texts(pair)
+    elif isinstance(value, Sequence):
+        for one in value:
+            yield from _iterate_texts(one)
 
 
 class VlmEndpointParams(EndpointParams):

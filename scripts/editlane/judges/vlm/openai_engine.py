@@ -16,21 +16,18 @@ from PIL import Image
 from editlane.core.errors import UserError
 from editlane.core.types import NumbersAsked, Question, Readout, RunsOn, do_nothing
 from editlane.endpoint.places import name_version
-from editlane.endpoint.served_models import ServedModel, find_words
+from editlane.endpoint.served_models import ServedModel
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import make_messages
 from editlane.judges.endpoint.asker import Asker, make_probe
 from editlane.judges.endpoint.completions import FIRST_TOKEN, Messages, Options
 from editlane.judges.endpoint.connect import make_completions
 from editlane.judges.endpoint.messages import prepare_messages
+from editlane.judges.endpoint.open_servers import PLAIN, is_open
 from editlane.judges.endpoint.replies import read_parts, read_reply
 from editlane.judges.vlm.endpoint_params import VlmEndpointParams
 from editlane.judges.vlm.prompts import COMMON_SPECIALS, SWITCH, break_up, drop_thoughts
 from editlane.protocols.json_replies import make_schema
-
-SWITCHING = ("vllm", "sglang")
-"""Servers that pass `chat_template_kwargs` on to the chat template, by what their lists of models say (`owned_by`).
-Hosted models may reject the field."""
 
 Asked = tuple[Messages, NumbersAsked | None]
 """The messages of a question, and the numbers that its reply holds."""
@@ -39,7 +36,7 @@ Asked = tuple[Messages, NumbersAsked | None]
 class VlmEndpointJudge:
     """Model under the name by which a server serves it."""
 
-    VERSION = "2"
+    VERSION = "3"
     """Bump when the same question would get other probabilities or another reply."""
     RUNS_ON = RunsOn.SERVER
     PARAMS = VlmEndpointParams
@@ -50,15 +47,14 @@ class VlmEndpointJudge:
             raise UserError("the judge vlm on openai needs a `model`: the name under which the endpoint serves it.")
         self.on_request: Callable[[], None] = do_nothing
         self.completions = make_completions(model, params, lambda: self.on_request())
-        served = self.completions.check_served()
-        self._switches = find_words(served).get("owned_by") in SWITCHING
+        self._is_open = is_open(self.completions)
         self._encoders = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self.asker = Asker(
             self.completions,
             params.concurrency,
             params.answer_constraint,
             lambda question: self.prepare([[question]])[0][0][0],
-            make_first_token(params),
+            make_first_token(params, is_open=self._is_open),
         )
 
     @classmethod
@@ -72,7 +68,7 @@ class VlmEndpointJudge:
         completions = make_completions(model, params).with_one_attempt(timeout)
         with ThreadPoolExecutor(1) as encoder:
             ((messages,),) = prepare_messages([[make_probe(answers)]], lambda image: image, make_chat, encoder)
-        completions.check_logprobs(messages, answers, make_first_token(params))
+        completions.check_logprobs(messages, answers, make_first_token(params, is_open=is_open(completions)))
 
     @classmethod
     def name_version(cls, model: str, params: Mapping[str, Any]) -> str:
@@ -108,7 +104,7 @@ class VlmEndpointJudge:
     ) -> list[list[str]]:
         """Generate replies. Whether the seed decides all chance is up to the server. Thoughts are left out.
 
-        Raises like read_out, and JudgeRefused or ReplyCut for the batch if the reply about one edit is none.
+        Raises like read_out, and JudgeRefused or NothingSaid for the batch if the reply about one edit is none.
         """
         options = self._make_options(max_new_tokens)
         jobs = [
@@ -122,10 +118,11 @@ class VlmEndpointJudge:
 
     def _make_options(self, max_new_tokens: int) -> Options:
         """Return the fields that all questions share."""
-        options: Options = {self.params.tokens_field: max_new_tokens + self.params.reasoning_tokens}
+        options: Options = PLAIN if self._is_open else {}
+        options = options | {self.params.tokens_field: max_new_tokens + self.params.reasoning_tokens}
         if self.params.temperature is not None:
             options["temperature"] = self.params.temperature
-        return _add_request(options, self.params, switches=self._switches)
+        return _add_request(options, self.params, is_open=self._is_open)
 
     def _make_own_options(self, seed: int, numbers: NumbersAsked | None) -> Options:
         """Return the fields of one question."""
@@ -133,19 +130,24 @@ class VlmEndpointJudge:
         return drawn | (_make_format(numbers) if self.params.structured_output else {})
 
     def _write(self, options: Options, messages: Messages, own: Options) -> str:
-        return drop_thoughts(read_reply(self.completions.ask(messages, options | own, read_parts)), opened=False)
+        return read_reply(self.completions.ask(messages, options | own, read_parts), _drop_thoughts)
 
 
-def make_first_token(params: VlmEndpointParams) -> Options:
-    """Return the fields of a read-out. vLLM, which has the constraint, also has the switch of thinking."""
+def _drop_thoughts(text: str) -> str:
+    return drop_thoughts(text, opened=False)
+
+
+def make_first_token(params: VlmEndpointParams, *, is_open: bool) -> Options:
+    """Return the fields of a read-out."""
     fields = {name: value for name, value in FIRST_TOKEN.items() if name != "max_tokens"}
     fields[params.tokens_field] = FIRST_TOKEN["max_tokens"]
-    return _add_request(fields, params, switches=params.answer_constraint is not None)
+    return _add_request(fields, params, is_open=is_open)
 
 
-def _add_request(fields: Options, params: VlmEndpointParams, *, switches: bool) -> Options:
-    """Return the fields with those of `request`. `switches`: thinking is switched off, unless `request` says more."""
-    variables = (SWITCH if switches else {}) | params.request.get("chat_template_kwargs", {})
+def _add_request(fields: Options, params: VlmEndpointParams, *, is_open: bool) -> Options:
+    """Return the fields with those of `request`. A server of open models switches thinking off, unless `request` says
+    more."""
+    variables = (SWITCH if is_open else {}) | params.request.get("chat_template_kwargs", {})
     return fields | params.request | ({"chat_template_kwargs": variables} if variables else {})
 
 

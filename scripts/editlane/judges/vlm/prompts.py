@@ -1,19 +1,21 @@
 """Ask through the chat template of any checkpoint: find out what the template can do, before the first question.
 
-Three things differ between families. A template may have no system role, so the system text goes into the user's turn.
-It may open a thought, which its own switch turns off. And special tokens have other spellings, so all those of the
-tokenizer are broken up in texts from outside.
+Three things differ between families. A template may have no system role, so the system text goes into the user's turn,
+or print the list of parts that a turn is, so it is given the text alone. It may open a thought, which its own switch
+turns off. And special tokens have other spellings, so all those of the tokenizer are broken up in texts from outside.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
 from editlane.core.errors import UserError
 from editlane.core.types import Question
-from editlane.judges.chat import make_messages
+from editlane.judges.chat import make_messages, set_padding
 from editlane.judges.vlm.answers import AnswerTokens, find_answer_tokens
 
 THOUGHTS = (("<think>", "</think>"), ("<|channel>thought", "<channel|>"))
@@ -25,8 +27,12 @@ SWITCH = {"enable_thinking": False}
 COMMON_SPECIALS = ("<|", "<start_of_", "<end_of_", "<turn|>", "<image", "<img", "</img>", "[INST]", "[/INST]", "[IMG]")
 """Beginnings of special tokens of most families, for servers whose tokenizer is not known."""
 
+SystemForm = Literal["parts", "text"]
+"""How a template takes the content of a system turn: as a list of parts like a user's, or as a text."""
+
 _MARK = "8c1f3a"
-"""A text that no template has."""
+_SYSTEM_MARK = _MARK * 2
+"""Texts that no template has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +45,8 @@ class Prompts:
     """Spellings of special tokens, the longest first."""
     silent: tuple[str, ...]
     """Those that a decoder leaves out of a text, such as the end of a turn, the longest first."""
-    folds_system: bool
-    """True if the template has no system role."""
+    system_as: SystemForm | None
+    """None if the template has no system role."""
     opens_thought: bool
     """True if a reply begins within a thought, although thinking is switched off."""
 
@@ -60,9 +66,11 @@ class Prompts:
 
     def make_chat(self, question: Question, images: Mapping[int, Image.Image]) -> list[dict[str, Any]]:
         """Build the messages of a question. `images`: what is shown for each image, by its id."""
-        if self.folds_system and question.system:
+        if self.system_as is None and question.system:
             question = Question(system="", parts=(f"{question.system}\n\n", *question.parts))
         messages = make_messages(question, self.escape)
+        if self.system_as == "text" and question.system:
+            messages[0]["content"] = self.escape(question.system)
         shown = iter([images[id(part)] for part in question.parts if not isinstance(part, str)])
         for part in messages[-1]["content"]:
             if part["type"] == "image":
@@ -103,7 +111,10 @@ def find_tokens_after(prompts: Prompts, answers: Sequence[str]) -> AnswerTokens:
 
 
 def open_prompts(processor: Any, model: str) -> Prompts:
-    """Find out what the chat template of a processor can do. Raises UserError if it has none, or takes no images."""
+    """Find out what the chat template of a processor can do, and let its tokenizer pad prompts.
+
+    Raises UserError if it has no template, or takes no images.
+    """
     if not getattr(processor, "image_processor", None):
         raise UserError(f"The judge's model {model} has no image processor, so it cannot see an edit. Use a chat VLM.")
     if not (getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)):
@@ -111,6 +122,7 @@ def open_prompts(processor: Any, model: str) -> Prompts:
             f"The judge's model {model} has no chat template, so it cannot be asked. Use a checkpoint that was trained "
             "for chats (Instruct)."
         )
+    set_padding(processor.tokenizer)
     alone = [_user({"type": "text", "text": _MARK})]
     try:
         plain = _render(processor, alone)
@@ -119,14 +131,14 @@ def open_prompts(processor: Any, model: str) -> Prompts:
         raise UserError(
             f"The chat template of the judge's model {model} rejects a question with an image: {error}"
         ) from error
-    if _MARK not in plain or len(shown) <= len(plain):
+    if not _shows(plain, alone[0]["content"]) or len(shown) <= len(plain):
         raise UserError(f"The chat template of the judge's model {model} shows no images. Use a chat VLM.")
     return Prompts(
         processor=processor,
         model=model,
         specials=find_specials(processor.tokenizer),
         silent=find_silent(processor.tokenizer),
-        folds_system=not _has_system_role(processor, alone),
+        system_as=_find_system_form(processor, alone),
         opens_thought=is_open(plain),
     )
 
@@ -183,12 +195,29 @@ def _user(*content: Mapping[str, Any]) -> dict[str, Any]:
     return {"role": "user", "content": list(content)}
 
 
-def _has_system_role(processor: Any, chat: Sequence[Mapping[str, Any]]) -> bool:
-    system = {"role": "system", "content": [{"type": "text", "text": _MARK * 2}]}
-    try:
-        return _MARK * 2 in _render(processor, [system, *chat])
-    except Exception:  # noqa: BLE001 (a template without this role raises an error of its own)
-        return False
+def _find_system_form(processor: Any, chat: Sequence[Mapping[str, Any]]) -> SystemForm | None:
+    """Return the form of a system text that the template shows as it is.
+
+    A text is only tried where a list is printed: elsewhere the scores of older runs have it in the user's turn.
+    """
+
+    def render(content: Any) -> str:
+        with suppress(Exception):  # a template without this role raises an error of its own
+            return _render(processor, [{"role": "system", "content": content}, *chat])
+        return ""
+
+    parts = [{"type": "text", "text": _SYSTEM_MARK}]
+    shown = render(parts)
+    if _SYSTEM_MARK not in shown:
+        return None
+    if _shows(shown, parts):
+        return "parts"
+    return "text" if _SYSTEM_MARK in render(_SYSTEM_MARK) else None
+
+
+def _shows(prompt: str, parts: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a prompt has the text of a turn's first part, and not the part printed as code."""
+    return parts[0]["text"] in prompt and not any(one in prompt for one in (str(parts[0]), json.dumps(parts[0])))
 
 
 def _render(processor: Any, chat: Sequence[Mapping[str, Any]]) -> str:

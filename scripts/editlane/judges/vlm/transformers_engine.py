@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from editlane.core.errors import JudgeFailed
 from editlane.core.types import Question, Readout, RunsOn
-from editlane.judges.decoding import draw_tokens, no_cudnn_attention
+from editlane.judges.decoding import forget_generation_settings, write_replies
 from editlane.judges.vlm.answers import AnswerTokens, Tokens
 from editlane.judges.vlm.inputs import Inputs, append_tokens, count_tokens, pad_left
 from editlane.judges.vlm.loading import VlmParams, load_chat_vlm, to_device
@@ -28,6 +28,8 @@ class VlmJudge:
 
     VERSION = "1"
     """Bump when the same question would get other probabilities."""
+    REPLIES_VERSION = "1"
+    """Bump when the same question would get another reply, but the same probabilities."""
     RUNS_ON = RunsOn.DEVICE
     PARAMS = VlmParams
 
@@ -36,6 +38,7 @@ class VlmJudge:
         self.device = pick_device()
         self.processor, self.model = load_chat_vlm(model, revision, params, self.device)
         self.prompts = open_prompts(self.processor, model)
+        forget_generation_settings(self.model, self.processor.tokenizer)
         self.passes = Passes(self.prompts, params.batch_size, params.max_image_side, lambda chat: chat)
         self._keeps_logits = "logits_to_keep" in inspect.signature(self.model.forward).parameters
         self._answers: dict[tuple[str, ...], AnswerTokens] = {}
@@ -110,23 +113,11 @@ class VlmJudge:
         return batch.group_by_edit(replies)
 
     def _write(self, inputs: Inputs, max_new_tokens: int, seeds: Sequence[int]) -> list[str]:
-        import torch
-        from transformers import GenerationConfig, LogitsProcessorList
+        ready = to_device(pad_left(inputs), self.model)
+        return write_replies(self.model, ready, max_new_tokens, self.params.temperature, seeds, self._decode)
 
-        tokenizer = self.processor.tokenizer
-        greedy = GenerationConfig(
-            do_sample=False,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=self.model.generation_config.eos_token_id or tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        drawn = LogitsProcessorList()
-        if self.params.temperature:
-            drawn.append(draw_tokens(self.params.temperature, seeds))
-        with torch.inference_mode(), no_cudnn_attention():
-            ready = to_device(pad_left(inputs), self.model)
-            tokens = self.model.generate(**ready, generation_config=greedy, logits_processor=drawn)
-        written = self.processor.batch_decode(tokens[:, ready["input_ids"].shape[1] :], skip_special_tokens=False)
+    def _decode(self, tokens: "torch.Tensor") -> list[str]:
+        written = self.processor.batch_decode(tokens, skip_special_tokens=False)
         return [self.prompts.clean_reply(reply) for reply in written]
 
     def find_answer_tokens(self, answers: Sequence[str]) -> AnswerTokens:

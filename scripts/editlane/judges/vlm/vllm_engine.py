@@ -17,7 +17,7 @@ from editlane.core.errors import JudgeFailed
 from editlane.core.types import Question, Readout, RunsOn
 from editlane.images.files import PREPARING_THREADS, fit_within
 from editlane.judges.chat import convert_load_errors
-from editlane.judges.vllm_runs import ENVIRONMENT, VllmParams, make_engine, render_prompt, run_batch
+from editlane.judges.vllm_runs import ENVIRONMENT, VllmParams, make_engine, make_reply, render_prompt, run_batch
 from editlane.judges.vlm.answers import AnswerTokens, Tokens
 from editlane.judges.vlm.checkpoints import check_architecture
 from editlane.judges.vlm.prompts import find_tokens_after, open_prompts
@@ -39,6 +39,8 @@ class VlmVllmJudge:
 
     VERSION = "1"
     """Bump when the same question would get other probabilities."""
+    REPLIES_VERSION = "1"
+    """Bump when the same question would get another reply, but the same probabilities."""
     RUNS_ON = RunsOn.DEVICE
     PARAMS = VllmParams
 
@@ -126,7 +128,7 @@ class VlmVllmJudge:
         sampling = [[SamplingParams(**options, seed=seed) for seed in own] for own in seeds]
         rendered = [[prompt.rendered for prompt in questions] for questions in batch]
         outputs = run_batch(self.engine, rendered, sampling, self._names)
-        return [[self.prompts.clean_reply(one.text) for one in own] for own in outputs]
+        return [[make_reply(one, self.prompts.clean_reply(one.text)) for one in own] for own in outputs]
 
     def find_answer_tokens(self, answers: Sequence[str]) -> AnswerTokens:
         """Return the tokens of each answer after this checkpoint's chat template. Raises UserError if it has none."""
