@@ -15,7 +15,8 @@ from editlane.cli.model_flags import add_lane_flags, read_model_flags
 from editlane.cli.step import run_step
 from editlane.core import schemas, tables
 from editlane.core.text_width import pluralize
-from editlane.lanes.editing import EditorSpec, EditWork
+from editlane.lanes.editing import EditWork
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.journal import Journal
 from editlane.lanes.runner import record_crashes, run_lane
 from editlane.lanes.stopping import StopSignal

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--given", type=named_folder, nargs="+", action=ByName, help="EDITOR=FOLDER: take this editor's edits from here"
     )
-    parser.add_argument("--limit", type=whole_number(1), help="only the first items of each category, this many")
+    parser.add_argument("--limit", type=whole_number(1), help="only the first records of each category, this many")
     parser.add_argument("--samples", type=whole_number(1), default=1, help="edits of each item, with different seeds")
     parser.add_argument("--run-dir", type=output_folder, required=True, help="the run's folder, results/<run>")
     parser.add_argument("--out", type=output_file, required=True, help="the table of items to write")

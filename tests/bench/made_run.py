@@ -15,7 +15,7 @@ from PIL import Image
 from editlane.core import schemas, tables
 from editlane.core.errors import EditFailed
 from editlane.core.types import EDITED
-from editlane.lanes.editing import EditorSpec
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.journal import Journal
 from editlane.lanes.judging import JudgeSpec
 from editlane.protocols.controls import select_lane_questions

@@ -34,6 +34,7 @@ ANSWERS: dict[str, Callable[[random.Random], float]] = {
 def make_plan(photos: int) -> ArenaPlan:
     names = [str(number) for number in range(photos)]
     columns = {"item_id": names, "category": ["x"] * photos, "source_sha256": names, "instruction": names}
+    columns |= dict.fromkeys(("sample_of", "after"), pa.nulls(photos, pa.string()))
     return ArenaPlan(pa.table(columns), EDITORS, seed=0, rounds=ROUNDS, budget=None)
 
 

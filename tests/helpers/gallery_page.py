@@ -73,6 +73,7 @@ def make_report(
         sample_of=None,
         references=None,
         turns=None,
+        after=None,
     )
     rows = [
         score_row(run, place, *frame.loc[place, ["item_id", "category"]], editor, judge, result)

@@ -1,5 +1,6 @@
 """Write the tables that a report reads, without images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,13 @@ PROVENANCE = {
 }
 
 
-def write_run(run: Path, scores: dict[tuple[str, str], list[Any]] = SCORES, items: list[Any] = ITEMS) -> Path:
-    """Write a run's tables. `scores` holds a number or (state, error kind) per item."""
+def write_run(
+    run: Path,
+    scores: dict[tuple[str, str], list[Any]] = SCORES,
+    items: list[Any] = ITEMS,
+    after: Mapping[str, str] = {},
+) -> Path:
+    """Write a run's tables. `scores` holds a number or (state, error kind) per item. `after`: the turn before one."""
     run.mkdir(parents=True, exist_ok=True)
     wanted = [
         Item(
@@ -51,6 +57,7 @@ def write_run(run: Path, scores: dict[tuple[str, str], list[Any]] = SCORES, item
             width=48,
             height=32,
             cost=1.0,
+            after=after.get(item_id),
         )
         for item_id, category, instruction, language, source in items
     ]

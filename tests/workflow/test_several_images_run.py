@@ -1,4 +1,4 @@
-"""Items with several images or turns in a real run: edited, judged with controls, compared in an arena, reported."""
+"""Items with several images in a real run: edited, judged with controls, compared in an arena, reported."""
 
 import json
 import re
@@ -17,10 +17,7 @@ ROWS = 12
 
 
 def write_items(project: Project) -> None:
-    """Items 0 and 1 have one image, item 2 has a reference that cannot be decoded, the others have one or two.
-
-    Item 4 has two turns.
-    """
+    """Items 0 and 1 have one image, item 2 has a reference that cannot be decoded, the others have one or two."""
     photos = project.folder / "data/图片"
     photos.mkdir(parents=True)
     for number in range(ROWS):
@@ -33,8 +30,7 @@ def write_items(project: Project) -> None:
         listed = {2: [images[0], "图片/坏.png"], 3: images}.get(number, images[: 1 + (number > 1)])
         record: dict[str, Any] = {"item_id": f"换装-{number:02}", "category": ["指代", "社会"][number % 2]}
         text = f"让图 1 的人戴上图 2 的帽子，第 {number} 次"
-        record |= {"turns": [text, "再换成绿色"]} if number == 4 else {"instruction_zh": text}
-        record["images"] = listed
+        record |= {"instruction_zh": text, "images": listed}
         lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     (project.folder / "data/items.jsonl").write_text("".join(lines), encoding="utf-8")
 
@@ -55,8 +51,6 @@ def test_items_with_several_images_go_through_a_run(project: Project) -> None:
     assert states["甲", "换装-02"] == ("source_unreadable", "decode")
     assert all(row["error"].startswith("image 2 of the item: ") for row in rows if row["error"])
     assert all(row["unchanged"] == (row["editor"] == "懒") for row in rows if row["score"] is not None)
-    told = next(row["instruction"] for row in rows if row["item_id"] == "换装-04")
-    assert told.startswith("共 2 轮") and told.endswith("\n第 2 轮：再换成绿色")
     check_controls(project)
     check_pages(project)
     before = project.computed("edit"), project.computed("score")

@@ -45,7 +45,8 @@ class ItemRow(TypedDict):
     references: list[ReferenceRow] | None
     """Null for an item with one image."""
     turns: list[str] | None
-    """Null for an item of one turn."""
+    """Null for an item that is no later turn."""
+    after: str | None
 
 
 class GivenRow(TypedDict):
@@ -62,7 +63,8 @@ class EditColumns(TypedDict):
 
     `seed_used` and `fields_ignored` are null for an editor that asks no server; see types.Edit.
     `unchanged` of an edit is null if that is not sure, or if it could not be compared. `unchanged_rule`: see
-    images/unchanged.py.
+    images/unchanged.py. `former_sha256` of a later turn: the edit of the turn before, which was edited; null if that
+    has none.
     """
 
     editor: str
@@ -73,6 +75,7 @@ class EditColumns(TypedDict):
     seed: int
     edited_path: str | None
     edited_sha256: str | None
+    former_sha256: str | None
     unchanged: bool | None
     unchanged_rule: Int32 | None
     prompt_truncated: bool | None
@@ -326,6 +329,8 @@ ADDED = {
     "sample_of": pa.string(),
     "references": REFERENCES,
     "turns": pa.list_(pa.string()),
+    "after": pa.string(),
+    "former_sha256": pa.string(),
     "seed_used": pa.bool_(),
     "fields_ignored": pa.bool_(),
     "requested_width": pa.int32(),

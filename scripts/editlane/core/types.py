@@ -91,7 +91,7 @@ SCALE = (0.0, 10.0)
 
 
 MOST_TURNS = 16
-"""Turns that an item may have."""
+"""Turns that a record may have."""
 
 MOST_IMAGES = 16
 """Images that an item may have: its source, and further ones that the instruction may refer to."""
@@ -139,8 +139,15 @@ class Item:
     """Further images that the editor is given after the source, in the dataset's order. An edit is compared with the
     source only."""
     turns: tuple[str, ...] = ()
-    """The instructions of an item of several turns: each edits the result of the one before. `instruction` then tells
-    all of them, for judges and people. Empty for an item of one turn."""
+    """The instructions of a later turn and of all turns before it: each edits the result of the one before.
+    `instruction` then tells all of them, for judges and people. Empty for a first turn, and for any other item."""
+    after: str | None = None
+    """The item of the turn before, in the same lane, whose edit is edited; None without one."""
+
+    @property
+    def turn(self) -> int:
+        """The number of an item's turn, counted from 1; 1 for an item that is no turn."""
+        return len(self.turns) if self.after is not None else 1
 
 
 def do_nothing() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from editlane.core.errors import UserError
 from editlane.core.files import is_file
 from editlane.core.text_width import agree, pluralize
-from editlane.datasets.parsing import LeftOut, ParsedRecord
+from editlane.datasets.parsing import EarlierTurn, LeftOut, ParsedRecord
 from editlane.images.decoding import SUFFIXES
 
 _LISTED = 3
@@ -149,15 +149,24 @@ def find_edits(records: Iterable[ParsedRecord], folders: EditedFolders) -> Itera
     """
     of_editors = {name: folder for name, folder in folders.items() if name is not None}
     for record in records:
+        earlier = tuple(_find_earlier(turn, record.left_out, folders) for turn in record.earlier)
         if record.edited is None and None in folders:
-            record = replace(record, edited=_find_edit(record, folders[None]), edit_is_found=True)
-        yield replace(record, edits_of={name: _find_edit(record, folder) for name, folder in of_editors.items()})
+            found = _find_edit(record, record.left_out, folders[None])
+            record = replace(record, edited=found, edit_is_found=True)
+        edits_of = {name: _find_edit(record, record.left_out, folder) for name, folder in of_editors.items()}
+        yield replace(record, edits_of=edits_of, earlier=earlier)
 
 
-def _find_edit(record: ParsedRecord, folder: EditedFolder) -> Path | None:
-    if record.left_out:
-        return folder.find_for_other(record.edit_names, record.left_out)
-    return folder.find(record.edit_names, record.where)
+def _find_earlier(turn: EarlierTurn, left_out: LeftOut | None, folders: EditedFolders) -> EarlierTurn:
+    found = {name: _find_edit(turn, left_out, folder) for name, folder in folders.items()}
+    edits_of = {name: path for name, path in found.items() if name is not None}
+    return replace(turn, edited=found.get(None), edits_of=edits_of)
+
+
+def _find_edit(one: ParsedRecord | EarlierTurn, left_out: LeftOut | None, folder: EditedFolder) -> Path | None:
+    if left_out:
+        return folder.find_for_other(one.edit_names, left_out)
+    return folder.find(one.edit_names, one.where)
 
 
 def _is_image(path: PurePath) -> bool:

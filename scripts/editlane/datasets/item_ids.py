@@ -5,7 +5,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 MAX_BYTES = 120
 """Limit of a name in UTF-8. File systems allow 255 bytes, and suffixes such as `.png.partial` are appended."""
@@ -58,18 +58,36 @@ def _cut(text: str, limit: int) -> str:
 
 
 def name_samples(ids: Sequence[str], samples: int) -> dict[str, list[str]]:
-    """Return the ids of each item's further samples, `-seed2` to `-seed{samples}`, by its own id.
+    """Return the ids of each item's further samples, `-seed2` to `-seed{samples}`, by its own id; see `_number`."""
+    return _number("seed", dict.fromkeys(ids, range(2, samples + 1)), ids)
 
-    A sample whose name is taken, or that two long ids share, also gets the hash of its item's id.
+
+def name_turns(counts: Mapping[str, int], ids: Iterable[str]) -> dict[str, list[str]]:
+    """Return the ids of the turns of records, `-turn1` to `-turn{count}`, by the record's id; see `_number`.
+
+    `ids`: those of all records.
     """
-    plain = {item_id: [_append(item_id, f"seed{number}") for number in range(2, samples + 1)] for item_id in ids}
-    times = Counter([*ids, *(name for names in plain.values() for name in names)])
+    return _number("turn", {name: range(1, count + 1) for name, count in counts.items()}, ids)
+
+
+def number_turn(name: str, turn: int) -> str:
+    """Return the id of a turn, unless it is taken; see `name_turns`."""
+    return _append(name, f"turn{turn}")
+
+
+def _number(word: str, numbers: Mapping[str, Sequence[int]], taken: Iterable[str]) -> dict[str, list[str]]:
+    """Return an id of `word` and each number, by the id that they are appended to.
+
+    An id that is taken, or that two long ids share, also gets the hash of the id it is appended to.
+    """
+    plain = {base: [_append(base, f"{word}{number}") for number in of_base] for base, of_base in numbers.items()}
+    times = Counter([*taken, *(name for names in plain.values() for name in names)])
     return {
-        item_id: [
-            name if times[name] == 1 else _append(item_id, f"{digest(item_id)[:16]}-seed{number}")
-            for number, name in enumerate(names, 2)
+        base: [
+            name if times[name] == 1 else _append(base, f"{digest(base)[:16]}-{word}{number}")
+            for name, number in zip(plain[base], of_base, strict=True)
         ]
-        for item_id, names in plain.items()
+        for base, of_base in numbers.items()
     }
 
 

@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from editlane.core.errors import UserError, format_value
 from editlane.core.files import is_file
 from editlane.core.types import MOST_IMAGES
+from editlane.datasets.edit_names import list_edit_names, name_edits_of_turn
 from editlane.datasets.files import read_records
-from editlane.datasets.item_ids import sanitise_id
 from editlane.datasets.public_formats import PUBLIC_FORMATS
 from editlane.datasets.raw_records import RawRecord
 from editlane.datasets.records import Record
-from editlane.datasets.turns import require_instruction
+from editlane.datasets.turns import list_beginnings, require_instruction
 
 ENGLISH_CATEGORIES = {
     "physical": "物理",
@@ -41,9 +41,6 @@ BASE64_JSON_FIELDS = {
 
 _OWN_NAMES: Mapping[str, Mapping[str, str]] = {"base64-json": BASE64_JSON_FIELDS}
 
-_RE_EDIT_SUFFIX = "_primary"
-"""Added to the names of edits by RE-Edit's own pipeline."""
-
 _BASE64_LENGTH = 64
 _PATH_LENGTH = 4096
 
@@ -61,7 +58,7 @@ class Selection:
     language: str
     categories: tuple[str, ...]
     limit: int | None = None
-    """Number of items of each category, the first ones of the dataset; None for all."""
+    """Number of records of each category, the first ones of the dataset; None for all."""
     edits_apart: bool = False
     """True if the dataset's edits lie in a folder, so that `pairs` need no column of them."""
 
@@ -111,11 +108,30 @@ class ParsedRecord:
     reference_names: tuple[str | None, ...] = ()
     """Their paths as written in the dataset."""
     turns: tuple[str, ...] = ()
-    """The instructions of an item of several turns."""
+    """The instructions of a record of several turns."""
+    is_chain: bool = False
+    """True if each turn becomes an item; `edited`, `edits_of` and their names are then those of the last one."""
+    earlier: "tuple[EarlierTurn, ...]" = ()
+    """The edits of the other turns of a chain, in order."""
     edit_is_found: bool = False
     """True if the edit is from a folder of edits and not from the dataset."""
     edits_of: Mapping[str, Path | None] = field(default_factory=dict)
     """Editor -> the edit in the folder that this editor has for itself."""
+
+    def list_instructions(self) -> list[str]:
+        """Return the instructions of its items, in order."""
+        return list_beginnings(self.turns, self.language) if self.is_chain else [self.instruction]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierTurn:
+    """The edits that are given of a turn that another one follows."""
+
+    where: str
+    edit_names: tuple[str, ...]
+    """As of a record, and so is the rest."""
+    edited: Path | None = None
+    edits_of: Mapping[str, Path | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -189,8 +205,11 @@ def _parse(
     located = [_locate(image, folder, record, format) for image in images]
     given = record.get_image("edited") if format == "pairs" else None
     given_id = record.get_label("item_id")
+    is_chain = bool(turns) and format != "pairs"  # which has one edit for all turns
     written = [str(text) if isinstance(found, Path) else None for text, found in zip(images, located, strict=True)]
     name = record.get_label("name") if is_base64 else written[0]
+    edit_names = list_edit_names(given_id or _stem(name), raw.edit_names, categories, format)
+    of_turns = [name_edits_of_turn(edit_names, number) for number in range(1, len(turns) + 1)] if is_chain else []
     return ParsedRecord(
         where=where,
         left_out=None,
@@ -201,7 +220,7 @@ def _parse(
         language=language_found,
         image=located[0],
         edited=None if given is None else _locate(given, folder, record, format),
-        edit_names=_list_edit_names(given_id or _stem(name), raw.edit_names, categories, format),
+        edit_names=(*edit_names, *(of_turns[-1] if of_turns else ())),
         description=(record.choose_language("description", language) or (None,))[0],
         rationale=(record.choose_language("rationale", language) or (None,))[0],
         tags=record.get_tags(),
@@ -210,6 +229,11 @@ def _parse(
         references=tuple(located[1:]),
         reference_names=tuple(written[1:]),
         turns=turns,
+        is_chain=is_chain,
+        earlier=tuple(
+            EarlierTurn(where=f"{where}, turn {number}", edit_names=names)
+            for number, names in enumerate(of_turns[:-1], 1)
+        ),
     )
 
 
@@ -226,20 +250,6 @@ def _locate(image: str | bytes, folder: Path, record: Record, format: str) -> Ra
     if isinstance(image, bytes) or format == "base64-json" or _is_base64(image, folder):
         return image
     return _resolve_inside(folder, image, record)
-
-
-def _list_edit_names(
-    name: str | None, own: tuple[str, ...], categories: tuple[str, str], format: str
-) -> tuple[str, ...]:
-    """List the names that an edit may have: the item's id, or else its image's stem, alone or in a folder of its
-    category, and the benchmark's own. There are none for a record without id and name."""
-    if name is None:
-        return ()
-    names = dict.fromkeys((name, sanitise_id(name)))
-    if format == "base64-json":
-        names |= dict.fromkeys(name + _RE_EDIT_SUFFIX for name in tuple(names))
-    inside = [f"{category}/{name}" for category in dict.fromkeys(categories) for name in (*names, *own)]
-    return (*names, *inside, *own)
 
 
 def _stem(name: str | None) -> str | None:

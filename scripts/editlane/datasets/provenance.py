@@ -12,21 +12,21 @@ log = logging.getLogger(__name__)
 
 
 def describe_items(
-    selection: Selection, dataset: dict[str, str | int], items: Sequence[Item], skipped: Skipped
+    selection: Selection, dataset: dict[str, str | int], items: Sequence[Item], records: int, skipped: Skipped
 ) -> dict[str, Any]:
-    """Return the provenance of the items: what identifies the dataset, and counts."""
+    """Return the provenance of the items: what identifies the dataset, and counts. `records`: what became items."""
     found: dict[str, Any] = {
         "dataset": dataset,
         "format": selection.format,
         "language": selection.language,
-        "records": len(items) + skipped.total(),
+        "records": records + skipped.total(),
         "items": {name: sum(item.category == name for item in items) for name in selection.categories},
         "fallback_language": sum(item.language != selection.language for item in items),
         "skipped": dict(sorted(skipped.categories.items())),
     }
     counts = {
         "several_images": sum(bool(item.references) for item in items),
-        "several_turns": sum(bool(item.turns) for item in items),
+        "later_turns": sum(item.after is not None for item in items),
     }
     found |= {name: count for name, count in counts.items() if count}
     if skipped.other_language:
@@ -39,9 +39,10 @@ def describe_items(
 def log_items(provenance: dict[str, Any]) -> None:
     """Log the counts of a provenance."""
     log.info("%s; items: %s", pluralize(provenance["records"], "record"), _format_counts(provenance["items"]))
-    for name, words in (("several_images", "several images"), ("several_turns", "several turns")):
-        if provenance.get(name):
-            log.info("%s %s", pluralize(provenance[name], "item", "has"), words)
+    if provenance.get("several_images"):
+        log.info("%s several images", pluralize(provenance["several_images"], "item", "has"))
+    if provenance.get("later_turns"):
+        log.info("%s another turn", pluralize(provenance["later_turns"], "item", "follows"))
     if provenance["skipped"]:
         log.info("skipped, because their category was not requested: %s", _format_counts(provenance["skipped"]))
     if provenance.get("over_limit"):

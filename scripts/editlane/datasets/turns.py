@@ -1,9 +1,10 @@
-"""Items of several turns: each instruction is carried out on the result of the one before."""
+"""Records of several turns: each instruction is carried out on the result of the one before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from editlane.core.errors import UserError
-from editlane.core.types import MOST_TURNS
+from editlane.core.types import MOST_TURNS, Item
 from editlane.datasets.records import Record
 
 _HEADS = {
@@ -29,7 +30,7 @@ def require_instruction(record: Record, language: str) -> tuple[str, str, tuple[
         raise UserError(f"{record.where} has {field} and turns. Give one of them: `turns` has all instructions.")
     turns, spoken = found
     if len(turns) > MOST_TURNS:
-        raise UserError(f"{record.where} has {len(turns)} turns; an item has at most {MOST_TURNS}. Remove some.")
+        raise UserError(f"{record.where} has {len(turns)} turns; a record has at most {MOST_TURNS}. Remove some.")
     return join_turns(turns, spoken), spoken, turns if len(turns) > 1 else ()
 
 
@@ -39,3 +40,27 @@ def join_turns(turns: Sequence[str], language: str) -> str:
         return turns[0]
     lines = (_LINES[language].format(n=number, text=text) for number, text in enumerate(turns, 1))
     return "\n".join([_HEADS[language].format(n=len(turns)), *lines])
+
+
+def list_beginnings(turns: Sequence[str], language: str) -> list[str]:
+    """Return the instruction of each turn's item: its text and those of all turns before it, as one."""
+    return [join_turns(turns[:number], language) for number in range(1, len(turns) + 1)]
+
+
+def split_turns(items: Sequence[Item], names: Sequence[str]) -> list[Item]:
+    """Turn items that are all of one record into its turns, with these ids. They keep the edit that is given of each.
+
+    All have the record's photo as their source, and tell all turns so far.
+    """
+    last = items[-1]
+    instructions = list_beginnings(last.turns, last.language)
+    return [
+        replace(
+            item,
+            item_id=name,
+            instruction=instruction,
+            turns=last.turns[: place + 1] if place else (),
+            after=names[place - 1] if place else None,
+        )
+        for place, (item, name, instruction) in enumerate(zip(items, names, instructions, strict=True))
+    ]

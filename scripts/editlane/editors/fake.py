@@ -12,6 +12,7 @@ from pydantic import Field
 from editlane.core.errors import EditFailed, EditRefused
 from editlane.core.params import SPEED, Params
 from editlane.core.types import Edit, EditRequest, RunsOn
+from editlane.datasets.turns import join_turns
 from editlane.models.fake_signals import SIDE, Seconds, hash_to_share, make_signature, pick_duration
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -48,8 +49,9 @@ class FakeEditor:
 
     def edit(self, request: EditRequest) -> Edit:
         """Tint the source and draw on it. Raises EditFailed and EditRefused as often as the params ask for."""
-        params = self.params
-        identity = (request.item.source_sha256, request.item.instruction)
+        params, item = self.params, request.item
+        text = join_turns(item.turns, item.language) if item.turns else item.instruction  # what the judge will be told
+        identity = (item.source_sha256, text)
         wait = pick_duration(params.seconds, hash_to_share("seconds", *identity)) / params.steps
         for step in range(1, params.steps + 1):
             if wait:
@@ -61,7 +63,7 @@ class FakeEditor:
             raise EditRefused("the fake editor was told to refuse this item")
         if hash_to_share("noop", *identity) < params.noop_rate:
             return Edit(image=request.source.copy())
-        return Edit(image=paint_edit(request.source, request.seed, request.item.instruction))
+        return Edit(image=paint_edit(request.source, request.seed, text))
 
 
 def paint_edit(source: Image.Image, seed: int, instruction: str) -> Image.Image:

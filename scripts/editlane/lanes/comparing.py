@@ -197,6 +197,10 @@ class CompareWork:
         """Return the journal keys of a batch."""
         return [one.key for one in batch]
 
+    def list_needed(self, batch: list[Asked[PairPlanRow]]) -> Sequence[str]:
+        """Return nothing: no answer needs another one."""
+        return ()
+
     def get_name(self, batch: list[Asked[PairPlanRow]]) -> tuple[str, str]:
         """Return the id of a batch's first item and its category."""
         return name_pair(batch[0].row)

@@ -14,7 +14,7 @@ from editlane.core.errors import UserError
 from editlane.core.paths import RunPaths
 from editlane.core.schemas import QuestionRow
 from editlane.core.types import Control, Row
-from editlane.lanes.editing import EditorSpec
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.identity import model_options
 from editlane.lanes.journal import read_journal
 from editlane.lanes.judging import JudgeSpec, is_judgeable
@@ -92,8 +92,10 @@ class FinishedRun:
 
     def _edits(self, editor: EditorSpec) -> list[QuestionRow]:
         finished = read_journal(self.paths.journal(editor.editor)).rows
-        kept = ((item, editor.find_kept(item, finished)) for item in editor.give_edits_if_prepared(self._items))
-        return [cast(QuestionRow, {**tables.item_row(item), **row}) for item, row in kept if row is not None]
+        items = editor.give_edits_if_prepared(self._items)
+        kept = editor.find_all_kept(items, finished)
+        found = ((item, kept[item.item_id]) for item in items if item.item_id in kept)
+        return [cast(QuestionRow, {**tables.item_row(item), **row}) for item, row in found]
 
     def _scores(self, judge: JudgeSpec, editor: str, edits: list[QuestionRow]) -> Iterator[Row]:
         finished = read_journal(self.paths.journal(editor, judge.judge)).rows

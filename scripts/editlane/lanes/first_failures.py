@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from editlane.core.errors import PassingError, UserError
 from editlane.core.types import Row
+from editlane.lanes.turns import FORMER_TURN
 
 FIRST = 8
 """Items at the beginning of a lane that may all fail for the same reason."""
@@ -25,15 +26,19 @@ class FirstFailures:
 
     def add(self, rows: Collection[Row]) -> None:
         """Take the next rows. Raises UserError once the first FIRST that were tried all failed with the same words;
-        PassingError if a server did not answer, because it may come back."""
-        if self._is_over:
+        PassingError if a server did not answer, because it may come back.
+
+        A turn without an edit to begin with was not tried.
+        """
+        rows = [row for row in rows if row["error_kind"] != FORMER_TURN]
+        if self._is_over or not rows:
             return
         self._count += len(rows)
         self._reasons |= {_get_shared_reason(row) for row in rows}
         self._is_over = len(self._reasons) > 1 or "" in self._reasons
         if not self._is_over and self._count >= FIRST:
             self._is_over = True  # the next rows may be saved before this error is seen, and would say more than FIRST
-            last = next(iter(rows))
+            last = rows[0]
             error = (
                 f"the first {self._count} items that were tried all failed for the same reason, so the others would, "
                 f"too: {last['error']}. Remove the cause and run the same command again; nothing is computed twice."

@@ -283,6 +283,10 @@ class JudgeWork:
         """Return the journal keys of a batch."""
         return [edit.key for edit in batch]
 
+    def list_needed(self, batch: list[Asked[QuestionRow]]) -> Sequence[str]:
+        """Return nothing: no answer needs another one."""
+        return ()
+
     def get_name(self, batch: list[Asked[QuestionRow]]) -> tuple[str, str]:
         """Return the id of a batch's first item and its category."""
         return name_row(batch[0].row)

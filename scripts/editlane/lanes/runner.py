@@ -75,6 +75,13 @@ class Work(Protocol[Unit]):
         """Return the journal keys of a unit's items."""
         ...
 
+    def list_needed(self, unit: Unit, /) -> Sequence[str]:
+        """Return the journal keys of all items whose rows `compute` needs for this unit, also by way of others.
+
+        Their units come before it in `cut_units`.
+        """
+        ...
+
     def count_items(self, key: str, /) -> int:
         """Return how many rows of the report have this key: none if it is an extra question to a judge."""
         ...
@@ -161,15 +168,20 @@ class _Run(Generic[Unit]):
         self._busy = BusyTime()
         self._recording = threading.Lock()  # for what threads that save change: the sets below, and the failures
         self._begun: set[str] = set()
+        self._needed: dict[str, Future[None]] = {}
+        """By key, when an item is recorded that other units need, or what ended its unit."""
         self._first_failures = FirstFailures(rows.values())
 
     def run(self, units: Sequence[Unit]) -> None:
         """Compute and save all units.
 
-        Units on which a process died come last, after all others are saved, so that another death is their own.
+        Units on which a process died come last, after all others are saved, so that another death is their own. What
+        needs them comes after them.
         """
         self._stop.call_at_once(self._take_back)  # who asked for a stop may not wait for the unit's end before it kills
-        ordered = sorted(units, key=lambda unit: max(map(self._deaths.__getitem__, self._work.get_keys(unit))))
+        ordered = sorted(units, key=self._count_deaths)
+        made = {key for unit in units for key in self._work.get_keys(unit)}
+        self._needed = {key: Future() for unit in units for key in self._work.list_needed(unit) if key in made}
         try:
             with ThreadPoolExecutor(self._work.at_once, thread_name_prefix="writer") as threads:
                 for unit, reading in prefetched(self._work.read, ordered, depth=self._work.ahead):
@@ -181,6 +193,9 @@ class _Run(Generic[Unit]):
         finally:
             self._take_back()
 
+    def _count_deaths(self, unit: Unit) -> int:
+        return max(self._deaths[key] for key in (*self._work.get_keys(unit), *self._work.list_needed(unit)))
+
     def _start(self, unit: Unit, reading: Future[Any], threads: ThreadPoolExecutor) -> Future[None]:
         """Compute a unit here and save it in a thread; with several at once, do both in the thread."""
         if self._work.at_once == 1:
@@ -189,7 +204,7 @@ class _Run(Generic[Unit]):
 
     def _begin(self, unit: Unit) -> None:
         keys = self._work.get_keys(unit)
-        suspect = any(self._deaths[key] for key in keys)
+        suspect = self._count_deaths(unit) > 0
         if suspect:
             self._wait_until_saved(0)
         with self._recording:
@@ -198,13 +213,36 @@ class _Run(Generic[Unit]):
         self._heartbeat.begin(*self._work.get_name(unit), suspect=suspect)
 
     def _compute(self, unit: Unit, reading: Future[Any]) -> tuple[Any, Spent]:
-        """Return the outcome of a unit and the time that it took."""
-        with self._to_blame(unit):
-            with self._waiting("input"):
-                inputs = reading.result()
-            with self._busy.spending() as spent:
-                outcome = self._work.compute(unit, inputs, self._heartbeat.step)
-            return outcome, spent
+        """Return the outcome of a unit and the time that it took, without waiting for what it needs."""
+        with self._telling(unit):
+            self._wait_for_needed(unit)
+            with self._to_blame(unit):
+                with self._waiting("input"):
+                    inputs = reading.result()
+                with self._busy.spending() as spent:
+                    outcome = self._work.compute(unit, inputs, self._heartbeat.step)
+                return outcome, spent
+
+    def _wait_for_needed(self, unit: Unit) -> None:
+        """Wait until all that a unit needs is recorded; raises what ended the unit of one of them.
+
+        What it waits for has begun, because it comes first.
+        """
+        with self._waiting("output"):
+            for key in self._work.list_needed(unit):
+                if key in self._needed:
+                    self._needed[key].result()
+
+    @contextmanager
+    def _telling(self, unit: Unit) -> Iterator[None]:
+        """Let nothing wait for a unit that has failed."""
+        try:
+            yield
+        except BaseException as error:
+            for key in self._work.get_keys(unit):
+                if key in self._needed:
+                    self._needed[key].set_exception(error)
+            raise
 
     @contextmanager
     def _to_blame(self, unit: Unit) -> Iterator[None]:
@@ -235,9 +273,12 @@ class _Run(Generic[Unit]):
         return self._heartbeat.waiting(side) if self._work.at_once == 1 else nullcontext()
 
     def _save(self, unit: Unit, outcome: Any, spent: Spent) -> None:
-        with self._to_blame(unit):
-            rows = self._work.save(unit, outcome, spent.own)
-        self._journal.finish(rows)
+        with self._telling(unit):
+            with self._to_blame(unit):
+                rows = self._work.save(unit, outcome, spent.own)
+            self._journal.finish(rows)
+        for key in self._needed.keys() & rows.keys():
+            self._needed[key].set_result(None)
         with self._recording:
             self._begun.difference_update(rows)
             self._count({key: row for key, row in rows.items() if is_asked(row)}, spent.share)

@@ -92,11 +92,12 @@ def scan_dataset(config: dict[str, Any], *, whole: bool, images: bool = True) ->
         of_dataset = Path(dataset["edited_dir"]) if dataset["edited_dir"] else None
         folders = open_folders(of_dataset, find_edits_folders(config))
         for record in check_records(make_selection(dataset), scan.skipped, folders):
-            scan.items[record.category] += 1
+            instructions = record.list_instructions()
+            scan.items[record.category] += len(instructions)
             if len(different := scan.instructions.setdefault(record.category, set())) < 2:
-                different.add(record.instruction)
+                different |= set(instructions[:2])
             scan.images += 1 + len(record.references)
-            scan.fallback += record.language != dataset["language"]
+            scan.fallback += len(instructions) * (record.language != dataset["language"])
             if not whole and time.monotonic() - started > RECORD_SECONDS:
                 return scan
             if images and scan.seconds < IMAGE_SECONDS:

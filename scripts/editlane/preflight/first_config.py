@@ -35,7 +35,7 @@ _FIELDS = {
     "edited": "the edit that is given",
     "category": "the category",
     "instruction": "the instruction",
-    "turns": "the instructions of an item of several turns",
+    "turns": "the instructions of several turns, an item each",
     "item_id": "the item's id",
     "description": "what the image shows, told to the judge",
     "rationale": "what makes the edit difficult, told to the judge",

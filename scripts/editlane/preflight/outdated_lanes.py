@@ -10,7 +10,7 @@ from editlane.core.checkout import find_file
 from editlane.core.errors import UserError
 from editlane.core.paths import LaneId, RunPaths, all_lanes
 from editlane.lanes.comparing import PairSpec
-from editlane.lanes.editing import EditorSpec
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.identity import model_options
 from editlane.lanes.judging import JudgeSpec
 from editlane.preflight.config import Config

@@ -40,7 +40,7 @@ class DatasetConfig(StrictModel):
     categories: Annotated[list[Text], Field(min_length=1)]
     """Categories to evaluate, in the order of the report. Records of other categories are skipped and counted."""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """A trial: only the first items of each category, this many. Also `snakemake --config limit=5`. Its edits and
+    """A trial: only the first records of each category, this many. Also `snakemake --config limit=5`. Its edits and
     scores are kept when you raise or remove it."""
 
 

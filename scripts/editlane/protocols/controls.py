@@ -5,7 +5,7 @@ the controls of the others unchanged, or drops some where they are no longer nee
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import cast
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from editlane.core.chains import find_first_turns
 from editlane.core.errors import UserError
 from editlane.core.schemas import ITEMS, PLAN, PlanRow, QuestionRow
 from editlane.core.tables import item_row
@@ -54,10 +55,11 @@ def plan_controls(
     """
     items = items.filter(pc.is_null(items["sample_of"]))
     order = pc.sort_indices(items, sort_keys=[("category", "ascending"), ("item_id", "ascending")])
-    names = items.select(["category", "item_id", "instruction"]).take(order)
+    names = items.select(["category", "item_id", "instruction", "after"]).take(order)
     sizes = {entry["values"]: entry["counts"] for entry in names["category"].value_counts().to_pylist()}
     ends = dict(zip(sizes, np.cumsum(list(sizes.values())).tolist(), strict=True))
     ids = names["item_id"].to_pylist()
+    chains = find_first_turns(ids, names["after"].to_pylist())
     instructions = names["instruction"].combine_chunks().dictionary_encode().indices.to_numpy()
     counts = _deal_acceptance(sizes, share, least, len(editors))
     counts |= _deal({(category, Control.REPEAT): min(repeats, 1) * size for category, size in sizes.items()})
@@ -67,10 +69,12 @@ def plan_controls(
         salt = f"{seed}\n{control}" + ("" if control in SAME_FOR_ALL else f"\n{editor}")
         ranked = _rank(places, ids, salt)
         for position, place in enumerate(ranked[: counts[category, control]]):
-            others = _iterate_after(ranked, position) if control == Control.OTHER_INSTRUCTION else ()
-            other = next((one for one in others if instructions[one] != instructions[place]), None)
-            if other is None and control == Control.OTHER_INSTRUCTION:
-                continue  # all items of this category have the same instruction
+            other = None
+            if control == Control.OTHER_INSTRUCTION:
+                others = (one for one in _iterate_after(ranked, position) if instructions[one] != instructions[place])
+                other = _find_apart(others, chains, chains[place])
+                if other is None:
+                    continue  # all items of this category have the same instruction
             yield _Planned(place=place, other=other, editor=editor, control=control)
 
     asked = [cell for cell, count in counts.items() if count]
@@ -177,6 +181,16 @@ def _iterate_after(ranked: Sequence[int], position: int) -> Iterator[int]:
     """Yield all places, from the one after `position` and around."""
     yield from islice(ranked, position + 1, None)
     yield from islice(ranked, position)
+
+
+def _find_apart(others: Iterable[int], chains: Sequence[str], chain: str) -> int | None:
+    """Return the first of the others that is no turn of this chain, or else the first; None without any."""
+    first = None
+    for one in others:
+        if chains[one] != chain:
+            return one
+        first = one if first is None else first
+    return first
 
 
 def make_question_row(planned: PlanRow, edit: QuestionRow | None, repeat: int = 0) -> QuestionRow:

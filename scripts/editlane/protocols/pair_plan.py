@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
+from editlane.core.chains import find_first_turns
 from editlane.core.types import EDITED, PairControl, Row
 from editlane.protocols.pair_intervals import EditorPair, find_differences, find_unseparated
 from editlane.protocols.pair_others import OtherItems
@@ -61,6 +62,7 @@ class ArenaPlan:
         self._numbers = _number_samples(samples)
         self._categories: list[str] = items["category"].to_pylist()
         contents = zip(items["source_sha256"].to_pylist(), items["instruction"].to_pylist(), strict=True)
+        self._chains = find_first_turns(self._ids, items["after"].to_pylist())
         self._contents = [f"{sha}\n{instruction}" for sha, instruction in contents]
 
     def describe(self) -> dict[str, int]:
@@ -109,7 +111,8 @@ class ArenaPlan:
                     continue
                 other = None
                 if control == PairControl.OTHER_ITEM:
-                    other = others[editor][self._categories[place]].find(place)
+                    rings = others[editor][self._categories[place]]
+                    other = next((one for ring in rings if (one := ring.find(place)) is not None), None)
                 if control != PairControl.OTHER_ITEM or other is not None:
                     planned += [PairQuestion(place, editor, editor, control, side, other) for side in ("a", "b")]
         return planned
@@ -141,13 +144,18 @@ class ArenaPlan:
             ranked[self._categories[place]].append(place)
         return ranked
 
-    def _link_others(self, edits: Edits) -> dict[str, OtherItems]:
-        """Link each item of a category to the next one with another photo or instruction, and another edit."""
+    def _link_others(self, edits: Edits) -> dict[str, list[OtherItems]]:
+        """Link each item of a category to the next one with another photo or instruction, and another edit.
+
+        First to one that is no turn of the same chain, then to any.
+        """
         linked = {}
         for category, places in self._rank("other").items():
             ring = [place for place in places if self._first[place] and edits.states[place] == EDITED]
-            marks = [[marks[place] for place in ring] for marks in (edits.shas, self._contents)]
-            linked[category] = OtherItems(ring, marks)
+            apart, *marks = ([marks[place] for place in ring] for marks in (self._chains, edits.shas, self._contents))
+            linked[category] = [OtherItems(ring, marks)]
+            if len(set(apart)) < len(ring):
+                linked[category].insert(0, OtherItems(ring, [apart, *marks]))
         return linked
 
 

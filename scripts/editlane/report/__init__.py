@@ -11,7 +11,8 @@ arena            compare editors with each other; arena_method.py says how pairs
 people_votes     compute what people's votes say in the arena
 leaderboard      rank the editors by their means
 trust            show the controls, noise and canaries of each judge
-breakdowns       compute scores by difficulty and tag, win rates, seconds; breakdown_tables.py shows the first
+breakdowns       compute scores by difficulty, tag and turn, win rates, seconds; breakdown_tables.py shows the first
+chains           number turns, count the chains that an editor edited to their end
 summary          list the facts; tables of scores, criteria, states, preservation and old rules
 failures         list the items without a score
 costs            tables of what the lanes cost

@@ -1,9 +1,10 @@
-"""Make the tables of scores by difficulty and by tag."""
+"""Make the tables of scores by difficulty, by tag and by turn, and that of chains."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from editlane.report.cells import NONE, Group, Table, format_interval, format_number, make_editor_lines
+from editlane.report.breakdowns import KINDS
+from editlane.report.cells import NONE, Group, Table, format_interval, format_number, format_rate, make_editor_lines
 from editlane.report.load import Report
 from editlane.report.summary import title_columns
 from editlane.report.texts import Texts
@@ -15,14 +16,35 @@ LONG = 40
 
 
 def make_breakdown_tables(report: Report, t: Texts) -> list[Table]:
-    """Make a table by difficulty and one by tag for each accepted judge. Empty if the items have neither."""
+    """Make a table by difficulty, one by tag and one by turn for each accepted judge, and one of chains.
+
+    Empty if the items have none of these.
+    """
     breakdowns = report.numbers.get("breakdowns", {})
-    return [
+    chains = report.numbers.get("chains")
+    tables = [
         _make_table(report, kind, judge, breakdowns[kind], t)
-        for kind in ("difficulty", "tag")
+        for kind in KINDS
         if kind in breakdowns and breakdowns[kind]["values"]
         for judge in breakdowns[kind]["judges"]
     ]
+    return [*tables, _make_chain_table(report, chains, t)] if chains else tables
+
+
+def _make_chain_table(report: Report, chains: Mapping[str, Any], t: Texts) -> Table:
+    lines = {
+        editor: (str(one["n"]), str(one["count"]), format_rate(one["count"], one["n"], one["interval"]))
+        for editor, one in chains["editors"].items()
+    }
+    return Table(
+        about=("chains",),
+        title=t("breakdowns.chains"),
+        heads=(t("head.editor"),),
+        columns=title_columns(t, "chains", "whole_chains", "whole_rate"),
+        groups=(Group(name="", lines=make_editor_lines(report, lines, t)),),
+        note=t("breakdowns.chains_note"),
+        strong=2,
+    )
 
 
 def _make_table(report: Report, kind: str, judge: str, found: Mapping[str, Any], t: Texts) -> Table:

@@ -1,4 +1,4 @@
-"""Compute what is explored beside the comparisons: by difficulty and tag, win rates, quality against seconds.
+"""Compute what is explored beside the comparisons: by difficulty, tag and turn, win rates, quality against seconds.
 
 Nothing here is corrected for the number of its figures, and nothing is ranked by it. Judges that are not accepted have
 none of it.
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from editlane.report.belief import list_believed
+from editlane.report.chains import list_turns
 from editlane.stats.speed import find_front, measure_speed
 from editlane.stats.summaries import summarise_scores
 from editlane.stats.win_rates import count_wins
@@ -20,7 +21,7 @@ DEFINITION_VERSION = 1
 MOST_VALUES = 20
 """Tags that are shown: those of most items. The number of the others is told."""
 
-KINDS = ("difficulty", "tag")
+KINDS = ("difficulty", "tag", "turn")
 
 
 def compute_explorations(
@@ -34,8 +35,8 @@ def compute_explorations(
     """Compute `breakdowns`, `win_rates` and `speed` of report.json.
 
     rows: item_id, category, editor, judge, cluster, score (NaN unless scored), and edit_seconds, edit_device if known.
-    items: item_id, and difficulty and tags if the dataset has any. acceptance: by judge. cells: the numbers of an
-    editor by a judge. provenance: of the run, which tells whose edits were made elsewhere.
+    items: item_id, and difficulty, tags and after if the dataset has any. acceptance: by judge. cells: the numbers of
+    an editor by a judge. provenance: of the run, which tells whose edits were made elsewhere.
     """
     accepted = [judge for judge, found in acceptance.items() if found["verdict"] == "accepted"]
     believed = {judge: _keep_believed(rows[rows["judge"] == judge], acceptance[judge]) for judge in accepted}
@@ -73,7 +74,11 @@ def _break_down(believed: Mapping[str, pd.DataFrame], items: pd.DataFrame, edito
 
 
 def _list_labels(items: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """List each item's difficulty, or each of its tags once: columns item_id, value, in the order of the items."""
+    """List each item's difficulty, each of its tags once, or the number of a turn: columns item_id, value, in the order
+    of the items, in which a turn never stands before a former one."""
+    if kind == "turn":
+        turns = list_turns(items)
+        return pd.DataFrame({"item_id": turns["item_id"], "value": turns["turn"].astype(str)}, dtype=object)
     column = {"difficulty": "difficulty", "tag": "tags"}[kind]
     if column not in items:
         return pd.DataFrame({"item_id": [], "value": []}, dtype=object)

@@ -14,6 +14,7 @@ from editlane.report.answer_kinds import compute_answer_kinds
 from editlane.report.arena import compute_arena
 from editlane.report.belief import list_believed, withhold
 from editlane.report.breakdowns import compute_explorations, list_made_elsewhere
+from editlane.report.chains import compute_chains
 from editlane.report.division import compute_editors_together
 from editlane.report.judges_together import compute_judges_together
 from editlane.report.people_ratings import compute_people_ratings
@@ -102,6 +103,7 @@ def compute_numbers(
         "preferences": preferences,
         "noise": noise,
         "judge_answers": compute_answer_kinds(judges, provenance or {}),
+        "chains": compute_chains(rows, clustered, editors),
         "seeds": compute_seeds(rows, clustered, editors, judges, noise),
         "judges_together": compute_judges_together(rows, editors, list(sizes), judges, provenance or {}, inputs.rated),
         "people": compute_people_ratings(rows, inputs.rated, editors, list(sizes), judges),

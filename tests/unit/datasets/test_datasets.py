@@ -22,7 +22,8 @@ from editlane.datasets import base64_text, json_files
 from editlane.datasets.base64_text import decode_base64
 from editlane.datasets.files import read_records
 from editlane.datasets.item_ids import MAX_BYTES, derive_id, digest, make_safe_name, make_unique, sanitise_id
-from editlane.datasets.prepare import check_categories, estimate_cost, prepare_items
+from editlane.datasets.making import estimate_cost
+from editlane.datasets.prepare import check_categories, prepare_items
 from editlane.datasets.records import detect_language
 from editlane.images.files import file_sha256, open_image
 

@@ -143,7 +143,7 @@ def test_edit_compass_with_references_of_another_kind_is_refused_with_their_plac
         ({"turn1": "a", "turn3": "c"}, "has turn3 and no turn2"),
         ({"turn1": "a", "turn2": "", "turn3": "c"}, "has turn3 and no turn2"),
         ({"turn2": "b"}, "has turn2 and no turn1"),
-        ({f"turn{number}": "a" for number in range(1, 18)}, "has 17 turns; an item has at most 16"),
+        ({f"turn{number}": "a" for number in range(1, 18)}, "has 17 turns; a record has at most 16"),
         ({"turn1": "a", "turn9999": "b"}, "has turn9999 and no turn2"),
         ({"turn1": "a", "turn2": 0}, "is 0, not text"),
     ],
@@ -159,5 +159,6 @@ def test_imgedit_turns_end_at_the_last_that_is_set(tmp_path: Path) -> None:
     put(tmp_path / "1.png", photo("red"))
     turns = {f"turn{number}": f"第 {number} 步" for number in range(1, 12)} | {"turn12": None, "turn13": ""}
     path = put(tmp_path / "multi.json", {"1": {"id": "1.png", **turns}})
-    (item,) = prepare(path, "imgedit", ["multi"], tmp_path / "run").values()
-    assert item.turns == tuple(f"第 {number} 步" for number in range(1, 12))
+    items = prepare(path, "imgedit", ["multi"], tmp_path / "run")
+    assert list(items) == [f"1-turn{number}" for number in range(1, 12)]
+    assert items["1-turn11"].turns == tuple(f"第 {number} 步" for number in range(1, 12))

@@ -360,7 +360,7 @@ def test_the_suite_without_categories_is_a_category(bench: Benchmark) -> None:
     assert (item.category, item.instruction, item.references) == ("UGE", "Remove the lemon.", ())
 
 
-def test_the_multi_turn_suite_has_an_item_for_each_chain(bench: Benchmark) -> None:
+def test_the_multi_turn_suite_has_an_item_for_each_turn(bench: Benchmark) -> None:
     turns = {
         "turn1": "Ensure all edits are green.",
         "turn2": "Replace the tomato.",
@@ -368,9 +368,23 @@ def test_the_multi_turn_suite_has_an_item_for_each_chain(bench: Benchmark) -> No
     }
     path = bench.put("content_memory.json", {"1": {"id": "a.jpg"} | turns})
     bench.put("a.jpg", photo("yellow"))
-    item = bench.prepare(path, "imgedit", ["content_memory"])["1"]
-    assert item.turns == tuple(turns.values())
-    assert item.instruction.startswith("3 turns, each of which edits the result of the one before:\nTurn 1: Ensure all")
+    items = bench.prepare(path, "imgedit", ["content_memory"])
+    assert [(name, item.after) for name, item in items.items()] == [
+        ("1-turn1", None), ("1-turn2", "1-turn1"), ("1-turn3", "1-turn2")
+    ]  # fmt: skip
+    assert items["1-turn1"].instruction == turns["turn1"]
+    assert items["1-turn3"].turns == tuple(turns.values())
+    told = items["1-turn3"].instruction
+    assert told.startswith("3 turns, each of which edits the result of the one before:\nTurn 1: Ensure all")
+    assert len({item.source_sha256 for item in items.values()}) == 1
+
+
+def test_an_edit_of_the_multi_turn_suite_by_its_key_is_that_of_the_last_turn(bench: Benchmark) -> None:
+    path = bench.put("content_memory.json", {"1": {"id": "a.jpg", "turn1": "Add a hat.", "turn2": "Undo that."}})
+    bench.put("a.jpg", photo("yellow"))
+    bench.put_edit("1.png", photo("red"))
+    items = bench.prepare(path, "imgedit", ["content_memory"], edits=True)
+    assert [bench.edit(item) for item in items.values()] == [None, photo("red")]
 
 
 # --- KRIS-Bench ------------------------------------------------------------------------------------------------------

@@ -179,53 +179,8 @@ def test_the_table_holds_references_and_reads_one_of_an_older_version(folder: Pa
 
 def test_the_provenance_counts_such_items_and_an_older_dataset_keeps_its_own(folder: Path) -> None:
     asked = {"format": "items", "language": "zh", "categories": ["指代"], "run_dir": folder / "run"}
-    turns = {"category": "指代", "image": NAMES[0], "turns": ["戴上它。", "换成绿色。"]}
-    _, told = prepare_items(write_jsonl(folder, ONE, turns), **asked)
-    assert (told["several_images"], told["several_turns"]) == (1, 1)
+    _, told = prepare_items(write_jsonl(folder, ONE), **asked)
+    assert told["several_images"] == 1
     plain = {"category": "指代", "image": NAMES[0], "instruction": "戴上它。"}
     _, told = prepare_items(write_jsonl(folder, plain), **asked)
-    assert not {"several_images", "several_turns"} & told.keys()
-
-
-# --- Several turns ---------------------------------------------------------------------------------------------------
-
-TURNS = {
-    "item_id": "三轮", "category": "指代", "image": NAMES[0],
-    "turns_zh": ["戴上帽子", "换成绿色", "撤销上一步"], "turns": ["Add a hat.", "Make it green.", "Undo that."],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("language", "words"), [("zh", "第 2 轮：换成绿色"), ("en", "Turn 2: Make it green.")])
-def test_turns_are_told_in_one_text_and_kept_one_by_one(folder: Path, language: str, words: str) -> None:
-    (item,) = prepare(write_jsonl(folder, TURNS), language=language)
-    assert item.language == language
-    assert item.turns == tuple(TURNS["turns_zh" if language == "zh" else "turns"])
-    assert item.instruction.split("\n")[2] == words
-    assert item.cost == 3 * 0.5006
-    write_table(folder / "items.parquet", [item_row(item)], ITEMS)
-    assert read_items(folder / "items.parquet") == [item]
-
-
-def test_one_turn_is_an_instruction_and_a_cell_lists_turns_as_json(folder: Path) -> None:
-    plain = {"category": "指代", "image": NAMES[0]}
-    (listed,) = prepare(write_jsonl(folder, plain | {"turns": ["戴上帽子"]}))
-    assert prepare(write_jsonl(folder, plain | {"instruction": "戴上帽子"})) == [listed]
-    path = folder / "数据.csv"
-    path.write_text('image,category,turns\n图片/人.png,指代,"[""戴上帽子"", ""换成绿色""]"\n', encoding="utf-8")
-    (item,) = prepare(path)
-    assert item.turns == ("戴上帽子", "换成绿色")
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"instruction": "戴上帽子"}, "has instruction and turns. Give one of them"),
-        ({"turns_zh": ["戴上帽子", ""]}, "turn 2 of turns_zh is empty"),
-        ({"turns_zh": "戴上帽子"}, "turns_zh is '戴上帽子', not a list of texts"),
-        ({"turns_zh": [1]}, "turns_zh is 1, not text"),
-        ({"turns_zh": ["转"] * 17}, "has 17 turns; an item has at most 16"),
-        ({"turns_zh": [], "turns": []}, "has no instruction, and turns is an empty list. Fill the list, or give one"),
-    ],
-)
-def test_turns_with_a_mistake_are_refused(folder: Path, changes: dict[str, Any], words: str) -> None:
-    assert words in refused(write_jsonl(folder, TURNS | changes))
+    assert "several_images" not in told

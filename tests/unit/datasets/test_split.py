@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,3 +88,24 @@ def test_dear_items_are_spread() -> None:
     items = [item(n, "物理", cost=10.0 if n < 3 else 1.0) for n in range(9)]
     shards = split(items, 3)
     assert [sum(entry.cost for entry in shards["物理", lane]) for lane in range(3)] == [12.0, 12.0, 12.0]
+
+
+def make_chain(name: str, turns: int, cost: float = 1.0) -> list[Item]:
+    ids = [f"{name}-turn{number}" for number in range(1, turns + 1)]
+    former = [None, *ids[:-1]]
+    return [replace(item(0, "物理", cost), item_id=one, after=after) for one, after in zip(ids, former, strict=True)]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, 12), max_size=20), st.integers(1, 5), st.randoms())
+def test_a_chain_stays_in_one_lane_and_is_dealt_by_the_costs_of_all_its_turns(lengths, lanes, random) -> None:
+    chains = [make_chain(f"链{number:02}", turns) for number, turns in enumerate(lengths)]
+    items = [one for chain in chains for one in chain]
+    random.shuffle(items)
+    shards = split(items, lanes)
+    lane_of = {one.item_id: lane for (_, lane), shard in shards.items() for one in shard}
+    assert len(lane_of) == len(items)
+    assert all(len({lane_of[one.item_id] for one in chain}) == 1 for chain in chains)
+    whole = [replace(item(0, "物理", float(len(chain))), item_id=chain[0].item_id) for chain in chains]
+    dealt = {one.item_id: lane for (_, lane), shard in split(whole, lanes).items() for one in shard}
+    assert all(lane_of[name] == lane for name, lane in dealt.items())

@@ -20,7 +20,7 @@ from editlane.editors.optimizations.apply import AttentionBackend
 from editlane.editors.optimizations.compilation import warm_up
 from editlane.editors.optimizations.real_rope import use_real_positions
 from editlane.editors.qwen_image_edit import QwenImageEditor
-from editlane.lanes.editing import EditorSpec
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.models.lora import check_lora, fetch_lora, fingerprint_lora, parse_hub_file
 from editlane.models.tiny.qwen_image_edit import save_deeper, save_lightning_lora
 

@@ -13,8 +13,9 @@ from editlane.core.types import Edit, EditRequest, Item, Reference, RunsOn
 from editlane.editors.given import GivenEditor, GivenParams
 from editlane.images.files import file_sha256
 from editlane.images.unchanged import RULE
-from editlane.lanes import editing
-from editlane.lanes.editing import EditorSpec, EditWork
+from editlane.lanes import editor_spec
+from editlane.lanes.editing import EditWork
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.journal import Journal, read_journal
 from editlane.lanes.runner import run_lane
 from editlane.lanes.stopping import StopRequest
@@ -289,7 +290,7 @@ def test_what_an_older_rule_called_unchanged_is_compared_anew(
     spec, item = make_spec(tmp_path), make_item(0, tmp_path)
     row = run(spec, Editor(), [item])[item.item_id]
     compared: list[tuple[Image.Image, Image.Image]] = []
-    monkeypatch.setattr(editing, "is_unchanged", lambda *images: compared.append(images) or answer)
+    monkeypatch.setattr(editor_spec, "is_unchanged", lambda *images: compared.append(images) or answer)
 
     def keep(row: dict[str, object]) -> dict[str, object] | None:
         return spec.find_kept(item, {spec.key(item): row})

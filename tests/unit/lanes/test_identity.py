@@ -18,7 +18,7 @@ from stand_ins import write_checkpoint, write_weights
 
 from editlane.core import fleets
 from editlane.core.fleets import FleetDown
-from editlane.lanes.editing import EditorSpec
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.judging import JudgeSpec
 from editlane.protocols.scoring import load_protocol
 

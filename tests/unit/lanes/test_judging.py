@@ -35,7 +35,7 @@ def make_row(number: int, run_dir: Path, category: str = "物理") -> dict[str, 
         "source_path": f"source{number}.png",
         "source_sha256": file_sha256(run_dir / f"source{number}.png"), "width": 16, "height": 16, "cost": 1.0,
         "description": None, "rationale": None, "tags": [], "difficulty": None, "given_path": None,
-        "given_sha256": None, "sample_of": None, "references": None, "turns": None,
+        "given_sha256": None, "sample_of": None, "references": None, "turns": None, "after": None,
         "editor": "e", "editor_key": "e1", "state": "edited", "error_kind": None, "error": None,
         "edited_path": f"edited{number}.png", "edited_sha256": file_sha256(run_dir / f"edited{number}.png"),
     }  # fmt: skip

@@ -55,6 +55,9 @@ class Toy:
     def get_keys(self, unit: list[str]) -> list[str]:
         return unit
 
+    def list_needed(self, unit: list[str]) -> list[str]:
+        return []
+
     def get_name(self, unit: list[str]) -> tuple[str, str]:
         return unit[0], "物理"
 

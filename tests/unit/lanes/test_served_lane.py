@@ -14,7 +14,8 @@ from editlane.core.errors import EditFailed, Stopped, UserError
 from editlane.core.paths import RunPaths
 from editlane.core.types import Edit, EditRequest, Item, RunsOn
 from editlane.images.files import file_sha256
-from editlane.lanes.editing import EditorSpec, EditWork
+from editlane.lanes.editing import EditWork
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.journal import Journal, read_journal
 from editlane.lanes.lane_status import read_heartbeats
 from editlane.lanes.requests_sent import sum_up

@@ -18,7 +18,7 @@ from step_runs import Ended, run_step_program
 
 from editlane.core import schemas, tables
 from editlane.datasets.split import split_lanes
-from editlane.lanes.editing import EditorSpec
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.journal import Journal
 from editlane.lanes.lane_status import LaneStatus
 from editlane.preflight.estimate.estimate import Job, estimate_wall_seconds
@@ -175,6 +175,27 @@ def test_finished_items_are_not_left_to_do(check: Check, tmp_path: Path) -> None
     ended = check(config, "--estimate")
     assert "4 items left" in row_of(ended, "edit")
     assert "27 questions left" in row_of(ended, "score")  # the failed edit is not judged; 4 x 0.5 again, 20 canaries
+
+
+def test_a_turn_of_a_chain_is_an_item_and_left_to_do_if_the_turn_before_is_another_now(
+    check: Check, tmp_path: Path
+) -> None:
+    records = [json.loads(line) for line in (tmp_path / "资料/items.jsonl").read_text(encoding="utf-8").splitlines()]
+    records[0] |= {"instruction": None, "instruction_zh": None, "turns": ["戴上帽子", "换成绿色", "撤销上一步"]}
+    lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    (tmp_path / "资料/items.jsonl").write_text("".join(lines), encoding="utf-8")
+    left = len(records) + 2
+    assert f": {left} items (" in row_of(check(fake_config()), "pass   dataset")
+    assert f"{left} items left" in row_of(check(fake_config(), "--estimate"), "edit")
+    run = tmp_path / "results/试验"
+    prepare(tmp_path, run)
+    spec, items = EditorSpec.of(run, "a", 42, FAKE), tables.read_items(run / "items.parquet")
+    chain = [item for item in items if item.after or item.item_id in {other.after for other in items}]
+    edited = dict.fromkeys(schemas.EDIT_COLUMNS) | {"state": "edited", "edited_path": "x"}
+    rows = [edited | {"edited_sha256": sha, "former_sha256": former} for sha, former in ("0-", "10", "2x")]
+    with Journal(run / "journal/edit/a", "lane0") as journal:
+        journal.finish({spec.key(item): row for item, row in zip(chain, rows, strict=True)})
+    assert f"{left - 2} items left" in row_of(check(fake_config(), "--estimate"), "edit")
 
 
 def test_a_lane_that_has_everything_left_takes_as_long_alone(check: Check, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_lists_of_images_and_turns_are_told_from_columns_that_are_called_so(monk
     fields = {"images": ["照片/图 0.png", "照片/图 0.png"], "image": None, "turns": ["Rain."], "instruction": None}
     text, _ = init(monkeypatch, "--dataset", write_records("多图.jsonl", **fields))
     assert "#   images: the images of an item, the source first" in text
-    assert "#   turns: the instructions of an item of several turns" in text
+    assert "#   turns: the instructions of several turns, an item each" in text
     text, _ = init(monkeypatch, "--dataset", write_records("单图.jsonl", images=3, turns="2", turns_en=["x"][:0]))
     assert "#   images: not used, because it holds no list" in text
     assert "#   turns: not used, because it holds no list" in text

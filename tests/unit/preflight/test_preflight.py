@@ -22,7 +22,7 @@ from editlane.core.errors import UserError
 from editlane.core.findings import Finding, format_counts, format_findings, run_checks
 from editlane.core.pins import read_pip_pins
 from editlane.core.text_width import measure_width
-from editlane.lanes.editing import EditorSpec
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.journal import Journal
 from editlane.lanes.lane_status import LaneStatus
 from editlane.models.checkpoints import RANDOM_WEIGHTS_FILE

@@ -288,3 +288,23 @@ def test_further_samples_of_an_item_add_no_controls() -> None:
     first = items(20)
     more = [replace(item, item_id=f"{item.item_id}-seed2", sample_of=item.item_id) for item in first]
     assert plan(1.0, 0.2, of=[*first, *more]) == plan(1.0, 0.2, of=first)
+
+
+def chain(item: Item, turns: int) -> list[Item]:
+    ids = [f"{item.item_id}-turn{number}" for number in range(1, turns + 1)]
+    return [
+        replace(item, item_id=name, instruction=f"{item.instruction} 到第 {number} 轮", after=after)
+        for number, (name, after) in enumerate(zip(ids, [None, *ids], strict=False), 1)
+    ]
+
+
+def test_another_instruction_is_no_other_turn_of_the_same_chain_where_there_is_any_other() -> None:
+    rows = plan(6, of=[turn for item in items(2) for turn in chain(item, 9)])
+    others = [row for row in rows if row["control"] == "other_instruction"]
+    assert len(others) == 2 * 2 * 9 * len(CATEGORIES)
+    assert all(row["other_item_id"].split("-")[1] != row["item_id"].split("-")[1] for row in others)
+    rows = plan(6, of=[turn for item in items(1) for turn in chain(item, 2)])
+    others = [row for row in rows if row["control"] == "other_instruction"]
+    assert {(row["item_id"], row["other_item_id"]) for row in others if row["category"] == "物理"} == {
+        ("物理-0-turn1", "物理-0-turn2"), ("物理-0-turn2", "物理-0-turn1")
+    }  # fmt: skip

@@ -295,3 +295,20 @@ def test_a_control_is_found_where_nearly_all_edits_have_the_same_bytes() -> None
             around = [(start + step) % size for step in range(1, size)]
             fitting = (ring[at] for at in around if all(values[at] != values[start] for values in marks))
             assert others.find(place) == next(fitting, None)
+
+
+@pytest.mark.parametrize(("photos", "apart"), [(3, True), (1, False)])
+def test_another_item_is_no_other_turn_of_the_same_chain_where_there_is_any_other(photos: int, apart: bool) -> None:
+    rows = [
+        row | {"item_id": f"{row['item_id']}-{turn}", "instruction": f"到第 {turn} 轮", "category": "物理"}
+        | {"after": f"{row['item_id']}-{turn - 1}" if turn > 1 else None}
+        for row in make_items(photos).to_pylist()
+        for turn in range(1, 8)
+    ]  # fmt: skip
+    items = pa.Table.from_pylist(rows, schema=ITEMS)
+    edits = {name: make_edits(len(items)) for name in EDITORS}
+    planned = make_plan(items).plan_controls(edits, share=6, least=1000)
+    others = [one for one in planned if one.control == PairControl.OTHER_ITEM]
+    assert len(others) == len(items) * len(EDITORS) * 2
+    photo = items["source_sha256"].to_pylist()
+    assert {photo[one.place] != photo[one.other] for one in others} == {apart}

@@ -11,7 +11,7 @@ from editlane.core.errors import UserError
 from editlane.core.schemas import PlanRow, QuestionRow
 from editlane.core.types import Control, Item
 from editlane.datasets.split import split_lanes
-from editlane.lanes.editing import EditorSpec
+from editlane.lanes.editor_spec import EditorSpec
 from editlane.lanes.identity import model_options
 from editlane.lanes.journal import read_journal
 from editlane.lanes.judging import JudgeSpec, is_judgeable
@@ -115,7 +115,8 @@ def _estimate_unprepared(context: RunContext) -> RemainingWork:
 
 def _assign_lanes(table: Path, context: RunContext) -> dict[str, int]:
     """Map each item_id to its lane, as split_lanes does or will do."""
-    dealt = split_lanes(tables.read_arrow(table), context.config["dataset"]["categories"], context.config["lanes"])
+    items = tables.read_arrow(table, schemas.ITEMS.names)
+    dealt = split_lanes(items, context.config["dataset"]["categories"], context.config["lanes"])
     return {item_id: lane for _, lane, shard in dealt for item_id in shard["item_id"].to_pylist()}
 
 
@@ -148,9 +149,11 @@ def _make_judge_spec(context: RunContext, judge: Part) -> JudgeSpec | None:
 
 def _read_edits(context: RunContext, spec: EditorSpec, items: list[Item]) -> list[QuestionRow]:
     """Read the finished edits from the journal, as rows of an edits table."""
-    keys = {spec.key(item): item for item in spec.give_edits_if_prepared(items)}
-    found = read_journal(context.paths.journal(spec.editor), keys.keys()).rows
-    return [cast(QuestionRow, {**tables.item_row(item), **found[key]}) for key, item in keys.items() if key in found]
+    items = list(spec.give_edits_if_prepared(items))
+    found = read_journal(context.paths.journal(spec.editor), {spec.key(item) for item in items}).rows
+    done = spec.find_all_recorded(items, found)
+    rows = ((item, done[item.item_id]) for item in items if item.item_id in done)
+    return [cast(QuestionRow, {**tables.item_row(item), **row}) for item, row in rows]
 
 
 def _list_unanswered(

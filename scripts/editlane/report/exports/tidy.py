@@ -35,6 +35,7 @@ def make_tidy_tables(numbers: Numbers) -> dict[str, Tidy]:
             list(_list_comparisons(numbers)),
         ),
         "breakdowns": Tidy(("judge", "by", "value", "editor", *SPREAD, "too_few"), list(_list_breakdowns(numbers))),
+        "chains": Tidy(("editor", "chains", "whole", "rate", "low", "high"), list(_list_chains(numbers))),
         "win_rates": Tidy(
             (
                 *("judge", "editor_a", "editor_b", "n", "clusters", "wins_a", "ties", "wins_b"),
@@ -107,6 +108,14 @@ def _list_breakdowns(numbers: Numbers) -> Iterator[Record]:
             for value, editors in values.items():
                 for editor, spread in editors.items():
                     yield {"judge": judge, "by": by, "value": value, "editor": editor} | _split_spread(spread)
+
+
+def _list_chains(numbers: Numbers) -> Iterator[Record]:
+    for editor, one in (numbers.get("chains") or {"editors": {}})["editors"].items():
+        rate = one["count"] / one["n"] if one["n"] else None
+        yield {"editor": editor, "chains": one["n"], "whole": one["count"], "rate": rate} | split_interval(
+            one["interval"]
+        )
 
 
 def _list_win_rates(numbers: Numbers) -> Iterator[Record]:

@@ -239,7 +239,9 @@
     const chosen = chosenEditors();
     const states = chosen.flatMap(cellsOf).map((cell) => stateOf(cell, item));
     const value = key ? key(item) : null;
-    const facts = [data.ids[item], chunk.difficulty[place], ...chunk.tags[place]].filter(Boolean);
+    const [n, all] = chunk.turn[place] ?? [];
+    const turn = n && fill(texts.turn, { n, all });
+    const facts = [data.ids[item], turn, chunk.difficulty[place], ...chunk.tags[place]].filter(Boolean);
     const line = element(
       "p",
       {},

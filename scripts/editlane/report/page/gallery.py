@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from editlane.core.printable import escape_lines
 from editlane.core.schemas import criterion_columns
 from editlane.core.types import State
+from editlane.report.chains import list_turns
 from editlane.report.load import Report, list_references
 from editlane.report.page.highlights import find_compared, find_lead, find_rejected, pick_highlights
 from editlane.report.page.thumbnails import embed_pictures
@@ -169,12 +170,22 @@ def _make_cards(report: Report, places: Places) -> dict[str, NDArray[Any]]:
     return {
         "language": _fill_texts(items["language"]),
         "difficulty": _fill_texts(items["difficulty"]),
+        "turn": _list_turns(items),
         "tags": items["tags"].map(_escape).to_numpy(dtype=object),
         "ratio": ratio.round(2).to_numpy(),
         "reply": _pick(_clip(_fill_texts(scores["reply"])), places, ""),
         "why": _pick(_clip(": ".join(filter(None, pair)) for pair in why), places, ""),
         "parts": np.array(parts, dtype=object).reshape(len(parts), *places.shape),
     }
+
+
+def _list_turns(items: pd.DataFrame) -> Objects:
+    """Return [number, turns of the chain] of each item that is a turn, and None for the others."""
+    turns = list_turns(items)
+    found = np.full(len(items), None, dtype=object)
+    for place, number, count in zip(turns.index, turns["turn"].tolist(), turns["turns"].tolist(), strict=True):
+        found[place] = [number, count]
+    return found
 
 
 def _list_pictures(report: Report, places: Places, kind: str) -> Objects:
