@@ -42,8 +42,11 @@ class UnknownName(UserError):
 CRASHED = "one process after another died while this item was at work"
 """The message of the kind `crash`."""
 
-TRANSIENT_KINDS = frozenset({"crash", "oom", "timeout", "transport", "missing", "changed", "model", "budget"})
-"""Transient failures: they get a row, but no journal entry, so the next run of the lane retries them. Retries within a
+TRANSIENT_KINDS = frozenset(
+    {"crash", "oom", "timeout", "transport", "missing", "changed", "model", "budget", "former_turn"}
+)
+"""Transient failures: they get a row, but no journal entry, so the next run of the lane retries them. A turn that
+was not tried, because the turn before has no edit, follows from that turn's row. Retries within a
 run are in lanes/editing.py and protocols/asking.py."""
 
 

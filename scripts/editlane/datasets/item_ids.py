@@ -78,13 +78,13 @@ def number_turn(name: str, turn: int) -> str:
 def _number(word: str, numbers: Mapping[str, Sequence[int]], taken: Iterable[str]) -> dict[str, list[str]]:
     """Return an id of `word` and each number, by the id that they are appended to.
 
-    An id that is taken, or that two long ids share, also gets the hash of the id it is appended to.
+    An id that is taken, or that two long ids might share, also gets the hash of the id it is appended to.
     """
     plain = {base: [_append(base, f"{word}{number}") for number in of_base] for base, of_base in numbers.items()}
     times = Counter([*taken, *(name for names in plain.values() for name in names)])
     return {
         base: [
-            name if times[name] == 1 else _append(base, f"{digest(base)[:16]}-{word}{number}")
+            name if times[name] == 1 and name.startswith(base) else _append(base, f"{digest(base)[:16]}-{word}{number}")
             for name, number in zip(plain[base], of_base, strict=True)
         ]
         for base, of_base in numbers.items()

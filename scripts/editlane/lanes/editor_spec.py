@@ -13,13 +13,13 @@ from editlane.core import tables
 from editlane.core.errors import ItemError, UserError, one_line
 from editlane.core.paths import RunPaths
 from editlane.core.schemas import EDIT_COLUMNS
-from editlane.core.types import Item, Row
+from editlane.core.types import Item, Row, State
 from editlane.images.files import file_sha256, write_atomically
 from editlane.images.recorded import open_recorded
 from editlane.images.unchanged import RULE, is_unchanged
 from editlane.lanes.identity import describe, identify, shorten_key
 from editlane.lanes.journal import content_key
-from editlane.lanes.turns import open_former
+from editlane.lanes.turns import make_former_error, open_former
 from editlane.models.registry import find_adapter
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,17 @@ class EditorSpec:
         """Return the finished row of this item if the journal has one. `former`: that of the turn before; a row about
         another edit than that turn has now does not count."""
         row = finished.get(self.key(item))
-        return row if row is not None and self._is_about_former(item, row, former) else None
+        if row is not None and self._is_about_former(item, row, former):
+            return row
+        return self._fail_with_former(item, former)
+
+    def _fail_with_former(self, item: Item, former: Row | None) -> Row | None:
+        """Return the row of a turn that needs no try, because the turn before has failed for good; else None."""
+        failed = former is not None and former["state"] in (State.EDIT_FAILED, State.EDIT_REFUSED)
+        if self.made_elsewhere or not item.turns or not (failed or item.after is None):
+            return None
+        row = self.make_failed_columns(item, make_former_error(item, former))
+        return row | {"tiled_vae": False, "edit_seconds": 0.0, "edit_device": former["edit_device"] if former else None}
 
     def _is_about_former(self, item: Item, row: Row, former: Row | None) -> bool:
         """Return whether a row is about what the turn before has now: this very edit, or none."""

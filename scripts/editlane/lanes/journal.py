@@ -45,7 +45,8 @@ class Finished:
     rows: dict[str, Row]
     """The finished items, by key."""
     deaths: Counter[str]
-    """Number of times that work on a key began and neither finished nor was given up, because the process died."""
+    """Number of times that work on a key began and neither finished nor was given up, because the process died.
+    A key with a row has some if its work began anew, because the row no longer counts."""
     begun: Counter[str] = field(default_factory=Counter)
     """Number of times that work on a key ever began, over all writers, without those that were taken back."""
 
@@ -70,7 +71,7 @@ def _read(paths: Sequence[Path], wanted: Set[str] | None) -> Finished:
                 if not _apply(line, found, settled, wanted):
                     log.warning("journal: %s line %d is damaged; its item is done again", path, number)
     for key, count in found.begun.items():
-        if key not in found.rows and count > settled.get(key, 0):
+        if count > settled.get(key, 0):
             found.deaths[key] = count - settled.get(key, 0)
     return found
 
@@ -87,6 +88,7 @@ def _apply(line: bytes, found: Finished, settled: dict[str, int], wanted: Set[st
     match json.loads(text):
         case {"key": str(key), "row": dict(row)}:
             found.rows[key] = row
+            settled[key] = max(found.begun[key], settled.get(key, 0))
         case {"begin": [*keys]}:
             found.begun.update(key for key in keys if wanted is None or key in wanted)
         case {"end": [*keys], "begun": [*counts]}:

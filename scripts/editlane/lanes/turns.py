@@ -12,18 +12,21 @@ FORMER_TURN = "former_turn"
 """The kind of a turn that was not edited, because the turn before has no edit."""
 
 
+def make_former_error(item: Item, former: Row | None) -> EditFailed:
+    """Return the error of a turn whose former turn, of this row, has no edit. None: that turn is no item."""
+    why = "the dataset has that of the last turn only" if former is None else former["error"]
+    return EditFailed(f"turn {len(item.turns) - 1} has no edit: {why}", kind=FORMER_TURN)
+
+
 def open_former(run_dir: Path, item: Item, former: Row | None) -> Image:
     """Open the edit of the turn before, RGB. `former`: its row.
 
     Raises EditFailed of the kind `former_turn` if it has none, and of `missing` or `changed` if its file is not what
     was recorded any more.
     """
-    before = f"turn {len(item.turns) - 1}"
-    if former is None:
-        raise EditFailed(f"{before} has no edit: the dataset has that of the last turn only", kind=FORMER_TURN)
-    if former["edited_sha256"] is None:
-        raise EditFailed(f"{before} has no edit: {former['error']}", kind=FORMER_TURN)
+    if former is None or former["edited_sha256"] is None:
+        raise make_former_error(item, former)
     try:
         return open_recorded(run_dir, former["edited_path"], former["edited_sha256"])
     except SourceUnreadable as error:
-        raise EditFailed(f"the edit of {before} cannot be used: {error}", kind=error.kind) from error
+        raise EditFailed(f"the edit of turn {len(item.turns) - 1} cannot be used: {error}", kind=error.kind) from error

@@ -8,6 +8,7 @@ from editlane.core.errors import UserError
 from editlane.core.findings import Finding
 from editlane.core.fleets import FleetDown
 from editlane.core.published_names import is_published, strip_fingerprint
+from editlane.endpoint.http import LONGEST_PAUSE
 from editlane.endpoint.served_models import NoAnswer, ServedModel
 from editlane.models.registry import check_params
 from editlane.preflight.context import Part, RunContext
@@ -40,13 +41,13 @@ def check_endpoints(context: RunContext) -> Iterator[Finding]:
 
 
 def _check_timeout(part: Part, params: Any, lane_timeout: float) -> Iterator[Finding]:
-    if params.timeout >= lane_timeout:
+    if params.timeout + LONGEST_PAUSE >= lane_timeout:
         yield Finding(
             "warn",
             "endpoints",
-            f"{part}: an answer may take {params.timeout:g} s (`timeout`), but a lane is ended after "
-            f"{lane_timeout:g} s without progress (`lane_timeout`)",
-            "Set `lane_timeout` to more than `timeout`.",
+            f"{part}: an attempt and the pause after it may take {params.timeout + LONGEST_PAUSE:g} s (`timeout` and "
+            f"{LONGEST_PAUSE}), but a lane is ended after {lane_timeout:g} s without progress (`lane_timeout`)",
+            f"Set `lane_timeout` to more than {params.timeout + LONGEST_PAUSE:g}.",
         )
 
 

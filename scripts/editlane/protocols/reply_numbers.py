@@ -8,6 +8,10 @@ from editlane.protocols.protocol import GeneratedAnswer
 
 _CLOSING = "\n}]"
 """What ends a line, a list or an object: a number before it goes on no more."""
+_OPENING = re.compile(r"\s*(?:```\w*\s*)?[*_#\s]*")
+"""What may stand before an answer."""
+_NOTHING = re.compile(r"[\s}\])\"'`*]*")
+"""What says nothing after an answer."""
 
 
 class Unread(NamedTuple):
@@ -21,17 +25,31 @@ def read_numbers(answer: GeneratedAnswer, reply: str) -> list[float] | Unread:
     """Read the numbers of a reply, in order.
 
     Of a reply that was cut, only those count that are also read without its last, unfinished line, list or object:
-    `Score: 1` may be the beginning of `Score: 10`, or of `Score: 1 out of 5`.
+    `Score: 1` may be the beginning of `Score: 10`, or of `Score: 1 out of 5`. They must be what it begins with, or its
+    last words: others may be a guess on the way, as in a thought whose beginning is not marked.
     """
     found = _read(answer, reply)
     if not isinstance(reply, CutReply):
         return found
     closed = _read(answer, reply[: 1 + max(reply.rfind(one) for one in _CLOSING)])
-    if closed == found and not (isinstance(found, Unread) and found.kind == "no_number"):
+    if closed == found and (found.kind != "no_number" if isinstance(found, Unread) else _is_final(answer, reply)):
         return found
     return Unread(
         "cut",
         "the reply ended at its longest length before its score was whole; raise `max_new_tokens` in the protocol",
+    )
+
+
+def _is_final(answer: GeneratedAnswer, reply: str) -> bool:
+    """Return whether a reply with numbers begins with them, or with the object that holds them, or says nothing else
+    after them."""
+    matches = list(re.finditer(answer.pattern, reply))
+    opened = _OPENING.match(reply)
+    begins = opened.end() if opened else 0
+    return (
+        reply[begins : begins + 1] == "{"
+        or matches[0].start() <= begins
+        or bool(_NOTHING.fullmatch(reply, matches[-1].end()))
     )
 
 

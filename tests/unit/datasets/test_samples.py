@@ -1,7 +1,7 @@
 """Several samples of each item: names, order, and what stays as with one."""
 
 from editlane.core.types import Item
-from editlane.datasets.item_ids import MAX_BYTES, name_samples
+from editlane.datasets.item_ids import MAX_BYTES, name_samples, name_turns
 from editlane.datasets.prepare import repeat_items
 
 
@@ -29,3 +29,11 @@ def test_names_are_unique_also_where_an_item_has_the_name_of_a_sample_or_two_nam
     assert all(len(name.encode()) <= MAX_BYTES for name in every)
     assert name_samples(ids[::-1], 3) == names, "the order of the dataset changes no name"
     assert name_samples(ids, 2) == {item_id: more[:1] for item_id, more in names.items()}
+
+
+def test_the_names_of_long_ids_do_not_depend_on_the_other_items() -> None:
+    """As with `limit`, or with other categories."""
+    long = ["长" * 39 + end for end in ("aa", "ab")]
+    alone, together = name_samples(long[:1], 3), name_samples(long, 3)
+    assert alone[long[0]] == together[long[0]]
+    assert name_turns({long[0]: 2}, long[:1])[long[0]] == name_turns(dict.fromkeys(long, 2), long)[long[0]]

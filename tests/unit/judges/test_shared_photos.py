@@ -33,7 +33,17 @@ def make_row(folder: Path, number: int, editor: str) -> dict[str, Any]:
     row = {"item_id": f"项-{number}", "category": "物理", "instruction": f"做 {number}", "language": "zh", "tags": []}
     row |= {"cost": 1.0, "width": 96, "height": 64, "editor": editor, "editor_key": editor, "state": "edited"}
     row |= dict.fromkeys(
-        ("description", "rationale", "difficulty", "given_path", "given_sha256", "sample_of", "references", "turns")
+        (
+            "description",
+            "rationale",
+            "difficulty",
+            "given_path",
+            "given_sha256",
+            "sample_of",
+            "after",
+            "references",
+            "turns",
+        )
     )
     row |= {f"source_{name}": value for name, value in source.items()}
     return row | {f"edited_{name}": value for name, value in edited.items()} | {"error_kind": None, "error": None}

@@ -294,6 +294,50 @@ def test_a_turn_on_which_three_processes_died_is_a_row_and_so_are_the_later_ones
     assert get_red(tmp_path, rows["甲-turn3"]) == 121
 
 
+def test_deaths_count_on_a_turn_that_was_not_tried_before(tmp_path: Path) -> None:
+    """And on one whose row no longer counts, because it is about another edit than the turn before has now."""
+    items = make_chain(tmp_path)
+    run(tmp_path, Adder({"甲-turn1": [EditFailed("busy", kind="transport")]}), items)
+    for _ in range(2):
+        with Journal(tmp_path / "journal/edit/e", "lane0") as journal:
+            for _ in range(3):
+                journal.begin([make_spec(tmp_path).key(items[1])])
+        editor = Adder()
+        rows = run(tmp_path, editor, items)
+        assert [row["error_kind"] for row in rows.values()] == [None, "crash", "former_turn"]
+        assert "甲-turn2" not in editor.asked
+        run(tmp_path, Adder(), items)
+        (tmp_path / rows["甲-turn1"]["edited_path"]).unlink()
+        other = Adder({"甲-turn1": [Image.new("RGB", (20, 10), (9, 9, 9))], "甲-turn2": [Stopped("now")]})
+        with pytest.raises(Stopped):
+            run(tmp_path, other, items)
+
+
+def test_a_lane_whose_turns_need_no_try_loads_no_model(tmp_path: Path) -> None:
+    items = make_chain(tmp_path)
+    rows = run(tmp_path, Adder({"甲-turn1": [EditFailed("no luck", kind="nonfinite")]}), items)
+
+    class Heavy(EditWork):
+        def load_model(self) -> str:
+            raise AssertionError("the model is loaded")
+
+    work = Heavy(make_spec(tmp_path), 0, items, Adder)
+    with Journal(work.paths.journal("e"), work.lane.writer, work.wanted.keys()) as journal:
+        found = run_lane(work, journal, StopRequest())
+    assert [row | {"edit_seconds": None} for row in found.values()] == list(without_times(rows).values())
+
+
+def test_another_lane_finds_what_is_done_of_a_chain_that_failed_in_this_one(tmp_path: Path) -> None:
+    items = make_chain(tmp_path)
+    spec = make_spec(tmp_path)
+    for lane, editor in ((1, Adder({"甲-turn1": [EditFailed("busy", kind="transport")]})), (0, Adder())):
+        work = EditWork(spec, lane, items, lambda editor=editor: editor)
+        with Journal(work.paths.journal("e"), work.lane.writer, work.wanted.keys()) as journal:
+            run_lane(work, journal, StopRequest())
+    found = spec.find_all_kept(items, read_journal(work.paths.journal("e")).rows)
+    assert [get_red(tmp_path, found[item.item_id]) for item in items] == [41, 81, 121]
+
+
 @pytest.mark.parametrize("served", [False, True])
 def test_a_turn_on_which_a_process_died_comes_last_and_the_later_ones_after_it(tmp_path: Path, served: bool) -> None:
     items = [*make_chain(tmp_path), *make_chain(tmp_path, "乙")]

@@ -111,4 +111,4 @@ def test_a_server_without_a_list_of_models_is_not_said_to_serve_one(double: Doub
 def test_an_answer_that_may_take_longer_than_a_lane_is_warned_of(double: Double) -> None:
     found = check(config_with("strict@" + STRICT.partition("@")[2], base_url=double.url, timeout=3600))
     assert found[0].level == "warn"
-    assert "may take 3600 s (`timeout`), but a lane is ended after 1800 s" in found[0].text
+    assert "may take 3630 s (`timeout` and 30), but a lane is ended after 1800 s" in found[0].text

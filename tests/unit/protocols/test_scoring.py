@@ -418,6 +418,7 @@ def test_a_pattern_that_finds_no_number_gives_no_score(pattern):
         "Score: 85",
         "Let me see",
         "",
+        "A first guess would be\nScore: 5\nBut the user asked for green, so",
     ],
 )
 def test_a_reply_that_was_cut_before_its_score_was_whole_has_none(reply):
@@ -433,12 +434,23 @@ def test_a_reply_that_was_cut_before_its_score_was_whole_has_none(reply):
         (LEGACY, "Score: 7.5\nThe light comes fr", 7.5),
         (VIESCORE, '{"score": [7, 7], "reasoning": "so"}\n\nThe edit', 7.0),
         (VIESCORE, '{"score": [7, 7], "reasoning": "The ed', 7.0),
+        (VIESCORE, '```json\n{"reasoning": "so", "score": [7, 7]}\n```\nThe ed', 7.0),
+        (VIESCORE, 'A guess first.\n{"score": [7, 7]}\n\n\n', 7.0),
+        (LEGACY, "**Score: 7.5**\nThe light comes fr", 7.5),
     ],
 )
 def test_a_score_that_was_whole_before_a_reply_was_cut_counts(protocol, reply, score):
     replies = {question: CutReply(reply) for question in protocol.group_questions(protocol.select_criteria())}
     columns = score_replies(protocol, replies)
     assert (columns["state"], columns["score"]) == ("scored", score)
+
+
+def test_a_guess_within_a_reply_that_was_cut_is_no_score():
+    """A thought may have no mark at its beginning, because the template opens it."""
+    guess = 'A first guess: {"score": [2, 9]}\nBut the user asked for green, so'
+    replies = {question: CutReply(guess) for question in VIESCORE.group_questions(VIESCORE.select_criteria())}
+    columns = score_replies(VIESCORE, replies)
+    assert (columns["state"], columns["error_kind"]) == ("judge_unreadable", "cut")
 
 
 @pytest.mark.parametrize(
