@@ -22,6 +22,7 @@ def registry_line(section: str) -> str:
     return found[1]
 
 
+@pytest.mark.runs
 def test_an_editor_a_judge_and_a_protocol_added_by_the_book(project) -> None:
     (project.folder / "scripts").unlink()
     shutil.copytree(ROOT / "scripts", project.folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))

@@ -172,7 +172,9 @@ def is_same_shape(source: Image.Image, edited: Image.Image, *, multiple: int) ->
     return edited.width != edited.height and narrowest <= ratio <= widest
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.runs if kind == "chronoedit" else ()) for kind in KINDS]
+)
 def test_each_family_edits_and_is_judged(
     kind: str, tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

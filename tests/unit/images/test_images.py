@@ -327,6 +327,7 @@ SEEDS = [
 ]
 
 
+@pytest.mark.runs
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_never_crash(tmp_path, data):

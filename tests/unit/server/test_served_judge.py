@@ -38,6 +38,7 @@ def score(server: RewardServer, numbers: range) -> list[dict[str, Any]]:
     return list(response.json()["items"])
 
 
+@pytest.mark.runs
 def test_edits_are_asked_about_at_once_and_alone_and_in_company_alike(double: Double, tmp_path: Path) -> None:
     with RewardServer(tmp_path / "a", judges={"q": make_judge(double)}) as server:
         double.most_at_once = 0

@@ -67,6 +67,6 @@ def read_reply(parts: Mapping[str, Any], clean: Callable[[str], str]) -> str:
         spent = "" if parts["tokens"] is None else f" after {pluralize(parts['tokens'], 'token')}"
         raise NothingSaid(
             f"the reply ended{spent} before it said anything; a model that reasons first needs `adapter: vlm` with "
-            "`reasoning_tokens` in `params`"
+            "a larger `reasoning_tokens` in `params`"
         )
     return CutReply(text)
