@@ -67,7 +67,7 @@ def test_an_editor_that_fails_for_good_does_not_hold_back_the_others(
     said = project.run("merge_scores", code=1)
     assert "error: the model of 坏 cannot be loaded" in said
     assert "note: not judged yet: lane 1 (no edits by 坏)." in said
-    assert "report on the edits that there are: snakemake --cores 4 partial_scores\n" in said
+    assert "report on the edits that there are: snakemake partial_scores --cores 4\n" in said
     assert project.computed("score") == 20, "lane 0 is judged for both"
 
     assert "\nto finish the run: snakemake --cores 4\n" in project.run("partial_scores")

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, model_validator
 from editlane.core.errors import EditFailed, UnknownName, UserError
 from editlane.core.types import Edit, EditRequest, RunsOn
 from editlane.editors import modular, pipelines
-from editlane.editors.families import Family, find_family, find_reason, place_images
+from editlane.editors.families import FAMILIES, Family, find_family, find_reason, place_images
 from editlane.editors.modular import is_modular
 from editlane.editors.optimizations.apply import OPTIMIZATION_NAMES
 from editlane.editors.optimizations.compilation import warm_up
@@ -116,12 +116,22 @@ def _load_modular(
 def check_pipeline(signature: Signature, family: Family) -> None:
     """Raise UserError if a pipeline cannot edit an item, or lacks a package."""
     if reason := find_reason(signature, family):
-        raise UserError(f"{signature.pipeline} {reason}. Choose another checkpoint.")
+        raise _make_refusal(signature.pipeline, reason)
     if family.package and find_spec(family.package) is None:
         raise UserError(
             f"{signature.pipeline} needs the package {family.package!r}, which this Python does not have. "
             f"Add it to the editor's `env:`, or: pip install {family.package}"
         )
+
+
+def check_name(pipeline: str) -> None:
+    """Raise UserError for a pipeline class of which it is known that it cannot edit."""
+    if pipeline in FAMILIES and (reason := FAMILIES[pipeline].refused):
+        raise _make_refusal(pipeline, reason)
+
+
+def _make_refusal(pipeline: str, reason: str) -> UserError:
+    return UserError(f"{pipeline} {reason}. Choose another checkpoint.")
 
 
 def check_arguments(signature: Signature, arguments: Mapping[str, Any]) -> None:

@@ -64,9 +64,16 @@ def convert_load_errors(model: str, revision: str | None) -> Iterator[None]:
     except ModuleNotFoundError:
         raise
     except (OSError, ValueError, ImportError) as error:  # ImportError: attention code that is not installed
-        reason = " ".join(str(error).split())
-        if "trust_remote_code" in reason:
-            raise UserError(f"The judge's model {model} needs code of its own, which Editlane never runs.") from error
-        if checkpoints.is_hub_id(model) and not isinstance(error, ImportError):
-            raise checkpoints.make_hub_error(model, revision, reason) from error
-        raise UserError(f"The judge's model {model} cannot be loaded: {reason}") from error
+        # transformers also raises ValueError for files that it could not fetch
+        fetched = isinstance(error, ImportError) or not checkpoints.is_hub_id(model)
+        raise make_load_error(model, revision, error, fetched=fetched) from error
+
+
+def make_load_error(model: str, revision: str | None, error: Exception, *, fetched: bool) -> UserError:
+    """Make the error for a judge's model that a library did not load. `fetched`: its files are on this machine."""
+    reason = " ".join(str(error).split())
+    if "trust_remote_code" in reason:
+        return UserError(f"The judge's model {model} needs code of its own, which Editlane never runs.")
+    if not fetched:
+        return checkpoints.make_hub_error(model, revision, reason)
+    return UserError(f"The judge's model {model} cannot be loaded: {reason}")

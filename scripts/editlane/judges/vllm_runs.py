@@ -1,15 +1,18 @@
 """Run vLLM in this process, on its leased device: settings, start, and the requests of a batch."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from PIL.Image import Image
 from pydantic import Field
 
 from editlane.core.cut_replies import CutReply
-from editlane.core.errors import JudgeFailed
+from editlane.core.errors import JudgeFailed, PassingError
 from editlane.core.params import SPEED, AllowPickle, Dtype
-from editlane.judges.chat import ChatJudgeParams
+from editlane.judges.chat import ChatJudgeParams, make_load_error
+from editlane.models.checkpoints import is_hub_id
 from editlane.models.devices import convert_model_errors, pick_device, pick_dtype
 
 MOST_IMAGES = 8
@@ -22,6 +25,9 @@ ENVIRONMENT = {
     "VLLM_HOST_IP": "127.0.0.1",  # torch's rendezvous has a single process
 }
 """Settings that vLLM reads at import."""
+
+TOO_LITTLE_MEMORY = re.compile("gpu.memory.utilization", re.IGNORECASE)
+"""In each of vLLM's errors (0.32) about memory that is not free: at the start, for any block, for one request."""
 
 
 class VllmParams(ChatJudgeParams):
@@ -42,28 +48,50 @@ class VllmParams(ChatJudgeParams):
 
 
 def make_engine(model: str, revision: str | None, params: VllmParams, sizes: Mapping[str, Any]) -> Any:
-    """Start the engine. `sizes`: keyword arguments of the model's processor that change how it resizes images."""
+    """Start the engine. `sizes`: keyword arguments of the model's processor that change how it resizes images.
+
+    Raises UserError for a checkpoint or settings that vLLM does not take, and PassingError for weights that cannot be
+    fetched and for a GPU without enough free memory.
+    """
     from vllm import EngineArgs, LLMEngine
 
     side = params.max_image_side
     images = {"count": MOST_IMAGES, "width": side, "height": side}
-    arguments = EngineArgs(
-        model=model,
-        revision=revision,
-        tokenizer_revision=revision,
-        dtype=str(pick_dtype(params.dtype, pick_device())).removeprefix("torch."),
-        max_model_len=params.max_model_len,
-        gpu_memory_utilization=params.gpu_memory_utilization,
-        enforce_eager=params.enforce_eager,
-        load_format="auto" if params.allow_pickle else "safetensors",
-        trust_remote_code=False,
-        enable_prefix_caching=True,
-        limit_mm_per_prompt={"image": images, "video": 0},
-        mm_processor_cache_gb=0,  # its two halves get out of step if a prepared prompt is never asked
-        mm_processor_kwargs=dict(sizes) or None,
-        disable_log_stats=True,
-    )
-    return LLMEngine.from_engine_args(arguments)
+    with _convert_start_errors(model, revision):
+        arguments = EngineArgs(
+            model=model,
+            revision=revision,
+            tokenizer_revision=revision,
+            dtype=str(pick_dtype(params.dtype, pick_device())).removeprefix("torch."),
+            max_model_len=params.max_model_len,
+            gpu_memory_utilization=params.gpu_memory_utilization,
+            enforce_eager=params.enforce_eager,
+            load_format="auto" if params.allow_pickle else "safetensors",
+            trust_remote_code=False,
+            enable_prefix_caching=True,
+            limit_mm_per_prompt={"image": images, "video": 0},
+            mm_processor_cache_gb=0,  # its two halves get out of step if a prepared prompt is never asked
+            mm_processor_kwargs=dict(sizes) or None,
+            disable_log_stats=True,
+        )
+        return LLMEngine.from_engine_args(arguments)
+
+
+@contextmanager
+def _convert_start_errors(model: str, revision: str | None) -> Iterator[None]:
+    """Turn errors of the engine's start into UserError, except a missing package, which the registry reports."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    except (OSError, ValueError, ImportError) as error:
+        if TOO_LITTLE_MEMORY.search(str(error)):
+            raise PassingError(  # the other process may end, or the next try get another GPU
+                f"The judge's model {model} finds too little free memory on its GPU: {' '.join(str(error).split())} "
+                "If another process uses this GPU, wait until it ends."
+            ) from error
+        fetched = not (is_hub_id(model) and isinstance(error, OSError))
+        raise make_load_error(model, revision, error, fetched=fetched) from error
 
 
 def render_prompt(engine: Any, tokens: Sequence[int], images: Sequence[Image]) -> Any:

@@ -55,6 +55,17 @@ def keep_records(paths: RunPaths) -> None:
     _write_kept(paths, kept)
 
 
+def redate_tables(paths: RunPaths, now: float) -> None:
+    """Set the times of tables that are later than `now`, in seconds since 1970, to the clock's, in their old order.
+
+    Such tables exist after the clock was set back. Snakemake would refuse the outputs made after them. Raises OSError.
+    """
+    written = {path: path.stat().st_mtime for path in paths.all_tables()}
+    for path in sorted(written, key=lambda path: written[path]):
+        if written[path] > now + 1:
+            os.utime(path)
+
+
 def restore_records(paths: RunPaths) -> list[Path]:
     """Give Snakemake the records that it lacks, and return the outputs about which nothing is known.
 

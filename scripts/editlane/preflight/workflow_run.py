@@ -23,11 +23,10 @@ from editlane.core.paths import COMPARE, EDIT, SCORE, LaneId, RunPaths
 from editlane.core.printable import escape
 from editlane.core.yaml_files import read_yaml
 from editlane.models.tiny import is_damaged
-from editlane.preflight.answer import print_answer, read_numbers
+from editlane.preflight.closing_messages import describe_held_back, print_how_to_finish, print_reports
 from editlane.preflight.config import Config, check_config, check_config_file
-from editlane.preflight.made_from import keep_records, mark_outdated, restore_records
+from editlane.preflight.made_from import keep_records, mark_outdated, redate_tables, restore_records
 from editlane.preflight.outdated_lanes import find_outdated_outputs
-from editlane.preflight.typed_command import retarget
 from editlane.watching import run_errors
 from editlane.watching.terminal import Terminal
 from editlane.watching.workflow_record import WorkflowRecord
@@ -208,7 +207,7 @@ class WorkflowRun:
             self._take_lock(self._lock)
             if not self._check():
                 os._exit(2)
-            self._redate_tables()
+            redate_tables(self.paths, self._started)
             self._keep_records()
             self._terminal.start(self._find_up_to_date_lanes())
             atexit.register(self.fail)
@@ -249,23 +248,10 @@ class WorkflowRun:
         return any(job.rule.name == self._make_report for job in self._workflow.dag.jobs)
 
     def _print_answers(self) -> None:
-        """Print what each report says that this command asked for, and where it lies."""
-        report, partial = self.paths.report_pages()
-        for page, asked in ((report, self._has_report()), (partial, False)):
-            if page.exists() and (asked or page.stat().st_mtime >= self._started):
-                print_answer(page, self._config["report"]["language"])
-                print(f"report: {page}")
-        self._say_how_to_finish(partial)
-
-    def _say_how_to_finish(self, page: Path) -> None:
-        """Print the command that finishes the run if this one has made a partial report, and no other is at work."""
-        made = page.exists() and page.stat().st_mtime >= self._started
-        if made and (read_numbers(page) or {}).get("missing") and (self._lock is not None or not self._is_running()):
-            print(f"to finish the run: {escape(self._make_command())}")
-
-    def _make_command(self, target: str | None = None) -> str:
-        """Return the command that was typed, with another target; None is the whole run."""
-        return retarget(sys.argv[1:], self._workflow.dag_settings.targets, target)
+        """Print what the reports say that this command asked for, and how to finish if no other workflow is at work."""
+        print_reports(self.paths, self._started, self._config["report"]["language"], asked=self._has_report())
+        if self._lock is not None or not self._is_running():
+            print_how_to_finish(self.paths, self._started, sys.argv[1:])
 
     def fail(self) -> None:
         """Print this run's warnings and errors, once.
@@ -286,23 +272,9 @@ class WorkflowRun:
                 keep_records(self.paths)
 
     def _describe_held_back(self) -> list[str]:
-        """Return a line about the lanes that some editors have finished and that wait for the others to be judged."""
-        held = []
-        for lane in range(self._config["lanes"]):
-            edited = self.find_edited(lane)
-            lacking = [editor for editor in self._config["editors"] if editor not in edited]
-            scores = (
-                self.paths.lane_tables(LaneId(SCORE, None, judge, lane), edited, self._config["dataset"]["categories"])
-                for judge in self._config["judges"]
-            )
-            if edited and lacking and not all(path.exists() for paths in scores for path in paths):
-                held.append(f"{lane} (no edits by {', '.join(lacking)})")
-        if not held or self._is_target(self._partial_scores):
+        if self._is_target(self._partial_scores):
             return []
-        return [
-            f"note: not judged yet: lane {', '.join(held)}. The same command tries these editors again. To judge and "
-            f"report on the edits that there are: {escape(self._make_command(self._partial_scores))}"
-        ]
+        return describe_held_back(self._config, self.paths, self.find_edited, sys.argv[1:], self._partial_scores)
 
     def _is_target(self, rule: str) -> bool:
         """Return whether this rule is all that the command asks for."""
@@ -332,16 +304,6 @@ class WorkflowRun:
             with_conda="CONDA" in {method.name for method in methods},
             lanes_here=self._workflow.local_exec and bool(to_do & self._lane_rules.keys()),
         )
-
-    def _redate_tables(self) -> None:
-        """Set the times of tables from the future to now, in their old order.
-
-        Such tables exist after the clock was set back. Snakemake would refuse the outputs made after them.
-        """
-        written = {path: path.stat().st_mtime for path in self.paths.all_tables()}
-        for path in sorted(written, key=lambda path: written[path]):
-            if written[path] > self._started + 1:
-                os.utime(path)
 
     def _find_up_to_date_lanes(self) -> Iterator[LaneId]:
         """Yield the lanes that have nothing to do in this run."""

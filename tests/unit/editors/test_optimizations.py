@@ -13,10 +13,10 @@ import pytest
 from adapters import built, checked
 from test_editors import GUIDANCE, NO_GUIDANCE, TWO_STEPS, digest, one_thread, photo, request
 
-from editlane.core.errors import EditFailed, OutOfMemory, UserError
+from editlane.core.errors import EditFailed, OutOfMemory, PassingError, UserError
 from editlane.editors.diffusers_pipeline import DiffusersEditor
 from editlane.editors.optimizations import fp8
-from editlane.editors.optimizations.apply import AttentionBackend
+from editlane.editors.optimizations.apply import AttentionBackend, set_attention_backend
 from editlane.editors.optimizations.compilation import warm_up
 from editlane.editors.optimizations.real_rope import use_real_positions
 from editlane.editors.qwen_image_edit import QwenImageEditor
@@ -189,13 +189,13 @@ def test_compiled_blocks_draw_the_same_with_a_cache_around_them_and_stay_on_the_
     assert any(path.is_file() for path in kept), "for the next process"
 
 
-def test_what_cannot_be_compiled_stops_the_lane_with_advice() -> None:
+def test_what_cannot_be_compiled_stops_this_try_of_the_lane_with_advice() -> None:
     def edit() -> None:
         raise EditFailed("InvalidCxxCompiler: no compiler found")
 
-    with pytest.raises(UserError, match=r"compile: true: a trial edit failed: .* no compiler found.* g\+\+"):
+    with pytest.raises(PassingError, match=r"compile: true: a trial edit failed: .* no compiler found.* g\+\+"):
         warm_up(edit, "compile: true")
-    with pytest.raises(UserError, match=r"^cache: a trial edit failed: .* Leave it out to run without\.$"):
+    with pytest.raises(PassingError, match=r"^cache: a trial edit failed: .* Leave it out to run without\.$"):
         warm_up(edit, "cache")
 
 
@@ -231,8 +231,47 @@ def test_an_attention_backend_is_the_editors_own(build: Build, plain: QwenImageE
 def test_an_attention_backend_that_cannot_run_here_is_refused_at_once(backend: str, build: Build) -> None:
     if torch.cuda.is_available():
         pytest.skip("for machines without a GPU")
-    with pytest.raises(UserError, match=f"attention_backend: {backend} cannot be used here: RuntimeError: .* Leave"):
+    with pytest.raises(
+        UserError, match=f"attention_backend: {backend} cannot be used here: RuntimeError: .* Leave"
+    ) as e:
         build(SIX | {"attention_backend": backend})
+    assert e.type is UserError, "no other try has another device or more packages"
+
+
+class OnOtherDevice:
+    """A model whose probe of attention runs on a device that torch has no kernels for."""
+
+    config: Any = None
+    dtype = torch.float32
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def set_attention_backend(self, name: str) -> None:
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (None, PassingError),
+        (OSError("the hub has no answer"), PassingError),
+        (RuntimeError("not usable because of missing package"), UserError),
+    ],
+)
+def test_an_attention_kernel_that_does_not_run_on_this_gpu_may_run_on_another(
+    error: Exception | None, kind: type[UserError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers.models import attention_dispatch
+
+    def fail(*probe: Any, **named: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(attention_dispatch, "dispatch_attention_fn", fail)
+    with pytest.raises(UserError, match="attention_backend: native cannot be used here") as raised:
+        set_attention_backend(OnOtherDevice(error), "native", "meta")
+    assert raised.type is kind
 
 
 # LoRA

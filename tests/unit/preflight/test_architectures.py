@@ -1,6 +1,8 @@
 """Checkpoints that an adapter would refuse are found before a lane loads them, with the same words."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from preflight_project import fake_config, make_context, write_project
 
 from editlane.core.errors import UserError
 from editlane.core.findings import Finding
+from editlane.editors.families import FAMILIES
 from editlane.judges.vlm import checkpoints
 from editlane.models.registry import find_adapter
 from editlane.preflight import architectures
@@ -37,7 +40,7 @@ def write_pipeline(folder: Path, name: str, index: str = "model_index.json", **e
     return folder
 
 
-def write_judge(folder: Path, model_type: str, *tensors: str, processor: str = "preprocessor_config.json") -> Path:
+def write_judge(folder: Path, model_type: Any, *tensors: str, processor: str = "preprocessor_config.json") -> Path:
     """Write a judge's checkpoint whose weights are empty."""
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
@@ -48,12 +51,17 @@ def write_judge(folder: Path, model_type: str, *tensors: str, processor: str = "
     return folder
 
 
-def check(kind: str, adapter: str, model: Path, *, conda: bool = False, **params: Any) -> Finding:
-    """Return the finding about an editor or a judge with this checkpoint."""
+def check_all(kind: str, adapter: str, model: Path | str, *, conda: bool = False, **params: Any) -> list[Finding]:
+    """Return the findings about an editor or a judge with this checkpoint."""
     settings = {"adapter": adapter, "model": str(model), "params": params}
     scalar = {"protocol": SCALAR} if adapter == "reward-head" else {}
     config = fake_config(**{f"{kind}s": {"one": settings | scalar}})
-    (found,) = check_architectures(make_context(config, conda=conda))
+    return list(check_architectures(make_context(config, conda=conda)))
+
+
+def check(kind: str, adapter: str, model: Path | str, **options: Any) -> Finding:
+    """Return the one finding."""
+    (found,) = check_all(kind, adapter, model, **options)
     assert found.what == "architecture"
     assert found.text.startswith(f"{kind} one: ")
     return found
@@ -91,7 +99,7 @@ def test_what_the_adapter_refuses_is_told_before_and_in_the_same_words(
 def test_a_modular_checkpoint_is_read_as_far_as_its_index(project: Path) -> None:
     index = "modular_model_index.json"
     folder = write_pipeline(project / "model", "Flux3ModularPipeline", index)
-    assert "is not checked: it is known once the pipeline is loaded" in check("editor", "diffusers", folder).text
+    assert check_all("editor", "diffusers", folder) == [], "only its blocks tell what it takes"
     found = check("editor", "diffusers", folder, compile=True)
     assert (found.level, "compile does not work with modular pipelines" in found.text) == ("fail", True)
     write_pipeline(folder, "Flux3ModularPipeline", index, scheduler=["os", "EvilScheduler", {"subfolder": "scheduler"}])
@@ -117,6 +125,9 @@ def test_a_model_that_sees_nothing_is_told(project: Path) -> None:
     folder = write_judge(project / "judge", "qwen2")
     assert "has the type 'qwen2', which does not see images" in check("judge", "vlm", folder).text
     assert "the adapter qwen3-vl accepts qwen3_vl" in check("judge", "qwen3-vl", folder).text
+    write_judge(folder, ["x"])
+    assert "has the type ['x'], which does not see images" in check("judge", "vlm", folder).text
+    assert "has the type ['x']; the adapter qwen3-vl accepts" in check("judge", "qwen3-vl", folder).text
     write_judge(folder, "qwen3_vl")
     for processor in ({}, {"feature_extractor": {}}):
         (folder / "preprocessor_config.json").unlink(missing_ok=True)
@@ -140,18 +151,42 @@ def test_the_head_of_a_reward_model_is_looked_for_in_the_headers(project: Path) 
     assert "The weights of the head cannot be read" in found.text
 
 
-def test_without_the_libraries_it_says_what_is_not_checked(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("conda", [True, False])
+def test_without_the_libraries_of_the_lane_nothing_passes_that_was_not_checked(
+    project: Path, monkeypatch: pytest.MonkeyPatch, conda: bool
+) -> None:
+    if not conda:
+        monkeypatch.setattr(architectures, "find_spec", lambda name: None)
     editor = write_pipeline(project / "model", "Tomorrow3Pipeline")
     judge = write_judge(project / "judge", "tomorrow", "rm_head.weight")
-    assert "is not checked: the lane's own environment decides" in check("editor", "diffusers", editor, conda=True).text
-    monkeypatch.setattr(architectures, "find_spec", lambda name: None)
-    found = check("editor", "diffusers", editor)
+    assert check_all("editor", "diffusers", editor, conda=conda) == []
+    assert check_all("judge", "vlm", judge, conda=conda) == []
+    assert check("judge", "reward-head", judge, conda=conda).level == "fail", "the head is in the files"
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.refused])
+def test_a_class_that_is_known_not_to_edit_fails_without_any_library(project: Path, name: str) -> None:
+    found = check("editor", "diffusers", write_pipeline(project / "model", name), conda=True)
     assert (found.level, found.text) == (
-        "pass",
-        "editor one: whether its pipeline takes these params is not checked: this Python has no diffusers",
+        "fail",
+        f"editor one: {name} {FAMILIES[name].refused}. Choose another checkpoint.",
     )
-    assert "whether transformers knows its class is not checked" in check("judge", "vlm", judge).text
-    assert check("judge", "reward-head", judge).level == "fail", "the head is in the files"
+
+
+@pytest.mark.parametrize(("adapter", "params"), [("vlm", {}), ("qwen3-vl", {}), ("reward-head", {"head": "rm_head"})])
+def test_what_the_cache_of_the_hub_lacks_is_downloaded(
+    project: Path, monkeypatch: pytest.MonkeyPatch, adapter: str, params: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(project / "hub"))
+    repository = project / "hub/models--org--name"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("abc")
+    snapshot = write_judge(repository / "snapshots/abc", "qwen3_vl", "rm_head.weight")
+    (snapshot / "preprocessor_config.json").unlink()
+    assert check("judge", adapter, "org/name", **params).level == "pass"
+    found = check("judge", adapter, snapshot, **params)
+    assert (found.level, "has no image processor" in found.text) == ("fail", True), "nothing is downloaded to a folder"
 
 
 def test_nothing_is_said_of_hub_names_and_of_adapters_without_a_model() -> None:
@@ -159,11 +194,50 @@ def test_nothing_is_said_of_hub_names_and_of_adapters_without_a_model() -> None:
     assert list(check_architectures(make_context(config))) == []
 
 
-def test_no_model_library_is_imported() -> None:
-    loaded = {"torch", "diffusers", "transformers"} & sys.modules.keys()
-    checkpoints._read_types.cache_clear()
-    assert "qwen3_vl" in checkpoints._read_types()
-    assert {"torch", "diffusers", "transformers"} & sys.modules.keys() == loaded
+PROGRAM = """
+import json, sys
+from importlib.machinery import PathFinder
+
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "diffusers", "transformers", "vllm") and (spec := PathFinder.find_spec(name)):
+            spec.loader = self  # they may be found, but not loaded
+            return spec
+
+    def create_module(self, spec):
+        pass
+
+    def exec_module(self, module):
+        raise SystemExit(f"{module.__name__} is imported")
+
+sys.meta_path.insert(0, Refusing())
+
+from preflight_project import fake_config, make_context
+from editlane.preflight.architectures import check_architectures
+
+for one in check_architectures(make_context(fake_config(**json.loads(sys.argv[1])))):
+    print(one.level, one.text)
+import transformers
+"""
+
+
+def test_no_model_library_is_imported(project: Path) -> None:
+    editor, judge = (
+        write_pipeline(project / "e", "FluxKontextPipeline"),
+        write_judge(project / "j", "qwen3_vl", "score.weight"),
+    )
+    adapters = {"a": "vlm", "b": "qwen3-vl", "c": "reward-head"}
+    settings = {name: {"adapter": adapter, "model": str(judge)} for name, adapter in adapters.items()}
+    settings["c"]["protocol"] = SCALAR
+    config = {"editors": {"x": {"adapter": "diffusers", "model": str(editor)}}, "judges": settings}
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(config)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert [line.split(":")[0] for line in ended.stdout.splitlines()] == [
+        *("pass editor x", "pass judge a", "pass judge b", "pass judge c")
+    ]
+    assert ended.stderr == "transformers is imported\n", "the last line of the program shows that it would be noticed"
 
 
 def test_the_types_are_those_that_transformers_loads() -> None:

@@ -1,10 +1,12 @@
-"""The manual: every link and every path in it resolves."""
+"""The manual: every link and every path in it resolves, and its commands are those that they look like."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from snakemake.cli import get_argument_parser
 
 ROOT = Path(__file__).parents[3]
 PAGES = subprocess.run(
@@ -84,6 +86,22 @@ def tree_paths(text: str) -> list[str]:
     return paths
 
 
+def wrong_commands(text: str) -> list[str]:
+    """Find commands of Snakemake that name a rule, but not as their target: an option took the word."""
+    rules = {
+        name for file in ROOT.glob("workflow/**/*.smk") for name in re.findall(r"(?:rule|as) (\w+)", file.read_text())
+    }
+    text = text.replace("\\\n", " ")
+    wrong = []
+    for command in re.findall(r"^snakemake .*$", text, re.MULTILINE) + re.findall(r"`(snakemake [^`]*)`", text):
+        words = [word for word in shlex.split(command, comments=True)[1:] if word not in ("...", "…")]
+        known, unknown = get_argument_parser().parse_known_args(words)
+        named = [word for word in words if word in rules and word not in (known.forcerun or ())]
+        if list(known.targets) != named or unknown or len(known.configfile or [0]) != 1:
+            wrong.append(command)
+    return wrong
+
+
 def test_the_checks_find_what_is_broken(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# One & two\n```\n# three\n```\n", encoding="utf-8")
@@ -91,6 +109,9 @@ def test_the_checks_find_what_is_broken(tmp_path: Path) -> None:
     assert broken_links(page, text) == ["page.md#three", "none.md"]
     code = "`scripts/none.py` `python scripts/gpulease.py --show` `tests/none/*.py` `envs/*.yaml` `results/<run>/none`"
     assert missing_paths(page, code) == ["scripts/none.py", "tests/none/*.py"]
+    swallowed = "snakemake --configfile my.yaml partial_report"
+    code = f"`snakemake partial_report -c 4`\n{swallowed}\n`snakemake --config\nlimit=1 --forcerun edit_lane`"
+    assert wrong_commands(code) == [swallowed]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -101,6 +122,11 @@ def test_every_link_resolves(name: str) -> None:
 @pytest.mark.parametrize("name", MANUAL)
 def test_every_path_in_the_manual_exists(name: str) -> None:
     assert missing_paths(ROOT / name, prose(name)) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_asks_for_the_target_that_it_names(name: str) -> None:
+    assert wrong_commands((ROOT / name).read_text(encoding="utf-8")) == []
 
 
 def test_the_tree_in_contributing_is_the_packages() -> None:

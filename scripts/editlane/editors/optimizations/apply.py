@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from editlane.core.errors import UserError, one_line
+from editlane.core.errors import PassingError, UserError, one_line
 from editlane.core.params import SPEED, KeyedBy, Params
 from editlane.editors.optimizations import fp8
 from editlane.editors.optimizations.compilation import compile_blocks
@@ -114,19 +114,24 @@ def find_denoiser(pipe: Any) -> Any:
 def set_attention_backend(model: Any, name: str, device: str) -> None:
     """Let `model` compute attention with diffusers' backend `name`. Other models of this process keep theirs.
 
-    Run it once as a test. Raises UserError if a package, a kernel or a device that it needs is missing.
+    Run it once as a test. Raises UserError if a package that it needs is missing, and PassingError if its kernel cannot
+    be downloaded or does not run on this GPU.
     """
     import torch
     from diffusers.models.attention_dispatch import attention_backend, dispatch_attention_fn
 
     head_dim = getattr(model.config, "attention_head_dim", None)
     probe = torch.zeros(1, 128, 2, head_dim if isinstance(head_dim, int) else 64, device=device, dtype=model.dtype)
+    is_installed = False
     try:
         with torch.no_grad(), attention_backend(name):  # restores the process-wide setting
             model.set_attention_backend(name)
+            is_installed = True
             dispatch_attention_fn(probe, probe, probe, backend=name)
     except Exception as error:
-        raise UserError(
+        # the hub may answer, and the next try get another GPU, or one with free memory
+        may_pass = isinstance(error, OSError) or (is_installed and device != "cpu")
+        raise (PassingError if may_pass else UserError)(
             f"attention_backend: {name} cannot be used here: {type(error).__name__}: {one_line(error)} "
             "Leave it out for torch's own choice, or try another."
         ) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from editlane.core.errors import EditRefused, ItemError, OutOfMemory, UserError
+from editlane.core.errors import EditRefused, ItemError, OutOfMemory, PassingError, UserError
 from editlane.models import load_times
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,8 @@ def _copy_view(value: Any) -> Any:
 def warm_up(edit: Callable[[], object], what: str) -> None:
     """Run a throwaway two-step edit so that compilation happens while loading. `what` names the settings on trial.
 
-    Raises UserError if the edit fails, because every item would. Ignore OutOfMemory, because items are retried with
-    less memory, and a refusal by the safety checker.
+    Raises PassingError if the edit fails, because every item of this try would. Ignore OutOfMemory, because items are
+    retried with less memory, and a refusal by the safety checker.
     """
     log.info("a trial edit of two steps, for %s; code that was compiled earlier is read from disk", what)
     with load_times.measure_phase("warm-up"):
@@ -66,4 +66,6 @@ def warm_up(edit: Callable[[], object], what: str) -> None:
             pass
         except ItemError as error:
             needs = f" ({NEEDS})" if "compile" in what else ""
-            raise UserError(f"{what}: a trial edit failed: {error}. Leave it out to run without.{needs}") from error
+            raise PassingError(  # the next try may get another GPU
+                f"{what}: a trial edit failed: {error}. Leave it out to run without.{needs}"
+            ) from error

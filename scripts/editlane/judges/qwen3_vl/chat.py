@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, format_value
 from editlane.core.types import Question
 from editlane.judges.chat import check_image_processor, convert_load_errors
 from editlane.judges.chat import make_messages as make_escaped_messages
@@ -60,7 +60,7 @@ def check_type(model_type: Any, model: str) -> None:
     """Raise UserError for a type of a model that is no Qwen3-VL."""
     if model_type not in MODEL_TYPES:
         raise UserError(
-            f"The judge's model {model} has the type {model_type!r}; the adapter qwen3-vl accepts "
+            f"The judge's model {model} has the type {format_value(model_type)}; the adapter qwen3-vl accepts "
             f"{' and '.join(MODEL_TYPES)}. Set `model:` to a Qwen3-VL checkpoint, or choose another `adapter:`."
         )
 

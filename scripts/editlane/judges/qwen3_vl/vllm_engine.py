@@ -51,9 +51,12 @@ class VllmJudge:
 
             drop_video_processors()
         check_architecture(model, revision, allow_pickle=params.allow_pickle)
-        with load_times.measure_phase("transfer"), convert_load_errors(model, revision):
-            self.processor = AutoProcessor.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
-            raise_pixel_limit(self.processor.image_processor, self.params.max_image_side)
+        with load_times.measure_phase("transfer"):
+            with convert_load_errors(model, revision):
+                self.processor = AutoProcessor.from_pretrained(
+                    model, revision=revision or "main", trust_remote_code=False
+                )
+                raise_pixel_limit(self.processor.image_processor, self.params.max_image_side)
             self.engine = make_engine(model, revision, params, {"size": dict(self.processor.image_processor.size)})
         self.settings = PatchSettings.from_processor(self.processor.image_processor)
         self._resizers = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from editlane.core.errors import UserError
+from editlane.core.errors import UserError, format_value
 from editlane.judges.chat import check_image_processor, convert_load_errors
 from editlane.models import checkpoints
 from editlane.models.weight_formats import check_formats
@@ -30,10 +30,11 @@ def check_architecture(model: str, revision: str | None, *, allow_pickle: bool) 
 
 def check_type(model_type: Any, model: str) -> None:
     """Raise UserError unless the installed transformers has a class for this type that sees images and writes text."""
-    if model_type not in _read_types():
+    if not isinstance(model_type, str) or model_type not in _read_types():
         raise UserError(
-            f"The judge's model {model} has the type {model_type!r}, which does not see images and write text "
-            "in the installed transformers. Set `model:` to a chat VLM, such as Qwen3.5, InternVL, GLM-4.6V or Gemma 4."
+            f"The judge's model {model} has the type {format_value(model_type)}, which does not see images and write "
+            "text in the installed transformers. Set `model:` to a chat VLM, such as Qwen3.5, InternVL, GLM-4.6V or "
+            "Gemma 4."
         )
 
 

@@ -54,9 +54,10 @@ class VlmVllmJudge:
 
             replace_video_processors()
         check_architecture(model, revision, allow_pickle=params.allow_pickle)
-        with load_times.measure_phase("transfer"), convert_load_errors(model, revision):
-            processor = AutoProcessor.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
-            self.prompts = open_prompts(processor, model)
+        with load_times.measure_phase("transfer"):
+            with convert_load_errors(model, revision):
+                processor = AutoProcessor.from_pretrained(model, revision=revision or "main", trust_remote_code=False)
+                self.prompts = open_prompts(processor, model)
             self.engine = make_engine(model, revision, params, {})
         self._threads = ThreadPoolExecutor(PREPARING_THREADS, thread_name_prefix="images")
         self._rendering = threading.Lock()  # two threads prepare; the tokenizer and the renderer allow one
