@@ -1,7 +1,9 @@
 """Repeat the command that was typed with another target, for messages that say how to go on."""
 
+import io
 import shlex
 from collections.abc import Sequence
+from contextlib import redirect_stderr, suppress
 
 
 class _Argument(str):
@@ -23,7 +25,9 @@ def retarget(arguments: Sequence[str], wanted: str | None = None) -> str:
 
 
 def _parse_targets(arguments: Sequence[str]) -> list[str]:
-    """Return those of these very objects that Snakemake takes for targets."""
+    """Return those of these very objects that Snakemake takes for targets; none if this is no command of Snakemake."""
     from snakemake.cli import get_argument_parser  # only here, because no environment of a step has it
 
-    return list(get_argument_parser().parse_args(arguments).targets)
+    with suppress(SystemExit), redirect_stderr(io.StringIO()):
+        return list(get_argument_parser().parse_args(arguments).targets)
+    return []

@@ -60,3 +60,8 @@ def test_the_command_is_one_that_a_person_would_type() -> None:
     typed = [*CONFIG, "--cores", "all", "partial_report"]
     assert retarget(typed) == "snakemake --configfile '配置/我的 run.yaml' --cores all"
     assert retarget(typed, "partial_scores") == "snakemake partial_scores --configfile '配置/我的 run.yaml' --cores all"
+
+
+def test_arguments_of_another_program_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert retarget(["--no-such-option", "x"], "partial_scores") == "snakemake partial_scores --no-such-option x"
+    assert capsys.readouterr().err == ""
