@@ -176,7 +176,10 @@ class Record:
                 f"{self.where}: {self.own_name(field)} is {format_value(value)}, not a list of texts. Write one text "
                 "for each turn, in brackets."
             )
-        texts = [Record({field: entry}, {}, self.where).get_text(field) for entry in value]
+        texts = [
+            Record({field: entry}, {}, f"{self.where}, turn {number}").get_text(field)
+            for number, entry in enumerate(value, 1)
+        ]
         for number, text in enumerate(texts, 1):
             if text is None:
                 raise UserError(

@@ -10,8 +10,9 @@ from editlane.lanes.turns import FORMER_TURN
 FIRST = 8
 """Items at the beginning of a lane that may all fail for the same reason."""
 
-SHARED_KINDS = frozenset({"model", "transport"})
-"""Kinds of failures whose cause may lie outside of the items: in the model, the device or a server. Photos that are too
+SHARED_KINDS = frozenset({"model", "transport", "cut"})
+"""Kinds of failures whose cause may lie outside of the items: in the model, the device, a server, or the length that a
+reply may have. Photos that are too
 large for the device fail with oom or timeout, and may well come first: a lane must get past them."""
 
 

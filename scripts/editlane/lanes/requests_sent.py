@@ -99,11 +99,11 @@ class RequestCount:
         if sent.requests >= self._most:
             who, got = f"judge {self._lane.judge}", ""
             if self._lane.stage == EDIT:
-                who, got = f"editor {self._lane.editor}", f", with {pluralize(sent.images, 'image')} in the answers,"
+                who, got = f"editor {self._lane.editor}", f" and got {pluralize(sent.images, 'image')}"
             raise UserError(  # short, because a row's error has 300 characters at most
-                f"The {who} has sent {pluralize(sent.requests, 'request')} to its server, tests and repeated ones "
-                f"included{got} and may send no more (`max_requests: {self._most}` in its `params`). Raise it and run "
-                "the same command again: all that is finished is kept, and no item has failed because of this."
+                f"The {who} has sent {pluralize(sent.requests, 'request')} to its server{got}, tests of the server and "
+                f"repeated ones included, and may send no more (`max_requests: {self._most}` in its `params`). Raise "
+                "it and run the same command again: what is finished is kept, and no item has failed because of this."
             )
 
     def _take_turn(self) -> float:

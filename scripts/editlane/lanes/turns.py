@@ -14,6 +14,8 @@ FORMER_TURN = "former_turn"
 
 def make_former_error(item: Item, former: Row | None) -> EditFailed:
     """Return the error of a turn whose former turn, of this row, has no edit. None: that turn is no item."""
+    if former is not None and former["error_kind"] == FORMER_TURN:  # which names the first turn without an edit
+        return EditFailed(former["error"], kind=FORMER_TURN)
     why = "the dataset has that of the last turn only" if former is None else former["error"]
     return EditFailed(f"turn {len(item.turns) - 1} has no edit: {why}", kind=FORMER_TURN)
 

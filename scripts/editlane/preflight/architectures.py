@@ -19,7 +19,7 @@ from editlane.judges.qwen3_vl import chat as qwen3_vl
 from editlane.judges.reward_head.heads import find_layers
 from editlane.judges.reward_head.judge import check_output, list_head_files
 from editlane.judges.vlm import checkpoints as vlm
-from editlane.models.checkpoints import MODULAR_INDEX, find_problem, is_hub_id, read_json, read_model_index
+from editlane.models.checkpoints import INDEX, MODULAR_INDEX, find_problem, is_hub_id, read_json, read_model_index
 from editlane.models.registry import check_params
 from editlane.models.weight_files import list_weight_files
 from editlane.preflight.context import Part, RunContext
@@ -68,6 +68,8 @@ def check_architectures(context: RunContext) -> Iterator[Finding]:
 def _check(part: Part, folder: Path, checks: Checks, *, conda: bool) -> str | None:
     """Return what was found to be right; None if only loading tells. Raises UserError for what the adapter refuses."""
     params = check_params(part.kind, part.settings["adapter"], part.settings["params"])
+    if part.kind == "judge":
+        _read_type(folder)  # first, because a pipeline has no image processor, either
     if checks.files is not None:
         checks.files(folder, params)
     if checks.needs_image_processor and not is_hub_id(part.model):
@@ -122,7 +124,16 @@ def _check_type(folder: Path, params: Any) -> bool:
 
 
 def _read_type(folder: Path) -> Any:
+    """Return the type of a judge's model. Raises UserError for a folder of another kind of model."""
+    if not (folder / "config.json").is_file():
+        what = "a diffusers pipeline" if _is_pipeline(folder) else "no model that transformers loads"
+        raise UserError(f"The judge's model {folder} is {what}: it has no config.json. Set `model:` to a chat VLM.")
     return read_json(folder / "config.json").get("model_type")
+
+
+def _is_pipeline(folder: Path) -> bool:
+    """Return whether a folder is a checkpoint of diffusers."""
+    return any((folder / name).is_file() for name in (INDEX, MODULAR_INDEX))
 
 
 _DIFFUSERS = Library("diffusers", _check_pipeline, "the installed diffusers knows its class, which takes these params")

@@ -60,7 +60,7 @@ def _report_records(path: Path, scan: Scan, categories: list[str]) -> Finding:
     each = ", ".join(f"{name} {scan.items[name]:,}" for name in categories)
     text = f"{path}: {pluralize(scan.items.total(), 'item')} ({each})"
     if over := scan.skipped.over_limit:
-        text += f"; `limit` leaves out {over:,} more"
+        text += f"; `limit` leaves out {pluralize(over, 'more record')}"
     if skipped := scan.skipped.categories:
         others = join_names([f"{name} {count:,}" for name, count in skipped.items()])
         text += f"; skipped because of their category: {others}"

@@ -8,6 +8,7 @@ from editlane.core.errors import UserError
 from editlane.core.findings import Finding
 from editlane.core.fleets import FleetDown
 from editlane.core.published_names import is_published, strip_fingerprint
+from editlane.core.text_width import pluralize
 from editlane.endpoint.http import LONGEST_PAUSE
 from editlane.endpoint.served_models import NoAnswer, ServedModel
 from editlane.models.registry import check_params
@@ -16,6 +17,8 @@ from editlane.protocols.load import load_protocol
 
 _TIMEOUT = 3
 """Seconds."""
+TESTS = 4
+"""Test edits of a lane to an editor's server, at most; see editors/served/probe.py."""
 _ANSWER_TIMEOUT = 30
 """Seconds until a model has answered a question about a small image."""
 
@@ -29,6 +32,7 @@ def check_endpoints(context: RunContext) -> Iterator[Finding]:
         if part.is_served:
             try:
                 params = check_params(part.kind, part.settings["adapter"], part.settings["params"])
+                yield from _check_budget(part, params, context.config["lanes"])
                 yield from _check_timeout(part, params, context.config["lane_timeout"])
                 listed = part.adapter.check_served(part.model, params, _TIMEOUT)
                 _check_readable(part, params)
@@ -38,6 +42,19 @@ def check_endpoints(context: RunContext) -> Iterator[Finding]:
                 yield Finding("fail", "endpoints", f"{part}: {error}")
             else:
                 yield from _tell_served(part, params, listed)
+
+
+def _check_budget(part: Part, params: Any, lanes: int | None) -> Iterator[Finding]:
+    """Warn of an editor's budget that tests of its server may use up."""
+    tests = TESTS * (lanes or 1)
+    if part.kind == "editor" and params.max_requests is not None and params.max_requests <= tests:
+        yield Finding(
+            "warn",
+            "endpoints",
+            f"{part}: `max_requests` is {params.max_requests}, but each lane tests the server with up to {TESTS} edits "
+            f"each time it starts: {pluralize(tests, 'request')} before the first edit",
+            "Set a larger `max_requests`, or fewer `lanes`.",
+        )
 
 
 def _check_timeout(part: Part, params: Any, lane_timeout: float) -> Iterator[Finding]:

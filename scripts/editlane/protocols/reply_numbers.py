@@ -36,7 +36,8 @@ def read_numbers(answer: GeneratedAnswer, reply: str) -> list[float] | Unread:
         return found
     return Unread(
         "cut",
-        "the reply ended at its longest length before its score was whole; raise `max_new_tokens` in the protocol",
+        "the reply ended at its longest length before its score was whole; raise `max_new_tokens` in the protocol, or "
+        "`reasoning_tokens` in the `params` of a judge that has it",
     )
 
 

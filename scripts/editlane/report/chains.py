@@ -27,9 +27,10 @@ def list_turns(items: pd.DataFrame) -> pd.DataFrame:
 def compute_chains(rows: pd.DataFrame, items: pd.DataFrame, editors: Sequence[str]) -> dict[str, Any] | None:
     """Count each editor's chains in which every turn has an edit. None without chains.
 
-    rows: item_id, editor, state. A chain of which an item has no row yet is not counted.
+    rows: item_id, editor, state. A chain of which an item has no row yet is not counted. Of
+    several samples, the first counts, because chains of one record are not independent.
     """
-    turns = list_turns(items)
+    turns = list_turns(items[items["sample_of"].isna()] if "sample_of" in items else items)
     if turns.empty:
         return None
     of_chains = rows[rows["item_id"].isin(turns["item_id"])]

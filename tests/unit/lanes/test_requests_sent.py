@@ -49,7 +49,7 @@ def test_lanes_together_never_send_more_than_allowed(tmp_path: Path) -> None:
         sent = list(threads.map(send, range(80)))
     assert sum(sent) == 50 == sum_up(tmp_path).requests
     lanes[0].count_image()
-    with pytest.raises(UserError, match=r"远方 has sent 50 requests.*1 image in.*`max_requests: 50`.*is kept"):
+    with pytest.raises(UserError, match=r"远方 has sent 50 requests.*got 1 image.*`max_requests: 50`.*is kept"):
         lanes[0].begin()
     make_count(tmp_path, most=51).begin()
 

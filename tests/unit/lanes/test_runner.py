@@ -327,6 +327,13 @@ def test_a_cause_that_hits_the_first_eight_items_ends_the_lane_with_the_reason(t
     assert (found.rows, found.deaths) == ({}, {})
 
 
+def test_replies_that_are_all_cut_end_a_lane(tmp_path: Path) -> None:
+    toy = failing("cut", "the reply ended at its longest length")(tmp_path, range(40))
+    with pytest.raises(UserError, match=r"the first 8 items .*: the reply ended at its longest length"):
+        run(toy)
+    assert len(read_journal(toy.folder).rows) < 12, "they are answers, and are not asked for again"
+
+
 def test_the_workflow_that_saw_this_tries_the_lane_no_more_and_the_next_one_does(tmp_path: Path, monkeypatch) -> None:
     """Each try would load the model for nothing."""
 

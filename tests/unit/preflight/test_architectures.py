@@ -114,6 +114,12 @@ def test_a_qwen_image_edit_editor_needs_one_of_its_classes(project: Path) -> Non
     assert (found.level, "has the pipeline class 'FluxKontextPipeline'" in found.text) == ("fail", True)
 
 
+@pytest.mark.parametrize("adapter", ["qwen3-vl", "vlm"])
+def test_an_editor_in_the_place_of_a_judge_is_told(project: Path, adapter: str) -> None:
+    found = check("judge", adapter, write_pipeline(project / "管线", "FluxKontextPipeline"))
+    assert found.level == "fail" and "is a diffusers pipeline: it has no config.json" in found.text
+
+
 @pytest.mark.parametrize("processor", ["preprocessor_config.json", "processor_config.json"])
 def test_a_chat_vlm_that_transformers_knows_passes(project: Path, processor: str) -> None:
     folder = write_judge(project / "judge", "qwen3_5", processor=processor)

@@ -161,7 +161,7 @@ def test_without_a_limit_rules_have_the_params_that_finished_runs_recorded() -> 
 def test_a_limit_is_told_and_counted() -> None:
     found = list(check_dataset(make_context(fake_config(dataset=dataset(limit=2)))))
     assert levels(found) == ["pass", "pass"]
-    assert found[0].text == "资料/items.jsonl: 4 items (物理 2, 因果 2); `limit` leaves out 2 more"
+    assert found[0].text == "资料/items.jsonl: 4 items (物理 2, 因果 2); `limit` leaves out 2 more records"
 
 
 def test_an_estimate_after_a_trial_is_of_the_whole_dataset(project: Path) -> None:

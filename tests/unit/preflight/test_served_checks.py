@@ -56,6 +56,16 @@ def test_a_server_without_the_model_fails_and_one_that_is_down_is_warned_of(doub
     assert found.level == "warn" and "The editor's server http://127.0.0.1:9/v1" in found.text
 
 
+@pytest.mark.parametrize(("most", "levels"), [(8, ["warn", "pass"]), (9, ["pass"]), (None, ["pass"])])
+def test_a_budget_that_the_tests_may_use_up_is_warned_of(
+    double: ImagesDouble, most: int | None, levels: list[str]
+) -> None:
+    found = list(check_endpoints(make_context(config_with(at(double.url, max_requests=most)))))
+    assert [one.level for one in found] == levels
+    if levels[0] == "warn":
+        assert "each lane tests the server with up to 4 edits each time it starts: 8 requests before" in found[0].text
+
+
 def test_its_lanes_hold_no_gpu_and_run_in_a_small_environment(double: ImagesDouble) -> None:
     config = check_config(config_with(at(double.url)))
     rules = RuleParams(config, lambda path, name: name)

@@ -276,7 +276,9 @@
   function editFigure(item, chunk, place, editor) {
     const alt = fill(texts.edit_of, { id: data.ids[item], editor: editors[editor] });
     const caption = element("figcaption", {}, keyOf(data, editor), editors[editor]);
-    if (unchanged[editor].has(item)) caption.append(" ", mark(texts.unchanged));
+    const [n] = chunk.turn[place] ?? [];
+    const alike = n > 1 ? fill(texts.unchanged_turn, { n: n - 1 }) : texts.unchanged; // a later turn edits the former edit
+    if (unchanged[editor].has(item)) caption.append(" ", mark(alike));
     const verdicts = judges.map((_, judge) => verdict(item, chunk, place, cellOf(editor, judge), judge));
     const instead = absence(data, item, editor);
     return element("figure", {}, frame(chunk, place, editor + 1, alt, instead), caption, ...verdicts);
