@@ -30,6 +30,7 @@ def test_more_lanes_another_order_and_new_items_compute_only_what_is_new(finishe
     assert project.scores() == fresh.scores()
 
 
+@pytest.mark.runs
 def test_a_changed_rubric_judges_only_its_category_again(finished) -> None:
     project, before = finished, {row["item_id"]: row for row in finished.scores()}
     own = yaml.safe_load((project.folder / "resources/protocols/rubric.yaml").read_text(encoding="utf-8"))

@@ -49,6 +49,7 @@ def test_a_base_that_is_not_served_cannot_be_asked(make_fleet: Make) -> None:
     assert fleet.state()["published"].keys() == {"严格", "kind"}
 
 
+@pytest.mark.runs
 def test_an_adapter_is_replaced_without_a_gap_and_its_old_version_keeps_its_name(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     old = published(fleet, "kind")
@@ -190,6 +191,7 @@ def test_hard_affinity_gives_each_group_servers_and_a_url_of_its_own(make_fleet:
     assert fleet.ask("more", port=ports["甲"])[0] == 404
 
 
+@pytest.mark.runs
 def test_a_hot_adapter_that_fills_its_server_is_seen(make_fleet: Make) -> None:
     fleet = make_fleet(affinity="soft", max_num_seqs=2, environment={"VLLM_DOUBLE_SECONDS": "0.3"}).start().wait_ready()
     hot = published(fleet, "kind")

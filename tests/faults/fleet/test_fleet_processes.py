@@ -62,6 +62,7 @@ def test_a_server_that_only_paused_is_asked_again(make_fleet: Make) -> None:
     assert fleet.state()["servers"][0]["starts"] == 1
 
 
+@pytest.mark.runs
 def test_nothing_outlives_a_killed_supervisor(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     assert len(fleet.pids()) >= 8  # a guard, a server and an engine for each, and the router with its guard
@@ -74,6 +75,7 @@ def test_nothing_outlives_a_killed_supervisor(make_fleet: Make) -> None:
     fleet.start().wait_ready()
 
 
+@pytest.mark.runs
 def test_what_a_killed_guard_leaves_is_ended(make_fleet: Make) -> None:
     fleet = make_fleet().start().wait_ready()
     before = fleet.pids()

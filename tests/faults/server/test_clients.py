@@ -61,6 +61,7 @@ def test_two_hundred_uploads_that_stall(attack: Attack, connect: Connect) -> Non
     onslaught.finish("200 uploads stall")
 
 
+@pytest.mark.runs
 def test_a_client_that_leaves_frees_the_queue(attack: Attack, connect: Connect) -> None:
     onslaught = attack(judge={"seconds": 0.2, "batch_size": 2}, limits={"chunk": 2}, workers=1)
     body = json.dumps(to_json([make_edit(number) for number in range(60)])).encode()

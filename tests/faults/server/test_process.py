@@ -48,6 +48,7 @@ def start_again(onslaught: Onslaught) -> RewardServer:
     return onslaught.server
 
 
+@pytest.mark.runs
 def test_sigterm_finishes_what_is_at_work_and_refuses_the_rest(attack: Attack) -> None:
     onslaught = attack(judge={"seconds": 0.1, "batch_size": 4}, workers=1)
     pids = workers_of(onslaught)

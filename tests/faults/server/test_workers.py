@@ -56,6 +56,7 @@ def test_every_worker_is_killed(attack: Attack) -> None:
     onslaught.finish("every worker is killed under load")
 
 
+@pytest.mark.runs
 def test_an_edit_that_kills_its_worker_fails_alone(attack: Attack) -> None:
     onslaught = attack(read_out("poison", "kill", signal="SIGSEGV", match="poison", times=9, onwards=True))
     edits = [make_edit(number) for number in range(10)]

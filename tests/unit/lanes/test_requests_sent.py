@@ -232,9 +232,9 @@ def test_a_wait_for_a_turn_is_no_hang(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from editlane.core.paths import LaneId\n"
         "from editlane.lanes.requests_sent import RequestCount; from editlane.lanes.watchdog import Watchdog\n"
-        "watchdog = Watchdog(1.5); watchdog.reset(time.monotonic())\n"
-        "count = RequestCount(Path(sys.argv[1]), LaneId('edit', 'e', None, 0), most=None, per_minute=20)\n"
-        "count.begin(); count.begin(); watchdog.stop(); count.begin(); time.sleep(2); print('alive')\n"
+        "watchdog = Watchdog(1.0); watchdog.reset(time.monotonic())\n"
+        "count = RequestCount(Path(sys.argv[1]), LaneId('edit', 'e', None, 0), most=None, per_minute=40)\n"
+        "count.begin(); count.begin(); watchdog.stop(); count.begin(); time.sleep(1.2); print('alive')\n"
     )
     path = os.pathsep.join(sys.path)
     found = subprocess.run(

@@ -383,6 +383,7 @@ def test_a_table_without_rows_needs_expected_names(tmp_path: Path) -> None:
     assert load(run, editors=["a"], judges=["j"]).numbers["missing"] == 5
 
 
+@pytest.mark.runs
 def test_the_step_writes_three_files_and_warns_in_its_language(run: Path, tmp_path: Path) -> None:
     flags = ["--scores", run / "scores.parquet", "--items", run / "items.parquet", "--run-dir", run]
     more = ["--out-dir", tmp_path / "out", "--min-coverage", "0.1", "--baseline", "b", "--language", "zh"]

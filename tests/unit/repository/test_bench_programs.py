@@ -54,6 +54,7 @@ def run(monkeypatch, tmp_path):
 TINY = ["--scale", "tiny", "--device", "cpu", "--turns", "1"]
 
 
+@pytest.mark.runs
 def test_every_way_to_judge_is_measured(run, capsys):
     sizes = ["--sides", "64", "--items", "3", "--tokens", "2", "--texts", "0.05", "--batch-tokens", "512"]
     about, *rows = run("gpu_judge", "--model", "moe", *sizes, *TINY)

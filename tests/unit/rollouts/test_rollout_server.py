@@ -172,6 +172,7 @@ def test_a_client_that_leaves_frees_its_simulators(tmp_path: Path) -> None:
         wait_for(lambda: server.get("/pool_status").json()["simulators"]["playing"] == 0)
 
 
+@pytest.mark.runs
 def test_late_episodes_are_null_and_no_reason_to_play_them_for_nobody(tmp_path: Path) -> None:
     with PolicyServers(1, delay=0.3) as policies, make_server(tmp_path, policies.addresses) as server:
         reply = server.post(
@@ -329,6 +330,7 @@ def test_a_video_shows_the_result_that_is_told_and_asking_for_it_changes_none(tm
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.runs
 def test_who_joins_an_episode_without_a_video_gets_one_all_the_same(tmp_path: Path) -> None:
     items = [(WRONG, {"task_id": 8})]
     with PolicyServers(1, delay=0.05) as policies, make_server(tmp_path, policies.addresses) as server:

@@ -26,6 +26,7 @@ def write_report(run: Path, key: str, sha256: str) -> Path:
     return run
 
 
+@pytest.mark.runs
 def test_the_verdict_of_the_judge_with_this_key(tmp_path: Path) -> None:
     with RewardServer(tmp_path / "a") as server:
         about = server.get("/v1/judges").json()["judges"]["fake"]

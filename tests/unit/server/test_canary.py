@@ -22,6 +22,7 @@ def wait_for_round(server: RewardServer) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.mark.runs
 def test_an_unchanged_judge_moves_nothing_and_a_changed_one_is_told(tmp_path: Path) -> None:
     with RewardServer(tmp_path, canary=SOON) as server:
         first = wait_for_round(server)["fake"]

@@ -163,6 +163,7 @@ def test_every_status_is_documented_and_every_documented_status_is_possible(serv
     assert asking.seen == list_documented(asking.document)
 
 
+@pytest.mark.runs
 def test_what_the_config_rules_out_is_not_documented(tmp_path: Path) -> None:
     with make_server(tmp_path / "s", "", on_error="zero") as server:
         asking = Asking(server)

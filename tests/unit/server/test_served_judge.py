@@ -66,6 +66,7 @@ def test_a_budget_is_of_all_starts_of_the_server_and_invents_no_score(double: Do
     assert "`max_requests: 8`" in scored[0]["error"]["message"]
 
 
+@pytest.mark.runs
 def test_an_endpoint_that_fails_and_comes_back(double: Double, tmp_path: Path) -> None:
     with RewardServer(tmp_path, judges={"q": make_judge(double)}, limits={"deadline_seconds": 20}) as server:
         assert score(server, range(2))[0]["state"] in ANSWERED
@@ -82,6 +83,7 @@ def test_an_endpoint_that_fails_and_comes_back(double: Double, tmp_path: Path) -
         assert double.url not in told and f":{double.server_port}" not in told and "base_url" not in told
 
 
+@pytest.mark.runs
 def test_an_endpoint_that_is_not_there_yet(double: Double, tmp_path: Path) -> None:
     double.models = ["another model"]
     server = RewardServer(tmp_path, judges={"q": make_judge(double)})
