@@ -84,7 +84,7 @@ def test_the_imports_of_the_step_count_from_the_lease(monkeypatch: pytest.Monkey
 
 def test_a_checkpoint_is_in_the_page_cache_once_it_was_read(shards: list[Path]) -> None:
     read(shards)
-    assert cached(shards) == 2 * SIZE
+    assert cached(shards) > 0.99 * 2 * SIZE  # the kernel may take pages back at any time
     with measure_phase("transfer"):
         time.sleep(0.01)
     assert get_seconds()["reading"] == 0
@@ -122,7 +122,7 @@ def test_without_a_folder_for_locks_it_is_read_all_the_same(shards: list[Path], 
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("GPULEASE_DIR", "/proc/no such folder")
     read(shards)
-    assert cached(shards) == 2 * SIZE
+    assert cached(shards) > 0.99 * 2 * SIZE
     assert "cannot open the lock file /proc/no such folder/checkpoint-" in caplog.text
 
 
@@ -135,7 +135,7 @@ def test_what_somebody_put_in_the_place_of_the_lock_holds_nobody_up(
     precious.write_text("mine")
     (tmp_path / f"checkpoint-{'f' * 16}.lock").symlink_to(precious)
     read(shards)
-    assert cached(shards) == 2 * SIZE
+    assert cached(shards) > 0.99 * 2 * SIZE
     assert "is a link, where a lock file has to be" in caplog.text
     assert precious.read_text() == "mine"
 
@@ -208,7 +208,7 @@ def test_who_comes_later_reads_again_what_has_left_the_memory(shards: list[Path]
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     assert cached(shards) == 0
     read(shards)
-    assert cached(shards) == 2 * SIZE
+    assert cached(shards) > 0.99 * 2 * SIZE
 
 
 @pytest.mark.parametrize(("limit", "wanted"), [("64000", (64000, 64000 - 50000 + 9000)), ("max", None)])

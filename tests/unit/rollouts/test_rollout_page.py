@@ -16,7 +16,10 @@ from policy_servers import PolicyServers
 from reward_server import RewardServer
 from server_page import ServerPage
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+pytestmark = [  # each test starts servers and a browser
+    pytest.mark.runs,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
+]
 
 WRONG = "reach 0.900 0.900 0.900"
 HOSTILE = "\u202eevil\x07 <img src=x onerror=alert(1)> </td><script>alert(2)</script> " + "长" * 1900
@@ -174,7 +177,6 @@ def test_chinese_is_complete_and_the_switch_keeps_what_is_shown(browser: Browser
     assert page.run("[...document.querySelectorAll('[data-text]')].filter((one) => !one.textContent).length") == 0
 
 
-@pytest.mark.runs
 def test_an_empty_server_says_how_to_play_the_first_episode(
     browser: Browser, policies: PolicyServers, tmp_path: Path
 ) -> None:
@@ -188,7 +190,6 @@ def test_an_empty_server_says_how_to_play_the_first_episode(
         assert not page.shows("#results-none") and not page.shows("#last-none")
 
 
-@pytest.mark.runs
 def test_news_leave_what_is_there_in_its_place(browser: Browser, policies: PolicyServers, tmp_path: Path) -> None:
     with make_server(tmp_path, policies.addresses) as server:
         play(server, [""], [0])
@@ -205,7 +206,6 @@ def test_news_leave_what_is_there_in_its_place(browser: Browser, policies: Polic
         assert page.count_requests("/pool_status") > before and page.count_requests("/v1/episodes") == asked
 
 
-@pytest.mark.runs
 def test_policies_have_tables_of_their_own_the_present_one_first(
     browser: Browser, policies: PolicyServers, tmp_path: Path
 ) -> None:
@@ -223,7 +223,6 @@ def test_policies_have_tables_of_their_own_the_present_one_first(
         assert page.shows("#last-none")
 
 
-@pytest.mark.runs
 def test_a_policy_server_that_is_away_is_told_with_its_error_and_a_remedy(browser: Browser, tmp_path: Path) -> None:
     with PolicyServers(1) as own, make_server(tmp_path, own.addresses) as server:
         page = open_page(browser, server)
@@ -303,7 +302,6 @@ def test_a_token_is_asked_for_and_goes_along_to_the_videos(
         assert page.until("known.needsToken") and not page.shows("#main")
 
 
-@pytest.mark.runs
 def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_next_one(
     browser: Browser, policies: PolicyServers, tmp_path: Path
 ) -> None:
@@ -318,7 +316,6 @@ def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_next_one(
         assert page.until("document.querySelectorAll('.group').length === 0") and page.shows("#results-none")
 
 
-@pytest.mark.runs
 def test_without_any_policy_server_the_page_names_the_keys_to_set(browser: Browser, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = f"127.0.0.1:{taken.getsockname()[1]}"

@@ -25,6 +25,8 @@ from editlane.robots.addresses import PolicyAddress
 from editlane.robots.policy_pool import PolicyPool
 from editlane.robots.replies import Reply
 
+pytestmark = pytest.mark.runs  # each test starts servers or a browser
+
 Make = Callable[..., PoliciesRun]
 
 
@@ -62,7 +64,6 @@ def show_leases(run: PoliciesRun) -> str:
     return subprocess.run(words, env=run.environment, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.runs
 def test_servers_come_up_each_on_a_gpu_of_its_own_and_go_down(make: Make) -> None:
     run = make()
     assert (run.run("status").returncode, run.run("down").returncode) == (2, 2)
@@ -85,7 +86,6 @@ def test_servers_come_up_each_on_a_gpu_of_its_own_and_go_down(make: Make) -> Non
     assert "No policy server of r is up" in run.run("status").stderr
 
 
-@pytest.mark.runs
 def test_a_killed_server_is_started_again(make: Make) -> None:
     run = make().up().wait_ready()
     victim, other = run.server_pid(0), run.server_pid(1)
@@ -113,7 +113,6 @@ def test_nothing_outlives_a_killed_supervisor(make: Make) -> None:
     run.up().wait_ready()
 
 
-@pytest.mark.runs
 def test_what_a_killed_guard_leaves_is_ended(make: Make) -> None:
     run = make(servers=1).up().wait_ready()
     server, guard = run.server_pid(0), run.servers()[0]["pid"]
@@ -144,7 +143,6 @@ def test_a_taken_port_is_said(make: Make) -> None:
     assert not run.pids()
 
 
-@pytest.mark.runs
 def test_a_port_that_is_taken_later_is_said_by_status(make: Make) -> None:
     run = make(servers=1).up().wait_ready()
     os.kill(run.server_pid(0), signal.SIGKILL)
@@ -155,7 +153,6 @@ def test_a_port_that_is_taken_later_is_said_by_status(make: Make) -> None:
     run.wait_ready()
 
 
-@pytest.mark.runs
 def test_it_runs_in_the_background(make: Make) -> None:
     run = make()
     done = run.run("up", "--detach")
@@ -186,7 +183,6 @@ def is_connected(port: int) -> bool:
     return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "01" for line in lines)
 
 
-@pytest.mark.runs
 def test_a_server_that_answers_nothing_while_it_infers_stays(make: Make, tmp_path: Path) -> None:
     """It runs in a folder of its own, and is asked for nothing once it has announced its policy."""
     folder = tmp_path / "openpi"

@@ -11,7 +11,10 @@ from browser import CHROMIUM, Browser
 from reward_page import RewardPage, draw, name_png
 from reward_server import FAKE_JUDGE, RewardServer
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+pytestmark = [  # each test starts servers and a browser
+    pytest.mark.runs,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH"),
+]
 
 TIDY = """name: tidy
 version: "1"
@@ -282,7 +285,6 @@ def test_a_token_is_asked_for_kept_in_the_tab_and_forgotten_on_demand(browser: B
         assert page.run("sessionStorage.getItem('editlane-token')") is None
 
 
-@pytest.mark.runs
 def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_next_one(browser: Browser, tmp_path: Path) -> None:
     first = RewardServer(tmp_path / "1").start()
     page = RewardPage(browser, first).open()
@@ -302,7 +304,6 @@ def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_next_one(bro
         assert page.text("article h3") == "other" and page.text("article .number")
 
 
-@pytest.mark.runs
 def test_work_can_be_cancelled_and_a_server_that_goes_down_says_so(browser: Browser, tmp_path: Path) -> None:
     slow = FAKE_JUDGE | {"params": {"seconds": 3.0}}  # longer than the page takes to look again
     with RewardServer(tmp_path, judges={"slow": slow}) as server:

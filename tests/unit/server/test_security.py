@@ -111,6 +111,7 @@ def test_pages_of_other_servers_cannot_use_a_browser(plain: RewardServer, guarde
         ({"host": "no.such.host.invalid", "token_env": "T"}, {"T": "x" * 20}, "Cannot listen on"),
     ],
 )
+@pytest.mark.runs
 def test_a_wrong_config_is_one_paragraph(
     tmp_path: Path, config: dict[str, object], environment: dict[str, str], message: str
 ) -> None:
