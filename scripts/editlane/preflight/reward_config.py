@@ -1,7 +1,6 @@
 """Read a reward server's config, and check it against the files of this machine."""
 
 from pathlib import Path
-from typing import Any
 
 from editlane.core.checkout import find_file
 from editlane.core.errors import UnknownName, UserError
@@ -37,16 +36,6 @@ def check_default_category(config: RewardConfig, name: str, protocol: ScoringPro
         )
 
 
-def refuse_limits(params: Any) -> None:
-    """Raise UserError for a limit of requests, which is counted in a run's folder: a reward server has none."""
-    for name in ("max_requests", "requests_per_minute"):
-        if getattr(params, name, None) is not None:
-            raise UserError(
-                f"params: {name} holds for the lanes of a run, and a reward server would ignore it. Remove it, and set "
-                "a limit where the judge's server counts its requests."
-            )
-
-
 def read_reward_config(path: Path) -> RewardConfig:
     """Read and check a config file. Raises UserError."""
     content = read_yaml(path)
@@ -61,9 +50,7 @@ def read_reward_config(path: Path) -> RewardConfig:
         try:
             settings = judge.resolve()
             protocol = load_protocol(find_file(judge.protocol))
-            params = check_params("judge", settings["adapter"], judge.params)
-            protocol.select_criteria(params.optional_criteria)
-            refuse_limits(params)
+            protocol.select_criteria(check_params("judge", settings["adapter"], judge.params).optional_criteria)
         except UserError as error:
             raise UserError(f"config: judges.{name}: {error}") from error
         check_adapter("judge", name, settings)

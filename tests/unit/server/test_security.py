@@ -13,13 +13,6 @@ from rewards import make_edit, to_json
 
 TOKEN = "a-token-of-more-than-16"
 
-LIMITED_JUDGE = {
-    "adapter": "qwen3-vl",
-    "engine": "openai",
-    "model": "m",
-    "params": {"base_url": "http://127.0.0.1:9/v1", "max_requests": 5},
-}
-
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RewardServer]:
@@ -100,7 +93,6 @@ def test_pages_of_other_servers_cannot_use_a_browser(plain: RewardServer, guarde
         ({"judges": {}}, {}, "judges"),
         ({"judges": {"a": {"adapter": "nope"}}}, {}, "Unknown judge 'nope'"),
         ({"workers": 0}, {}, "needs `backends:`"),
-        ({"judges": {"a": LIMITED_JUDGE}}, {}, "judges.a: params: max_requests holds for the lanes of a run"),
         ({"category": "socal"}, {}, "Did you mean 'social'?"),
         ({"judges": {"editlane": FAKE_JUDGE}}, {}, "no judge can be called 'editlane'"),
         ({"prot": 1}, {}, "prot"),
