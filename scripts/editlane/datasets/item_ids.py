@@ -71,8 +71,8 @@ def name_turns(counts: Mapping[str, int], ids: Iterable[str]) -> dict[str, list[
 
 
 def number_turn(name: str, turn: int) -> str:
-    """Return the id of a turn, unless it is taken; see `name_turns`."""
-    return _append(name, f"turn{turn}")
+    """Return the id of a turn, if no other item has it; see `name_turns`."""
+    return _add(name, f"turn{turn}", taken=False)
 
 
 def _number(word: str, numbers: Mapping[str, Sequence[int]], taken: Iterable[str]) -> dict[str, list[str]]:
@@ -84,11 +84,16 @@ def _number(word: str, numbers: Mapping[str, Sequence[int]], taken: Iterable[str
     times = Counter([*taken, *(name for names in plain.values() for name in names)])
     return {
         base: [
-            name if times[name] == 1 and name.startswith(base) else _append(base, f"{digest(base)[:16]}-{word}{number}")
-            for name, number in zip(plain[base], of_base, strict=True)
+            _add(base, f"{word}{number}", taken=times[name] > 1) for name, number in zip(plain[base], own, strict=True)
         ]
-        for base, of_base in numbers.items()
+        for base, own in numbers.items()
     }
+
+
+def _add(base: str, suffix: str, *, taken: bool) -> str:
+    """Return an id with a suffix, and with the hash of the id if the name is `taken`, or if the id has to be cut."""
+    name = _append(base, suffix)
+    return _append(base, f"{digest(base)[:16]}-{suffix}") if taken or not name.startswith(base) else name
 
 
 def make_unique(ids: Sequence[str], identities: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ def read_status(answer: Mapping[str, Any]) -> int:
     return code if type(code) is int and 400 <= code < 600 else 400
 
 
-def parse(content: bytes) -> Any:
+def parse_error(content: bytes) -> Any:
     """Return the JSON of an error reply, or its whole text."""
     text = content.decode("utf-8", errors="replace")
     try:

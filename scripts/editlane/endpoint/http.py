@@ -23,7 +23,7 @@ from editlane.core.errors import ItemError, JudgeFailed, UserError
 from editlane.core.printable import escape
 from editlane.core.secrets import is_variable_name
 from editlane.core.waiting import waiting
-from editlane.endpoint.error_replies import is_error, parse, read_message, read_status
+from editlane.endpoint.error_replies import is_error, parse_error, read_message, read_status
 from editlane.endpoint.key_mask import KeyMask
 from editlane.endpoint.pages import LONGEST_START, is_page, read_page, read_start
 from editlane.endpoint.session import send
@@ -179,7 +179,7 @@ class Endpoint:
                         return answer
                     status, found = read_status(answer), read_message(answer)
                 else:
-                    found = read_message(parse(_read_some(response)))
+                    found = read_message(parse_error(_read_some(response)))
                 message = self._shorten(read_page(found.text) or response.reason or "no message")
                 if 400 <= status < 500 and response.raw.length_remaining == 0:
                     at_end.pop_all()

@@ -1,7 +1,7 @@
 """Several samples of each item: names, order, and what stays as with one."""
 
 from editlane.core.types import Item
-from editlane.datasets.item_ids import MAX_BYTES, name_samples, name_turns
+from editlane.datasets.item_ids import MAX_BYTES, name_samples, name_turns, number_turn
 from editlane.datasets.prepare import repeat_items
 
 
@@ -37,3 +37,4 @@ def test_the_names_of_long_ids_do_not_depend_on_the_other_items() -> None:
     alone, together = name_samples(long[:1], 3), name_samples(long, 3)
     assert alone[long[0]] == together[long[0]]
     assert name_turns({long[0]: 2}, long[:1])[long[0]] == name_turns(dict.fromkeys(long, 2), long)[long[0]]
+    assert number_turn(long[0], 2) == name_turns({long[0]: 2}, long)[long[0]][1], "a folder of edits names files so"
